@@ -1,0 +1,137 @@
+/** Reads a config: text to YAML to schema, every error with its place. */
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { type Document, isNode, LineCounter, parseDocument } from 'yaml';
+import type { z } from 'zod';
+import { applyOverrides, type Overrides } from './overrides.ts';
+import { type Config, configSchema } from './schema.ts';
+
+/** Something wrong in a document; line and column are 1-based, absent when unknown. */
+export interface ConfigIssue {
+  /** `listeners[0].ports`; empty for the document itself. */
+  readonly path: string;
+  readonly message: string;
+  readonly line?: number;
+  readonly column?: number;
+}
+
+/** A config that cannot be used. The message has one line for each issue. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly code = 'CONFIG_INVALID';
+  readonly file: string;
+  readonly issues: readonly ConfigIssue[];
+
+  constructor(file: string, issues: readonly ConfigIssue[], options?: ErrorOptions) {
+    super(issues.map((issue) => formatIssue(file, issue)).join('\n'), options);
+    this.file = file;
+    this.issues = issues;
+  }
+}
+
+/** A config and where it came from. */
+export interface LoadedConfig {
+  readonly config: Config;
+  /** Absent for the embedded default. */
+  readonly file?: string;
+  /** Folder that relative paths of the config start from. */
+  readonly folder: string;
+}
+
+/**
+ * Reads and validates a config file, YAML or JSON.
+ *
+ * @throws ConfigError  with the place of each issue
+ */
+export function loadConfigFile(file: string, overrides: Overrides): LoadedConfig {
+  const path = resolve(file);
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? 'unknown';
+    throw new ConfigError(path, [{ path: '', message: `cannot be read: ${code}` }], { cause });
+  }
+  return { config: parseConfig(text, path, overrides), file: path, folder: dirname(path) };
+}
+
+/**
+ * Validates the text of a config; `overrides` win over what it says.
+ *
+ * @throws ConfigError
+ */
+export function parseConfig(text: string, file: string, overrides: Overrides = []): Config {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  if (document.errors.length > 0) {
+    throw new ConfigError(
+      file,
+      document.errors.map((error) => ({ path: '', message: error.message, ...at(lines, error.pos[0]) })),
+    );
+  }
+  return validate(applyOverrides(document.toJS() ?? {}, overrides), file, (path) =>
+    locate(document, lines, path),
+  );
+}
+
+/** Validates a config that is not a file, such as the embedded default. */
+export function validateConfig(value: unknown, name: string, overrides: Overrides): Config {
+  return validate(applyOverrides(value, overrides), name, () => ({}));
+}
+
+type Place = { readonly line?: number; readonly column?: number };
+
+function validate(value: unknown, file: string, placeOf: (path: PropertyKey[]) => Place): Config {
+  const result = configSchema.safeParse(value);
+  if (result.success) return result.data;
+  throw new ConfigError(file, flatten(result.error.issues).map(({ path, message }) => ({
+    path: formatPath(path),
+    message,
+    ...placeOf(path),
+  })));
+}
+
+/** One issue per unknown key; of a union, the branch that says most. */
+function flatten(issues: readonly z.core.$ZodIssue[]): { path: PropertyKey[]; message: string }[] {
+  return issues.flatMap((issue) => {
+    if (issue.code === 'unrecognized_keys') {
+      return issue.keys.map((key) => ({ path: [...issue.path, key], message: 'unknown key' }));
+    }
+    if (issue.code === 'invalid_union') {
+      const told = issue.errors.flat().find((inner) => inner.code === 'custom');
+      const inner = told ?? issue.errors.flat().find((found) => found.code !== 'invalid_type');
+      if (inner !== undefined) {
+        return [{ path: [...issue.path, ...inner.path], message: inner.message }];
+      }
+    }
+    return [{ path: [...issue.path], message: issue.message }];
+  });
+}
+
+/** Place of the innermost node of `path` that the document has. */
+function locate(document: Document, lines: LineCounter, path: readonly PropertyKey[]): Place {
+  for (let depth = path.length; depth >= 0; depth--) {
+    const node = document.getIn(path.slice(0, depth), true);
+    if (isNode(node) && node.range) return at(lines, node.range[0]);
+  }
+  return {};
+}
+
+function at(lines: LineCounter, offset: number): Place {
+  const { line, col } = lines.linePos(offset);
+  return line === 0 ? {} : { line, column: col };
+}
+
+/** `listeners[0].ports` */
+export function formatPath(path: readonly PropertyKey[]): string {
+  return path.reduce<string>((text, key) => {
+    if (typeof key === 'number') return `${text}[${key}]`;
+    return text === '' ? String(key) : `${text}.${String(key)}`;
+  }, '');
+}
+
+/** `config.yaml:3:5: device.mtu: message` */
+export function formatIssue(file: string, issue: ConfigIssue): string {
+  const place = issue.line === undefined ? file : `${file}:${issue.line}:${issue.column ?? 1}`;
+  return issue.path === '' ? `${place}: ${issue.message}` : `${place}: ${issue.path}: ${issue.message}`;
+}

@@ -1,0 +1,164 @@
+/** The one schema of the config file: it validates, fills in defaults, and prints itself. */
+import { z } from 'zod';
+import { cidr, duration, ipAddress, mark, ports, size, target } from './values.ts';
+
+/** Longest name the kernel takes for an interface, IFNAMSIZ - 1. */
+const DEVICE_NAME_MAX = 15;
+/** Smallest link of IPv6, RFC 8200 §5. */
+const MTU_MIN = 1280;
+/** Largest IP packet, and 15 bytes less for the kernel's own limit on a TUN device. */
+const MTU_MAX = 65520;
+/** A guessable token is no token. */
+const TOKEN_LENGTH_MIN = 16;
+
+const deviceName = z
+  .string()
+  .regex(/^[^\s/:%]+$/, 'expected a name of an interface')
+  .max(DEVICE_NAME_MAX);
+
+const objectName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'expected letters, digits, ".", "_" or "-"');
+
+/** Name of a script or listener. */
+export const scriptName = objectName;
+
+const device = z.strictObject({
+  name: deviceName.default('culvert0'),
+  mtu: z.int().min(MTU_MIN).max(MTU_MAX).default(1500),
+  addresses: z.array(cidr).prefault([]),
+  routes: z.array(cidr).prefault([]),
+  txQueueLength: z.int().min(1).max(1_000_000).default(1000),
+  offload: z.boolean().default(true),
+});
+
+const listener = z
+  .strictObject({
+    name: objectName,
+    protocol: z.enum(['tcp', 'udp', 'any']).default('tcp'),
+    destination: z.union([cidr, z.array(cidr)]).optional(),
+    ports: ports.optional(),
+    action: z.enum(['forward', 'reject', 'drop']),
+    to: target.optional(),
+    with: z.enum(['rst', 'icmp']).optional(),
+  })
+  .refine((rule) => rule.to === undefined || rule.action === 'forward', {
+    path: ['to'],
+    message: 'is for the action "forward" only',
+  })
+  .refine((rule) => rule.with === undefined || rule.action === 'reject', {
+    path: ['with'],
+    message: 'is for the action "reject" only',
+  });
+
+const positive = z.int().positive();
+
+/** What a script may use; each absent value is the default of the runtime. */
+const scriptLimits = z.strictObject({
+  cpuSoftMs: positive.optional(),
+  cpuHardMs: positive.optional(),
+  watchdogMs: positive.optional(),
+  wallMs: positive.optional(),
+  memoryBytes: size.optional(),
+  stackBytes: size.optional(),
+  pending: positive.optional(),
+  timers: positive.optional(),
+  kvBytes: size.optional(),
+  kvKeyBytes: size.optional(),
+  kvValueBytes: size.optional(),
+  logLinesPerSecond: positive.optional(),
+  loadMs: positive.optional(),
+  breakerHits: positive.optional(),
+  breakerWindowMs: positive.optional(),
+});
+
+const scripts = z
+  .strictObject({
+    load: z
+      .array(z.strictObject({ name: objectName, file: z.string().min(1) }))
+      .refine((list) => new Set(list.map((item) => item.name)).size === list.length, {
+        message: 'two scripts have the same name',
+      })
+      .optional(),
+    files: z.string().min(1).optional(),
+    vars: z.record(z.string(), z.string()).prefault({}),
+    limits: scriptLimits.prefault({}),
+  })
+  .refine((value) => value.load === undefined || value.files === undefined, {
+    message: '"load" and "files" exclude each other',
+  });
+
+const timeouts = z.strictObject({
+  decision: duration.prefault('2s'),
+  connect: duration.prefault('10s'),
+  idle: duration.prefault('1h'),
+  halfClose: duration.prefault('5m'),
+  keepalive: duration.prefault('2m'),
+});
+
+const limits = z
+  .strictObject({
+    flows: z.int().min(16).max(4_194_304).default(65_536),
+    heldSyns: z.int().min(1).max(1_048_576).default(1024),
+    heldSynsPerSource: positive.optional(),
+    timeWait: z.int().min(1).max(1_048_576).default(8192),
+    slabBytes: size.prefault('256MiB'),
+    slabBytesPerFlow: size.prefault('4MiB'),
+  })
+  .transform((value) => ({
+    ...value,
+    // One source must not be able to hold the table: two thirds of it at most.
+    heldSynsPerSource: value.heldSynsPerSource ?? Math.max(1, Math.floor((value.heldSyns * 2) / 3)),
+  }))
+  .refine((value) => value.slabBytesPerFlow <= value.slabBytes, {
+    path: ['slabBytesPerFlow'],
+    message: 'is larger than slabBytes',
+  })
+  .refine((value) => value.heldSyns <= value.flows, {
+    path: ['heldSyns'],
+    message: 'is larger than flows',
+  });
+
+const admin = z
+  .strictObject({
+    listen: z.string().min(1).default('unix:///run/culvert/admin.sock'),
+    token: z.string().min(TOKEN_LENGTH_MIN).optional(),
+    tokenFile: z.string().min(1).optional(),
+  })
+  .refine((value) => value.token === undefined || value.tokenFile === undefined, {
+    message: '"token" and "tokenFile" exclude each other',
+  });
+
+const log = z.strictObject({
+  level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  format: z.enum(['json', 'text']).default('json'),
+  flows: z.boolean().default(true),
+});
+
+export const configSchema = z.strictObject({
+  device: device.prefault({}),
+  local: z.strictObject({ addresses: z.array(ipAddress).prefault([]) }).prefault({}),
+  egress: z
+    .strictObject({ fwmark: mark.prefault(0), interface: z.union([deviceName, z.literal('')]).default('') })
+    .prefault({}),
+  listeners: z
+    .array(listener)
+    .refine((list) => new Set(list.map((item) => item.name)).size === list.length, {
+      message: 'two listeners have the same name',
+    })
+    .prefault([]),
+  scripts: scripts.prefault({}),
+  timeouts: timeouts.prefault({}),
+  limits: limits.prefault({}),
+  admin: admin.prefault({}),
+  log: log.prefault({}),
+  /** How long live flows may take to end after SIGTERM. */
+  drain: duration.prefault('10s'),
+});
+
+/** A config that was read, with defaults filled in; durations in ms, sizes in bytes. */
+export type Config = z.output<typeof configSchema>;
+export type ConfigInput = z.input<typeof configSchema>;
+
+/** The JSON Schema of a config file, for editors. */
+export const configJsonSchema = () => z.toJSONSchema(configSchema, { io: 'input' });

@@ -1,0 +1,76 @@
+/** Reads the scripts that a config names. */
+import { readFileSync } from 'node:fs';
+import { basename, extname, relative, resolve } from 'node:path';
+import type { ScriptSource } from '../messages/script-control.ts';
+import { ConfigError, type ConfigIssue, type LoadedConfig } from './load.ts';
+import { scriptName } from './schema.ts';
+
+/** Source text of all scripts together, in bytes: what one reload may carry. */
+export const BUNDLE_MAX_BYTES = 1024 * 1024;
+export const BUNDLE_MAX_SCRIPTS = 64;
+
+interface Wanted {
+  readonly name: string;
+  readonly file: string;
+  readonly path: string;
+}
+
+/**
+ * The scripts in the order of asking: as `load` lists them, or `files` sorted by name.
+ *
+ * @throws ConfigError  for what cannot be read, has no usable name, or is too large
+ */
+export function readScripts(loaded: LoadedConfig): ScriptSource[] {
+  const { scripts } = loaded.config;
+  const wanted =
+    scripts.load?.map(({ name, file }, index) => ({
+      name,
+      file: resolve(loaded.folder, file),
+      path: `scripts.load[${index}].file`,
+    })) ?? globScripts(loaded);
+  const issues: ConfigIssue[] = [];
+  const sources = wanted.flatMap((script) => readScript(script, issues));
+  const bytes = sources.reduce((sum, script) => sum + Buffer.byteLength(script.source), 0);
+  if (bytes > BUNDLE_MAX_BYTES) {
+    issues.push({ path: 'scripts', message: `${bytes} bytes of source, at most ${BUNDLE_MAX_BYTES}` });
+  }
+  if (wanted.length > BUNDLE_MAX_SCRIPTS) {
+    issues.push({ path: 'scripts', message: `${wanted.length} scripts, at most ${BUNDLE_MAX_SCRIPTS}` });
+  }
+  if (issues.length > 0) throw new ConfigError(loaded.file ?? 'embedded default', issues);
+  return sources;
+}
+
+function globScripts({ config, folder }: LoadedConfig): Wanted[] {
+  const pattern = config.scripts.files;
+  if (pattern === undefined) return [];
+  const found = [...new Bun.Glob(pattern).scanSync({ cwd: folder, absolute: true })]
+    // A test or a declaration beside a script is no script.
+    .filter((file) => !/\.(test|d)\.[jt]s$/.test(file))
+    .sort();
+  return found.map((file) => ({
+    name: basename(file, extname(file)),
+    file,
+    path: 'scripts.files',
+  }));
+}
+
+function readScript({ name, file, path }: Wanted, issues: ConfigIssue[]): ScriptSource[] {
+  if (!scriptName.safeParse(name).success) {
+    issues.push({ path, message: `"${name}" cannot be the name of a script` });
+    return [];
+  }
+  try {
+    return [{ name, file: displayPath(file), source: readFileSync(file, 'utf8') }];
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    issues.push({ path, message: `${file} cannot be read: ${code ?? 'unknown'}` });
+    return [];
+  }
+}
+
+/** As an operator would type it: relative when the file lies below the working directory. */
+function displayPath(file: string): string {
+  const short = relative(process.cwd(), file);
+  return short.startsWith('..') ? file : short;
+}

@@ -1,0 +1,133 @@
+/** Values that a config writes as text: durations, sizes, addresses, ports, marks. */
+import { isIP } from 'node:net';
+import { z } from 'zod';
+
+const DURATION_UNITS_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
+const SIZE_UNITS: Readonly<Record<string, number>> = {
+  B: 1,
+  KiB: 1024,
+  MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
+};
+const MARK_MAX = 0xffffffff;
+const PORT_MAX = 65535;
+
+/** Inclusive. */
+export type PortRange = readonly [from: number, to: number];
+
+export interface Cidr {
+  readonly ip: string;
+  readonly prefixLength: number;
+  readonly family: 4 | 6;
+}
+
+/** `10s`, `1m30s`, `250ms` in milliseconds; undefined when it is not a duration. */
+export function parseDuration(text: string): number | undefined {
+  if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(text)) return undefined;
+  let ms = 0;
+  for (const [, count, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) {
+    ms += Number(count) * (DURATION_UNITS_MS[unit ?? ''] ?? 0);
+  }
+  return Math.round(ms);
+}
+
+/** `256MiB`, `64KiB`, `4096B` in bytes; undefined when it is not a size. */
+export function parseSize(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)(B|KiB|MiB|GiB)$/.exec(text);
+  if (match === null) return undefined;
+  return Math.round(Number(match[1]) * (SIZE_UNITS[match[2] ?? ''] ?? 0));
+}
+
+/** `10.0.0.0/8`, or an address alone, which stands for itself; undefined when it is neither. */
+export function parseCidr(text: string): Cidr | undefined {
+  const [ip = '', prefix, rest] = text.split('/');
+  const family = isIP(ip);
+  if (family !== 4 && family !== 6) return undefined;
+  if (rest !== undefined || ip.includes('%')) return undefined;
+  const widest = family === 4 ? 32 : 128;
+  if (prefix === undefined) return { ip, prefixLength: widest, family };
+  if (!/^\d{1,3}$/.test(prefix) || Number(prefix) > widest) return undefined;
+  return { ip, prefixLength: Number(prefix), family };
+}
+
+/** `80`, `8000-8100`, `80,443,8000-8100`; undefined when a part is no port or range. */
+export function parsePorts(text: string): PortRange[] | undefined {
+  const ranges: PortRange[] = [];
+  for (const part of text.split(',')) {
+    const match = /^\s*(\d{1,5})(?:-(\d{1,5}))?\s*$/.exec(part);
+    if (match === null) return undefined;
+    const from = Number(match[1]);
+    const to = Number(match[2] ?? match[1]);
+    if (from < 1 || to > PORT_MAX || from > to) return undefined;
+    ranges.push([from, to]);
+  }
+  return ranges;
+}
+
+/** `10.0.0.1`, `10.0.0.1:80`, `fd00::1`, `[fd00::1]:80`; undefined when it is none of them. */
+export function parseTarget(text: string): { ip: string; port?: number } | undefined {
+  if (isIP(text) !== 0 && !text.includes('%')) return { ip: text };
+  const match = /^\[(?<v6>[0-9a-fA-F:.]+)\]:(?<p6>\d{1,5})$|^(?<v4>[0-9.]+):(?<p4>\d{1,5})$/.exec(text);
+  const ip = match?.groups?.['v6'] ?? match?.groups?.['v4'];
+  const port = Number(match?.groups?.['p6'] ?? match?.groups?.['p4']);
+  if (ip === undefined || isIP(ip) !== (match?.groups?.['v6'] === undefined ? 4 : 6)) {
+    return undefined;
+  }
+  return port >= 1 && port <= PORT_MAX ? { ip, port } : undefined;
+}
+
+/** A firewall mark, decimal or `0x…`; undefined when it does not fit 32 bits. */
+export function parseMark(text: string): number | undefined {
+  if (!/^(0x[0-9a-fA-F]{1,8}|\d{1,10})$/.test(text)) return undefined;
+  const mark = Number(text);
+  return mark <= MARK_MAX ? mark : undefined;
+}
+
+/** A schema of text that `parse` turns into a value; `wanted` says what was expected. */
+function textOf<T>(parse: (text: string) => T | undefined, wanted: string) {
+  return z.string().transform((text, context): T => {
+    const value = parse(text);
+    if (value === undefined) {
+      context.addIssue({ code: 'custom', message: `expected ${wanted}, got "${text}"` });
+      return z.NEVER;
+    }
+    return value;
+  });
+}
+
+export const duration = textOf(parseDuration, 'a duration such as "250ms", "10s" or "1m30s"');
+export const cidr = textOf(parseCidr, 'an address with a prefix length such as "10.0.0.0/8"');
+export const target = textOf(parseTarget, 'an "ip" or "ip:port"');
+
+export const size = z.union([
+  z.int().nonnegative(),
+  textOf(parseSize, 'a size such as "64KiB" or "256MiB"'),
+]);
+export const mark = z.union([
+  z.int().nonnegative().max(MARK_MAX),
+  textOf(parseMark, 'a mark such as 555 or "0x22b"'),
+]);
+export const port = z.int().min(1).max(PORT_MAX);
+const portText = textOf(parsePorts, 'ports such as "80,443,8000-8100"');
+
+/** A port, a text of ports, or a list of both, as inclusive ranges. */
+export const ports = z
+  .union([port, portText, z.array(z.union([port, portText]))])
+  .transform((value): PortRange[] => {
+    if (typeof value === 'number') return [[value, value]];
+    return value.flatMap((item) =>
+      typeof item === 'number' ? [[item, item] as const] : isRange(item) ? [item] : item,
+    );
+  });
+
+const isRange = (item: PortRange | PortRange[]): item is PortRange => typeof item[0] === 'number';
+
+export const ipAddress = textOf(
+  (text) => (isIP(text) !== 0 && !text.includes('%') ? text : undefined),
+  'an IP address',
+);

@@ -1,0 +1,123 @@
+/** Upstream sockets: how one is opened, and what a failure means for the client's SYN. */
+import { Errno } from '../../ffi/errno.ts';
+import {
+  bindAddress,
+  bindToDevice,
+  closeFd,
+  connectSocket,
+  setMark,
+  setNoDelay,
+  tcpSocket,
+} from '../../ffi/sockets.ts';
+import { CloseReason } from '../../stack/close-reason.ts';
+import { Unreachable } from '../../stack/forwarder.ts';
+import type { RejectWith } from '../../stack/verdict.ts';
+import { writeAddress } from '../../stack/wire/ip-address.ts';
+
+export interface DialOptions {
+  /** SO_MARK; 0 for none. */
+  readonly mark: number;
+  /** SO_BINDTODEVICE; empty for none. */
+  readonly interface: string;
+  /** Local address; empty for the kernel's choice. */
+  readonly bind: string;
+}
+
+const bindView = new DataView(new ArrayBuffer(16));
+
+/**
+ * Opens a non-blocking socket, ready to connect.
+ *
+ * @returns the descriptor, or a negative errno
+ */
+export function openSocket(family: 4 | 6, options: DialOptions): number {
+  const fd = tcpSocket(family);
+  if (fd < 0) return fd;
+  const failure = prepare(fd, family, options);
+  if (failure >= 0) return fd;
+  closeFd(fd);
+  return failure;
+}
+
+function prepare(fd: number, family: 4 | 6, options: DialOptions): number {
+  const noDelay = setNoDelay(fd);
+  if (noDelay < 0) return noDelay;
+  if (options.mark !== 0) {
+    const marked = setMark(fd, options.mark);
+    if (marked < 0) return marked;
+  }
+  if (options.interface !== '') {
+    const bound = bindToDevice(fd, options.interface);
+    if (bound < 0) return bound;
+  }
+  if (options.bind === '') return 0;
+  if (writeAddress(options.bind, bindView, 0) !== family) return -Errno.EAFNOSUPPORT;
+  return bindAddress(fd, bindView, 0, family, 0);
+}
+
+/** Starts to connect. @returns 0 when under way or done, or a negative errno */
+export function startConnect(
+  fd: number,
+  view: DataView,
+  addressAt: number,
+  family: 4 | 6,
+  port: number,
+): number {
+  const result = connectSocket(fd, view, addressAt, family, port);
+  return result === -Errno.EINPROGRESS ? 0 : result;
+}
+
+/** What a failed dial means: how the client is told, and what the log says. */
+export interface DialFailure {
+  readonly reason: CloseReason;
+  readonly how: RejectWith;
+  readonly code: Unreachable;
+}
+
+const REFUSED: DialFailure = {
+  reason: CloseReason.DIAL_REFUSED,
+  how: 'rst',
+  code: Unreachable.PORT,
+};
+const unreachable = (code: Unreachable): DialFailure => ({
+  reason: CloseReason.DIAL_UNREACHABLE,
+  how: 'icmp',
+  code,
+});
+const HOST = unreachable(Unreachable.HOST);
+const NETWORK = unreachable(Unreachable.NETWORK);
+const PROHIBITED = unreachable(Unreachable.PROHIBITED);
+const FAILED: DialFailure = { reason: CloseReason.DIAL_FAILED, how: 'rst', code: Unreachable.HOST };
+
+export const DIAL_LOOP: DialFailure = {
+  reason: CloseReason.DIAL_LOOP,
+  how: 'rst',
+  code: Unreachable.HOST,
+};
+export const DIAL_TIMEOUT: DialFailure = {
+  reason: CloseReason.DIAL_TIMEOUT,
+  how: 'icmp',
+  code: Unreachable.HOST,
+};
+
+/** @param errno  positive */
+export function dialFailure(errno: number): DialFailure {
+  switch (errno) {
+    case Errno.ECONNREFUSED:
+    case Errno.ECONNRESET:
+      return REFUSED;
+    case Errno.ENETUNREACH:
+    case Errno.ENETDOWN:
+      return NETWORK;
+    case Errno.EHOSTUNREACH:
+    case Errno.EHOSTDOWN:
+      return HOST;
+    case Errno.ETIMEDOUT:
+      return DIAL_TIMEOUT;
+    case Errno.EACCES:
+    case Errno.EPERM:
+      return PROHIBITED;
+    default:
+      return FAILED;
+  }
+}

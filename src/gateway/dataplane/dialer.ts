@@ -1,0 +1,211 @@
+/**
+ * Dials: from a verdict to a connected upstream socket, while the client's SYN is held. The SYN is
+ * answered as the dial really ended: SYN-ACK, RST, or an ICMP error.
+ */
+
+import { type Epoll, EpollEvent } from '../../ffi/epoll.ts';
+import { addressOf } from '../../ffi/memory.ts';
+import { send, takeError } from '../../ffi/sockets.ts';
+import { Counter, type Counters } from '../../stack/counters.ts';
+import { ClosedBy, FlowField, FlowPhase } from '../../stack/flow-row.ts';
+import type { Stack } from '../../stack/stack.ts';
+import { after, type Instant, NEVER } from '../../stack/time.ts';
+import type { LiveConfig } from '../messages/control.ts';
+import {
+  DIAL_LOOP,
+  DIAL_TIMEOUT,
+  type DialFailure,
+  dialFailure,
+  openSocket,
+  startConnect,
+} from './dial.ts';
+import type { LoopGuard } from './loop-guard.ts';
+import { proxyHeader } from './proxy-protocol.ts';
+import type { Splice } from './splice.ts';
+import { UpstreamBit, type UpstreamTable } from './upstream-table.ts';
+
+/** What a verdict says about the dial; the target stands in the flow's row. */
+export interface DialPlan {
+  mark: number;
+  bind: string;
+  acceptFirst: boolean;
+  /** 0 for none. */
+  proxyProtocol: 0 | 1 | 2;
+  connectTimeoutMs: number;
+}
+
+/** Flow rows begin here among the tokens of epoll; below are the fds of the loop itself. */
+export const FIRST_FLOW_TOKEN = 16;
+const TOKEN_ROW_BITS = 24;
+const TOKEN_ROW_MASK = (1 << TOKEN_ROW_BITS) - 1;
+
+export class Dialer {
+  readonly #stack: Stack;
+  readonly #upstreams: UpstreamTable;
+  readonly #splice: Splice;
+  readonly #epoll: Epoll;
+  readonly #counters: Counters;
+  readonly #guard: LoopGuard;
+  /** PROXY protocol headers of dials under way, by row. */
+  readonly #headers = new Map<number, Uint8Array<ArrayBuffer>>();
+  #egress: LiveConfig['egress'] = { fwmark: 0, interface: '' };
+  #inFlight = 0;
+
+  constructor(
+    stack: Stack,
+    upstreams: UpstreamTable,
+    splice: Splice,
+    epoll: Epoll,
+    counters: Counters,
+    guard: LoopGuard,
+  ) {
+    this.#stack = stack;
+    this.#upstreams = upstreams;
+    this.#splice = splice;
+    this.#epoll = epoll;
+    this.#counters = counters;
+    this.#guard = guard;
+  }
+
+  configure(live: LiveConfig): void {
+    this.#egress = live.egress;
+  }
+
+  /** Dials the upstream that stands in the row of a held SYN. */
+  dial(row: number, plan: DialPlan, now: Instant): void {
+    const stack = this.#stack;
+    const at = stack.rowAt(row);
+    const view = stack.arena.view;
+    const family = view.getUint8(at + FlowField.UPSTREAM_FAMILY) === 4 ? 4 : 6;
+    const mark = plan.mark !== 0 ? plan.mark : this.#egress.fwmark;
+    stack.tcb(row).phase = FlowPhase.DIALING;
+    this.#counters.add(Counter.DIALS);
+    this.#upstreams.setSince(row, now);
+    if (this.#wouldLoop(at + FlowField.UPSTREAM, family, mark, now)) {
+      this.#fail(row, DIAL_LOOP, now);
+      return;
+    }
+    const options = { mark, interface: this.#egress.interface, bind: plan.bind };
+    const fd = openSocket(family, options);
+    if (fd < 0) {
+      this.#fail(row, dialFailure(-fd), now);
+      return;
+    }
+    this.#upstreams.setFd(row, fd);
+    this.#upstreams.raise(row, UpstreamBit.CONNECTING);
+    this.#setInFlight(this.#inFlight + 1);
+    const token = this.#upstreams.turn(row) * 2 ** TOKEN_ROW_BITS + row + FIRST_FLOW_TOKEN;
+    const events = EpollEvent.IN | EpollEvent.OUT | EpollEvent.RDHUP | EpollEvent.ET;
+    const watched = this.#epoll.add(fd, events, token);
+    if (watched < 0) {
+      this.#fail(row, dialFailure(-watched), now);
+      return;
+    }
+    if (plan.proxyProtocol !== 0) {
+      this.#headers.set(row, proxyHeader(plan.proxyProtocol, view, at));
+    }
+    const port = view.getUint16(at + FlowField.UPSTREAM_PORT, true);
+    const result = startConnect(fd, view, at + FlowField.UPSTREAM, family, port);
+    if (result < 0) {
+      this.#fail(row, dialFailure(-result), now);
+      return;
+    }
+    stack.setDeadline(row, after(now, (plan.connectTimeoutMs * 1000) as never));
+    if (plan.acceptFirst) {
+      this.#upstreams.raise(row, UpstreamBit.ACCEPT_FIRST);
+      stack.accept(row, now);
+    }
+  }
+
+  /** An event of an upstream socket. */
+  onEvent(token: number, events: number, now: Instant): void {
+    const row = (token & TOKEN_ROW_MASK) - FIRST_FLOW_TOKEN;
+    const upstreams = this.#upstreams;
+    // The socket was closed, and perhaps its row taken again, earlier in this batch of events.
+    if (upstreams.fd(row) < 0 || upstreams.turn(row) !== token >>> TOKEN_ROW_BITS) return;
+    const isConnecting = upstreams.has(row, UpstreamBit.CONNECTING);
+    if (isConnecting && !this.#finishConnect(row, events, now)) return;
+    if ((events & EpollEvent.OUT) !== 0 && !upstreams.has(row, UpstreamBit.WRITABLE)) {
+      upstreams.raise(row, UpstreamBit.WRITABLE);
+      if (upstreams.has(row, UpstreamBit.OPEN)) this.#stack.drainBacklog(row, now);
+      if (upstreams.fd(row) < 0) return;
+    }
+    if ((events & (EpollEvent.RDHUP | EpollEvent.HUP | EpollEvent.ERR)) !== 0) {
+      upstreams.raise(row, UpstreamBit.ENDING);
+    }
+    const readable = EpollEvent.IN | EpollEvent.RDHUP | EpollEvent.HUP | EpollEvent.ERR;
+    if ((events & readable) !== 0 && !upstreams.has(row, UpstreamBit.READ_DONE)) {
+      upstreams.raise(row, UpstreamBit.READABLE);
+      this.#splice.download(row, now);
+    } else if ((events & EpollEvent.ERR) !== 0) {
+      this.#splice.markBroken(row);
+    }
+  }
+
+  /** The time for the dial is over. */
+  onTimeout(row: number, now: Instant): void {
+    if (this.#upstreams.has(row, UpstreamBit.CONNECTING)) this.#fail(row, DIAL_TIMEOUT, now);
+  }
+
+  /** The flow ended: closes its socket. @param isAbort  the upstream sees a reset */
+  release(row: number, isAbort: boolean): void {
+    if (this.#upstreams.has(row, UpstreamBit.CONNECTING)) {
+      this.#upstreams.lower(row, UpstreamBit.CONNECTING);
+      this.#setInFlight(this.#inFlight - 1);
+      this.#headers.delete(row);
+    }
+    this.#splice.release(row, isAbort);
+  }
+
+  #wouldLoop(addressAt: number, family: 4 | 6, mark: number, now: Instant): boolean {
+    const { interface: egress } = this.#egress;
+    const index = egress === '' ? 0 : this.#guard.interfaceIndex(egress);
+    return this.#guard.isLoop(this.#stack.arena.view, addressAt, family, mark, index, now);
+  }
+
+  /** @returns true when the upstream is connected now */
+  #finishConnect(row: number, events: number, now: Instant): boolean {
+    const ready = EpollEvent.OUT | EpollEvent.ERR | EpollEvent.HUP;
+    if ((events & ready) === 0) return false;
+    const upstreams = this.#upstreams;
+    const fd = upstreams.fd(row);
+    const errno = takeError(fd);
+    if (errno !== 0) {
+      this.#fail(row, dialFailure(errno), now);
+      return false;
+    }
+    upstreams.lower(row, UpstreamBit.CONNECTING);
+    this.#setInFlight(this.#inFlight - 1);
+    const view = this.#stack.arena.view;
+    const tookUs = now - upstreams.since(row);
+    view.setUint32(this.#stack.rowAt(row) + FlowField.CONNECT_US, tookUs, true);
+    this.#counters.add(Counter.DIALS_US, tookUs);
+    this.#sendHeader(row, fd);
+    this.#stack.setDeadline(row, NEVER);
+    if (!upstreams.has(row, UpstreamBit.ACCEPT_FIRST)) this.#stack.accept(row, now);
+    return true;
+  }
+
+  /** A connected socket with an empty buffer takes a header of at most 107 bytes whole. */
+  #sendHeader(row: number, fd: number): void {
+    const header = this.#headers.get(row);
+    if (header === undefined) return;
+    this.#headers.delete(row);
+    send(fd, addressOf(header.buffer), header.length);
+  }
+
+  #fail(row: number, failure: DialFailure, now: Instant): void {
+    this.#counters.add(Counter.DIALS_FAILED);
+    const phase = this.#stack.tcb(row).phase;
+    if (phase === FlowPhase.DIALING || phase === FlowPhase.DECIDING) {
+      this.#stack.reject(row, failure.how, failure.code, failure.reason, ClosedBy.UPSTREAM, now);
+    } else {
+      this.#stack.abort(row, failure.reason, ClosedBy.UPSTREAM, now);
+    }
+  }
+
+  #setInFlight(count: number): void {
+    this.#inFlight = count;
+    this.#counters.set(Counter.DIALS_NOW, count);
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * Refuses dials that would come back into the gateway's own device: each would be a new flow that
+ * dials again. The kernel is asked which interface it would use; answers are kept for a moment,
+ * for few upstreams take many flows.
+ */
+import { Errno } from '../../ffi/errno.ts';
+import { Netlink } from '../../ffi/netlink.ts';
+import type { Instant } from '../../stack/time.ts';
+
+const CACHE_SLOTS = 1024;
+/** Routes change seldom; a loop that lasts this long is ended by the next question. */
+const CACHE_LIFE_US = 1_000_000;
+
+export class LoopGuard {
+  readonly #netlink = new Netlink();
+  readonly #deviceName: string;
+  #deviceIndex = 0;
+  #deviceAskedAt = Number.NEGATIVE_INFINITY;
+  readonly #keys = new Float64Array(CACHE_SLOTS * 2);
+  readonly #askedAt = new Float64Array(CACHE_SLOTS).fill(Number.NEGATIVE_INFINITY);
+  readonly #answers = new Int32Array(CACHE_SLOTS);
+
+  constructor(deviceName: string) {
+    this.#deviceName = deviceName;
+  }
+
+  /**
+   * True when the kernel would send to this address through the gateway's device. The device may
+   * live in another network namespace; then nothing of ours can come back into it.
+   */
+  isLoop(
+    view: DataView,
+    addressAt: number,
+    family: 4 | 6,
+    mark: number,
+    egressIndex: number,
+    now: Instant,
+  ): boolean {
+    const high = family === 4 ? view.getUint32(addressAt) : view.getFloat64(addressAt);
+    const low = family === 4 ? mark : view.getFloat64(addressAt + 8) + mark;
+    const slot = slotOf(view, addressAt, family, mark);
+    const isKnown =
+      Object.is(this.#keys[slot * 2], high) &&
+      Object.is(this.#keys[slot * 2 + 1], low) &&
+      now - this.#askedAt[slot]! < CACHE_LIFE_US;
+    if (!isKnown) {
+      this.#keys[slot * 2] = high;
+      this.#keys[slot * 2 + 1] = low;
+      this.#askedAt[slot] = now;
+      const index = this.#netlink.routeInterface(view, addressAt, family, mark, egressIndex);
+      this.#answers[slot] = index;
+    }
+    return this.#answers[slot]! > 0 && this.#answers[slot] === this.#ownIndex(now);
+  }
+
+  /** Index of the interface, or a negative errno. */
+  interfaceIndex(name: string): number {
+    try {
+      return this.#netlink.linkIndex(name);
+    } catch {
+      return -Errno.ENODEV;
+    }
+  }
+
+  #ownIndex(now: Instant): number {
+    if (now - this.#deviceAskedAt >= CACHE_LIFE_US) {
+      this.#deviceAskedAt = now;
+      this.#deviceIndex = this.interfaceIndex(this.#deviceName);
+    }
+    return this.#deviceIndex;
+  }
+}
+
+function slotOf(view: DataView, addressAt: number, family: 4 | 6, mark: number): number {
+  let mix = mark | 0;
+  for (let i = 0; i < (family === 4 ? 4 : 16); i += 4) {
+    mix = Math.imul(mix ^ view.getInt32(addressAt + i), 0x9e3779b1);
+    mix ^= mix >>> 15;
+  }
+  return (mix >>> 0) % CACHE_SLOTS;
+}

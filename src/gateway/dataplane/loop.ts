@@ -1,0 +1,159 @@
+/**
+ * The loop of the data plane: wait, read, decide, write, again. Start reading here.
+ *
+ *   epoll_wait ─┬─ device ......... up to a batch of frames → stack.ingest
+ *               ├─ script host .... verdicts → flows.onVerdict
+ *               ├─ supervisor ..... configuration, kill, drain
+ *               └─ upstreams ...... connected, readable, writable → dialer, splice
+ *   then timers, owed acknowledgments, reports
+ *
+ * It is synchronous: no promise, no event loop, no clock but the one read once per turn. Everything
+ * that it waits for is a file descriptor or the stack's next deadline.
+ */
+import { monotonicNow } from '../../ffi/clock.ts';
+import { type Epoll, EpollEvent } from '../../ffi/epoll.ts';
+import { CloseReason } from '../../stack/close-reason.ts';
+import { Counter, type Counters } from '../../stack/counters.ts';
+import { ClosedBy, FlowPhase } from '../../stack/flow-row.ts';
+import { FRAME_BYTES } from '../../stack/layout.ts';
+import type { Stack } from '../../stack/stack.ts';
+import type { Instant } from '../../stack/time.ts';
+import { DataPlaneFd, type ToDataPlane } from '../messages/control.ts';
+import type { ControlInput } from './control-input.ts';
+import type { Decisions } from './decisions.ts';
+import type { Dialer } from './dialer.ts';
+import { FIRST_FLOW_TOKEN } from './dialer.ts';
+import type { Flows } from './flows.ts';
+import type { Reports } from './reports.ts';
+import type { Splice } from './splice.ts';
+import type { TunPort } from './tun-port.ts';
+
+const Token = { DEVICE: 0, CONTROL: 1, SCRIPTS: 2 } as const;
+const STDIN = 0;
+
+/** Frames per turn: enough to share a wake-up, few enough that sockets do not wait long. */
+const FRAME_BATCH = 64;
+/** The loop turns at least this often: counters and the device's health stay fresh. */
+const MAX_WAIT_MS = 1000;
+
+export interface LoopParts {
+  readonly epoll: Epoll;
+  readonly stack: Stack;
+  readonly device: TunPort;
+  readonly flows: Flows;
+  readonly dialer: Dialer;
+  readonly splice: Splice;
+  readonly decisions: Decisions;
+  readonly control: ControlInput;
+  readonly reports: Reports;
+  readonly counters: Counters;
+}
+
+export class Loop {
+  readonly #parts: LoopParts;
+  #isRunning = true;
+  /** When draining ends; undefined while it has not begun. */
+  #drainUntil: number | undefined;
+
+  constructor(parts: LoopParts) {
+    this.#parts = parts;
+    const { epoll } = parts;
+    epoll.add(DataPlaneFd.TUN, EpollEvent.IN, Token.DEVICE);
+    epoll.add(STDIN, EpollEvent.IN, Token.CONTROL);
+    epoll.add(DataPlaneFd.SCRIPTS, EpollEvent.IN, Token.SCRIPTS);
+  }
+
+  /** Runs until the supervisor is gone, the device is deleted, or everything is drained. */
+  run(): void {
+    while (this.#isRunning) this.#turn();
+    this.#parts.reports.flush();
+  }
+
+  #turn(): void {
+    const { epoll, stack, device, dialer, splice, reports, counters } = this.#parts;
+    const count = epoll.wait(this.#waitMs());
+    const now = monotonicNow();
+    counters.add(Counter.LOOP_TURNS);
+    for (let i = 0; i < count; i++) {
+      const token = epoll.token(i);
+      if (token >= FIRST_FLOW_TOKEN) dialer.onEvent(token, epoll.events(i), now);
+      else this.#ownEvent(token, now);
+    }
+    splice.runListed(now);
+    if (stack.pollAt() <= now) stack.expire(now);
+    stack.flush(now);
+    device.check(now);
+    if (device.isGone) this.#isRunning = false;
+    if (this.#drainUntil !== undefined) this.#checkDrain(now);
+    if (!reports.flush()) this.#isRunning = false;
+  }
+
+  #waitMs(): number {
+    const { stack, splice } = this.#parts;
+    const patience = Math.min(splice.patienceMs, MAX_WAIT_MS);
+    if (patience === 0) return 0;
+    const untilTimer = Math.ceil((stack.pollAt() - monotonicNow()) / 1000);
+    return Math.max(0, Math.min(patience, untilTimer));
+  }
+
+  #ownEvent(token: number, now: Instant): void {
+    const { decisions, flows, control } = this.#parts;
+    if (token === Token.DEVICE) this.#readFrames(now);
+    else if (token === Token.SCRIPTS) {
+      decisions.read((row, verdict) => flows.onVerdict(row, verdict, now));
+    } else if (!control.read((message) => this.onMessage(message, now))) {
+      this.#isRunning = false;
+    }
+  }
+
+  #readFrames(now: Instant): void {
+    const { device, stack } = this.#parts;
+    for (let i = 0; i < FRAME_BATCH; i++) {
+      const length = device.read(stack.frameAt, FRAME_BYTES);
+      if (length === 0) return;
+      stack.ingest(stack.frameAt, length, now);
+    }
+  }
+
+  onMessage(message: ToDataPlane, now: Instant): void {
+    const { flows, stack, reports } = this.#parts;
+    switch (message.kind) {
+      case 'start':
+        throw new Error('the data plane was started twice');
+      case 'configure':
+        flows.configure(message.live);
+        break;
+      case 'scripts':
+        flows.setScripts(message.scripts, now);
+        break;
+      case 'kill': {
+        const found =
+          stack.flows.isLive(message.row, message.serial) &&
+          stack.tcb(message.row).phase !== FlowPhase.TIME_WAIT;
+        if (found) stack.abort(message.row, CloseReason.KILLED, ClosedBy.GATEWAY, now);
+        reports.message({ kind: 'killed', serial: message.serial, found });
+        break;
+      }
+      case 'drain':
+        stack.drain();
+        this.#drainUntil = now + message.deadlineMs * 1000;
+        break;
+    }
+  }
+
+  /** Ends when the last flow has, or cuts what is left at the deadline. */
+  #checkDrain(now: Instant): void {
+    const { stack, reports } = this.#parts;
+    const isOver = now >= (this.#drainUntil ?? 0);
+    let live = 0;
+    for (let row = 0; row < stack.flows.capacity; row++) {
+      const { phase } = stack.tcb(row);
+      if (phase === FlowPhase.FREE || phase === FlowPhase.TIME_WAIT) continue;
+      live += 1;
+      if (isOver) stack.abort(row, CloseReason.DRAIN, ClosedBy.GATEWAY, now);
+    }
+    if (live > 0 && !isOver) return;
+    reports.message({ kind: 'drained', cut: live });
+    this.#isRunning = false;
+  }
+}

@@ -1,0 +1,120 @@
+/** The data plane process: takes over what the supervisor opened, builds the parts, runs the loop. */
+import { monotonicNow } from '../../ffi/clock.ts';
+import { Epoll, EpollEvent } from '../../ffi/epoll.ts';
+import { TunOffload } from '../../ffi/ioctls.ts';
+import { SharedMemory } from '../../ffi/memory.ts';
+import { dieWithParent, raiseFileLimit } from '../../ffi/process.ts';
+import { setNonBlocking } from '../../ffi/sockets.ts';
+import { TunDevice } from '../../ffi/tun-device.ts';
+import { COUNTERS_BYTES, Counters } from '../../stack/counters.ts';
+import type { DeviceCapabilities } from '../../stack/device.ts';
+import { stateBytes } from '../../stack/layout.ts';
+import { Stack } from '../../stack/stack.ts';
+import { DataPlaneFd, type ToDataPlane } from '../messages/control.ts';
+import { ControlInput } from './control-input.ts';
+import { Decisions } from './decisions.ts';
+import { Dialer } from './dialer.ts';
+import { Flows } from './flows.ts';
+import { Loop } from './loop.ts';
+import { LoopGuard } from './loop-guard.ts';
+import { Reports } from './reports.ts';
+import { Splice } from './splice.ts';
+import { TunPort } from './tun-port.ts';
+import { UpstreamTable } from './upstream-table.ts';
+import { Welcome } from './welcome.ts';
+
+type Start = Extract<ToDataPlane, { kind: 'start' }>;
+
+const STDIN = 0;
+const STDOUT = 1;
+
+/** Runs the hidden sub-command `__data-plane`; returns when the gateway ends. */
+export function runDataPlane(): void {
+  dieWithParent();
+  raiseFileLimit();
+  setNonBlocking(STDIN);
+  setNonBlocking(STDOUT);
+  const control = new ControlInput();
+  const [start, ...rest] = awaitStart(control);
+  if (start?.kind !== 'start') throw new Error(`expected start, got ${start?.kind}`);
+  const loop = assemble(start, control);
+  for (const message of rest) loop.onMessage(message, monotonicNow());
+  loop.run();
+}
+
+/** Waits for `start`; what came with it stands behind it, in order. */
+function awaitStart(control: ControlInput): ToDataPlane[] {
+  const epoll = new Epoll();
+  epoll.add(STDIN, EpollEvent.IN, 0);
+  const messages: ToDataPlane[] = [];
+  while (messages.length === 0) {
+    epoll.wait(-1);
+    if (!control.read((message) => messages.push(message))) process.exit(0);
+  }
+  epoll[Symbol.dispose]();
+  return messages;
+}
+
+function assemble({ start, live, scripts }: Start, control: ControlInput): Loop {
+  const memory = SharedMemory.map(DataPlaneFd.STATE, stateBytes(start.limits));
+  const counters = new Counters(SharedMemory.map(DataPlaneFd.COUNTERS, COUNTERS_BYTES).buffer);
+  const reports = new Reports();
+  const tun = TunDevice.adopt(DataPlaneFd.TUN, {
+    name: start.deviceName,
+    vnetHeader: start.vnetHeader,
+    offloads: start.offloads,
+  });
+  const capabilities: DeviceCapabilities = {
+    vnetHeader: start.vnetHeader,
+    checksumOffload: start.vnetHeader && (start.offloads & TunOffload.CSUM) !== 0,
+    tso4: start.vnetHeader && (start.offloads & TunOffload.TSO4) !== 0,
+    tso6: start.vnetHeader && (start.offloads & TunOffload.TSO6) !== 0,
+    mtu: start.deviceMtu,
+  };
+  const device = new TunPort(tun, capabilities, memory.address, counters, reports);
+  const flows = new Flows(live, scripts);
+  const stack = new Stack({
+    memory: memory.buffer,
+    limits: start.limits,
+    counters,
+    capabilities,
+    sink: device,
+    owner: flows,
+    settings: {
+      slabBytesPerFlow: start.limits.slabBytesPerFlow,
+      keepaliveUs: live.timeouts.keepaliveMs * 1000,
+    },
+    secrets: crypto.getRandomValues(new Uint32Array(6)),
+    now: monotonicNow(),
+  });
+  const epoll = new Epoll();
+  const upstreams = new UpstreamTable(stack);
+  const splice = new Splice(stack, upstreams, memory.address);
+  const guard = new LoopGuard(start.deviceName);
+  const dialer = new Dialer(stack, upstreams, splice, epoll, counters, guard);
+  const decisions = new Decisions(stack, upstreams, counters);
+  const welcome = new Welcome(stack, counters);
+  flows.attach({
+    stack,
+    upstreams,
+    splice,
+    dialer,
+    decisions,
+    welcome,
+    reports,
+    counters,
+  });
+  reports.message({ kind: 'ready' });
+  return new Loop({
+    epoll,
+    stack,
+    device,
+    flows,
+    dialer,
+    splice,
+    decisions,
+    control,
+    reports,
+    counters,
+  });
+}

@@ -1,0 +1,215 @@
+/**
+ * The splice: bytes between a flow of the stack and its upstream socket.
+ *
+ *   upstream → client   recv() into a slab, headers in front of it, one write() to the device
+ *   client → upstream   send() from where the device's frame was read to
+ *
+ * Sockets are watched edge-triggered: an event sets a bit, EAGAIN clears it, and nothing is
+ * registered again. A direction that has more to do than its share goes on in the next turn.
+ */
+import { Errno } from '../../ffi/errno.ts';
+import { closeFd, receive, resetOnClose, send, shutdownWrite } from '../../ffi/sockets.ts';
+import { CloseReason } from '../../stack/close-reason.ts';
+import { ClosedBy, FlowField } from '../../stack/flow-row.ts';
+import {
+  LARGE_SLAB_PAYLOAD_BYTES,
+  NO_SLAB,
+  SLAB_PAYLOAD_AT,
+  SLAB_PAYLOAD_BYTES,
+} from '../../stack/slab-pool.ts';
+import type { Stack } from '../../stack/stack.ts';
+import type { Instant } from '../../stack/time.ts';
+import { UpstreamBit, type UpstreamTable } from './upstream-table.ts';
+
+/** Superpackets that one flow may send before the others have their turn. */
+const SHARE = 16;
+/** How long a flow waits that found no slab: an acknowledgment brings one back sooner or later. */
+const STARVED_WAIT_MS = 2;
+const SMALL = SLAB_PAYLOAD_BYTES[0]!;
+const MEDIUM = SLAB_PAYLOAD_BYTES[1]!;
+
+export class Splice {
+  readonly #stack: Stack;
+  readonly #upstreams: UpstreamTable;
+  /** Address of the arena's first byte, for the kernel. */
+  readonly #base: number;
+  /** The slab that the next `recv` fills. */
+  #landing = NO_SLAB;
+  /** Rows to go on with in the next turn. */
+  #again: Int32Array;
+  #againCount = 0;
+  /** The budget of slabs is used up. */
+  #isStarved = false;
+  #current: Int32Array;
+
+  constructor(stack: Stack, upstreams: UpstreamTable, base: number) {
+    this.#stack = stack;
+    this.#upstreams = upstreams;
+    this.#base = base;
+    this.#again = new Int32Array(stack.flows.capacity);
+    this.#current = new Int32Array(stack.flows.capacity);
+  }
+
+  /** Milliseconds that the loop may sleep: none while a flow goes on, few while slabs are short. */
+  get patienceMs(): number {
+    if (this.#againCount === 0) return Number.POSITIVE_INFINITY;
+    return this.#isStarved ? STARVED_WAIT_MS : 0;
+  }
+
+  /** Goes on with those whose share was used up, and ends those whose socket failed. */
+  runListed(now: Instant): void {
+    const rows = this.#again;
+    const count = this.#againCount;
+    this.#again = this.#current;
+    this.#current = rows;
+    this.#againCount = 0;
+    this.#isStarved = false;
+    for (let i = 0; i < count; i++) {
+      const row = rows[i]!;
+      if (!this.#upstreams.has(row, UpstreamBit.LISTED)) continue;
+      this.#upstreams.lower(row, UpstreamBit.LISTED);
+      if (this.#upstreams.has(row, UpstreamBit.BROKEN)) this.#breakOff(row, now);
+      else this.download(row, now);
+    }
+  }
+
+  /** Moves what the upstream has, as far as the client's window allows. */
+  download(row: number, now: Instant): void {
+    const upstreams = this.#upstreams;
+    if (!upstreams.has(row, UpstreamBit.OPEN)) return;
+    const fd = upstreams.fd(row);
+    for (let turn = 0; turn < SHARE; turn++) {
+      if (!upstreams.has(row, UpstreamBit.READABLE)) return;
+      const room = this.#stack.room(row, now);
+      if (room === 0) return;
+      if (!this.#hasLanding()) {
+        // Over budget: the fast side waits; a slab that comes back lets it go on.
+        this.#isStarved = true;
+        this.#list(row);
+        return;
+      }
+      const landing = this.#landing;
+      const got = receive(fd, this.#base + landing + SLAB_PAYLOAD_AT, room);
+      if (got > 0) {
+        this.#stack.transmit(row, this.#fitting(got), got, now);
+        if (this.#isOverLimit(row)) return;
+        if (got < room && !upstreams.has(row, UpstreamBit.ENDING)) {
+          upstreams.lower(row, UpstreamBit.READABLE);
+        }
+      } else if (!this.#onNoBytes(row, got, now)) {
+        return;
+      }
+    }
+    this.#list(row);
+  }
+
+  /** Bytes of the client. @returns how many the socket took */
+  upload(row: number, at: number, length: number): number {
+    const upstreams = this.#upstreams;
+    if (!upstreams.has(row, UpstreamBit.WRITABLE)) return 0;
+    if (upstreams.has(row, UpstreamBit.BROKEN)) return length;
+    const sent = send(upstreams.fd(row), this.#base + at, length);
+    if (sent === length) {
+      this.#isOverLimit(row);
+      return sent;
+    }
+    if (sent >= 0 || sent === -Errno.EAGAIN) {
+      upstreams.lower(row, UpstreamBit.WRITABLE);
+      return Math.max(sent, 0);
+    }
+    this.markBroken(row);
+    return length;
+  }
+
+  /** The socket failed, or a limit is passed. The stack may be in the middle of this flow: later. */
+  markBroken(row: number): void {
+    this.#upstreams.raise(row, UpstreamBit.BROKEN);
+    this.#list(row);
+  }
+
+  /** The client's FIN goes to the upstream; the other direction goes on. */
+  finish(row: number): void {
+    const upstreams = this.#upstreams;
+    const fd = upstreams.fd(row);
+    if (fd < 0 || upstreams.has(row, UpstreamBit.CONNECTING)) return;
+    upstreams.raise(row, UpstreamBit.WRITE_SHUT);
+    if (upstreams.has(row, UpstreamBit.READ_DONE)) this.release(row, false);
+    else shutdownWrite(fd);
+  }
+
+  /** Closes the socket. @param isAbort  the upstream sees a reset */
+  release(row: number, isAbort: boolean): void {
+    const fd = this.#upstreams.fd(row);
+    if (fd < 0) return;
+    if (isAbort) resetOnClose(fd);
+    closeFd(fd);
+    this.#upstreams.setFd(row, -1);
+    this.#upstreams.lower(row, UpstreamBit.READABLE | UpstreamBit.WRITABLE);
+  }
+
+  /** The landing slab, or the smallest that holds `got` bytes, which are copied there. */
+  #fitting(got: number): number {
+    const landing = this.#landing;
+    if (got <= MEDIUM) {
+      const slabAt = this.#stack.slabs.take(got <= SMALL ? SMALL : MEDIUM);
+      if (slabAt !== NO_SLAB) {
+        const from = landing + SLAB_PAYLOAD_AT;
+        this.#stack.arena.bytes.copyWithin(slabAt + SLAB_PAYLOAD_AT, from, from + got);
+        return slabAt;
+      }
+    }
+    this.#landing = NO_SLAB;
+    return landing;
+  }
+
+  #hasLanding(): boolean {
+    if (this.#landing === NO_SLAB) {
+      this.#landing = this.#stack.slabs.take(LARGE_SLAB_PAYLOAD_BYTES);
+    }
+    return this.#landing !== NO_SLAB;
+  }
+
+  /** End of the upstream's bytes, nothing for now, or a failure. @returns false to stop */
+  #onNoBytes(row: number, got: number, now: Instant): boolean {
+    const upstreams = this.#upstreams;
+    if (got === -Errno.EINTR) return true;
+    upstreams.lower(row, UpstreamBit.READABLE);
+    if (got === -Errno.EAGAIN) return false;
+    if (got === 0) {
+      upstreams.raise(row, UpstreamBit.READ_DONE);
+      if (upstreams.has(row, UpstreamBit.WRITE_SHUT)) this.release(row, false);
+      this.#stack.close(row, now);
+    } else {
+      this.#stack.abort(row, CloseReason.UPSTREAM_RESET, ClosedBy.UPSTREAM, now);
+    }
+    return false;
+  }
+
+  #breakOff(row: number, now: Instant): void {
+    const isLimit = this.#isBeyondLimit(row);
+    const reason = isLimit ? CloseReason.LIMIT : CloseReason.UPSTREAM_RESET;
+    this.#stack.abort(row, reason, isLimit ? ClosedBy.GATEWAY : ClosedBy.UPSTREAM, now);
+  }
+
+  /** Ends a flow that has moved more than its verdict allows. */
+  #isOverLimit(row: number): boolean {
+    if (!this.#isBeyondLimit(row)) return false;
+    this.markBroken(row);
+    return true;
+  }
+
+  #isBeyondLimit(row: number): boolean {
+    const view = this.#stack.arena.view;
+    const at = this.#stack.rowAt(row);
+    const limit = view.getFloat64(at + FlowField.MAX_BYTES, true);
+    if (limit === 0) return false;
+    const up = view.getFloat64(at + FlowField.BYTES_UP, true);
+    return up + view.getFloat64(at + FlowField.BYTES_DOWN, true) > limit;
+  }
+
+  #list(row: number): void {
+    if (this.#upstreams.has(row, UpstreamBit.LISTED)) return;
+    this.#upstreams.raise(row, UpstreamBit.LISTED);
+    this.#again[this.#againCount++] = row;
+  }
+}

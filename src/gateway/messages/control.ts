@@ -1,0 +1,84 @@
+/** Messages between the supervisor and the data plane (JSON frames, see framing.ts). */
+import type { StateLimits } from '../../stack/layout.ts';
+import type { RejectWith } from '../../stack/verdict.ts';
+
+/** A static listener, ready to match: addresses parsed, defaults filled in. */
+export interface ListenerRule {
+  readonly name: string;
+  readonly protocol: 'tcp' | 'udp' | 'any';
+  /** `10.0.0.0/8` or `fd00::/8`; empty matches every destination. */
+  readonly destinations: readonly string[];
+  /** Inclusive ranges; empty matches every port. */
+  readonly ports: readonly (readonly [from: number, to: number])[];
+  readonly action:
+    | { readonly kind: 'forward'; readonly to?: { readonly ip: string; readonly port?: number } }
+    | { readonly kind: 'reject'; readonly with: RejectWith }
+    | { readonly kind: 'drop' };
+}
+
+/** What can change while flows live. Times in milliseconds. */
+export interface LiveConfig {
+  /** Counts up with every change; flows that a listener decided carry it. */
+  readonly generation: number;
+  readonly listeners: readonly ListenerRule[];
+  /** Addresses that are the gateway itself: an ICMP echo to them is answered. */
+  readonly localAddresses: readonly string[];
+  readonly egress: { readonly fwmark: number; readonly interface: string };
+  readonly timeouts: {
+    readonly decisionMs: number;
+    readonly connectMs: number;
+    readonly idleMs: number;
+    readonly halfCloseMs: number;
+    readonly keepaliveMs: number;
+  };
+}
+
+/** What is fixed when the data plane starts. */
+export interface StartConfig {
+  readonly deviceName: string;
+  readonly deviceMtu: number;
+  /** The device was opened with IFF_VNET_HDR and these TUN_F_* offloads were accepted. */
+  readonly vnetHeader: boolean;
+  readonly offloads: number;
+  readonly limits: StateLimits;
+}
+
+export type ToDataPlane =
+  | {
+      readonly kind: 'start';
+      readonly start: StartConfig;
+      readonly live: LiveConfig;
+      readonly scripts: ScriptsState;
+      /** A data plane ran before on this memory: its flows are reset. */
+      readonly restarted: boolean;
+    }
+  | { readonly kind: 'configure'; readonly live: LiveConfig }
+  | { readonly kind: 'scripts'; readonly scripts: ScriptsState }
+  | { readonly kind: 'kill'; readonly row: number; readonly serial: number }
+  /** No new flows; ends with `drained` when the last flow ended or the deadline passed. */
+  | { readonly kind: 'drain'; readonly deadlineMs: number };
+
+/**
+ * `none`: no script is loaded, an unmatched SYN is refused at once. `down`: the script host is
+ * gone and comes back; what waits and what comes gets the fallback. `epoch` counts script hosts:
+ * an answer of an older one is late.
+ */
+export interface ScriptsState {
+  readonly state: 'none' | 'up' | 'down';
+  readonly epoch: number;
+}
+
+export type FromDataPlane =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'killed'; readonly serial: number; readonly found: boolean }
+  | { readonly kind: 'drained'; readonly cut: number }
+  /** The device went down, was deleted, came up; an offload was given up. */
+  | {
+      readonly kind: 'log';
+      readonly level: 'info' | 'warn' | 'error';
+      readonly event: string;
+      readonly fields: Readonly<Record<string, string | number | boolean>>;
+    };
+
+/** File descriptors a data plane inherits, besides its standard streams. */
+export const DataPlaneFd = { TUN: 3, STATE: 4, COUNTERS: 5, SCRIPTS: 6 } as const;

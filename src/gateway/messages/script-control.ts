@@ -1,0 +1,49 @@
+/** Messages between the supervisor and a script host (JSON frames, see framing.ts). */
+import type {
+  KvEntry,
+  ScriptBundle,
+  ScriptIssue,
+  ScriptLog,
+  ScriptSource,
+  ScriptStats,
+} from '../../scripts-runtime/bundle.ts';
+import type { ScriptLimits } from '../../scripts-runtime/limits.ts';
+
+export type { KvEntry, ScriptBundle, ScriptIssue, ScriptLimits, ScriptSource, ScriptStats };
+
+export type ToScriptHost =
+  /** Loads and, when every script loads, activates. Answered by `loaded` or `load-failed`. */
+  | { readonly kind: 'load'; readonly bundle: ScriptBundle; readonly epoch: number }
+  | {
+      readonly kind: 'resolved';
+      readonly id: number;
+      readonly addresses: readonly string[];
+      readonly error?: string;
+    };
+
+export type FromScriptHost =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'loaded'; readonly generation: number }
+  | {
+      readonly kind: 'load-failed';
+      readonly generation: number;
+      readonly issues: readonly ScriptIssue[];
+    }
+  | { readonly kind: 'resolve'; readonly id: number; readonly name: string }
+  | ({ readonly kind: 'log' } & ScriptLog)
+  | { readonly kind: 'kv'; readonly entries: readonly KvEntry[] }
+  /** Sums since the host started, sent when they changed, at most once a second. */
+  | { readonly kind: 'stats'; readonly scripts: readonly ScriptStats[] };
+
+/** File descriptors a script host inherits, besides its standard streams. */
+export const ScriptHostFd = { DATA_PLANE: 3, HEARTBEAT: 4 } as const;
+
+/**
+ * The heartbeat page (shared memory). BUSY_SINCE: float64 CLOCK_MONOTONIC microseconds at which
+ * the host entered a script, 0 while it is outside. The supervisor kills a host that stays inside.
+ * It lies ahead while a bundle loads, by as much as `loadMs` exceeds `watchdogMs`. SCRIPT: uint32
+ * position, in the order of the generation that is loading or asked, of the script last entered:
+ * the culprit of a kill. GENERATION: uint32, the generation of that script.
+ */
+export const HeartbeatField = { BUSY_SINCE: 0, SCRIPT: 8, GENERATION: 12 } as const;
+export const HEARTBEAT_BYTES = 4096;

@@ -1,0 +1,47 @@
+/** The HTTP API: its routes, and what holds for all of them. */
+import { Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { BUNDLE_MAX_BYTES } from '../../config/scripts.ts';
+import type { Logger } from '../logger.ts';
+import { guardBrowser, requireToken } from './access.ts';
+import type { ControlPlane } from './control-plane.ts';
+import { answerError, ProblemError } from './problem.ts';
+import { dropRoutes } from './routes/drops.ts';
+import { flowRoutes } from './routes/flows.ts';
+import { generationRoutes } from './routes/generations.ts';
+import { healthRoutes } from './routes/health.ts';
+import { openApiRoutes } from './routes/openapi.ts';
+import { scriptRoutes } from './routes/scripts.ts';
+import { statusRoutes } from './routes/status.ts';
+
+export interface ApiOptions {
+  readonly log: Logger;
+  /** Demanded of every client; absent on a unix socket, whose file mode is the guard. */
+  readonly token?: string;
+}
+
+export function createApi(plane: ControlPlane, { log, token }: ApiOptions): Hono {
+  const app = new Hono();
+  app.onError((error, context) => answerError(error, context, log));
+  app.notFound(() => {
+    throw new ProblemError(404, 'there is nothing here; GET /v1/openapi.json lists what is');
+  });
+  app.use(guardBrowser());
+  if (token !== undefined) app.use(requireToken(token));
+  app.use(
+    bodyLimit({
+      maxSize: BUNDLE_MAX_BYTES,
+      onError: () => {
+        throw new ProblemError(413, `the body is larger than ${BUNDLE_MAX_BYTES} bytes`);
+      },
+    }),
+  );
+  app.route('/', healthRoutes(plane));
+  app.route('/', statusRoutes(plane));
+  app.route('/', scriptRoutes(plane));
+  app.route('/', generationRoutes(plane));
+  app.route('/', flowRoutes(plane));
+  app.route('/', dropRoutes(plane));
+  app.route('/', openApiRoutes(app));
+  return app;
+}

@@ -1,0 +1,44 @@
+/** Short forms of what the OpenAPI document says about a route. */
+import { describeRoute, resolver } from 'hono-openapi';
+import type { z } from 'zod';
+import { problem } from './schemas.ts';
+
+const PROBLEMS: Readonly<Record<number, string>> = {
+  400: 'The request cannot be read.',
+  404: 'There is no such thing.',
+  412: 'The state has changed since it was read.',
+  413: 'The body is too large.',
+  415: 'The body is of another type.',
+  422: 'Config or scripts do not load; nothing was changed.',
+  428: 'If-Match is missing.',
+};
+
+/** What a change of scripts can be answered with besides success. */
+export const CHANGE_PROBLEMS = [400, 412, 422, 428] as const;
+
+/** A route that answers with JSON of the schema, or with one of the problems. */
+export const describeJson = (summary: string, schema: z.ZodType, problems: readonly number[] = []) =>
+  describeRoute({
+    summary,
+    responses: {
+      200: { description: 'OK', content: { 'application/json': { schema: resolver(schema) } } },
+      ...problemResponses(problems),
+    },
+  });
+
+/** A route that answers with text. */
+export const describeText = (summary: string, problems: readonly number[] = []) =>
+  describeRoute({
+    summary,
+    responses: {
+      200: { description: 'OK', content: { 'text/plain': { schema: { type: 'string' } } } },
+      ...problemResponses(problems),
+    },
+  });
+
+function problemResponses(statuses: readonly number[]) {
+  const content = { 'application/problem+json': { schema: resolver(problem) } };
+  return Object.fromEntries(
+    statuses.map((status) => [status, { description: PROBLEMS[status] ?? 'Problem', content }]),
+  );
+}

@@ -1,0 +1,106 @@
+/** Where the API listens: a unix socket of its owner, or TCP for bearers of a token. */
+import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, unlinkSync } from 'node:fs';
+import { connect } from 'node:net';
+import { dirname, resolve } from 'node:path';
+import { ConfigError } from '../../config/load.ts';
+import type { Config } from '../../config/schema.ts';
+import { parseTarget } from '../../config/values.ts';
+
+const SOCKET_MODE = 0o600;
+/** Seconds without a byte; a change of scripts may take most of it. */
+const IDLE_TIMEOUT_S = 120;
+
+export type AdminAddress =
+  | { readonly kind: 'unix'; readonly path: string }
+  | { readonly kind: 'tcp'; readonly ip: string; readonly port: number };
+
+/** `unix:///run/x.sock`, `/run/x.sock`, `tcp://127.0.0.1:9000`, `127.0.0.1:9000` */
+export function parseAdminAddress(text: string): AdminAddress | undefined {
+  const path = text.startsWith('unix://') ? text.slice('unix://'.length) : text;
+  if (path.startsWith('/')) return { kind: 'unix', path };
+  if (path.startsWith('./') || path.startsWith('../')) return { kind: 'unix', path: resolve(path) };
+  const target = parseTarget(text.replace(/^(tcp|http):\/\//, '').replace(/\/$/, ''));
+  return target?.port === undefined ? undefined : { kind: 'tcp', ip: target.ip, port: target.port };
+}
+
+/**
+ * The address of a config and the token that guards it.
+ *
+ * @throws ConfigError  for no address, TCP without a token, an unreadable token file
+ */
+export function resolveAdmin(admin: Config['admin'], file: string): { address: AdminAddress; token?: string } {
+  const fault = (path: string, message: string, cause?: unknown) =>
+    new ConfigError(file, [{ path, message }], { cause });
+  const address = parseAdminAddress(admin.listen);
+  if (address === undefined) {
+    throw fault('admin.listen', `"${admin.listen}" is neither unix:///PATH nor IP:PORT`);
+  }
+  if (address.kind === 'unix') return { address };
+  const token = admin.token ?? readToken(admin.tokenFile, fault);
+  if (token === undefined || token === '') {
+    throw fault('admin.token', 'TCP needs a token: set admin.token or admin.tokenFile');
+  }
+  return { address, token };
+}
+
+/** The path is in use by a gateway that runs, or by what is no socket. */
+export class AddressInUseError extends Error {
+  override readonly name = 'AddressInUseError';
+  readonly code = 'EADDRINUSE';
+}
+
+/**
+ * Starts to serve. A socket file that nobody listens on is replaced.
+ *
+ * @throws AddressInUseError
+ */
+export async function listen(
+  address: AdminAddress,
+  fetch: (request: Request) => Response | Promise<Response>,
+): Promise<Bun.Server<undefined>> {
+  if (address.kind === 'tcp') {
+    const { ip: hostname, port } = address;
+    return Bun.serve({ hostname, port, fetch, idleTimeout: IDLE_TIMEOUT_S });
+  }
+  await clearSocket(address.path);
+  mkdirSync(dirname(address.path), { recursive: true });
+  // Between bind and chmod the mode is what the umask leaves.
+  const umask = process.umask(0o177);
+  try {
+    const server = Bun.serve({ unix: address.path, fetch });
+    chmodSync(address.path, SOCKET_MODE);
+    return server;
+  } finally {
+    process.umask(umask);
+  }
+}
+
+async function clearSocket(path: string): Promise<void> {
+  if (!existsSync(path)) return;
+  if (!lstatSync(path).isSocket()) throw new AddressInUseError(`${path} exists and is no socket`);
+  if (await isAnswered(path)) {
+    throw new AddressInUseError(`${path} is in use: another culvert runs (see --admin)`);
+  }
+  unlinkSync(path);
+}
+
+function isAnswered(path: string): Promise<boolean> {
+  const { promise, resolve: settle } = Promise.withResolvers<boolean>();
+  const socket = connect(path);
+  socket.once('connect', () => settle(true));
+  socket.once('error', () => settle(false));
+  return promise.finally(() => socket.destroy());
+}
+
+function readToken(
+  file: string | undefined,
+  fault: (path: string, message: string, cause?: unknown) => ConfigError,
+): string | undefined {
+  if (file === undefined) return undefined;
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw fault('admin.tokenFile', `${file} cannot be read: ${code ?? 'unknown'}`, cause);
+  }
+}

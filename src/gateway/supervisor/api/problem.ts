@@ -1,0 +1,86 @@
+/** The one mapper from errors to `application/problem+json`, RFC 9457. */
+import type { Context } from 'hono';
+import { HTTPException } from 'hono/http-exception';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { ConfigError } from '../../config/load.ts';
+import type { ScriptIssue } from '../../messages/script-control.ts';
+import { FilterError } from '../flow-filter.ts';
+import { BundleRejectedError, NoSuchGenerationError, StaleChangeError } from '../generations.ts';
+import type { Logger } from '../logger.ts';
+import { NoSuchScriptError } from './control-plane.ts';
+import type { Problem } from './schemas.ts';
+
+type Fault = NonNullable<Problem['errors']>[number];
+
+/** A request that cannot be served, as a route says it. */
+export class ProblemError extends Error {
+  override readonly name = 'ProblemError';
+  readonly code = 'PROBLEM';
+  readonly status: ContentfulStatusCode;
+  readonly errors: readonly Fault[];
+
+  constructor(status: ContentfulStatusCode, detail: string, errors: readonly Fault[] = []) {
+    super(detail);
+    this.status = status;
+    this.errors = errors;
+  }
+}
+
+const TITLES: Readonly<Record<number, string>> = {
+  400: 'Bad request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not found',
+  405: 'Method not allowed',
+  412: 'Precondition failed',
+  413: 'Too large',
+  415: 'Unsupported media type',
+  422: 'Refused',
+  428: 'Precondition required',
+  500: 'Internal error',
+  503: 'Not ready',
+};
+
+/** Answers with the error. Only what is our own fault is logged. */
+export function answerError(error: Error, context: Context, log: Logger): Response {
+  const { status, detail, errors } = describe(error);
+  if (status === 500) log.error({ err: error, path: context.req.path }, 'api-error');
+  const body: Problem = {
+    type: 'about:blank',
+    title: TITLES[status] ?? 'Error',
+    status,
+    detail,
+    ...(errors.length === 0 ? {} : { errors: [...errors] }),
+  };
+  context.header('Content-Type', 'application/problem+json');
+  if (status === 401) context.header('WWW-Authenticate', 'Bearer realm="culvert"');
+  return context.body(JSON.stringify(body), status);
+}
+
+type Description = Pick<ProblemError, 'status' | 'errors'> & { readonly detail: string };
+
+function describe(error: Error): Description {
+  const plain = (status: ContentfulStatusCode): Description => ({
+    status,
+    detail: error.message,
+    errors: [],
+  });
+  if (error instanceof ProblemError) return { ...plain(error.status), errors: error.errors };
+  if (error instanceof StaleChangeError) return plain(412);
+  if (error instanceof NoSuchScriptError || error instanceof NoSuchGenerationError) return plain(404);
+  if (error instanceof FilterError) {
+    return { ...plain(400), errors: [{ path: 'filter', message: error.message }] };
+  }
+  if (error instanceof BundleRejectedError) {
+    return { status: 422, detail: error.message, errors: error.issues.map(scriptFault) };
+  }
+  if (error instanceof ConfigError) {
+    return { status: 422, detail: error.message, errors: [...error.issues] };
+  }
+  if (error instanceof HTTPException) return plain(error.status);
+  // The text of an error of ours is for the log, not for a client.
+  return { status: 500, detail: 'the gateway failed; its log says how', errors: [] };
+}
+
+const scriptFault = ({ file, line, column, message }: ScriptIssue): Fault =>
+  line === 0 ? { path: file, message } : { path: file, message, line, column };

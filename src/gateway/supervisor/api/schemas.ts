@@ -1,0 +1,137 @@
+/** Shapes of the API, from which the OpenAPI document is made. */
+import { z } from 'zod';
+import { scriptName } from '../../config/schema.ts';
+
+const PAGE_DEFAULT = 100;
+const PAGE_MAX = 10_000;
+
+/** `?force`, `?force=true`, `?force=1` */
+const flag = z
+  .enum(['', 'true', '1', 'false', '0'])
+  .transform((text) => text !== 'false' && text !== '0')
+  .optional();
+
+export const changeQuery = z.object({ force: flag, dry_run: flag });
+export const rollbackQuery = changeQuery.extend({ to: z.coerce.number().int().positive().optional() });
+export const flowsQuery = z.object({
+  filter: z.string().default(''),
+  limit: z.coerce.number().int().min(1).max(PAGE_MAX).default(PAGE_DEFAULT),
+  from: z.coerce.number().int().min(0).default(0),
+});
+export const dropsQuery = z.object({ all: flag });
+export const scriptParam = z.object({ name: scriptName });
+export const flowParam = z.object({ id: z.string() });
+
+export const problem = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.number(),
+  detail: z.string(),
+  errors: z
+    .array(
+      z.object({
+        path: z.string(),
+        message: z.string(),
+        line: z.number().optional(),
+        column: z.number().optional(),
+      }),
+    )
+    .optional(),
+});
+export type Problem = z.output<typeof problem>;
+
+export const generation = z.object({
+  number: z.number(),
+  hash: z.string(),
+  origin: z.enum(['start', 'reload', 'api', 'rollback']),
+  copy_of: z.number().optional(),
+  created_at: z.string(),
+  active: z.boolean(),
+  scripts: z.array(z.string()),
+});
+
+export const generations = z.object({ active: z.number(), generations: z.array(generation) });
+
+export const change = z.object({
+  changed: z.boolean(),
+  dry_run: z.boolean(),
+  generation,
+  restart_required: z.array(z.string()).optional(),
+});
+
+const script = z.object({
+  name: z.string(),
+  file: z.string(),
+  bytes: z.number(),
+  generation: z.number(),
+  decisions: z.number(),
+  errors: z.number(),
+  limit_hits: z.record(z.string(), z.number()),
+  cpu_ms: z.number(),
+  disabled: z.boolean(),
+});
+export const scripts = z.object({ generation: z.number(), scripts: z.array(script) });
+
+export const flow = z.object({
+  id: z.string(),
+  proto: z.string(),
+  src: z.string(),
+  src_port: z.number(),
+  dst: z.string(),
+  dst_port: z.number(),
+  iface: z.string(),
+  phase: z.string(),
+  state: z.string(),
+  verdict: z.string(),
+  decider: z.string(),
+  script: z.string().optional(),
+  script_version: z.number().optional(),
+  rule: z.string().optional(),
+  upstream: z.string().optional(),
+  upstream_addr: z.string().optional(),
+  start: z.string(),
+  duration_ms: z.number(),
+  decision_ms: z.number(),
+  connect_ms: z.number(),
+  bytes_up: z.number(),
+  bytes_down: z.number(),
+  pkts_up: z.number(),
+  pkts_down: z.number(),
+  retrans: z.number(),
+  rtt_ms: z.number(),
+});
+export const flows = z.object({ flows: z.array(flow), next: z.number().optional() });
+
+const reasonCount = z.object({ reason: z.string(), count: z.number() });
+export type ReasonCount = z.output<typeof reasonCount>;
+const dropCount = reasonCount.extend({ layer: z.string() });
+export type DropCount = z.output<typeof dropCount>;
+export const drops = z.object({ drops: z.array(dropCount), closes: z.array(reasonCount) });
+
+export const status = z.object({
+  state: z.enum(['starting', 'running', 'draining']),
+  not_ready: z.array(z.string()),
+  version: z.string(),
+  commit: z.string(),
+  bun: z.string(),
+  pid: z.number(),
+  uptime_seconds: z.number(),
+  config: z.object({ file: z.string().optional(), generation: z.number() }),
+  device: z.object({
+    name: z.string(),
+    mtu: z.number(),
+    up: z.boolean(),
+    offload: z.boolean(),
+  }),
+  data_plane: z.object({ pid: z.number().optional(), restarts: z.number() }),
+  script_host: z.object({
+    state: z.enum(['idle', 'running', 'waiting', 'quarantined']),
+    pid: z.number().optional(),
+    restarts: z.record(z.string(), z.number()),
+  }),
+  generation: z.object({ number: z.number(), hash: z.string() }),
+  scripts: z.array(script),
+  flows: z.object({ active: z.number(), total: z.number(), limit: z.number() }),
+});
+export type Status = z.output<typeof status>;
+export type ScriptStatus = z.output<typeof script>;

@@ -1,0 +1,73 @@
+/**
+ * Reads what children say. A script host runs code of strangers, so its messages are data from
+ * outside; the data plane is read the same way, because a check costs nothing there.
+ */
+import { z } from 'zod';
+import type { FromDataPlane } from '../messages/control.ts';
+import type { FromScriptHost } from '../messages/script-control.ts';
+
+const count = z.number().nonnegative();
+const scalar = z.union([z.string(), z.number(), z.boolean()]);
+
+const fromDataPlane: z.ZodType<FromDataPlane> = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('ready') }),
+  z.object({ kind: z.literal('killed'), serial: count, found: z.boolean() }),
+  z.object({ kind: z.literal('drained'), cut: count }),
+  z.object({
+    kind: z.literal('log'),
+    level: z.enum(['info', 'warn', 'error']),
+    event: z.string(),
+    fields: z.record(z.string(), scalar),
+  }),
+]);
+
+const scriptIssue = z.object({
+  script: z.string(),
+  file: z.string(),
+  line: count,
+  column: count,
+  kind: z.string(),
+  message: z.string(),
+});
+
+const kvEntry = z.object({
+  script: z.string(),
+  key: z.string(),
+  value: z.union([z.string(), z.number()]).exactOptional(),
+  expiresAt: z.number().exactOptional(),
+});
+
+const scriptStats = z.object({
+  script: z.string(),
+  generation: count,
+  decisions: count,
+  errors: count,
+  limitHits: z.record(z.string(), count),
+  cpuUs: count,
+  disabled: z.boolean(),
+});
+
+const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('ready') }),
+  z.object({ kind: z.literal('loaded'), generation: count }),
+  z.object({ kind: z.literal('load-failed'), generation: count, issues: z.array(scriptIssue) }),
+  z.object({ kind: z.literal('resolve'), id: count, name: z.string() }),
+  z.object({
+    kind: z.literal('log'),
+    level: z.enum(['debug', 'info', 'warn', 'error']),
+    script: z.string(),
+    generation: count,
+    flow: count.exactOptional(),
+    message: z.string(),
+    fields: z.record(z.string(), z.unknown()).exactOptional(),
+  }),
+  z.object({ kind: z.literal('kv'), entries: z.array(kvEntry) }),
+  z.object({ kind: z.literal('stats'), scripts: z.array(scriptStats) }),
+]);
+
+/** @throws z.ZodError  for what is no message */
+export const parseFromDataPlane = (message: unknown): FromDataPlane => fromDataPlane.parse(message);
+
+/** @throws z.ZodError  for what is no message */
+export const parseFromScriptHost = (message: unknown): FromScriptHost =>
+  fromScriptHost.parse(message);

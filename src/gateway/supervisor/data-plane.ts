@@ -1,0 +1,165 @@
+/**
+ * Keeps one data plane running. Its device and its memory belong to the supervisor, so that a
+ * process that died is replaced by one on the same state: its flows are reset, no client hangs.
+ */
+import {
+  type FromDataPlane,
+  type LiveConfig,
+  type ScriptsState,
+  type StartConfig,
+  type ToDataPlane,
+} from '../messages/control.ts';
+import { CrashPolicy } from './backoff.ts';
+import { Child, type ChildExit, selfCommand } from './child.ts';
+import { parseFromDataPlane } from './child-messages.ts';
+import type { Logger } from './logger.ts';
+
+/** Crashes within a minute after which the gateway ends: something is broken for good. */
+const CRASHES_MAX = 8;
+/** How long a kill may take; the loop of the data plane turns in microseconds. */
+const KILL_TIMEOUT_MS = 2_000;
+/** Beyond the drain deadline: for a data plane that does not answer at all. */
+const DRAIN_GRACE_MS = 2_000;
+
+export interface DataPlaneOptions {
+  readonly log: Logger;
+  readonly start: StartConfig;
+  readonly live: LiveConfig;
+  /** As DataPlaneFd orders them. */
+  readonly fds: readonly number[];
+  readonly onFlowRows: (rows: Uint8Array) => void;
+  /** It crashed too often. */
+  readonly onGivenUp: () => void;
+}
+
+export class DataPlane {
+  readonly #options: DataPlaneOptions;
+  readonly #crashes = new CrashPolicy(CRASHES_MAX);
+  readonly #kills = new Map<number, (found: boolean) => void>();
+  #child: Child | undefined;
+  #live: LiveConfig;
+  #scripts: ScriptsState = { state: 'none', epoch: 0 };
+  #ready = Promise.withResolvers<void>();
+  #isReady = false;
+  #isStopping = false;
+  #drained: ((cut: number) => void) | undefined;
+  #drainEndsAt: number | undefined;
+  restarts = 0;
+
+  constructor(options: DataPlaneOptions) {
+    this.#options = options;
+    this.#live = options.live;
+    this.#spawn(false);
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
+  /** Settles when the first process runs its loop. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  configure(live: LiveConfig): void {
+    this.#live = live;
+    this.#send({ kind: 'configure', live });
+  }
+
+  setScripts(scripts: ScriptsState): void {
+    this.#scripts = scripts;
+    this.#send({ kind: 'scripts', scripts });
+  }
+
+  /** Resets a flow; false when it is gone already. */
+  kill(row: number, serial: number): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const timer = setTimeout(() => this.#killed(serial, false), KILL_TIMEOUT_MS);
+    this.#kills.set(serial, (found) => {
+      clearTimeout(timer);
+      resolve(found);
+    });
+    this.#send({ kind: 'kill', row, serial });
+    return promise;
+  }
+
+  /** Takes no new flow and waits for the last one; the number of flows that had to be cut. */
+  async drain(deadlineMs: number): Promise<number> {
+    const { promise, resolve } = Promise.withResolvers<number>();
+    this.#drained = resolve;
+    this.#drainEndsAt = Date.now() + deadlineMs;
+    this.#send({ kind: 'drain', deadlineMs });
+    // A data plane that says nothing had at least one flow that it did not end.
+    const timer = setTimeout(() => resolve(1), deadlineMs + DRAIN_GRACE_MS);
+    const cut = await promise;
+    clearTimeout(timer);
+    return cut;
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.#child?.kill();
+    await this.#child?.exited;
+  }
+
+  #spawn(restarted: boolean): void {
+    const { fds, start, onFlowRows } = this.#options;
+    this.#child = new Child(selfCommand('__data-plane'), fds, {
+      onMessage: (message) => this.#receive(parseFromDataPlane(message)),
+      onFlowRows,
+      onExit: (exit) => this.#exited(exit),
+    });
+    this.#send({ kind: 'start', start, live: this.#live, scripts: this.#scripts, restarted });
+    if (this.#drainEndsAt !== undefined) {
+      this.#send({ kind: 'drain', deadlineMs: Math.max(0, this.#drainEndsAt - Date.now()) });
+    }
+  }
+
+  #send(message: ToDataPlane): void {
+    this.#child?.send(message);
+  }
+
+  #receive(message: FromDataPlane): void {
+    switch (message.kind) {
+      case 'ready':
+        this.#isReady = true;
+        this.#ready.resolve();
+        break;
+      case 'killed':
+        this.#killed(message.serial, message.found);
+        break;
+      case 'drained':
+        this.#drained?.(message.cut);
+        break;
+      case 'log':
+        this.#options.log[message.level](message.fields, message.event);
+        break;
+    }
+  }
+
+  #killed(serial: number, found: boolean): void {
+    this.#kills.get(serial)?.(found);
+    this.#kills.delete(serial);
+  }
+
+  #exited({ code, signal, protocolError }: ChildExit): void {
+    this.#isReady = false;
+    if (this.#isStopping) return;
+    const { log, onGivenUp } = this.#options;
+    const delayMs = this.#crashes.crashed(performance.now());
+    log.error({ code, signal, err: protocolError, restart_in_ms: delayMs }, 'data-plane-exited');
+    if (delayMs === undefined) {
+      onGivenUp();
+      return;
+    }
+    setTimeout(() => {
+      if (this.#isStopping) return;
+      this.restarts++;
+      this.#spawn(true);
+    }, delayMs);
+  }
+}

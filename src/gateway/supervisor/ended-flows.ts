@@ -1,0 +1,42 @@
+/** What becomes of rows of flows that ended: a log line and a place in the histogram. */
+import { FLOW_ROW_BYTES, readFlowRow } from '../../stack/flow-row.ts';
+import { type FlowContext, flowId, viewEndedFlow } from './flow-view.ts';
+import { Histogram } from './histogram.ts';
+import type { Logger } from './logger.ts';
+
+/** Upper bounds in seconds: from a refused scan to a session of a day. */
+const DURATION_BOUNDS_S = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 86_400];
+
+export class EndedFlows {
+  /** By verdict. */
+  readonly durations = new Map<string, Histogram>();
+  readonly #log: Logger;
+  readonly #context: () => FlowContext;
+
+  constructor(log: Logger, context: () => FlowContext) {
+    this.#log = log;
+    this.#context = context;
+  }
+
+  /** @param logged  write a line for each flow */
+  take(rows: Uint8Array, logged: boolean): void {
+    const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
+    const context = this.#context();
+    for (let at = 0; at + FLOW_ROW_BYTES <= rows.byteLength; at += FLOW_ROW_BYTES) {
+      const flow = readFlowRow(view, at);
+      if (flow === undefined) continue;
+      const ended = viewEndedFlow(flow, context);
+      this.#duration(ended.verdict).observe(ended.duration_ms / 1000);
+      if (!logged) continue;
+      const { src, dst, dst_port, phase: _, ...rest } = ended;
+      const line = { event: 'flow', flow_id: flowId(flow.serial), src, dst, dst_port };
+      this.#log.info({ ...line, orig_dst: dst, ...rest }, 'flow');
+    }
+  }
+
+  #duration(verdict: string): Histogram {
+    const histogram = this.durations.get(verdict) ?? new Histogram(DURATION_BOUNDS_S);
+    this.durations.set(verdict, histogram);
+    return histogram;
+  }
+}

@@ -1,0 +1,60 @@
+/** The Prometheus text format, version 0.0.4. */
+import type { Histogram } from './histogram.ts';
+
+export type Labels = Readonly<Record<string, string | number>>;
+export type Sample = readonly [value: number, labels?: Labels];
+
+/** Collects families of metrics into one text. */
+export class MetricsText {
+  #text = '';
+
+  counter(name: string, help: string, samples: readonly Sample[]): void {
+    this.#family(name, help, 'counter', samples);
+  }
+
+  gauge(name: string, help: string, samples: readonly Sample[]): void {
+    this.#family(name, help, 'gauge', samples);
+  }
+
+  /** Sum and count without quantiles: enough for a mean over any time. */
+  summary(name: string, help: string, sum: number, count: number): void {
+    this.#head(name, help, 'summary');
+    this.#sample(`${name}_sum`, [sum]);
+    this.#sample(`${name}_count`, [count]);
+  }
+
+  histograms(name: string, help: string, series: readonly (readonly [Labels, Histogram])[]): void {
+    this.#head(name, help, 'histogram');
+    for (const [labels, { bounds, counts, sum }] of series) {
+      let total = 0;
+      counts.forEach((count, bucket) => {
+        total += count;
+        this.#sample(`${name}_bucket`, [total, { ...labels, le: bounds[bucket] ?? '+Inf' }]);
+      });
+      this.#sample(`${name}_sum`, [sum, labels]);
+      this.#sample(`${name}_count`, [total, labels]);
+    }
+  }
+
+  toString(): string {
+    return this.#text;
+  }
+
+  #family(name: string, help: string, type: string, samples: readonly Sample[]): void {
+    this.#head(name, help, type);
+    for (const sample of samples) this.#sample(name, sample);
+  }
+
+  #head(name: string, help: string, type: string): void {
+    this.#text += `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`;
+  }
+
+  #sample(name: string, [value, labels = {}]: Sample): void {
+    const pairs = Object.entries(labels).map(([key, text]) => `${key}="${escape(String(text))}"`);
+    const set = pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
+    this.#text += `${name}${set} ${value}\n`;
+  }
+}
+
+const escape = (text: string): string =>
+  text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');

@@ -1,0 +1,67 @@
+/** What a script host is given and what it tells. Plain values; they cross a process boundary. */
+import type { ScriptLimits } from './limits.ts';
+
+/** One script of a bundle. Order is the order of asking. */
+export interface ScriptSource {
+  readonly name: string;
+  /** Where the text comes from, as errors should name it: `scripts/route.ts`. */
+  readonly file: string;
+  readonly source: string;
+}
+
+/** What is wrong with a script, and where in its source (1-based; 0 when unknown). */
+export interface ScriptIssue {
+  readonly script: string;
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  /** `syntax`, `type`, `load`, `limit`, `shape`. */
+  readonly kind: string;
+  readonly message: string;
+}
+
+export interface KvEntry {
+  readonly script: string;
+  readonly key: string;
+  /** Absent: deleted. */
+  readonly value?: string | number;
+  /** Milliseconds since 1970; absent: never. */
+  readonly expiresAt?: number;
+}
+
+export interface ScriptBundle {
+  readonly generation: number;
+  readonly scripts: readonly ScriptSource[];
+  readonly limits: ScriptLimits;
+  readonly vars: Readonly<Record<string, string>>;
+  /** State of a host that is gone. A host that still has a script's state keeps its own. */
+  readonly kv: readonly KvEntry[];
+  /** Name of the TUN device, for `FlowInfo.iface`. */
+  readonly iface: string;
+  /** Scripts that got their host killed too often: loaded, but never asked. */
+  readonly disabled?: readonly string[];
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+export interface ScriptLog {
+  readonly level: LogLevel;
+  readonly script: string;
+  readonly generation: number;
+  /** Serial of the flow the line is about. */
+  readonly flow?: number;
+  readonly message: string;
+  readonly fields?: Readonly<Record<string, unknown>>;
+}
+
+/** Sums since the host started, over all generations of the script of that name. */
+export interface ScriptStats {
+  readonly script: string;
+  readonly generation: number;
+  readonly decisions: number;
+  readonly errors: number;
+  /** By kind: `cpu-soft`, `cpu`, `memory`, `wall`, `stack`, `pending`, `timers`, `log`, `kv`. */
+  readonly limitHits: Readonly<Record<string, number>>;
+  readonly cpuUs: number;
+  readonly disabled: boolean;
+}

@@ -1,0 +1,323 @@
+/**
+ * The path of a decision: the scripts are asked in order, the first that does not decline decides.
+ * A script may answer later; meanwhile the decision waits in a bounded table, and whatever happens
+ * to it there, it is answered exactly once or cancelled.
+ */
+import type {
+  ConnectionRequest,
+  DecidedBy,
+  Endpoint,
+  ForwardVerdict,
+  Verdict,
+} from '../stack/verdict.ts';
+import type { FailureKind } from './errors.ts';
+import { isNamed, type NamedTarget, type ScriptVerdict } from './parse-verdict.ts';
+import type { Generation } from './registry.ts';
+import type { Script, ScriptAnswer } from './script.ts';
+
+/** `DecidedBy.script` when no script claimed the flow. */
+export const NO_SCRIPT = 0xffff_ffff;
+
+/** How a decision ended. */
+export type Decision =
+  | { readonly kind: 'verdict'; readonly verdict: Verdict; readonly by: DecidedBy }
+  | { readonly kind: 'failed'; readonly failure: FailureKind; readonly by: DecidedBy };
+
+export interface DecisionPorts {
+  /** Microseconds. */
+  now(): number;
+  answer(requestId: number, decision: Decision): void;
+  /** Starts to resolve a name; `resolved` answers. */
+  resolve(id: number, name: string): void;
+  /** The wall or pending limit was hit by a call of `script`. */
+  limitHit(script: Script, limit: 'wall' | 'pending'): void;
+  /** A name that a script gave does not resolve. */
+  unresolved(script: Script, flow: number, name: string, error: string): void;
+}
+
+interface Waiting {
+  readonly requestId: number;
+  readonly request: ConnectionRequest;
+  readonly generation: Generation;
+  /** Microseconds. */
+  readonly deadline: number;
+  /** Position of the script that is being asked. */
+  position: number;
+  /** What the script calls this: its own call, or a name that is being resolved. */
+  call: number;
+  /** The forward verdict that waits for its name. */
+  forward: ScriptVerdict | undefined;
+}
+
+interface Settlement {
+  readonly script: Script;
+  readonly call: number;
+  readonly answer: () => ScriptAnswer;
+}
+
+interface Lookup {
+  readonly name: string;
+  readonly waiting: Set<number>;
+}
+
+const UINT32_COUNT = 2 ** 32;
+
+export class Decisions {
+  readonly #ports: DecisionPorts;
+  /** By request id; in the order in which they came. */
+  readonly #waiting = new Map<number, Waiting>();
+  /** Request ids by the call of the script. */
+  readonly #calls = new Map<number, number>();
+  /** How many wait under each wall limit, in microseconds. */
+  readonly #wallLimits = new Map<number, number>();
+  readonly #lookups = new Map<number, Lookup>();
+  readonly #lookupIds = new Map<string, number>();
+  #settlements: Settlement[] = [];
+  #lost: Script[] = [];
+  #lastCall = 0;
+  #lastLookup = 0;
+
+  constructor(ports: DecisionPorts) {
+    this.#ports = ports;
+  }
+
+  /** Decisions that wait. */
+  get pending(): number {
+    return this.#waiting.size;
+  }
+
+  /** Microseconds; Infinity while nothing waits. */
+  get nextDeadline(): number {
+    let next = Number.POSITIVE_INFINITY;
+    // Generations may differ in their limit, so the oldest is not always the first to end.
+    for (const { deadline } of this.#waiting.values()) {
+      if (deadline < next) next = deadline;
+      if (this.#hasOneLimit) break;
+    }
+    return next;
+  }
+
+  get #hasOneLimit(): boolean {
+    return this.#wallLimits.size <= 1;
+  }
+
+  /** Asks the scripts of `generation`. A second request of the same id is ignored. */
+  start(requestId: number, request: ConnectionRequest, generation: Generation): void {
+    if (this.#waiting.has(requestId)) return;
+    const decision: Waiting = {
+      requestId,
+      request,
+      generation,
+      deadline: this.#ports.now() + generation.wallUs,
+      position: 0,
+      call: 0,
+      forward: undefined,
+    };
+    this.#ask(decision, false);
+    this.afterTurn();
+  }
+
+  /** The flow is gone: nobody waits for an answer. */
+  cancel(requestId: number): void {
+    const decision = this.#waiting.get(requestId);
+    if (decision === undefined) return;
+    this.#forget(decision);
+    scriptOf(decision)?.abort(decision.call, 'the client is gone');
+    this.afterTurn();
+  }
+
+  /** A promise was settled; it is looked at when the turn it was settled in is over. */
+  settled(script: Script, call: number, answer: () => ScriptAnswer): void {
+    this.#settlements.push({ script, call, answer });
+  }
+
+  /** A sandbox broke; its calls fail when the turn is over. */
+  lost(script: Script): void {
+    this.#lost.push(script);
+  }
+
+  /** The answer of `ports.resolve`. No address is an error. */
+  resolved(id: number, addresses: readonly string[], error: string): void {
+    const lookup = this.#lookups.get(id);
+    if (lookup === undefined) return;
+    this.#lookups.delete(id);
+    this.#lookupIds.delete(lookup.name);
+    for (const requestId of lookup.waiting) {
+      const decision = this.#waiting.get(requestId);
+      if (decision?.forward !== undefined) this.#completeForward(decision, addresses, error);
+    }
+    this.afterTurn();
+  }
+
+  /** Fails what waited too long. */
+  expire(now: number): void {
+    for (const decision of this.#waiting.values()) {
+      if (decision.deadline > now) {
+        if (this.#hasOneLimit) break;
+        continue;
+      }
+      const script = scriptOf(decision);
+      if (script !== undefined) this.#ports.limitHit(script, 'wall');
+      this.#fail(decision, 'wall');
+      script?.abort(decision.call, 'the time for a verdict is over');
+    }
+    this.afterTurn();
+  }
+
+  /** Works off what came up during turns: timers and aborts settle promises too. */
+  afterTurn(): void {
+    while (this.#lost.length > 0 || this.#settlements.length > 0) {
+      const lost = this.#lost;
+      const settlements = this.#settlements;
+      this.#lost = [];
+      this.#settlements = [];
+      for (const { call, answer } of settlements) this.#settle(call, answer);
+      for (const script of lost) this.#failCallsOf(script);
+    }
+  }
+
+  #ask(decision: Waiting, wasWaiting: boolean): void {
+    const { generation } = decision;
+    for (; decision.position < generation.scripts.length; decision.position++) {
+      const script = generation.scripts[decision.position] as Script;
+      this.#lastCall = (this.#lastCall + 1) % UINT32_COUNT;
+      decision.call = this.#lastCall;
+      const answer = script.decide(decision.call, decision.request);
+      if (answer.kind === 'pending') {
+        this.#wait(decision, script);
+        return;
+      }
+      if (this.#conclude(decision, answer)) return;
+    }
+    if (wasWaiting || this.#waiting.has(decision.requestId)) this.#forget(decision);
+    const by = { generation: generation.number, script: NO_SCRIPT };
+    this.#ports.answer(decision.requestId, { kind: 'verdict', verdict: { kind: 'decline' }, by });
+  }
+
+  /** Acts on an answer; false when the next script has to be asked. */
+  #conclude(decision: Waiting, answer: Exclude<ScriptAnswer, { kind: 'pending' }>): boolean {
+    if (answer.kind === 'failed') {
+      this.#fail(decision, answer.failure);
+      return true;
+    }
+    const { verdict } = answer;
+    if (verdict.kind === 'decline') return false;
+    if (verdict.kind === 'forward' && verdict.to !== undefined && isNamed(verdict.to)) {
+      this.#resolve(decision, verdict, verdict.to);
+    } else {
+      this.#finish(decision, verdict as Verdict);
+    }
+    return true;
+  }
+
+  /** Keeps the decision until its script answers; false when there is no room. */
+  #wait(decision: Waiting, script: Script): boolean {
+    if (!this.#waiting.has(decision.requestId)) {
+      if (this.#waiting.size >= decision.generation.pendingMax) {
+        this.#ports.limitHit(script, 'pending');
+        this.#fail(decision, 'pending');
+        script.abort(decision.call, 'too many decisions wait');
+        return false;
+      }
+      const { wallUs } = decision.generation;
+      this.#waiting.set(decision.requestId, decision);
+      this.#wallLimits.set(wallUs, (this.#wallLimits.get(wallUs) ?? 0) + 1);
+      decision.generation.acquire();
+    }
+    this.#calls.set(decision.call, decision.requestId);
+    return true;
+  }
+
+  #resolve(decision: Waiting, verdict: ScriptVerdict, { name }: NamedTarget): void {
+    const script = scriptOf(decision);
+    if (script === undefined || !this.#wait(decision, script)) return;
+    decision.forward = verdict;
+    const known = this.#lookupIds.get(name);
+    const id = known ?? ++this.#lastLookup;
+    const lookup = this.#lookups.get(id) ?? { name, waiting: new Set<number>() };
+    lookup.waiting.add(decision.requestId);
+    if (known !== undefined) return;
+    this.#lookups.set(id, lookup);
+    this.#lookupIds.set(name, id);
+    this.#ports.resolve(id, name);
+  }
+
+  #completeForward(decision: Waiting, addresses: readonly string[], error: string): void {
+    const { forward } = decision;
+    if (forward?.kind !== 'forward' || forward.to === undefined || !isNamed(forward.to)) return;
+    const { port, name } = forward.to;
+    const endpoints = addresses.map(
+      (ip): Endpoint => ({ ip, port, family: ip.includes(':') ? 6 : 4 }),
+    );
+    // The client's family first: what it can reach is more likely reachable from here.
+    const { family } = decision.request.destination;
+    const to = endpoints.find((endpoint) => endpoint.family === family) ?? endpoints[0];
+    if (to !== undefined) {
+      const verdict: ForwardVerdict = { ...forward, to };
+      this.#finish(decision, verdict);
+      return;
+    }
+    const script = scriptOf(decision);
+    if (script !== undefined) this.#ports.unresolved(script, decision.request.flow, name, error);
+    this.#fail(decision, 'error');
+  }
+
+  #finish(decision: Waiting, verdict: Verdict): void {
+    this.#forget(decision);
+    this.#ports.answer(decision.requestId, { kind: 'verdict', verdict, by: byOf(decision) });
+  }
+
+  #fail(decision: Waiting, failure: FailureKind): void {
+    this.#forget(decision);
+    this.#ports.answer(decision.requestId, { kind: 'failed', failure, by: byOf(decision) });
+  }
+
+  #forget(decision: Waiting): void {
+    if (!this.#waiting.delete(decision.requestId)) return;
+    this.#calls.delete(decision.call);
+    if (decision.forward !== undefined) this.#leaveLookup(decision);
+    const { wallUs } = decision.generation;
+    const left = (this.#wallLimits.get(wallUs) ?? 1) - 1;
+    if (left === 0) this.#wallLimits.delete(wallUs);
+    else this.#wallLimits.set(wallUs, left);
+    decision.generation.release();
+  }
+
+  #leaveLookup(decision: Waiting): void {
+    const { forward } = decision;
+    if (forward?.kind !== 'forward' || forward.to === undefined || !isNamed(forward.to)) return;
+    const id = this.#lookupIds.get(forward.to.name);
+    const lookup = id === undefined ? undefined : this.#lookups.get(id);
+    if (id === undefined || lookup === undefined) return;
+    lookup.waiting.delete(decision.requestId);
+    if (lookup.waiting.size > 0) return;
+    this.#lookups.delete(id);
+    this.#lookupIds.delete(forward.to.name);
+  }
+
+  #settle(call: number, answerOf: () => ScriptAnswer): void {
+    const requestId = this.#calls.get(call);
+    const decision = requestId === undefined ? undefined : this.#waiting.get(requestId);
+    if (decision === undefined) return;
+    this.#calls.delete(call);
+    const answer = answerOf();
+    if (answer.kind === 'pending' || this.#conclude(decision, answer)) return;
+    decision.position++;
+    this.#ask(decision, true);
+  }
+
+  #failCallsOf(script: Script): void {
+    for (const decision of this.#waiting.values()) {
+      if (decision.forward === undefined && scriptOf(decision) === script)
+        this.#fail(decision, 'killed');
+    }
+  }
+}
+
+const scriptOf = (decision: Waiting): Script | undefined =>
+  decision.generation.scripts[decision.position];
+
+const byOf = (decision: Waiting): DecidedBy => ({
+  generation: decision.generation.number,
+  script: decision.position,
+});

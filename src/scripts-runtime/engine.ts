@@ -1,0 +1,161 @@
+/**
+ * One QuickJS in one WebAssembly instance, and the budget of a turn in it. Each script of each
+ * generation has an engine of its own: what breaks is thrown away whole, memory and all, because
+ * after a limit was hit a runtime cannot be trusted to be disposed of cleanly.
+ *
+ * The budget is processor time, read when QuickJS asks whether to go on. It does not ask inside
+ * its native operations; for those there is the supervisor's watchdog.
+ */
+import variant from '@jitl/quickjs-singlefile-mjs-release-sync';
+import {
+  newQuickJSWASMModuleFromVariant,
+  type QuickJSContext,
+  type QuickJSHandle,
+  type QuickJSRuntime,
+  type QuickJSWASMModule,
+} from 'quickjs-emscripten-core';
+
+/** A WebAssembly instance that no script has touched. */
+export type BareEngine = QuickJSWASMModule;
+
+/** Takes some 15 ms, and is the only thing here that has to be awaited. */
+export const makeBareEngine = (): Promise<BareEngine> => newQuickJSWASMModuleFromVariant(variant);
+
+/** How a turn broke the engine; `crash` is a fault of the WebAssembly instance. */
+export type Breakage = 'cpu' | 'memory' | 'crash';
+
+export interface EngineLimits {
+  readonly memoryBytes: number;
+  readonly stackBytes: number;
+}
+
+export interface EngineClock {
+  /** Microseconds of a clock that does not go back. */
+  now(): number;
+  /** Microseconds of processor time that this process has used. */
+  cpuTime(): number;
+}
+
+/** What a call threw, as QuickJS shows it. */
+export interface Thrown {
+  readonly name: string;
+  readonly message: string;
+  readonly stack: string;
+}
+
+/** Jobs run between two looks at the clock. */
+const JOBS_PER_LOOK = 64;
+
+/** A turn that waits for the processor is stopped after so many times its budget all the same. */
+const WALL_PER_CPU = 8;
+
+const NO_BASE = -1;
+
+export class Engine {
+  readonly context: QuickJSContext;
+  readonly #runtime: QuickJSRuntime;
+  readonly #clock: EngineClock;
+  /** Microseconds; all of the turn that is running. */
+  #enteredAt = 0;
+  #budget = 0;
+  #cpuBase = NO_BASE;
+  #breakage: Breakage | undefined;
+
+  constructor(bare: BareEngine, limits: EngineLimits, clock: EngineClock) {
+    this.#clock = clock;
+    this.#runtime = bare.newRuntime();
+    this.#runtime.setMemoryLimit(limits.memoryBytes);
+    this.#runtime.setMaxStackSize(limits.stackBytes);
+    this.#runtime.setInterruptHandler(() => this.#shouldStop());
+    this.context = this.#runtime.newContext();
+  }
+
+  /** Set once the engine must not be entered any more. */
+  get breakage(): Breakage | undefined {
+    return this.#breakage;
+  }
+
+  /**
+   * Runs `work` and then the jobs of settled promises, all within one budget.
+   *
+   * @param budgetUs  processor time in microseconds
+   * @returns         what `work` returned; undefined when the engine broke, see `breakage`
+   */
+  turn<T>(budgetUs: number, work: () => T): T | undefined {
+    if (this.#breakage !== undefined) return undefined;
+    this.#enteredAt = this.#clock.now();
+    this.#budget = budgetUs;
+    this.#cpuBase = NO_BASE;
+    try {
+      const result = work();
+      if (this.#runtime.hasPendingJob()) this.#runJobs();
+      return this.#breakage === undefined ? result : undefined;
+    } catch (error) {
+      // QuickJS reports errors as values: what is thrown comes from WebAssembly itself.
+      this.#breakage ??= 'crash';
+      if (!isWasmFault(error)) throw error;
+      return undefined;
+    }
+  }
+
+  /**
+   * The value of a call's result; the error goes to `onThrow`, unless it means that the engine
+   * broke. The caller disposes of the handle.
+   */
+  take(
+    result: ReturnType<QuickJSContext['callFunction']>,
+    onThrow: (thrown: Thrown) => void,
+  ): QuickJSHandle | undefined {
+    if (result.error === undefined) return result.value;
+    this.takeError(result.error, onThrow);
+    return undefined;
+  }
+
+  /** As `take`, for the value that was thrown; disposes of it. */
+  takeError(error: QuickJSHandle, onThrow: (thrown: Thrown) => void): void {
+    const thrown = this.#readThrown(error);
+    if (thrown === 'out of memory') this.#breakage ??= 'memory';
+    else if (this.#breakage === undefined) onThrow(thrown);
+  }
+
+  #runJobs(): void {
+    while (this.#breakage === undefined && this.#runtime.hasPendingJob()) {
+      const result = this.#runtime.executePendingJobs(JOBS_PER_LOOK);
+      // What a script throws in a job is caught by the promise: an error here is of the engine.
+      if (result.error !== undefined) this.takeError(result.error, () => {});
+      if (this.#breakage === undefined && this.#runtime.hasPendingJob()) this.#shouldStop();
+    }
+  }
+
+  /** Asked by QuickJS every some thousand operations, and between jobs. */
+  #shouldStop(): boolean {
+    if (this.#breakage !== undefined) return true;
+    const elapsed = this.#clock.now() - this.#enteredAt;
+    if (this.#cpuBase === NO_BASE) this.#cpuBase = this.#clock.cpuTime() - elapsed;
+    if (elapsed < this.#budget) return false;
+    const used = this.#clock.cpuTime() - this.#cpuBase;
+    if (used < this.#budget && elapsed < this.#budget * WALL_PER_CPU) return false;
+    this.#breakage = 'cpu';
+    return true;
+  }
+
+  #readThrown(error: QuickJSHandle): Thrown | 'out of memory' {
+    if (this.#breakage !== undefined) return { name: '', message: '', stack: '' };
+    const value: unknown = this.context.dump(error);
+    error.dispose();
+    // Where not even the error could be made, QuickJS throws null.
+    if (value === null) return 'out of memory';
+    const fields =
+      typeof value === 'object' ? (value as Partial<Record<keyof Thrown, unknown>>) : {};
+    const name = String(fields.name ?? 'Error');
+    const message = String(fields.message ?? value);
+    if (name === 'InternalError' && message === 'out of memory') return 'out of memory';
+    return { name, message, stack: String(fields.stack ?? '') };
+  }
+}
+
+/** Errors of the machine under QuickJS: traps, an emscripten abort, no more memory to grow. */
+const isWasmFault = (error: unknown): boolean =>
+  error instanceof WebAssembly.RuntimeError ||
+  error instanceof RangeError ||
+  (error instanceof Error && error.name.startsWith('QuickJS'));

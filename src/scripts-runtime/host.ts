@@ -1,0 +1,241 @@
+/**
+ * All scripts of a gateway, without the process around them: requests and messages come in,
+ * answers and messages go out through `HostPorts`. Everything but `load` is synchronous. Whoever
+ * runs it calls `expire` when `nextDeadline` has come.
+ */
+import type { ConnectionRequest } from '../stack/verdict.ts';
+import type { KvEntry, ScriptBundle, ScriptIssue, ScriptLog, ScriptStats } from './bundle.ts';
+import { ScriptCounters } from './counters.ts';
+import { type Decision, Decisions } from './decide.ts';
+import { type BareEngine, type EngineClock, makeBareEngine } from './engine.ts';
+import { Kv } from './kv.ts';
+import { loadBundle } from './loader.ts';
+import { Registry } from './registry.ts';
+import type { Script, ScriptPorts } from './script.ts';
+
+export interface HostPorts extends EngineClock {
+  /** Milliseconds since 1970. */
+  epochMs(): number;
+  /** A script is being entered; it may stay `aheadUs` longer than the watchdog allows others. */
+  enter(generation: number, position: number, aheadUs: number): void;
+  leave(): void;
+  answer(requestId: number, decision: Decision): void;
+  resolve(id: number, name: string): void;
+  log(line: ScriptLog): void;
+  kv(entries: readonly KvEntry[]): void;
+  stats(scripts: readonly ScriptStats[]): void;
+}
+
+/** How much of the journal a kill can cost, in microseconds. */
+const JOURNAL_PERIOD_US = 100_000;
+const STATS_PERIOD_US = 1_000_000;
+const NEVER = Number.POSITIVE_INFINITY;
+
+export class ScriptHost {
+  readonly #ports: HostPorts;
+  readonly #services: readonly string[];
+  readonly #scriptPorts: ScriptPorts;
+  readonly #registry = new Registry();
+  readonly #decisions: Decisions;
+  readonly #kv = new Map<string, Kv>();
+  readonly #counters = new Map<string, ScriptCounters>();
+  #spare: BareEngine | undefined;
+  #isMakingSpare = false;
+  #journalAt = NEVER;
+  #statsAt = NEVER;
+
+  /** @param services  names of in-process listeners, for `redirect` */
+  constructor(ports: HostPorts, services: readonly string[]) {
+    this.#ports = ports;
+    this.#services = services;
+    this.#scriptPorts = this.#makeScriptPorts();
+    this.#decisions = new Decisions({
+      now: () => ports.now(),
+      answer: (requestId, decision) => ports.answer(requestId, decision),
+      resolve: (id, name) => ports.resolve(id, name),
+      limitHit: (script, limit) => this.#countFailure(script, limit),
+      unresolved: (script, flow, name, error) => this.#logUnresolved(script, flow, name, error),
+    });
+  }
+
+  /** Number of the active generation; 0 before the first. */
+  get generation(): number {
+    return this.#registry.active?.number ?? 0;
+  }
+
+  /** Decisions that wait for a script. */
+  get pending(): number {
+    return this.#decisions.pending;
+  }
+
+  /** Generations in memory: the active one and those that calls still use. */
+  get generations(): readonly number[] {
+    return this.#registry.generations.map(({ number }) => number);
+  }
+
+  /** Something is being made that needs the event loop. */
+  get isPreparing(): boolean {
+    return this.#isMakingSpare;
+  }
+
+  /**
+   * Loads a bundle and activates it, if all of it loads. Decisions may be asked for meanwhile.
+   *
+   * @returns what is wrong with it; then everything is as it was
+   */
+  async load(bundle: ScriptBundle): Promise<readonly ScriptIssue[]> {
+    const { kvBytes, kvKeyBytes, kvValueBytes } = bundle.limits;
+    const fresh = new Map<string, Kv>();
+    const stores = {
+      kv: (name: string): Kv => {
+        const known = this.#kv.get(name) ?? fresh.get(name);
+        if (known !== undefined) return known;
+        const limits = { kvBytes, kvKeyBytes, kvValueBytes };
+        const made = new Kv(name, limits, () => this.#ports.epochMs());
+        for (const entry of bundle.kv) if (entry.script === name) made.restore(entry);
+        fresh.set(name, made);
+        return made;
+      },
+      counters: (name: string) => this.#counters.get(name) ?? new ScriptCounters(name),
+    };
+    const loaded = await loadBundle(bundle, this.#services, stores, this.#scriptPorts);
+    if (!('scripts' in loaded)) return loaded;
+    for (const { name } of loaded.scripts) {
+      const kv = stores.kv(name);
+      kv.limits = { kvBytes, kvKeyBytes, kvValueBytes };
+      this.#kv.set(name, kv);
+    }
+    for (const script of loaded.scripts) {
+      script.counters.generation = bundle.generation;
+      script.counters.isDisabled = script.isDisabled;
+      this.#counters.set(script.name, script.counters);
+    }
+    this.#registry.activate(loaded);
+    this.#afterTurn();
+    this.#makeSpare();
+    return [];
+  }
+
+  /** Asks the active generation; `ports.answer` is called once, perhaps before this returns. */
+  request(requestId: number, request: ConnectionRequest): void {
+    const generation = this.#registry.active;
+    if (generation === undefined) throw new Error('a request came before the first bundle');
+    this.#decisions.start(requestId, request, generation);
+    this.#afterTurn();
+  }
+
+  /** Nobody waits for the answer any more, and none will come. */
+  cancel(requestId: number): void {
+    this.#decisions.cancel(requestId);
+    this.#afterTurn();
+  }
+
+  /** The answer to `ports.resolve`. */
+  resolved(id: number, addresses: readonly string[], error: string): void {
+    this.#decisions.resolved(id, addresses, error);
+    this.#afterTurn();
+  }
+
+  /** When `expire` has something to do, in microseconds; Infinity for never. */
+  nextDeadline(): number {
+    let next = Math.min(this.#decisions.nextDeadline, this.#journalAt, this.#statsAt);
+    for (const generation of this.#registry.generations) {
+      for (const script of generation.scripts) next = Math.min(next, script.nextTimer);
+    }
+    return next;
+  }
+
+  /** Does what is due at `now`: timers of scripts, decisions that took too long, reports. */
+  expire(now: number): void {
+    for (const generation of this.#registry.generations) {
+      for (const script of generation.scripts) script.fireTimers(now);
+    }
+    this.#decisions.afterTurn();
+    this.#decisions.expire(now);
+    this.#afterTurn();
+    if (now >= this.#journalAt) this.#writeJournal();
+    if (now >= this.#statsAt) this.#writeStats();
+  }
+
+  #makeScriptPorts(): ScriptPorts {
+    const ports = this.#ports;
+    return {
+      now: () => ports.now(),
+      cpuTime: () => ports.cpuTime(),
+      enter: (script, aheadUs) => ports.enter(script.generation, script.position, aheadUs),
+      leave: () => ports.leave(),
+      log: (line) => ports.log(line),
+      settled: (script, call, answer) => this.#decisions.settled(script, call, answer),
+      lost: (script) => this.#decisions.lost(script),
+      takeSpare: () => {
+        const spare = this.#spare;
+        this.#spare = undefined;
+        this.#makeSpare();
+        return spare;
+      },
+    };
+  }
+
+  /** Makes an engine ahead of need, so that a script that broke its own is back at once. */
+  #makeSpare(): void {
+    if (this.#isMakingSpare || this.#spare !== undefined) return;
+    this.#isMakingSpare = true;
+    makeBareEngine()
+      .then((bare) => this.#useSpare(bare))
+      .finally(() => {
+        this.#isMakingSpare = false;
+        if (this.#scriptWithoutEngine() !== undefined) this.#makeSpare();
+      });
+  }
+
+  #useSpare(bare: BareEngine): void {
+    const script = this.#scriptWithoutEngine();
+    if (script === undefined) this.#spare = bare;
+    else script.revive(bare);
+  }
+
+  #scriptWithoutEngine(): Script | undefined {
+    return this.#registry.active?.scripts.find((script) => script.needsEngine);
+  }
+
+  /** What any call can leave behind: settled promises, generations without calls, reports. */
+  #afterTurn(): void {
+    this.#decisions.afterTurn();
+    this.#registry.sweep();
+    const now = this.#ports.now();
+    if (this.#statsAt === NEVER) this.#statsAt = now + STATS_PERIOD_US;
+    if (this.#journalAt !== NEVER) return;
+    for (const kv of this.#kv.values()) {
+      if (kv.hasChanges) this.#journalAt = now + JOURNAL_PERIOD_US;
+    }
+  }
+
+  #writeJournal(): void {
+    this.#journalAt = NEVER;
+    const entries = Array.from(this.#kv.values()).flatMap((kv) => kv.takeChanges());
+    if (entries.length > 0) this.#ports.kv(entries);
+  }
+
+  #writeStats(): void {
+    this.#statsAt = NEVER;
+    for (const script of this.#registry.active?.scripts ?? []) script.reportDropped();
+    this.#ports.stats(Array.from(this.#counters.values(), (counters) => counters.snapshot()));
+  }
+
+  #countFailure(script: Script, limit: 'wall' | 'pending'): void {
+    script.counters.hit(limit);
+    script.counters.errors++;
+  }
+
+  #logUnresolved(script: Script, flow: number, name: string, error: string): void {
+    script.counters.errors++;
+    this.#ports.log({
+      level: 'warn',
+      script: script.name,
+      generation: script.generation,
+      flow,
+      message: `forward(): "${name}" does not resolve: ${error || 'no address'}`,
+      fields: { error: 'error' },
+    });
+  }
+}

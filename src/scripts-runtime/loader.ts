@@ -1,0 +1,65 @@
+/** From a bundle to a generation. All of its scripts load, or none is used. */
+import type { ScriptBundle, ScriptIssue, ScriptSource } from './bundle.ts';
+import type { ScriptCounters } from './counters.ts';
+import { makeBareEngine } from './engine.ts';
+import type { Kv } from './kv.ts';
+import { Generation } from './registry.ts';
+import { Script, type ScriptPorts } from './script.ts';
+import { transpile } from './transpile.ts';
+
+/** What scripts keep from one generation to the next, by their name. */
+export interface ScriptStores {
+  kv(script: string): Kv;
+  counters(script: string): ScriptCounters;
+}
+
+const US_PER_MS = 1000;
+
+/** @returns the generation, ready to be activated, or everything that is wrong with the bundle */
+export async function loadBundle(
+  bundle: ScriptBundle,
+  services: readonly string[],
+  stores: ScriptStores,
+  ports: ScriptPorts,
+): Promise<Generation | readonly ScriptIssue[]> {
+  const issues = checkNames(bundle.scripts);
+  const scripts: Script[] = [];
+  for (const [position, source] of bundle.scripts.entries()) {
+    const code = await transpile(source);
+    if (!('code' in code)) {
+      issues.push(...code);
+      continue;
+    }
+    const { generation, iface, vars, limits } = bundle;
+    const counters = stores.counters(source.name);
+    const settings = { version: String(generation), iface, vars, services, limits };
+    const isDisabled = bundle.disabled?.includes(source.name) ?? false;
+    const kv = stores.kv(source.name);
+    const script = new Script(
+      { source, generation, position, code, settings, kv, counters, isDisabled },
+      ports,
+    );
+    const issue = script.load(await makeBareEngine());
+    if (issue === undefined) scripts.push(script);
+    else issues.push(issue);
+  }
+  if (issues.length === 0) {
+    const { wallMs, pending } = bundle.limits;
+    return new Generation(bundle.generation, scripts, wallMs * US_PER_MS, pending);
+  }
+  for (const script of scripts) script.dispose();
+  return issues;
+}
+
+function checkNames(scripts: readonly ScriptSource[]): ScriptIssue[] {
+  const names = new Set<string>();
+  const issues: ScriptIssue[] = [];
+  for (const { name, file } of scripts) {
+    if (names.has(name)) {
+      const message = `two scripts have the name "${name}"`;
+      issues.push({ script: name, file, line: 0, column: 0, kind: 'shape', message });
+    }
+    names.add(name);
+  }
+  return issues;
+}

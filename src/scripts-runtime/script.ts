@@ -1,0 +1,435 @@
+/**
+ * One script of one generation: its sandbox, what it may use, and what becomes of it when it
+ * breaks a limit. A broken sandbox is thrown away and made anew from the same code, until the
+ * breaker opens.
+ */
+import type { ConnectionRequest } from '../stack/verdict.ts';
+import { Breaker } from './breaker.ts';
+import type { LogLevel, ScriptIssue, ScriptLog, ScriptSource } from './bundle.ts';
+import type { ScriptCounters } from './counters.ts';
+import type { BareEngine, Breakage, EngineClock } from './engine.ts';
+import { type FailureKind, ScriptError, type SourcePosition } from './errors.ts';
+import { Guest, type GuestPorts, type GuestSettings, Reply } from './host-api.ts';
+import type { Kv } from './kv.ts';
+import { LOG_FIELDS_LENGTH, LOG_MESSAGE_LENGTH, TIMER_MS_MAX, TIMER_MS_MIN } from './limits.ts';
+import { LogLimit } from './log-limit.ts';
+import { parseVerdict, type ScriptVerdict } from './parse-verdict.ts';
+import type { Transpiled } from './transpile.ts';
+
+/** What a call into a script gave. */
+export type ScriptAnswer =
+  | { readonly kind: 'verdict'; readonly verdict: ScriptVerdict }
+  | { readonly kind: 'pending' }
+  | { readonly kind: 'failed'; readonly failure: FailureKind };
+
+/** What a script needs of its host. */
+export interface ScriptPorts extends EngineClock {
+  /**
+   * Around every turn in a sandbox: a watchdog looks from outside.
+   *
+   * @param aheadUs  how much longer than usual this turn may last
+   */
+  enter(script: Script, aheadUs: number): void;
+  leave(): void;
+  log(line: ScriptLog): void;
+  /** A promise was settled while the turn of `script` goes on. */
+  settled(script: Script, call: number, answer: () => ScriptAnswer): void;
+  /** The sandbox broke: every call that waits in it is lost. */
+  lost(script: Script): void;
+  /** A WebAssembly instance that was made in advance, if there is one. */
+  takeSpare(): BareEngine | undefined;
+}
+
+export interface ScriptParts {
+  readonly source: ScriptSource;
+  readonly generation: number;
+  readonly position: number;
+  readonly code: Transpiled;
+  readonly settings: GuestSettings;
+  readonly kv: Kv;
+  readonly counters: ScriptCounters;
+  readonly isDisabled: boolean;
+}
+
+const DECLINED: ScriptAnswer = { kind: 'verdict', verdict: { kind: 'decline' } };
+const FORWARDED: ScriptAnswer = {
+  kind: 'verdict',
+  verdict: { kind: 'forward', handshake: 'dial-first' },
+};
+const REJECTED: ScriptAnswer = {
+  kind: 'verdict',
+  verdict: { kind: 'reject', with: 'rst', reason: '' },
+};
+const PENDING: ScriptAnswer = { kind: 'pending' };
+
+/** Verdicts that were parsed, by their text: most scripts give few different ones. */
+const PARSED_MAX = 512;
+
+const US_PER_MS = 1000;
+
+export class Script {
+  readonly name: string;
+  readonly generation: number;
+  readonly position: number;
+  readonly #parts: ScriptParts;
+  readonly #ports: ScriptPorts;
+  readonly #breaker: Breaker;
+  readonly #logLimit: LogLimit;
+  readonly #complaintLimit: LogLimit;
+  readonly #parsed = new Map<string, ScriptAnswer>();
+  /** Deadlines in microseconds by the id of the timer. */
+  readonly #timers = new Map<number, number>();
+  #guest: Guest | undefined;
+  #nextTimer = Number.POSITIVE_INFINITY;
+  #isGone = false;
+
+  constructor(parts: ScriptParts, ports: ScriptPorts) {
+    const { limits } = parts.settings;
+    this.name = parts.source.name;
+    this.generation = parts.generation;
+    this.position = parts.position;
+    this.#parts = parts;
+    this.#ports = ports;
+    this.#breaker = new Breaker(limits.breakerHits, limits.breakerWindowMs);
+    this.#logLimit = new LogLimit(limits.logLinesPerSecond);
+    this.#complaintLimit = new LogLimit(limits.logLinesPerSecond);
+    if (parts.isDisabled) this.#breaker.open();
+  }
+
+  get isDisabled(): boolean {
+    return this.#breaker.isOpen;
+  }
+
+  get counters(): ScriptCounters {
+    return this.#parts.counters;
+  }
+
+  /** It broke, and there was no spare to make it anew from. */
+  get needsEngine(): boolean {
+    return this.#guest === undefined && !this.#breaker.isOpen && !this.#isGone;
+  }
+
+  /** Microseconds; Infinity without timers. */
+  get nextTimer(): number {
+    return this.#nextTimer;
+  }
+
+  /** Runs the script's top level. Returns what is wrong with it, or undefined. */
+  load(bare: BareEngine): ScriptIssue | undefined {
+    const { source, code, settings, kv } = this.#parts;
+    const { loadMs, watchdogMs } = settings.limits;
+    const guest = new Guest(bare, settings, kv, this.#guestPorts(), this.#ports);
+    this.#ports.enter(this, Math.max(0, loadMs - watchdogMs) * US_PER_MS);
+    const problem = guest.load(code.code, source.file, loadMs * US_PER_MS);
+    this.#ports.leave();
+    if (guest.breakage !== undefined)
+      return this.#issue('limit', this.#breakageText(guest.breakage, loadMs));
+    if (problem === undefined) {
+      this.#guest = guest;
+      return undefined;
+    }
+    if (typeof problem === 'string') return this.#issue('shape', problem);
+    const kind = problem.name === 'SyntaxError' ? 'syntax' : 'load';
+    const position = this.#positionIn(problem.stack) ?? this.#positionOfImport(problem.message);
+    return this.#issue(kind, `${problem.name}: ${problem.message}`, position);
+  }
+
+  /** Asks for a verdict. When the promise settles, `ports.settled` is called with `call`. */
+  decide(call: number, request: ConnectionRequest): ScriptAnswer {
+    const { counters } = this.#parts;
+    counters.decisions++;
+    if (this.#breaker.isOpen) return this.#failed('disabled');
+    const guest = this.#guest;
+    if (guest === undefined) return this.#failed('killed');
+    this.#turn(() => guest.decide(call, request, this.#budget), request.flow);
+    const broken = this.#checkBreakage(guest);
+    return broken ?? this.#answerOf(guest.result.reply, guest.result.text, request.flow);
+  }
+
+  /** The call is no longer wanted: `flow.signal` fires. */
+  abort(call: number, why: string): void {
+    this.#enterIfAlive((guest) => guest.abort(call, why, this.#budget));
+  }
+
+  /** Another generation took over; calls in flight go on. */
+  retire(): void {
+    this.#enterIfAlive((guest) => guest.retire(this.#budget));
+  }
+
+  /** Runs the timers that are due. */
+  fireTimers(now: number): void {
+    if (now < this.#nextTimer) return;
+    const due = Array.from(this.#timers).filter(([, at]) => at <= now);
+    for (const [id] of due.sort(([, a], [, b]) => a - b)) {
+      if (!this.#timers.delete(id)) continue;
+      this.#enterIfAlive((guest) => {
+        const thrown = guest.fire(id, this.#budget);
+        if (thrown !== undefined) this.#complain(this.#errorOf(thrown), 0);
+      });
+    }
+    this.#updateNextTimer();
+  }
+
+  /** Says how many log lines were left out, if any were. */
+  reportDropped(): void {
+    const dropped = this.#logLimit.takeDropped() + this.#complaintLimit.takeDropped();
+    if (dropped > 0)
+      this.#log('warn', 0, 'log lines dropped', { dropped, limit: 'logLinesPerSecond' });
+  }
+
+  /** Forgets the sandbox. Its memory goes with the last reference to it. */
+  dispose(): void {
+    this.#isGone = true;
+    this.#guest = undefined;
+    this.#clearTimers();
+  }
+
+  /** Makes the sandbox anew. */
+  revive(bare: BareEngine): void {
+    const issue = this.load(bare);
+    if (issue === undefined) return;
+    this.#disable(`it does not load again: ${issue.message}`);
+  }
+
+  get #budget(): number {
+    return this.#parts.settings.limits.cpuHardMs * US_PER_MS;
+  }
+
+  #enterIfAlive(work: (guest: Guest) => void): void {
+    const guest = this.#guest;
+    if (guest === undefined) return;
+    this.#turn(() => work(guest), 0);
+    this.#checkBreakage(guest);
+  }
+
+  #turn(work: () => void, flow: number): void {
+    const { counters, settings } = this.#parts;
+    const enteredAt = this.#ports.now();
+    this.#ports.enter(this, 0);
+    work();
+    this.#ports.leave();
+    const tookUs = this.#ports.now() - enteredAt;
+    counters.cpuUs += tookUs;
+    if (tookUs < settings.limits.cpuSoftMs * US_PER_MS) return;
+    counters.hit('cpu-soft');
+    if (this.#complaintLimit.admits(enteredAt)) {
+      this.#log('warn', flow, 'script is slow', { tookMs: tookUs / US_PER_MS, limit: 'cpuSoftMs' });
+    }
+  }
+
+  #checkBreakage(guest: Guest): ScriptAnswer | undefined {
+    if (guest !== this.#guest) return this.#failed('killed');
+    const { breakage } = guest;
+    if (breakage !== undefined) return this.#breakDown(breakage);
+    return undefined;
+  }
+
+  #breakDown(breakage: Breakage): ScriptAnswer {
+    const { counters, settings } = this.#parts;
+    this.#guest = undefined;
+    this.#clearTimers();
+    this.#ports.lost(this);
+    const failure = breakage === 'crash' ? 'killed' : breakage;
+    counters.hit(failure);
+    const text = this.#breakageText(breakage, settings.limits.cpuHardMs);
+    this.#complain(new ScriptError(failure, text), 0);
+    if (this.#breaker.hit(this.#ports.now() / US_PER_MS)) {
+      this.#disable(
+        `${settings.limits.breakerHits} hard limits hit in ${settings.limits.breakerWindowMs} ms`,
+      );
+    } else {
+      const spare = this.#ports.takeSpare();
+      if (spare !== undefined) this.revive(spare);
+    }
+    return this.#failed(failure);
+  }
+
+  #disable(reason: string): void {
+    this.#breaker.open();
+    this.#parts.counters.isDisabled = true;
+    this.#log('error', 0, 'script disabled', { reason });
+  }
+
+  #answerOf(reply: Reply, text: string, flow: number): ScriptAnswer {
+    switch (reply) {
+      case Reply.DECLINE:
+        return DECLINED;
+      case Reply.FORWARD:
+        return FORWARDED;
+      case Reply.REJECT:
+        return REJECTED;
+      case Reply.PENDING:
+        return PENDING;
+      case Reply.VERDICT:
+        return this.#parsedVerdict(text, flow);
+      case Reply.THREW:
+        return this.#threw(text, flow);
+      default:
+        this.#complain(new ScriptError('bad-verdict', text), flow);
+        return this.#failed('bad-verdict');
+    }
+  }
+
+  #threw(text: string, flow: number): ScriptAnswer {
+    const error = this.#errorOf(text);
+    // The script had enough memory left to catch it, but what it left undone is unknown.
+    if (error.message.endsWith('InternalError: out of memory')) return this.#breakDown('memory');
+    if (error.message.endsWith('InternalError: stack overflow')) this.#parts.counters.hit('stack');
+    this.#complain(error, flow);
+    return this.#failed('error');
+  }
+
+  #parsedVerdict(text: string, flow: number): ScriptAnswer {
+    const known = this.#parsed.get(text);
+    if (known !== undefined) return known;
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      value = undefined;
+    }
+    const verdict = parseVerdict(value, this.#parts.settings.services);
+    if (typeof verdict === 'string') {
+      this.#complain(new ScriptError('bad-verdict', verdict), flow);
+      return this.#failed('bad-verdict');
+    }
+    if (this.#parsed.size >= PARSED_MAX) this.#parsed.clear();
+    const answer: ScriptAnswer = { kind: 'verdict', verdict };
+    this.#parsed.set(text, answer);
+    return answer;
+  }
+
+  #failed(failure: FailureKind): ScriptAnswer {
+    this.#parts.counters.errors++;
+    return { kind: 'failed', failure };
+  }
+
+  #complain(error: ScriptError, flow: number): void {
+    if (!this.#complaintLimit.admits(this.#ports.now())) return;
+    this.#log('warn', flow, error.message, { error: error.kind, ...error.position });
+  }
+
+  #log(level: LogLevel, flow: number, message: string, fields?: Record<string, unknown>): void {
+    this.#ports.log({
+      level,
+      script: this.name,
+      generation: this.generation,
+      ...(flow === 0 ? {} : { flow }),
+      message,
+      ...(fields === undefined ? {} : { fields }),
+    });
+  }
+
+  #guestPorts(): GuestPorts {
+    const { counters } = this.#parts;
+    return {
+      log: (level, flow, message, fields) => {
+        if (this.#logLimit.admits(this.#ports.now())) {
+          this.#log(level, flow, message.slice(0, LOG_MESSAGE_LENGTH), parseFields(fields));
+        } else {
+          counters.hit('log');
+        }
+      },
+      settle: (call, reply, text) => {
+        this.#ports.settled(this, call, () => this.#answerOf(reply, text, 0));
+      },
+      startTimer: (id, delayMs) => {
+        const delay = Math.min(Math.max(delayMs, TIMER_MS_MIN), TIMER_MS_MAX);
+        const deadline = this.#ports.now() + delay * US_PER_MS;
+        this.#timers.set(id, deadline);
+        this.#nextTimer = Math.min(this.#nextTimer, deadline);
+      },
+      stopTimer: (id) => {
+        this.#timers.delete(id);
+      },
+      hit: (limit) => counters.hit(limit),
+    };
+  }
+
+  #updateNextTimer(): void {
+    let next = Number.POSITIVE_INFINITY;
+    for (const deadline of this.#timers.values()) if (deadline < next) next = deadline;
+    this.#nextTimer = next;
+  }
+
+  #clearTimers(): void {
+    this.#timers.clear();
+    this.#nextTimer = Number.POSITIVE_INFINITY;
+  }
+
+  /** From the guest's description: the error on the first line, its stack below. */
+  #errorOf(description: string): ScriptError {
+    const [message = '', ...stack] = description.split('\n');
+    const frames = stack.findIndex((line) => line.startsWith('    at '));
+    const rest = frames < 0 ? [] : stack.slice(0, frames);
+    return new ScriptError(
+      'error',
+      [message, ...rest].join('\n'),
+      this.#positionIn(stack.join('\n')),
+    );
+  }
+
+  /** The innermost frame of a stack that lies in this script, as a place in its source. */
+  #positionIn(stack: string): SourcePosition | undefined {
+    const { source, code } = this.#parts;
+    const marker = `${source.file}:`;
+    for (const line of stack.split('\n')) {
+      const at = line.lastIndexOf(marker);
+      const match = at < 0 ? null : /^(\d+):(\d+)\)?$/.exec(line.slice(at + marker.length));
+      if (match === null) continue;
+      const place = code.map.original({ line: Number(match[1]), column: Number(match[2]) });
+      if (place !== undefined) return { file: source.file, ...place };
+    }
+    return undefined;
+  }
+
+  /** QuickJS gives no position for a name that the built-in module does not have. */
+  #positionOfImport(message: string): SourcePosition | undefined {
+    const name = /^Could not find export '([^']+)'/.exec(message)?.[1];
+    if (name === undefined) return undefined;
+    const { file, source } = this.#parts.source;
+    const at = source.search(new RegExp(`\\b${RegExp.escape(name)}\\b`));
+    const before = source.slice(0, at).split('\n');
+    return at < 0
+      ? undefined
+      : { file, line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
+  }
+
+  #issue(kind: string, message: string, position?: SourcePosition): ScriptIssue {
+    const { name, file } = this.#parts.source;
+    return {
+      script: name,
+      file,
+      line: position?.line ?? 0,
+      column: position?.column ?? 0,
+      kind,
+      message,
+    };
+  }
+
+  #breakageText(breakage: Breakage, budgetMs: number): string {
+    const { memoryBytes } = this.#parts.settings.limits;
+    switch (breakage) {
+      case 'cpu':
+        return `more than ${budgetMs} ms of processor time`;
+      case 'memory':
+        return `more than ${memoryBytes} bytes of memory (memoryBytes)`;
+      case 'crash':
+        return 'the sandbox crashed';
+    }
+  }
+}
+
+/** Fields of a log line: an object as JSON, which the guest made. */
+function parseFields(fields: string | undefined): Record<string, unknown> | undefined {
+  if (fields === undefined) return undefined;
+  if (fields.length > LOG_FIELDS_LENGTH) return { truncated: fields.slice(0, LOG_FIELDS_LENGTH) };
+  try {
+    const value: unknown = JSON.parse(fields);
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : { value };
+  } catch {
+    return { unprintable: true };
+  }
+}

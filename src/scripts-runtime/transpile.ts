@@ -1,0 +1,96 @@
+/**
+ * From the text of a script to what QuickJS runs. Bun's bundler does it, because unlike its
+ * transpiler it gives a source map; it sees this one file and resolves nothing.
+ */
+import type { ScriptIssue, ScriptSource } from './bundle.ts';
+import { SourceMap } from './source-map.ts';
+
+/** The only module a script can import. */
+export const BUILTIN_MODULE = 'culvert';
+
+export interface Transpiled {
+  readonly code: string;
+  readonly map: SourceMap;
+}
+
+/** What is wrong with a text, at a place in it; line 0 when unknown. */
+interface Complaint {
+  readonly line: number;
+  readonly column: number;
+  readonly kind: string;
+  readonly message: string;
+}
+
+/** @returns the code, or what is wrong with the source */
+export async function transpile(
+  script: ScriptSource,
+): Promise<Transpiled | readonly ScriptIssue[]> {
+  const loader = /\.[cm]?jsx?$/.test(script.file) ? 'js' : 'ts';
+  const refused = checkImports(script.source, loader);
+  const result = refused.length > 0 ? refused : await bundle(script, loader);
+  if ('code' in result) return result;
+  return result.map((complaint) => ({ script: script.name, file: script.file, ...complaint }));
+}
+
+/** Imports that survive the removal of types; a syntax error is left for the bundler to tell. */
+function checkImports(source: string, loader: 'js' | 'ts'): Complaint[] {
+  let imports: Bun.Import[];
+  try {
+    imports = new Bun.Transpiler({ loader }).scanImports(source);
+  } catch {
+    return [];
+  }
+  return imports
+    .filter(({ path, kind }) => path !== BUILTIN_MODULE || kind !== 'import-statement')
+    .map(({ path, kind }) => ({
+      ...placeOfText(source, path),
+      kind: 'load',
+      message:
+        kind === 'import-statement'
+          ? `cannot import "${path}": the only module is "${BUILTIN_MODULE}"`
+          : `cannot load "${path}": import "${BUILTIN_MODULE}" at the top of the script instead`,
+    }));
+}
+
+/** Where a module is named: its first occurrence in quotes. */
+function placeOfText(source: string, path: string): { line: number; column: number } {
+  const at = ["'", '"', '`']
+    .map((quote) => source.indexOf(quote + path + quote))
+    .find((i) => i >= 0);
+  if (at === undefined) return { line: 0, column: 0 };
+  const before = source.slice(0, at).split('\n');
+  return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
+}
+
+async function bundle(
+  script: ScriptSource,
+  loader: 'js' | 'ts',
+): Promise<Transpiled | Complaint[]> {
+  const path = `/script.${loader}`;
+  const result = await Bun.build({
+    entrypoints: [path],
+    files: { [path]: script.source },
+    external: [BUILTIN_MODULE],
+    format: 'esm',
+    target: 'browser',
+    env: 'disable',
+    sourcemap: 'external',
+    throw: false,
+  });
+  const complaints = result.logs
+    .filter(({ level }) => level === 'error')
+    .map(({ message, position }) => ({
+      line: position?.line ?? 0,
+      column: position?.column ?? 0,
+      kind: 'syntax',
+      message,
+    }));
+  const output = result.outputs[0];
+  if (complaints.length > 0) return complaints;
+  if (!result.success || output?.sourcemap == null) {
+    return [{ line: 0, column: 0, kind: 'syntax', message: 'cannot be transpiled' }];
+  }
+  const code = await output.text();
+  const { mappings } = (await output.sourcemap.json()) as { mappings: string };
+  return { code, map: new SourceMap(mappings, code, script.source) };
+}

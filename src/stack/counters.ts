@@ -1,0 +1,104 @@
+/**
+ * Counters of the packet path: float64 cells in memory that the supervisor maps too. One writer,
+ * any number of readers; a cell is exact up to 2^53.
+ */
+import { CLOSE_REASON_COUNT } from './close-reason.ts';
+import { DROP_REASON_COUNT, DropReason } from './drop-reason.ts';
+
+/** Cells that are neither drop nor close reasons. Gauges end with `_NOW`. */
+export const Counter = {
+  DEVICE_FRAMES_IN: 0,
+  DEVICE_BYTES_IN: 1,
+  DEVICE_FRAMES_OUT: 2,
+  DEVICE_BYTES_OUT: 3,
+  /** Frames that carried more than one MSS (gso_size set). */
+  DEVICE_SUPERFRAMES_IN: 4,
+  DEVICE_SUPERFRAMES_OUT: 5,
+  DEVICE_UP_NOW: 6,
+  OFFLOAD_NOW: 7,
+  OFFLOAD_DOWNGRADES: 8,
+  FLOWS_TOTAL: 9,
+  FLOWS_NOW: 10,
+  FLOWS_LIMIT_NOW: 11,
+  HELD_SYNS_NOW: 12,
+  HELD_SYNS_LIMIT_NOW: 13,
+  TIME_WAIT_NOW: 14,
+  SLAB_BYTES_NOW: 15,
+  SLAB_BYTES_LIMIT_NOW: 16,
+  BYTES_UP: 17,
+  BYTES_DOWN: 18,
+  TCP_RETRANSMITS: 19,
+  TCP_FAST_RETRANSMITS: 20,
+  TCP_TIMEOUTS: 21,
+  TCP_OUT_OF_ORDER: 22,
+  TCP_RESETS_SENT: 23,
+  TCP_RESETS_RECEIVED: 24,
+  TCP_CHALLENGE_ACKS: 25,
+  TCP_ZERO_WINDOW_PROBES: 26,
+  TCP_KEEPALIVES: 27,
+  ICMP_SENT: 28,
+  ICMP_ECHO_REPLIES: 29,
+  DECISIONS_ASKED: 30,
+  DECISIONS_ANSWERED: 31,
+  /** Answers for a flow that no longer waits. */
+  DECISIONS_LATE: 32,
+  /** Flows that got the fallback verdict. */
+  DECISIONS_FAILED: 33,
+  DECISIONS_US: 34,
+  DIALS: 35,
+  DIALS_NOW: 36,
+  DIALS_FAILED: 37,
+  DIALS_US: 38,
+  LOOP_TURNS: 39,
+  UPSTREAM_COPIED_BYTES: 40,
+} as const;
+export type Counter = (typeof Counter)[keyof typeof Counter];
+export const COUNTER_NAMES = Object.keys(Counter).map((name) => name.toLowerCase());
+
+const NAMED_CELLS = 128;
+const REASON_CELLS = 64;
+
+/** Size of the memory that holds all cells. */
+export const COUNTERS_BYTES = (NAMED_CELLS + 2 * REASON_CELLS) * 8;
+
+export class Counters {
+  readonly #cells: Float64Array;
+
+  constructor(buffer: ArrayBuffer, at = 0) {
+    this.#cells = new Float64Array(buffer, at, COUNTERS_BYTES / 8);
+  }
+
+  add(counter: Counter, by = 1): void {
+    this.#cells[counter]! += by;
+  }
+
+  set(counter: Counter, value: number): void {
+    this.#cells[counter] = value;
+  }
+
+  get(counter: Counter): number {
+    return this.#cells[counter] ?? 0;
+  }
+
+  /** Counts a dropped packet and hands the reason on, so that a caller can return it. */
+  drop(reason: DropReason): DropReason {
+    if (reason !== DropReason.NONE) this.#cells[NAMED_CELLS + reason]! += 1;
+    return reason;
+  }
+
+  dropped(reason: number): number {
+    return this.#cells[NAMED_CELLS + reason] ?? 0;
+  }
+
+  close(reason: number): void {
+    this.#cells[NAMED_CELLS + REASON_CELLS + reason]! += 1;
+  }
+
+  closed(reason: number): number {
+    return this.#cells[NAMED_CELLS + REASON_CELLS + reason] ?? 0;
+  }
+}
+
+if (DROP_REASON_COUNT > REASON_CELLS || CLOSE_REASON_COUNT > REASON_CELLS) {
+  throw new Error('more reasons than cells');
+}

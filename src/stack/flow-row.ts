@@ -1,0 +1,213 @@
+/**
+ * The row of a flow: the one format in which a flow is kept, read by the API while it lives, and
+ * reported when it ends. Rows lie in the arena; another process may read them at any time, so a
+ * reader checks `serial` before and after. All fields are in host byte order (little-endian).
+ */
+import type { CloseReason } from './close-reason.ts';
+import { CLOSE_REASON_NAMES } from './close-reason.ts';
+import { TCP_STATE_NAMES } from './tcp/states.ts';
+import type { Instant } from './time.ts';
+import type { Endpoint } from './verdict.ts';
+import { formatAddress } from './wire/ip-address.ts';
+
+/** Offsets in bytes. */
+export const FlowField = {
+  /** float64; 0 while the row is free. */
+  SERIAL: 0,
+  /** float64 Instants. */
+  STARTED_AT: 8,
+  LAST_USED_AT: 16,
+  /** float64 counts: payload bytes and packets, up is client to upstream. */
+  BYTES_UP: 24,
+  BYTES_DOWN: 32,
+  PACKETS_UP: 40,
+  PACKETS_DOWN: 48,
+  /** 16 bytes each, in network order; an IPv4 address takes the first four, the rest is zero. */
+  SOURCE: 56,
+  DESTINATION: 72,
+  UPSTREAM: 88,
+  /** uint16 */
+  SOURCE_PORT: 104,
+  DESTINATION_PORT: 106,
+  UPSTREAM_PORT: 108,
+  /** uint8: 4 or 6. */
+  FAMILY: 110,
+  /** uint8: IANA protocol number. */
+  PROTOCOL: 111,
+  /** uint8: 4, 6, or 0 before a dial. */
+  UPSTREAM_FAMILY: 112,
+  /** uint8: FlowPhase. */
+  PHASE: 113,
+  /** uint8: TcpState. */
+  TCP_STATE: 114,
+  /** uint8: VerdictCode. */
+  VERDICT: 115,
+  /** uint8: Decider. */
+  DECIDER: 116,
+  /** uint8: CloseReason. */
+  CLOSE_REASON: 117,
+  /** uint8: ClosedBy. */
+  CLOSED_BY: 118,
+  /** uint8: Service, the in-process service that answers. */
+  SERVICE: 119,
+  /** uint32: generation of scripts or of the configuration. */
+  GENERATION: 120,
+  /** uint32: position of the script or listener in its list. */
+  DECIDER_INDEX: 124,
+  /** int32: next row of the hash chain, or of the free list; -1 at the end. */
+  NEXT: 128,
+  /** uint32 */
+  HASH: 132,
+  /** uint32: segments sent again. */
+  RETRANSMITS: 136,
+  /** uint32, microseconds: smoothed round-trip time. */
+  SRTT_US: 140,
+  /** uint32, microseconds the dial and the decision took. */
+  CONNECT_US: 144,
+  DECISION_US: 148,
+  /** uint32, milliseconds; 0 is never. */
+  IDLE_TIMEOUT_MS: 152,
+  HALF_CLOSE_TIMEOUT_MS: 156,
+  /** float64; 0 is no limit. */
+  MAX_BYTES: 160,
+  /** uint8: TTL or hop limit of the SYN. */
+  SYN_HOP_LIMIT: 168,
+} as const;
+
+export const FLOW_ROW_BYTES = 192;
+
+/** The life of a flow, as `culvert flows` prints it. */
+export const FlowPhase = {
+  FREE: 0,
+  /** The SYN is held while the scripts decide. */
+  DECIDING: 1,
+  /** The SYN is held while the upstream is dialled. */
+  DIALING: 2,
+  /** SYN-ACK sent. */
+  HANDSHAKE: 3,
+  OPEN: 4,
+  /** A FIN was seen in at least one direction. */
+  CLOSING: 5,
+  TIME_WAIT: 6,
+} as const;
+export type FlowPhase = (typeof FlowPhase)[keyof typeof FlowPhase];
+const PHASE_NAMES = Object.keys(FlowPhase).map((n) => n.toLowerCase().replaceAll('_', '-'));
+
+export const VerdictCode = {
+  NONE: 0,
+  DECLINE: 1,
+  REJECT: 2,
+  DROP: 3,
+  FORWARD: 4,
+  REDIRECT: 5,
+} as const;
+export type VerdictCode = (typeof VerdictCode)[keyof typeof VerdictCode];
+const VERDICT_NAMES = Object.keys(VerdictCode).map((n) => n.toLowerCase());
+
+export const Decider = { NONE: 0, LISTENER: 1, SCRIPT: 2, FALLBACK: 3 } as const;
+export type Decider = (typeof Decider)[keyof typeof Decider];
+const DECIDER_NAMES = Object.keys(Decider).map((n) => n.toLowerCase());
+
+/** Who ended the flow. */
+export const ClosedBy = { NONE: 0, CLIENT: 1, UPSTREAM: 2, GATEWAY: 3, SCRIPT: 4 } as const;
+export type ClosedBy = (typeof ClosedBy)[keyof typeof ClosedBy];
+const CLOSED_BY_NAMES = Object.keys(ClosedBy).map((n) => n.toLowerCase());
+
+export const Service = { NONE: 0, WELCOME: 1 } as const;
+export type Service = (typeof Service)[keyof typeof Service];
+/** Names that `redirect(listener)` knows, by value of `Service`. */
+export const SERVICE_NAMES = Object.keys(Service).map((n) => n.toLowerCase());
+
+/** A row as a plain value, for the control plane. */
+export interface FlowSnapshot {
+  readonly serial: number;
+  readonly protocol: 'tcp' | 'udp' | 'icmp';
+  readonly phase: string;
+  /** As RFC 9293 prints them: `FIN-WAIT-1`. */
+  readonly tcpState: string;
+  readonly source: Endpoint;
+  readonly destination: Endpoint;
+  readonly upstream: Endpoint | undefined;
+  readonly service: string | undefined;
+  readonly verdict: string;
+  readonly decider: string;
+  readonly deciderIndex: number;
+  readonly generation: number;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  readonly packetsUp: number;
+  readonly packetsDown: number;
+  readonly retransmits: number;
+  readonly srttUs: number;
+  readonly connectUs: number;
+  readonly decisionUs: number;
+  readonly startedAt: Instant;
+  readonly lastUsedAt: Instant;
+  readonly closeReason: string;
+  readonly closedBy: string;
+}
+
+const PROTOCOL_NAMES: Record<number, 'tcp' | 'udp' | 'icmp'> = {
+  6: 'tcp',
+  17: 'udp',
+  1: 'icmp',
+  58: 'icmp',
+};
+
+const serviceName = (service: number): string | undefined =>
+  service === Service.NONE ? undefined : SERVICE_NAMES[service];
+
+function endpoint(view: DataView, addressAt: number, family: number, port: number): Endpoint {
+  return {
+    ip: formatAddress(view, addressAt, family === 6 ? 16 : 4),
+    port,
+    family: family === 6 ? 6 : 4,
+  };
+}
+
+/** Decodes the row at `at`; undefined when it is free or changed hands while it was read. */
+export function readFlowRow(view: DataView, at: number): FlowSnapshot | undefined {
+  const serial = view.getFloat64(at + FlowField.SERIAL, true);
+  if (serial === 0) return undefined;
+  const u8 = (field: number) => view.getUint8(at + field);
+  const u16 = (field: number) => view.getUint16(at + field, true);
+  const u32 = (field: number) => view.getUint32(at + field, true);
+  const f64 = (field: number) => view.getFloat64(at + field, true);
+  const family = u8(FlowField.FAMILY);
+  const upstreamFamily = u8(FlowField.UPSTREAM_FAMILY);
+  const snapshot: FlowSnapshot = {
+    serial,
+    protocol: PROTOCOL_NAMES[u8(FlowField.PROTOCOL)] ?? 'tcp',
+    phase: PHASE_NAMES[u8(FlowField.PHASE)] ?? 'unknown',
+    tcpState: TCP_STATE_NAMES[u8(FlowField.TCP_STATE)] ?? 'unknown',
+    source: endpoint(view, at + FlowField.SOURCE, family, u16(FlowField.SOURCE_PORT)),
+    destination: endpoint(
+      view,
+      at + FlowField.DESTINATION,
+      family,
+      u16(FlowField.DESTINATION_PORT),
+    ),
+    upstream:
+      upstreamFamily === 0
+        ? undefined
+        : endpoint(view, at + FlowField.UPSTREAM, upstreamFamily, u16(FlowField.UPSTREAM_PORT)),
+    service: serviceName(u8(FlowField.SERVICE)),
+    verdict: VERDICT_NAMES[u8(FlowField.VERDICT)] ?? 'unknown',
+    decider: DECIDER_NAMES[u8(FlowField.DECIDER)] ?? 'unknown',
+    deciderIndex: u32(FlowField.DECIDER_INDEX),
+    generation: u32(FlowField.GENERATION),
+    bytesUp: f64(FlowField.BYTES_UP),
+    bytesDown: f64(FlowField.BYTES_DOWN),
+    packetsUp: f64(FlowField.PACKETS_UP),
+    packetsDown: f64(FlowField.PACKETS_DOWN),
+    retransmits: u32(FlowField.RETRANSMITS),
+    srttUs: u32(FlowField.SRTT_US),
+    connectUs: u32(FlowField.CONNECT_US),
+    decisionUs: u32(FlowField.DECISION_US),
+    startedAt: f64(FlowField.STARTED_AT) as Instant,
+    lastUsedAt: f64(FlowField.LAST_USED_AT) as Instant,
+    closeReason: CLOSE_REASON_NAMES[u8(FlowField.CLOSE_REASON) as CloseReason] ?? 'unknown',
+    closedBy: CLOSED_BY_NAMES[u8(FlowField.CLOSED_BY)] ?? 'unknown',
+  };
+  return view.getFloat64(at + FlowField.SERIAL, true) === serial ? snapshot : undefined;
+}

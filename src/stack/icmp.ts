@@ -1,0 +1,168 @@
+/**
+ * ICMP and ICMPv6 of the gateway itself: echo to its own addresses is answered, errors are sent
+ * where a verdict asks for one. Both are limited in rate.
+ */
+import { Counter, type Counters } from './counters.ts';
+import { DropReason } from './drop-reason.ts';
+import type { Egress } from './egress.ts';
+import { FlowField } from './flow-row.ts';
+import type { Instant } from './time.ts';
+import {
+  checkIcmpv4,
+  emitEchoReplyV4,
+  emitUnreachableV4,
+  Icmpv4Type,
+  icmpType as icmpv4Type,
+} from './wire/icmpv4.ts';
+import {
+  checkIcmpv6,
+  emitEchoReplyV6,
+  emitUnreachableV6,
+  Icmpv6Type,
+  icmpType as icmpv6Type,
+} from './wire/icmpv6.ts';
+import { parseAddress } from './wire/ip-address.ts';
+import { emitIpv4Header, IPV4_HEADER_BYTES } from './wire/ipv4.ts';
+import { emitIpv6Header, IPV6_HEADER_BYTES } from './wire/ipv6.ts';
+import { Protocol } from './wire/protocol.ts';
+import { asSeq, type Seq } from './wire/seq.ts';
+import { emitTcpHeader, TcpFlag } from './wire/tcp.ts';
+
+/** As Linux (net.ipv4.icmp_msgs_per_sec, icmp_msgs_burst), for errors and echo replies alike. */
+const MESSAGES_PER_SECOND = 1000;
+const BURST = 50;
+/** Echo requests longer than the scratch area do not fit any MTU that we offer. */
+const MAX_ECHO_BYTES = 9000;
+/** The quoted packet is built this far behind the place of the message. */
+const QUOTE_OFFSET = 2048;
+const HOP_LIMIT = 64;
+
+/** A token bucket: errors must not become a weapon. RFC 4443 §2.4 (f). */
+class RateLimit {
+  #tokens = BURST;
+  #filledAt = 0;
+
+  take(now: Instant): boolean {
+    const earned = ((now - this.#filledAt) * MESSAGES_PER_SECOND) / 1_000_000;
+    this.#tokens = Math.min(BURST, this.#tokens + earned);
+    this.#filledAt = now;
+    if (this.#tokens < 1) return false;
+    this.#tokens -= 1;
+    return true;
+  }
+}
+
+export class Icmp {
+  readonly #view: DataView;
+  readonly #egress: Egress;
+  readonly #counters: Counters;
+  readonly #errors = new RateLimit();
+  readonly #echoes = new RateLimit();
+  #local: readonly Uint8Array[] = [];
+  #now = 0 as Instant;
+
+  constructor(view: DataView, egress: Egress, counters: Counters) {
+    this.#view = view;
+    this.#egress = egress;
+    this.#counters = counters;
+  }
+
+  /** The gateway's own addresses. */
+  setLocalAddresses(addresses: readonly string[]): void {
+    this.#local = addresses.flatMap((address) => parseAddress(address) ?? []);
+  }
+
+  /** Errors between here and the next call are counted against this time. */
+  setNow(now: Instant): void {
+    this.#now = now;
+  }
+
+  /** An ICMP message [at, end) arrived. */
+  onMessage(
+    sourceAt: number,
+    destinationAt: number,
+    addressLength: number,
+    at: number,
+    end: number,
+  ): DropReason {
+    const view = this.#view;
+    const isIpv4 = addressLength === 4;
+    const reason = isIpv4
+      ? checkIcmpv4(view, at, end)
+      : checkIcmpv6(view, sourceAt, destinationAt, at, end);
+    if (reason !== DropReason.NONE) return reason;
+    const isRequest = isIpv4
+      ? icmpv4Type(view, at) === Icmpv4Type.ECHO_REQUEST
+      : icmpv6Type(view, at) === Icmpv6Type.ECHO_REQUEST;
+    if (!isRequest || !this.#isLocal(destinationAt, addressLength)) {
+      return DropReason.ICMP_NOT_FOR_US;
+    }
+    const length = end - at;
+    if (length > MAX_ECHO_BYTES || !this.#echoes.take(this.#now)) return DropReason.ICMP_RATE_LIMIT;
+    const replyAt = this.#egress.scratchAt;
+    if (isIpv4) emitEchoReplyV4(view, replyAt, at, length);
+    else emitEchoReplyV6(view, replyAt, at, length);
+    this.#egress.icmp(destinationAt, sourceAt, addressLength, replyAt, length);
+    this.#counters.add(Counter.ICMP_ECHO_REPLIES);
+    return DropReason.NONE;
+  }
+
+  /** Refuses the SYN of a flow with "destination unreachable"; it comes from the destination. */
+  unreachableSyn(flowAt: number, irs: Seq, tcpLength: number, code: number): void {
+    if (!this.#errors.take(this.#now)) {
+      this.#counters.drop(DropReason.ICMP_RATE_LIMIT);
+      return;
+    }
+    const view = this.#view;
+    const isIpv4 = view.getUint8(flowAt + FlowField.FAMILY) === 4;
+    const sourceAt = flowAt + FlowField.SOURCE;
+    const destinationAt = flowAt + FlowField.DESTINATION;
+    const at = this.#egress.scratchAt;
+    const quotedAt = at + QUOTE_OFFSET;
+    const ipLength = isIpv4 ? IPV4_HEADER_BYTES : IPV6_HEADER_BYTES;
+    if (isIpv4) {
+      const total = ipLength + tcpLength;
+      emitIpv4Header(view, quotedAt, total, Protocol.TCP, HOP_LIMIT, 0, sourceAt, destinationAt);
+    } else {
+      emitIpv6Header(
+        view,
+        quotedAt,
+        tcpLength,
+        Protocol.TCP,
+        HOP_LIMIT,
+        0,
+        sourceAt,
+        destinationAt,
+      );
+    }
+    emitTcpHeader(
+      view,
+      quotedAt + ipLength,
+      view.getUint16(flowAt + FlowField.SOURCE_PORT, true),
+      view.getUint16(flowAt + FlowField.DESTINATION_PORT, true),
+      irs,
+      asSeq(0),
+      tcpLength,
+      TcpFlag.SYN,
+      0xffff,
+    );
+    const quoted = ipLength + tcpLength;
+    const length = isIpv4
+      ? emitUnreachableV4(view, at, code, quotedAt, quoted)
+      : emitUnreachableV6(view, destinationAt, sourceAt, at, code, quotedAt, quoted);
+    this.#egress.icmp(destinationAt, sourceAt, isIpv4 ? 4 : 16, at, length);
+    this.#counters.add(Counter.ICMP_SENT);
+  }
+
+  #isLocal(at: number, length: number): boolean {
+    for (const address of this.#local) {
+      if (address.length !== length) continue;
+      let same = true;
+      for (let i = 0; i < length; i++) {
+        if (address[i] !== this.#view.getUint8(at + i)) same = false;
+      }
+      if (same) return true;
+    }
+    return false;
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * The path of a packet into the stack, top to bottom:
+ * frame → IP → tuple → flow table → TCP, or ICMP, or a reason to drop it.
+ */
+import type { Arena } from './arena.ts';
+import { Counter, type Counters } from './counters.ts';
+import type { DeviceCapabilities } from './device.ts';
+import { DropReason } from './drop-reason.ts';
+import { FlowPhase } from './flow-row.ts';
+import { NO_FLOW } from './flow-table.ts';
+import type { Forwarder, SynPacket } from './forwarder.ts';
+import type { Icmp } from './icmp.ts';
+import type { TcpContext } from './tcp/context.ts';
+import { Arrived, segmentArrives } from './tcp/segment-arrives.ts';
+import type { Instant } from './time.ts';
+import { isMulticast } from './wire/ip-address.ts';
+import * as ipv4 from './wire/ipv4.ts';
+import * as ipv6 from './wire/ipv6.ts';
+import { Protocol } from './wire/protocol.ts';
+import { checkTcp, tcpChecksumValid } from './wire/tcp.ts';
+import {
+  checkVnetHeader,
+  gsoSize,
+  VNET_HEADER_BYTES,
+  VnetFlag,
+  vnetFlags,
+} from './wire/virtio-net.ts';
+
+export class Ingress {
+  readonly #view: DataView;
+  readonly #tcp: TcpContext;
+  readonly #forwarder: Forwarder;
+  readonly #icmp: Icmp;
+  readonly #counters: Counters;
+  readonly #capabilities: DeviceCapabilities;
+  readonly #extensions = new ipv6.ExtensionWalk();
+  /** The packet under the reader's eye; reused. */
+  readonly #packet: SynPacket = {
+    sourceAt: 0,
+    destinationAt: 0,
+    addressLength: 4,
+    hash: 0,
+    hopLimit: 0,
+  };
+  /** The transport checksum is right, or was never made because the packet is local. */
+  #isSummed = false;
+
+  constructor(
+    arena: Arena,
+    tcp: TcpContext,
+    forwarder: Forwarder,
+    icmp: Icmp,
+    capabilities: DeviceCapabilities,
+  ) {
+    this.#view = arena.view;
+    this.#tcp = tcp;
+    this.#forwarder = forwarder;
+    this.#icmp = icmp;
+    this.#counters = tcp.counters;
+    this.#capabilities = capabilities;
+  }
+
+  /** Takes one frame [at, end) of the device. Any bytes are welcome; what is wrong is counted. */
+  frame(at: number, end: number, now: Instant): void {
+    const counters = this.#counters;
+    counters.add(Counter.DEVICE_FRAMES_IN);
+    counters.add(Counter.DEVICE_BYTES_IN, end - at);
+    counters.drop(this.#frame(at, end, now));
+  }
+
+  #frame(at: number, end: number, now: Instant): DropReason {
+    if (!this.#capabilities.vnetHeader) {
+      this.#isSummed = false;
+      return this.#ip(at, end, now);
+    }
+    const reason = checkVnetHeader(this.#view, at, end);
+    if (reason !== DropReason.NONE) return reason;
+    // NEEDS_CSUM: the sender is this kernel, and left the sum to the hardware there is not.
+    const flags = vnetFlags(this.#view, at);
+    this.#isSummed = (flags & (VnetFlag.NEEDS_CSUM | VnetFlag.DATA_VALID)) !== 0;
+    if (gsoSize(this.#view, at) !== 0) this.#counters.add(Counter.DEVICE_SUPERFRAMES_IN);
+    return this.#ip(at + VNET_HEADER_BYTES, end, now);
+  }
+
+  #ip(at: number, end: number, now: Instant): DropReason {
+    if (end - at < ipv4.IPV4_HEADER_BYTES) return DropReason.FRAME_TOO_SHORT;
+    switch (ipv4.version(this.#view, at)) {
+      case 4:
+        return this.#ipv4(at, end, now);
+      case 6:
+        return this.#ipv6(at, end, now);
+      default:
+        return DropReason.BAD_IP_VERSION;
+    }
+  }
+
+  #ipv4(at: number, end: number, now: Instant): DropReason {
+    const view = this.#view;
+    const reason = ipv4.checkIpv4(view, at, end);
+    if (reason !== DropReason.NONE) return reason;
+    if (ipv4.isFragment(view, at)) return DropReason.FRAGMENT;
+    const packet = this.#packet;
+    packet.sourceAt = at + ipv4.Ipv4Field.SOURCE;
+    packet.destinationAt = at + ipv4.Ipv4Field.DESTINATION;
+    packet.addressLength = 4;
+    packet.hopLimit = ipv4.ttl(view, at);
+    const transportAt = at + ipv4.headerLength(view, at);
+    return this.#transport(ipv4.protocol(view, at), transportAt, ipv4.ipv4End(view, at), now);
+  }
+
+  #ipv6(at: number, end: number, now: Instant): DropReason {
+    const view = this.#view;
+    const reason = ipv6.checkIpv6(view, at, end);
+    if (reason !== DropReason.NONE) return reason;
+    const packetEnd = ipv6.ipv6End(view, at);
+    const walked = this.#extensions.walk(view, at, packetEnd);
+    if (walked !== DropReason.NONE) return walked;
+    if (this.#extensions.isFragment) return DropReason.FRAGMENT;
+    const packet = this.#packet;
+    packet.sourceAt = at + ipv6.Ipv6Field.SOURCE;
+    packet.destinationAt = at + ipv6.Ipv6Field.DESTINATION;
+    packet.addressLength = 16;
+    packet.hopLimit = ipv6.hopLimit(view, at);
+    return this.#transport(this.#extensions.protocol, this.#extensions.transportAt, packetEnd, now);
+  }
+
+  #transport(protocol: number, at: number, end: number, now: Instant): DropReason {
+    const packet = this.#packet;
+    if (isMulticast(this.#view, packet.destinationAt, packet.addressLength)) {
+      return DropReason.MULTICAST_DESTINATION;
+    }
+    const isIpv4 = packet.addressLength === 4;
+    if (protocol === Protocol.TCP) return this.#tcpSegment(at, end, now);
+    if (protocol === (isIpv4 ? Protocol.ICMP : Protocol.ICMPV6)) {
+      return this.#icmp.onMessage(
+        packet.sourceAt,
+        packet.destinationAt,
+        packet.addressLength,
+        at,
+        end,
+      );
+    }
+    return protocol === Protocol.UDP ? DropReason.UDP_UNSUPPORTED : DropReason.UNKNOWN_PROTOCOL;
+  }
+
+  #tcpSegment(at: number, end: number, now: Instant): DropReason {
+    const view = this.#view;
+    const tcp = this.#tcp;
+    const packet = this.#packet;
+    const { sourceAt, destinationAt, addressLength } = packet;
+    let reason = checkTcp(view, at, end);
+    if (reason !== DropReason.NONE) return reason;
+    if (
+      !this.#isSummed &&
+      !tcpChecksumValid(view, sourceAt, destinationAt, addressLength, at, end)
+    ) {
+      return DropReason.BAD_TCP_CHECKSUM;
+    }
+    reason = tcp.segment.read(view, at, end);
+    if (reason !== DropReason.NONE) return reason;
+    const { sourcePort, destinationPort } = tcp.segment;
+    const ports = (sourcePort << 16) | destinationPort;
+    const flows = tcp.flows;
+    packet.hash = flows.hashOf(sourceAt, destinationAt, addressLength, ports, Protocol.TCP);
+    const row = flows.find(
+      packet.hash,
+      sourceAt,
+      destinationAt,
+      addressLength,
+      sourcePort,
+      destinationPort,
+      Protocol.TCP,
+    );
+    if (row === NO_FLOW) return this.#forwarder.onUnknown(packet, now);
+    const phase = tcp.tcb.moveTo(row).phase;
+    if (phase === FlowPhase.DECIDING || phase === FlowPhase.DIALING) {
+      return this.#forwarder.onHeld(now);
+    }
+    if (segmentArrives(tcp, now) === Arrived.REOPEN) return this.#forwarder.onUnknown(packet, now);
+    return DropReason.NONE;
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * The layout of the shared state. Flow rows stand first, at position 0, so that a reader needs
+ * only their number; what follows (TCBs, index, wheel, slabs, frames) is the data plane's.
+ */
+import { Egress } from './egress.ts';
+import { FLOW_ROW_BYTES, type FlowSnapshot, readFlowRow } from './flow-row.ts';
+import { FlowTable } from './flow-table.ts';
+import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
+import { HeldSyns } from './tcp/held-syns.ts';
+import { TCB_ROW_BYTES } from './tcp/tcb.ts';
+import { TimerWheel } from './timer-wheel.ts';
+
+/** Capacities, fixed when the gateway starts. */
+export interface StateLimits {
+  readonly flows: number;
+  readonly heldSyns: number;
+  readonly heldSynsPerSource: number;
+  readonly timeWait: number;
+  readonly slabBytes: number;
+  readonly slabBytesPerFlow: number;
+}
+
+/** A frame of the device: the longest IP packet, its vnet header, and a margin. */
+export const FRAME_BYTES = 65_535 + 10 + 128;
+
+/** What the owner of flows keeps beside each of them. */
+export const OWNER_ROW_BYTES = 32;
+
+/** Room that alignment may take: one cache line for each part. */
+const ALIGNMENT_BYTES = 32 * 64;
+
+/** Bytes of memory that a stack with these limits takes. */
+export function stateBytes(limits: StateLimits): number {
+  const bytes =
+    FlowTable.bytes(limits.flows) +
+    limits.flows * (TCB_ROW_BYTES + OWNER_ROW_BYTES) +
+    TimerWheel.bytes(limits.flows) +
+    HeldSyns.BYTES +
+    Egress.BYTES +
+    SlabPool.bytes(limits.slabBytes) +
+    FRAME_BYTES +
+    SLAB_HEADROOM_BYTES +
+    ALIGNMENT_BYTES;
+  return Math.ceil(bytes / 4096) * 4096;
+}
+
+/** Reads live flows from outside the data plane. */
+export class FlowReader {
+  readonly #view: DataView;
+  readonly capacity: number;
+
+  constructor(buffer: ArrayBuffer, limits: StateLimits) {
+    this.#view = new DataView(buffer);
+    this.capacity = limits.flows;
+  }
+
+  /** The flow in `row`; undefined when the row is free. */
+  snapshot(row: number): FlowSnapshot | undefined {
+    return readFlowRow(this.#view, row * FLOW_ROW_BYTES);
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * The stack: its only public face. Frames and time go in; frames, calls to the owner of flows and
+ * deadlines come out. It has no clock, no thread and no device of its own.
+ */
+import { Arena } from './arena.ts';
+import type { CloseReason } from './close-reason.ts';
+import { Counter, type Counters } from './counters.ts';
+import type { DeviceCapabilities, FrameSink } from './device.ts';
+import { Egress } from './egress.ts';
+import type { ClosedBy } from './flow-row.ts';
+import { FlowTable } from './flow-table.ts';
+import { Forwarder, type Unreachable } from './forwarder.ts';
+import { Icmp } from './icmp.ts';
+import { Ingress } from './ingress.ts';
+import { FRAME_BYTES, OWNER_ROW_BYTES, type StateLimits } from './layout.ts';
+import { HalfSipHash } from './sip-hash.ts';
+import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
+import type { TcpContext, TcpSettings } from './tcp/context.ts';
+import { HeldSyns } from './tcp/held-syns.ts';
+import { flushAcks } from './tcp/output.ts';
+import type { FlowOwner } from './tcp/owner.ts';
+import { resetLeftovers } from './tcp/recover.ts';
+import { Segment } from './tcp/segment.ts';
+import { NO_ROW, TCB_ROW_BYTES, Tcb } from './tcp/tcb.ts';
+import { TimeWaitList } from './tcp/time-wait.ts';
+import { expireRow } from './tcp/timers.ts';
+import * as calls from './tcp/user-calls.ts';
+import type { Instant } from './time.ts';
+import { TimerWheel } from './timer-wheel.ts';
+import type { RejectWith } from './verdict.ts';
+
+export interface StackOptions {
+  /** At least `stateBytes(limits)` long. */
+  readonly memory: ArrayBuffer;
+  readonly limits: StateLimits;
+  readonly counters: Counters;
+  readonly capabilities: DeviceCapabilities;
+  readonly sink: FrameSink;
+  readonly owner: FlowOwner;
+  readonly settings: TcpSettings;
+  /** At least six uint32 from the system's random source. */
+  readonly secrets: Uint32Array;
+  readonly now: Instant;
+}
+
+export class Stack {
+  readonly arena: Arena;
+  readonly slabs: SlabPool;
+  readonly flows: FlowTable;
+  /** Where the device's next frame is read to; FRAME_BYTES long. */
+  readonly frameAt: number;
+  /** Rows of OWNER_ROW_BYTES for the owner of flows, zero at first. */
+  readonly ownerAt: number;
+  readonly #tcp: TcpContext;
+  readonly #forwarder: Forwarder;
+  readonly #icmp: Icmp;
+  readonly #ingress: Ingress;
+  readonly #expireRow: (row: number) => void;
+  #now: Instant;
+
+  constructor(options: StackOptions) {
+    const { limits, counters, capabilities, secrets, now } = options;
+    const arena = new Arena(options.memory);
+    const secret = (pair: number) => new HalfSipHash(secrets[pair * 2]!, secrets[pair * 2 + 1]!);
+    this.arena = arena;
+    this.#now = now;
+    this.flows = new FlowTable(arena, limits.flows, secret(0));
+    const tcb = new Tcb(arena.view, arena.take(limits.flows * TCB_ROW_BYTES), this.flows.rowAt(0));
+    const egress = new Egress(arena, options.sink, capabilities, counters);
+    this.flows.continueAfter(resetLeftovers(arena, tcb, limits.flows, egress, counters));
+    this.slabs = new SlabPool(arena, limits.slabBytes);
+    this.#tcp = {
+      arena,
+      flows: this.flows,
+      slabs: this.slabs,
+      wheel: new TimerWheel(arena, limits.flows, now),
+      counters,
+      egress,
+      owner: options.owner,
+      timeWait: new TimeWaitList(tcb.cursor(), limits.timeWait),
+      heldSyns: new HeldSyns(arena, limits.heldSyns, limits.heldSynsPerSource, secret(1), counters),
+      tcb,
+      segment: new Segment(),
+      settings: options.settings,
+      asideAt: arena.take(SLAB_HEADROOM_BYTES),
+      ackHead: NO_ROW,
+    };
+    this.frameAt = arena.take(FRAME_BYTES);
+    this.ownerAt = arena.take(limits.flows * OWNER_ROW_BYTES);
+    this.#icmp = new Icmp(arena.view, egress, counters);
+    this.#forwarder = new Forwarder(this.#tcp, this.#icmp, secret(2));
+    this.#ingress = new Ingress(arena, this.#tcp, this.#forwarder, this.#icmp, capabilities);
+    this.#expireRow = (row) => expireRow(this.#tcp, row, this.#now);
+    counters.set(Counter.FLOWS_LIMIT_NOW, limits.flows);
+    counters.set(Counter.FLOWS_NOW, 0);
+    counters.set(Counter.TIME_WAIT_NOW, 0);
+    counters.set(Counter.SLAB_BYTES_LIMIT_NOW, this.slabs.bytesLimit);
+  }
+
+  /** Takes a frame of `length` bytes that was read to `at`. */
+  ingest(at: number, length: number, now: Instant): void {
+    this.#icmp.setNow(now);
+    this.#ingress.frame(at, at + length, now);
+  }
+
+  /** After a batch of frames and socket events: the acknowledgments that are owed. */
+  flush(now: Instant): void {
+    flushAcks(this.#tcp, now);
+    this.#tcp.counters.set(Counter.SLAB_BYTES_NOW, this.slabs.bytesUsed);
+  }
+
+  /** When `expire` wants to be called. */
+  pollAt(): Instant {
+    return this.#tcp.wheel.nextDeadline();
+  }
+
+  /** Runs the timers that are due. */
+  expire(now: Instant): void {
+    this.#now = now;
+    this.#icmp.setNow(now);
+    this.#tcp.wheel.expire(now, this.#expireRow);
+  }
+
+  setLocalAddresses(addresses: readonly string[]): void {
+    this.#icmp.setLocalAddresses(addresses);
+  }
+
+  /** Refuses new flows from now on. */
+  drain(): void {
+    this.#forwarder.drain();
+  }
+
+  /** Position of the flow's row (flow-row.ts). */
+  rowAt(row: number): number {
+    return this.flows.rowAt(row);
+  }
+
+  /** The cursor, moved to `row`: what the SYN said, for whoever decides. Valid until the next call. */
+  tcb(row: number): Tcb {
+    return this.#tcp.tcb.moveTo(row);
+  }
+
+  accept(row: number, now: Instant): void {
+    calls.accept(this.#tcp, row, now);
+  }
+
+  /** Refuses the held SYN in `row`; see forwarder.ts. */
+  reject(
+    row: number,
+    how: RejectWith,
+    code: Unreachable,
+    reason: CloseReason,
+    by: ClosedBy,
+    now: Instant,
+  ): void {
+    this.#forwarder.reject(row, how, code, reason, by, now);
+  }
+
+  setDeadline(row: number, deadline: Instant): void {
+    calls.setDeadline(this.#tcp, row, deadline);
+  }
+
+  room(row: number, now: Instant): number {
+    return calls.room(this.#tcp, row, now);
+  }
+
+  transmit(row: number, slabAt: number, length: number, now: Instant): void {
+    calls.transmit(this.#tcp, row, slabAt, length, now);
+  }
+
+  drainBacklog(row: number, now: Instant): void {
+    calls.drain(this.#tcp, row, now);
+  }
+
+  close(row: number, now: Instant): void {
+    calls.close(this.#tcp, row, now);
+  }
+
+  abort(row: number, reason: CloseReason, by: ClosedBy, now: Instant): void {
+    calls.abort(this.#tcp, row, reason, by, now);
+  }
+}

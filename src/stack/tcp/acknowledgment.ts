@@ -1,0 +1,166 @@
+/** The fifth check of RFC 9293 §3.10.7.4: what an ACK releases, and what it tells of losses. */
+import { Counter } from '../counters.ts';
+import { DropReason } from '../drop-reason.ts';
+import { NO_SLAB, SlabField } from '../slab-pool.ts';
+import { type Instant, NEVER } from '../time.ts';
+import { asSeq, type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
+import { TcpFlag } from '../wire/tcp.ts';
+import {
+  deflatePartial,
+  enterFastRecovery,
+  growWindow,
+  inflate,
+  leaveFastRecovery,
+} from './congestion.ts';
+import type { TcpContext } from './context.ts';
+import { sendChallengeAck, sendRoom } from './output.ts';
+import { retransmitLost, retransmitOldest } from './retransmit.ts';
+import { armRetransmission, measureRtt } from './rtt.ts';
+import { TcbFlag } from './tcb.ts';
+
+/** RFC 5681 §3.2. */
+const DUPLICATE_ACK_THRESHOLD = 3;
+
+/**
+ * Takes SEG.ACK and SEG.WND in a synchronized state.
+ *
+ * @returns a reason when the segment ends here
+ */
+export function processAck(tcp: TcpContext, now: Instant): DropReason {
+  const tcb = tcp.tcb;
+  const ack = tcp.segment.ack;
+  // RFC 5961 §5.2: an ACK from outside this range is a guess.
+  const oldest = seqAdd(tcb.sndUna, -tcb.maxSndWnd);
+  if (seqGt(ack, tcb.sndNxt) || seqLt(ack, oldest)) {
+    sendChallengeAck(tcp, now);
+    return DropReason.UNACCEPTABLE_ACK;
+  }
+  const flight = tcb.flightSize;
+  tcb.probes = 0;
+  if (seqGt(ack, tcb.sndUna)) {
+    updateWindow(tcp);
+    onNewAck(tcp, ack, flight, now);
+  } else if (isDuplicate(tcp, flight)) {
+    onDuplicateAck(tcp, now);
+  } else {
+    updateWindow(tcp);
+  }
+  offerRoom(tcp, now);
+  return DropReason.NONE;
+}
+
+/** Tells the owner of room, when it waits for room. */
+export function offerRoom(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  if (!tcb.has(TcbFlag.SEND_WANTED) || tcb.has(TcbFlag.DETACHED)) return;
+  if (sendRoom(tcp) === 0) {
+    armPersist(tcp, now);
+    return;
+  }
+  tcb.lower(TcbFlag.SEND_WANTED);
+  tcp.owner.onRoom(tcb.row, now);
+}
+
+/**
+ * The persist timer, RFC 9293 §3.8.6.1: with nothing in flight and no window, only a probe can
+ * find out that the window opened.
+ */
+export function armPersist(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  if (tcb.flightSize === 0 && tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);
+}
+
+function onNewAck(tcp: TcpContext, ack: Seq, flight: number, now: Instant): void {
+  const tcb = tcp.tcb;
+  const acked = seqDiff(ack, tcb.sndUna);
+  tcb.sndUna = ack;
+  tcb.dupAcks = 0;
+  measureRtt(tcp, ack, now);
+  releaseAcked(tcp, ack);
+  tcb.backoff = 0;
+  if (tcb.has(TcbFlag.FAST_RECOVERY)) {
+    if (seqGe(ack, tcb.recover)) {
+      tcb.lower(TcbFlag.FAST_RECOVERY);
+      leaveFastRecovery(tcb);
+    } else {
+      retransmitOldest(tcp, now);
+      deflatePartial(tcb, acked);
+    }
+  } else {
+    growWindow(tcb, acked, flight, tcp.settings.slabBytesPerFlow);
+    if (tcb.has(TcbFlag.LOSS_RECOVERY)) {
+      if (seqGe(ack, tcb.recover)) tcb.lower(TcbFlag.LOSS_RECOVERY);
+      else retransmitLost(tcp, now);
+    }
+  }
+  if (tcb.flightSize === 0) tcb.rtxDeadline = NEVER;
+  else armRetransmission(tcp, now);
+}
+
+/** RFC 5681 §2: same ACK, same window, no data, no SYN or FIN, and data in flight. */
+function isDuplicate(tcp: TcpContext, flight: number): boolean {
+  const { tcb, segment } = tcp;
+  return (
+    flight > 0 &&
+    segment.ack === tcb.sndUna &&
+    segment.payloadLength === 0 &&
+    !segment.has(TcpFlag.SYN | TcpFlag.FIN) &&
+    segment.window << tcb.sndScale === tcb.sndWnd
+  );
+}
+
+function onDuplicateAck(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  tcb.dupAcks += 1;
+  if (tcb.has(TcbFlag.LOSS_RECOVERY)) return;
+  if (tcb.has(TcbFlag.FAST_RECOVERY)) {
+    inflate(tcb);
+    return;
+  }
+  // RFC 6582 §3.2 step 2: duplicates of what was sent again before are no sign of a new loss.
+  if (tcb.dupAcks !== DUPLICATE_ACK_THRESHOLD || !seqGe(tcb.sndUna, tcb.recover)) return;
+  tcp.counters.add(Counter.TCP_FAST_RETRANSMITS);
+  tcb.recover = tcb.sndNxt;
+  tcb.raise(TcbFlag.FAST_RECOVERY);
+  retransmitOldest(tcp, now);
+  enterFastRecovery(tcb);
+  armRetransmission(tcp, now);
+}
+
+/** SND.WND, SND.WL1 and SND.WL2 as RFC 9293 §3.10.7.4 has it: only news move the window. */
+function updateWindow(tcp: TcpContext): void {
+  const { tcb, segment } = tcp;
+  if (
+    seqLt(tcb.sndWl1, segment.seq) ||
+    (tcb.sndWl1 === segment.seq && seqLe(tcb.sndWl2, segment.ack))
+  ) {
+    const window = segment.window << tcb.sndScale;
+    // A window that opens ends the persist state; its timer must not count as a timeout.
+    if (window > tcb.sndWnd && tcb.flightSize === 0) {
+      tcb.rtxDeadline = NEVER;
+      tcb.backoff = 0;
+    }
+    tcb.sndWnd = window;
+    if (window > tcb.maxSndWnd) tcb.maxSndWnd = window;
+    tcb.sndWl1 = segment.seq;
+    tcb.sndWl2 = segment.ack;
+  }
+}
+
+/** Gives back the slabs whose last byte is acknowledged. */
+function releaseAcked(tcp: TcpContext, ack: Seq): void {
+  const tcb = tcp.tcb;
+  const view = tcp.arena.view;
+  let slabAt = tcb.sendHead;
+  while (slabAt !== NO_SLAB) {
+    const start = asSeq(view.getUint32(slabAt + SlabField.SEQ, true));
+    const length = view.getUint32(slabAt + SlabField.LENGTH, true);
+    if (seqDiff(ack, start) < length) break;
+    const next = view.getInt32(slabAt + SlabField.NEXT, true);
+    tcb.sendSlabBytes -= tcp.slabs.sizeOf(slabAt);
+    tcp.slabs.release(slabAt);
+    slabAt = next;
+  }
+  tcb.sendHead = slabAt;
+  if (slabAt === NO_SLAB) tcb.sendTail = NO_SLAB;
+}

@@ -1,0 +1,113 @@
+/** How flows end: reported once, released once. */
+import type { CloseReason } from '../close-reason.ts';
+import { CloseReason as Reason } from '../close-reason.ts';
+import { Counter } from '../counters.ts';
+import { ClosedBy, FlowField, FlowPhase } from '../flow-row.ts';
+import { NO_SLAB } from '../slab-pool.ts';
+import { after, type Instant, NEVER, seconds } from '../time.ts';
+import type { TcpContext } from './context.ts';
+import { releaseList } from './receive.ts';
+import { TcpState } from './states.ts';
+import { TcbFlag } from './tcb.ts';
+
+/**
+ * Ends the current flow at once: reports it, gives back all that it holds, frees its row. Nothing
+ * is sent.
+ */
+export function endFlow(tcp: TcpContext, reason: CloseReason, by: ClosedBy, now: Instant): void {
+  reportEnd(tcp, reason, by, now);
+  freeFlow(tcp);
+}
+
+/** Tells the owner and the log why the flow ended; only the first reason counts. */
+export function reportEnd(tcp: TcpContext, reason: CloseReason, by: ClosedBy, now: Instant): void {
+  const tcb = tcp.tcb;
+  noteReason(tcp, reason, by);
+  if (tcb.has(TcbFlag.REPORTED)) return;
+  tcb.raise(TcbFlag.REPORTED | TcbFlag.DETACHED);
+  tcb.lower(TcbFlag.SEND_WANTED);
+  tcp.counters.close(tcp.arena.view.getUint8(tcb.flowAt + FlowField.CLOSE_REASON));
+  tcp.owner.onClosed(tcb.row, now);
+}
+
+/** Keeps the first reason: later ones are consequences. */
+export function noteReason(tcp: TcpContext, reason: CloseReason, by: ClosedBy): void {
+  const view = tcp.arena.view;
+  const at = tcp.tcb.flowAt;
+  if (view.getUint8(at + FlowField.CLOSE_REASON) !== Reason.NONE) return;
+  view.setUint8(at + FlowField.CLOSE_REASON, reason);
+  view.setUint8(at + FlowField.CLOSED_BY, by);
+}
+
+/** RFC 9293 §3.4.1 has MSL 2 minutes; Linux holds TIME-WAIT for 60 s, and so do we. */
+export const TIME_WAIT_US = seconds(60);
+
+/**
+ * Lets go of a connection whose two directions have ended, once its owner has taken all that
+ * arrived: in TIME-WAIT only the row stays, to answer a FIN that is sent again; after LAST-ACK
+ * nothing does.
+ */
+export function settle(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  if (!tcb.has(TcbFlag.FIN_DELIVERED)) return;
+  if (tcb.state === TcpState.LAST_ACK && tcb.sndUna === tcb.sndNxt) {
+    endFlow(tcp, Reason.EOF, ClosedBy.CLIENT, now);
+  } else if (tcb.state === TcpState.TIME_WAIT && tcb.phase !== FlowPhase.TIME_WAIT) {
+    reportEnd(tcp, Reason.EOF, ClosedBy.UPSTREAM, now);
+    lingerInTimeWait(tcp, now);
+  }
+}
+
+/** Puts the current flow among those in TIME-WAIT; the oldest of a full list gives way. */
+function lingerInTimeWait(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  const row = tcb.row;
+  if (tcp.timeWait.isFull) {
+    tcb.moveTo(tcp.timeWait.oldest);
+    freeFlow(tcp);
+    tcb.moveTo(row);
+  }
+  tcb.phase = FlowPhase.TIME_WAIT;
+  tcp.timeWait.add(row);
+  tcp.counters.set(Counter.TIME_WAIT_NOW, tcp.timeWait.count);
+  tcb.lifeDeadline = after(now, TIME_WAIT_US);
+  tcp.wheel.schedule(row, tcb.lifeDeadline);
+}
+
+/** Gives back everything that the current flow, already reported, holds. */
+export function freeFlow(tcp: TcpContext): void {
+  const tcb = tcp.tcb;
+  const row = tcb.row;
+  releaseList(tcp, tcb.sendHead);
+  releaseList(tcp, tcb.backlogHead);
+  releaseList(tcp, tcb.assemblyHead);
+  tcb.sendHead = tcb.backlogHead = tcb.assemblyHead = NO_SLAB;
+  tcb.sendTail = tcb.backlogTail = tcb.assemblyTail = NO_SLAB;
+  tcb.rtxDeadline = tcb.ackDeadline = tcb.keepaliveDeadline = tcb.lifeDeadline = NEVER;
+  if (tcb.phase === FlowPhase.TIME_WAIT) {
+    tcp.timeWait.remove(row);
+    tcp.counters.set(Counter.TIME_WAIT_NOW, tcp.timeWait.count);
+  }
+  if (tcb.has(TcbFlag.HELD_COUNTED)) tcp.heldSyns.release(tcb);
+  if (tcb.has(TcbFlag.ACK_LISTED)) unlistAck(tcp);
+  tcb.transition(TcpState.CLOSED);
+  tcp.wheel.cancel(row);
+  tcp.flows.remove(row);
+  tcp.counters.set(Counter.FLOWS_NOW, tcp.flows.used);
+}
+
+/** Takes the current row out of the list of those that owe an acknowledgment. */
+function unlistAck(tcp: TcpContext): void {
+  const tcb = tcp.tcb;
+  const row = tcb.row;
+  const next = tcb.ackNext;
+  tcb.lower(TcbFlag.ACK_LISTED | TcbFlag.ACK_NOW);
+  if (tcp.ackHead === row) {
+    tcp.ackHead = next;
+    return;
+  }
+  tcb.moveTo(tcp.ackHead);
+  while (tcb.ackNext !== row) tcb.moveTo(tcb.ackNext);
+  tcb.ackNext = next;
+  tcb.moveTo(row);
+}

@@ -1,0 +1,41 @@
+import type { Arena } from '../arena.ts';
+import type { Counters } from '../counters.ts';
+import type { Egress } from '../egress.ts';
+import type { FlowTable } from '../flow-table.ts';
+import type { SlabPool } from '../slab-pool.ts';
+import type { TimerWheel } from '../timer-wheel.ts';
+import type { HeldSyns } from './held-syns.ts';
+import type { FlowOwner } from './owner.ts';
+import type { Segment } from './segment.ts';
+import type { Tcb } from './tcb.ts';
+import type { TimeWaitList } from './time-wait.ts';
+
+/** What all parts of the TCP share. One per data plane. */
+export interface TcpContext {
+  readonly arena: Arena;
+  readonly flows: FlowTable;
+  readonly slabs: SlabPool;
+  readonly wheel: TimerWheel;
+  readonly counters: Counters;
+  readonly egress: Egress;
+  readonly owner: FlowOwner;
+  readonly timeWait: TimeWaitList;
+  readonly heldSyns: HeldSyns;
+  /** The cursor; see tcb.ts. */
+  readonly tcb: Tcb;
+  /** The segment that is being processed. */
+  readonly segment: Segment;
+  readonly settings: TcpSettings;
+  /** SLAB_HEADROOM_BYTES where bytes are set aside while a header covers them. */
+  readonly asideAt: number;
+  /** First row of those that owe an acknowledgment. */
+  ackHead: number;
+}
+
+/** Bounds and times; the gateway may change them while flows live. */
+export interface TcpSettings {
+  /** Budget of a flow's slabs in bytes, in each direction. */
+  slabBytesPerFlow: number;
+  /** Microseconds of silence before the first keep-alive; 0 is never. */
+  keepaliveUs: number;
+}

@@ -1,0 +1,236 @@
+/**
+ * What may be sent, and sending it: the window, acknowledgments, new data, FIN.
+ *
+ * New data comes from its owner in a slab at the moment when there is room for it, and is sent at
+ * once; so the send queue is exactly what is in flight, and there is no Nagle algorithm: the bytes
+ * of an upstream are passed on as they come.
+ */
+import { Counter } from '../counters.ts';
+import type { SynOptions } from '../egress.ts';
+import { FlowField } from '../flow-row.ts';
+import { NO_SLAB, SLAB_PAYLOAD_AT, SlabField } from '../slab-pool.ts';
+import { type Instant, NEVER } from '../time.ts';
+import { type Seq, seqAdd } from '../wire/seq.ts';
+import { TcpFlag } from '../wire/tcp.ts';
+import type { TcpContext } from './context.ts';
+import { armRetransmission, timeSegment } from './rtt.ts';
+import { timestampClock } from './segment.ts';
+import { NO_ROW, TcbFlag } from './tcb.ts';
+
+/** Largest payload of a superpacket: an IP packet of 64 KiB less the longest headers. */
+export const SUPERPACKET_PAYLOAD_BYTES = 65_535 - 40 - 60;
+/** The window that every flow starts with and keeps while its upstream keeps up. */
+export const RECEIVE_BUFFER_BYTES = 1024 * 1024;
+/** Shift of the windows we offer: 65,535 << 7 is 8 MiB. RFC 7323 §2.3. */
+export const RECEIVE_SCALE = 7;
+/** What a flow may still be promised while the slab budget runs low. */
+const LEAN_BUFFER_BYTES = 32 * 1024;
+
+const synOptions: SynOptions = { mss: 0, windowScale: -1, sackPermitted: false };
+
+/**
+ * Sends a segment of the current flow; every segment carries the newest acknowledgment.
+ * The headroom in front of the payload is overwritten.
+ */
+export function sendSegment(
+  tcp: TcpContext,
+  seq: Seq,
+  flags: number,
+  payloadAt: number,
+  payloadLength: number,
+  now: Instant,
+): boolean {
+  const tcb = tcp.tcb;
+  const hasTimestamps = tcb.has(TcbFlag.TIMESTAMPS);
+  const window = advanceWindow(tcp);
+  tcb.lastAckSent = tcb.rcvNxt;
+  tcb.unackedBytes = 0;
+  tcb.ackDeadline = NEVER;
+  tcb.lower(TcbFlag.ACK_NOW);
+  tcb.count(FlowField.PACKETS_DOWN, 1);
+  return tcp.egress.tcp(
+    tcb.flowAt,
+    seq,
+    tcb.rcvNxt,
+    flags | TcpFlag.ACK,
+    window,
+    hasTimestamps,
+    hasTimestamps ? (timestampClock(now) + tcb.tsOffset) >>> 0 : 0,
+    tcb.tsRecent,
+    payloadAt,
+    payloadLength,
+    tcb.mss,
+  );
+}
+
+/** `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>`. */
+export function sendAck(tcp: TcpContext, now: Instant): void {
+  sendSegment(tcp, tcp.tcb.sndNxt, 0, 0, 0, now);
+}
+
+/** An acknowledgment to a segment that an attacker could have sent: RFC 5961 §3, §4. */
+export function sendChallengeAck(tcp: TcpContext, now: Instant): void {
+  tcp.counters.add(Counter.TCP_CHALLENGE_ACKS);
+  sendAck(tcp, now);
+}
+
+/** `<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>`, the first time or again. */
+export function sendSynAck(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  const hasTimestamps = tcb.has(TcbFlag.TIMESTAMPS);
+  synOptions.mss = tcp.egress.mssFor(familyOf(tcp));
+  synOptions.windowScale = tcb.has(TcbFlag.SCALING) ? RECEIVE_SCALE : -1;
+  synOptions.sackPermitted = false;
+  // RFC 7323 §2.2: the window of a SYN is not scaled.
+  const window = Math.min(0xffff, RECEIVE_BUFFER_BYTES);
+  tcb.rcvEdge = seqAdd(tcb.rcvNxt, window);
+  tcb.lastAckSent = tcb.rcvNxt;
+  tcb.count(FlowField.PACKETS_DOWN, 1);
+  tcp.egress.synAck(
+    tcb.flowAt,
+    tcb.iss,
+    tcb.rcvNxt,
+    TcpFlag.SYN | TcpFlag.ACK,
+    window,
+    synOptions,
+    hasTimestamps,
+    hasTimestamps ? (timestampClock(now) + tcb.tsOffset) >>> 0 : 0,
+    tcb.tsRecent,
+  );
+}
+
+/** `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>`: the client learns at once. */
+export function sendReset(tcp: TcpContext, now: Instant): void {
+  tcp.counters.add(Counter.TCP_RESETS_SENT);
+  sendSegment(tcp, tcp.tcb.sndNxt, TcpFlag.RST, 0, 0, now);
+}
+
+/**
+ * Bytes of new data that may be sent now; 0 when it is better to wait. Sender's silly window
+ * avoidance, RFC 9293 §3.8.6.2.1: a full segment, or half of the largest window seen, or nothing
+ * is in flight that could bring a better answer.
+ */
+export function sendRoom(tcp: TcpContext): number {
+  const tcb = tcp.tcb;
+  if (tcb.has(TcbFlag.FIN_SENT | TcbFlag.LOSS_RECOVERY)) return 0;
+  const flight = tcb.flightSize;
+  const slabRoom = tcp.settings.slabBytesPerFlow - tcb.sendSlabBytes;
+  let room = Math.min(tcb.sndWnd - flight, tcb.cwnd - flight, slabRoom);
+  if (room <= 0) return 0;
+  const mss = tcb.mss;
+  if (flight !== 0) {
+    // While acknowledgments are due, wait for room that is worth a superpacket.
+    const worth = Math.min(SUPERPACKET_PAYLOAD_BYTES, tcb.cwnd >>> 2, tcb.maxSndWnd >>> 1);
+    if (room < worth || room < Math.min(mss, tcb.maxSndWnd >>> 1)) return 0;
+  }
+  if (room > SUPERPACKET_PAYLOAD_BYTES) room = SUPERPACKET_PAYLOAD_BYTES;
+  return room > mss ? room - (room % mss) : room;
+}
+
+/**
+ * Sends `length` bytes of new data that lie in the slab, and keeps the slab until they are
+ * acknowledged.
+ */
+export function transmitSlab(tcp: TcpContext, slabAt: number, length: number, now: Instant): void {
+  const tcb = tcp.tcb;
+  const view = tcp.arena.view;
+  const seq = tcb.sndNxt;
+  view.setInt32(slabAt + SlabField.NEXT, NO_SLAB, true);
+  view.setUint32(slabAt + SlabField.SEQ, seq, true);
+  view.setUint32(slabAt + SlabField.LENGTH, length, true);
+  view.setUint32(slabAt + SlabField.TAKEN, 0, true);
+  if (tcb.sendTail === NO_SLAB) tcb.sendHead = slabAt;
+  else view.setInt32(tcb.sendTail + SlabField.NEXT, slabAt, true);
+  tcb.sendTail = slabAt;
+  tcb.sendSlabBytes += tcp.slabs.sizeOf(slabAt);
+  const wasIdle = tcb.sndUna === seq;
+  tcb.sndNxt = seqAdd(seq, length);
+  sendSegment(tcp, seq, TcpFlag.PSH, slabAt + SLAB_PAYLOAD_AT, length, now);
+  timeSegment(tcp, tcb.sndNxt, now);
+  if (wasIdle || tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);
+  tcb.count(FlowField.BYTES_DOWN, length);
+  tcp.counters.add(Counter.BYTES_DOWN, length);
+  tcp.arena.view.setFloat64(tcb.flowAt + FlowField.LAST_USED_AT, now, true);
+}
+
+/** Sends FIN behind everything that was sent. */
+export function sendFin(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  const seq = tcb.sndNxt;
+  tcb.raise(TcbFlag.FIN_SENT);
+  tcb.lower(TcbFlag.SEND_WANTED);
+  tcb.sndNxt = seqAdd(seq, 1);
+  sendSegment(tcp, seq, TcpFlag.FIN, 0, 0, now);
+  if (tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);
+}
+
+/** Puts the current flow among those that owe an acknowledgment when the batch is done. */
+export function oweAck(tcp: TcpContext, atOnce: boolean): void {
+  const tcb = tcp.tcb;
+  if (atOnce) tcb.raise(TcbFlag.ACK_NOW);
+  if (tcb.has(TcbFlag.ACK_LISTED)) return;
+  tcb.raise(TcbFlag.ACK_LISTED);
+  tcb.ackNext = tcp.ackHead;
+  tcp.ackHead = tcb.row;
+}
+
+/**
+ * Acknowledges what the batch brought: at once where two full segments or a question came in, and
+ * otherwise within DELAYED_ACK_US, in the hope that an answer carries it. RFC 9293 §3.8.6.3.
+ */
+export function flushAcks(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  let row = tcp.ackHead;
+  tcp.ackHead = NO_ROW;
+  while (row !== NO_ROW) {
+    tcb.moveTo(row);
+    const next = tcb.ackNext;
+    tcb.lower(TcbFlag.ACK_LISTED);
+    tcb.ackNext = NO_ROW;
+    if (tcb.has(TcbFlag.ACK_NOW) || tcb.unackedBytes >= 2 * tcb.rcvMss) {
+      sendAck(tcp, now);
+    } else if (tcb.unackedBytes > 0 && tcb.ackDeadline === NEVER) {
+      tcb.ackDeadline = (now + DELAYED_ACK_US) as Instant;
+      tcp.wheel.schedule(row, tcb.ackDeadline);
+    }
+    row = next;
+  }
+}
+
+/** RFC 9293 §3.8.6.3 allows 500 ms; Linux waits 40 ms, and its peers are tuned to that. */
+const DELAYED_ACK_US = 40_000;
+
+/**
+ * Moves the right edge of the receive window as far as memory allows, and returns the value for
+ * the header. The edge moves in steps worth a segment (RFC 9293 §3.8.6.2.2) and never left.
+ */
+export function advanceWindow(tcp: TcpContext): number {
+  const tcb = tcp.tcb;
+  const scale = tcb.has(TcbFlag.SCALING) ? RECEIVE_SCALE : 0;
+  const wanted = receiveSpace(tcp);
+  const offered = tcb.rcvWnd;
+  if (wanted - offered >= Math.min(tcb.rcvMss, RECEIVE_BUFFER_BYTES >>> 1)) {
+    tcb.rcvEdge = seqAdd(tcb.rcvNxt, wanted);
+  }
+  // Rounded up: rounding down would move the edge left by less than a step of the scale.
+  const step = (1 << scale) - 1;
+  const field = Math.min(0xffff, (tcb.rcvWnd + step) >>> scale);
+  tcb.rcvEdge = seqAdd(tcb.rcvNxt, field << scale);
+  return field;
+}
+
+/** True when the window could be opened by enough to be worth a segment of its own. */
+export function isWindowWorthTelling(tcp: TcpContext): boolean {
+  return receiveSpace(tcp) - tcp.tcb.rcvWnd >= Math.min(RECEIVE_BUFFER_BYTES >>> 2, 65_536);
+}
+
+function receiveSpace(tcp: TcpContext): number {
+  const tcb = tcp.tcb;
+  const buffer = Math.min(RECEIVE_BUFFER_BYTES, tcp.settings.slabBytesPerFlow);
+  const space = Math.max(0, buffer - tcb.backlogBytes);
+  const isLean = tcp.slabs.bytesUsed * 4 > tcp.slabs.bytesLimit * 3;
+  return isLean ? Math.min(space, Math.max(0, LEAN_BUFFER_BYTES - tcb.backlogBytes)) : space;
+}
+
+const familyOf = (tcp: TcpContext): number =>
+  tcp.arena.view.getUint8(tcp.tcb.flowAt + FlowField.FAMILY);

@@ -1,0 +1,26 @@
+import type { Instant } from '../time.ts';
+
+/**
+ * Who owns the far side of a connection: the splice to an upstream, or a service. The stack calls
+ * it while it handles a segment or a timer; a call may use the stack for its own row only.
+ */
+export interface FlowOwner {
+  /** A SYN is held in this row; sooner or later `accept` or `reject` answers it. */
+  onSyn(row: number, now: Instant): void;
+  /** The deadline of `setDeadline` has passed: the decision or the dial takes too long. */
+  onDeadline(row: number, now: Instant): void;
+  /** The client finished the handshake. */
+  onEstablished(row: number, now: Instant): void;
+  /**
+   * In-order bytes of the client lie in the arena during the call.
+   *
+   * @returns how many were taken; the stack keeps the rest until `drain`
+   */
+  onData(row: number, at: number, length: number, now: Instant): number;
+  /** The client sent FIN, and everything before it was taken. */
+  onFin(row: number, now: Instant): void;
+  /** There is room to send again. */
+  onRoom(row: number, now: Instant): void;
+  /** The flow ended; its row still tells why. The last call for it. */
+  onClosed(row: number, now: Instant): void;
+}

@@ -1,0 +1,54 @@
+import type { Arena } from '../arena.ts';
+import { CloseReason } from '../close-reason.ts';
+import type { Counters } from '../counters.ts';
+import type { Egress } from '../egress.ts';
+import { FLOW_ROW_BYTES, FlowField, FlowPhase } from '../flow-row.ts';
+import { TcpFlag } from '../wire/tcp.ts';
+import type { Tcb } from './tcb.ts';
+
+/**
+ * Finds the flows that an earlier data plane left in this memory, tells their clients with a
+ * reset, and clears the rows. A client that waits for data would wait for ever otherwise. A reset
+ * whose sequence number is stale draws a challenge ACK (RFC 5961 §3.2), which the stack, not
+ * knowing the flow, answers with a reset that fits.
+ *
+ * @returns the highest serial number found, 0 when there was none
+ */
+export function resetLeftovers(
+  arena: Arena,
+  tcb: Tcb,
+  capacity: number,
+  egress: Egress,
+  counters: Counters,
+): number {
+  const view = arena.view;
+  let lastSerial = 0;
+  for (let row = 0; row < capacity; row++) {
+    const at = row * FLOW_ROW_BYTES;
+    const serial = view.getFloat64(at + FlowField.SERIAL, true);
+    if (serial === 0) continue;
+    lastSerial = Math.max(lastSerial, serial);
+    tcb.moveTo(row);
+    if (tcb.phase >= FlowPhase.HANDSHAKE && tcb.phase < FlowPhase.TIME_WAIT) {
+      sendReset(view, tcb, egress);
+      counters.close(CloseReason.RESTART);
+    }
+    view.setFloat64(at + FlowField.SERIAL, 0, true);
+    tcb.phase = FlowPhase.FREE;
+  }
+  return lastSerial;
+}
+
+function sendReset(view: DataView, tcb: Tcb, egress: Egress): void {
+  const at = tcb.flowAt;
+  egress.bareTcp(
+    at + FlowField.DESTINATION,
+    at + FlowField.SOURCE,
+    view.getUint8(at + FlowField.FAMILY) === 4 ? 4 : 16,
+    view.getUint16(at + FlowField.DESTINATION_PORT, true),
+    view.getUint16(at + FlowField.SOURCE_PORT, true),
+    tcb.sndNxt,
+    tcb.rcvNxt,
+    TcpFlag.RST | TcpFlag.ACK,
+  );
+}

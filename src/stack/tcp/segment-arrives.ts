@@ -1,0 +1,305 @@
+/**
+ * SEGMENT ARRIVES, RFC 9293 §3.10.7, heading for heading. Read it with the RFC beside it.
+ *
+ * What the RFC calls LISTEN is a SYN that is held here: it waits for a verdict and for the dial,
+ * and is answered once with SYN-ACK, RST or ICMP (forwarder.ts). SYN-SENT does not exist on this
+ * side: the stack does not open connections.
+ */
+
+import { CloseReason } from '../close-reason.ts';
+import { Counter } from '../counters.ts';
+import { DropReason } from '../drop-reason.ts';
+import { ClosedBy, FlowField, FlowPhase } from '../flow-row.ts';
+import { after, type Instant, NEVER, seconds } from '../time.ts';
+import { asSeq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
+import { TcpFlag } from '../wire/tcp.ts';
+import { processAck } from './acknowledgment.ts';
+import { endFlow, freeFlow, settle, TIME_WAIT_US } from './close.ts';
+import { startCongestion } from './congestion.ts';
+import type { TcpContext } from './context.ts';
+import { oweAck, sendChallengeAck, sendReset, sendSynAck } from './output.ts';
+import { acceptText, deliverFin, takeFin } from './receive.ts';
+import { TcpState } from './states.ts';
+import { TcbFlag } from './tcb.ts';
+
+/** RFC 7323 §5.5: a TS.Recent older than 24 days says nothing. */
+const TS_RECENT_LIFE_US = seconds(24 * 24 * 3600);
+
+/** What the caller does after the segment of a known flow. */
+export const Arrived = {
+  DONE: 0,
+  /** The old connection is gone, and the segment opens a new one: RFC 9293 §3.10.7.4, fourth. */
+  REOPEN: 1,
+} as const;
+export type Arrived = (typeof Arrived)[keyof typeof Arrived];
+
+/** The segment of a flow in a state from SYN-RECEIVED on; `tcp.tcb` and `tcp.segment` are set. */
+export function segmentArrives(tcp: TcpContext, now: Instant): Arrived {
+  const { tcb, segment } = tcp;
+  if (tcb.state === TcpState.TIME_WAIT && canReopen(tcp)) {
+    freeFlow(tcp);
+    return Arrived.REOPEN;
+  }
+  tcb.lastReceivedAt = now;
+  tcb.count(FlowField.PACKETS_UP, 1);
+  tcp.counters.drop(otherState(tcp, now));
+  if (segment.payloadLength > 0) {
+    tcp.arena.view.setFloat64(tcb.flowAt + FlowField.LAST_USED_AT, now, true);
+  }
+  return Arrived.DONE;
+}
+
+/** §3.10.7.1: the segment belongs to no connection. The answer is in forwarder.ts `refuse`. */
+export const resetSeq = (tcp: TcpContext) =>
+  tcp.segment.has(TcpFlag.ACK) ? tcp.segment.ack : asSeq(0);
+
+/** §3.10.7.4, the eight checks in the order the RFC gives. */
+function otherState(tcp: TcpContext, now: Instant): DropReason {
+  const { tcb, segment } = tcp;
+  // First: the sequence number.
+  const unacceptable = checkSequence(tcp, now);
+  if (unacceptable !== DropReason.NONE) return unacceptable;
+  // Second: RST.
+  if (segment.has(TcpFlag.RST)) return onReset(tcp, now);
+  // Third, security: IP security compartments are not supported.
+  // Fourth: SYN. RFC 5961 §4.2: in a synchronized state it proves nothing.
+  if (segment.has(TcpFlag.SYN)) {
+    sendChallengeAck(tcp, now);
+    return DropReason.CHALLENGED;
+  }
+  // Fifth: ACK.
+  if (!segment.has(TcpFlag.ACK)) return DropReason.NO_ACK;
+  const refused = checkAck(tcp, now);
+  if (refused !== DropReason.NONE) return refused;
+  // The acknowledgment may have ended the connection.
+  if (tcb.isGone) return DropReason.NONE;
+  // Sixth, URG: urgent data is delivered in line, as RFC 6093 §6 advises.
+  // Seventh: the segment text.
+  let reason: DropReason = DropReason.NONE;
+  if (segment.payloadLength > 0) reason = takeText(tcp, now);
+  if (tcb.isGone) return reason;
+  // Eighth: FIN.
+  if (segment.has(TcpFlag.FIN)) onFinSegment(tcp, now);
+  if (takeFin(tcp)) {
+    afterFin(tcp);
+    deliverFin(tcp, now);
+  }
+  settle(tcp, now);
+  return reason;
+}
+
+/** The four cases of table 6, PAWS (RFC 7323 §5.3), and trimming to the window. */
+function checkSequence(tcp: TcpContext, now: Instant): DropReason {
+  const { tcb, segment } = tcp;
+  if (tcb.state === TcpState.SYN_RECEIVED && segment.has(TcpFlag.SYN)) {
+    // The client did not see our SYN-ACK and repeats its SYN.
+    if (segment.seq === tcb.irs && !segment.has(TcpFlag.ACK | TcpFlag.RST)) {
+      sendSynAck(tcp, now);
+      return DropReason.DUPLICATE;
+    }
+  }
+  if (tcb.has(TcbFlag.TIMESTAMPS) && !segment.has(TcpFlag.RST)) {
+    const stale = checkTimestamps(tcp, now);
+    if (stale !== DropReason.NONE) return stale;
+  }
+  const length = segment.length;
+  const window = tcb.rcvWnd;
+  const start = seqDiff(segment.seq, tcb.rcvNxt);
+  const acceptable =
+    length === 0
+      ? start === 0 || (start > 0 && start < window)
+      : window > 0 && start < window && start + length > 0;
+  if (!acceptable) return answerUnacceptable(tcp, now);
+  if (start < 0) segment.trimFront(-start);
+  const beyond = seqDiff(seqAdd(segment.seq, segment.payloadLength), tcb.rcvEdge);
+  if (beyond > 0) segment.trimBack(segment.payloadLength - beyond);
+  return DropReason.NONE;
+}
+
+/**
+ * "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the
+ * RST bit is set)". A window probe is such a segment; its ACK field is news all the same.
+ */
+function answerUnacceptable(tcp: TcpContext, now: Instant): DropReason {
+  const { tcb, segment } = tcp;
+  if (segment.has(TcpFlag.RST)) return DropReason.OUT_OF_WINDOW;
+  if (segment.has(TcpFlag.ACK) && tcb.state !== TcpState.SYN_RECEIVED && tcb.rcvWnd === 0) {
+    const refused = processAck(tcp, now);
+    if (refused !== DropReason.NONE) return refused;
+    if (tcb.isGone) return DropReason.NONE;
+  }
+  // An old FIN again means that its acknowledgment was lost: TIME-WAIT starts again.
+  if (tcb.state === TcpState.TIME_WAIT && segment.has(TcpFlag.FIN)) restartTimeWait(tcp, now);
+  oweAck(tcp, true);
+  return seqLt(segment.seq, tcb.rcvNxt) ? DropReason.DUPLICATE : DropReason.OUT_OF_WINDOW;
+}
+
+/** RFC 7323 §5.3 R1 to R3, and §3.2: once negotiated, a segment without timestamps is not ours. */
+function checkTimestamps(tcp: TcpContext, now: Instant): DropReason {
+  const { tcb, segment } = tcp;
+  if (!segment.options.hasTimestamps) return DropReason.PAWS;
+  const value = segment.options.tsValue;
+  const age = (value - tcb.tsRecent) | 0;
+  if (age < 0 && now - tcb.tsRecentAt < TS_RECENT_LIFE_US) {
+    oweAck(tcp, true);
+    return DropReason.PAWS;
+  }
+  if (age >= 0 && seqLe(segment.seq, tcb.lastAckSent)) {
+    tcb.tsRecent = value;
+    tcb.tsRecentAt = now;
+  }
+  return DropReason.NONE;
+}
+
+/** Second check, with RFC 5961 §3.2: only the exact next sequence number resets. */
+function onReset(tcp: TcpContext, now: Instant): DropReason {
+  const { tcb, segment } = tcp;
+  if (segment.seq !== tcb.rcvNxt) {
+    sendChallengeAck(tcp, now);
+    return DropReason.CHALLENGED;
+  }
+  tcp.counters.add(Counter.TCP_RESETS_RECEIVED);
+  endFlow(tcp, CloseReason.CLIENT_RESET, ClosedBy.CLIENT, now);
+  return DropReason.NONE;
+}
+
+/** Fifth check. */
+function checkAck(tcp: TcpContext, now: Instant): DropReason {
+  const { tcb, segment } = tcp;
+  if (tcb.state === TcpState.SYN_RECEIVED) {
+    if (!seqGt(segment.ack, tcb.sndUna) || !seqLe(segment.ack, tcb.sndNxt)) {
+      sendUnacceptableReset(tcp);
+      return DropReason.UNACCEPTABLE_ACK;
+    }
+    establish(tcp, now);
+    if (tcb.isGone) return DropReason.NONE;
+  }
+  const refused = processAck(tcp, now);
+  if (refused !== DropReason.NONE) return refused;
+  if (!tcb.has(TcbFlag.FIN_SENT) || tcb.sndUna !== tcb.sndNxt) return DropReason.NONE;
+  // Our FIN is acknowledged.
+  switch (tcb.state) {
+    case TcpState.FIN_WAIT_1:
+      tcb.transition(TcpState.FIN_WAIT_2);
+      break;
+    case TcpState.CLOSING:
+      enterTimeWait(tcp);
+      break;
+    default:
+      // LAST-ACK: the connection is over, once the owner has taken everything (`settle`).
+      break;
+  }
+  return DropReason.NONE;
+}
+
+/** `<SEQ=SEG.ACK><CTL=RST>` in SYN-RECEIVED. */
+function sendUnacceptableReset(tcp: TcpContext): void {
+  const { tcb, segment } = tcp;
+  tcp.counters.add(Counter.TCP_RESETS_SENT);
+  const isIpv4 = tcp.arena.view.getUint8(tcb.flowAt + FlowField.FAMILY) === 4;
+  tcp.egress.bareTcp(
+    tcb.flowAt + FlowField.DESTINATION,
+    tcb.flowAt + FlowField.SOURCE,
+    isIpv4 ? 4 : 16,
+    segment.destinationPort,
+    segment.sourcePort,
+    segment.ack,
+    asSeq(0),
+    TcpFlag.RST,
+  );
+}
+
+function establish(tcp: TcpContext, now: Instant): void {
+  const { tcb, segment } = tcp;
+  tcb.transition(TcpState.ESTABLISHED);
+  tcb.phase = FlowPhase.OPEN;
+  tcb.sndWnd = segment.window << tcb.sndScale;
+  tcb.maxSndWnd = tcb.sndWnd;
+  tcb.sndWl1 = segment.seq;
+  tcb.sndWl2 = segment.ack;
+  startCongestion(tcb);
+  if (tcp.settings.keepaliveUs > 0) {
+    tcb.keepaliveDeadline = after(now, tcp.settings.keepaliveUs as never);
+    tcp.wheel.schedule(tcb.row, tcb.keepaliveDeadline);
+  }
+  tcp.owner.onEstablished(tcb.row, now);
+}
+
+/** Seventh step: who may still receive? */
+function takeText(tcp: TcpContext, now: Instant): DropReason {
+  const tcb = tcp.tcb;
+  switch (tcb.state) {
+    case TcpState.ESTABLISHED:
+    case TcpState.FIN_WAIT_1:
+    case TcpState.FIN_WAIT_2:
+      if (tcb.has(TcbFlag.DETACHED)) {
+        // RFC 9293 §3.6.1: data for a process that is gone is answered with a reset.
+        sendReset(tcp, now);
+        endFlow(tcp, CloseReason.CLIENT_RESET, ClosedBy.GATEWAY, now);
+        return DropReason.AFTER_CLOSE;
+      }
+      return acceptText(tcp, now);
+    default:
+      // "This should not occur since a FIN has been received from the remote side."
+      return DropReason.AFTER_CLOSE;
+  }
+}
+
+/** Eighth step, first part: remember where the peer's data ends. */
+function onFinSegment(tcp: TcpContext, now: Instant): void {
+  const { tcb, segment } = tcp;
+  if (tcb.has(TcbFlag.FIN_RECEIVED)) {
+    oweAck(tcp, true);
+    if (tcb.state === TcpState.TIME_WAIT) restartTimeWait(tcp, now);
+    return;
+  }
+  const finSeq = seqAdd(segment.seq, segment.payloadLength);
+  if (tcb.has(TcbFlag.FIN_SEEN) && tcb.finSeq !== finSeq) return;
+  tcb.finSeq = finSeq;
+  tcb.raise(TcbFlag.FIN_SEEN);
+  if (!seqGe(tcb.rcvNxt, finSeq)) oweAck(tcp, true);
+}
+
+/** Eighth step, second part: the FIN arrived in order. */
+function afterFin(tcp: TcpContext): void {
+  const tcb = tcp.tcb;
+  switch (tcb.state) {
+    case TcpState.ESTABLISHED:
+      tcb.transition(TcpState.CLOSE_WAIT);
+      break;
+    case TcpState.FIN_WAIT_1:
+      // Had our FIN been acknowledged, the fifth check would have moved us on.
+      tcb.transition(TcpState.CLOSING);
+      break;
+    case TcpState.FIN_WAIT_2:
+      enterTimeWait(tcp);
+      break;
+    default:
+      break;
+  }
+}
+
+function enterTimeWait(tcp: TcpContext): void {
+  const tcb = tcp.tcb;
+  tcb.transition(TcpState.TIME_WAIT);
+  tcb.rtxDeadline = tcb.keepaliveDeadline = NEVER;
+}
+
+function restartTimeWait(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  if (tcb.phase !== FlowPhase.TIME_WAIT) return;
+  tcp.timeWait.remove(tcb.row);
+  tcp.timeWait.add(tcb.row);
+  tcb.lifeDeadline = after(now, TIME_WAIT_US);
+}
+
+/** RFC 9293 §3.6.1 and RFC 6191 §2: a SYN that cannot be an old duplicate. */
+function canReopen(tcp: TcpContext): boolean {
+  const { tcb, segment } = tcp;
+  if (!segment.has(TcpFlag.SYN) || segment.has(TcpFlag.RST | TcpFlag.ACK)) return false;
+  if (tcb.has(TcbFlag.TIMESTAMPS) && segment.options.hasTimestamps) {
+    const newer = (segment.options.tsValue - tcb.tsRecent) | 0;
+    if (newer !== 0) return newer > 0;
+  }
+  return seqGt(segment.seq, tcb.rcvNxt);
+}

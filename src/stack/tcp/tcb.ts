@@ -1,0 +1,629 @@
+/**
+ * The transmission control blocks, RFC 9293 §3.3.1: one row per flow, beside the flow's own row, in
+ * memory that another process can take over. Code reads and writes them through one cursor that is
+ * moved from row to row; it says `tcb.sndUna`, and nothing is allocated.
+ *
+ * The cursor is shared: whoever enters the TCP from outside moves it (`moveTo`) and is done with it
+ * when it returns. A handler called from inside may touch its own flow only.
+ */
+import { FLOW_ROW_BYTES, FlowField, FlowPhase } from '../flow-row.ts';
+import { type Instant, NEVER } from '../time.ts';
+import type { Seq } from '../wire/seq.ts';
+import { TCP_EDGES, TcpState, tcpStateName } from './states.ts';
+
+/** Offsets in bytes; instants are float64, all else 32 bits wide, in host byte order. */
+export const TcbField = {
+  RTT_SENT_AT: 0,
+  TS_RECENT_AT: 8,
+  RTX_DEADLINE: 16,
+  ACK_DEADLINE: 24,
+  KEEPALIVE_DEADLINE: 32,
+  LIFE_DEADLINE: 40,
+  LAST_RECEIVED_AT: 48,
+  SND_UNA: 56,
+  SND_NXT: 60,
+  SND_WND: 64,
+  SND_WL1: 68,
+  SND_WL2: 72,
+  ISS: 76,
+  RCV_NXT: 80,
+  RCV_EDGE: 84,
+  IRS: 88,
+  LAST_ACK_SENT: 92,
+  FIN_SEQ: 96,
+  MSS: 100,
+  SYN_MSS: 104,
+  RCV_MSS: 108,
+  MAX_SND_WND: 112,
+  FLAGS: 116,
+  SND_SCALE: 120,
+  RCV_SCALE: 124,
+  TS_RECENT: 128,
+  TS_OFFSET: 132,
+  CWND: 136,
+  SSTHRESH: 140,
+  CWND_CREDIT: 144,
+  RECOVER: 148,
+  RTX_NXT: 152,
+  DUP_ACKS: 156,
+  SRTT_US: 160,
+  RTTVAR_US: 164,
+  RTO_US: 168,
+  BACKOFF: 172,
+  RTT_SEQ: 176,
+  UNACKED_BYTES: 180,
+  PROBES: 184,
+  SEND_HEAD: 188,
+  SEND_TAIL: 192,
+  SEND_SLAB_BYTES: 196,
+  BACKLOG_HEAD: 200,
+  BACKLOG_TAIL: 204,
+  BACKLOG_BYTES: 208,
+  ASSEMBLY_HEAD: 212,
+  ASSEMBLY_TAIL: 216,
+  ASSEMBLY_BYTES: 220,
+  ASSEMBLY_COUNT: 224,
+  ACK_NEXT: 228,
+  WAIT_NEXT: 232,
+  WAIT_PREVIOUS: 236,
+  SOURCE_BUCKET: 240,
+} as const;
+
+export const TCB_ROW_BYTES = 256;
+
+export const TcbFlag = {
+  /** Timestamps were negotiated: they stand on every segment (RFC 7323 §3.2). */
+  TIMESTAMPS: 1,
+  /** Window scaling was negotiated. */
+  SCALING: 2,
+  /** The peer takes selective acknowledgments. */
+  SACK: 4,
+  /** CLOSE was called: a FIN ends the send queue. */
+  FIN_SENT: 8,
+  /** A FIN of the peer was seen, at finSeq; it counts once all before it arrived. */
+  FIN_SEEN: 16,
+  /** The peer's FIN was taken in order: nothing follows. */
+  FIN_RECEIVED: 32,
+  /** The row is in the list of those that owe an acknowledgment. */
+  ACK_LISTED: 64,
+  /** The acknowledgment may not wait. */
+  ACK_NOW: 128,
+  /** The owner has bytes to send and found no room. */
+  SEND_WANTED: 256,
+  /** Fast recovery, RFC 6582. */
+  FAST_RECOVERY: 512,
+  /** Recovery after a timeout: everything up to `recover` is sent again. */
+  LOSS_RECOVERY: 1024,
+  /** The owner has let go: no more calls to it. */
+  DETACHED: 2048,
+  /** The flow's end was reported. */
+  REPORTED: 4096,
+  /** The upstream was told of the peer's FIN. */
+  FIN_DELIVERED: 8192,
+  /** The SYN asked for ECN. */
+  ECN_SETUP: 16384,
+  /** Counted among the held SYNs. */
+  HELD_COUNTED: 32768,
+} as const;
+
+/** Not a row. */
+export const NO_ROW = -1;
+
+export class Tcb {
+  row = NO_ROW;
+  /** Position of the row in the arena. */
+  at = 0;
+  /** Position of the flow's row. */
+  flowAt = 0;
+  readonly #view: DataView;
+  readonly #rowsAt: number;
+  readonly #flowsAt: number;
+
+  /** @param flowsAt  position of flow row 0 */
+  constructor(view: DataView, rowsAt: number, flowsAt: number) {
+    this.#view = view;
+    this.#rowsAt = rowsAt;
+    this.#flowsAt = flowsAt;
+  }
+
+  /** Another cursor over the same rows. */
+  cursor(): Tcb {
+    return new Tcb(this.#view, this.#rowsAt, this.#flowsAt);
+  }
+
+  moveTo(row: number): this {
+    this.row = row;
+    this.at = this.#rowsAt + row * TCB_ROW_BYTES;
+    this.flowAt = this.#flowsAt + row * FLOW_ROW_BYTES;
+    return this;
+  }
+
+  /** Makes the row that of a connection in CLOSED: nothing sent, nothing queued, no timer. */
+  clear(): void {
+    for (let i = 0; i < TCB_ROW_BYTES; i += 8) this.#view.setFloat64(this.at + i, 0);
+    this.sendHead = this.sendTail = NO_ROW;
+    this.backlogHead = this.backlogTail = NO_ROW;
+    this.assemblyHead = this.assemblyTail = NO_ROW;
+    this.ackNext = this.waitNext = this.waitPrevious = NO_ROW;
+    this.rtxDeadline = this.ackDeadline = this.keepaliveDeadline = this.lifeDeadline = NEVER;
+    this.#view.setUint8(this.flowAt + FlowField.TCP_STATE, TcpState.CLOSED);
+  }
+
+  get state(): TcpState {
+    return this.#view.getUint8(this.flowAt + FlowField.TCP_STATE) as TcpState;
+  }
+
+  /** Every change of state passes here, so that the edge is checked and readers see it. */
+  transition(to: TcpState): void {
+    if (to !== TcpState.CLOSED && !TCP_EDGES[this.state].includes(to)) {
+      throw new Error(`no edge ${tcpStateName(this.state)} -> ${tcpStateName(to)}`);
+    }
+    this.#view.setUint8(this.flowAt + FlowField.TCP_STATE, to);
+  }
+
+  get phase(): FlowPhase {
+    return this.#view.getUint8(this.flowAt + FlowField.PHASE) as FlowPhase;
+  }
+  set phase(value: FlowPhase) {
+    this.#view.setUint8(this.flowAt + FlowField.PHASE, value);
+  }
+
+  /** The flow ended during this call, and its row is free. */
+  get isGone(): boolean {
+    return this.phase === FlowPhase.FREE;
+  }
+
+  has(flag: number): boolean {
+    return (this.flags & flag) !== 0;
+  }
+
+  raise(flag: number): void {
+    this.flags |= flag;
+  }
+
+  lower(flag: number): void {
+    this.flags &= ~flag;
+  }
+
+  /** Bytes sent and not acknowledged, SYN and FIN included. */
+  get flightSize(): number {
+    return (this.sndNxt - this.sndUna) >>> 0;
+  }
+
+  /** RCV.WND: what the peer may send beyond rcvNxt. */
+  get rcvWnd(): number {
+    return (this.rcvEdge - this.rcvNxt) | 0;
+  }
+
+  /** Adds to a float64 count of the flow's row. */
+  count(field: number, by: number): void {
+    const at = this.flowAt + field;
+    this.#view.setFloat64(at, this.#view.getFloat64(at, true) + by, true);
+  }
+
+  /** When the segment that rttSeq ends was sent; 0 when none is timed. */
+  get rttSentAt(): Instant {
+    return this.#view.getFloat64(this.at + TcbField.RTT_SENT_AT, true) as Instant;
+  }
+  set rttSentAt(value: Instant) {
+    this.#view.setFloat64(this.at + TcbField.RTT_SENT_AT, value, true);
+  }
+
+  /** When tsRecent was taken. */
+  get tsRecentAt(): Instant {
+    return this.#view.getFloat64(this.at + TcbField.TS_RECENT_AT, true) as Instant;
+  }
+  set tsRecentAt(value: Instant) {
+    this.#view.setFloat64(this.at + TcbField.TS_RECENT_AT, value, true);
+  }
+
+  /** Retransmission or persist timer. */
+  get rtxDeadline(): Instant {
+    return this.#view.getFloat64(this.at + TcbField.RTX_DEADLINE, true) as Instant;
+  }
+  set rtxDeadline(value: Instant) {
+    this.#view.setFloat64(this.at + TcbField.RTX_DEADLINE, value, true);
+  }
+
+  /** Delayed acknowledgment. */
+  get ackDeadline(): Instant {
+    return this.#view.getFloat64(this.at + TcbField.ACK_DEADLINE, true) as Instant;
+  }
+  set ackDeadline(value: Instant) {
+    this.#view.setFloat64(this.at + TcbField.ACK_DEADLINE, value, true);
+  }
+
+  get keepaliveDeadline(): Instant {
+    return this.#view.getFloat64(this.at + TcbField.KEEPALIVE_DEADLINE, true) as Instant;
+  }
+  set keepaliveDeadline(value: Instant) {
+    this.#view.setFloat64(this.at + TcbField.KEEPALIVE_DEADLINE, value, true);
+  }
+
+  /** End of what the phase allows: held, dialling, handshake, TIME-WAIT. */
+  get lifeDeadline(): Instant {
+    return this.#view.getFloat64(this.at + TcbField.LIFE_DEADLINE, true) as Instant;
+  }
+  set lifeDeadline(value: Instant) {
+    this.#view.setFloat64(this.at + TcbField.LIFE_DEADLINE, value, true);
+  }
+
+  /** When the last segment of the peer arrived. */
+  get lastReceivedAt(): Instant {
+    return this.#view.getFloat64(this.at + TcbField.LAST_RECEIVED_AT, true) as Instant;
+  }
+  set lastReceivedAt(value: Instant) {
+    this.#view.setFloat64(this.at + TcbField.LAST_RECEIVED_AT, value, true);
+  }
+
+  /** SND.UNA: oldest sequence number not yet acknowledged. */
+  get sndUna(): Seq {
+    return this.#view.getUint32(this.at + TcbField.SND_UNA, true) as Seq;
+  }
+  set sndUna(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.SND_UNA, value, true);
+  }
+
+  /** SND.NXT: next sequence number to be sent. */
+  get sndNxt(): Seq {
+    return this.#view.getUint32(this.at + TcbField.SND_NXT, true) as Seq;
+  }
+  set sndNxt(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.SND_NXT, value, true);
+  }
+
+  /** SND.WND in bytes, scaled. */
+  get sndWnd(): number {
+    return this.#view.getUint32(this.at + TcbField.SND_WND, true);
+  }
+  set sndWnd(value: number) {
+    this.#view.setUint32(this.at + TcbField.SND_WND, value, true);
+  }
+
+  /** SND.WL1: sequence number of the last window update. */
+  get sndWl1(): Seq {
+    return this.#view.getUint32(this.at + TcbField.SND_WL1, true) as Seq;
+  }
+  set sndWl1(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.SND_WL1, value, true);
+  }
+
+  /** SND.WL2: acknowledgment number of the last window update. */
+  get sndWl2(): Seq {
+    return this.#view.getUint32(this.at + TcbField.SND_WL2, true) as Seq;
+  }
+  set sndWl2(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.SND_WL2, value, true);
+  }
+
+  /** ISS: initial send sequence number. */
+  get iss(): Seq {
+    return this.#view.getUint32(this.at + TcbField.ISS, true) as Seq;
+  }
+  set iss(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.ISS, value, true);
+  }
+
+  /** RCV.NXT: next sequence number expected. */
+  get rcvNxt(): Seq {
+    return this.#view.getUint32(this.at + TcbField.RCV_NXT, true) as Seq;
+  }
+  set rcvNxt(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.RCV_NXT, value, true);
+  }
+
+  /** RCV.NXT + RCV.WND as last advertised: the right edge, which never moves left. */
+  get rcvEdge(): Seq {
+    return this.#view.getUint32(this.at + TcbField.RCV_EDGE, true) as Seq;
+  }
+  set rcvEdge(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.RCV_EDGE, value, true);
+  }
+
+  /** IRS: initial receive sequence number. */
+  get irs(): Seq {
+    return this.#view.getUint32(this.at + TcbField.IRS, true) as Seq;
+  }
+  set irs(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.IRS, value, true);
+  }
+
+  /** Last.ACK.sent of RFC 7323 §4.3. */
+  get lastAckSent(): Seq {
+    return this.#view.getUint32(this.at + TcbField.LAST_ACK_SENT, true) as Seq;
+  }
+  set lastAckSent(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.LAST_ACK_SENT, value, true);
+  }
+
+  /** Sequence number of the peer's FIN; valid with FIN_SEEN. */
+  get finSeq(): Seq {
+    return this.#view.getUint32(this.at + TcbField.FIN_SEQ, true) as Seq;
+  }
+  set finSeq(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.FIN_SEQ, value, true);
+  }
+
+  /** Payload bytes of a full-sized segment that we send, options deducted. */
+  get mss(): number {
+    return this.#view.getUint32(this.at + TcbField.MSS, true);
+  }
+  set mss(value: number) {
+    this.#view.setUint32(this.at + TcbField.MSS, value, true);
+  }
+
+  /** MSS option of the SYN, or its default. */
+  get synMss(): number {
+    return this.#view.getUint32(this.at + TcbField.SYN_MSS, true);
+  }
+  set synMss(value: number) {
+    this.#view.setUint32(this.at + TcbField.SYN_MSS, value, true);
+  }
+
+  /** Payload bytes of a full-sized segment of the peer, estimated. */
+  get rcvMss(): number {
+    return this.#view.getUint32(this.at + TcbField.RCV_MSS, true);
+  }
+  set rcvMss(value: number) {
+    this.#view.setUint32(this.at + TcbField.RCV_MSS, value, true);
+  }
+
+  /** MAX.SND.WND: largest window the peer ever offered. */
+  get maxSndWnd(): number {
+    return this.#view.getUint32(this.at + TcbField.MAX_SND_WND, true);
+  }
+  set maxSndWnd(value: number) {
+    this.#view.setUint32(this.at + TcbField.MAX_SND_WND, value, true);
+  }
+
+  /** Bits of TcbFlag. */
+  get flags(): number {
+    return this.#view.getUint32(this.at + TcbField.FLAGS, true);
+  }
+  set flags(value: number) {
+    this.#view.setUint32(this.at + TcbField.FLAGS, value, true);
+  }
+
+  /** Snd.Wind.Shift of RFC 7323 §2.3. */
+  get sndScale(): number {
+    return this.#view.getUint32(this.at + TcbField.SND_SCALE, true);
+  }
+  set sndScale(value: number) {
+    this.#view.setUint32(this.at + TcbField.SND_SCALE, value, true);
+  }
+
+  /** Rcv.Wind.Shift. */
+  get rcvScale(): number {
+    return this.#view.getUint32(this.at + TcbField.RCV_SCALE, true);
+  }
+  set rcvScale(value: number) {
+    this.#view.setUint32(this.at + TcbField.RCV_SCALE, value, true);
+  }
+
+  /** TS.Recent of RFC 7323 §4.3. */
+  get tsRecent(): number {
+    return this.#view.getUint32(this.at + TcbField.TS_RECENT, true);
+  }
+  set tsRecent(value: number) {
+    this.#view.setUint32(this.at + TcbField.TS_RECENT, value, true);
+  }
+
+  /** Added to our timestamp clock, so that it tells nobody our uptime. */
+  get tsOffset(): number {
+    return this.#view.getUint32(this.at + TcbField.TS_OFFSET, true);
+  }
+  set tsOffset(value: number) {
+    this.#view.setUint32(this.at + TcbField.TS_OFFSET, value, true);
+  }
+
+  /** Congestion window in bytes. */
+  get cwnd(): number {
+    return this.#view.getUint32(this.at + TcbField.CWND, true);
+  }
+  set cwnd(value: number) {
+    this.#view.setUint32(this.at + TcbField.CWND, value, true);
+  }
+
+  /** Slow start threshold in bytes. */
+  get ssthresh(): number {
+    return this.#view.getUint32(this.at + TcbField.SSTHRESH, true);
+  }
+  set ssthresh(value: number) {
+    this.#view.setUint32(this.at + TcbField.SSTHRESH, value, true);
+  }
+
+  /** Bytes acknowledged towards the next increase in congestion avoidance. */
+  get cwndCredit(): number {
+    return this.#view.getUint32(this.at + TcbField.CWND_CREDIT, true);
+  }
+  set cwndCredit(value: number) {
+    this.#view.setUint32(this.at + TcbField.CWND_CREDIT, value, true);
+  }
+
+  /** Recovery ends when this is acknowledged (RFC 6582 §3.2). */
+  get recover(): Seq {
+    return this.#view.getUint32(this.at + TcbField.RECOVER, true) as Seq;
+  }
+  set recover(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.RECOVER, value, true);
+  }
+
+  /** Next sequence number to send again while recovery lasts. */
+  get rtxNxt(): Seq {
+    return this.#view.getUint32(this.at + TcbField.RTX_NXT, true) as Seq;
+  }
+  set rtxNxt(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.RTX_NXT, value, true);
+  }
+
+  /** Duplicate acknowledgments in a row. */
+  get dupAcks(): number {
+    return this.#view.getUint32(this.at + TcbField.DUP_ACKS, true);
+  }
+  set dupAcks(value: number) {
+    this.#view.setUint32(this.at + TcbField.DUP_ACKS, value, true);
+  }
+
+  /** SRTT in microseconds; 0 before the first measurement. */
+  get srttUs(): number {
+    return this.#view.getUint32(this.at + TcbField.SRTT_US, true);
+  }
+  set srttUs(value: number) {
+    this.#view.setUint32(this.at + TcbField.SRTT_US, value, true);
+  }
+
+  /** RTTVAR in microseconds. */
+  get rttvarUs(): number {
+    return this.#view.getUint32(this.at + TcbField.RTTVAR_US, true);
+  }
+  set rttvarUs(value: number) {
+    this.#view.setUint32(this.at + TcbField.RTTVAR_US, value, true);
+  }
+
+  /** RTO in microseconds, before backoff. */
+  get rtoUs(): number {
+    return this.#view.getUint32(this.at + TcbField.RTO_US, true);
+  }
+  set rtoUs(value: number) {
+    this.#view.setUint32(this.at + TcbField.RTO_US, value, true);
+  }
+
+  /** Timeouts in a row: the RTO is shifted left by it. */
+  get backoff(): number {
+    return this.#view.getUint32(this.at + TcbField.BACKOFF, true);
+  }
+  set backoff(value: number) {
+    this.#view.setUint32(this.at + TcbField.BACKOFF, value, true);
+  }
+
+  /** The round trip being measured ends when this is acknowledged. */
+  get rttSeq(): Seq {
+    return this.#view.getUint32(this.at + TcbField.RTT_SEQ, true) as Seq;
+  }
+  set rttSeq(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.RTT_SEQ, value, true);
+  }
+
+  /** Payload bytes that arrived since the last acknowledgment sent. */
+  get unackedBytes(): number {
+    return this.#view.getUint32(this.at + TcbField.UNACKED_BYTES, true);
+  }
+  set unackedBytes(value: number) {
+    this.#view.setUint32(this.at + TcbField.UNACKED_BYTES, value, true);
+  }
+
+  /** Keep-alives or window probes without an answer. */
+  get probes(): number {
+    return this.#view.getUint32(this.at + TcbField.PROBES, true);
+  }
+  set probes(value: number) {
+    this.#view.setUint32(this.at + TcbField.PROBES, value, true);
+  }
+
+  /** Send queue: sent and not yet acknowledged, in order. */
+  get sendHead(): number {
+    return this.#view.getInt32(this.at + TcbField.SEND_HEAD, true);
+  }
+  set sendHead(value: number) {
+    this.#view.setInt32(this.at + TcbField.SEND_HEAD, value, true);
+  }
+
+  get sendTail(): number {
+    return this.#view.getInt32(this.at + TcbField.SEND_TAIL, true);
+  }
+  set sendTail(value: number) {
+    this.#view.setInt32(this.at + TcbField.SEND_TAIL, value, true);
+  }
+
+  /** Budget that the send queue takes. */
+  get sendSlabBytes(): number {
+    return this.#view.getUint32(this.at + TcbField.SEND_SLAB_BYTES, true);
+  }
+  set sendSlabBytes(value: number) {
+    this.#view.setUint32(this.at + TcbField.SEND_SLAB_BYTES, value, true);
+  }
+
+  /** Backlog: received and acknowledged, not yet taken by the upstream. */
+  get backlogHead(): number {
+    return this.#view.getInt32(this.at + TcbField.BACKLOG_HEAD, true);
+  }
+  set backlogHead(value: number) {
+    this.#view.setInt32(this.at + TcbField.BACKLOG_HEAD, value, true);
+  }
+
+  get backlogTail(): number {
+    return this.#view.getInt32(this.at + TcbField.BACKLOG_TAIL, true);
+  }
+  set backlogTail(value: number) {
+    this.#view.setInt32(this.at + TcbField.BACKLOG_TAIL, value, true);
+  }
+
+  /** Payload bytes of the backlog. */
+  get backlogBytes(): number {
+    return this.#view.getUint32(this.at + TcbField.BACKLOG_BYTES, true);
+  }
+  set backlogBytes(value: number) {
+    this.#view.setUint32(this.at + TcbField.BACKLOG_BYTES, value, true);
+  }
+
+  /** Segments that arrived out of order, by sequence number. */
+  get assemblyHead(): number {
+    return this.#view.getInt32(this.at + TcbField.ASSEMBLY_HEAD, true);
+  }
+  set assemblyHead(value: number) {
+    this.#view.setInt32(this.at + TcbField.ASSEMBLY_HEAD, value, true);
+  }
+
+  get assemblyTail(): number {
+    return this.#view.getInt32(this.at + TcbField.ASSEMBLY_TAIL, true);
+  }
+  set assemblyTail(value: number) {
+    this.#view.setInt32(this.at + TcbField.ASSEMBLY_TAIL, value, true);
+  }
+
+  /** Payload bytes of the out-of-order segments. */
+  get assemblyBytes(): number {
+    return this.#view.getUint32(this.at + TcbField.ASSEMBLY_BYTES, true);
+  }
+  set assemblyBytes(value: number) {
+    this.#view.setUint32(this.at + TcbField.ASSEMBLY_BYTES, value, true);
+  }
+
+  get assemblyCount(): number {
+    return this.#view.getUint32(this.at + TcbField.ASSEMBLY_COUNT, true);
+  }
+  set assemblyCount(value: number) {
+    this.#view.setUint32(this.at + TcbField.ASSEMBLY_COUNT, value, true);
+  }
+
+  /** Next row of the list of those that owe an acknowledgment. */
+  get ackNext(): number {
+    return this.#view.getInt32(this.at + TcbField.ACK_NEXT, true);
+  }
+  set ackNext(value: number) {
+    this.#view.setInt32(this.at + TcbField.ACK_NEXT, value, true);
+  }
+
+  /** Neighbours in the list of connections in TIME-WAIT, oldest first. */
+  get waitNext(): number {
+    return this.#view.getInt32(this.at + TcbField.WAIT_NEXT, true);
+  }
+  set waitNext(value: number) {
+    this.#view.setInt32(this.at + TcbField.WAIT_NEXT, value, true);
+  }
+
+  get waitPrevious(): number {
+    return this.#view.getInt32(this.at + TcbField.WAIT_PREVIOUS, true);
+  }
+  set waitPrevious(value: number) {
+    this.#view.setInt32(this.at + TcbField.WAIT_PREVIOUS, value, true);
+  }
+
+  /** Bucket of the per-source count that a held SYN occupies. */
+  get sourceBucket(): number {
+    return this.#view.getUint32(this.at + TcbField.SOURCE_BUCKET, true);
+  }
+  set sourceBucket(value: number) {
+    this.#view.setUint32(this.at + TcbField.SOURCE_BUCKET, value, true);
+  }
+}

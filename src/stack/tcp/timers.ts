@@ -1,0 +1,165 @@
+/** The timers of a connection: what is due, and what comes next. RFC 9293 §3.10.8. */
+import { CloseReason } from '../close-reason.ts';
+import { Counter } from '../counters.ts';
+import { ClosedBy, FlowField, FlowPhase } from '../flow-row.ts';
+import { after, type Instant, NEVER, seconds } from '../time.ts';
+import { seqAdd } from '../wire/seq.ts';
+import { endFlow, freeFlow } from './close.ts';
+import { collapse } from './congestion.ts';
+import type { TcpContext } from './context.ts';
+import { sendAck, sendReset, sendRoom, sendSegment } from './output.ts';
+import { retransmitLost, retransmitOldest } from './retransmit.ts';
+import { armRetransmission } from './rtt.ts';
+import { TcpState } from './states.ts';
+import { TcbFlag } from './tcb.ts';
+
+/** R2 of RFC 9293 §3.8.3, in retransmissions: about 100 s and more with backoff; Linux has 15. */
+const RETRANSMIT_LIMIT = 15;
+/** As Linux: a client that never answers our SYN-ACK is given up after about a minute. */
+const SYN_ACK_LIMIT = 5;
+/** RFC 9293 §3.8.4 leaves the count to us; nine probes as Linux. */
+const KEEPALIVE_PROBES = 9;
+const KEEPALIVE_INTERVAL_US = seconds(15);
+
+/** Handles all that is due for `row` and schedules what comes next. */
+export function expireRow(tcp: TcpContext, row: number, now: Instant): void {
+  const tcb = tcp.tcb.moveTo(row);
+  if (tcb.isGone) return;
+  if (tcb.lifeDeadline <= now && !onLife(tcp, now)) return;
+  if (tcb.ackDeadline <= now) sendAck(tcp, now);
+  if (tcb.rtxDeadline <= now && !onRetransmission(tcp, now)) return;
+  if (tcb.keepaliveDeadline <= now && !onKeepalive(tcp, now)) return;
+  const idle = idleDeadline(tcp);
+  if (idle <= now) {
+    abortSilent(tcp, now);
+    return;
+  }
+  tcp.wheel.schedule(
+    row,
+    Math.min(
+      tcb.lifeDeadline,
+      tcb.ackDeadline,
+      tcb.rtxDeadline,
+      tcb.keepaliveDeadline,
+      idle,
+    ) as Instant,
+  );
+}
+
+/** @returns false when the flow is gone */
+function onLife(tcp: TcpContext, now: Instant): boolean {
+  const tcb = tcp.tcb;
+  if (tcb.phase === FlowPhase.TIME_WAIT) {
+    freeFlow(tcp);
+    return false;
+  }
+  tcb.lifeDeadline = NEVER;
+  tcp.owner.onDeadline(tcb.row, now);
+  return !tcb.isGone;
+}
+
+/**
+ * The retransmission timer, RFC 6298 §5.4 to §5.7; with nothing in flight it is the persist timer,
+ * RFC 9293 §3.8.6.1, which never gives up while the client answers.
+ *
+ * @returns false when the flow is gone
+ */
+function onRetransmission(tcp: TcpContext, now: Instant): boolean {
+  const tcb = tcp.tcb;
+  tcb.rtxDeadline = NEVER;
+  if (tcb.flightSize === 0) return onPersist(tcp, now);
+  const limit = tcb.state === TcpState.SYN_RECEIVED ? SYN_ACK_LIMIT : RETRANSMIT_LIMIT;
+  if (tcb.backoff >= limit) {
+    const isHandshake = tcb.state === TcpState.SYN_RECEIVED;
+    sendReset(tcp, now);
+    const reason = isHandshake ? CloseReason.HANDSHAKE_TIMEOUT : CloseReason.RETRANSMIT_LIMIT;
+    endFlow(tcp, reason, ClosedBy.CLIENT, now);
+    return false;
+  }
+  tcp.counters.add(Counter.TCP_TIMEOUTS);
+  if (tcb.state === TcpState.SYN_RECEIVED) {
+    tcb.backoff += 1;
+    retransmitOldest(tcp, now);
+  } else {
+    collapse(tcb);
+    tcb.backoff += 1;
+    tcb.lower(TcbFlag.FAST_RECOVERY);
+    tcb.raise(TcbFlag.LOSS_RECOVERY);
+    tcb.dupAcks = 0;
+    tcb.recover = tcb.sndNxt;
+    tcb.rtxNxt = tcb.sndUna;
+    retransmitLost(tcp, now);
+  }
+  armRetransmission(tcp, now);
+  return true;
+}
+
+/** Probes a closed window with a segment from before it: the answer tells the window. */
+function onPersist(tcp: TcpContext, now: Instant): boolean {
+  const tcb = tcp.tcb;
+  if (!tcb.has(TcbFlag.SEND_WANTED)) return true;
+  if (sendRoom(tcp) > 0) {
+    tcb.lower(TcbFlag.SEND_WANTED);
+    tcb.backoff = 0;
+    tcp.owner.onRoom(tcb.row, now);
+    return !tcb.isGone;
+  }
+  if (tcb.probes >= RETRANSMIT_LIMIT) {
+    sendReset(tcp, now);
+    endFlow(tcp, CloseReason.RETRANSMIT_LIMIT, ClosedBy.CLIENT, now);
+    return false;
+  }
+  tcb.probes += 1;
+  tcb.backoff += 1;
+  tcp.counters.add(Counter.TCP_ZERO_WINDOW_PROBES);
+  sendSegment(tcp, seqAdd(tcb.sndUna, -1), 0, 0, 0, now);
+  armRetransmission(tcp, now);
+  return true;
+}
+
+/** RFC 9293 §3.8.4. @returns false when the flow is gone */
+function onKeepalive(tcp: TcpContext, now: Instant): boolean {
+  const tcb = tcp.tcb;
+  const idleUs = tcp.settings.keepaliveUs;
+  const due = after(tcb.lastReceivedAt, idleUs as never);
+  if (idleUs === 0 || tcb.state === TcpState.TIME_WAIT) {
+    tcb.keepaliveDeadline = NEVER;
+  } else if (due > now) {
+    tcb.probes = 0;
+    tcb.keepaliveDeadline = due;
+  } else if (tcb.flightSize > 0) {
+    // The retransmission timer watches the client already.
+    tcb.keepaliveDeadline = after(now, KEEPALIVE_INTERVAL_US);
+  } else if (tcb.probes >= KEEPALIVE_PROBES) {
+    sendReset(tcp, now);
+    endFlow(tcp, CloseReason.KEEPALIVE, ClosedBy.CLIENT, now);
+    return false;
+  } else {
+    tcb.probes += 1;
+    tcp.counters.add(Counter.TCP_KEEPALIVES);
+    sendSegment(tcp, seqAdd(tcb.sndNxt, -1), 0, 0, 0, now);
+    tcb.keepaliveDeadline = after(now, KEEPALIVE_INTERVAL_US);
+  }
+  return true;
+}
+
+/** When the flow has been silent for too long; NEVER in phases that have deadlines of their own. */
+export function idleDeadline(tcp: TcpContext): Instant {
+  const tcb = tcp.tcb;
+  if (tcb.phase !== FlowPhase.OPEN && tcb.phase !== FlowPhase.CLOSING) return NEVER;
+  const view = tcp.arena.view;
+  const isHalfClosed = tcb.has(TcbFlag.FIN_SENT) || tcb.has(TcbFlag.FIN_RECEIVED);
+  const field = isHalfClosed ? FlowField.HALF_CLOSE_TIMEOUT_MS : FlowField.IDLE_TIMEOUT_MS;
+  const timeoutMs = view.getUint32(tcb.flowAt + field, true);
+  if (timeoutMs === 0) return NEVER;
+  const lastUsed = view.getFloat64(tcb.flowAt + FlowField.LAST_USED_AT, true);
+  return (lastUsed + timeoutMs * 1000) as Instant;
+}
+
+function abortSilent(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  const isHalfClosed = tcb.has(TcbFlag.FIN_SENT) || tcb.has(TcbFlag.FIN_RECEIVED);
+  sendReset(tcp, now);
+  const reason = isHalfClosed ? CloseReason.HALF_CLOSE_TIMEOUT : CloseReason.IDLE;
+  endFlow(tcp, reason, ClosedBy.GATEWAY, now);
+}

@@ -1,0 +1,101 @@
+/**
+ * What the owner of a connection may ask, RFC 9293 §3.10.2 to §3.10.5, in the words of a gateway:
+ * the passive OPEN ends with `accept` or `reject`, SEND is `transmit`, RECEIVE is `drain`.
+ */
+import type { CloseReason } from '../close-reason.ts';
+import { type ClosedBy, FlowPhase } from '../flow-row.ts';
+import type { Instant } from '../time.ts';
+import { seqAdd } from '../wire/seq.ts';
+import { armPersist } from './acknowledgment.ts';
+import { endFlow, noteReason, settle } from './close.ts';
+import type { TcpContext } from './context.ts';
+import { sendFin, sendReset, sendRoom, sendSynAck, transmitSlab } from './output.ts';
+import { drainBacklog } from './receive.ts';
+import { armRetransmission, startRtt, timeSegment } from './rtt.ts';
+import { TcpState } from './states.ts';
+import { TcbFlag } from './tcb.ts';
+
+/** Answers the held SYN with SYN-ACK. */
+export function accept(tcp: TcpContext, row: number, now: Instant): void {
+  const tcb = tcp.tcb.moveTo(row);
+  tcp.heldSyns.release(tcb);
+  tcb.transition(TcpState.SYN_RECEIVED);
+  tcb.phase = FlowPhase.HANDSHAKE;
+  tcb.sndNxt = seqAdd(tcb.iss, 1);
+  startRtt(tcp);
+  sendSynAck(tcp, now);
+  timeSegment(tcp, tcb.sndNxt, now);
+  armRetransmission(tcp, now);
+}
+
+/** Gives the decision or the dial until `deadline` (NEVER ends it); then `onDeadline` is called. */
+export function setDeadline(tcp: TcpContext, row: number, deadline: Instant): void {
+  tcp.tcb.moveTo(row).lifeDeadline = deadline;
+  tcp.wheel.schedule(row, deadline);
+}
+
+/**
+ * Bytes of new data that `transmit` may take now, at most one superpacket. With 0 the owner is
+ * told by `onRoom`.
+ */
+export function room(tcp: TcpContext, row: number, now: Instant): number {
+  const tcb = tcp.tcb.moveTo(row);
+  const bytes = sendRoom(tcp);
+  if (bytes === 0 && !tcb.has(TcbFlag.FIN_SENT)) {
+    tcb.raise(TcbFlag.SEND_WANTED);
+    armPersist(tcp, now);
+  }
+  return bytes;
+}
+
+/** SEND: the payload lies in a slab, which now belongs to the connection. */
+export function transmit(
+  tcp: TcpContext,
+  row: number,
+  slabAt: number,
+  length: number,
+  now: Instant,
+): void {
+  tcp.tcb.moveTo(row);
+  transmitSlab(tcp, slabAt, length, now);
+}
+
+/** RECEIVE: the owner can take bytes again. */
+export function drain(tcp: TcpContext, row: number, now: Instant): void {
+  tcp.tcb.moveTo(row);
+  drainBacklog(tcp, now);
+  if (!tcp.tcb.isGone) settle(tcp, now);
+}
+
+/** CLOSE: no more data from this side. The other direction goes on. */
+export function close(tcp: TcpContext, row: number, now: Instant): void {
+  const tcb = tcp.tcb.moveTo(row);
+  if (tcb.has(TcbFlag.FIN_SENT)) return;
+  switch (tcb.state) {
+    case TcpState.SYN_RECEIVED:
+    case TcpState.ESTABLISHED:
+      tcb.transition(TcpState.FIN_WAIT_1);
+      break;
+    case TcpState.CLOSE_WAIT:
+      tcb.transition(TcpState.LAST_ACK);
+      break;
+    default:
+      return;
+  }
+  tcb.phase = FlowPhase.CLOSING;
+  sendFin(tcp, now);
+}
+
+/** ABORT: the client sees a reset, and the flow is gone. */
+export function abort(
+  tcp: TcpContext,
+  row: number,
+  reason: CloseReason,
+  by: ClosedBy,
+  now: Instant,
+): void {
+  const tcb = tcp.tcb.moveTo(row);
+  noteReason(tcp, reason, by);
+  if (tcb.phase !== FlowPhase.TIME_WAIT && tcb.state !== TcpState.LISTEN) sendReset(tcp, now);
+  endFlow(tcp, reason, by, now);
+}

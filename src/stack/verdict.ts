@@ -1,0 +1,71 @@
+/**
+ * The contract between the stack and whoever decides about a flow: a static listener or a script.
+ * Plain values; they cross a process boundary.
+ */
+
+/** An address as text, `10.0.0.1` or `fd00::1`, and a port. */
+export interface Endpoint {
+  readonly ip: string;
+  readonly port: number;
+  readonly family: 4 | 6;
+}
+
+/** A SYN that waits for a verdict. It is answered exactly once; a late answer is ignored. */
+export interface ConnectionRequest {
+  /** Serial number of the flow: never used twice while the gateway runs. */
+  readonly flow: number;
+  readonly protocol: 'tcp' | 'udp';
+  readonly source: Endpoint;
+  readonly destination: Endpoint;
+  readonly syn: {
+    /** Maximum segment size in bytes; 536 or 1220 when the SYN has none. */
+    readonly mss: number;
+    /** Shift count, 0 when window scaling was not offered. */
+    readonly windowScale: number;
+    /** TTL or hop limit of the SYN's packet. */
+    readonly ttl: number;
+    /** The SYN asks for ECN (ECE and CWR set, RFC 3168 §6.1.1). */
+    readonly ecn: boolean;
+  };
+}
+
+/** How a refused flow is answered. */
+export type RejectWith = 'rst' | 'icmp' | 'drop';
+
+/** What the client's SYN waits for: the upstream connection, or nothing. */
+export type Handshake = 'dial-first' | 'accept-first';
+
+export interface ForwardVerdict {
+  readonly kind: 'forward';
+  /** Absent: the original destination. Always an address here: names were resolved before. */
+  readonly to?: Endpoint;
+  readonly handshake: Handshake;
+  /** SO_MARK of the upstream socket, over `egress.fwmark`. */
+  readonly mark?: number;
+  /** Local address of the upstream socket. */
+  readonly bind?: string;
+  /** PROXY protocol header written first to the upstream. */
+  readonly proxyProtocol?: 1 | 2;
+  /** Milliseconds; absent: the configured values. */
+  readonly connectTimeoutMs?: number;
+  readonly idleTimeoutMs?: number;
+  readonly halfCloseTimeoutMs?: number;
+  /** Bytes in both directions together after which the flow is closed with `limit`. */
+  readonly maxBytes?: number;
+}
+
+export type Verdict =
+  /** Nobody claims the flow: the fallback of the gateway applies. */
+  | { readonly kind: 'decline' }
+  | { readonly kind: 'reject'; readonly with: RejectWith; readonly reason: string }
+  | ForwardVerdict
+  /** A service inside the gateway answers; `note` is shown by it. */
+  | { readonly kind: 'redirect'; readonly listener: string; readonly note: string };
+
+/** Who decided, for logs and the API. */
+export interface DecidedBy {
+  /** Generation of the scripts. */
+  readonly generation: number;
+  /** Position of the script in its generation's order. */
+  readonly script: number;
+}

@@ -1,0 +1,131 @@
+/** ICMP for IPv4, RFC 792. */
+import { DropReason } from '../drop-reason.ts';
+import { copyBytes } from './bytes.ts';
+import { adjust, checksum } from './checksum.ts';
+import { IPV4_HEADER_BYTES } from './ipv4.ts';
+
+/** Offsets in bytes. */
+export const Icmpv4Field = {
+  TYPE: 0,
+  CODE: 1,
+  CHECKSUM: 2,
+  /** Echo: identifier and sequence number. Errors: a parameter, zero in most. */
+  IDENTIFIER: 4,
+  SEQUENCE: 6,
+  PARAMETER: 4,
+  /** Echo: payload. Errors: the packet they are about. */
+  BODY: 8,
+} as const;
+
+export const Icmpv4Type = {
+  ECHO_REPLY: 0,
+  UNREACHABLE: 3,
+  SOURCE_QUENCH: 4,
+  REDIRECT: 5,
+  ECHO_REQUEST: 8,
+  TIME_EXCEEDED: 11,
+  PARAMETER_PROBLEM: 12,
+} as const;
+
+/** Codes of UNREACHABLE: RFC 792, RFC 1812 §5.2.7.1. */
+export const Icmpv4Unreachable = {
+  NETWORK: 0,
+  HOST: 1,
+  PROTOCOL: 2,
+  PORT: 3,
+  FRAGMENTATION_NEEDED: 4,
+  ADMINISTRATIVELY_PROHIBITED: 13,
+} as const;
+
+export const ICMPV4_HEADER_BYTES = 8;
+
+/** RFC 1812 §4.3.2.3: an error is at most this long, its IP header included. */
+const MAX_ERROR_BYTES = 576;
+const MAX_QUOTED_BYTES = MAX_ERROR_BYTES - IPV4_HEADER_BYTES - ICMPV4_HEADER_BYTES;
+
+export const icmpType = (view: DataView, at: number): number =>
+  view.getUint8(at + Icmpv4Field.TYPE);
+
+export const icmpCode = (view: DataView, at: number): number =>
+  view.getUint8(at + Icmpv4Field.CODE);
+
+/** Identifier of an echo request or reply. */
+export const echoIdentifier = (view: DataView, at: number): number =>
+  view.getUint16(at + Icmpv4Field.IDENTIFIER);
+
+/** The door check of the message in [at, end), its checksum included. */
+export function checkIcmpv4(view: DataView, at: number, end: number): DropReason {
+  if (end - at < ICMPV4_HEADER_BYTES) return DropReason.BAD_ICMP_HEADER;
+  return checksum(view, at, end - at) === 0 ? DropReason.NONE : DropReason.BAD_ICMP_CHECKSUM;
+}
+
+/** An error is never answered with an error: RFC 1122 §3.2.2. */
+export function isIcmpError(view: DataView, at: number): boolean {
+  switch (icmpType(view, at)) {
+    case Icmpv4Type.UNREACHABLE:
+    case Icmpv4Type.SOURCE_QUENCH:
+    case Icmpv4Type.REDIRECT:
+    case Icmpv4Type.TIME_EXCEEDED:
+    case Icmpv4Type.PARAMETER_PROBLEM:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/**
+ * Writes the reply to the echo request of `length` bytes at `requestAt`.
+ *
+ * @param at  `requestAt` itself, or a place that does not overlap the request
+ */
+export function emitEchoReplyV4(
+  view: DataView,
+  at: number,
+  requestAt: number,
+  length: number,
+): void {
+  if (at !== requestAt) copyBytes(view, at, requestAt, length);
+  const oldWord = view.getUint16(at + Icmpv4Field.TYPE);
+  view.setUint16(at + Icmpv4Field.TYPE, Icmpv4Type.ECHO_REPLY << 8);
+  const newWord = view.getUint16(at + Icmpv4Field.TYPE);
+  const field = at + Icmpv4Field.CHECKSUM;
+  view.setUint16(field, adjust(view.getUint16(field), oldWord, newWord));
+}
+
+/**
+ * Writes an ICMP error that quotes the packet at `quotedAt`, as much of it as fits.
+ *
+ * @param parameter  uint32 behind the checksum: the next-hop MTU of FRAGMENTATION_NEEDED, else 0
+ * @param quotedAt   IP header of the packet; must not overlap what is written
+ * @returns          bytes written, the IP header before them not counted
+ */
+export function emitErrorV4(
+  view: DataView,
+  at: number,
+  type: number,
+  code: number,
+  parameter: number,
+  quotedAt: number,
+  quotedLength: number,
+): number {
+  const quoted = Math.min(quotedLength, MAX_QUOTED_BYTES);
+  view.setUint8(at + Icmpv4Field.TYPE, type);
+  view.setUint8(at + Icmpv4Field.CODE, code);
+  view.setUint16(at + Icmpv4Field.CHECKSUM, 0);
+  view.setUint32(at + Icmpv4Field.PARAMETER, parameter);
+  copyBytes(view, at + Icmpv4Field.BODY, quotedAt, quoted);
+  const length = ICMPV4_HEADER_BYTES + quoted;
+  view.setUint16(at + Icmpv4Field.CHECKSUM, checksum(view, at, length));
+  return length;
+}
+
+/** "Destination unreachable" with a code of `Icmpv4Unreachable`; as `emitErrorV4`. */
+export function emitUnreachableV4(
+  view: DataView,
+  at: number,
+  code: number,
+  quotedAt: number,
+  quotedLength: number,
+): number {
+  return emitErrorV4(view, at, Icmpv4Type.UNREACHABLE, code, 0, quotedAt, quotedLength);
+}

@@ -1,0 +1,154 @@
+/** ICMPv6, RFC 4443. Its checksum covers the pseudo header, so addresses are needed. */
+import { DropReason } from '../drop-reason.ts';
+import { copyBytes } from './bytes.ts';
+import { adjust, checksum, pseudoHeaderSum } from './checksum.ts';
+import { IPV6_ADDRESS_BYTES, IPV6_HEADER_BYTES, IPV6_MIN_MTU } from './ipv6.ts';
+import { Protocol } from './protocol.ts';
+
+/** Offsets in bytes. */
+export const Icmpv6Field = {
+  TYPE: 0,
+  CODE: 1,
+  CHECKSUM: 2,
+  /** Echo: identifier and sequence number. Errors: a parameter, zero in most. */
+  IDENTIFIER: 4,
+  SEQUENCE: 6,
+  PARAMETER: 4,
+  /** Echo: payload. Errors: the packet they are about. */
+  BODY: 8,
+} as const;
+
+/** Types below 128 are errors: RFC 4443 §2.1. */
+export const Icmpv6Type = {
+  UNREACHABLE: 1,
+  PACKET_TOO_BIG: 2,
+  TIME_EXCEEDED: 3,
+  PARAMETER_PROBLEM: 4,
+  ECHO_REQUEST: 128,
+  ECHO_REPLY: 129,
+} as const;
+
+/** Codes of UNREACHABLE: RFC 4443 §3.1. */
+export const Icmpv6Unreachable = {
+  NO_ROUTE: 0,
+  ADMINISTRATIVELY_PROHIBITED: 1,
+  ADDRESS: 3,
+  PORT: 4,
+} as const;
+
+export const ICMPV6_HEADER_BYTES = 8;
+
+const FIRST_INFORMATIONAL_TYPE = 128;
+/** RFC 4443 §3.1: as much as fits into the least MTU of IPv6. */
+const MAX_QUOTED_BYTES = IPV6_MIN_MTU - IPV6_HEADER_BYTES - ICMPV6_HEADER_BYTES;
+
+export const icmpType = (view: DataView, at: number): number =>
+  view.getUint8(at + Icmpv6Field.TYPE);
+
+export const icmpCode = (view: DataView, at: number): number =>
+  view.getUint8(at + Icmpv6Field.CODE);
+
+/** Identifier of an echo request or reply. */
+export const echoIdentifier = (view: DataView, at: number): number =>
+  view.getUint16(at + Icmpv6Field.IDENTIFIER);
+
+/** The door check of the message in [at, end), its checksum included. */
+export function checkIcmpv6(
+  view: DataView,
+  ipSourceAt: number,
+  ipDestinationAt: number,
+  at: number,
+  end: number,
+): DropReason {
+  if (end - at < ICMPV6_HEADER_BYTES) return DropReason.BAD_ICMP_HEADER;
+  return icmpv6Checksum(view, ipSourceAt, ipDestinationAt, at, end) === 0
+    ? DropReason.NONE
+    : DropReason.BAD_ICMP_CHECKSUM;
+}
+
+/** An error is never answered with an error: RFC 4443 §2.4 (e). */
+export const isIcmpError = (view: DataView, at: number): boolean =>
+  icmpType(view, at) < FIRST_INFORMATIONAL_TYPE;
+
+/**
+ * Writes the reply to the echo request of `length` bytes at `requestAt`. Its checksum is right
+ * when the reply goes out with the addresses of the request, swapped.
+ *
+ * @param at  `requestAt` itself, or a place that does not overlap the request
+ */
+export function emitEchoReplyV6(
+  view: DataView,
+  at: number,
+  requestAt: number,
+  length: number,
+): void {
+  if (at !== requestAt) copyBytes(view, at, requestAt, length);
+  const oldWord = view.getUint16(at + Icmpv6Field.TYPE);
+  view.setUint16(at + Icmpv6Field.TYPE, Icmpv6Type.ECHO_REPLY << 8);
+  const newWord = view.getUint16(at + Icmpv6Field.TYPE);
+  const field = at + Icmpv6Field.CHECKSUM;
+  view.setUint16(field, adjust(view.getUint16(field), oldWord, newWord));
+}
+
+/**
+ * Writes an ICMPv6 error that quotes the packet at `quotedAt`, as much of it as fits.
+ *
+ * @param ipSourceAt, ipDestinationAt  addresses of the error itself
+ * @param parameter  uint32 behind the checksum: the MTU of PACKET_TOO_BIG, else 0
+ * @param quotedAt   IP header of the packet; must not overlap what is written
+ * @returns          bytes written, the IP header before them not counted
+ */
+export function emitErrorV6(
+  view: DataView,
+  ipSourceAt: number,
+  ipDestinationAt: number,
+  at: number,
+  type: number,
+  code: number,
+  parameter: number,
+  quotedAt: number,
+  quotedLength: number,
+): number {
+  const quoted = Math.min(quotedLength, MAX_QUOTED_BYTES);
+  view.setUint8(at + Icmpv6Field.TYPE, type);
+  view.setUint8(at + Icmpv6Field.CODE, code);
+  view.setUint16(at + Icmpv6Field.CHECKSUM, 0);
+  view.setUint32(at + Icmpv6Field.PARAMETER, parameter);
+  copyBytes(view, at + Icmpv6Field.BODY, quotedAt, quoted);
+  const length = ICMPV6_HEADER_BYTES + quoted;
+  const value = icmpv6Checksum(view, ipSourceAt, ipDestinationAt, at, at + length);
+  view.setUint16(at + Icmpv6Field.CHECKSUM, value);
+  return length;
+}
+
+/** "Destination unreachable" with a code of `Icmpv6Unreachable`; as `emitErrorV6`. */
+export function emitUnreachableV6(
+  view: DataView,
+  ipSourceAt: number,
+  ipDestinationAt: number,
+  at: number,
+  code: number,
+  quotedAt: number,
+  quotedLength: number,
+): number {
+  const type = Icmpv6Type.UNREACHABLE;
+  return emitErrorV6(view, ipSourceAt, ipDestinationAt, at, type, code, 0, quotedAt, quotedLength);
+}
+
+function icmpv6Checksum(
+  view: DataView,
+  ipSourceAt: number,
+  ipDestinationAt: number,
+  at: number,
+  end: number,
+): number {
+  const pseudo = pseudoHeaderSum(
+    view,
+    ipSourceAt,
+    ipDestinationAt,
+    IPV6_ADDRESS_BYTES,
+    Protocol.ICMPV6,
+    end - at,
+  );
+  return checksum(view, at, end - at, pseudo);
+}

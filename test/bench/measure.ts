@@ -1,0 +1,211 @@
+/** The tests. Each puts one kind of load on a running peer and tells what it took. */
+
+import { BenchError, run, waitFor } from './command.ts';
+import type { RunningPeer } from './peer.ts';
+import { cpuSeconds, foreignCpuSeconds, machineCpuSeconds, memoryKib } from './procfs.ts';
+import { goProgram } from './requirements.ts';
+import { ECHO_PORT, SERVER_ADDRESSES, WEB_PORT } from './server.ts';
+import { parseIperf, parseWrk } from './tool-output.ts';
+import { inside, SERVER_ADDRESS } from './topology.ts';
+
+export const TESTS = ['dl1', 'ul1', 'dl8', 'ul8', 'conn', 'lat', 'http', 'hold'] as const;
+export type TestName = (typeof TESTS)[number];
+
+/** What one test found, by metric; the columns of the report name the metrics. */
+type Values = Readonly<Record<string, number>>;
+
+export interface Sample {
+  readonly peer: string;
+  readonly test: TestName;
+  readonly repetition: number;
+  /** Cores that were busy with other programs of this machine meanwhile. */
+  readonly foreignCores: number;
+  readonly values: Values;
+  /** Why there are no values. */
+  readonly error?: string;
+}
+
+export interface Load {
+  /** Duration of a test. */
+  readonly seconds: number;
+  /** Connections to hold. */
+  readonly held: number;
+}
+
+const CONN_WORKERS = 32;
+const HTTP_CONNECTIONS = 64;
+const PARALLEL_STREAMS = 8;
+
+/** What a load tool may take longer than asked for. */
+const TOOL_GRACE_S = 12;
+
+const HOLD_TIMEOUT_S = 60;
+
+/** Cores that may be busy when a test begins, and how long to wait for that. */
+const IDLE_CORES = 0.25;
+const IDLE_WAIT_S = 6;
+
+const TEST_BODIES: Record<TestName, (peer: RunningPeer, load: Load) => Promise<Values>> = {
+  dl1: (peer, load) => bulk(peer, load, ['-R']),
+  ul1: (peer, load) => bulk(peer, load, []),
+  dl8: (peer, load) => bulk(peer, load, ['-R', '-P', `${PARALLEL_STREAMS}`]),
+  ul8: (peer, load) => bulk(peer, load, ['-P', `${PARALLEL_STREAMS}`]),
+  conn: (peer, load) => connections(peer, load, CONN_WORKERS),
+  lat: (peer, load) => connections(peer, load, 1),
+  http: keepalive,
+  hold,
+};
+
+/** One test of one peer; a test that fails is a sample as well. */
+export async function sample(
+  at: Pick<Sample, 'peer' | 'test' | 'repetition'>,
+  running: RunningPeer,
+  load: Load,
+): Promise<Sample> {
+  await waitFor(IDLE_WAIT_S, isIdle);
+  const start = performance.now();
+  const foreignBefore = foreignCpuSeconds(await running.topology.pids());
+  const outcome = await attempt(async () => {
+    const values = await TEST_BODIES[at.test](running, load);
+    running.checkAlive();
+    return values;
+  });
+  const foreign = foreignCpuSeconds(await running.topology.pids()) - foreignBefore;
+  const foreignCores = Math.max(0, foreign) / ((performance.now() - start) / 1000);
+  return { ...at, foreignCores, ...outcome };
+}
+
+/** Values, or the message of the BenchError that stood in their way. */
+async function attempt(test: () => Promise<Values>): Promise<Pick<Sample, 'values' | 'error'>> {
+  try {
+    return { values: await test() };
+  } catch (error) {
+    if (!(error instanceof BenchError)) throw error;
+    return { values: {}, error: error.message };
+  }
+}
+
+async function bulk(running: RunningPeer, load: Load, flags: readonly string[]): Promise<Values> {
+  const command = ['iperf3', '-c', SERVER_ADDRESS, '-J', '-t', `${load.seconds}`, ...flags];
+  const machineBefore = machineCpuSeconds();
+  const { output, gatewayCpu } = await underLoad(running, command, load.seconds);
+  const machineCpu = machineCpuSeconds() - machineBefore;
+  const { bytes, bitsPerSecond, retransmits } = parseIperf(output);
+  const gigabytes = bytes / 1e9;
+  return {
+    gbps: bitsPerSecond / 1e9,
+    gatewayCpuPerGb: gatewayCpu / gigabytes,
+    machineCpuPerGb: machineCpu / gigabytes,
+    retransmits,
+  };
+}
+
+/** New connections, one after the other in each worker: connect, request, reply, close. */
+async function connections(running: RunningPeer, load: Load, workers: number): Promise<Values> {
+  const target = ['-addr', `${SERVER_ADDRESS}:${WEB_PORT}`, '-ips', `${SERVER_ADDRESSES}`];
+  const flags = ['-c', `${workers}`, '-d', `${load.seconds}s`];
+  const command = [goProgram('lt'), 'connrate', ...target, ...flags];
+  const { output, gatewayCpu } = await underLoad(running, command, load.seconds);
+  const answer = JSON.parse(output);
+  if (answer.n === 0) throw new BenchError(`no connection succeeded: ${answer.last_error}`);
+  return {
+    // Over the time asked for: a straggler must not stretch the base.
+    perSecond: answer.n / load.seconds,
+    p50Us: answer.p50_us,
+    p99Us: answer.p99_us,
+    gatewayCpuUs: (gatewayCpu * 1e6) / answer.n,
+    errors: answer.errors,
+  };
+}
+
+async function keepalive(running: RunningPeer, load: Load): Promise<Values> {
+  const url = `http://${SERVER_ADDRESS}:${WEB_PORT}/`;
+  const flags = ['-t', '1', '-c', `${HTTP_CONNECTIONS}`, '-d', `${load.seconds}s`, '--latency'];
+  const { output, gatewayCpu } = await underLoad(running, ['wrk', ...flags, url], load.seconds);
+  const { requests, perSecond, p50Us, p99Us, errors } = parseWrk(output);
+  return { perSecond, p50Us, p99Us, errors, gatewayCpuUs: (gatewayCpu * 1e6) / requests };
+}
+
+/** Memory of the gateway with connections open and idle, each proven by an echo. */
+async function hold(running: RunningPeer, load: Load): Promise<Values> {
+  const count = Math.min(load.held, running.peer.maxHeld ?? load.held);
+  const kibBefore = memoryKib(await running.pids());
+  const target = ['-addr', `${SERVER_ADDRESS}:${ECHO_PORT}`, '-ips', `${SERVER_ADDRESSES}`];
+  const command = [goProgram('lt'), 'hold', ...target, '-n', `${count}`];
+  const child = Bun.spawn(inside(running.topology.client, command), {
+    stdin: 'pipe',
+    stdout: 'pipe',
+    stderr: 'ignore',
+    timeout: HOLD_TIMEOUT_S * 1000,
+    killSignal: 'SIGKILL',
+  });
+  const lines = readLines(child.stdout);
+  const opened = await nextAnswer(lines);
+  await Bun.sleep(1000);
+  const pids = await running.pids();
+  const kib = memoryKib(pids);
+  const cpuBefore = cpuSeconds(pids);
+  await Bun.sleep(1000);
+  const idleCpu = cpuSeconds(pids) - cpuBefore;
+  child.stdin.write('\n');
+  await child.stdin.end();
+  const alive = await nextAnswer(lines);
+  await child.exited;
+  if (opened.ok < count || alive.ok < count) {
+    const told = opened.last_error || alive.last_error;
+    throw new BenchError(`of ${count}: ${opened.ok} opened, ${alive.ok} lived on: ${told}`);
+  }
+  return {
+    held: count,
+    openSeconds: opened.sec,
+    idleMib: kibBefore / 1024,
+    heldMib: kib / 1024,
+    kibPerConnection: (kib - kibBefore) / count,
+    idleCpuPercent: idleCpu * 100,
+  };
+}
+
+/** Runs a load tool in the client; tells what it wrote and the gateway's CPU seconds meanwhile. */
+async function underLoad(
+  running: RunningPeer,
+  command: readonly string[],
+  seconds: number,
+): Promise<{ output: string; gatewayCpu: number }> {
+  const before = cpuSeconds(await running.pids());
+  const timeout = seconds + TOOL_GRACE_S;
+  const { code, stdout, stderr } = await run(inside(running.topology.client, command), { timeout });
+  const gatewayCpu = cpuSeconds(await running.pids()) - before;
+  if (code === -1) throw new BenchError(`${command[0]} had no end within ${timeout} s`);
+  if (code !== 0 && stdout === '') {
+    throw new BenchError(`${command[0]}: exit code ${code}: ${stderr.trim().slice(-200)}`);
+  }
+  return { output: stdout, gatewayCpu };
+}
+
+async function isIdle(): Promise<boolean> {
+  const before = machineCpuSeconds();
+  await Bun.sleep(400);
+  return machineCpuSeconds() - before < IDLE_CORES * 0.4;
+}
+
+interface HoldAnswer {
+  readonly ok: number;
+  readonly sec: number;
+  readonly last_error: string;
+}
+
+async function nextAnswer(lines: AsyncIterator<string, void>): Promise<HoldAnswer> {
+  const line = await lines.next();
+  if (line.done === true) throw new BenchError(`lt hold had no end within ${HOLD_TIMEOUT_S} s`);
+  return JSON.parse(line.value);
+}
+
+async function* readLines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, void> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const chunk of stream) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines;
+  }
+}

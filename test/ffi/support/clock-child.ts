@@ -1,0 +1,3 @@
+import { monotonicNow } from '../../../src/ffi/clock.ts';
+
+console.log(JSON.stringify(monotonicNow()));

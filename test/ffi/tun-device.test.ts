@@ -1,0 +1,163 @@
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { Errno } from '../../src/ffi/errno.ts';
+import { SystemError } from '../../src/ffi/errors.ts';
+import { TunOffload } from '../../src/ffi/ioctls.ts';
+import { addressOf } from '../../src/ffi/memory.ts';
+import { TunDevice } from '../../src/ffi/tun-device.ts';
+import { descriptorCount } from './support/descriptors.ts';
+import { ip, isRoot, NetworkNamespace, OtherNamespace } from './support/namespace.ts';
+
+const NAME = 'cvtest0';
+const VNET_HEADER_BYTES = 10;
+const IPV4_HEADER_BYTES = 20;
+
+const frame = new Uint8Array(new ArrayBuffer(65536 + VNET_HEADER_BYTES));
+const frameAddress = addressOf(frame.buffer);
+
+/** The number that `ip -s link` keeps of packets the kernel received from the device. */
+const packetsReceived = (): number =>
+  JSON.parse(ip('-json', '-s', 'link', 'show', NAME))[0].stats64.rx.packets;
+
+describe.skipIf(!isRoot)('TunDevice', () => {
+  let namespace: NetworkNamespace;
+
+  beforeEach(() => {
+    namespace = new NetworkNamespace();
+  });
+
+  afterEach(() => {
+    namespace[Symbol.dispose]();
+  });
+
+  test('open makes a device that is down, with headers and all offloads', () => {
+    using device = TunDevice.open({ name: NAME, offload: true });
+    expect(device.name).toBe(NAME);
+    expect(device.vnetHeader).toBe(true);
+    expect(device.offloads).toBe(TunOffload.CSUM | TunOffload.TSO4 | TunOffload.TSO6);
+    expect(device.probe()).toBe('down');
+    expect(ip('link', 'show', NAME)).toContain('state DOWN');
+  });
+
+  test('without offload there is no header', () => {
+    using device = TunDevice.open({ name: NAME, offload: false });
+    expect(device.vnetHeader).toBe(false);
+    expect(device.offloads).toBe(0);
+  });
+
+  test('the kernel fills in %d, and the name is read back', () => {
+    using first = TunDevice.open({ name: 'cvtest%d', offload: true });
+    using second = TunDevice.open({ name: 'cvtest%d', offload: true });
+    expect([first.name, second.name]).toEqual(['cvtest0', 'cvtest1']);
+  });
+
+  test('two queues of one device have the same name', () => {
+    using first = TunDevice.open({ name: NAME, offload: true, multiQueue: true });
+    using second = TunDevice.open({ name: NAME, offload: true, multiQueue: true });
+    expect(second.name).toBe(first.name);
+    expect(second.fd).not.toBe(first.fd);
+  });
+
+  test('read gives 0 while there is nothing, then one frame with its header', () => {
+    using device = TunDevice.open({ name: NAME, offload: true });
+    ip('link', 'set', NAME, 'up', 'addrgenmode', 'none');
+    ip('addr', 'add', '198.18.0.1/15', 'dev', NAME);
+    while (device.read(frameAddress, frame.length) > 0);
+    expect(device.read(frameAddress, frame.length)).toBe(0);
+
+    Bun.spawnSync(['ping', '-c1', '-W0.01', '-s', '56', '198.18.0.80']);
+    const length = device.read(frameAddress, frame.length);
+    expect(length).toBe(VNET_HEADER_BYTES + IPV4_HEADER_BYTES + 8 + 56);
+    expect(frame[VNET_HEADER_BYTES]).toBe(0x45);
+    expect([...frame.subarray(26, 30)]).toEqual([198, 18, 0, 80]);
+  });
+
+  test('what is written arrives at the kernel', () => {
+    using device = TunDevice.open({ name: NAME, offload: true });
+    ip('link', 'set', NAME, 'up', 'addrgenmode', 'none');
+    frame.fill(0, 0, VNET_HEADER_BYTES + IPV4_HEADER_BYTES);
+    frame[VNET_HEADER_BYTES] = 0x45;
+    const before = packetsReceived();
+    const length = VNET_HEADER_BYTES + IPV4_HEADER_BYTES;
+    expect(device.write(frameAddress, length)).toBe(length);
+    expect(packetsReceived()).toBe(before + 1);
+  });
+
+  test('a frame that the kernel refuses is -EINVAL, and -EIO while the device is down', () => {
+    using device = TunDevice.open({ name: NAME, offload: true });
+    frame.fill(0, 0, 64);
+    frame[VNET_HEADER_BYTES] = 0x45;
+    expect(device.write(frameAddress, 30)).toBe(-Errno.EIO);
+    ip('link', 'set', NAME, 'up');
+    expect(device.write(frameAddress, VNET_HEADER_BYTES - 1)).toBe(-Errno.EINVAL);
+    frame[VNET_HEADER_BYTES] = 0;
+    expect(device.write(frameAddress, 30)).toBe(-Errno.EINVAL);
+  });
+
+  test('setOffloads changes what is in force, and leaves it when refused', () => {
+    using device = TunDevice.open({ name: NAME, offload: true });
+    expect(device.setOffloads(TunOffload.CSUM)).toBe(0);
+    expect(device.offloads).toBe(TunOffload.CSUM);
+    expect(device.setOffloads(1 << 30)).toBe(-Errno.EINVAL);
+    expect(device.offloads).toBe(TunOffload.CSUM);
+  });
+
+  test.each([true, false])('probe knows down, up and gone (headers: %p)', (offload) => {
+    using device = TunDevice.open({ name: NAME, offload });
+    expect(device.probe()).toBe('down');
+    ip('link', 'set', NAME, 'up');
+    expect(device.probe()).toBe('up');
+    ip('link', 'set', NAME, 'down');
+    expect(device.probe()).toBe('down');
+    ip('link', 'del', NAME);
+    expect(device.probe()).toBe('gone');
+    expect(device.read(frameAddress, frame.length)).toBe(-Errno.EBADFD);
+    expect(() => device.currentName()).toThrow(
+      `ioctl(TUNGETIFF) on ${NAME}: EBADFD (the interface was deleted)`,
+    );
+  });
+
+  test.each([true, false])('so it does in another namespace (headers: %p)', async (offload) => {
+    using device = TunDevice.open({ name: NAME, offload });
+    await using other = await OtherNamespace.create();
+    other.take(NAME);
+    expect(device.probe()).toBe('down');
+    other.ip('link', 'set', NAME, 'name', 'moved0');
+    other.ip('link', 'set', 'moved0', 'up');
+    expect(device.probe()).toBe('up');
+    expect(device.currentName()).toBe('moved0');
+    expect(device.name).toBe(NAME);
+    other.ip('link', 'del', 'moved0');
+    expect(device.probe()).toBe('gone');
+  });
+
+  test('adopt goes on with a descriptor and what is known of it', () => {
+    using device = TunDevice.open({ name: NAME, offload: true });
+    const { fd, name, vnetHeader, offloads } = device;
+    const adopted = TunDevice.adopt(fd, { name, vnetHeader, offloads });
+    expect(adopted.currentName()).toBe(NAME);
+    expect(adopted.offloads).toBe(device.offloads);
+    expect(adopted.probe()).toBe('down');
+  });
+
+  test('a name in use is EBUSY', () => {
+    using _device = TunDevice.open({ name: NAME, offload: true });
+    expect(() => TunDevice.open({ name: NAME, offload: true })).toThrow(
+      `ioctl(TUNSETIFF) on ${NAME}: EBUSY (another process has this device open)`,
+    );
+  });
+
+  test.each(['a/b', 'sixteen-bytes-aa'])('%p is no name', (name) => {
+    expect(() => TunDevice.open({ name, offload: true })).toThrow(SystemError);
+    expect(() => TunDevice.open({ name, offload: true })).toThrow(/ on .*: EINVAL \(/);
+  });
+
+  test('opening leaves no descriptor behind, also when it fails', () => {
+    const before = descriptorCount('/dev/net/tun');
+    for (let i = 0; i < 5; i++) {
+      using device = TunDevice.open({ name: NAME, offload: true });
+      expect(device.fd).toBeGreaterThan(2);
+      expect(() => TunDevice.open({ name: NAME, offload: true })).toThrow('EBUSY');
+    }
+    expect(descriptorCount('/dev/net/tun')).toBe(before);
+  });
+});

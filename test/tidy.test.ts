@@ -1,0 +1,224 @@
+/** What a reader may take for granted about the whole tree, and no linter checks. */
+import { expect, test } from 'bun:test';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+
+const ROOT = join(import.meta.dir, '..');
+
+const SOURCE_LINES_MAX = 400;
+const COLUMNS_MAX = 100;
+
+/** Files of `src` longer than that, each with the reason why it has one subject only. */
+const LONG_FILES: Readonly<Record<string, string>> = {};
+
+/** Files of `src/stack` without a test of the same name, each with the reason. */
+const UNTESTED: Readonly<Record<string, string>> = {
+  'src/stack/arena.ts': 'a bump allocator: every test of a table goes through it',
+  'src/stack/close-reason.ts': 'a table of words',
+  'src/stack/layout.ts': 'a type, and a reader of one line over flow-row.ts',
+  'src/stack/time.ts': 'types and one-line arithmetic',
+  'src/stack/verdict.ts': 'types only',
+  'src/stack/tcp/states.ts': 'a table; the traces in test/stack/tcp walk it',
+};
+
+/**
+ * What a layer may import: folders and files of `src`, and packages. Longer paths win, so that a
+ * folder inside a layer can have a rule of its own.
+ */
+const LAYERS: readonly { readonly path: string; readonly allowed: readonly string[] }[] = [
+  { path: 'src/stack/wire/', allowed: ['src/stack/wire/', 'src/stack/drop-reason.ts'] },
+  { path: 'src/stack/', allowed: ['src/stack/'] },
+  { path: 'src/ffi/', allowed: ['src/ffi/', 'src/stack/', 'bun:ffi', 'node:fs', 'node:os'] },
+  {
+    path: 'src/scripts-runtime/',
+    allowed: [
+      'src/scripts-runtime/',
+      'src/stack/verdict.ts',
+      // isIP
+      'node:net',
+      'quickjs-emscripten-core',
+      '@jitl/quickjs-singlefile-mjs-release-sync',
+    ],
+  },
+  { path: 'src/gateway/', allowed: ['src/', 'scripts/', ''] },
+];
+
+interface Edge {
+  readonly from: string;
+  /** A file of the repository, or the name of a package. */
+  readonly to: string;
+  readonly isFile: boolean;
+  /** The import vanishes in the binary. */
+  readonly isType: boolean;
+}
+
+/** `import … from 'x'`, `export … from 'x'`; `import 'x'`, `import('x')`. */
+const FROM_PATTERN =
+  /^\s*(?:import|export)\b(?<head>[^'"`;()]*?)\bfrom\s*['"](?<name>[^'"$]+)['"]/gm;
+const BARE_PATTERN = /\bimport(?<head>)\s*\(?\s*['"](?<name>[^'"$]+)['"]/gm;
+
+const tracked: readonly string[] = listFiles();
+const sources = tracked.filter((file) => file.startsWith('src/') && file.endsWith('.ts'));
+const textOf = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
+const edges: readonly Edge[] = sources.flatMap(importsOf);
+
+/** Every file of the work tree that git does not ignore; outside a repository, what globs find. */
+function listFiles(): string[] {
+  const git = Bun.which('git')
+    ? Bun.spawnSync(['git', 'ls-files', '--cached', '--others', '--exclude-standard'], {
+        cwd: ROOT,
+      })
+    : undefined;
+  const files =
+    git?.exitCode === 0
+      ? git.stdout.toString().split('\n').filter(Boolean)
+      : [...new Bun.Glob('{src,scripts,test,build,.ci}/**/*').scanSync({ cwd: ROOT, dot: true })];
+  return files.filter((file) => existsSync(join(ROOT, file))).sort();
+}
+
+function importsOf(from: string): Edge[] {
+  const text = textOf(from).replaceAll(/\/\*[\s\S]*?\*\//g, '');
+  const found = [...text.matchAll(FROM_PATTERN), ...text.matchAll(BARE_PATTERN)];
+  return found.map(({ groups }) => {
+    const name = groups?.['name'] ?? '';
+    const isFile = name.startsWith('.');
+    return {
+      from,
+      to: isFile ? normalize(join(dirname(from), name)) : name,
+      isFile,
+      isType: /^\s*type\b/.test(groups?.['head'] ?? ''),
+    };
+  });
+}
+
+function allowedFor(file: string): readonly string[] {
+  const layers = LAYERS.filter(({ path }) => file.startsWith(path));
+  return layers.toSorted((a, b) => b.path.length - a.path.length)[0]?.allowed ?? [];
+}
+
+const isAllowed = ({ from, to, isFile }: Edge): boolean =>
+  allowedFor(from).some((rule) => (rule.endsWith('/') ? to.startsWith(rule) : to === rule)) ||
+  // `''` stands for every package.
+  (!isFile && allowedFor(from).includes(''));
+
+/** One circle of imports, as a path; empty when there is none. Types vanish, and may go round. */
+function findCircle(): string[] {
+  const next = Map.groupBy(
+    edges.filter(({ isFile, isType }) => isFile && !isType),
+    ({ from }) => from,
+  );
+  const done = new Set<string>();
+  const walk = (file: string, path: readonly string[]): string[] => {
+    if (path.includes(file)) return [...path.slice(path.indexOf(file)), file];
+    if (done.has(file)) return [];
+    for (const { to } of next.get(file) ?? []) {
+      const circle = walk(to, [...path, file]);
+      if (circle.length > 0) return circle;
+    }
+    done.add(file);
+    return [];
+  };
+  for (const file of sources) {
+    const circle = walk(file, []);
+    if (circle.length > 0) return circle;
+  }
+  return [];
+}
+
+/** Places in `files` where a pattern stands: `src/a.ts:12`. */
+function placesOf(pattern: RegExp, files: readonly string[]): string[] {
+  return files.flatMap((file) =>
+    textOf(file)
+      .split('\n')
+      .flatMap((line, i) => (pattern.test(line) ? [`${file}:${i + 1}`] : [])),
+  );
+}
+
+test('imports point down only: gateway, scripts-runtime and ffi, stack, wire', () => {
+  const upward = edges.filter((edge) => !isAllowed(edge));
+  expect(upward.map(({ from, to }) => `${from} imports ${to}`)).toEqual([]);
+});
+
+test('the import reader sees the edges that the layers are about', () => {
+  // A few that stand for all: were they not found, the test above would pass on anything.
+  expect(edges.length).toBeGreaterThan(sources.length);
+  for (const [from, to] of [
+    ['src/stack/flow-row.ts', 'src/stack/wire/ip-address.ts'],
+    ['src/gateway/messages/control.ts', 'src/stack/verdict.ts'],
+    ['src/gateway/config/schema.ts', 'zod'],
+  ] as const) {
+    expect(edges.some((edge) => edge.from === from && edge.to === to)).toBe(true);
+  }
+});
+
+test('every imported file exists', () => {
+  const missing = edges.filter(({ to, isFile }) => isFile && !existsSync(join(ROOT, to)));
+  expect(missing.map(({ from, to }) => `${from} imports ${to}`)).toEqual([]);
+});
+
+test('no imports go in a circle', () => {
+  expect(findCircle()).toEqual([]);
+});
+
+test(`files of src have at most ${SOURCE_LINES_MAX} lines, or a reason`, () => {
+  const long = sources.filter((file) => textOf(file).split('\n').length > SOURCE_LINES_MAX + 1);
+  expect(long.filter((file) => LONG_FILES[file] === undefined)).toEqual([]);
+  expect(Object.keys(LONG_FILES).filter((file) => !long.includes(file))).toEqual([]);
+});
+
+test(`lines of code have at most ${COLUMNS_MAX} columns`, () => {
+  const code = tracked.filter((file) => /\.(ts|mjs|json)$/.test(file) && !/lock/.test(file));
+  expect(placesOf(new RegExp(`^(?!\\s*// biome-ignore).{${COLUMNS_MAX + 1},}`), code)).toEqual([]);
+});
+
+test('nothing is left to do, and nothing is printed past the logger', () => {
+  // Spelled apart, so that this file does not find itself.
+  const unfinished = new RegExp(
+    ['TO' + 'DO', 'FIX' + 'ME', 'XX' + 'X', 'not ' + 'implemented'].join('|'),
+  );
+  expect(
+    placesOf(
+      unfinished,
+      tracked.filter((file) => /\.(ts|mjs)$/.test(file)),
+    ),
+  ).toEqual([]);
+  expect(placesOf(/\bconsole\./, sources)).toEqual([]);
+});
+
+test('one file opens a shared library', () => {
+  const opening = placesOf(/\bdlopen\(/, sources);
+  expect(new Set(opening.map((place) => place.split(':')[0]))).toEqual(
+    new Set(['src/ffi/libc.ts']),
+  );
+});
+
+test('every file of the stack has a test of the same name, or a reason', () => {
+  const untested = sources
+    .filter((file) => file.startsWith('src/stack/'))
+    .filter((file) => !existsSync(join(ROOT, file.replace(/^src\/(.*)\.ts$/, 'test/$1.test.ts'))));
+  expect(untested.filter((file) => UNTESTED[file] === undefined)).toEqual([]);
+  expect(Object.keys(UNTESTED).filter((file) => !untested.includes(file))).toEqual([]);
+});
+
+test('relative links in the documents lead somewhere', () => {
+  const broken = tracked
+    .filter((file) => file.endsWith('.md'))
+    .flatMap((file) =>
+      [...textOf(file).matchAll(/\]\((?!https?:|mailto:|#)(?<path>[^)#\s]+)[^)]*\)/g)]
+        .map(({ groups }) => groups?.['path'] ?? '')
+        .filter((path) => !existsSync(join(ROOT, dirname(file), path)))
+        .map((path) => `${file}: ${path}`),
+    );
+  expect(broken).toEqual([]);
+});
+
+test('no path of one machine stands in the tree', () => {
+  const home = /(?<![\w.])\/(home|root|Users|work)\/(?!\$)/;
+  const text = tracked.filter((file) => /\.(ts|mjs|md|json|yaml|yml)$|^\.ci\//.test(file));
+  expect(
+    placesOf(
+      home,
+      text.filter((file) => file !== 'test/tidy.test.ts'),
+    ),
+  ).toEqual([]);
+});
