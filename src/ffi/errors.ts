@@ -50,7 +50,8 @@ export function raise(errno: number, syscall: string, details?: SystemErrorDetai
 /**
  * Passes on the result of a call.
  *
- * @throws SystemError when `result` is negative; errno must still be that of the call
+ * @param details  written out, not computed by further calls: errno must still be that of the call
+ * @throws SystemError  when `result` is negative
  */
 export function checked(result: number, syscall: string, details?: SystemErrorDetails): number {
   return result < 0 ? raise(lastErrno(), syscall, details) : result;

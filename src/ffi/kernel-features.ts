@@ -22,8 +22,8 @@ export interface TunFeatures {
   readonly checksum: boolean;
   readonly tso4: boolean;
   readonly tso6: boolean;
-  readonly uso4: boolean;
-  readonly uso6: boolean;
+  /** Segmentation of UDP; the kernel takes it for both families or for none. Linux 6.2. */
+  readonly uso: boolean;
 }
 
 const CAP_NET_ADMIN = 12n;
@@ -58,8 +58,7 @@ function probeTun(): TunFeatures | null {
       checksum: accepts(0),
       tso4: accepts(TunOffload.TSO4),
       tso6: accepts(TunOffload.TSO6),
-      uso4: accepts(TunOffload.USO4),
-      uso6: accepts(TunOffload.USO6),
+      uso: accepts(TunOffload.USO4 | TunOffload.USO6),
     };
   } catch (error) {
     if (error instanceof SystemError) return null;

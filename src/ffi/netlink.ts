@@ -256,7 +256,9 @@ export class Netlink {
     tolerated?: number,
   ): void {
     const { address, length } = this.#request;
-    checked(libc.send(this.fd, address, length, 0), syscall, { device: deviceName(device) });
+    if (libc.send(this.fd, address, length, 0) < 0) {
+      raise(lastErrno(), syscall, { device: deviceName(device) });
+    }
     for (;;) {
       const size = libc.recv(this.fd, this.#answer.address, ANSWER_BYTES, 0);
       if (size < 0) {

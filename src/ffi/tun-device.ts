@@ -25,8 +25,8 @@ const OFFLOADS_TO_TRY = [
 
 /**
  * An all-zero virtio-net header, then one byte that says "IP version 4" and is no packet. The
- * device must look at the version before it looks whether it is up; when up, the IP layer drops
- * what is shorter than a header and counts it.
+ * kernel looks at the version first, then whether the device is up; when it is, the IP layer drops
+ * what is shorter than a header, and counts it.
  */
 const probeFrame = allocateStruct(VNET_HEADER_BYTES + 1);
 probeFrame.view.setUint8(VNET_HEADER_BYTES, 0x40);

@@ -51,8 +51,45 @@ const WALL_PER_CPU = 8;
 
 const NO_BASE = -1;
 
+/** Memory that the sandbox and the gateway both see. */
+export class SharedPage {
+  /** The `ArrayBuffer` inside the sandbox. */
+  readonly handle: QuickJSHandle;
+  readonly #memory: WebAssembly.Memory;
+  readonly #at: number;
+  readonly #length: number;
+  #view: DataView;
+
+  /**
+   * QuickJS owns the page and its interface hands out copies only, so the page is found by what
+   * it holds at first: random bytes, which stand nowhere else in the memory.
+   */
+  constructor(bare: BareEngine, context: QuickJSContext, length: number) {
+    const marker = crypto.getRandomValues(new Uint8Array(length));
+    this.handle = context.newArrayBuffer(marker.buffer);
+    this.#memory = bare.getWasmMemory();
+    const bytes = Buffer.from(this.#memory.buffer);
+    this.#at = bytes.indexOf(marker);
+    this.#length = length;
+    if (this.#at < 0 || bytes.indexOf(marker, this.#at + 1) >= 0) {
+      throw new Error('the page of the sandbox is not where its bytes are');
+    }
+    this.#view = new DataView(this.#memory.buffer, this.#at, length);
+  }
+
+  /** Valid until the sandbox runs again: growing moves its memory. */
+  get view(): DataView {
+    // The buffer that was before is detached then, and has no length.
+    if (this.#view.buffer.byteLength === 0) {
+      this.#view = new DataView(this.#memory.buffer, this.#at, this.#length);
+    }
+    return this.#view;
+  }
+}
+
 export class Engine {
   readonly context: QuickJSContext;
+  readonly #bare: BareEngine;
   readonly #runtime: QuickJSRuntime;
   readonly #clock: EngineClock;
   /** Microseconds; all of the turn that is running. */
@@ -62,12 +99,18 @@ export class Engine {
   #breakage: Breakage | undefined;
 
   constructor(bare: BareEngine, limits: EngineLimits, clock: EngineClock) {
+    this.#bare = bare;
     this.#clock = clock;
     this.#runtime = bare.newRuntime();
     this.#runtime.setMemoryLimit(limits.memoryBytes);
     this.#runtime.setMaxStackSize(limits.stackBytes);
     this.#runtime.setInterruptHandler(() => this.#shouldStop());
     this.context = this.#runtime.newContext();
+  }
+
+  /** @param length  in bytes; long enough that its first content is unique */
+  sharePage(length: number): SharedPage {
+    return new SharedPage(this.#bare, this.context, length);
   }
 
   /** Set once the engine must not be entered any more. */

@@ -1,2 +1,3 @@
 declare const source: string;
+// biome-ignore lint/style/noDefaultExport: a text import has nothing else
 export default source;

@@ -364,8 +364,7 @@ globalThis.queueMicrotask = (callback) => {
 };
 
 // Code comes from the bundle, whose hash names it, and from nowhere else.
-delete globalThis.eval;
-delete globalThis.Function;
+for (const name of ['eval', 'Function']) delete globalThis[name];
 const refuse = () => {
   throw new Error('code cannot be made from text here');
 };

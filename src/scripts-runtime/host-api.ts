@@ -5,7 +5,14 @@
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
 import type { ConnectionRequest } from '../stack/verdict.ts';
 import type { LogLevel } from './bundle.ts';
-import { type BareEngine, type Breakage, Engine, type EngineClock, type Thrown } from './engine.ts';
+import {
+  type BareEngine,
+  type Breakage,
+  Engine,
+  type EngineClock,
+  type SharedPage,
+  type Thrown,
+} from './engine.ts';
 import guestSource from './guest.js' with { type: 'text' };
 import { type Kv, KvError, type KvValue } from './kv.ts';
 import type { ScriptLimits } from './limits.ts';
@@ -83,8 +90,7 @@ export class Guest {
   readonly #kv: Kv;
   readonly #ports: GuestPorts;
   readonly #entries = new Map<Entry, QuickJSHandle>();
-  readonly #pageHandle: QuickJSHandle;
-  #page: DataView = new DataView(new ArrayBuffer(0));
+  readonly #page: SharedPage;
   #kvError: KvError | undefined;
   #fault: Thrown | undefined;
 
@@ -100,7 +106,7 @@ export class Guest {
     this.#kv = kv;
     this.#ports = ports;
     const { context } = this.#engine;
-    this.#pageHandle = context.newArrayBuffer(new ArrayBuffer(PAGE_BYTES));
+    this.#page = this.#engine.sharePage(PAGE_BYTES);
     this.#engine.turn(Number.POSITIVE_INFINITY, () => {
       this.#installHost(settings);
       const result = context.evalCode(guestSource, BUILTIN_MODULE, { type: 'module' });
@@ -209,7 +215,7 @@ export class Guest {
   }
 
   #writeRequest(call: number, request: ConnectionRequest): void {
-    const page = this.#livePage();
+    const page = this.#page.view;
     const { source, destination, syn } = request;
     page.setFloat64(PageField.FLOW, request.flow, true);
     page.setUint32(PageField.CALL, call, true);
@@ -236,18 +242,9 @@ export class Guest {
       this.#fault = undefined;
       return;
     }
-    this.result.reply = this.#livePage().getUint32(PageField.REPLY, true) as Reply;
+    this.result.reply = this.#page.view.getUint32(PageField.REPLY, true) as Reply;
     this.result.text = hasText(this.result.reply) ? this.#engine.context.getString(returned) : '';
     returned.dispose();
-  }
-
-  /** The page, which moves with the WebAssembly memory when that grows. */
-  #livePage(): DataView {
-    // Growing detaches the old buffer, which leaves it without a length.
-    if (this.#page.buffer.byteLength > 0) return this.#page;
-    const bytes = this.#engine.context.getArrayBuffer(this.#pageHandle).value;
-    this.#page = new DataView(bytes.buffer, bytes.byteOffset, PAGE_BYTES);
-    return this.#page;
   }
 
   #textOf(handle: QuickJSHandle): string {
@@ -268,7 +265,7 @@ export class Guest {
     const plain = { version, iface, vars, services, limits };
     const settings = context.newString(JSON.stringify(plain));
     context.setProp(host, 'settings', settings);
-    context.setProp(host, 'page', this.#pageHandle);
+    context.setProp(host, 'page', this.#page.handle);
     for (const [name, implementation] of Object.entries(this.#hostFunctions(context))) {
       using handle = context.newFunction(name, implementation);
       context.setProp(host, name, handle);

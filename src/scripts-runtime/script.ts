@@ -7,8 +7,9 @@ import type { ConnectionRequest } from '../stack/verdict.ts';
 import { Breaker } from './breaker.ts';
 import type { LogLevel, ScriptIssue, ScriptLog, ScriptSource } from './bundle.ts';
 import type { ScriptCounters } from './counters.ts';
+import { Diagnostics } from './diagnostics.ts';
 import type { BareEngine, Breakage, EngineClock } from './engine.ts';
-import { type FailureKind, ScriptError, type SourcePosition } from './errors.ts';
+import { type FailureKind, ScriptError } from './errors.ts';
 import { Guest, type GuestPorts, type GuestSettings, Reply } from './host-api.ts';
 import type { Kv } from './kv.ts';
 import { LOG_FIELDS_LENGTH, LOG_MESSAGE_LENGTH, TIMER_MS_MAX, TIMER_MS_MIN } from './limits.ts';
@@ -72,6 +73,7 @@ export class Script {
   readonly generation: number;
   readonly position: number;
   readonly #parts: ScriptParts;
+  readonly #diagnostics: Diagnostics;
   readonly #ports: ScriptPorts;
   readonly #breaker: Breaker;
   readonly #logLimit: LogLimit;
@@ -89,6 +91,7 @@ export class Script {
     this.generation = parts.generation;
     this.position = parts.position;
     this.#parts = parts;
+    this.#diagnostics = new Diagnostics(parts.source, parts.code);
     this.#ports = ports;
     this.#breaker = new Breaker(limits.breakerHits, limits.breakerWindowMs);
     this.#logLimit = new LogLimit(limits.logLinesPerSecond);
@@ -122,16 +125,13 @@ export class Script {
     this.#ports.enter(this, Math.max(0, loadMs - watchdogMs) * US_PER_MS);
     const problem = guest.load(code.code, source.file, loadMs * US_PER_MS);
     this.#ports.leave();
-    if (guest.breakage !== undefined)
-      return this.#issue('limit', this.#breakageText(guest.breakage, loadMs));
-    if (problem === undefined) {
-      this.#guest = guest;
-      return undefined;
+    if (guest.breakage !== undefined) {
+      return this.#diagnostics.issue('limit', this.#breakageText(guest.breakage, loadMs));
     }
-    if (typeof problem === 'string') return this.#issue('shape', problem);
-    const kind = problem.name === 'SyntaxError' ? 'syntax' : 'load';
-    const position = this.#positionIn(problem.stack) ?? this.#positionOfImport(problem.message);
-    return this.#issue(kind, `${problem.name}: ${problem.message}`, position);
+    if (typeof problem === 'string') return this.#diagnostics.issue('shape', problem);
+    if (problem !== undefined) return this.#diagnostics.issueOf(problem);
+    this.#guest = guest;
+    return undefined;
   }
 
   /** Asks for a verdict. When the promise settles, `ports.settled` is called with `call`. */
@@ -164,7 +164,7 @@ export class Script {
       if (!this.#timers.delete(id)) continue;
       this.#enterIfAlive((guest) => {
         const thrown = guest.fire(id, this.#budget);
-        if (thrown !== undefined) this.#complain(this.#errorOf(thrown), 0);
+        if (thrown !== undefined) this.#complain(this.#diagnostics.errorOf(thrown), 0);
       });
     }
     this.#updateNextTimer();
@@ -271,7 +271,7 @@ export class Script {
   }
 
   #threw(text: string, flow: number): ScriptAnswer {
-    const error = this.#errorOf(text);
+    const error = this.#diagnostics.errorOf(text);
     // The script had enough memory left to catch it, but what it left undone is unknown.
     if (error.message.endsWith('InternalError: out of memory')) return this.#breakDown('memory');
     if (error.message.endsWith('InternalError: stack overflow')) this.#parts.counters.hit('stack');
@@ -355,56 +355,6 @@ export class Script {
   #clearTimers(): void {
     this.#timers.clear();
     this.#nextTimer = Number.POSITIVE_INFINITY;
-  }
-
-  /** From the guest's description: the error on the first line, its stack below. */
-  #errorOf(description: string): ScriptError {
-    const [message = '', ...stack] = description.split('\n');
-    const frames = stack.findIndex((line) => line.startsWith('    at '));
-    const rest = frames < 0 ? [] : stack.slice(0, frames);
-    return new ScriptError(
-      'error',
-      [message, ...rest].join('\n'),
-      this.#positionIn(stack.join('\n')),
-    );
-  }
-
-  /** The innermost frame of a stack that lies in this script, as a place in its source. */
-  #positionIn(stack: string): SourcePosition | undefined {
-    const { source, code } = this.#parts;
-    const marker = `${source.file}:`;
-    for (const line of stack.split('\n')) {
-      const at = line.lastIndexOf(marker);
-      const match = at < 0 ? null : /^(\d+):(\d+)\)?$/.exec(line.slice(at + marker.length));
-      if (match === null) continue;
-      const place = code.map.original({ line: Number(match[1]), column: Number(match[2]) });
-      if (place !== undefined) return { file: source.file, ...place };
-    }
-    return undefined;
-  }
-
-  /** QuickJS gives no position for a name that the built-in module does not have. */
-  #positionOfImport(message: string): SourcePosition | undefined {
-    const name = /^Could not find export '([^']+)'/.exec(message)?.[1];
-    if (name === undefined) return undefined;
-    const { file, source } = this.#parts.source;
-    const at = source.search(new RegExp(`\\b${RegExp.escape(name)}\\b`));
-    const before = source.slice(0, at).split('\n');
-    return at < 0
-      ? undefined
-      : { file, line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
-  }
-
-  #issue(kind: string, message: string, position?: SourcePosition): ScriptIssue {
-    const { name, file } = this.#parts.source;
-    return {
-      script: name,
-      file,
-      line: position?.line ?? 0,
-      column: position?.column ?? 0,
-      kind,
-      message,
-    };
   }
 
   #breakageText(breakage: Breakage, budgetMs: number): string {

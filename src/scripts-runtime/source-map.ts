@@ -1,7 +1,7 @@
 /** Source maps (ECMA-426), read only: from a place in what runs to the place in the source. */
 
 export interface Place {
-  /** Both 1-based. */
+  /** Both 1-based; 0 when unknown. */
   readonly line: number;
   readonly column: number;
 }

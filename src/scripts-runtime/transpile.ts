@@ -3,7 +3,7 @@
  * transpiler it gives a source map; it sees this one file and resolves nothing.
  */
 import type { ScriptIssue, ScriptSource } from './bundle.ts';
-import { SourceMap } from './source-map.ts';
+import { type Place, SourceMap } from './source-map.ts';
 
 /** The only module a script can import. */
 export const BUILTIN_MODULE = 'culvert';
@@ -14,9 +14,7 @@ export interface Transpiled {
 }
 
 /** What is wrong with a text, at a place in it; line 0 when unknown. */
-interface Complaint {
-  readonly line: number;
-  readonly column: number;
+interface Complaint extends Place {
   readonly kind: string;
   readonly message: string;
 }
@@ -32,8 +30,18 @@ export async function transpile(
   return result.map((complaint) => ({ script: script.name, file: script.file, ...complaint }));
 }
 
+/** White space and comments. */
+const GAP = String.raw`(?:\s|/\*[^]*?\*/|//[^\n]*)*`;
+/** `"module" with { … }`: Bun would run a macro, which is code outside the sandbox. */
+const IMPORT_ATTRIBUTES = new RegExp(`['"]${GAP}(?:with|assert)${GAP}\\{`);
+
 /** Imports that survive the removal of types; a syntax error is left for the bundler to tell. */
 function checkImports(source: string, loader: 'js' | 'ts'): Complaint[] {
+  const attributes = IMPORT_ATTRIBUTES.exec(source);
+  if (attributes !== null) {
+    const message = 'an import cannot have attributes ("with { … }")';
+    return [{ ...placeAt(source, attributes.index), kind: 'load', message }];
+  }
   let imports: Bun.Import[];
   try {
     imports = new Bun.Transpiler({ loader }).scanImports(source);
@@ -53,12 +61,15 @@ function checkImports(source: string, loader: 'js' | 'ts'): Complaint[] {
 }
 
 /** Where a module is named: its first occurrence in quotes. */
-function placeOfText(source: string, path: string): { line: number; column: number } {
+function placeOfText(source: string, path: string): Place {
   const at = ["'", '"', '`']
     .map((quote) => source.indexOf(quote + path + quote))
     .find((i) => i >= 0);
-  if (at === undefined) return { line: 0, column: 0 };
-  const before = source.slice(0, at).split('\n');
+  return at === undefined ? { line: 0, column: 0 } : placeAt(source, at);
+}
+
+function placeAt(source: string, index: number): Place {
+  const before = source.slice(0, index).split('\n');
   return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
 }
 

@@ -42,7 +42,7 @@ Without names: ${DEFAULT_PEERS.join(', ')}
   -n, --reps N       repetitions, the outer loop (${FULL.repetitions})
       --sec N        seconds of each test (${FULL.seconds})
       --hold N       connections of the hold test (${FULL.held})
-      --quick        ${QUICK.repetitions} repetition, ${QUICK.seconds} s, ${QUICK.held} held, tables only printed
+      --quick        as -n ${QUICK.repetitions} --sec ${QUICK.seconds} --hold ${QUICK.held} --print
       --out FILE     write the tables there, as a section between markers (BENCHMARKS.md)
       --print        only print the tables
   -h, --help`;

@@ -1,4 +1,4 @@
-/** What the bench reads from `/proc`: CPU times and memory of processes, and of the whole machine. */
+/** What the bench reads from `/proc`: CPU times and memory of processes and of the machine. */
 
 import { readdirSync, readFileSync } from 'node:fs';
 
@@ -48,8 +48,8 @@ export function foreignCpuSeconds(ours: ReadonlySet<number>): number {
 }
 
 /**
- * Memory of these processes together, in KiB: the sum of their proportional set sizes, so that pages
- * that several of them map (code, shared arenas) count once.
+ * Memory of these processes together, in KiB: the sum of their proportional set sizes, so that
+ * pages that several of them map (code, shared arenas) count once.
  */
 export function memoryKib(pids: Iterable<number>): number {
   let sum = 0;

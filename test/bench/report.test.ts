@@ -26,7 +26,7 @@ describe('tables', () => {
     expect(text).not.toContain('New connections');
   });
 
-  test('A peer whose every repetition failed shows it, and one without the test shows a dash', () => {
+  test('A peer that always failed shows it, and one without the test shows a dash', () => {
     const text = renderTables([
       sample('broken', 0, { error: 'the gateway ended (1)' }),
       sample('other', 0, { test: 'http', values: { perSecond: 5 } }),

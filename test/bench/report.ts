@@ -75,13 +75,13 @@ const TABLES: readonly Table[] = [
   },
 ];
 
-const LEGEND = `Median (lowest..highest) of the repetitions; *fail*: every repetition failed; -: not measured.
-Client, gateway and server share the machine, so throughput is a figure of all three; the gateway's
-CPU (user and system time of all its processes) is the one that carries over. Writing to a TUN runs
-the client's TCP inside the gateway's system call, so *down* charges the gateway with it. Down is
-server to client. A new connection is connect, one request, the reply, close, by 32 workers at a
-time (unloaded: one). Memory is the proportional set size of all the gateway's processes, after the
-tests above; the kernel's own memory for sockets is not in it. *routed* has no process: what it
+const LEGEND = `Median (lowest..highest) of the repetitions; *fail*: every repetition failed; -: not
+measured. Client, gateway and server share the machine, so throughput is a figure of all three; the
+gateway's CPU (user and system time of all its processes) is the one that carries over. Writing to a
+TUN runs the client's TCP inside the gateway's system call, so *down* charges the gateway with it.
+Down is server to client. A new connection is connect, one request, the reply, close, by 32 workers
+at a time (unloaded: one). Memory is the proportional set size of all the gateway's processes, after
+the tests above; the kernel's own memory for sockets is not in it. *routed* has no process: what it
 costs shows in the CPU of the machine only.`;
 
 /** All tables, as Markdown. */
@@ -158,7 +158,7 @@ function renderForeign(samples: readonly Sample[]): string {
   const doubtful = cores.filter((n) => n >= DOUBTFUL_CORES).length;
   const [middle, most] = [median(cores).toFixed(2), Math.max(0, ...cores).toFixed(2)];
   return (
-    `Other programs of the machine kept ${middle} cores busy in the median sample, ${most} in the ` +
-    `worst; ${doubtful} of ${cores.length} samples saw ${DOUBTFUL_CORES} or more.`
+    `Other programs of the machine kept ${middle} cores busy in the median sample, ${most} in ` +
+    `the worst; ${doubtful} of ${cores.length} samples saw ${DOUBTFUL_CORES} or more.`
   );
 }

@@ -5,8 +5,8 @@
  *     load generator --- tun0 ---[ netstack | host sockets ]--- up0/dn0 --- iperf3, nginx, echo
  *               \___ veth c0/g0: peers in the kernel only (routed, redirect) ___/
  *
- * A gateway starts in `gateway` and makes its TUN device there; the bench then moves the device into
- * `client`. A TUN goes on over its fd after that. So there is no hop of the kernel between the
+ * A gateway starts in `gateway` and makes its TUN device there; the bench then moves the device
+ * into `client`. A TUN goes on over its fd after that. So there is no hop of the kernel between the
  * client's TCP and the gateway but the TUN itself, and the gateway reaches the original destination
  * with an ordinary socket: no mark, no bound device, no address mapping. Every address of
  * 198.18.0.0/15 is local to `server`.

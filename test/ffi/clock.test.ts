@@ -1,38 +1,35 @@
 import { expect, test } from 'bun:test';
-import { kernelMonotonicMicros, monotonicNow } from '../../src/ffi/clock.ts';
+import { monotonicNow } from '../../src/ffi/clock.ts';
 import { runChild } from './support/child.ts';
 
-/** How far the offsets of two processes may differ when each measurement was disturbed. */
+/** A preemption between two readings of two clocks. */
 const TOLERANCE_US = 2000;
 
-test('monotonicNow is CLOCK_MONOTONIC, in whole microseconds', () => {
-  let least = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < 100; i++) {
-    const before = kernelMonotonicMicros();
-    const now = monotonicNow();
-    const after = kernelMonotonicMicros();
-    expect(Number.isInteger(now)).toBe(true);
-    least = Math.min(least, Math.max(before - now, now - after, 0));
-  }
-  expect(least).toBeLessThan(10);
+test('monotonicNow counts whole microseconds, as fast as time passes', () => {
+  const start = monotonicNow();
+  const startMs = performance.now();
+  while (performance.now() - startMs < 20);
+  const passedUs = (performance.now() - startMs) * 1000;
+  const now = monotonicNow();
+  expect(Number.isInteger(now)).toBe(true);
+  expect(Math.abs(now - start - passedUs)).toBeLessThan(TOLERANCE_US);
 });
 
-test('monotonicNow never goes back', () => {
+test('monotonicNow never goes back, also over the end of a second', () => {
+  const end = (Math.floor(monotonicNow() / 1_000_000) + 1) * 1_000_000;
   let last = monotonicNow();
-  let steps = 0;
-  for (let i = 0; i < 100_000; i++) {
+  while (last <= end) {
     const now = monotonicNow();
     if (now < last) throw new Error(`from ${last} to ${now}`);
-    if (now > last) steps++;
     last = now;
   }
-  expect(steps).toBeGreaterThan(0);
+  expect(last - end).toBeLessThan(TOLERANCE_US * 100);
 });
 
 test('instants of another process compare with ours', async () => {
   const before = monotonicNow();
   const theirs = await runChild('clock-child.ts');
   const after = monotonicNow();
-  expect(theirs).toBeGreaterThan(before - TOLERANCE_US);
-  expect(theirs).toBeLessThan(after + TOLERANCE_US);
+  expect(theirs).toBeGreaterThan(before);
+  expect(theirs).toBeLessThan(after);
 });

@@ -194,6 +194,11 @@ export class Topology implements AsyncDisposable {
     return [...rules.matchAll(/counter packets (\d+)/g)].reduce((sum, [, n]) => sum + Number(n), 0);
   }
 
+  /** Processes that run in a namespace. */
+  pids(namespace: string): number[] {
+    return pidsIn(namespace);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const child of this.#processes) child.kill('SIGKILL');
     await Promise.all(this.#processes.map((child) => child.exited));
@@ -252,7 +257,7 @@ export class Topology implements AsyncDisposable {
 }
 
 /** Runs a command. @throws Error with its output when it fails */
-export function run(...argv: string[]): string {
+function run(...argv: string[]): string {
   const { exitCode, stdout, stderr } = Bun.spawnSync(argv);
   if (exitCode !== 0) {
     throw new Error(
@@ -262,13 +267,17 @@ export function run(...argv: string[]): string {
   return stdout.toString();
 }
 
+function pidsIn(namespace: string): number[] {
+  const { stdout } = Bun.spawnSync(['ip', 'netns', 'pids', namespace]);
+  return stdout.toString().split('\n').filter(Boolean).map(Number);
+}
+
 /** Kills what runs in a namespace and deletes it, if it is there. */
 function deleteNamespace(namespace: string): void {
   if (!existsSync(`/run/netns/${namespace}`)) return;
-  const { stdout } = Bun.spawnSync(['ip', 'netns', 'pids', namespace]);
-  for (const pid of stdout.toString().split('\n').filter(Boolean)) {
+  for (const pid of pidsIn(namespace)) {
     try {
-      process.kill(Number(pid), 'SIGKILL');
+      process.kill(pid, 'SIGKILL');
     } catch {
       // It ended meanwhile.
     }

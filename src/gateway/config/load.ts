@@ -66,7 +66,11 @@ export function parseConfig(text: string, file: string, overrides: Overrides = [
   if (document.errors.length > 0) {
     throw new ConfigError(
       file,
-      document.errors.map((error) => ({ path: '', message: error.message, ...at(lines, error.pos[0]) })),
+      document.errors.map((error) => ({
+        path: '',
+        message: error.message,
+        ...at(lines, error.pos[0]),
+      })),
     );
   }
   return validate(applyOverrides(document.toJS() ?? {}, overrides), file, (path) =>
@@ -84,11 +88,14 @@ type Place = { readonly line?: number; readonly column?: number };
 function validate(value: unknown, file: string, placeOf: (path: PropertyKey[]) => Place): Config {
   const result = configSchema.safeParse(value);
   if (result.success) return result.data;
-  throw new ConfigError(file, flatten(result.error.issues).map(({ path, message }) => ({
-    path: formatPath(path),
-    message,
-    ...placeOf(path),
-  })));
+  throw new ConfigError(
+    file,
+    flatten(result.error.issues).map(({ path, message }) => ({
+      path: formatPath(path),
+      message,
+      ...placeOf(path),
+    })),
+  );
 }
 
 /** One issue per unknown key; of a union, the branch that says most. */
@@ -133,5 +140,7 @@ export function formatPath(path: readonly PropertyKey[]): string {
 /** `config.yaml:3:5: device.mtu: message` */
 export function formatIssue(file: string, issue: ConfigIssue): string {
   const place = issue.line === undefined ? file : `${file}:${issue.line}:${issue.column ?? 1}`;
-  return issue.path === '' ? `${place}: ${issue.message}` : `${place}: ${issue.path}: ${issue.message}`;
+  return issue.path === ''
+    ? `${place}: ${issue.message}`
+    : `${place}: ${issue.path}: ${issue.message}`;
 }

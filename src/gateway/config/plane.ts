@@ -42,12 +42,14 @@ export function restartRequired(running: Config, wanted: Config): string[] {
   const fixed = ['device', 'limits', 'admin'] as const;
   return fixed.flatMap((section) =>
     Object.keys({ ...running[section], ...wanted[section] })
-      .filter((key) => !Bun.deepEquals(valueOf(running[section], key), valueOf(wanted[section], key)))
+      .filter(
+        (key) => !Bun.deepEquals(valueAt(running[section], key), valueAt(wanted[section], key)),
+      )
       .map((key) => `${section}.${key}`),
   );
 }
 
-const valueOf = (section: object, key: string): unknown =>
+const valueAt = (section: object, key: string): unknown =>
   new Map<string, unknown>(Object.entries(section)).get(key);
 
 function toListenerRule(listener: Config['listeners'][number]): ListenerRule {
@@ -67,7 +69,10 @@ function toAction(listener: Config['listeners'][number]): ListenerRule['action']
     case 'forward':
       return listener.to === undefined ? { kind: 'forward' } : { kind: 'forward', to: listener.to };
     case 'reject':
-      return { kind: 'reject', with: listener.with ?? (listener.protocol === 'udp' ? 'icmp' : 'rst') };
+      return {
+        kind: 'reject',
+        with: listener.with ?? (listener.protocol === 'udp' ? 'icmp' : 'rst'),
+      };
     case 'drop':
       return { kind: 'drop' };
   }

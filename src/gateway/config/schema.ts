@@ -139,7 +139,10 @@ export const configSchema = z.strictObject({
   device: device.prefault({}),
   local: z.strictObject({ addresses: z.array(ipAddress).prefault([]) }).prefault({}),
   egress: z
-    .strictObject({ fwmark: mark.prefault(0), interface: z.union([deviceName, z.literal('')]).default('') })
+    .strictObject({
+      fwmark: mark.prefault(0),
+      interface: z.union([deviceName, z.literal('')]).default(''),
+    })
     .prefault({}),
   listeners: z
     .array(listener)

@@ -32,10 +32,16 @@ export function readScripts(loaded: LoadedConfig): ScriptSource[] {
   const sources = wanted.flatMap((script) => readScript(script, issues));
   const bytes = sources.reduce((sum, script) => sum + Buffer.byteLength(script.source), 0);
   if (bytes > BUNDLE_MAX_BYTES) {
-    issues.push({ path: 'scripts', message: `${bytes} bytes of source, at most ${BUNDLE_MAX_BYTES}` });
+    issues.push({
+      path: 'scripts',
+      message: `${bytes} bytes of source, at most ${BUNDLE_MAX_BYTES}`,
+    });
   }
   if (wanted.length > BUNDLE_MAX_SCRIPTS) {
-    issues.push({ path: 'scripts', message: `${wanted.length} scripts, at most ${BUNDLE_MAX_SCRIPTS}` });
+    issues.push({
+      path: 'scripts',
+      message: `${wanted.length} scripts, at most ${BUNDLE_MAX_SCRIPTS}`,
+    });
   }
   if (issues.length > 0) throw new ConfigError(loaded.file ?? 'embedded default', issues);
   return sources;

@@ -72,7 +72,9 @@ export function parsePorts(text: string): PortRange[] | undefined {
 /** `10.0.0.1`, `10.0.0.1:80`, `fd00::1`, `[fd00::1]:80`; undefined when it is none of them. */
 export function parseTarget(text: string): { ip: string; port?: number } | undefined {
   if (isIP(text) !== 0 && !text.includes('%')) return { ip: text };
-  const match = /^\[(?<v6>[0-9a-fA-F:.]+)\]:(?<p6>\d{1,5})$|^(?<v4>[0-9.]+):(?<p4>\d{1,5})$/.exec(text);
+  const match = /^\[(?<v6>[0-9a-fA-F:.]+)\]:(?<p6>\d{1,5})$|^(?<v4>[0-9.]+):(?<p4>\d{1,5})$/.exec(
+    text,
+  );
   const ip = match?.groups?.['v6'] ?? match?.groups?.['v4'];
   const port = Number(match?.groups?.['p6'] ?? match?.groups?.['p4']);
   if (ip === undefined || isIP(ip) !== (match?.groups?.['v6'] === undefined ? 4 : 6)) {

@@ -1,226 +1,330 @@
 /**
- * Requests and answers between the data plane and the script host: one datagram each on a
- * SOCK_SEQPACKET pair, in host byte order. Positions and numbers only: neither side allocates to
- * encode a request or to read an answer's head.
+ * Datagrams between the data plane and a script host: what is asked about a flow and what was
+ * decided. Fixed layouts, little-endian, one datagram a message. The data plane encodes and decodes
+ * on its hot path, straight from its rows and without an object; the script host takes values.
  */
-import type { DecidedBy, Endpoint, RejectWith, Verdict } from '../../stack/verdict.ts';
+import type { Decision } from '../../scripts-runtime/decide.ts';
+import { FAILURE_KINDS } from '../../scripts-runtime/errors.ts';
+import { VERDICT_TEXT_BYTES } from '../../scripts-runtime/limits.ts';
+import { SERVICE_NAMES, VerdictCode } from '../../stack/flow-row.ts';
+import type { ConnectionRequest, RejectWith } from '../../stack/verdict.ts';
+import { formatAddress, writeAddress } from '../../stack/wire/ip-address.ts';
 
-/** A datagram is never longer. */
-export const DECISION_MAX_BYTES = 1024;
-/** UTF-8 bytes of a reason or note; what is longer is cut. */
-export const DECISION_TEXT_BYTES = 200;
-
-export const DecisionKind = { REQUEST: 1, CANCEL: 2, ANSWER: 3 } as const;
-
-/** Data plane → script host. CANCEL ends after `EPOCH`. */
-export const RequestField = {
-  KIND: 0,
-  /** uint8: 4 or 6. */
-  FAMILY: 1,
-  /** uint8: IANA protocol number. */
-  PROTOCOL: 2,
-  /** uint8: bit 0: the SYN asks for ECN. */
-  FLAGS: 3,
-  /** uint32: echoed by the answer. */
-  REQUEST: 4,
-  /** uint32: a host answers requests of its own epoch only. */
-  EPOCH: 8,
-  /** uint8 */
-  WINDOW_SCALE: 12,
-  HOP_LIMIT: 13,
-  /** uint16 */
-  MSS: 14,
-  SOURCE_PORT: 16,
-  DESTINATION_PORT: 18,
-  /** float64: serial number of the flow. */
-  FLOW: 24,
-  /** 16 bytes each, network order; IPv4 in the first four. */
-  SOURCE: 32,
-  DESTINATION: 48,
+/** First byte of every datagram. */
+export const DatagramKind = {
+  REQUEST: 1,
+  /** The client is gone: no answer is wanted. */
+  CANCEL: 2,
+  ANSWER: 3,
 } as const;
-export const REQUEST_BYTES = 64;
-export const CANCEL_BYTES = 12;
 
-/** Script host → data plane. */
-export const AnswerField = {
+/** Longest datagram in bytes. */
+export const DECISION_BYTES_MAX = 1024;
+
+/** Offsets in bytes. Addresses are 16 bytes in network order, IPv4 in the first four. */
+const RequestField = {
   KIND: 0,
-  /** uint8: AnswerVerdict. */
-  VERDICT: 1,
-  /** uint8: position in REJECT_WITH, or AnswerFailure. */
-  DETAIL: 2,
-  /** uint8: bit 0 accept-first, bits 1 and 2 PROXY protocol version. */
-  FLAGS: 3,
-  REQUEST: 4,
+  PROTOCOL: 1,
+  FAMILY: 2,
+  ECN: 3,
+  REQUEST_ID: 4,
   EPOCH: 8,
-  /** uint32 */
+  SOURCE_PORT: 12,
+  DESTINATION_PORT: 14,
+  FLOW: 16,
+  SOURCE: 24,
+  DESTINATION: 40,
+  MSS: 56,
+  WINDOW_SCALE: 58,
+  TTL: 59,
+} as const;
+export const DECISION_REQUEST_BYTES = 60;
+
+/** A cancellation ends after the epoch; its first fields are those of a request. */
+export const DECISION_CANCEL_BYTES = 12;
+
+/** Offsets in bytes. */
+const AnswerField = {
+  KIND: 0,
+  /** VerdictCode, or FAILED. */
+  VERDICT: 1,
+  /** RejectCode, HandshakeCode, position in SERVICE_NAMES, or FailureCode, by the verdict. */
+  DETAIL: 2,
+  /** PROXY protocol version; 0 for none. */
+  PROXY_PROTOCOL: 3,
+  REQUEST_ID: 4,
+  EPOCH: 8,
   GENERATION: 12,
   SCRIPT: 16,
-  MARK: 20,
-  CONNECT_TIMEOUT_MS: 24,
-  IDLE_TIMEOUT_MS: 28,
-  HALF_CLOSE_TIMEOUT_MS: 32,
-  /** uint16 */
-  PORT: 36,
-  /** uint8: family of ADDRESS, 0 for the original destination. */
-  FAMILY: 38,
-  /** uint8: family of BIND, 0 for none. */
-  BIND_FAMILY: 39,
+  /** 4, 6, or 0 for the original destination. */
+  TO_FAMILY: 20,
+  BIND_FAMILY: 21,
+  TO_PORT: 22,
+  TO: 24,
+  BIND: 40,
+  MARK: 56,
+  HAS_MARK: 60,
+  TEXT_LENGTH: 61,
+  CONNECT_TIMEOUT_MS: 64,
+  IDLE_TIMEOUT_MS: 68,
+  HALF_CLOSE_TIMEOUT_MS: 72,
   /** float64 */
-  MAX_BYTES: 40,
-  /** 16 bytes each. */
-  ADDRESS: 48,
-  BIND: 64,
-  /** uint16 lengths of the two texts that follow: a listener's name, and a reason or note. */
-  NAME_LENGTH: 80,
-  TEXT_LENGTH: 82,
-  TEXTS: 84,
+  MAX_BYTES: 80,
+  /** UTF-8: the reason of a rejection, the note of a redirection. */
+  TEXT: 88,
 } as const;
+const ANSWER_FIXED_BYTES = 88;
 
-export const AnswerVerdict = {
-  FAILED: 0,
-  DECLINE: 1,
-  REJECT: 2,
-  FORWARD: 3,
-  REDIRECT: 4,
-} as const;
-export type AnswerVerdict = (typeof AnswerVerdict)[keyof typeof AnswerVerdict];
+/** Stands in the place of a verdict: the script gave none, and the fallback applies. */
+export const VERDICT_FAILED = 255;
 
-/** Why a script gave no verdict. */
-export const AnswerFailure = {
-  ERROR: 0,
-  CPU: 1,
-  MEMORY: 2,
-  WALL: 3,
-  PENDING: 4,
-  DISABLED: 5,
-  BAD_VERDICT: 6,
-  STACK: 7,
-} as const;
-export type AnswerFailure = (typeof AnswerFailure)[keyof typeof AnswerFailure];
+export const RejectCode = { rst: 0, icmp: 1, drop: 2 } as const satisfies Record<RejectWith, number>;
+export const HandshakeCode = { 'dial-first': 0, 'accept-first': 1 } as const;
+/** Words of the failure codes: `failureName(answer.detail)`. */
+export const failureName = (code: number): string => FAILURE_KINDS[code] ?? 'unknown';
 
-export const REJECT_WITH: readonly RejectWith[] = ['rst', 'icmp', 'drop'];
+const IPPROTO_TCP = 6;
+const IPPROTO_UDP = 17;
+const ADDRESS_BYTES = 16;
 
-const ACCEPT_FIRST = 1;
-const PROXY_SHIFT = 1;
 const utf8 = new TextEncoder();
+const fromUtf8 = new TextDecoder();
 
-/** Writes an answer without a verdict. @returns its length */
-export function encodeFailure(
+/**
+ * Writes a request. Addresses are copied from `rowView`, 16 bytes each.
+ *
+ * @param ecn  1 when the SYN asks for ECN, else 0
+ * @returns    length in bytes
+ */
+export function encodeDecisionRequest(
   view: DataView,
-  request: number,
+  at: number,
+  requestId: number,
   epoch: number,
-  failure: AnswerFailure,
-  by: DecidedBy,
+  flow: number,
+  protocol: number,
+  family: number,
+  rowView: DataView,
+  sourceAt: number,
+  sourcePort: number,
+  destinationAt: number,
+  destinationPort: number,
+  mss: number,
+  windowScale: number,
+  ttl: number,
+  ecn: number,
 ): number {
-  encodeHead(view, request, epoch, AnswerVerdict.FAILED, by);
-  view.setUint8(AnswerField.DETAIL, failure);
-  return AnswerField.TEXTS;
+  view.setUint8(at + RequestField.KIND, DatagramKind.REQUEST);
+  view.setUint8(at + RequestField.PROTOCOL, protocol);
+  view.setUint8(at + RequestField.FAMILY, family);
+  view.setUint8(at + RequestField.ECN, ecn);
+  view.setUint32(at + RequestField.REQUEST_ID, requestId, true);
+  view.setUint32(at + RequestField.EPOCH, epoch, true);
+  view.setUint16(at + RequestField.SOURCE_PORT, sourcePort, true);
+  view.setUint16(at + RequestField.DESTINATION_PORT, destinationPort, true);
+  view.setFloat64(at + RequestField.FLOW, flow, true);
+  for (let i = 0; i < ADDRESS_BYTES; i += 4) {
+    view.setInt32(at + RequestField.SOURCE + i, rowView.getInt32(sourceAt + i));
+    view.setInt32(at + RequestField.DESTINATION + i, rowView.getInt32(destinationAt + i));
+  }
+  view.setUint16(at + RequestField.MSS, mss, true);
+  view.setUint8(at + RequestField.WINDOW_SCALE, windowScale);
+  view.setUint8(at + RequestField.TTL, ttl);
+  return DECISION_REQUEST_BYTES;
+}
+
+/** Writes a cancellation; returns its length in bytes. */
+export function encodeDecisionCancel(
+  view: DataView,
+  at: number,
+  requestId: number,
+  epoch: number,
+): number {
+  view.setUint8(at + RequestField.KIND, DatagramKind.CANCEL);
+  view.setUint32(at + RequestField.REQUEST_ID, requestId, true);
+  view.setUint32(at + RequestField.EPOCH, epoch, true);
+  return DECISION_CANCEL_BYTES;
+}
+
+/** Kind of the datagram, one of `DatagramKind`; 0 when it is too short for any. */
+export const datagramKind = (view: DataView, at: number, length: number): number =>
+  length < DECISION_CANCEL_BYTES ? 0 : view.getUint8(at + RequestField.KIND);
+
+/** Of a request or a cancellation. */
+export const requestIdOf = (view: DataView, at: number): number =>
+  view.getUint32(at + RequestField.REQUEST_ID, true);
+export const epochOf = (view: DataView, at: number): number =>
+  view.getUint32(at + RequestField.EPOCH, true);
+
+/** The request of a datagram; undefined when it is malformed. */
+export function decodeDecisionRequest(
+  view: DataView,
+  at: number,
+  length: number,
+): ConnectionRequest | undefined {
+  if (length !== DECISION_REQUEST_BYTES) return undefined;
+  const family = view.getUint8(at + RequestField.FAMILY);
+  const protocol = view.getUint8(at + RequestField.PROTOCOL);
+  if (family !== 4 && family !== 6) return undefined;
+  if (protocol !== IPPROTO_TCP && protocol !== IPPROTO_UDP) return undefined;
+  const addressLength = family === 4 ? 4 : ADDRESS_BYTES;
+  return {
+    flow: view.getFloat64(at + RequestField.FLOW, true),
+    protocol: protocol === IPPROTO_TCP ? 'tcp' : 'udp',
+    source: {
+      ip: formatAddress(view, at + RequestField.SOURCE, addressLength),
+      port: view.getUint16(at + RequestField.SOURCE_PORT, true),
+      family,
+    },
+    destination: {
+      ip: formatAddress(view, at + RequestField.DESTINATION, addressLength),
+      port: view.getUint16(at + RequestField.DESTINATION_PORT, true),
+      family,
+    },
+    syn: {
+      mss: view.getUint16(at + RequestField.MSS, true),
+      windowScale: view.getUint8(at + RequestField.WINDOW_SCALE),
+      ttl: view.getUint8(at + RequestField.TTL),
+      ecn: view.getUint8(at + RequestField.ECN) !== 0,
+    },
+  };
+}
+
+/** Writes an answer; returns its length in bytes, at most `DECISION_BYTES_MAX`. */
+export function encodeDecisionAnswer(
+  view: DataView,
+  at: number,
+  requestId: number,
+  epoch: number,
+  decision: Decision,
+): number {
+  for (let i = 0; i < ANSWER_FIXED_BYTES; i++) view.setUint8(at + i, 0);
+  view.setUint8(at + AnswerField.KIND, DatagramKind.ANSWER);
+  view.setUint32(at + AnswerField.REQUEST_ID, requestId, true);
+  view.setUint32(at + AnswerField.EPOCH, epoch, true);
+  view.setUint32(at + AnswerField.GENERATION, decision.by.generation, true);
+  view.setUint32(at + AnswerField.SCRIPT, decision.by.script, true);
+  if (decision.kind === 'failed') {
+    view.setUint8(at + AnswerField.VERDICT, VERDICT_FAILED);
+    view.setUint8(at + AnswerField.DETAIL, FAILURE_KINDS.indexOf(decision.failure));
+    return ANSWER_FIXED_BYTES;
+  }
+  const { verdict } = decision;
+  switch (verdict.kind) {
+    case 'decline':
+      view.setUint8(at + AnswerField.VERDICT, VerdictCode.DECLINE);
+      return ANSWER_FIXED_BYTES;
+    case 'reject':
+      view.setUint8(at + AnswerField.VERDICT, VerdictCode.REJECT);
+      view.setUint8(at + AnswerField.DETAIL, RejectCode[verdict.with]);
+      return writeText(view, at, verdict.reason);
+    case 'redirect':
+      view.setUint8(at + AnswerField.VERDICT, VerdictCode.REDIRECT);
+      view.setUint8(at + AnswerField.DETAIL, SERVICE_NAMES.indexOf(verdict.listener));
+      return writeText(view, at, verdict.note);
+    case 'forward':
+      view.setUint8(at + AnswerField.VERDICT, VerdictCode.FORWARD);
+      writeForward(view, at, verdict);
+      return ANSWER_FIXED_BYTES;
+  }
+}
+
+type Forward = Extract<Extract<Decision, { kind: 'verdict' }>['verdict'], { kind: 'forward' }>;
+
+function writeForward(view: DataView, at: number, verdict: Forward): void {
+  const { to, bind, mark } = verdict;
+  view.setUint8(at + AnswerField.DETAIL, HandshakeCode[verdict.handshake]);
+  view.setUint8(at + AnswerField.PROXY_PROTOCOL, verdict.proxyProtocol ?? 0);
+  if (to !== undefined) {
+    view.setUint8(at + AnswerField.TO_FAMILY, writeAddress(to.ip, view, at + AnswerField.TO));
+    view.setUint16(at + AnswerField.TO_PORT, to.port, true);
+  }
+  if (bind !== undefined) {
+    view.setUint8(at + AnswerField.BIND_FAMILY, writeAddress(bind, view, at + AnswerField.BIND));
+  }
+  view.setUint8(at + AnswerField.HAS_MARK, mark === undefined ? 0 : 1);
+  view.setUint32(at + AnswerField.MARK, mark ?? 0, true);
+  view.setUint32(at + AnswerField.CONNECT_TIMEOUT_MS, verdict.connectTimeoutMs ?? 0, true);
+  view.setUint32(at + AnswerField.IDLE_TIMEOUT_MS, verdict.idleTimeoutMs ?? 0, true);
+  view.setUint32(at + AnswerField.HALF_CLOSE_TIMEOUT_MS, verdict.halfCloseTimeoutMs ?? 0, true);
+  view.setFloat64(at + AnswerField.MAX_BYTES, verdict.maxBytes ?? 0, true);
+}
+
+function writeText(view: DataView, at: number, text: string): number {
+  const into = new Uint8Array(view.buffer, view.byteOffset + at + AnswerField.TEXT, VERDICT_TEXT_BYTES);
+  const { written } = utf8.encodeInto(text, into);
+  view.setUint8(at + AnswerField.TEXT_LENGTH, written);
+  return ANSWER_FIXED_BYTES + written;
 }
 
 /**
- * Writes a verdict to the start of `view`, which holds DECISION_MAX_BYTES.
- *
- * @param parse  bytes of an address, for `forward` to another address and for `bind`
- * @returns      its length
+ * An answer as numbers, read into again and again. Addresses and text are positions in the view
+ * that was read, and valid as long as that.
  */
-export function encodeVerdict(
+export class DecisionAnswer {
+  requestId = 0;
+  epoch = 0;
+  /** VerdictCode, or VERDICT_FAILED. */
+  verdict = 0;
+  /** RejectCode, HandshakeCode, Service or failure code, by the verdict. */
+  detail = 0;
+  generation = 0;
+  /** Position of the script; NO_SCRIPT when none claimed the flow. */
+  script = 0;
+  /** 4, 6, or 0 for the original destination. */
+  toFamily = 0;
+  toPort = 0;
+  toAt = 0;
+  /** 4, 6, or 0 for any local address. */
+  bindFamily = 0;
+  bindAt = 0;
+  /** -1 for the configured one. */
+  mark = -1;
+  /** 1, 2, or 0 for none. */
+  proxyProtocol = 0;
+  /** Milliseconds; 0 for the configured ones. */
+  connectTimeoutMs = 0;
+  idleTimeoutMs = 0;
+  halfCloseTimeoutMs = 0;
+  /** 0 for no limit. */
+  maxBytes = 0;
+  textAt = 0;
+  textLength = 0;
+}
+
+/** Reads an answer; false when the datagram is none, and `into` is as it was. */
+export function decodeDecisionAnswer(
   view: DataView,
-  request: number,
-  epoch: number,
-  verdict: Verdict,
-  by: DecidedBy,
-  parse: (address: string) => Uint8Array | undefined,
-): number {
-  switch (verdict.kind) {
-    case 'decline':
-      encodeHead(view, request, epoch, AnswerVerdict.DECLINE, by);
-      return AnswerField.TEXTS;
-    case 'reject':
-      encodeHead(view, request, epoch, AnswerVerdict.REJECT, by);
-      view.setUint8(AnswerField.DETAIL, REJECT_WITH.indexOf(verdict.with));
-      return encodeTexts(view, '', verdict.reason);
-    case 'redirect':
-      encodeHead(view, request, epoch, AnswerVerdict.REDIRECT, by);
-      return encodeTexts(view, verdict.listener, verdict.note);
-    case 'forward':
-      encodeHead(view, request, epoch, AnswerVerdict.FORWARD, by);
-      encodeForward(view, verdict, parse);
-      return AnswerField.TEXTS;
-  }
+  at: number,
+  length: number,
+  into: DecisionAnswer,
+): boolean {
+  if (length < ANSWER_FIXED_BYTES || view.getUint8(at) !== DatagramKind.ANSWER) return false;
+  const textLength = view.getUint8(at + AnswerField.TEXT_LENGTH);
+  if (length !== ANSWER_FIXED_BYTES + textLength) return false;
+  into.requestId = view.getUint32(at + AnswerField.REQUEST_ID, true);
+  into.epoch = view.getUint32(at + AnswerField.EPOCH, true);
+  into.verdict = view.getUint8(at + AnswerField.VERDICT);
+  into.detail = view.getUint8(at + AnswerField.DETAIL);
+  into.generation = view.getUint32(at + AnswerField.GENERATION, true);
+  into.script = view.getUint32(at + AnswerField.SCRIPT, true);
+  into.toFamily = view.getUint8(at + AnswerField.TO_FAMILY);
+  into.toPort = view.getUint16(at + AnswerField.TO_PORT, true);
+  into.toAt = at + AnswerField.TO;
+  into.bindFamily = view.getUint8(at + AnswerField.BIND_FAMILY);
+  into.bindAt = at + AnswerField.BIND;
+  const hasMark = view.getUint8(at + AnswerField.HAS_MARK) !== 0;
+  into.mark = hasMark ? view.getUint32(at + AnswerField.MARK, true) : -1;
+  into.proxyProtocol = view.getUint8(at + AnswerField.PROXY_PROTOCOL);
+  into.connectTimeoutMs = view.getUint32(at + AnswerField.CONNECT_TIMEOUT_MS, true);
+  into.idleTimeoutMs = view.getUint32(at + AnswerField.IDLE_TIMEOUT_MS, true);
+  into.halfCloseTimeoutMs = view.getUint32(at + AnswerField.HALF_CLOSE_TIMEOUT_MS, true);
+  into.maxBytes = view.getFloat64(at + AnswerField.MAX_BYTES, true);
+  into.textAt = at + AnswerField.TEXT;
+  into.textLength = textLength;
+  return true;
 }
 
-function encodeForward(
-  view: DataView,
-  verdict: Extract<Verdict, { kind: 'forward' }>,
-  parse: (address: string) => Uint8Array | undefined,
-): void {
-  const acceptFirst = verdict.handshake === 'accept-first' ? ACCEPT_FIRST : 0;
-  view.setUint8(AnswerField.FLAGS, acceptFirst | ((verdict.proxyProtocol ?? 0) << PROXY_SHIFT));
-  view.setUint32(AnswerField.MARK, verdict.mark ?? 0, true);
-  view.setUint32(AnswerField.CONNECT_TIMEOUT_MS, verdict.connectTimeoutMs ?? 0, true);
-  view.setUint32(AnswerField.IDLE_TIMEOUT_MS, verdict.idleTimeoutMs ?? 0, true);
-  view.setUint32(AnswerField.HALF_CLOSE_TIMEOUT_MS, verdict.halfCloseTimeoutMs ?? 0, true);
-  view.setFloat64(AnswerField.MAX_BYTES, verdict.maxBytes ?? 0, true);
-  if (verdict.to !== undefined) encodeAddress(view, verdict.to, parse);
-  if (verdict.bind !== undefined) {
-    const bytes = parse(verdict.bind);
-    if (bytes === undefined) throw new Error(`no address: ${verdict.bind}`);
-    view.setUint8(AnswerField.BIND_FAMILY, bytes.length === 4 ? 4 : 6);
-    setBytes(view, AnswerField.BIND, bytes);
-  }
-}
-
-function encodeAddress(
-  view: DataView,
-  to: Endpoint,
-  parse: (address: string) => Uint8Array | undefined,
-): void {
-  const bytes = parse(to.ip);
-  if (bytes === undefined) throw new Error(`no address: ${to.ip}`);
-  view.setUint8(AnswerField.FAMILY, bytes.length === 4 ? 4 : 6);
-  view.setUint16(AnswerField.PORT, to.port, true);
-  setBytes(view, AnswerField.ADDRESS, bytes);
-}
-
-function encodeHead(
-  view: DataView,
-  request: number,
-  epoch: number,
-  verdict: AnswerVerdict,
-  by: DecidedBy,
-): void {
-  for (let i = 0; i < AnswerField.TEXTS; i += 4) view.setUint32(i, 0);
-  view.setUint8(AnswerField.KIND, DecisionKind.ANSWER);
-  view.setUint8(AnswerField.VERDICT, verdict);
-  view.setUint32(AnswerField.REQUEST, request, true);
-  view.setUint32(AnswerField.EPOCH, epoch, true);
-  view.setUint32(AnswerField.GENERATION, by.generation, true);
-  view.setUint32(AnswerField.SCRIPT, by.script, true);
-}
-
-function encodeTexts(view: DataView, name: string, text: string): number {
-  const bytes = new Uint8Array(view.buffer, view.byteOffset);
-  const nameAt = AnswerField.TEXTS;
-  const nameLength = utf8.encodeInto(name, bytes.subarray(nameAt, nameAt + 64)).written;
-  const textAt = nameAt + nameLength;
-  const textLength = utf8.encodeInto(
-    text,
-    bytes.subarray(textAt, textAt + DECISION_TEXT_BYTES),
-  ).written;
-  view.setUint16(AnswerField.NAME_LENGTH, nameLength, true);
-  view.setUint16(AnswerField.TEXT_LENGTH, textLength, true);
-  return textAt + textLength;
-}
-
-function setBytes(view: DataView, at: number, bytes: Uint8Array): void {
-  bytes.forEach((byte, i) => {
-    view.setUint8(at + i, byte);
-  });
-}
-
-/** Head of an answer's flags. */
-export const isAcceptFirst = (flags: number): boolean => (flags & ACCEPT_FIRST) !== 0;
-export const proxyProtocolOf = (flags: number): 0 | 1 | 2 => {
-  const version = flags >>> PROXY_SHIFT;
-  return version === 1 || version === 2 ? version : 0;
-};
+/** The reason of a rejection, the note of a redirection. Allocates. */
+export const answerText = (view: DataView, answer: DecisionAnswer): string =>
+  fromUtf8.decode(new Uint8Array(view.buffer, view.byteOffset + answer.textAt, answer.textLength));

@@ -14,7 +14,7 @@ export interface ChildHandlers {
 export interface ChildExit {
   readonly code: number | null;
   /** `SIGKILL` */
-  readonly signal: string | null;
+  readonly signal: string | number | null;
   /** The child sent what is no frame or no JSON, and was killed for it. */
   readonly protocolError?: Error;
 }

@@ -2,12 +2,12 @@
  * Keeps one data plane running. Its device and its memory belong to the supervisor, so that a
  * process that died is replaced by one on the same state: its flows are reset, no client hangs.
  */
-import {
-  type FromDataPlane,
-  type LiveConfig,
-  type ScriptsState,
-  type StartConfig,
-  type ToDataPlane,
+import type {
+  FromDataPlane,
+  LiveConfig,
+  ScriptsState,
+  StartConfig,
+  ToDataPlane,
 } from '../messages/control.ts';
 import { CrashPolicy } from './backoff.ts';
 import { Child, type ChildExit, selfCommand } from './child.ts';
@@ -25,6 +25,7 @@ export interface DataPlaneOptions {
   readonly log: Logger;
   readonly start: StartConfig;
   readonly live: LiveConfig;
+  readonly scripts: ScriptsState;
   /** As DataPlaneFd orders them. */
   readonly fds: readonly number[];
   readonly onFlowRows: (rows: Uint8Array) => void;
@@ -38,7 +39,7 @@ export class DataPlane {
   readonly #kills = new Map<number, (found: boolean) => void>();
   #child: Child | undefined;
   #live: LiveConfig;
-  #scripts: ScriptsState = { state: 'none', epoch: 0 };
+  #scripts: ScriptsState;
   #ready = Promise.withResolvers<void>();
   #isReady = false;
   #isStopping = false;
@@ -49,6 +50,7 @@ export class DataPlane {
   constructor(options: DataPlaneOptions) {
     this.#options = options;
     this.#live = options.live;
+    this.#scripts = options.scripts;
     this.#spawn(false);
   }
 

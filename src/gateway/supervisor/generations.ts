@@ -93,7 +93,13 @@ export class Generations {
     this.#activator = activator;
     this.#now = now;
     const nothing = { scripts: [], vars: {}, limits };
-    this.#active = { ...nothing, number: 0, hash: hashOf(nothing), origin: 'start', createdAt: now() };
+    this.#active = {
+      ...nothing,
+      number: 0,
+      hash: hashOf(nothing),
+      origin: 'start',
+      createdAt: now(),
+    };
   }
 
   get active(): Generation {
@@ -126,7 +132,9 @@ export class Generations {
     make: (active: BundleContent) => BundleContent,
     options: ChangeOptions = {},
   ): Promise<Change> {
-    return this.#lock.run(() => this.#change(() => ({ content: make(this.#active), origin }), options));
+    return this.#lock.run(() =>
+      this.#change(() => ({ content: make(this.#active), origin }), options),
+    );
   }
 
   /**
@@ -138,9 +146,11 @@ export class Generations {
   rollback(to: number | undefined, options: ChangeOptions = {}): Promise<Change> {
     return this.#lock.run(() =>
       this.#change(() => {
-        const old = to === undefined ? this.#history[1] : this.#history.find((g) => g.number === to);
+        const old =
+          to === undefined ? this.#history[1] : this.#history.find((g) => g.number === to);
         if (old === undefined) {
-          const what = to === undefined ? 'no generation before the active one' : `no generation ${to}`;
+          const what =
+            to === undefined ? 'no generation before the active one' : `no generation ${to}`;
           throw new NoSuchGenerationError(`${what} in the history`);
         }
         return { content: old, origin: 'rollback', copyOf: old.number };
@@ -179,7 +189,10 @@ export class Generations {
   #commit(next: Generation): void {
     this.#active = next;
     this.#history = [next, ...this.#history].slice(0, HISTORY_LENGTH);
-    this.#names.set(next.number, next.scripts.map((script) => script.name));
+    this.#names.set(
+      next.number,
+      next.scripts.map((script) => script.name),
+    );
     this.#names.delete(next.number - NAMES_LENGTH);
   }
 }
@@ -189,7 +202,8 @@ const rejectOn = (issues: readonly ScriptIssue[]): void => {
 };
 
 /** The number alone would repeat after a restart of the gateway; the content alone, on a rollback. */
-export const etagOf = (generation: Generation): string => `"${generation.number}-${generation.hash}"`;
+export const etagOf = (generation: Generation): string =>
+  `"${generation.number}-${generation.hash}"`;
 
 /** `scripts/route.ts:3:5: message` */
 export function formatScriptIssue(issue: ScriptIssue): string {

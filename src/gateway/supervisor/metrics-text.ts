@@ -50,11 +50,11 @@ export class MetricsText {
   }
 
   #sample(name: string, [value, labels = {}]: Sample): void {
-    const pairs = Object.entries(labels).map(([key, text]) => `${key}="${escape(String(text))}"`);
+    const pairs = Object.entries(labels).map(([key, text]) => `${key}="${escapeLabel(String(text))}"`);
     const set = pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
     this.#text += `${name}${set} ${value}\n`;
   }
 }
 
-const escape = (text: string): string =>
+const escapeLabel = (text: string): string =>
   text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');

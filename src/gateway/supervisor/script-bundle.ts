@@ -2,15 +2,17 @@
 import type { KvEntry, ScriptBundle } from '../messages/script-control.ts';
 import type { Generation } from './generations.ts';
 
-export const toBundle = (
-  generation: Generation,
-  iface: string,
-  kv: readonly KvEntry[],
-): ScriptBundle => ({
+export interface HostMemory {
+  /** Name of the device, as scripts will see it. */
+  readonly iface: string;
+  readonly kv: readonly KvEntry[];
+  readonly disabled: readonly string[];
+}
+
+export const toBundle = (generation: Generation, memory: HostMemory): ScriptBundle => ({
   generation: generation.number,
   scripts: generation.scripts,
   limits: generation.limits,
   vars: generation.vars,
-  kv,
-  iface,
+  ...memory,
 });

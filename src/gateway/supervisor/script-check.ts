@@ -28,11 +28,18 @@ export async function checkScripts(
     },
     onExit: (exit) => resolve([bundleIssue(generation, 'load', describeExit(exit))]),
   });
-  child.send({ kind: 'load', bundle: toBundle(generation, iface, []), epoch: 0 });
+  child.send({
+    kind: 'load',
+    bundle: toBundle(generation, { iface, kv: [], disabled: [] }),
+    epoch: 0,
+  });
   const { loadMs } = generation.limits;
-  const timer = setTimeout(() => {
-    resolve([bundleIssue(generation, 'limit', `did not load within ${loadMs} ms`)]);
-  }, loadMs * generation.scripts.length + START_ALLOWANCE_MS);
+  const timer = setTimeout(
+    () => {
+      resolve([bundleIssue(generation, 'limit', `did not load within ${loadMs} ms`)]);
+    },
+    loadMs * generation.scripts.length + START_ALLOWANCE_MS,
+  );
   const issues = await promise;
   clearTimeout(timer);
   child.kill();
@@ -54,6 +61,7 @@ export const nonEmpty = (
   issues.length > 0 ? issues : [bundleIssue(generation, 'load', 'did not load, without a reason')];
 
 export function describeExit({ code, signal, protocolError }: ChildExit): string {
-  if (protocolError !== undefined) return `the script host broke the protocol: ${protocolError.message}`;
+  if (protocolError !== undefined)
+    return `the script host broke the protocol: ${protocolError.message}`;
   return `the script host ended while loading (${signal ?? `exit code ${code}`})`;
 }

@@ -2,13 +2,18 @@
  * Keeps one script host running while a bundle is active, and kills it when it hangs.
  *
  * Life cycle: `idle` without a bundle; `running`; after an end of the process `waiting` for the
- * restart; `quarantined` when the watchdog had to kill it too often, until the next change of
- * scripts. Invariant: the data plane is told `up` only when a host has loaded the active bundle,
+ * restart. A script for which the watchdog had to kill too often is disabled until the next change
+ * of scripts. Invariant: the data plane is told `up` only when a host has loaded the active bundle,
  * and `down` with a new epoch as soon as that host is known to be lost.
  */
 import type { ScriptsState } from '../messages/control.ts';
-import type { FromScriptHost, ScriptIssue } from '../messages/script-control.ts';
+import {
+  type FromScriptHost,
+  HeartbeatField,
+  type ScriptIssue,
+} from '../messages/script-control.ts';
 import { CrashPolicy } from './backoff.ts';
+import { KillBreaker } from './breaker.ts';
 import { Child, type ChildExit, selfCommand } from './child.ts';
 import { parseFromScriptHost } from './child-messages.ts';
 import type { Activator, Generation } from './generations.ts';
@@ -16,23 +21,18 @@ import { KvJournal } from './kv-journal.ts';
 import type { Logger } from './logger.ts';
 import { Resolver } from './resolver.ts';
 import { toBundle } from './script-bundle.ts';
-import {
-  bundleIssue,
-  checkScripts,
-  describeExit,
-  START_ALLOWANCE_MS,
-} from './script-check.ts';
+import { bundleIssue, checkScripts, describeExit, START_ALLOWANCE_MS } from './script-check.ts';
 import { ScriptTotalsTable } from './script-totals.ts';
 import { processCpuMs, WATCHDOG_PERIOD_MS, Watchdog } from './watchdog.ts';
 
-export type HostState = 'idle' | 'running' | 'waiting' | 'quarantined';
+export type HostState = 'idle' | 'running' | 'waiting';
 
 export interface ScriptHostOptions {
   readonly log: Logger;
   /** As ScriptHostFd orders them. */
   readonly fds: readonly number[];
-  /** The heartbeat page: one cell, HeartbeatField.BUSY_SINCE. */
-  readonly heartbeat: Float64Array;
+  /** The page that HeartbeatField describes. */
+  readonly heartbeat: DataView;
   readonly iface: string;
   /** CLOCK_MONOTONIC in microseconds. */
   readonly monotonicUs: () => number;
@@ -53,12 +53,14 @@ export class ScriptHost implements Activator {
   readonly #resolver = new Resolver();
   /** Loads that were asked for and not answered, by generation. */
   readonly #loads = new Map<number, LoadEnd>();
-  #crashes = new CrashPolicy();
-  #kills: number[] = [];
+  readonly #crashes = new CrashPolicy();
+  readonly #breaker = new KillBreaker();
   #child: Child | undefined;
   #watch: ReturnType<typeof setInterval> | undefined;
   #restart: ReturnType<typeof setTimeout> | undefined;
   #active: Generation | undefined;
+  /** The bundle that was sent last. */
+  #sent: Generation | undefined;
   #state: HostState = 'idle';
   #epoch = 0;
   /** The running host has loaded the active bundle. */
@@ -76,8 +78,9 @@ export class ScriptHost implements Activator {
     return this.#child?.pid;
   }
 
-  get epoch(): number {
-    return this.#epoch;
+  /** Scripts that are loaded but not asked any more. */
+  get disabled(): readonly string[] {
+    return this.#breaker.disabled;
   }
 
   check(bundle: Generation): Promise<readonly ScriptIssue[]> {
@@ -91,10 +94,10 @@ export class ScriptHost implements Activator {
       await this.stop();
       return [];
     }
-    this.#unquarantine();
-    const issues = await this.#load(bundle);
+    const issues = await this.#load(bundle, []);
     if (issues.length === 0) {
       this.#active = bundle;
+      this.#breaker.reset();
       this.#setUp();
     } else if (this.#active === undefined) {
       await this.stop();
@@ -118,28 +121,34 @@ export class ScriptHost implements Activator {
   }
 
   /** Loads into the running host, or into a new one, within the time that the limits grant. */
-  async #load(bundle: Generation): Promise<readonly ScriptIssue[]> {
+  async #load(bundle: Generation, disabled: readonly string[]): Promise<readonly ScriptIssue[]> {
     const child = this.#child ?? this.#spawn();
     const { promise, resolve } = Promise.withResolvers<readonly ScriptIssue[]>();
     this.#loads.set(bundle.number, resolve);
-    const kv = this.#journal.entries(Date.now());
-    child.send({ kind: 'load', bundle: toBundle(bundle, this.#options.iface, kv), epoch: this.#epoch });
-    const timer = setTimeout(() => {
-      const message = `did not load within ${bundle.limits.loadMs} ms`;
-      this.#endLoad(bundle.number, [bundleIssue(bundle, 'limit', message)]);
-      child.kill();
-    }, bundle.limits.loadMs * bundle.scripts.length + START_ALLOWANCE_MS);
+    this.#sent = bundle;
+    const memory = { iface: this.#options.iface, kv: this.#journal.entries(Date.now()), disabled };
+    child.send({ kind: 'load', bundle: toBundle(bundle, memory), epoch: this.#epoch });
+    const timer = setTimeout(
+      () => {
+        const message = `did not load within ${bundle.limits.loadMs} ms`;
+        this.#endLoad(bundle.number, [bundleIssue(bundle, 'limit', message)]);
+        child.kill();
+      },
+      bundle.limits.loadMs * bundle.scripts.length + START_ALLOWANCE_MS,
+    );
     const issues = await promise;
     clearTimeout(timer);
     // An exit tells nothing about a bundle; here its name is known.
-    return issues.map((issue) => (issue.file === '' ? bundleIssue(bundle, issue.kind, issue.message) : issue));
+    return issues.map((issue) =>
+      issue.file === '' ? bundleIssue(bundle, issue.kind, issue.message) : issue,
+    );
   }
 
   #spawn(): Child {
     clearTimeout(this.#restart);
     const { fds, heartbeat, hostCommand = selfCommand('__script-host') } = this.#options;
     this.#epoch++;
-    heartbeat[0] = 0;
+    heartbeat.setFloat64(HeartbeatField.BUSY_SINCE, 0, true);
     this.#isLoaded = false;
     const child: Child = new Child(hostCommand, fds, {
       onMessage: (raw) => this.#receive(child, parseFromScriptHost(raw)),
@@ -164,23 +173,33 @@ export class ScriptHost implements Activator {
 
   #look(watchdog: Watchdog): void {
     const { heartbeat, monotonicUs, log } = this.#options;
-    const look = { now: monotonicUs(), busySince: heartbeat[0] ?? 0 };
-    const judgement = watchdog.judge(look, this.#limitMs());
+    const limits = this.#sent?.limits;
+    if (limits === undefined) return;
+    const busySince = heartbeat.getFloat64(HeartbeatField.BUSY_SINCE, true);
+    const look = { now: monotonicUs(), busySince };
+    const judgement = watchdog.judge(look, limits.watchdogMs);
     if (judgement === 'innocent') return;
-    const insideMs = Math.round((look.now - look.busySince) / 1000);
-    log.error({ kind: judgement, inside_ms: insideMs, pid: this.pid }, 'script-host-killed');
+    const insideMs = Math.round((look.now - busySince) / 1000);
+    const script = this.#culprit();
+    log.error(
+      { script, kind: judgement, inside_ms: insideMs, pid: this.pid },
+      'script-host-killed',
+    );
     this.restarts[judgement]++;
-    this.#kills.push(Date.now());
+    if (script !== undefined && this.#breaker.killed(script, Date.now(), limits)) {
+      log.error({ script, kills: limits.breakerHits }, 'script-disabled');
+    }
     const child = this.#child;
-    this.#lost(`stayed ${insideMs} ms inside a script`);
+    this.#lost(`the script stayed ${insideMs} ms inside one call`);
     child?.kill();
   }
 
-  /** A load may take longer than a decision. */
-  #limitMs(): number {
-    const limits = this.#active?.limits;
-    if (this.#loads.size > 0 || limits === undefined) return limits?.loadMs ?? START_ALLOWANCE_MS;
-    return limits.watchdogMs;
+  /** Name of the script that was entered last; undefined while a bundle is only being tried. */
+  #culprit(): string | undefined {
+    const { heartbeat } = this.#options;
+    const generation = heartbeat.getUint32(HeartbeatField.GENERATION, true);
+    const index = heartbeat.getUint32(HeartbeatField.SCRIPT, true);
+    return this.#active?.number === generation ? this.#active.scripts[index]?.name : undefined;
   }
 
   #receive(child: Child, message: FromScriptHost): void {
@@ -222,7 +241,10 @@ export class ScriptHost implements Activator {
   #logLine(line: Extract<FromScriptHost, { kind: 'log' }>): void {
     const { script, generation, flow, fields, message, level } = line;
     const id = flow === undefined ? {} : { flow_id: flow.toString(36) };
-    this.#options.log[level]({ ...fields, event: 'script', script, script_version: generation, ...id }, message);
+    this.#options.log[level](
+      { ...fields, event: 'script', script, script_version: generation, ...id },
+      message,
+    );
   }
 
   #exited(child: Child, exit: ChildExit): void {
@@ -245,11 +267,6 @@ export class ScriptHost implements Activator {
       return;
     }
     this.#options.onState({ state: 'down', epoch: this.#epoch + 1 });
-    if (this.#isBreaking(active)) {
-      this.#state = 'quarantined';
-      this.#options.log.error({ kills: this.#kills.length }, 'scripts-quarantined');
-      return;
-    }
     this.#state = 'waiting';
     const delayMs = this.#crashes.crashed(performance.now()) ?? 0;
     this.#restart = setTimeout(() => void this.#reload(active), delayMs);
@@ -257,7 +274,7 @@ export class ScriptHost implements Activator {
 
   async #reload(active: Generation): Promise<void> {
     if (this.#isLoaded || this.#active !== active) return;
-    const issues = await this.#load(active);
+    const issues = await this.#load(active, this.#breaker.disabled);
     if (this.#active !== active) return;
     if (issues.length === 0) this.#setUp();
     // A host that died while loading is on its way back already.
@@ -267,19 +284,6 @@ export class ScriptHost implements Activator {
   #setUp(): void {
     this.#isLoaded = true;
     this.#options.onState({ state: 'up', epoch: this.#epoch });
-  }
-
-  #isBreaking({ limits }: Generation): boolean {
-    const since = Date.now() - limits.breakerWindowMs;
-    this.#kills = this.#kills.filter((at) => at > since);
-    return this.#kills.length >= limits.breakerHits;
-  }
-
-  #unquarantine(): void {
-    if (this.#state !== 'quarantined' && this.#state !== 'waiting') return;
-    this.#kills = [];
-    this.#crashes = new CrashPolicy();
-    clearTimeout(this.#restart);
   }
 }
 

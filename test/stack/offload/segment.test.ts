@@ -22,7 +22,7 @@ const IPV6 = { source: 'fd00::1', destination: 'fd00::2' };
 const EXTENSION = { extensionHeader: 60, extra: hex('0600010400000000') };
 
 /** Cuts a packet, and copies what is handed out. */
-function cut(packet: Uint8Array, gsoSize: number): Uint8Array[] {
+function cut(packet: Uint8Array<ArrayBuffer>, gsoSize: number): Uint8Array[] {
   const arena = concat([packet, new Uint8Array(packet.length + 64).fill(0xee)]);
   const packets: Uint8Array[] = [];
   const emit = (at: number, end: number) => packets.push(arena.slice(at, end));

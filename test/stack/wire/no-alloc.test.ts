@@ -22,9 +22,16 @@ const viewWith = (packet: Uint8Array): DataView =>
 /** What the calls gave, so that none of them can be left out. */
 let seen = 0;
 
-test('the helper sees an object per call', () => {
+test('the helper sees objects that are kept and objects that are lost at once', () => {
   const kept: object[] = [];
+  let last: unknown;
   expect(allocatedTypes((call) => kept.push({ call }))).not.toEqual([]);
+  expect(
+    allocatedTypes((call) => {
+      last = [call];
+    }),
+  ).not.toEqual([]);
+  expect(last).toBeDefined();
 });
 
 test('reading and checking an IPv4 TCP segment allocates nothing', () => {

@@ -17,7 +17,11 @@ const PROBLEMS: Readonly<Record<number, string>> = {
 export const CHANGE_PROBLEMS = [400, 412, 422, 428] as const;
 
 /** A route that answers with JSON of the schema, or with one of the problems. */
-export const describeJson = (summary: string, schema: z.ZodType, problems: readonly number[] = []) =>
+export const describeJson = (
+  summary: string,
+  schema: z.ZodType,
+  problems: readonly number[] = [],
+) =>
   describeRoute({
     summary,
     responses: {

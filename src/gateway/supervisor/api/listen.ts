@@ -28,7 +28,10 @@ export function parseAdminAddress(text: string): AdminAddress | undefined {
  *
  * @throws ConfigError  for no address, TCP without a token, an unreadable token file
  */
-export function resolveAdmin(admin: Config['admin'], file: string): { address: AdminAddress; token?: string } {
+export function resolveAdmin(
+  admin: Config['admin'],
+  file: string,
+): { address: AdminAddress; token?: string } {
   const fault = (path: string, message: string, cause?: unknown) =>
     new ConfigError(file, [{ path, message }], { cause });
   const address = parseAdminAddress(admin.listen);

@@ -16,7 +16,8 @@ export function changeOptions(
   const options = { force: query.force === true, dryRun: query.dry_run === true };
   const ifMatch = context.req.header('If-Match')?.trim();
   // Compression on the way makes a tag weak; it still names the same state.
-  if (ifMatch !== undefined && ifMatch !== '*') return { ...options, ifMatch: ifMatch.replace(/^W\//, '') };
+  if (ifMatch !== undefined && ifMatch !== '*')
+    return { ...options, ifMatch: ifMatch.replace(/^W\//, '') };
   if (ifMatch === '*' || options.force || options.dryRun) return options;
   throw new ProblemError(
     428,

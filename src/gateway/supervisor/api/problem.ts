@@ -67,7 +67,8 @@ function describe(error: Error): Description {
   });
   if (error instanceof ProblemError) return { ...plain(error.status), errors: error.errors };
   if (error instanceof StaleChangeError) return plain(412);
-  if (error instanceof NoSuchScriptError || error instanceof NoSuchGenerationError) return plain(404);
+  if (error instanceof NoSuchScriptError || error instanceof NoSuchGenerationError)
+    return plain(404);
   if (error instanceof FilterError) {
     return { ...plain(400), errors: [{ path: 'filter', message: error.message }] };
   }

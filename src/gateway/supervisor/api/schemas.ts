@@ -12,7 +12,9 @@ const flag = z
   .optional();
 
 export const changeQuery = z.object({ force: flag, dry_run: flag });
-export const rollbackQuery = changeQuery.extend({ to: z.coerce.number().int().positive().optional() });
+export const rollbackQuery = changeQuery.extend({
+  to: z.coerce.number().int().positive().optional(),
+});
 export const flowsQuery = z.object({
   filter: z.string().default(''),
   limit: z.coerce.number().int().min(1).max(PAGE_MAX).default(PAGE_DEFAULT),
@@ -125,7 +127,7 @@ export const status = z.object({
   }),
   data_plane: z.object({ pid: z.number().optional(), restarts: z.number() }),
   script_host: z.object({
-    state: z.enum(['idle', 'running', 'waiting', 'quarantined']),
+    state: z.enum(['idle', 'running', 'waiting']),
     pid: z.number().optional(),
     restarts: z.record(z.string(), z.number()),
   }),

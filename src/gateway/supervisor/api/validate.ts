@@ -9,7 +9,9 @@ export const validate = <Schema extends z.ZodType, T extends Target>(target: T, 
   validator(target, schema, (result) => {
     if (result.success) return;
     const errors = result.error.map((issue) => ({
-      path: (issue.path ?? []).map((key) => String(typeof key === 'object' ? key.key : key)).join('.'),
+      path: (issue.path ?? [])
+        .map((key) => String(typeof key === 'object' ? key.key : key))
+        .join('.'),
       message: issue.message,
     }));
     const where = target === 'query' ? 'the query' : 'the path';

@@ -3,7 +3,7 @@
 // and a copy in both directions.
 //
 // With -vnet the TUN is opened with IFF_VNET_HDR and carries TSO superpackets in both directions
-// through a link endpoint of our own (gVisor's fdbased endpoint does GSO for AF_PACKET sockets only).
+// through a link endpoint of our own: gVisor's fdbased endpoint has GSO for AF_PACKET sockets only.
 package main
 
 import (

@@ -73,7 +73,8 @@ func newIfreq(name string) *[40]byte {
 }
 
 func ioctl(fd int, number uint, argument uintptr) error {
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(number), argument); errno != 0 {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(number), argument)
+	if errno != 0 {
 		return errno
 	}
 	return nil

@@ -1,7 +1,7 @@
 /** Probes: live, ready, and the numbers. */
 import { Hono } from 'hono';
-import { describeText } from '../describe.ts';
 import type { ControlPlane } from '../control-plane.ts';
+import { describeText } from '../describe.ts';
 
 export function healthRoutes(plane: ControlPlane): Hono {
   const app = new Hono();
@@ -16,7 +16,9 @@ export function healthRoutes(plane: ControlPlane): Hono {
     return context.text(isReady ? 'ready\n' : `not ready: ${reasons.join(', ')}\n`, status);
   });
   app.get('/metrics', describeText('Prometheus metrics.'), (context) =>
-    context.text(plane.metrics(), 200, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' }),
+    context.text(plane.metrics(), 200, {
+      'Content-Type': 'text/plain; version=0.0.4; charset=utf-8',
+    }),
   );
   return app;
 }

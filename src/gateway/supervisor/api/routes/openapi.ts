@@ -9,7 +9,13 @@ export function openApiRoutes(api: Hono): Hono {
   app.get('/v1/openapi.json', async (context) =>
     context.json(
       await generateSpecs(api, {
-        documentation: { info: { title: 'culvert', version: buildInfo.version, description: 'Control of the gateway.' } },
+        documentation: {
+          info: {
+            title: 'culvert',
+            version: buildInfo.version,
+            description: 'Control of the gateway.',
+          },
+        },
         // Every refusal is a problem+json, which each route says for itself.
         defaultValidationErrorResponse: false,
       }),

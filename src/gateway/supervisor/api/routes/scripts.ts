@@ -22,15 +22,11 @@ const CONTENT_TYPES: Readonly<Record<string, 'ts' | 'js'>> = {
 
 export function scriptRoutes(plane: ControlPlane): Hono {
   const app = new Hono();
-  app.get(
-    '/v1/scripts',
-    describeJson('Scripts in the order of asking.', scripts),
-    (context) => {
-      context.header('ETag', plane.etag);
-      const { number } = plane.activeGeneration;
-      return context.json({ generation: number, scripts: plane.status().scripts });
-    },
-  );
+  app.get('/v1/scripts', describeJson('Scripts in the order of asking.', scripts), (context) => {
+    context.header('ETag', plane.etag);
+    const { number } = plane.activeGeneration;
+    return context.json({ generation: number, scripts: plane.status().scripts });
+  });
   app.get(
     '/v1/scripts/:name',
     describeText('Source of a script.', [404]),
@@ -45,7 +41,11 @@ export function scriptRoutes(plane: ControlPlane): Hono {
   );
   app.put(
     '/v1/scripts/:name',
-    describeJson('Replaces a script, or adds it at the end.', change, [413, 415, ...CHANGE_PROBLEMS]),
+    describeJson('Replaces a script, or adds it at the end.', change, [
+      413,
+      415,
+      ...CHANGE_PROBLEMS,
+    ]),
     validate('param', scriptParam),
     validate('query', changeQuery),
     async (context) => {

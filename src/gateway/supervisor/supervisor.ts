@@ -1,0 +1,388 @@
+/**
+ * The gateway as its operator sees it: owns device, memory and children, and answers the API.
+ *
+ * A change of config or scripts either happens as a
+ * whole or not at all.
+ */
+import { monotonicNow } from '../../ffi/clock.ts';
+import { DEFAULT_SCRIPT_LIMITS } from '../../scripts-runtime/limits.ts';
+import { CLOSE_REASON_NAMES, CloseReason } from '../../stack/close-reason.ts';
+import { Counter, Counters } from '../../stack/counters.ts';
+import { DROP_REASON_NAMES, DropReason } from '../../stack/drop-reason.ts';
+import { FlowReader } from '../../stack/layout.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import { restartRequired, toLiveConfig, toStartConfig } from '../config/plane.ts';
+import { readScripts } from '../config/scripts.ts';
+import type { ScriptsState } from '../messages/control.ts';
+import type { ScriptLimits } from '../messages/script-control.ts';
+import {
+  type ControlPlane,
+  type NewScript,
+  NoSuchScriptError,
+  type Reload,
+} from './api/control-plane.ts';
+import type { Status } from './api/schemas.ts';
+import { buildInfo } from './build-info.ts';
+import { DataPlane } from './data-plane.ts';
+import { dropLayer } from './drop-layer.ts';
+import { EndedFlows } from './ended-flows.ts';
+import type { FlowContext, FlowNames } from './flow-view.ts';
+import { type BundleContent, type Change, type ChangeOptions, Generations } from './generations.ts';
+import type { Kernel } from './kernel.ts';
+import { type FlowPage, LiveFlows, type LiveFlowView, type PageRequest } from './live-flows.ts';
+import type { Logger } from './logger.ts';
+import { renderMetrics } from './metrics.ts';
+import { Mutex } from './mutex.ts';
+import { ReloadHistory } from './reload-history.ts';
+import { ScriptHost } from './script-host.ts';
+
+/** Config generations whose listener names are kept for flows that live long. */
+const LISTENER_NAMES_LENGTH = 1000;
+
+export interface SupervisorOptions {
+  readonly log: Logger;
+  readonly kernel: Kernel;
+  readonly loaded: LoadedConfig;
+  /** Reads the config from disk again. */
+  readonly readConfig: () => LoadedConfig;
+  /** The gateway cannot go on. */
+  readonly onFatal: () => void;
+}
+
+export class Supervisor implements ControlPlane, FlowNames {
+  readonly #options: SupervisorOptions;
+  readonly #counters: Counters;
+  readonly #scriptHost: ScriptHost;
+  readonly #generations: Generations;
+  readonly #liveFlows: LiveFlows;
+  readonly #endedFlows: EndedFlows;
+  readonly #reloads = new ReloadHistory();
+  readonly #reloadLock = new Mutex();
+  readonly #listenerNames = new Map<number, readonly string[]>();
+  readonly #startedAt = Date.now();
+  #dataPlane: DataPlane | undefined;
+  #loaded: LoadedConfig;
+  #scriptsState: ScriptsState = { state: 'none', epoch: 0 };
+  #configGeneration = 0;
+  #isDraining = false;
+
+  constructor(options: SupervisorOptions) {
+    const { log, kernel, loaded } = options;
+    this.#options = options;
+    this.#loaded = loaded;
+    this.#counters = new Counters(kernel.counters.buffer);
+    const reader = new FlowReader(kernel.state.buffer, loaded.config.limits);
+    this.#liveFlows = new LiveFlows(reader, () => this.#flowContext());
+    this.#endedFlows = new EndedFlows(log, () => this.#flowContext());
+    this.#scriptHost = new ScriptHost({
+      log,
+      fds: [kernel.scripts[1], kernel.heartbeat.fd],
+      heartbeat: new DataView(kernel.heartbeat.buffer),
+      iface: kernel.tun.name,
+      monotonicUs: monotonicNow,
+      onState: (state) => {
+        this.#scriptsState = state;
+        this.#dataPlane?.setScripts(state);
+      },
+    });
+    this.#generations = new Generations(this.#scriptHost, scriptLimits(loaded));
+  }
+
+  /**
+   * Loads the scripts and starts the data plane; settles when packets are answered.
+   *
+   * @throws ConfigError, BundleRejectedError  nothing runs then
+   */
+  async start(): Promise<void> {
+    const { kernel, loaded, log } = this.#options;
+    const bundle = readBundle(loaded);
+    // With a script that does not load there is no policy: better no gateway than an open one.
+    await this.#generations.apply('start', () => bundle);
+    // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
+    this.#startDataPlane();
+    await this.#dataPlane?.ready;
+    const { name, vnetHeader, offloads } = kernel.tun;
+    log.info(
+      { device: name, vnet_header: vnetHeader, offloads, pid: process.pid, ...buildInfo },
+      'ready',
+    );
+  }
+
+  /** Takes no new flow, waits for the live ones; the number of flows that had to be cut. */
+  async drain(deadlineMs: number): Promise<number> {
+    this.#isDraining = true;
+    this.#options.log.info({ deadline_ms: deadlineMs, flows: this.#flowsNow() }, 'draining');
+    return (await this.#dataPlane?.drain(deadlineMs)) ?? 0;
+  }
+
+  /** Ends the children at once. */
+  async stop(): Promise<void> {
+    this.#isDraining = true;
+    await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop()]);
+  }
+
+  scriptName(generation: number, index: number): string | undefined {
+    return this.#generations.scriptName(generation, index);
+  }
+
+  listenerName(generation: number, index: number): string | undefined {
+    return this.#listenerNames.get(generation)?.[index];
+  }
+
+  get activeGeneration() {
+    return this.#generations.active;
+  }
+
+  get generations() {
+    return this.#generations.history;
+  }
+
+  get etag(): string {
+    return this.#generations.etag;
+  }
+
+  reload(options: ChangeOptions): Promise<Reload> {
+    return this.#watch(options, this.#reloadLock.run(() => this.#reload(options)));
+  }
+
+  putScript(script: NewScript, options: ChangeOptions): Promise<Change> {
+    return this.#change(
+      'api',
+      (active) => ({ ...active, scripts: withScript(active, script) }),
+      options,
+    );
+  }
+
+  removeScript(name: string, options: ChangeOptions): Promise<Change> {
+    return this.#change(
+      'api',
+      (active) => {
+        const scripts = active.scripts.filter((script) => script.name !== name);
+        if (scripts.length === active.scripts.length) {
+          throw new NoSuchScriptError(`no script "${name}" is loaded`);
+        }
+        return { ...active, scripts };
+      },
+      options,
+    );
+  }
+
+  async rollback(to: number | undefined, options: ChangeOptions): Promise<Change> {
+    const change = await this.#watch(options, this.#generations.rollback(to, options));
+    this.#logChange(change);
+    return change;
+  }
+
+  flows(request: PageRequest): FlowPage {
+    return this.#liveFlows.page(request);
+  }
+
+  flow(serial: number): LiveFlowView | undefined {
+    return this.#liveFlows.find(serial)?.flow;
+  }
+
+  async killFlow(serial: number): Promise<boolean> {
+    const found = this.#liveFlows.find(serial);
+    if (found === undefined) return false;
+    return (await this.#dataPlane?.kill(found.row, serial)) ?? false;
+  }
+
+  drops() {
+    const drops = DROP_REASON_NAMES.map((reason, index) => ({
+      reason,
+      layer: dropLayer(index),
+      count: this.#counters.dropped(index),
+    })).filter((_, index) => index !== DropReason.NONE);
+    const closes = CLOSE_REASON_NAMES.map((reason, index) => ({
+      reason,
+      count: this.#counters.closed(index),
+    })).filter((_, index) => index !== CloseReason.NONE);
+    return { drops, closes };
+  }
+
+  notReady(): readonly string[] {
+    const { tun } = this.#options.kernel;
+    const device = tun.probe();
+    return [
+      ...(this.#isDraining ? ['draining'] : []),
+      ...(this.#dataPlane?.isReady ? [] : ['data-plane-down']),
+      ...(device === 'up' ? [] : [`device-${device}`]),
+      ...(this.#scriptHost.state === 'waiting' ? ['script-host-down'] : []),
+      ...this.#scriptStatus()
+        .filter((script) => script.disabled)
+        .map((script) => `script-disabled:${script.name}`),
+    ];
+  }
+
+  metrics(): string {
+    const { ok, failed, lastOk, lastOkAt } = this.#reloads;
+    const { active } = this.#generations;
+    return renderMetrics({
+      counters: this.#counters,
+      reloads: { ok, failed },
+      lastReloadOk: lastOk,
+      lastReloadOkAt: lastOkAt,
+      generation: active.number,
+      scripts: active.scripts.map((script) => script.name),
+      scriptTotals: this.#scriptHost.totals.all(),
+      scriptFlows: [...this.#liveFlows.countByScript().values()],
+      scriptHostRestarts: this.#scriptHost.restarts,
+      dataPlaneRestarts: this.#dataPlane?.restarts ?? 0,
+      durations: this.#endedFlows.durations,
+    });
+  }
+
+  status(): Status {
+    const { kernel } = this.#options;
+    const { active } = this.#generations;
+    const { file, config } = this.#loaded;
+    const get = (counter: Counter) => this.#counters.get(counter);
+    return {
+      state: this.#isDraining ? 'draining' : this.#dataPlane?.isReady ? 'running' : 'starting',
+      not_ready: [...this.notReady()],
+      ...buildInfo,
+      pid: process.pid,
+      uptime_seconds: Math.round((Date.now() - this.#startedAt) / 1000),
+      config: { ...(file === undefined ? {} : { file }), generation: this.#configGeneration },
+      device: {
+        name: kernel.tun.name,
+        mtu: config.device.mtu,
+        up: kernel.tun.probe() === 'up',
+        offload: get(Counter.OFFLOAD_NOW) > 0,
+      },
+      data_plane: { ...pidOf(this.#dataPlane), restarts: this.#dataPlane?.restarts ?? 0 },
+      script_host: {
+        state: this.#scriptHost.state,
+        ...pidOf(this.#scriptHost),
+        restarts: { ...this.#scriptHost.restarts },
+      },
+      generation: { number: active.number, hash: active.hash },
+      scripts: this.#scriptStatus(),
+      flows: {
+        active: get(Counter.FLOWS_NOW),
+        total: get(Counter.FLOWS_TOTAL),
+        limit: config.limits.flows,
+      },
+    };
+  }
+
+  #startDataPlane(): void {
+    const { log, kernel, loaded, onFatal } = this.#options;
+    this.#dataPlane = new DataPlane({
+      log,
+      start: toStartConfig(loaded.config, kernel.tun),
+      live: this.#nextLiveConfig(loaded),
+      scripts: this.#scriptsState,
+      fds: [kernel.tun.fd, kernel.state.fd, kernel.counters.fd, kernel.scripts[0]],
+      onFlowRows: (rows) => this.#endedFlows.take(rows, this.#loaded.config.log.flows),
+      onGivenUp: onFatal,
+    });
+  }
+
+  #nextLiveConfig({ config }: LoadedConfig) {
+    const generation = ++this.#configGeneration;
+    this.#listenerNames.set(
+      generation,
+      config.listeners.map((listener) => listener.name),
+    );
+    this.#listenerNames.delete(generation - LISTENER_NAMES_LENGTH);
+    return toLiveConfig(config, generation);
+  }
+
+  async #reload(options: ChangeOptions): Promise<Reload> {
+    const { log, loaded: running, readConfig } = this.#options;
+    const loaded = readConfig();
+    const bundle = readBundle(loaded);
+    const change = await this.#generations.apply('reload', () => bundle, options);
+    const restart = restartRequired(running.config, loaded.config);
+    if (options.dryRun) return { ...change, restartRequired: restart };
+    const isSame = Bun.deepEquals(this.#loaded.config, loaded.config);
+    this.#loaded = loaded;
+    if (!isSame || options.force) this.#dataPlane?.configure(this.#nextLiveConfig(loaded));
+    log.level = loaded.config.log.level;
+    log.info(
+      { config_generation: this.#configGeneration, restart_required: restart },
+      'config-reloaded',
+    );
+    this.#logChange(change);
+    return {
+      generation: change.generation,
+      changed: change.changed || !isSame,
+      restartRequired: restart,
+    };
+  }
+
+  async #change(
+    origin: 'api',
+    make: (active: BundleContent) => BundleContent,
+    options: ChangeOptions,
+  ): Promise<Change> {
+    const change = await this.#watch(options, this.#generations.apply(origin, make, options));
+    this.#logChange(change);
+    return change;
+  }
+
+  /** A dry run is no change: it counts as neither success nor failure. */
+  #watch<T>({ dryRun }: ChangeOptions, change: Promise<T>): Promise<T> {
+    return dryRun ? change : this.#reloads.watch(change);
+  }
+
+  #logChange({ changed, generation }: Change): void {
+    if (!changed) return;
+    const { number, hash, origin, scripts } = generation;
+    const names = scripts.map((script) => script.name);
+    this.#options.log.info(
+      { generation: number, hash, origin, scripts: names },
+      'scripts-activated',
+    );
+  }
+
+  #scriptStatus(): Status['scripts'] {
+    const { number, scripts } = this.#generations.active;
+    const killed = new Set(this.#scriptHost.disabled);
+    return scripts.map(({ name, file, source }) => {
+      const { decisions, errors, limitHits, cpuUs, disabled } = this.#scriptHost.totals.of(name);
+      return {
+        name,
+        file,
+        bytes: Buffer.byteLength(source),
+        generation: number,
+        decisions,
+        errors,
+        limit_hits: { ...limitHits },
+        cpu_ms: Math.round(cpuUs) / 1000,
+        disabled: disabled || killed.has(name),
+      };
+    });
+  }
+
+  #flowContext(): FlowContext {
+    const iface = this.#options.kernel.tun.name;
+    return { names: this, iface, nowUs: monotonicNow(), nowMs: Date.now() };
+  }
+
+  #flowsNow(): number {
+    return this.#counters.get(Counter.FLOWS_NOW);
+  }
+}
+
+function readBundle(loaded: LoadedConfig): BundleContent {
+  const { vars } = loaded.config.scripts;
+  return { scripts: readScripts(loaded), vars, limits: scriptLimits(loaded) };
+}
+
+/** The limits of the config over those of the runtime. */
+function scriptLimits({ config }: LoadedConfig): ScriptLimits {
+  const chosen = Object.entries(config.scripts.limits).filter(([, value]) => value !== undefined);
+  return { ...DEFAULT_SCRIPT_LIMITS, ...Object.fromEntries(chosen) };
+}
+
+function withScript({ scripts }: BundleContent, script: NewScript): readonly NewScript[] {
+  const isKnown = scripts.some(({ name }) => name === script.name);
+  return isKnown
+    ? scripts.map((old) => (old.name === script.name ? { ...script, file: old.file } : old))
+    : [...scripts, script];
+}
+
+const pidOf = (owner: { readonly pid: number | undefined } | undefined): { pid?: number } =>
+  owner?.pid === undefined ? {} : { pid: owner.pid };

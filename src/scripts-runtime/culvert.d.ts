@@ -1,0 +1,147 @@
+/**
+ * Types of the culvert script API: what this version of culvert implements, and nothing else.
+ * Keep this file beside your scripts; it is printed by `culvert types`.
+ *
+ * Besides the standard library of JavaScript a script has the globals `console` (the same as
+ * `ctx.log`, without the flow), `setTimeout`, `clearTimeout` and `queueMicrotask`. It has no
+ * network, no files, no `eval`, and no module but this one.
+ */
+declare module 'culvert' {
+  /** `10.0.0.1:80`, `[fd00::1]:80` or `example.com:80`. */
+  export type Addr = `${string}:${number}` | `[${string}]:${number}`;
+
+  export interface Endpoint {
+    /** Without brackets: `10.0.0.1`, `fd00::1`. */
+    readonly ip: string;
+    readonly port: number;
+    readonly family: 4 | 6;
+    toString(): Addr;
+  }
+
+  /** A new flow. Its first packet waits for your verdict. */
+  export interface FlowInfo {
+    /** The same in the log, in the API and in `culvert flows`. */
+    readonly id: string;
+    readonly proto: 'tcp' | 'udp';
+    readonly src: Endpoint;
+    readonly dst: Endpoint;
+    /** Where the client wanted to go: `dst`, as long as nothing rewrites it before the script. */
+    readonly originalDst: Endpoint;
+    /** Name of the TUN device. */
+    readonly iface: string;
+    readonly syn: {
+      /** Maximum segment size in bytes. */
+      readonly mss: number;
+      /** Window scale as a shift count. */
+      readonly wscale: number;
+      /** TTL or hop limit. */
+      readonly ttl: number;
+      /** The client asks for Explicit Congestion Notification. */
+      readonly ecn: boolean;
+    };
+    /** Fires while you `await`, when the client gave up or the time for a verdict is over. */
+    readonly signal: Signal;
+  }
+
+  /** The part of an `AbortSignal` that exists here. */
+  export interface Signal {
+    readonly aborted: boolean;
+    readonly reason: unknown;
+    onabort: ((event: { readonly type: 'abort' }) => void) | null;
+    addEventListener(type: 'abort', listener: (event: { readonly type: 'abort' }) => void): void;
+    removeEventListener(type: 'abort', listener: (event: { readonly type: 'abort' }) => void): void;
+    throwIfAborted(): void;
+  }
+
+  const verdict: unique symbol;
+  /** What becomes of the flow. Only the functions below make one. */
+  export interface Verdict {
+    readonly [verdict]: 'decline' | 'reject' | 'forward' | 'redirect';
+  }
+
+  /** Not mine: ask the next script. When all decline, the flow is rejected. */
+  export function decline(): Verdict;
+
+  export interface RejectOptions {
+    /** `rst` (default): connection refused. `icmp`: unreachable. `drop`: silence. */
+    with?: 'rst' | 'icmp' | 'drop';
+    /** Shown in the log; at most 200 bytes, the rest is cut off. */
+    reason?: string;
+  }
+  /** Refuse the flow. */
+  export function reject(options?: RejectOptions): Verdict;
+
+  export interface ForwardOptions {
+    /** `dial-first` (default): the client is answered once the upstream is connected. */
+    handshake?: 'dial-first' | 'accept-first';
+    /** Tell the upstream who the client is. */
+    proxyProtocol?: 1 | 2;
+    /** Local address of the connection to the upstream. */
+    bind?: string;
+    /** Firewall mark of the connection to the upstream. */
+    mark?: number;
+    connectTimeoutMs?: number;
+    idleTimeoutMs?: number;
+    halfCloseTimeoutMs?: number;
+    /** Close the flow after so many bytes, both directions together. */
+    maxBytes?: number;
+  }
+  /** Connect the flow to `to`; with no address, to where the client wanted to go. */
+  export function forward(to?: Addr, options?: ForwardOptions): Verdict;
+
+  /** Let a service inside the gateway answer. `welcome` is a page that shows `note`. */
+  export function redirect(listener: 'welcome', options?: { note?: string }): Verdict;
+
+  /**
+   * Values that outlive a reload of the script, and a restart of the process it runs in. Keys,
+   * values and the sum of all are limited (`ctx.limits`); over a limit a call throws a `LimitError`.
+   */
+  export interface KV {
+    get(key: string): string | number | undefined;
+    set(key: string, value: string | number, options?: { ttlMs?: number }): void;
+    /** Sets only where there is nothing; tells whether it did. */
+    add(key: string, value: string | number, options?: { ttlMs?: number }): boolean;
+    /** Sets only where `old` is (`undefined`: nothing); tells whether it did. */
+    cas(key: string, old: string | number | undefined, value: string | number): boolean;
+    /** Adds `by` (1), starting at `init` (0). `ttlMs` counts from the first call. */
+    incr(key: string, by?: number, options?: { init?: number; ttlMs?: number }): number;
+    /** Tells whether there was something. */
+    delete(key: string): boolean;
+    /** At most `limit` (1000), oldest first. */
+    keys(options?: { prefix?: string; limit?: number }): string[];
+  }
+
+  /** Fields first, then the message: `log.info({ port: 80 }, 'new flow')`; or text alone. */
+  export interface Log {
+    debug(first: object | string, message?: string): void;
+    info(first: object | string, message?: string): void;
+    warn(first: object | string, message?: string): void;
+    error(first: object | string, message?: string): void;
+  }
+
+  export interface BaseEnv {
+    readonly KV: KV;
+    /** `scripts.vars` of the configuration. */
+    readonly vars: Readonly<Record<string, string>>;
+  }
+
+  export interface Ctx {
+    /** Lines carry the script, its generation and the flow. */
+    readonly log: Log;
+    /** Number of the generation this script was loaded with. */
+    readonly version: string;
+    /** Fires when a newer generation has taken over. */
+    readonly signal: Signal;
+    /** What the script may use, by name; the unit ends the name. */
+    readonly limits: Readonly<Record<string, number>>;
+  }
+
+  /** What a script exports: `export default { … } satisfies GatewayScript`. */
+  export interface GatewayScript<E extends BaseEnv = BaseEnv> {
+    /**
+     * Decides about a new flow, before its handshake is answered. If this throws, takes too long
+     * or returns no verdict, the flow is rejected.
+     */
+    flow(flow: FlowInfo, env: E, ctx: Ctx): Verdict | Promise<Verdict>;
+  }
+}

@@ -1,0 +1,5 @@
+/** What `culvert types` prints: the declarations that scripts are written against. */
+// @ts-expect-error a declaration file cannot be imported, except as the text it is
+import text from './culvert.d.ts' with { type: 'text' };
+
+export const SCRIPT_TYPES = String(text);

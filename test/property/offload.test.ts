@@ -1,0 +1,103 @@
+/** Properties of the offload code: cutting and merging undo each other, and lose nothing. */
+import { expect, test } from 'bun:test';
+import fc from 'fast-check';
+import { segment } from '../../src/stack/offload/segment.ts';
+import * as tcp from '../../src/stack/wire/tcp.ts';
+import { coalesce } from '../support/coalescing.ts';
+import { KERNEL_PACKETS } from '../support/kernel-packets.ts';
+import {
+  concat,
+  hex,
+  pattern,
+  type TcpFields,
+  tcpPacket,
+  viewOf,
+} from '../support/packet-builder.ts';
+import { withPcap } from '../support/pcap.ts';
+
+const { PSH, ACK } = tcp.TcpFlag;
+
+const tcpFields: fc.Arbitrary<TcpFields> = fc
+  .record({
+    isIpv6: fc.boolean(),
+    seq: fc.nat(0xffffffff),
+    ack: fc.nat(0xffffffff),
+    window: fc.nat(0xffff),
+    trafficClass: fc.nat(0xff),
+    identification: fc.nat(0xffff),
+    isPushed: fc.boolean(),
+    hasTimestamps: fc.boolean(),
+    length: fc.integer({ min: 1, max: 20_000 }),
+  })
+  .map(({ isIpv6, isPushed, hasTimestamps, length, ...fields }) => ({
+    ...fields,
+    ...(isIpv6 ? { source: 'fd00::1', destination: 'fd00::2' } : {}),
+    flags: isPushed ? ACK | PSH : ACK,
+    options: hasTimestamps ? hex('0101080a 00000001 00000002') : new Uint8Array(0),
+    payload: pattern(length, length),
+  }));
+
+function cut(packet: Uint8Array, gsoSize: number): Uint8Array[] {
+  const arena = concat([packet, new Uint8Array(packet.length + 100)]);
+  const packets: Uint8Array[] = [];
+  segment(viewOf(arena), 0, packet.length, gsoSize, packet.length, (at, end) =>
+    packets.push(arena.slice(at, end)),
+  );
+  return packets;
+}
+
+/** The packet with its TCP checksum as NEEDS_CSUM leaves it, where a superpacket has it so. */
+function asDelivered(packet: Uint8Array, isSuperpacket: boolean): Uint8Array {
+  if (!isSuperpacket) return packet;
+  const bytes = packet.slice();
+  const view = viewOf(bytes);
+  if (view.getUint8(0) >>> 4 === 4) {
+    tcp.emitTcpPartialChecksum(view, 12, 16, 4, 20, bytes.length);
+  } else {
+    tcp.emitTcpPartialChecksum(view, 8, 24, 16, 40, bytes.length);
+  }
+  return bytes;
+}
+
+test('a superpacket that is cut and merged again is the same bytes', () => {
+  fc.assert(
+    fc.property(tcpFields, fc.integer({ min: 400, max: 9_000 }), (fields, gsoSize) => {
+      const packet = tcpPacket(fields);
+      const packets = cut(packet, gsoSize);
+      withPcap('cut-and-merged', packets, () => {
+        const isSuperpacket = packets.length > 1;
+        expect(coalesce(packets)).toEqual([
+          { bytes: asDelivered(packet, isSuperpacket), gsoSize: isSuperpacket ? gsoSize : 0 },
+        ]);
+      });
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('what is merged and cut again is the packets that came in, in their order', () => {
+  /** Runs of two flows, other packets between them, some of them broken. */
+  const piece = fc.oneof(
+    fc.tuple(fc.constant('run'), fc.nat(3), fc.integer({ min: 1, max: 6 })),
+    fc.tuple(fc.constantFrom('udp', 'broken', 'junk'), fc.nat(3), fc.nat(3)),
+  );
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 8 }), (pieces) => {
+      const packets = pieces.flatMap(([kind, flow, count], index): Uint8Array[] => {
+        if (kind === 'udp') return [KERNEL_PACKETS.udpV4];
+        if (kind === 'junk') return [pattern(flow * 7, count)];
+        const sourcePort = 1000 + flow;
+        const addresses = flow < 2 ? {} : { source: 'fd00::1', destination: 'fd00::2' };
+        const payload = pattern(kind === 'broken' ? 200 : count * 200, index + 1);
+        const run = cut(tcpPacket({ ...addresses, sourcePort, seq: index * 2_000, payload }), 200);
+        return kind === 'broken' ? run.map((packet) => packet.with(-1, 0)) : run;
+      });
+      const merged = coalesce(packets);
+      const cutAgain = merged.flatMap(({ bytes, gsoSize }) =>
+        gsoSize === 0 ? [bytes] : cut(bytes, gsoSize),
+      );
+      expect(cutAgain).toEqual(packets);
+    }),
+    { numRuns: 300 },
+  );
+});
