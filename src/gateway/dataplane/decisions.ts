@@ -6,24 +6,19 @@ import { Errno } from '../../ffi/errno.ts';
 import { addressOf } from '../../ffi/memory.ts';
 import { receive, send } from '../../ffi/sockets.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
-import { FlowField, SERVICE_NAMES, Service } from '../../stack/flow-row.ts';
+import { FlowField } from '../../stack/flow-row.ts';
 import type { Stack } from '../../stack/stack.ts';
 import { TcbFlag } from '../../stack/tcp/tcb.ts';
-import type { RejectWith } from '../../stack/verdict.ts';
 import { formatAddress } from '../../stack/wire/ip-address.ts';
 import { Protocol } from '../../stack/wire/protocol.ts';
 import { DataPlaneFd } from '../messages/control.ts';
 import {
-  AnswerField,
-  AnswerVerdict,
-  CANCEL_BYTES,
-  DECISION_MAX_BYTES,
-  DecisionKind,
-  isAcceptFirst,
-  proxyProtocolOf,
-  REJECT_WITH,
-  REQUEST_BYTES,
-  RequestField,
+  answerText,
+  DECISION_BYTES_MAX,
+  DecisionAnswer,
+  decodeDecisionAnswer,
+  encodeDecisionCancel,
+  encodeDecisionRequest,
 } from '../messages/decision.ts';
 import type { UpstreamTable } from './upstream-table.ts';
 
@@ -33,64 +28,19 @@ const NONE = -1;
 /** Answers taken per turn of the loop. */
 const BATCH = 256;
 
-export const ScriptVerdictKind = AnswerVerdict;
-
-/** A verdict as it arrived; one object is reused. */
-export interface ScriptVerdict {
-  kind: AnswerVerdict;
-  generation: number;
-  script: number;
-  rejectWith: RejectWith;
-  /** Family of `address`; 0 for the original destination. */
-  family: 0 | 4 | 6;
-  readonly address: Uint8Array;
-  port: number;
-  mark: number;
-  bind: string;
-  acceptFirst: boolean;
-  proxyProtocol: 0 | 1 | 2;
-  connectTimeoutMs: number;
-  idleTimeoutMs: number;
-  halfCloseTimeoutMs: number;
-  maxBytes: number;
-  service: number;
-  /** Reason of a reject, note of a redirect. */
-  text: string;
-}
-
 export class Decisions {
   readonly #stack: Stack;
   readonly #upstreams: UpstreamTable;
   readonly #counters: Counters;
-  readonly #buffer = new ArrayBuffer(DECISION_MAX_BYTES);
+  readonly #buffer = new ArrayBuffer(DECISION_BYTES_MAX);
   readonly #view = new DataView(this.#buffer);
-  readonly #bytes = new Uint8Array(this.#buffer);
   readonly #address = addressOf(this.#buffer);
-  readonly #text = new TextDecoder();
+  /** The answer that was read last. */
+  readonly #answer = new DecisionAnswer();
   /** Row that waits for the answer to a request, by the request's low bits. */
   readonly #rows = new Int32Array(SLOTS).fill(NONE);
   #lastRequest = 0;
   #epoch = 0;
-  readonly #verdict: ScriptVerdict = {
-    kind: AnswerVerdict.FAILED,
-    generation: 0,
-    script: 0,
-    rejectWith: 'rst',
-    family: 0,
-    address: new Uint8Array(16),
-    port: 0,
-    mark: 0,
-    bind: '',
-    acceptFirst: false,
-    proxyProtocol: 0,
-    connectTimeoutMs: 0,
-    idleTimeoutMs: 0,
-    halfCloseTimeoutMs: 0,
-    maxBytes: 0,
-    service: Service.NONE,
-    text: '',
-  };
-
   constructor(stack: Stack, upstreams: UpstreamTable, counters: Counters) {
     this.#stack = stack;
     this.#upstreams = upstreams;
@@ -102,8 +52,7 @@ export class Decisions {
     this.#epoch = epoch;
     const request = this.#nextRequest();
     if (request === 0) return false;
-    this.#encode(row, request);
-    const sent = send(DataPlaneFd.SCRIPTS, this.#address, REQUEST_BYTES);
+    const sent = send(DataPlaneFd.SCRIPTS, this.#address, this.#encode(row, request));
     if (sent < 0) return false;
     this.#rows[request % SLOTS] = row;
     this.#upstreams.setRequest(row, request);
@@ -116,10 +65,8 @@ export class Decisions {
     const request = this.#upstreams.request(row);
     if (request === 0) return;
     this.#forget(row, request);
-    this.#view.setUint8(RequestField.KIND, DecisionKind.CANCEL);
-    this.#view.setUint32(RequestField.REQUEST, request, true);
-    this.#view.setUint32(RequestField.EPOCH, this.#epoch, true);
-    send(DataPlaneFd.SCRIPTS, this.#address, CANCEL_BYTES);
+    const length = encodeDecisionCancel(this.#view, 0, request, this.#epoch);
+    send(DataPlaneFd.SCRIPTS, this.#address, length);
   }
 
   /** The host is gone: every row that waits is handed over. */
@@ -130,10 +77,10 @@ export class Decisions {
     }
   }
 
-  /** Takes the answers that have arrived; the verdict is valid during the call. */
-  read(onVerdict: (row: number, verdict: ScriptVerdict) => void): void {
+  /** Takes the answers that have arrived; an answer is valid during the call. */
+  read(onAnswer: (row: number, answer: DecisionAnswer) => void): void {
     for (let i = 0; i < BATCH; i++) {
-      const got = receive(DataPlaneFd.SCRIPTS, this.#address, DECISION_MAX_BYTES);
+      const got = receive(DataPlaneFd.SCRIPTS, this.#address, DECISION_BYTES_MAX);
       if (got === -Errno.EINTR) continue;
       if (got <= 0) return;
       const row = this.#rowOf(got);
@@ -142,9 +89,27 @@ export class Decisions {
         continue;
       }
       this.#forget(row, this.#upstreams.request(row));
-      this.#decode(got);
-      onVerdict(row, this.#verdict);
+      onAnswer(row, this.#answer);
     }
+  }
+
+  /** Writes the upstream address that an answer names, 16 bytes, to `toAt` of the arena. */
+  copyTarget(answer: DecisionAnswer, toAt: number): void {
+    const { view } = this.#stack.arena;
+    for (let i = 0; i < 16; i += 4) {
+      view.setInt32(toAt + i, this.#view.getInt32(answer.toAt + i));
+    }
+  }
+
+  /** The local address that an answer asks for; empty for any. */
+  bindAddress(answer: DecisionAnswer): string {
+    if (answer.bindFamily === 0) return '';
+    return formatAddress(this.#view, answer.bindAt, answer.bindFamily === 4 ? 4 : 16);
+  }
+
+  /** Reason of a rejection, note of a redirection. */
+  text(answer: DecisionAnswer): string {
+    return answerText(this.#view, answer);
   }
 
   #nextRequest(): number {
@@ -161,78 +126,34 @@ export class Decisions {
   }
 
   #rowOf(length: number): number {
-    const view = this.#view;
-    if (length < AnswerField.TEXTS) return NONE;
-    if (view.getUint8(AnswerField.KIND) !== DecisionKind.ANSWER) return NONE;
-    if (view.getUint32(AnswerField.EPOCH, true) !== this.#epoch) return NONE;
-    const request = view.getUint32(AnswerField.REQUEST, true);
-    const row = this.#rows[request % SLOTS]!;
-    return row !== NONE && this.#upstreams.request(row) === request ? row : NONE;
+    const answer = this.#answer;
+    if (!decodeDecisionAnswer(this.#view, 0, length, answer)) return NONE;
+    if (answer.epoch !== this.#epoch) return NONE;
+    const row = this.#rows[answer.requestId % SLOTS]!;
+    return row !== NONE && this.#upstreams.request(row) === answer.requestId ? row : NONE;
   }
 
-  #encode(row: number, request: number): void {
-    const out = this.#view;
-    const { bytes, view } = this.#stack.arena;
+  #encode(row: number, request: number): number {
+    const { view } = this.#stack.arena;
     const at = this.#stack.rowAt(row);
     const tcb = this.#stack.tcb(row);
-    out.setUint8(RequestField.KIND, DecisionKind.REQUEST);
-    out.setUint8(RequestField.FAMILY, view.getUint8(at + FlowField.FAMILY));
-    out.setUint8(RequestField.PROTOCOL, Protocol.TCP);
-    out.setUint8(RequestField.FLAGS, tcb.has(TcbFlag.ECN_SETUP) ? 1 : 0);
-    out.setUint32(RequestField.REQUEST, request, true);
-    out.setUint32(RequestField.EPOCH, this.#epoch, true);
-    out.setUint8(RequestField.WINDOW_SCALE, tcb.sndScale);
-    out.setUint8(RequestField.HOP_LIMIT, view.getUint8(at + FlowField.SYN_HOP_LIMIT));
-    out.setUint16(RequestField.MSS, tcb.synMss, true);
-    const sourcePort = view.getUint16(at + FlowField.SOURCE_PORT, true);
-    const destinationPort = view.getUint16(at + FlowField.DESTINATION_PORT, true);
-    out.setUint16(RequestField.SOURCE_PORT, sourcePort, true);
-    out.setUint16(RequestField.DESTINATION_PORT, destinationPort, true);
-    out.setFloat64(RequestField.FLOW, view.getFloat64(at + FlowField.SERIAL, true), true);
-    for (let i = 0; i < 16; i++) {
-      this.#bytes[RequestField.SOURCE + i] = bytes[at + FlowField.SOURCE + i]!;
-      this.#bytes[RequestField.DESTINATION + i] = bytes[at + FlowField.DESTINATION + i]!;
-    }
-  }
-
-  #decode(length: number): void {
-    const view = this.#view;
-    const verdict = this.#verdict;
-    const u32 = (field: number) => view.getUint32(field, true);
-    verdict.kind = view.getUint8(AnswerField.VERDICT) as AnswerVerdict;
-    verdict.generation = u32(AnswerField.GENERATION);
-    verdict.script = u32(AnswerField.SCRIPT);
-    verdict.rejectWith = REJECT_WITH[view.getUint8(AnswerField.DETAIL)] ?? 'rst';
-    const family = view.getUint8(AnswerField.FAMILY);
-    verdict.family = family === 4 || family === 6 ? family : 0;
-    const addressAt = AnswerField.ADDRESS;
-    for (let i = 0; i < 16; i++) verdict.address[i] = this.#bytes[addressAt + i]!;
-    verdict.port = view.getUint16(AnswerField.PORT, true);
-    verdict.mark = u32(AnswerField.MARK);
-    const bindFamily = view.getUint8(AnswerField.BIND_FAMILY);
-    verdict.bind =
-      bindFamily === 0 ? '' : formatAddress(view, AnswerField.BIND, bindFamily === 4 ? 4 : 16);
-    const flags = view.getUint8(AnswerField.FLAGS);
-    verdict.acceptFirst = isAcceptFirst(flags);
-    verdict.proxyProtocol = proxyProtocolOf(flags);
-    verdict.connectTimeoutMs = u32(AnswerField.CONNECT_TIMEOUT_MS);
-    verdict.idleTimeoutMs = u32(AnswerField.IDLE_TIMEOUT_MS);
-    verdict.halfCloseTimeoutMs = u32(AnswerField.HALF_CLOSE_TIMEOUT_MS);
-    verdict.maxBytes = view.getFloat64(AnswerField.MAX_BYTES, true);
-    this.#decodeTexts(length);
-  }
-
-  #decodeTexts(length: number): void {
-    const view = this.#view;
-    const verdict = this.#verdict;
-    verdict.service = Service.NONE;
-    verdict.text = '';
-    if (verdict.kind !== AnswerVerdict.REDIRECT && verdict.kind !== AnswerVerdict.REJECT) return;
-    const nameEnd = AnswerField.TEXTS + view.getUint16(AnswerField.NAME_LENGTH, true);
-    const textEnd = nameEnd + view.getUint16(AnswerField.TEXT_LENGTH, true);
-    if (textEnd > length) return;
-    verdict.text = this.#text.decode(this.#bytes.subarray(nameEnd, textEnd));
-    const name = this.#text.decode(this.#bytes.subarray(AnswerField.TEXTS, nameEnd));
-    if (name !== '') verdict.service = Math.max(Service.NONE, SERVICE_NAMES.indexOf(name));
+    return encodeDecisionRequest(
+      this.#view,
+      0,
+      request,
+      this.#epoch,
+      view.getFloat64(at + FlowField.SERIAL, true),
+      Protocol.TCP,
+      view.getUint8(at + FlowField.FAMILY),
+      view,
+      at + FlowField.SOURCE,
+      view.getUint16(at + FlowField.SOURCE_PORT, true),
+      at + FlowField.DESTINATION,
+      view.getUint16(at + FlowField.DESTINATION_PORT, true),
+      tcb.synMss,
+      tcb.sndScale,
+      view.getUint8(at + FlowField.SYN_HOP_LIMIT),
+      tcb.has(TcbFlag.ECN_SETUP) ? 1 : 0,
+    );
   }
 }

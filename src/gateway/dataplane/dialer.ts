@@ -9,7 +9,7 @@ import { send, takeError } from '../../ffi/sockets.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
 import { ClosedBy, FlowField, FlowPhase } from '../../stack/flow-row.ts';
 import type { Stack } from '../../stack/stack.ts';
-import { after, type Instant, NEVER } from '../../stack/time.ts';
+import { after, type Instant, millis, NEVER } from '../../stack/time.ts';
 import type { LiveConfig } from '../messages/control.ts';
 import {
   DIAL_LOOP,
@@ -26,13 +26,18 @@ import { UpstreamBit, type UpstreamTable } from './upstream-table.ts';
 
 /** What a verdict says about the dial; the target stands in the flow's row. */
 export interface DialPlan {
+  /** SO_MARK, or CONFIGURED_MARK. */
   mark: number;
+  /** Local address; empty for the kernel's choice. */
   bind: string;
   acceptFirst: boolean;
-  /** 0 for none. */
-  proxyProtocol: 0 | 1 | 2;
+  /** 1, 2, or 0 for none. */
+  proxyProtocol: number;
+  /** 0 for the configured one. */
   connectTimeoutMs: number;
 }
+
+export const CONFIGURED_MARK = -1;
 
 /** Flow rows begin here among the tokens of epoll; below are the fds of the loop itself. */
 export const FIRST_FLOW_TOKEN = 16;
@@ -49,6 +54,7 @@ export class Dialer {
   /** PROXY protocol headers of dials under way, by row. */
   readonly #headers = new Map<number, Uint8Array<ArrayBuffer>>();
   #egress: LiveConfig['egress'] = { fwmark: 0, interface: '' };
+  #connectMs = 0;
   #inFlight = 0;
 
   constructor(
@@ -69,6 +75,7 @@ export class Dialer {
 
   configure(live: LiveConfig): void {
     this.#egress = live.egress;
+    this.#connectMs = live.timeouts.connectMs;
   }
 
   /** Dials the upstream that stands in the row of a held SYN. */
@@ -77,7 +84,7 @@ export class Dialer {
     const at = stack.rowAt(row);
     const view = stack.arena.view;
     const family = view.getUint8(at + FlowField.UPSTREAM_FAMILY) === 4 ? 4 : 6;
-    const mark = plan.mark !== 0 ? plan.mark : this.#egress.fwmark;
+    const mark = plan.mark === CONFIGURED_MARK ? this.#egress.fwmark : plan.mark;
     stack.tcb(row).phase = FlowPhase.DIALING;
     this.#counters.add(Counter.DIALS);
     this.#upstreams.setSince(row, now);
@@ -102,7 +109,7 @@ export class Dialer {
       return;
     }
     if (plan.proxyProtocol !== 0) {
-      this.#headers.set(row, proxyHeader(plan.proxyProtocol, view, at));
+      this.#headers.set(row, proxyHeader(plan.proxyProtocol === 1 ? 1 : 2, view, at));
     }
     const port = view.getUint16(at + FlowField.UPSTREAM_PORT, true);
     const result = startConnect(fd, view, at + FlowField.UPSTREAM, family, port);
@@ -110,7 +117,8 @@ export class Dialer {
       this.#fail(row, dialFailure(-result), now);
       return;
     }
-    stack.setDeadline(row, after(now, (plan.connectTimeoutMs * 1000) as never));
+    const timeoutMs = plan.connectTimeoutMs > 0 ? plan.connectTimeoutMs : this.#connectMs;
+    stack.setDeadline(row, after(now, millis(timeoutMs)));
     if (plan.acceptFirst) {
       this.#upstreams.raise(row, UpstreamBit.ACCEPT_FIRST);
       stack.accept(row, now);

@@ -18,12 +18,13 @@ import {
 import { Unreachable } from '../../stack/forwarder.ts';
 import type { Stack } from '../../stack/stack.ts';
 import type { FlowOwner } from '../../stack/tcp/owner.ts';
-import { after, type Instant } from '../../stack/time.ts';
+import { after, type Instant, millis, NEVER } from '../../stack/time.ts';
 import type { RejectWith } from '../../stack/verdict.ts';
 import { writeAddress } from '../../stack/wire/ip-address.ts';
 import type { ListenerRule, LiveConfig, ScriptsState } from '../messages/control.ts';
-import { type Decisions, type ScriptVerdict, ScriptVerdictKind } from './decisions.ts';
-import type { Dialer, DialPlan } from './dialer.ts';
+import { type DecisionAnswer, HandshakeCode, VERDICT_FAILED } from '../messages/decision.ts';
+import type { Decisions } from './decisions.ts';
+import { CONFIGURED_MARK, type Dialer, type DialPlan } from './dialer.ts';
 import { Listeners, NO_LISTENER } from './listeners.ts';
 import type { Reports } from './reports.ts';
 import type { Splice } from './splice.ts';
@@ -42,13 +43,16 @@ export interface FlowParts {
   readonly counters: Counters;
 }
 
+/** By `RejectCode` of messages/decision.ts. */
+const REJECT_WITH: readonly RejectWith[] = ['rst', 'icmp', 'drop'];
+
 export class Flows implements FlowOwner {
   #parts: FlowParts | undefined;
   #live: LiveConfig;
   #listeners: Listeners;
   #scripts: ScriptsState;
   readonly #plan: DialPlan = {
-    mark: 0,
+    mark: CONFIGURED_MARK,
     bind: '',
     acceptFirst: false,
     proxyProtocol: 0,
@@ -102,7 +106,7 @@ export class Flows implements FlowOwner {
     } else if (this.#scripts.state === 'none') {
       this.#refuse(row, 'rst', CloseReason.UNCLAIMED, now);
     } else if (this.#scripts.state === 'up' && decisions.ask(row, this.#scripts.epoch)) {
-      stack.setDeadline(row, after(now, (this.#live.timeouts.decisionMs * 1000) as never));
+      stack.setDeadline(row, after(now, millis(this.#live.timeouts.decisionMs)));
     } else {
       this.#failDecision(row, now);
     }
@@ -118,33 +122,34 @@ export class Flows implements FlowOwner {
     }
   }
 
-  /** A script has decided about the held SYN in `row`. */
-  onVerdict(row: number, verdict: ScriptVerdict, now: Instant): void {
+  /** The script host has answered about the held SYN in `row`. */
+  onAnswer(row: number, answer: DecisionAnswer, now: Instant): void {
     const { stack, upstreams, counters } = this.#use;
     const tookUs = now - upstreams.since(row);
     stack.arena.view.setUint32(stack.rowAt(row) + FlowField.DECISION_US, tookUs, true);
     counters.add(Counter.DECISIONS_ANSWERED);
     counters.add(Counter.DECISIONS_US, tookUs);
-    if (verdict.kind === ScriptVerdictKind.FAILED) {
+    if (answer.verdict === VERDICT_FAILED) {
       this.#failDecision(row, now);
       return;
     }
-    this.#noteDecider(row, Decider.SCRIPT, verdict.script, verdict.generation);
-    switch (verdict.kind) {
-      case ScriptVerdictKind.DECLINE:
+    this.#noteDecider(row, Decider.SCRIPT, answer.script, answer.generation);
+    switch (answer.verdict) {
+      case VerdictCode.DECLINE:
         this.#noteVerdict(row, VerdictCode.DECLINE);
         stack.reject(row, 'rst', Unreachable.PORT, CloseReason.UNCLAIMED, ClosedBy.GATEWAY, now);
         break;
-      case ScriptVerdictKind.REJECT:
-        this.#reject(row, verdict.rejectWith, ClosedBy.SCRIPT, now);
+      case VerdictCode.REJECT:
+        this.#reject(row, REJECT_WITH[answer.detail] ?? 'rst', ClosedBy.SCRIPT, now);
         break;
-      case ScriptVerdictKind.REDIRECT:
-        this.#noteVerdict(row, VerdictCode.REDIRECT);
-        this.#redirect(row, verdict, now);
+      case VerdictCode.REDIRECT:
+        this.#redirect(row, answer, now);
         break;
-      case ScriptVerdictKind.FORWARD:
-        this.#forwardAsScriptSays(row, verdict, now);
+      case VerdictCode.FORWARD:
+        this.#forwardAsScriptSays(row, answer, now);
         break;
+      default:
+        this.#failDecision(row, now);
     }
   }
 
@@ -198,11 +203,11 @@ export class Flows implements FlowOwner {
         break;
       case 'forward':
         this.#setUpstream(row, rule.action);
-        this.#plan.mark = 0;
+        this.#plan.mark = CONFIGURED_MARK;
         this.#plan.bind = '';
         this.#plan.acceptFirst = false;
         this.#plan.proxyProtocol = 0;
-        this.#plan.connectTimeoutMs = this.#live.timeouts.connectMs;
+        this.#plan.connectTimeoutMs = 0;
         this.#forward(row, now);
         break;
     }
@@ -231,30 +236,29 @@ export class Flows implements FlowOwner {
     view.setUint8(at + FlowField.UPSTREAM_FAMILY, view.getUint8(at + FlowField.FAMILY));
   }
 
-  #forwardAsScriptSays(row: number, verdict: ScriptVerdict, now: Instant): void {
-    const { stack } = this.#use;
+  #forwardAsScriptSays(row: number, answer: DecisionAnswer, now: Instant): void {
+    const { stack, decisions } = this.#use;
     const view = stack.arena.view;
     const at = stack.rowAt(row);
     this.#copyDestination(row);
-    if (verdict.family !== 0) {
-      stack.arena.bytes.set(verdict.address, at + FlowField.UPSTREAM);
-      view.setUint8(at + FlowField.UPSTREAM_FAMILY, verdict.family);
-      view.setUint16(at + FlowField.UPSTREAM_PORT, verdict.port, true);
+    if (answer.toFamily !== 0) {
+      decisions.copyTarget(answer, at + FlowField.UPSTREAM);
+      view.setUint8(at + FlowField.UPSTREAM_FAMILY, answer.toFamily);
+      view.setUint16(at + FlowField.UPSTREAM_PORT, answer.toPort, true);
     }
-    if (verdict.idleTimeoutMs > 0) {
-      view.setUint32(at + FlowField.IDLE_TIMEOUT_MS, verdict.idleTimeoutMs, true);
+    if (answer.idleTimeoutMs > 0) {
+      view.setUint32(at + FlowField.IDLE_TIMEOUT_MS, answer.idleTimeoutMs, true);
     }
-    if (verdict.halfCloseTimeoutMs > 0) {
-      view.setUint32(at + FlowField.HALF_CLOSE_TIMEOUT_MS, verdict.halfCloseTimeoutMs, true);
+    if (answer.halfCloseTimeoutMs > 0) {
+      view.setUint32(at + FlowField.HALF_CLOSE_TIMEOUT_MS, answer.halfCloseTimeoutMs, true);
     }
-    view.setFloat64(at + FlowField.MAX_BYTES, verdict.maxBytes, true);
+    view.setFloat64(at + FlowField.MAX_BYTES, answer.maxBytes, true);
     const plan = this.#plan;
-    plan.mark = verdict.mark;
-    plan.bind = verdict.bind;
-    plan.acceptFirst = verdict.acceptFirst;
-    plan.proxyProtocol = verdict.proxyProtocol;
-    plan.connectTimeoutMs =
-      verdict.connectTimeoutMs > 0 ? verdict.connectTimeoutMs : this.#live.timeouts.connectMs;
+    plan.mark = answer.mark;
+    plan.bind = decisions.bindAddress(answer);
+    plan.acceptFirst = answer.detail === HandshakeCode['accept-first'];
+    plan.proxyProtocol = answer.proxyProtocol;
+    plan.connectTimeoutMs = answer.connectTimeoutMs;
     this.#forward(row, now);
   }
 
@@ -263,14 +267,16 @@ export class Flows implements FlowOwner {
     this.#use.dialer.dial(row, this.#plan, now);
   }
 
-  #redirect(row: number, verdict: ScriptVerdict, now: Instant): void {
-    const { stack, welcome } = this.#use;
-    if (verdict.service === Service.NONE) {
+  #redirect(row: number, answer: DecisionAnswer, now: Instant): void {
+    const { stack, decisions, welcome } = this.#use;
+    if (answer.detail !== Service.WELCOME) {
       this.#failDecision(row, now);
       return;
     }
-    stack.arena.view.setUint8(stack.rowAt(row) + FlowField.SERVICE, verdict.service);
-    welcome.open(row, verdict.text);
+    this.#noteVerdict(row, VerdictCode.REDIRECT);
+    stack.arena.view.setUint8(stack.rowAt(row) + FlowField.SERVICE, answer.detail);
+    welcome.open(row, decisions.text(answer));
+    stack.setDeadline(row, NEVER);
     stack.accept(row, now);
   }
 

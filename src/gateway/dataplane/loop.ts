@@ -2,7 +2,7 @@
  * The loop of the data plane: wait, read, decide, write, again. Start reading here.
  *
  *   epoll_wait ─┬─ device ......... up to a batch of frames → stack.ingest
- *               ├─ script host .... verdicts → flows.onVerdict
+ *               ├─ script host .... answers → flows.onAnswer
  *               ├─ supervisor ..... configuration, kill, drain
  *               └─ upstreams ...... connected, readable, writable → dialer, splice
  *   then timers, owed acknowledgments, reports
@@ -100,7 +100,7 @@ export class Loop {
     const { decisions, flows, control } = this.#parts;
     if (token === Token.DEVICE) this.#readFrames(now);
     else if (token === Token.SCRIPTS) {
-      decisions.read((row, verdict) => flows.onVerdict(row, verdict, now));
+      decisions.read((row, answer) => flows.onAnswer(row, answer, now));
     } else if (!control.read((message) => this.onMessage(message, now))) {
       this.#isRunning = false;
     }

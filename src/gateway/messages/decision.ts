@@ -78,7 +78,10 @@ const ANSWER_FIXED_BYTES = 88;
 /** Stands in the place of a verdict: the script gave none, and the fallback applies. */
 export const VERDICT_FAILED = 255;
 
-export const RejectCode = { rst: 0, icmp: 1, drop: 2 } as const satisfies Record<RejectWith, number>;
+export const RejectCode = { rst: 0, icmp: 1, drop: 2 } as const satisfies Record<
+  RejectWith,
+  number
+>;
 export const HandshakeCode = { 'dial-first': 0, 'accept-first': 1 } as const;
 /** Words of the failure codes: `failureName(answer.detail)`. */
 export const failureName = (code: number): string => FAILURE_KINDS[code] ?? 'unknown';
@@ -251,7 +254,11 @@ function writeForward(view: DataView, at: number, verdict: Forward): void {
 }
 
 function writeText(view: DataView, at: number, text: string): number {
-  const into = new Uint8Array(view.buffer, view.byteOffset + at + AnswerField.TEXT, VERDICT_TEXT_BYTES);
+  const into = new Uint8Array(
+    view.buffer,
+    view.byteOffset + at + AnswerField.TEXT,
+    VERDICT_TEXT_BYTES,
+  );
   const { written } = utf8.encodeInto(text, into);
   view.setUint8(at + AnswerField.TEXT_LENGTH, written);
   return ANSWER_FIXED_BYTES + written;
