@@ -121,6 +121,11 @@ export class Stack {
     this.#tcp.wheel.expire(now, this.#expireRow);
   }
 
+  /** Microseconds of silence before the first keep-alive, for new connections; 0 is never. */
+  setKeepalive(keepaliveUs: number): void {
+    this.#tcp.settings.keepaliveUs = keepaliveUs;
+  }
+
   setLocalAddresses(addresses: readonly string[]): void {
     this.#icmp.setLocalAddresses(addresses);
   }

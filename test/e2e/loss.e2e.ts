@@ -22,7 +22,7 @@ describe.each([false, true])('with offload %p', (offload) => {
     world.topology.lose(world.topology.client, DEVICE, LOSS_PERCENT);
     world.topology.lose(world.topology.server, 'dn0', LOSS_PERCENT);
   });
-  afterAll(() => world[Symbol.asyncDispose]());
+  afterAll(() => world?.[Symbol.asyncDispose]());
 
   test.each([...FAMILIES])('every size arrives up, down and both over $name', async (family) => {
     const transfers = SIZES.flatMap((size) => [

@@ -35,7 +35,7 @@ beforeAll(async () => {
     },
   });
 });
-afterAll(() => world[Symbol.asyncDispose]());
+afterAll(() => world?.[Symbol.asyncDispose]());
 
 const connect = (host: string, port: number, timeoutMs = 10_000) =>
   world.client.call('connect', { host, port, timeoutMs });

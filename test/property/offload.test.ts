@@ -5,6 +5,7 @@ import { segment } from '../../src/stack/offload/segment.ts';
 import * as tcp from '../../src/stack/wire/tcp.ts';
 import { coalesce } from '../support/coalescing.ts';
 import { KERNEL_PACKETS } from '../support/kernel-packets.ts';
+import { mutatedPacket } from '../support/mutated-packet.ts';
 import {
   concat,
   hex,
@@ -99,5 +100,21 @@ test('what is merged and cut again is the packets that came in, in their order',
       expect(cutAgain).toEqual(packets);
     }),
     { numRuns: 300 },
+  );
+});
+
+test('any frames that are no run come out of the coalescer one by one', () => {
+  const frame = fc.oneof(fc.uint8Array({ maxLength: 120 }), mutatedPacket());
+  fc.assert(
+    fc.property(fc.array(frame, { maxLength: 6 }), (frames) => {
+      const out = coalesce(frames);
+      expect(out.length).toBe(frames.length);
+      for (const [index, { bytes, gsoSize }] of out.entries()) {
+        expect(gsoSize).toBe(0);
+        // Padding behind an IP packet is left out, nothing else.
+        expect(frames[index]?.slice(0, bytes.length)).toEqual(Uint8Array.from(bytes));
+      }
+    }),
+    { numRuns: 2_000 },
   );
 });

@@ -14,7 +14,7 @@ import * as tcp from '../../src/stack/wire/tcp.ts';
 import { emitSynOptions, SACK_BLOCK_BYTES, TcpOptions } from '../../src/stack/wire/tcp-options.ts';
 import * as udp from '../../src/stack/wire/udp.ts';
 import * as vnet from '../../src/stack/wire/virtio-net.ts';
-import { KERNEL_PACKETS, KERNEL_VNET_FRAMES } from '../support/kernel-packets.ts';
+import { mutatedPacket } from '../support/mutated-packet.ts';
 import { concat, referenceChecksum, tcpPacket, viewOf } from '../support/packet-builder.ts';
 
 const RUNS = { numRuns: 2_000 };
@@ -225,19 +225,6 @@ test('an extension walk that succeeds ends inside the packet', () => {
     RUNS,
   );
 });
-
-/** A packet of the kernel with a few bytes changed, perhaps cut short. */
-function mutatedPacket(): fc.Arbitrary<Uint8Array> {
-  const originals = [...Object.values(KERNEL_PACKETS), ...Object.values(KERNEL_VNET_FRAMES)];
-  const changes = fc.array(fc.tuple(fc.nat(100), byte), { maxLength: 4 });
-  return fc
-    .tuple(fc.constantFrom(...originals), changes, fc.nat(100))
-    .map(([original, changed, length]) => {
-      const bytes = original.slice(0, length < 50 ? length : original.length);
-      for (const [at, value] of changed) if (at < bytes.length) bytes[at] = value;
-      return bytes;
-    });
-}
 
 /** What every door check says about the bytes, the transport's wherever they could stand. */
 function* reasonsFor(bytes: Uint8Array): Generator<DropReason> {

@@ -1,10 +1,9 @@
 /** Starts agents (agent.ts) and talks to them. */
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Subprocess } from 'bun';
 import type { AgentMethods } from './agent.ts';
 import type { Topology } from './netns.ts';
+import { scratchFolder } from './scratch.ts';
 
 type Params<M extends keyof AgentMethods> = Parameters<AgentMethods[M]>[0];
 type Result<M extends keyof AgentMethods> = Awaited<ReturnType<AgentMethods[M]>>;
@@ -22,7 +21,7 @@ let program: Promise<string> | undefined;
 
 /** Bundles the agent for Node, once per test process. */
 async function buildAgent(): Promise<string> {
-  const outdir = mkdtempSync(join(tmpdir(), 'cvt-agent-'));
+  const outdir = scratchFolder('agent');
   const built = await Bun.build({
     entrypoints: [join(import.meta.dir, 'agent.ts')],
     target: 'node',

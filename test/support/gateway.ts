@@ -3,18 +3,17 @@ import {
   copyFileSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Subprocess } from 'bun';
 import { stringify } from 'yaml';
 import type { ConfigInput } from '../../src/gateway/config/schema.ts';
 import type { Topology } from './netns.ts';
+import { scratchFolder } from './scratch.ts';
 import { waitFor } from './wait.ts';
 
 /** One line of the gateway's log. */
@@ -42,8 +41,7 @@ let binary: string | undefined;
 export function culvertBinary(): string {
   if (binary !== undefined) return binary;
   if (!existsSync(BINARY)) throw new Error('dist/culvert is missing: npm run build');
-  const folder = mkdtempSync(join(tmpdir(), 'cvt-bin-'));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  const folder = scratchFolder('bin');
   binary = join(folder, 'culvert');
   copyFileSync(BINARY, binary);
   return binary;
@@ -69,7 +67,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   static async start(topology: Topology, options: GatewayOptions = {}): Promise<Gateway> {
-    const folder = mkdtempSync(join(tmpdir(), 'cvt-run-'));
+    const folder = scratchFolder('run');
     const argv = [culvertBinary(), 'run', '-D', folder, '--admin', `unix://${folder}/admin.sock`];
     const load = Object.entries(options.scripts ?? {}).map(([name, source]) => {
       const file = `scripts/${name}.ts`;
@@ -82,7 +80,12 @@ export class Gateway implements AsyncDisposable {
       argv.push('-c', join(folder, 'config.yaml'));
     }
     const gateway = new Gateway(topology, folder, [...argv, ...(options.args ?? [])]);
-    if (options.wait !== false) await gateway.ready();
+    try {
+      if (options.wait !== false) await gateway.ready();
+    } catch (error) {
+      await gateway[Symbol.asyncDispose]();
+      throw error;
+    }
     return gateway;
   }
 
@@ -106,7 +109,7 @@ export class Gateway implements AsyncDisposable {
 
   /** A request to the admin API. */
   api(path: string, init: RequestInit = {}): Promise<Response> {
-    return fetch(`http://culvert${path}`, { ...init, unix: this.#socket });
+    return fetch(`http://localhost${path}`, { ...init, unix: this.#socket });
   }
 
   /** A request that must succeed; its JSON. */

@@ -25,9 +25,9 @@ test.skipIf(!canMakeNetworks)(
         expect(await codeOf(family.blackHole, 300)).toBe('PENDING');
       }
 
-      topology.lose(topology.client, 'c0', 5);
+      topology.lose(topology.client, 'c0', 2);
       for (const family of FAMILIES) {
-        const size = 1_000_000;
+        const size = 2_000_000;
         const end = { send: size, receive: size, seed: 1, peerSeed: 2 };
         const port = await server.call('serveTransfer', { ...end, seed: 2, peerSeed: 1 });
         const right = { sent: size, received: size, wrongAt: -1, fin: true, error: '' };

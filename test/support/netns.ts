@@ -11,8 +11,9 @@
  * reaches any original destination with an ordinary socket. The client has no route to them: the
  * test gives it one, through a TUN that it moves there or through c0.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import type { Subprocess } from 'bun';
+import { isAbandoned, SCRATCH_PREFIX } from './scratch.ts';
 
 /** Where services are, and where nothing answers, for each family. */
 export interface Family {
@@ -87,8 +88,7 @@ export class Topology implements AsyncDisposable {
 
   static create(): Topology {
     sweepAbandoned();
-    const topology = new Topology(`cvt-${process.pid}-${topologies++}`);
-    process.on('exit', topology.#deleteNamespaces);
+    const topology = new Topology(`${SCRATCH_PREFIX}${topologies++}`);
     try {
       topology.#build();
     } catch (error) {
@@ -203,7 +203,6 @@ export class Topology implements AsyncDisposable {
     for (const child of this.#processes) child.kill('SIGKILL');
     await Promise.all(this.#processes.map((child) => child.exited));
     this.#deleteNamespaces();
-    process.off('exit', this.#deleteNamespaces);
   }
 
   #own<P extends Subprocess>(child: P): P {
@@ -251,9 +250,9 @@ export class Topology implements AsyncDisposable {
     }
   }
 
-  readonly #deleteNamespaces = (): void => {
+  #deleteNamespaces(): void {
     for (const namespace of [this.client, this.gw, this.server]) deleteNamespace(namespace);
-  };
+  }
 }
 
 /** Runs a command. @throws Error with its output when it fails */
@@ -288,16 +287,5 @@ function deleteNamespace(namespace: string): void {
 /** Removes what a test process that was killed has left behind. */
 function sweepAbandoned(): void {
   if (!existsSync('/run/netns')) return;
-  for (const namespace of readdirSync('/run/netns')) {
-    const pid = /^cvt-(\d+)-/.exec(namespace)?.[1];
-    if (pid !== undefined && !isAlive(Number(pid))) deleteNamespace(namespace);
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/stat`).length > 0;
-  } catch {
-    return false;
-  }
+  for (const namespace of readdirSync('/run/netns').filter(isAbandoned)) deleteNamespace(namespace);
 }

@@ -8,6 +8,8 @@ const DEVICE_NAME_MAX = 15;
 const MTU_MIN = 1280;
 /** Largest IP packet, and 15 bytes less for the kernel's own limit on a TUN device. */
 const MTU_MAX = 65520;
+/** Where the API listens, and where the CLI looks for it. */
+export const DEFAULT_ADMIN = 'unix:///run/culvert/admin.sock';
 /** A guessable token is no token. */
 const TOKEN_LENGTH_MIN = 16;
 
@@ -121,7 +123,7 @@ const limits = z
 
 const admin = z
   .strictObject({
-    listen: z.string().min(1).default('unix:///run/culvert/admin.sock'),
+    listen: z.string().min(1).default(DEFAULT_ADMIN),
     token: z.string().min(TOKEN_LENGTH_MIN).optional(),
     tokenFile: z.string().min(1).optional(),
   })

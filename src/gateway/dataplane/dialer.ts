@@ -167,7 +167,7 @@ export class Dialer {
 
   #wouldLoop(addressAt: number, family: 4 | 6, mark: number, now: Instant): boolean {
     const { interface: egress } = this.#egress;
-    const index = egress === '' ? 0 : this.#guard.interfaceIndex(egress);
+    const index = egress === '' ? 0 : this.#guard.interfaceIndex(egress, now);
     return this.#guard.isLoop(this.#stack.arena.view, addressAt, family, mark, index, now);
   }
 

@@ -75,6 +75,7 @@ export class Flows implements FlowOwner {
     this.#listeners = new Listeners(live.listeners);
     this.#use.dialer.configure(live);
     this.#use.stack.setLocalAddresses(live.localAddresses);
+    this.#use.stack.setKeepalive(live.timeouts.keepaliveMs * 1000);
   }
 
   /** The script host came, went, or is not wanted; what waits for one that is gone fails closed. */

@@ -3,7 +3,7 @@
  * dials again. The kernel is asked which interface it would use; answers are kept for a moment,
  * for few upstreams take many flows.
  */
-import { Errno } from '../../ffi/errno.ts';
+import { SystemError } from '../../ffi/errors.ts';
 import { Netlink } from '../../ffi/netlink.ts';
 import type { Instant } from '../../stack/time.ts';
 
@@ -14,8 +14,8 @@ const CACHE_LIFE_US = 1_000_000;
 export class LoopGuard {
   readonly #netlink = new Netlink();
   readonly #deviceName: string;
-  #deviceIndex = 0;
-  #deviceAskedAt = Number.NEGATIVE_INFINITY;
+  /** Indexes of interfaces, and when they were asked for. */
+  readonly #indexes = new Map<string, { index: number; askedAt: number }>();
   readonly #keys = new Float64Array(CACHE_SLOTS * 2);
   readonly #askedAt = new Float64Array(CACHE_SLOTS).fill(Number.NEGATIVE_INFINITY);
   readonly #answers = new Int32Array(CACHE_SLOTS);
@@ -50,24 +50,26 @@ export class LoopGuard {
       const index = this.#netlink.routeInterface(view, addressAt, family, mark, egressIndex);
       this.#answers[slot] = index;
     }
-    return this.#answers[slot]! > 0 && this.#answers[slot] === this.#ownIndex(now);
+    const answer = this.#answers[slot]!;
+    return answer > 0 && answer === this.interfaceIndex(this.#deviceName, now);
   }
 
-  /** Index of the interface, or a negative errno. */
-  interfaceIndex(name: string): number {
+  /** Index of the interface in our namespace, or a negative errno. */
+  interfaceIndex(name: string, now: Instant): number {
+    const known = this.#indexes.get(name);
+    if (known !== undefined && now - known.askedAt < CACHE_LIFE_US) return known.index;
+    const index = this.#askIndex(name);
+    this.#indexes.set(name, { index, askedAt: now });
+    return index;
+  }
+
+  #askIndex(name: string): number {
     try {
       return this.#netlink.linkIndex(name);
-    } catch {
-      return -Errno.ENODEV;
+    } catch (error) {
+      if (error instanceof SystemError) return -error.errno;
+      throw error;
     }
-  }
-
-  #ownIndex(now: Instant): number {
-    if (now - this.#deviceAskedAt >= CACHE_LIFE_US) {
-      this.#deviceAskedAt = now;
-      this.#deviceIndex = this.interfaceIndex(this.#deviceName);
-    }
-    return this.#deviceIndex;
   }
 }
 

@@ -46,8 +46,9 @@ export class Splice {
     this.#stack = stack;
     this.#upstreams = upstreams;
     this.#base = base;
-    this.#again = new Int32Array(stack.flows.capacity);
-    this.#current = new Int32Array(stack.flows.capacity);
+    // A row may stand here twice, when its flow ended while it was listed.
+    this.#again = new Int32Array(stack.flows.capacity * 2);
+    this.#current = new Int32Array(stack.flows.capacity * 2);
   }
 
   /** Milliseconds that the loop may sleep: none while a flow goes on, few while slabs are short. */

@@ -31,6 +31,7 @@ export interface DataPlaneOptions {
   readonly onFlowRows: (rows: Uint8Array) => void;
   /** It crashed too often. */
   readonly onGivenUp: () => void;
+  readonly command?: readonly string[];
 }
 
 export class DataPlane {
@@ -42,6 +43,7 @@ export class DataPlane {
   #scripts: ScriptsState;
   #ready = Promise.withResolvers<void>();
   #isReady = false;
+  #wasReady = false;
   #isStopping = false;
   #drained: ((cut: number) => void) | undefined;
   #drainEndsAt: number | undefined;
@@ -91,6 +93,7 @@ export class DataPlane {
 
   /** Takes no new flow and waits for the last one; the number of flows that had to be cut. */
   async drain(deadlineMs: number): Promise<number> {
+    if (!this.#wasReady) return 0;
     const { promise, resolve } = Promise.withResolvers<number>();
     this.#drained = resolve;
     this.#drainEndsAt = Date.now() + deadlineMs;
@@ -109,8 +112,8 @@ export class DataPlane {
   }
 
   #spawn(restarted: boolean): void {
-    const { fds, start, onFlowRows } = this.#options;
-    this.#child = new Child(selfCommand('__data-plane'), fds, {
+    const { fds, start, onFlowRows, command = selfCommand('__data-plane') } = this.#options;
+    this.#child = new Child(command, fds, {
       onMessage: (message) => this.#receive(parseFromDataPlane(message)),
       onFlowRows,
       onExit: (exit) => this.#exited(exit),
@@ -129,6 +132,7 @@ export class DataPlane {
     switch (message.kind) {
       case 'ready':
         this.#isReady = true;
+        this.#wasReady = true;
         this.#ready.resolve();
         break;
       case 'killed':

@@ -50,7 +50,9 @@ export class MetricsText {
   }
 
   #sample(name: string, [value, labels = {}]: Sample): void {
-    const pairs = Object.entries(labels).map(([key, text]) => `${key}="${escapeLabel(String(text))}"`);
+    const pairs = Object.entries(labels).map(
+      ([key, text]) => `${key}="${escapeLabel(String(text))}"`,
+    );
     const set = pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
     this.#text += `${name}${set} ${value}\n`;
   }

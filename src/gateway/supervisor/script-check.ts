@@ -2,11 +2,15 @@
 import type { ScriptIssue } from '../messages/script-control.ts';
 import { Child, type ChildExit, selfCommand } from './child.ts';
 import { parseFromScriptHost } from './child-messages.ts';
-import type { Generation } from './generations.ts';
+import type { BundleContent, Generation } from './generations.ts';
 import { toBundle } from './script-bundle.ts';
 
 /** A process of a compiled binary is up in 50 ms; a busy machine needs more. */
 export const START_ALLOWANCE_MS = 5_000;
+
+/** Checks scripts that belong to no gateway. */
+export const tryScripts = (content: BundleContent, iface: string) =>
+  checkScripts({ ...content, number: 1, hash: '', origin: 'start', createdAt: 0 }, iface);
 
 /**
  * What is wrong with the scripts of a generation; nothing wrong is an empty list.

@@ -5,7 +5,6 @@
  * whole or not at all.
  */
 import { monotonicNow } from '../../ffi/clock.ts';
-import { DEFAULT_SCRIPT_LIMITS } from '../../scripts-runtime/limits.ts';
 import { CLOSE_REASON_NAMES, CloseReason } from '../../stack/close-reason.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../stack/drop-reason.ts';
@@ -14,7 +13,6 @@ import type { LoadedConfig } from '../config/load.ts';
 import { restartRequired, toLiveConfig, toStartConfig } from '../config/plane.ts';
 import { readScripts } from '../config/scripts.ts';
 import type { ScriptsState } from '../messages/control.ts';
-import type { ScriptLimits } from '../messages/script-control.ts';
 import {
   type ControlPlane,
   type NewScript,
@@ -35,6 +33,7 @@ import { renderMetrics } from './metrics.ts';
 import { Mutex } from './mutex.ts';
 import { ReloadHistory } from './reload-history.ts';
 import { ScriptHost } from './script-host.ts';
+import { scriptLimits } from './script-limits.ts';
 
 /** Config generations whose listener names are kept for flows that live long. */
 const LISTENER_NAMES_LENGTH = 1000;
@@ -85,7 +84,7 @@ export class Supervisor implements ControlPlane, FlowNames {
         this.#dataPlane?.setScripts(state);
       },
     });
-    this.#generations = new Generations(this.#scriptHost, scriptLimits(loaded));
+    this.#generations = new Generations(this.#scriptHost, scriptLimits(loaded.config));
   }
 
   /**
@@ -142,7 +141,10 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   reload(options: ChangeOptions): Promise<Reload> {
-    return this.#watch(options, this.#reloadLock.run(() => this.#reload(options)));
+    return this.#watch(
+      options,
+      this.#reloadLock.run(() => this.#reload(options)),
+    );
   }
 
   putScript(script: NewScript, options: ChangeOptions): Promise<Change> {
@@ -368,19 +370,13 @@ export class Supervisor implements ControlPlane, FlowNames {
 
 function readBundle(loaded: LoadedConfig): BundleContent {
   const { vars } = loaded.config.scripts;
-  return { scripts: readScripts(loaded), vars, limits: scriptLimits(loaded) };
-}
-
-/** The limits of the config over those of the runtime. */
-function scriptLimits({ config }: LoadedConfig): ScriptLimits {
-  const chosen = Object.entries(config.scripts.limits).filter(([, value]) => value !== undefined);
-  return { ...DEFAULT_SCRIPT_LIMITS, ...Object.fromEntries(chosen) };
+  return { scripts: readScripts(loaded), vars, limits: scriptLimits(loaded.config) };
 }
 
 function withScript({ scripts }: BundleContent, script: NewScript): readonly NewScript[] {
   const isKnown = scripts.some(({ name }) => name === script.name);
   return isKnown
-    ? scripts.map((old) => (old.name === script.name ? { ...script, file: old.file } : old))
+    ? scripts.map((old) => (old.name === script.name ? script : old))
     : [...scripts, script];
 }
 

@@ -184,11 +184,13 @@ export class Coalescer {
     return this.#count > 1 || checksumValid(view, this.#at, this.#tcpAt, this.#end);
   }
 
-  /** All fields but lengths and checksums, which differ by nature. */
+  /**
+   * All fields but lengths and checksums, which differ by nature. The IP headers are known to be
+   * of one length, hence of one version.
+   */
   #ipMatches(at: number): boolean {
     const view = this.#view;
     const held = this.#at;
-    if (ipv4.version(view, at) !== ipv4.version(view, held)) return false;
     if (ipv4.version(view, at) === 6) {
       const { VERSION_CLASS_LABEL, HOP_LIMIT, SOURCE } = ipv6.Ipv6Field;
       return (
@@ -210,16 +212,15 @@ export class Coalescer {
     );
   }
 
-  /** All fields but the sequence number, PSH and checksum; options with them. */
+  /** Ports, acknowledgment, window and options; the urgent pointer means nothing without URG. */
   #tcpMatches(tcpAt: number, headerBytes: number): boolean {
     const view = this.#view;
     const held = this.#tcpAt;
-    const { SRC_PORT, WINDOW, URGENT, OPTIONS } = tcp.TcpField;
+    const { SRC_PORT, WINDOW, OPTIONS } = tcp.TcpField;
     return (
       view.getInt32(tcpAt + SRC_PORT) === view.getInt32(held + SRC_PORT) &&
       tcp.acknowledgment(view, tcpAt) === tcp.acknowledgment(view, held) &&
       view.getUint16(tcpAt + WINDOW) === view.getUint16(held + WINDOW) &&
-      view.getUint16(tcpAt + URGENT) === view.getUint16(held + URGENT) &&
       wordsEqual(view, tcpAt + OPTIONS, held + OPTIONS, headerBytes - tcp.TCP_HEADER_BYTES)
     );
   }

@@ -118,6 +118,28 @@ describe('ends a run, and comes out behind it', () => {
   });
 });
 
+test.each([
+  ['another traffic class', { trafficClass: 3 }],
+  ['another hop limit', { ttl: 63 }],
+  ['another source', { source: 'fd00::9' }],
+  ['another destination', { destination: 'fd00::9' }],
+])('over IPv6 too, %s ends a run', (_name, fields) => {
+  const packets = [part(0, IPV6), part(1, IPV6), part(2, { ...IPV6, ...fields })];
+  expect(coalesce(packets).map(({ gsoSize }) => gsoSize)).toEqual([MSS, 0]);
+});
+
+test.each([
+  ['fragments', { fragmentWord: 0x2000, identification: 7 }],
+  ['packets with IPv4 options', { extra: hex('01010101') }],
+  [
+    'packets with extension headers',
+    { ...IPV6, extensionHeader: 60, extra: hex('0600010400000000') },
+  ],
+])('%s are not merged, not even with their like', (_name, fields) => {
+  const packets = [part(0, fields), part(1, { ...fields, identification: 8 })];
+  expect(coalesce(packets)).toEqual(packets.map((bytes) => ({ bytes, gsoSize: 0 })));
+});
+
 test('a first segment with a wrong checksum takes nobody with it', () => {
   const wrong = part(0);
   viewOf(wrong).setUint16(36, 0xdead);

@@ -26,7 +26,8 @@ test.each([
   ],
   [
     tcpPacket({ ack: 9, options: hex('0101050a 00000010 00000020') }),
-    '10.0.0.1:40000 > 10.0.0.2:80: tcp [.], seq 1, ack 9, win 65535, options [sack 16:32], length 0',
+    '10.0.0.1:40000 > 10.0.0.2:80: tcp [.], seq 1, ack 9, win 65535, ' +
+      'options [sack 16:32], length 0',
   ],
   [tcpPacket({ fragmentWord: 0x2000 }), '10.0.0.1 > 10.0.0.2: fragment, protocol 6'],
   [ipPacket({}, 47, new Uint8Array(4), -1), '10.0.0.1 > 10.0.0.2: protocol 47, length 4'],

@@ -49,6 +49,8 @@ test('a parse forgets the segment before', () => {
   expect(options).toMatchObject({ mss: 1460, sackPermitted: true, windowScale: 7 });
   parse('0101080a0000000100000002', options);
   expect(options).toMatchObject({ mss: 0, sackPermitted: false, windowScale: -1 });
+  parse('0101 050a 00000010 00000020', options);
+  expect(options.sackAt).toBeGreaterThan(0);
   parse('', options);
   expect(options).toEqual(new TcpOptions());
   parse('0101080a0000000100000002', options);

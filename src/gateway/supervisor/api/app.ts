@@ -26,8 +26,8 @@ export function createApi(plane: ControlPlane, { log, token }: ApiOptions): Hono
   app.notFound(() => {
     throw new ProblemError(404, 'there is nothing here; GET /v1/openapi.json lists what is');
   });
-  app.use(guardBrowser());
-  if (token !== undefined) app.use(requireToken(token));
+  // A token means TCP. No web page reaches a unix socket, and its clients make up a host name.
+  if (token !== undefined) app.use(guardBrowser(), requireToken(token));
   app.use(
     bodyLimit({
       maxSize: BUNDLE_MAX_BYTES,

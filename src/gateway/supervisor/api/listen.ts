@@ -65,7 +65,7 @@ export async function listen(
     const { ip: hostname, port } = address;
     return Bun.serve({ hostname, port, fetch, idleTimeout: IDLE_TIMEOUT_S });
   }
-  await clearSocket(address.path);
+  await claimAddress(address);
   mkdirSync(dirname(address.path), { recursive: true });
   // Between bind and chmod the mode is what the umask leaves.
   const umask = process.umask(0o177);
@@ -78,8 +78,14 @@ export async function listen(
   }
 }
 
-async function clearSocket(path: string): Promise<void> {
-  if (!existsSync(path)) return;
+/**
+ * Makes sure that the address is free, and removes a socket file that nobody listens on.
+ *
+ * @throws AddressInUseError
+ */
+export async function claimAddress(address: AdminAddress): Promise<void> {
+  if (address.kind !== 'unix' || !existsSync(address.path)) return;
+  const { path } = address;
   if (!lstatSync(path).isSocket()) throw new AddressInUseError(`${path} exists and is no socket`);
   if (await isAnswered(path)) {
     throw new AddressInUseError(`${path} is in use: another culvert runs (see --admin)`);

@@ -1,0 +1,28 @@
+/** `culvert run`: the gateway in the foreground. */
+import type { Command } from 'commander';
+import { serve } from '../../supervisor/serve.ts';
+import { type ConfigFlags, configSource, withConfig } from '../options.ts';
+import type { Finish } from '../program.ts';
+import { check } from './check.ts';
+
+interface RunFlags extends ConfigFlags {
+  readonly test?: boolean;
+  readonly pidfile?: string;
+  readonly readyFd?: string;
+}
+
+export function addRun(program: Command, finish: Finish): void {
+  withConfig(program.command('run'))
+    .description('run the gateway in the foreground; logs go to standard error')
+    .option('-t, --test', 'as `culvert check`')
+    .option('--pidfile <file>', 'write the process id here')
+    .option('--ready-fd <fd>', 'write "1" to this descriptor when packets are answered')
+    .action(async (flags: RunFlags) => finish(flags.test ? await check(flags) : await run(flags)));
+}
+
+const run = ({ pidfile, readyFd, ...flags }: RunFlags) =>
+  serve({
+    source: configSource(flags),
+    ...(pidfile === undefined ? {} : { pidfile }),
+    ...(readyFd === undefined ? {} : { readyFd: Number(readyFd) }),
+  });

@@ -1,0 +1,105 @@
+/** `culvert script …`: check files offline; list, put, remove and roll back over the API. */
+import { readFileSync } from 'node:fs';
+import { basename, extname } from 'node:path';
+import type { Command } from 'commander';
+import { DEFAULT_SCRIPT_LIMITS } from '../../../scripts-runtime/limits.ts';
+import type { ScriptSource } from '../../messages/script-control.ts';
+import { change, scripts as scriptsSchema } from '../../supervisor/api/schemas.ts';
+import { ExitCode } from '../../supervisor/exit-code.ts';
+import { formatScriptIssue } from '../../supervisor/generations.ts';
+import { tryScripts } from '../../supervisor/script-check.ts';
+import { CommandError } from '../command-error.ts';
+import { type ClientFlags, clientOf, withClient } from '../options.ts';
+import { print, printError, printJson } from '../output.ts';
+import type { Finish } from '../program.ts';
+import { changeQuery, describeChange } from './reload.ts';
+import { formatScripts } from './status.ts';
+
+/** Name of the device as a script sees it when there is none. */
+const OFFLINE_DEVICE = 'culvert0';
+
+interface ChangeFlags extends ClientFlags {
+  readonly force?: boolean;
+  readonly dryRun?: boolean;
+  readonly to?: string;
+}
+
+export function addScript(program: Command, finish: Finish): void {
+  const script = program.command('script').description('check, list and change scripts');
+  script
+    .command('check <file...>')
+    .description('load scripts in a sandbox and say what is wrong; needs no gateway')
+    .option('--json', 'print JSON')
+    .action(async (files: string[], flags: { json?: boolean }) => {
+      finish(await checkFiles(files, flags.json === true));
+    });
+  withClient(script.command('list'))
+    .description('list scripts in the order of asking')
+    .action(list);
+  withChange(script.command('put <name> <file>'))
+    .description('replace a script, or add it at the end')
+    .action((name: string, file: string, flags: ChangeFlags) =>
+      apply(flags, 'PUT', `/v1/scripts/${encodeURIComponent(name)}`, readSource(file)),
+    );
+  withChange(script.command('remove <name>'))
+    .description('remove a script')
+    .action((name: string, flags: ChangeFlags) =>
+      apply(flags, 'DELETE', `/v1/scripts/${encodeURIComponent(name)}`),
+    );
+  withChange(script.command('rollback'))
+    .description('activate an old generation as a new one')
+    .option('--to <generation>', 'its number; without: the one before')
+    .action((flags: ChangeFlags) => apply(flags, 'POST', '/v1/rollback'));
+}
+
+const withChange = (command: Command): Command =>
+  withClient(command)
+    .option('--force', 'apply also what is identical')
+    .option('--dry-run', 'check only');
+
+async function checkFiles(files: readonly string[], isJson: boolean): Promise<ExitCode> {
+  const scripts = files.map(
+    (file): ScriptSource => ({
+      name: basename(file, extname(file)),
+      file,
+      source: readSource(file),
+    }),
+  );
+  const content = { scripts, vars: {}, limits: DEFAULT_SCRIPT_LIMITS };
+  const issues = await tryScripts(content, OFFLINE_DEVICE);
+  if (isJson) printJson({ ok: issues.length === 0, issues });
+  else if (issues.length === 0) print(`${files.join(', ')}: ok`);
+  else for (const issue of issues) printError(formatScriptIssue(issue));
+  return issues.length === 0 ? ExitCode.OK : ExitCode.FAILED;
+}
+
+async function list(flags: ClientFlags): Promise<void> {
+  const { value } = await clientOf(flags).call(scriptsSchema, 'GET', '/v1/scripts');
+  if (flags.json) printJson(value);
+  else if (value.scripts.length === 0) print('no scripts are loaded');
+  else print(formatScripts(value.scripts));
+}
+
+async function apply(
+  flags: ChangeFlags,
+  method: string,
+  path: string,
+  body?: string,
+): Promise<void> {
+  const query = new URLSearchParams(changeQuery(flags));
+  if (flags.to !== undefined) query.set('to', flags.to);
+  const options =
+    body === undefined ? {} : { body, headers: { 'Content-Type': 'application/typescript' } };
+  const result = await clientOf(flags).change(change, method, `${path}?${query}`, options);
+  if (flags.json) printJson(result);
+  else print(describeChange(result));
+}
+
+function readSource(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? 'unknown error';
+    throw new CommandError(ExitCode.FAILED, `${file} cannot be read: ${code}`, { cause });
+  }
+}

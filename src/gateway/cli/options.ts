@@ -1,0 +1,53 @@
+/** Options that several commands share. */
+import { type Command, Option } from 'commander';
+import { type ConfigSource, DEFAULT_STATE_FOLDER } from '../config/default-config.ts';
+import { collectOverrides } from '../config/overrides.ts';
+import { DEFAULT_ADMIN } from '../config/schema.ts';
+import { ApiClient } from './client.ts';
+
+export interface ClientFlags {
+  readonly admin: string;
+  readonly json?: boolean;
+}
+
+/** Flags of a command that talks to a gateway. */
+export const withClient = (command: Command): Command =>
+  command
+    .addOption(
+      new Option('--admin <address>', 'API of the gateway: unix:///PATH or IP:PORT')
+        .env('CULVERT_ADMIN')
+        .default(DEFAULT_ADMIN),
+    )
+    .option('--json', 'print JSON');
+
+/** The token comes from the environment only: arguments are seen by everybody. */
+export const clientOf = (flags: ClientFlags): ApiClient =>
+  new ApiClient(flags.admin, process.env['CULVERT_ADMIN_TOKEN']);
+
+export interface ConfigFlags {
+  readonly config?: string;
+  readonly workdir: string;
+}
+
+/** Flags of a command that reads a config. */
+export const withConfig = (command: Command): Command =>
+  command
+    .addOption(new Option('-c, --config <file>', 'config file, YAML or JSON').env('CULVERT_CONFIG'))
+    .addOption(
+      new Option('-D, --workdir <folder>', 'folder for what the gateway writes')
+        .env('CULVERT_WORKDIR')
+        .default(DEFAULT_STATE_FOLDER),
+    )
+    .option('--device <name>', 'name of the TUN device')
+    .option('--mtu <bytes>', 'MTU of the device')
+    .option('--interface <name>', 'interface of upstream sockets')
+    .option('--fwmark <mark>', 'firewall mark of upstream sockets, decimal or 0x…')
+    .option('--admin <address>', 'where the API listens: unix:///PATH or IP:PORT')
+    .option('--log-level <level>', 'debug, info, warn, error or silent')
+    .option('--log-format <format>', 'json or text');
+
+export const configSource = (flags: ConfigFlags): ConfigSource => ({
+  stateFolder: flags.workdir,
+  overrides: collectOverrides({ ...flags }, process.env),
+  ...(flags.config === undefined ? {} : { file: flags.config }),
+});

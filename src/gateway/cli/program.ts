@@ -1,0 +1,77 @@
+/** The command line: finds the command, runs it, and turns its failure into a code. */
+import { Command, CommanderError } from 'commander';
+import { SystemError } from '../../ffi/errors.ts';
+import { ConfigError } from '../config/load.ts';
+import { AddressInUseError } from '../supervisor/api/listen.ts';
+import { buildInfo } from '../supervisor/build-info.ts';
+import { ExitCode } from '../supervisor/exit-code.ts';
+import { BundleRejectedError } from '../supervisor/generations.ts';
+import { CommandError } from './command-error.ts';
+import { addCheck } from './commands/check.ts';
+import { addDrops } from './commands/drops.ts';
+import { addFlows } from './commands/flows.ts';
+import { addHealthcheck } from './commands/healthcheck.ts';
+import { addReload } from './commands/reload.ts';
+import { addRun } from './commands/run.ts';
+import { addScript } from './commands/script.ts';
+import { addStatus } from './commands/status.ts';
+import { addSchema, addTypes } from './commands/texts.ts';
+import { addVersion } from './commands/version.ts';
+import { print, printError } from './output.ts';
+
+/** A command's end is a code, for a caller that ends the process. */
+export type Finish = (code: ExitCode) => void;
+
+/** Runs one command and settles with the code of the process. */
+export async function runCli(args: readonly string[]): Promise<number> {
+  let code: number = ExitCode.OK;
+  const program = createProgram((given) => {
+    code = given;
+  });
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return code;
+  } catch (error) {
+    return report(error);
+  }
+}
+
+function createProgram(finish: Finish): Command {
+  const program = new Command('culvert')
+    .description('An edge gateway with scripting.')
+    .version(buildInfo.version, '-V, --version', 'print the version')
+    .showHelpAfterError('(culvert --help lists commands and flags)')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => print(text.trimEnd()),
+      writeErr: (text) => printError(text.trimEnd()),
+    });
+  addRun(program, finish);
+  addCheck(program, finish);
+  for (const add of [addReload, addStatus, addFlows, addDrops, addTypes, addSchema, addVersion]) {
+    add(program);
+  }
+  addScript(program, finish);
+  addHealthcheck(program, finish);
+  return program;
+}
+
+/** Says what went wrong. A bug keeps its stack. */
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.OK : ExitCode.USAGE;
+  if (error instanceof CommandError) {
+    printError(error.message);
+    return error.exitCode;
+  }
+  if (
+    error instanceof ConfigError ||
+    error instanceof BundleRejectedError ||
+    error instanceof SystemError ||
+    error instanceof AddressInUseError
+  ) {
+    printError(error.message);
+    return ExitCode.FAILED;
+  }
+  printError(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  return ExitCode.FAILED;
+}

@@ -1,0 +1,65 @@
+/** Frames from and to the supervisor over the standard streams, without an event loop. */
+import { Errno } from '../../ffi/errno.ts';
+import { raise } from '../../ffi/errors.ts';
+import { lastErrno, libc } from '../../ffi/libc.ts';
+import { addressOf, allocateStruct } from '../../ffi/memory.ts';
+import { encodeJsonFrame, FrameKind, FrameReader } from '../messages/framing.ts';
+import type { FromScriptHost, ToScriptHost } from '../messages/script-control.ts';
+
+export const STDIN = 0;
+const STDOUT = 1;
+const BUFFER_BYTES = 64 * 1024;
+
+/** struct pollfd, poll(2). */
+const PollFd = { FD: 0, EVENTS: 4, BYTES: 8 } as const;
+const POLLOUT = 4;
+const WAIT_FOREVER = -1;
+
+export class ControlChannel {
+  readonly #buffer = new ArrayBuffer(BUFFER_BYTES);
+  readonly #bytes = new Uint8Array(this.#buffer);
+  readonly #address = addressOf(this.#buffer);
+  readonly #reader = new FrameReader();
+  readonly #utf8 = new TextDecoder();
+
+  /**
+   * Reads once, and waits if there is nothing: call it when standard input is readable.
+   *
+   * @returns false at the end: the supervisor is gone
+   */
+  read(onMessage: (message: ToScriptHost) => void): boolean {
+    const count = libc.read(STDIN, this.#address, BUFFER_BYTES);
+    if (count < 0) {
+      const errno = lastErrno();
+      if (errno === Errno.EAGAIN || errno === Errno.EINTR) return true;
+      raise(errno, 'read', { device: 'standard input' });
+    }
+    this.#reader.push(this.#bytes.subarray(0, count), (kind, body) => {
+      if (kind === FrameKind.JSON) onMessage(JSON.parse(this.#utf8.decode(body)) as ToScriptHost);
+    });
+    return count > 0;
+  }
+
+  /** Writes all of it, and waits if the supervisor is slow. @throws SystemError  `EPIPE` */
+  send(message: FromScriptHost): void {
+    const frame = encodeJsonFrame(message);
+    const address = addressOf(frame.buffer);
+    for (let at = 0; at < frame.length; ) {
+      const count = libc.write(STDOUT, address + at, frame.length - at);
+      if (count >= 0) {
+        at += count;
+        continue;
+      }
+      const errno = lastErrno();
+      if (errno === Errno.EAGAIN) waitWritable(STDOUT);
+      else if (errno !== Errno.EINTR) raise(errno, 'write', { device: 'standard output' });
+    }
+  }
+}
+
+function waitWritable(fd: number): void {
+  const request = allocateStruct(PollFd.BYTES);
+  request.view.setInt32(PollFd.FD, fd, true);
+  request.view.setInt16(PollFd.EVENTS, POLLOUT, true);
+  libc.poll(request.address, 1, WAIT_FOREVER);
+}

@@ -1,0 +1,22 @@
+/** What a person sees who starts culvert without a config. */
+
+import { HOST_ADDRESS, WELCOME_ADDRESS } from '../config/default-config.ts';
+import { DEFAULT_ADMIN } from '../config/schema.ts';
+
+/**
+ * @param script  path of the editable default script
+ * @param admin   where the API listens
+ */
+export function welcomeText(script: string, admin: string): string {
+  const flag = admin === DEFAULT_ADMIN ? '' : ` --admin ${admin}`;
+  return `
+culvert runs on its embedded default. Try from another terminal:
+
+  curl http://${WELCOME_ADDRESS}/            a page that the gateway serves through its own stack
+  curl http://${HOST_ADDRESS}:8080/       port 8080 of this machine's 127.0.0.1
+  culvert reload${flag}                     after an edit of ${script}
+
+Ctrl-C drains and stops.
+
+`;
+}

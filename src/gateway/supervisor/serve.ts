@@ -1,0 +1,81 @@
+/** Runs a gateway from its start to its end: files, API, signals, exit code. */
+import { rmSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  type ConfigSource,
+  loadConfig,
+  materialiseDefaultScript,
+} from '../config/default-config.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import { createApi } from './api/app.ts';
+import { type AdminAddress, claimAddress, listen, resolveAdmin } from './api/listen.ts';
+import { welcomeText } from './banner.ts';
+import { ExitCode } from './exit-code.ts';
+import { openKernel } from './kernel.ts';
+import { createLogger, type Logger } from './logger.ts';
+import { onSignals } from './signals.ts';
+import { Supervisor } from './supervisor.ts';
+
+export interface ServeOptions {
+  readonly source: ConfigSource;
+  readonly pidfile?: string;
+  /** Gets "1" when packets are answered, as slirp4netns does it. */
+  readonly readyFd?: number;
+}
+
+/**
+ * Settles with the exit code of the process when the gateway has ended.
+ *
+ * @throws ConfigError, SystemError, AddressInUseError, BundleRejectedError  it could not start
+ */
+export async function serve(options: ServeOptions): Promise<ExitCode> {
+  const { source } = options;
+  const loaded = loadConfig(source);
+  const script =
+    loaded.file === undefined ? materialiseDefaultScript(source.stateFolder) : undefined;
+  const { address, token } = resolveAdmin(loaded.config.admin, loaded.file ?? 'embedded default');
+  await claimAddress(address);
+  const log = createLogger(loaded.config.log);
+
+  using cleanup = new DisposableStack();
+  const kernel = cleanup.use(openKernel(loaded.config));
+  const end = Promise.withResolvers<ExitCode>();
+  const supervisor = new Supervisor({
+    log,
+    kernel,
+    loaded,
+    readConfig: () => loadConfig(source),
+    onFatal: () => end.resolve(ExitCode.FAILED),
+  });
+  cleanup.defer(onSignals(supervisor, log, { drainMs: loaded.config.drain, end: end.resolve }));
+  const api = createApi(supervisor, { log, ...(token === undefined ? {} : { token }) });
+  const server = await listen(address, api.fetch);
+  cleanup.defer(() => closeServer(server, address));
+  try {
+    const isUp = await Promise.race([supervisor.start().then(() => true), end.promise]);
+    if (isUp === true) announce(options, loaded, script, log, cleanup);
+    return await end.promise;
+  } finally {
+    await supervisor.stop();
+  }
+}
+
+function announce(
+  { pidfile, readyFd, source }: ServeOptions,
+  loaded: LoadedConfig,
+  script: string | undefined,
+  log: Logger,
+  cleanup: DisposableStack,
+): void {
+  if (pidfile !== undefined) {
+    writeFileSync(pidfile, `${process.pid}\n`);
+    cleanup.defer(() => rmSync(pidfile, { force: true }));
+  }
+  if (readyFd !== undefined) writeSync(readyFd, '1');
+  log.info({ config: loaded.file, workdir: source.stateFolder, script }, 'started');
+  if (script !== undefined) process.stdout.write(welcomeText(script, loaded.config.admin.listen));
+}
+
+function closeServer(server: Bun.Server<undefined>, address: AdminAddress): void {
+  void server.stop(true);
+  if (address.kind === 'unix') rmSync(address.path, { force: true });
+}

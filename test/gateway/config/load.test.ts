@@ -1,0 +1,129 @@
+import { describe, expect, test } from 'bun:test';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ConfigError, loadConfigFile, parseConfig } from '../../../src/gateway/config/load.ts';
+import { configJsonSchema } from '../../../src/gateway/config/schema.ts';
+
+function failure(text: string): ConfigError {
+  try {
+    parseConfig(text, 'c.yaml');
+  } catch (error) {
+    if (error instanceof ConfigError) return error;
+    throw error;
+  }
+  throw new Error('the config was taken');
+}
+
+describe('a config that is wrong names place and reason', () => {
+  const cases: [name: string, text: string, message: string | RegExp][] = [
+    ['unknown key', 'device:\n  nmae: x\n', /^c\.yaml:2:\d+: device\.nmae: unknown key$/],
+    ['unknown section', 'devcie: {}\n', /^c\.yaml:1:\d+: devcie: unknown key$/],
+    ['bad YAML', 'device: {name: x\n', /^c\.yaml:\d+:\d+: /],
+    ['no object', '- 1\n', /^c\.yaml:1:1: Invalid input: expected object/],
+    ['MTU too small', 'device: {mtu: 576}\n', 'c.yaml:1:15: device.mtu: Too small'],
+    ['name too long', 'device: {name: abcdefghijklmnop}\n', /device\.name: Too big/],
+    [
+      'bad network',
+      'device:\n  addresses:\n    - 10.0.0.0/99\n',
+      'c.yaml:3:7: device.addresses[0]: expected an address',
+    ],
+    ['bad duration', 'drain: soon\n', 'c.yaml:1:8: drain: expected a duration'],
+    ['bad size', 'limits: {slabBytes: 1MB}\n', 'c.yaml:1:21: limits.slabBytes: expected a size'],
+    [
+      'flow cap over budget',
+      'limits: {slabBytes: 1MiB, slabBytesPerFlow: 2MiB}\n',
+      'limits.slabBytesPerFlow: is larger than slabBytes',
+    ],
+    ['bad mark', 'egress: {fwmark: "0xzz"}\n', 'egress.fwmark: expected a mark'],
+    [
+      'bad ports',
+      'listeners: [{name: a, action: drop, ports: "80-"}]\n',
+      'listeners[0].ports: expected ports',
+    ],
+    [
+      'bad action',
+      'listeners: [{name: a, action: accept}]\n',
+      'listeners[0].action: Invalid option',
+    ],
+    [
+      'target of a reject',
+      'listeners: [{name: a, action: reject, to: 10.0.0.1}]\n',
+      'listeners[0].to: is for the action "forward" only',
+    ],
+    [
+      'answer of a forward',
+      'listeners: [{name: a, action: forward, with: rst}]\n',
+      'listeners[0].with: is for the action "reject" only',
+    ],
+    [
+      'two of a name',
+      'listeners: [{name: a, action: drop}, {name: a, action: drop}]\n',
+      'listeners: two listeners have the same name',
+    ],
+    [
+      'two sources of scripts',
+      'scripts: {load: [], files: "*.ts"}\n',
+      '"load" and "files" exclude each other',
+    ],
+    ['short token', 'admin: {token: secret}\n', 'admin.token: Too small'],
+    ['unknown limit', 'scripts: {limits: {cpuMs: 5}}\n', 'scripts.limits.cpuMs: unknown key'],
+  ];
+  test.each(cases)('%s', (_, text, message) => expect(failure(text).message).toMatch(message));
+
+  test('every unknown key is an issue of its own', () =>
+    expect(failure('a: 1\nb: 2\n').issues.map((issue) => [issue.path, issue.line])).toEqual([
+      ['a', 1],
+      ['b', 2],
+    ]));
+
+  test('a file that is not there is an error with its path', () =>
+    expect(() => loadConfigFile('/nonexistent/c.yaml', [])).toThrow(
+      '/nonexistent/c.yaml: cannot be read: ENOENT',
+    ));
+});
+
+describe('a config that is right', () => {
+  test('an empty one has every default', () => {
+    const config = parseConfig('', 'c.yaml');
+    expect(config.device).toMatchObject({ name: 'culvert0', mtu: 1500, offload: true });
+    expect(config.limits).toMatchObject({
+      heldSyns: 1024,
+      heldSynsPerSource: 682,
+      slabBytes: 256 * 1024 ** 2,
+    });
+    expect(config.drain).toBe(10_000);
+    expect(config.admin.listen).toBe('unix:///run/culvert/admin.sock');
+  });
+
+  test('JSON is YAML', () =>
+    expect(parseConfig('{"device":{"mtu":9000}}', 'c.json').device.mtu).toBe(9000));
+
+  test('ports are a number, a text, or a list of both', () => {
+    const ports = (text: string) =>
+      parseConfig(`listeners: [{name: a, action: drop, ports: ${text}}]`, 'c').listeners[0]?.ports;
+    expect(ports('80')).toEqual([[80, 80]]);
+    expect(ports('"80,443"')).toEqual([
+      [80, 80],
+      [443, 443],
+    ]);
+    expect(ports('[80, "8000-8100"]')).toEqual([
+      [80, 80],
+      [8000, 8100],
+    ]);
+  });
+
+  test('paths start from the folder of the file', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'culvert-'));
+    writeFileSync(join(folder, 'c.yaml'), 'device: {name: x0}\n');
+    const loaded = loadConfigFile(join(folder, 'c.yaml'), []);
+    expect(loaded).toMatchObject({ folder, file: join(folder, 'c.yaml') });
+  });
+
+  test('the schema of a config is JSON Schema', () => {
+    const schema = configJsonSchema();
+    expect(schema.$schema).toContain('json-schema.org');
+    expect(Object.keys(schema.properties ?? {})).toContain('listeners');
+    expect(schema.additionalProperties).toBe(false);
+  });
+});

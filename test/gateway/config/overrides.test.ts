@@ -1,0 +1,35 @@
+import { expect, test } from 'bun:test';
+import { parseConfig } from '../../../src/gateway/config/load.ts';
+import { collectOverrides } from '../../../src/gateway/config/overrides.ts';
+
+const TEXT = 'device: {name: file0, mtu: 1400}\nlog: {level: warn}\n';
+
+test('a flag wins over the environment, which wins over the file', () => {
+  const flags = { device: 'flag0' };
+  const env = { CULVERT_DEVICE: 'env0', CULVERT_LOG_LEVEL: 'debug' };
+  const config = parseConfig(TEXT, 'c', collectOverrides(flags, env));
+  expect(config.device.name).toBe('flag0');
+  expect(config.log.level).toBe('debug');
+  expect(config.device.mtu).toBe(1400);
+});
+
+test('an empty variable is none', () => {
+  const config = parseConfig(TEXT, 'c', collectOverrides({}, { CULVERT_DEVICE: '' }));
+  expect(config.device.name).toBe('file0');
+});
+
+test('the device is written as tun2socks does, too', () => {
+  const config = parseConfig('', 'c', collectOverrides({ device: 'tun://tun7' }, {}));
+  expect(config.device.name).toBe('tun7');
+});
+
+test('numbers are read, and what is none is an error of its place', () => {
+  expect(parseConfig('', 'c', collectOverrides({ mtu: '9000' }, {})).device.mtu).toBe(9000);
+  expect(parseConfig('', 'c', collectOverrides({ fwmark: '0x22b' }, {})).egress.fwmark).toBe(555);
+  expect(() => parseConfig('', 'c', collectOverrides({ mtu: 'big' }, {}))).toThrow('device.mtu');
+});
+
+test('a file that is no object stays an error', () =>
+  expect(() => parseConfig('[1]', 'c', collectOverrides({ mtu: '9000' }, {}))).toThrow(
+    'expected object',
+  ));

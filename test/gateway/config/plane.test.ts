@@ -1,0 +1,69 @@
+import { expect, test } from 'bun:test';
+import { parseConfig } from '../../../src/gateway/config/load.ts';
+import { restartRequired, toLiveConfig, toStartConfig } from '../../../src/gateway/config/plane.ts';
+
+const CONFIG = `
+device: {name: x0, addresses: [10.0.0.1/24]}
+local: {addresses: [10.0.0.80]}
+listeners:
+  - {name: web, destination: [10.1.0.0/16, "fd00::/8"], ports: 80, action: forward, to: "127.0.0.1:8080"}
+  - {name: dns, protocol: udp, ports: 53, action: reject}
+  - {name: rest, action: reject, protocol: any}
+  - {name: end, action: drop}
+timeouts: {decision: 500ms}
+`;
+
+test('listeners become rules with their defaults', () => {
+  const { listeners } = toLiveConfig(parseConfig(CONFIG, 'c'), 7);
+  expect(listeners).toEqual([
+    {
+      name: 'web',
+      protocol: 'tcp',
+      destinations: ['10.1.0.0/16', 'fd00::/8'],
+      ports: [[80, 80]],
+      action: { kind: 'forward', to: { ip: '127.0.0.1', port: 8080 } },
+    },
+    {
+      name: 'dns',
+      protocol: 'udp',
+      destinations: [],
+      ports: [[53, 53]],
+      action: { kind: 'reject', with: 'icmp' },
+    },
+    {
+      name: 'rest',
+      protocol: 'any',
+      destinations: [],
+      ports: [],
+      action: { kind: 'reject', with: 'rst' },
+    },
+    { name: 'end', protocol: 'tcp', destinations: [], ports: [], action: { kind: 'drop' } },
+  ]);
+});
+
+test('the gateway answers for the addresses of its device and its local ones', () => {
+  const live = toLiveConfig(parseConfig(CONFIG, 'c'), 7);
+  expect(live.localAddresses).toEqual(['10.0.0.1', '10.0.0.80']);
+  expect(live.generation).toBe(7);
+  expect(live.timeouts).toMatchObject({ decisionMs: 500, connectMs: 10_000 });
+});
+
+test('the start names the device as the kernel does', () => {
+  const start = toStartConfig(parseConfig(CONFIG, 'c'), {
+    name: 'x1',
+    vnetHeader: true,
+    offloads: 7,
+  });
+  expect(start).toMatchObject({ deviceName: 'x1', deviceMtu: 1500, vnetHeader: true, offloads: 7 });
+  expect(start.limits.flows).toBe(65_536);
+});
+
+test('what is fixed at start is named when it differs', () => {
+  const running = parseConfig('', 'c');
+  const wanted = parseConfig(
+    'device: {mtu: 9000}\nlimits: {flows: 2048}\ntimeouts: {idle: 1m}',
+    'c',
+  );
+  expect(restartRequired(running, running)).toEqual([]);
+  expect(restartRequired(running, wanted)).toEqual(['device.mtu', 'limits.flows']);
+});

@@ -1,0 +1,160 @@
+/** A script host in the test's own process, with a clock that the test moves. */
+import type {
+  KvEntry,
+  ScriptIssue,
+  ScriptLog,
+  ScriptStats,
+} from '../../src/scripts-runtime/bundle.ts';
+import type { Decision } from '../../src/scripts-runtime/decide.ts';
+import { ScriptHost } from '../../src/scripts-runtime/host.ts';
+import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../src/scripts-runtime/limits.ts';
+import type { ConnectionRequest } from '../../src/stack/verdict.ts';
+
+export interface LoadOptions {
+  readonly generation?: number;
+  readonly limits?: Partial<ScriptLimits>;
+  readonly vars?: Readonly<Record<string, string>>;
+  readonly kv?: readonly KvEntry[];
+  readonly disabled?: readonly string[];
+}
+
+export interface FlowOptions {
+  readonly source?: string;
+  readonly flow?: number;
+}
+
+const IMPORT = "import { claim, decline, forward, nat, redirect, reject } from 'culvert';\n";
+
+/** A script around the body of `flow(flow, env, ctx)`, whose first line is line 3. */
+export const scriptOf = (body: string): string =>
+  `${IMPORT}export default { async flow(flow: any, env: any, ctx: any) {\n${body}\n} };\n`;
+
+/** As `scriptOf`, where the verdict is given at once. */
+export const syncScriptOf = (body: string): string => scriptOf(body).replace('async flow', 'flow');
+
+export class ScriptWorld {
+  /** Microseconds. */
+  now = 1_000_000;
+  epochMs = 1_700_000_000_000;
+  readonly answers = new Map<number, Decision>();
+  readonly logs: ScriptLog[] = [];
+  readonly lookups: { id: number; name: string }[] = [];
+  readonly journal: KvEntry[] = [];
+  stats: readonly ScriptStats[] = [];
+  readonly host: ScriptHost;
+  #requestId = 0;
+
+  /** @param isRealTime  needed where a script shall run into a limit of processor time */
+  constructor(isRealTime = false) {
+    this.host = new ScriptHost(
+      {
+        now: () => (isRealTime ? performance.now() * 1000 : this.now),
+        cpuTime: () => (isRealTime ? performance.now() * 1000 : this.now),
+        epochMs: () => this.epochMs,
+        enter: () => {},
+        leave: () => {},
+        answer: (id, decision) => {
+          if (this.answers.has(id)) throw new Error(`request ${id} was answered twice`);
+          this.answers.set(id, decision);
+        },
+        resolve: (id, name) => this.lookups.push({ id, name }),
+        log: (line) => this.logs.push(line),
+        kv: (entries) => this.journal.push(...entries),
+        stats: (stats) => {
+          this.stats = stats;
+        },
+      },
+      ['welcome'],
+    );
+  }
+
+  /** Loads scripts by name, in order. */
+  tryLoad(
+    scripts: Readonly<Record<string, string>>,
+    options: LoadOptions = {},
+  ): Promise<readonly ScriptIssue[]> {
+    return this.host.load({
+      generation: options.generation ?? 1,
+      scripts: Object.entries(scripts).map(([name, source]) => ({
+        name,
+        file: `${name}.ts`,
+        source,
+      })),
+      limits: { ...DEFAULT_SCRIPT_LIMITS, ...options.limits },
+      vars: options.vars ?? {},
+      kv: options.kv ?? [],
+      iface: 'culvert0',
+      disabled: options.disabled ?? [],
+    });
+  }
+
+  async load(scripts: Readonly<Record<string, string>>, options: LoadOptions = {}): Promise<void> {
+    const issues = await this.tryLoad(scripts, options);
+    if (issues.length > 0) throw new Error(JSON.stringify(issues));
+  }
+
+  /** Asks about a flow; returns the id of the request. */
+  ask(ip = '192.0.2.1', port = 80, options: FlowOptions = {}): number {
+    this.#requestId++;
+    this.host.request(this.#requestId, makeRequest(ip, port, options));
+    return this.#requestId;
+  }
+
+  /** The answer, which must be there at once. */
+  decide(ip?: string, port?: number, options?: FlowOptions): Decision {
+    const id = this.ask(ip, port, options);
+    const decision = this.answers.get(id);
+    if (decision === undefined) throw new Error('no answer yet');
+    return decision;
+  }
+
+  /** `forward 10.0.0.1:80`, `reject rst`, `failed cpu` … by the script at a position. */
+  outcome(ip?: string, port?: number, options?: FlowOptions): string {
+    return describe(this.decide(ip, port, options));
+  }
+
+  /** Moves both clocks and does what is due. */
+  advance(ms: number): void {
+    this.now += ms * 1000;
+    this.epochMs += ms;
+    this.host.expire(this.now);
+  }
+
+  /** Messages of the log, without fields. */
+  get lines(): string[] {
+    return this.logs.map(({ message }) => message);
+  }
+}
+
+export function makeRequest(
+  ip: string,
+  port: number,
+  { source, flow = 7 }: FlowOptions = {},
+): ConnectionRequest {
+  const family = ip.includes(':') ? 6 : 4;
+  return {
+    flow,
+    protocol: 'tcp',
+    source: { ip: source ?? (family === 6 ? 'fd00::2' : '198.18.0.2'), port: 40_000, family },
+    destination: { ip, port, family },
+    syn: { mss: 1460, windowScale: 7, ttl: 64, ecn: false },
+  };
+}
+
+export function describe(decision: Decision | undefined): string {
+  if (decision === undefined) return 'no answer';
+  if (decision.kind === 'failed') return `failed ${decision.failure}`;
+  const { verdict } = decision;
+  switch (verdict.kind) {
+    case 'decline':
+      return 'decline';
+    case 'reject':
+      return `reject ${verdict.with}${verdict.reason && ` ${verdict.reason}`}`;
+    case 'redirect':
+      return `redirect ${verdict.listener}${verdict.note && ` ${verdict.note}`}`;
+    case 'forward':
+      return verdict.to === undefined
+        ? 'forward'
+        : `forward ${verdict.to.family === 6 ? `[${verdict.to.ip}]` : verdict.to.ip}:${verdict.to.port}`;
+  }
+}

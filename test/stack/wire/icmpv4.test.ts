@@ -1,0 +1,60 @@
+import { expect, test } from 'bun:test';
+import { DropReason } from '../../../src/stack/drop-reason.ts';
+import * as icmpv4 from '../../../src/stack/wire/icmpv4.ts';
+import { KERNEL_PACKETS } from '../../support/kernel-packets.ts';
+import { concat, icmpPacket, pattern, tcpPacket, viewOf } from '../../support/packet-builder.ts';
+
+const { echoRequestV4 } = KERNEL_PACKETS;
+
+test('the checksum of an echo request from the kernel is right until a bit flips', () => {
+  const bytes = echoRequestV4.slice();
+  expect(icmpv4.checkIcmpv4(viewOf(bytes), 20, 36)).toBe(DropReason.NONE);
+  expect(icmpv4.icmpType(viewOf(bytes), 20)).toBe(icmpv4.Icmpv4Type.ECHO_REQUEST);
+  expect(icmpv4.echoIdentifier(viewOf(bytes), 20)).toBe(0x2e04);
+  bytes[35] = 0;
+  expect(icmpv4.checkIcmpv4(viewOf(bytes), 20, 36)).toBe(DropReason.BAD_ICMP_CHECKSUM);
+  expect(icmpv4.checkIcmpv4(viewOf(bytes), 20, 27)).toBe(DropReason.BAD_ICMP_HEADER);
+});
+
+test.each([
+  ['in place', 20],
+  ['elsewhere', 64],
+])('an echo reply %s differs in type and checksum only', (_name, at) => {
+  const bytes = concat([echoRequestV4, new Uint8Array(64)]);
+  icmpv4.emitEchoReplyV4(viewOf(bytes), at, 20, 16);
+  expect(icmpv4.checkIcmpv4(viewOf(bytes), at, at + 16)).toBe(DropReason.NONE);
+  expect(bytes[at]).toBe(icmpv4.Icmpv4Type.ECHO_REPLY);
+  expect(bytes.slice(at + 4, at + 16)).toEqual(echoRequestV4.slice(24, 36));
+});
+
+test('an error quotes a short packet whole', () => {
+  const packet = tcpPacket();
+  const bytes = concat([packet, new Uint8Array(600).fill(0xee)]);
+  const code = icmpv4.Icmpv4Unreachable.PORT;
+  const length = icmpv4.emitUnreachableV4(viewOf(bytes), 100, code, 0, packet.length);
+  expect(length).toBe(48);
+  expect(icmpv4.checkIcmpv4(viewOf(bytes), 100, 148)).toBe(DropReason.NONE);
+  expect(bytes.slice(100, 108).with(2, 0).with(3, 0)).toEqual(
+    Uint8Array.of(3, 3, 0, 0, 0, 0, 0, 0),
+  );
+  expect(bytes.slice(108, 148)).toEqual(packet);
+  expect(bytes[148]).toBe(0xee);
+});
+
+test('an error is at most 576 bytes long with its IP header (RFC 1812 §4.3.2.3)', () => {
+  const bytes = concat([tcpPacket({ payload: pattern(1460) }), new Uint8Array(600)]);
+  const length = icmpv4.emitErrorV4(viewOf(bytes), 1500, 3, 4, 1400, 0, 1500);
+  expect(length).toBe(576 - 20);
+  expect(viewOf(bytes).getUint32(1504)).toBe(1400);
+  expect(bytes.slice(1508, 1500 + length)).toEqual(bytes.slice(0, 548));
+  expect(icmpv4.checkIcmpv4(viewOf(bytes), 1500, 1500 + length)).toBe(DropReason.NONE);
+});
+
+test('errors are told from questions and answers', () => {
+  const errors = [];
+  for (let type = 0; type < 256; type++) {
+    const bytes = icmpPacket({ type });
+    if (icmpv4.isIcmpError(viewOf(bytes), 20)) errors.push(type);
+  }
+  expect(errors).toEqual([3, 4, 5, 11, 12]);
+});
