@@ -9,7 +9,9 @@ const SOURCE_LINES_MAX = 400;
 const COLUMNS_MAX = 100;
 
 /** Files of `src` longer than that, each with the reason why it has one subject only. */
-const LONG_FILES: Readonly<Record<string, string>> = {};
+const LONG_FILES: Readonly<Record<string, string>> = {
+  'src/stack/tcp/tcb.ts': 'one pair of accessors for each field of the block, and nothing else',
+};
 
 /** Files of `src/stack` without a test of the same name, each with the reason. */
 const UNTESTED: Readonly<Record<string, string>> = {

@@ -9,8 +9,10 @@
 const host = globalThis.culvertHost;
 delete globalThis.culvertHost;
 
+// Taken before a script can replace them.
+const { parse, stringify } = JSON;
 const { page } = host;
-const settings = JSON.parse(host.settings);
+const settings = parse(host.settings);
 const words = new Uint32Array(page);
 const doubles = new Float64Array(page);
 
@@ -57,7 +59,7 @@ class Verdict {
   }
   static body(verdict) {
     const body = verdict.#body;
-    return body === undefined ? undefined : JSON.stringify(body);
+    return body === undefined ? undefined : stringify(body);
   }
 }
 // No way to the class, and so to another verdict, from a verdict in hand.
@@ -227,7 +229,7 @@ delete FlowInfo.abort;
 const show = (value) => {
   if (typeof value === 'object' && value !== null) {
     try {
-      return JSON.stringify(value) ?? 'an object';
+      return stringify(value) ?? 'an object';
     } catch {
       return 'an object';
     }
@@ -244,9 +246,9 @@ function writeLog(level, serial, first, message) {
   }
   let fields;
   try {
-    fields = JSON.stringify(first);
+    fields = stringify(first);
   } catch (error) {
-    fields = JSON.stringify({ unprintable: String(error) });
+    fields = stringify({ unprintable: String(error) });
   }
   host.log(level, serial, message === undefined ? '' : String(message), fields);
 }
@@ -288,7 +290,7 @@ function kv(operation, key, value, a, b) {
   if (typeof key !== 'string') throw new TypeError(`KV: a key must be text, not ${show(key)}`);
   const result = host.kv(operation, key, value, a, b);
   if (result !== null) return result;
-  const { name, message } = JSON.parse(host.kv('error', '', undefined, undefined, undefined));
+  const { name, message } = parse(host.kv('error', '', undefined, undefined, undefined));
   if (name === 'TypeError') throw new TypeError(message);
   const error = new Error(message);
   error.name = name;
@@ -322,7 +324,7 @@ const KV = Object.freeze({
   delete: (key) => kv('delete', key),
   keys: (options) => {
     const limit = checkKvNumber('limit', options?.limit, 0);
-    return JSON.parse(kv('keys', options?.prefix ?? '', limit));
+    return parse(kv('keys', options?.prefix ?? '', limit));
   },
 });
 

@@ -40,11 +40,12 @@ export class SourceMap {
     const segment = this.#lines[line - 1]?.findLast((s) => s.generatedColumn < column);
     if (segment === undefined) return undefined;
     const between = (this.#generated[line - 1] ?? '').slice(segment.generatedColumn, column - 1);
-    const isSame = (this.#source[segment.line] ?? '').startsWith(between, segment.column);
-    return {
-      line: segment.line + 1,
-      column: segment.column + 1 + (isSame ? between.length : 0),
-    };
+    const text = this.#source[segment.line] ?? '';
+    const isSame = text.startsWith(between, segment.column);
+    const at = segment.column + (isSame ? between.length : 0);
+    // A non-null assertion is the one thing that a place can stand right behind and only here.
+    const isAsserted = isSame && between !== '' && text[at] === '!' && text[at + 1] === '.';
+    return { line: segment.line + 1, column: at + 1 + (isAsserted ? 1 : 0) };
   }
 }
 

@@ -140,7 +140,7 @@ export class Stack {
     return this.flows.rowAt(row);
   }
 
-  /** The cursor, moved to `row`: what the SYN said, for whoever decides. Valid until the next call. */
+  /** The cursor, moved to `row`: what its SYN said and its phase. Valid until the next call. */
   tcb(row: number): Tcb {
     return this.#tcp.tcb.moveTo(row);
   }

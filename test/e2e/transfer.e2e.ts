@@ -101,12 +101,13 @@ test('what both sides wrote is what the log counted', async () => {
   expect(line).toMatchObject({ event: 'flow', proto: 'tcp', close_reason: 'eof' });
 });
 
-test('when all is done, no flow is left but in TIME-WAIT, and no slab', async () => {
+test('when all is done, no flow is left but in TIME-WAIT, and at most one slab', async () => {
   await waitFor('the flows to end', async () => {
     const flows = await world.gateway.metric('culvert_flows_active');
     return flows === (await world.gateway.metric('culvert_tcp_time_wait'));
   });
-  expect(await world.gateway.metric('culvert_slab_bytes')).toBe(0);
+  // The one that the next read of an upstream goes into.
+  expect(await world.gateway.metric('culvert_slab_bytes')).toBeLessThan(2 * 64 * KIB);
 });
 
 describe.each([true, false])('iperf3 with offload %p', (offload) => {

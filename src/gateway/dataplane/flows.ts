@@ -214,7 +214,7 @@ export class Flows implements FlowOwner {
     }
   }
 
-  /** Writes the target of a listener into the row: the original destination, or parts of another. */
+  /** Writes a listener's target into the row: the original destination, or parts of another. */
   #setUpstream(row: number, { to }: Extract<ListenerRule['action'], { kind: 'forward' }>): void {
     this.#copyDestination(row);
     if (to === undefined) return;

@@ -1,4 +1,4 @@
-/** The data plane process: takes over what the supervisor opened, builds the parts, runs the loop. */
+/** The data plane process: takes over what the supervisor opened, and runs the loop. */
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { TunOffload } from '../../ffi/ioctls.ts';

@@ -122,7 +122,7 @@ export class Splice {
     return length;
   }
 
-  /** The socket failed, or a limit is passed. The stack may be in the middle of this flow: later. */
+  /** The socket failed, or a limit is passed: ended later, as the stack may be at work on it. */
   markBroken(row: number): void {
     this.#upstreams.raise(row, UpstreamBit.BROKEN);
     this.#list(row);

@@ -1,4 +1,4 @@
-/** What the data plane keeps beside each flow: its upstream socket. Rows lie in the shared state. */
+/** What the data plane keeps beside each flow, in the shared state: its upstream socket. */
 import { OWNER_ROW_BYTES } from '../../stack/layout.ts';
 import type { Stack } from '../../stack/stack.ts';
 

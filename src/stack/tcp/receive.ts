@@ -44,7 +44,7 @@ export function acceptText(tcp: TcpContext, now: Instant): DropReason {
   return DropReason.NONE;
 }
 
-/** Takes the peer's FIN when everything before it has arrived. @returns true when it was taken now */
+/** Takes the peer's FIN when everything before it has arrived. @returns true if taken now */
 export function takeFin(tcp: TcpContext): boolean {
   const tcb = tcp.tcb;
   if (!tcb.has(TcbFlag.FIN_SEEN) || tcb.has(TcbFlag.FIN_RECEIVED)) return false;
@@ -52,6 +52,10 @@ export function takeFin(tcp: TcpContext): boolean {
   tcb.rcvNxt = seqAdd(tcb.rcvNxt, 1);
   tcb.raise(TcbFlag.FIN_RECEIVED);
   tcb.phase = FlowPhase.CLOSING;
+  // What arrived from behind the FIN will never be delivered.
+  releaseList(tcp, tcb.assemblyHead);
+  tcb.assemblyHead = tcb.assemblyTail = NO_SLAB;
+  tcb.assemblyBytes = tcb.assemblyCount = 0;
   oweAck(tcp, true);
   return true;
 }
@@ -154,7 +158,7 @@ function takeSlab(tcp: TcpContext, payloadLength: number): number {
   return slabAt;
 }
 
-/** Keeps a segment that arrived too early. RFC 9293 §3.10.7.4: "may be held for later processing". */
+/** Keeps a segment that arrived too early: RFC 9293 §3.10.7.4, "held for later processing". */
 function assemble(tcp: TcpContext): DropReason {
   const { tcb, segment } = tcp;
   const { view, bytes } = tcp.arena;
@@ -192,7 +196,7 @@ function assemble(tcp: TcpContext): DropReason {
   return DropReason.NONE;
 }
 
-/** Delivers what is no longer early. Slabs that the owner does not take become backlog as they are. */
+/** Delivers what is no longer early. Slabs that the owner does not take become backlog. */
 function drainAssembly(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
   const view = tcp.arena.view;

@@ -12,7 +12,7 @@ import type { TcpContext } from './context.ts';
 
 /** RFC 6298 §2.1. */
 const RTO_INITIAL_US = 1_000_000;
-/** RFC 6298 §2.4 says 1 s; Linux has used 200 ms for two decades, which spares a lost tail 0.8 s. */
+/** RFC 6298 §2.4 says 1 s; Linux has had 200 ms for two decades: a lost tail waits 0.8 s less. */
 const RTO_MIN_US = 200_000;
 /** RFC 6298 §2.5 allows a bound of at least 60 s. */
 const RTO_MAX_US = 60_000_000;

@@ -19,6 +19,7 @@ import { startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { oweAck, sendChallengeAck, sendReset, sendSynAck } from './output.ts';
 import { acceptText, deliverFin, takeFin } from './receive.ts';
+import { stopTiming } from './rtt.ts';
 import { TcpState } from './states.ts';
 import { TcbFlag } from './tcb.ts';
 
@@ -36,7 +37,8 @@ export type Arrived = (typeof Arrived)[keyof typeof Arrived];
 /** The segment of a flow in a state from SYN-RECEIVED on; `tcp.tcb` and `tcp.segment` are set. */
 export function segmentArrives(tcp: TcpContext, now: Instant): Arrived {
   const { tcb, segment } = tcp;
-  if (tcb.state === TcpState.TIME_WAIT && canReopen(tcp)) {
+  // Not before the owner has taken everything of the old connection.
+  if (tcb.phase === FlowPhase.TIME_WAIT && canReopen(tcp)) {
     freeFlow(tcp);
     return Arrived.REOPEN;
   }
@@ -94,6 +96,7 @@ function checkSequence(tcp: TcpContext, now: Instant): DropReason {
   if (tcb.state === TcpState.SYN_RECEIVED && segment.has(TcpFlag.SYN)) {
     // The client did not see our SYN-ACK and repeats its SYN.
     if (segment.seq === tcb.irs && !segment.has(TcpFlag.ACK | TcpFlag.RST)) {
+      stopTiming(tcp);
       sendSynAck(tcp, now);
       return DropReason.DUPLICATE;
     }
@@ -110,6 +113,7 @@ function checkSequence(tcp: TcpContext, now: Instant): DropReason {
       ? start === 0 || (start > 0 && start < window)
       : window > 0 && start < window && start + length > 0;
   if (!acceptable) return answerUnacceptable(tcp, now);
+  noteTimestamp(tcp, now);
   if (start < 0) segment.trimFront(-start);
   const beyond = seqDiff(seqAdd(segment.seq, segment.payloadLength), tcb.rcvEdge);
   if (beyond > 0) segment.trimBack(segment.payloadLength - beyond);
@@ -134,7 +138,7 @@ function answerUnacceptable(tcp: TcpContext, now: Instant): DropReason {
   return seqLt(segment.seq, tcb.rcvNxt) ? DropReason.DUPLICATE : DropReason.OUT_OF_WINDOW;
 }
 
-/** RFC 7323 §5.3 R1 to R3, and §3.2: once negotiated, a segment without timestamps is not ours. */
+/** RFC 7323 §5.3 R1, and §3.2: once negotiated, a segment without timestamps is not ours. */
 function checkTimestamps(tcp: TcpContext, now: Instant): DropReason {
   const { tcb, segment } = tcp;
   if (!segment.options.hasTimestamps) return DropReason.PAWS;
@@ -144,11 +148,16 @@ function checkTimestamps(tcp: TcpContext, now: Instant): DropReason {
     oweAck(tcp, true);
     return DropReason.PAWS;
   }
-  if (age >= 0 && seqLe(segment.seq, tcb.lastAckSent)) {
-    tcb.tsRecent = value;
-    tcb.tsRecentAt = now;
-  }
   return DropReason.NONE;
+}
+
+/** RFC 7323 §5.3 R3: the timestamp of an acceptable segment that is not early will be echoed. */
+function noteTimestamp(tcp: TcpContext, now: Instant): void {
+  const { tcb, segment } = tcp;
+  if (!tcb.has(TcbFlag.TIMESTAMPS) || !segment.options.hasTimestamps) return;
+  if (!seqLe(segment.seq, tcb.lastAckSent)) return;
+  tcb.tsRecent = segment.options.tsValue;
+  tcb.tsRecentAt = now;
 }
 
 /** Second check, with RFC 5961 §3.2: only the exact next sequence number resets. */

@@ -94,7 +94,7 @@ export function checkIpv4(view: DataView, at: number, end: number): DropReason {
     isUnspecified(view, destinationAt, IPV4_ADDRESS_BYTES) ||
     isLoopback(view, destinationAt, IPV4_ADDRESS_BYTES)
   ) {
-    return DropReason.BAD_IP_HEADER;
+    return DropReason.BAD_DESTINATION_ADDRESS;
   }
   return DropReason.NONE;
 }

@@ -88,7 +88,7 @@ export function checkIpv6(view: DataView, at: number, end: number): DropReason {
     isLoopback(view, destinationAt, IPV6_ADDRESS_BYTES) ||
     isMapped(view, destinationAt, IPV6_ADDRESS_BYTES)
   ) {
-    return DropReason.BAD_IP_HEADER;
+    return DropReason.BAD_DESTINATION_ADDRESS;
   }
   return DropReason.NONE;
 }

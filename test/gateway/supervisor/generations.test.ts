@@ -63,8 +63,8 @@ describe('a change', () => {
     const { activator, generations, put } = setUp();
     await put('one');
     const before = generations.etag;
-    expect(put('broken')).rejects.toThrow(BundleRejectedError);
-    expect(put('dies')).rejects.toThrow('a.ts:3:5: unexpected token');
+    await expect(put('broken')).rejects.toThrow(BundleRejectedError);
+    await expect(put('dies')).rejects.toThrow('a.ts:3:5: unexpected token');
     await put('one');
     expect(generations.etag).toBe(before);
     expect(activator.activated).toEqual([1]);
@@ -92,7 +92,7 @@ describe('a change', () => {
     await put('one');
     const seen = generations.etag;
     await put('two');
-    expect(put('broken', { ifMatch: seen })).rejects.toThrow(StaleChangeError);
+    await expect(put('broken', { ifMatch: seen })).rejects.toThrow(StaleChangeError);
     expect((await put('three', { ifMatch: generations.etag })).changed).toBe(true);
   });
 
@@ -100,7 +100,7 @@ describe('a change', () => {
     const { activator, generations, put } = setUp();
     const change = await put('one', { dryRun: true });
     expect(change).toMatchObject({ changed: false, generation: { number: 1 } });
-    expect(put('broken', { dryRun: true })).rejects.toThrow(BundleRejectedError);
+    await expect(put('broken', { dryRun: true })).rejects.toThrow(BundleRejectedError);
     await put('broken', { dryRun: true }).catch(() => undefined);
     expect(generations.active.number).toBe(0);
     expect(activator.activated).toEqual([]);
@@ -131,9 +131,9 @@ describe('a rollback', () => {
 
   test('to what the history does not hold is an error', async () => {
     const { generations, put } = setUp();
-    expect(generations.rollback(undefined)).rejects.toThrow(NoSuchGenerationError);
+    await expect(generations.rollback(undefined)).rejects.toThrow(NoSuchGenerationError);
     await put('one');
-    expect(generations.rollback(9)).rejects.toThrow('no generation 9 in the history');
+    await expect(generations.rollback(9)).rejects.toThrow('no generation 9 in the history');
   });
 });
 

@@ -1,0 +1,173 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { listen } from '../../../src/gateway/supervisor/api/listen.ts';
+import { apiOf, type FakePlane, fakePlane } from '../supervisor/api/fake-plane.ts';
+
+const MAIN = `${import.meta.dir}/../../../src/gateway/main.ts`;
+const folder = mkdtempSync(join(tmpdir(), 'culvert-'));
+const socket = join(folder, 'admin.sock');
+let plane: FakePlane;
+let server: Bun.Server<undefined>;
+
+beforeAll(async () => {
+  plane = fakePlane();
+  const api = apiOf(plane);
+  server = await listen({ kind: 'unix', path: socket }, api.fetch);
+});
+afterAll(() => server.stop(true));
+
+/** Runs culvert from source; it finds the API of the fake gateway. */
+async function culvert(args: readonly string[], env: Record<string, string> = {}) {
+  const child = Bun.spawn([process.execPath, MAIN, ...args], {
+    cwd: folder,
+    env: { ...process.env, CULVERT_ADMIN: socket, ...env },
+    stdout: 'pipe',
+    stderr: 'pipe',
+  });
+  const [out, err, code] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  return { code, out, err };
+}
+
+function file(name: string, text: string): string {
+  writeFileSync(join(folder, name), text);
+  return join(folder, name);
+}
+
+describe('usage', () => {
+  test.each([
+    [['frobnicate']],
+    [['status', '--nope']],
+    [['flows', 'kill']],
+    [['status', '--admin', 'x']],
+  ])('%p ends with 2 and says why', async (args) => {
+    const { code, out, err } = await culvert(args);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err).toMatch(/^culvert: /);
+  });
+
+  test('help and version end with 0', async () => {
+    expect((await culvert(['--help'])).out).toContain('healthcheck');
+    const { code, out } = await culvert(['version', '--json']);
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({
+      bun: Bun.version,
+      features: { kernel: expect.any(String) },
+    });
+  });
+});
+
+describe('a gateway that answers', () => {
+  test('is shown as a table and as JSON', async () => {
+    expect((await culvert(['status'])).out).toContain('device      x0 up, MTU 1500, superpackets');
+    expect(JSON.parse((await culvert(['status', '--json'])).out)).toMatchObject({
+      state: 'running',
+    });
+    expect((await culvert(['flows'])).out).toContain('10.0.0.1:1000  10.1.0.1:80');
+    expect(JSON.parse((await culvert(['flows', '--json', 'port=443'])).out).flows).toHaveLength(1);
+    expect((await culvert(['drops'])).out).toContain('paws');
+    expect((await culvert(['script', 'list'])).out).toBe('no scripts are loaded\n');
+  });
+
+  test('ends a flow, and refuses one that is gone with 4', async () => {
+    expect(await culvert(['flows', 'kill', 'a'])).toMatchObject({
+      code: 0,
+      out: 'flow a is reset\n',
+    });
+    expect(await culvert(['flows', 'kill', 'zz'])).toMatchObject({
+      code: 4,
+      err: 'culvert: not found: no flow "zz" lives\n',
+    });
+  });
+
+  test('takes scripts and gives them back; what does not load ends with 4 and its place', async () => {
+    expect((await culvert(['script', 'put', 'route', file('one.ts', 'one')])).code).toBe(0);
+    expect((await culvert(['script', 'put', 'route', file('two.ts', 'two')])).out).toStartWith(
+      'now generation 2 ',
+    );
+    expect((await culvert(['script', 'rollback'])).out).toStartWith('now generation 3 ');
+    expect(await culvert(['script', 'put', 'route', file('bad.ts', 'broken')])).toMatchObject({
+      code: 4,
+      err: 'culvert: refused: route.ts:2:3: unexpected token\n',
+    });
+    const dry = await culvert(['script', 'put', 'route', file('two.ts', 'two'), '--dry-run']);
+    expect(dry.out).toStartWith('would be generation 4 ');
+    expect(plane.activeGeneration.number).toBe(3);
+  });
+
+  test('reloads, and says what waits for the next start', async () =>
+    expect((await culvert(['reload'])).out).toContain('at the next start only: device.mtu'));
+
+  test('is healthy only while it is ready', async () => {
+    expect((await culvert(['healthcheck'])).code).toBe(0);
+    plane.reasons = ['draining'];
+    expect(await culvert(['healthcheck'])).toMatchObject({ code: 1, out: 'not ready: draining\n' });
+    plane.reasons = [];
+  });
+
+  test('changed meanwhile: the change ends with 5', async () => {
+    // The fake answers every GET with an ETag that a change has overtaken.
+    const stale = Bun.serve({
+      unix: join(folder, 'stale.sock'),
+      fetch: (request) =>
+        request.method === 'GET'
+          ? Response.json({}, { headers: { ETag: '"0-old"' } })
+          : apiOf(plane).fetch(request),
+    });
+    const { code, err } = await culvert(['reload'], { CULVERT_ADMIN: join(folder, 'stale.sock') });
+    await stale.stop(true);
+    expect(code).toBe(5);
+    expect(err).toStartWith('culvert: precondition failed: ');
+  });
+});
+
+describe('a gateway that does not answer', () => {
+  const env = { CULVERT_ADMIN: '/nonexistent/admin.sock' };
+  test.each([[['status']], [['reload']], [['flows']], [['script', 'list']]])(
+    '%p ends with 6',
+    async (args) => {
+      const { code, err } = await culvert(args, env);
+      expect(code).toBe(6);
+      expect(err).toContain('no culvert answers at /nonexistent/admin.sock');
+    },
+  );
+
+  test('is not healthy', async () => expect((await culvert(['healthcheck'], env)).code).toBe(1));
+});
+
+describe('a config', () => {
+  test('that is wrong ends with 1 and each place, in check and in run', async () => {
+    const config = file('bad.yaml', 'device:\n  mtu: 1\nnope: 2\n');
+    for (const args of [
+      ['check', '-c', config],
+      ['run', '-t', '-c', config],
+      ['run', '-c', config],
+    ]) {
+      const { code, err } = await culvert(args);
+      expect(code).toBe(1);
+      expect(err).toContain(`${config}:2:8: device.mtu: `);
+      expect(err).toContain(`${config}:3:7: nope: unknown key`);
+    }
+  });
+
+  test('that is right ends with 0', async () => {
+    const { code, out } = await culvert(['check', '-c', file('good.yaml', 'device: {name: x0}')]);
+    expect({ code, out }).toMatchObject({ code: 0, out: expect.stringContaining('ok') });
+  });
+
+  test('that a flag makes wrong is wrong', async () => {
+    const args = ['check', '-c', file('good.yaml', 'device: {name: x0}'), '--mtu', '12'];
+    expect((await culvert(args)).err).toContain('device.mtu');
+  });
+
+  test('has a schema', async () =>
+    expect(JSON.parse((await culvert(['schema'])).out)).toMatchObject({ type: 'object' }));
+});
+
+test('the types of scripts are printed', async () =>
+  expect((await culvert(['types'])).out).toContain('GatewayScript'));

@@ -1,0 +1,281 @@
+import { beforeEach, describe, expect, test } from 'bun:test';
+import type { Hono } from 'hono';
+import { apiOf, type FakePlane, fakePlane } from './fake-plane.ts';
+
+let plane: FakePlane;
+let api: Hono;
+beforeEach(() => {
+  plane = fakePlane();
+  api = apiOf(plane);
+});
+
+const TYPESCRIPT = { 'Content-Type': 'application/typescript' };
+
+const put = (
+  name: string,
+  body: string | Uint8Array<ArrayBuffer>,
+  headers: Record<string, string> = {},
+  query = '',
+) =>
+  api.request(`/v1/scripts/${name}${query}`, {
+    method: 'PUT',
+    body,
+    headers: { ...TYPESCRIPT, ...headers },
+  });
+const post = (path: string, headers: Record<string, string> = {}) =>
+  api.request(path, { method: 'POST', headers });
+
+describe('a script', () => {
+  test('is put with the ETag that was read, and read back', async () => {
+    const { headers } = await api.request('/v1/generations');
+    const answer = await put('route', 'export default 1', {
+      'If-Match': headers.get('ETag') ?? '',
+    });
+    expect(answer.status).toBe(200);
+    expect(await answer.json()).toMatchObject({
+      changed: true,
+      generation: { number: 1, active: true },
+    });
+    const source = await api.request('/v1/scripts/route');
+    expect(await source.text()).toBe('export default 1');
+    expect(source.headers.get('ETag')).toBe(answer.headers.get('ETag'));
+  });
+
+  test('without If-Match is refused with 428', async () => {
+    const answer = await put('route', 'export default 1');
+    expect(answer.status).toBe(428);
+    expect(plane.activeGeneration.number).toBe(0);
+  });
+
+  test('with a stale ETag is refused with 412', async () => {
+    const before = plane.etag;
+    await put('route', 'one', { 'If-Match': '*' });
+    expect((await put('route', 'two', { 'If-Match': before })).status).toBe(412);
+    expect(plane.activeGeneration.scripts[0]?.source).toBe('one');
+  });
+
+  test('that does not load is refused with 422, line and column, and changes nothing', async () => {
+    const before = plane.etag;
+    const answer = await put('route', 'broken', { 'If-Match': '*' });
+    expect(answer.status).toBe(422);
+    expect(answer.headers.get('Content-Type')).toBe('application/problem+json');
+    expect(await answer.json()).toMatchObject({
+      type: 'about:blank',
+      status: 422,
+      detail: 'route.ts:2:3: unexpected token',
+      errors: [{ path: 'route.ts', message: 'unexpected token', line: 2, column: 3 }],
+    });
+    expect(plane.etag).toBe(before);
+  });
+
+  test('is checked by a dry run, and not put', async () => {
+    const answer = await put('route', 'fine', {}, '?dry_run=true');
+    expect(await answer.json()).toMatchObject({ changed: false, dry_run: true });
+    expect((await put('route', 'broken', {}, '?dry_run=true')).status).toBe(422);
+    expect(plane.activeGeneration.number).toBe(0);
+  });
+
+  test('that is identical is no change, unless it is forced', async () => {
+    await put('route', 'one', {}, '?force=true');
+    expect(await (await put('route', 'one', { 'If-Match': '*' })).json()).toMatchObject({
+      changed: false,
+    });
+    expect(await (await put('route', 'one', {}, '?force=true')).json()).toMatchObject({
+      changed: true,
+      generation: { number: 2 },
+    });
+  });
+
+  test('is removed once', async () => {
+    await put('route', 'one', { 'If-Match': '*' });
+    const remove = () =>
+      api.request('/v1/scripts/route', { method: 'DELETE', headers: { 'If-Match': '*' } });
+    expect((await remove()).status).toBe(200);
+    expect((await remove()).status).toBe(404);
+    expect((await api.request('/v1/scripts/route')).status).toBe(404);
+  });
+});
+
+describe('a body that is no script', () => {
+  const force = '?force=true';
+  test.each([
+    ['of another type', 415, '{}', { 'Content-Type': 'application/json' }],
+    ['that is empty', 400, '', {}],
+    ['that is not UTF-8', 400, new Uint8Array([0xff, 0xfe]), {}],
+    ['that is too large', 413, 'x'.repeat(1024 * 1024 + 1), {}],
+  ] as const)('%s is refused with %d', async (_, status, body, headers) => {
+    const answer = await put('route', body, headers, force);
+    expect(answer.status).toBe(status);
+    expect(answer.headers.get('Content-Type')).toBe('application/problem+json');
+    expect(plane.activeGeneration.number).toBe(0);
+  });
+
+  test('with a name that is none is refused with 400', async () =>
+    expect((await put('a%2Fb', 'x', {}, force)).status).toBe(400));
+
+  test('with a query that cannot be read names the place', async () => {
+    const answer = await put('route', 'x', {}, '?force=perhaps');
+    expect(answer.status).toBe(400);
+    expect(await answer.json()).toMatchObject({ errors: [{ path: 'force' }] });
+  });
+});
+
+describe('generations', () => {
+  test('are listed, newest first, with the one that is active', async () => {
+    await put('route', 'one', { 'If-Match': '*' });
+    await put('route', 'two', { 'If-Match': '*' });
+    const answer = await api.request('/v1/generations');
+    expect(await answer.json()).toMatchObject({
+      active: 2,
+      generations: [
+        { number: 2, active: true, scripts: ['route'], origin: 'api' },
+        { number: 1, active: false },
+      ],
+    });
+  });
+
+  test('are rolled back to', async () => {
+    await put('route', 'one', { 'If-Match': '*' });
+    await put('route', 'two', { 'If-Match': '*' });
+    const answer = await post('/v1/rollback?to=1', { 'If-Match': plane.etag });
+    expect(await answer.json()).toMatchObject({ generation: { number: 3, copy_of: 1 } });
+    expect(plane.activeGeneration.scripts[0]?.source).toBe('one');
+    expect((await post('/v1/rollback?to=77', { 'If-Match': '*' })).status).toBe(404);
+    expect((await post('/v1/rollback?to=x', { 'If-Match': '*' })).status).toBe(400);
+    expect((await post('/v1/rollback')).status).toBe(428);
+  });
+
+  test('a reload tells what waits for the next start', async () => {
+    expect((await post('/v1/reload')).status).toBe(428);
+    expect(await (await post('/v1/reload', { 'If-Match': plane.etag })).json()).toMatchObject({
+      restart_required: ['device.mtu'],
+    });
+  });
+});
+
+describe('flows', () => {
+  test('are listed and filtered', async () => {
+    const list = async (query: string) =>
+      (await api.request(`/v1/flows${query}`)).json() as Promise<{ flows: { id: string }[] }>;
+    expect((await list('')).flows.map(({ id }) => id)).toEqual(['a', 'b']);
+    expect((await list('?filter=port%3D443')).flows.map(({ id }) => id)).toEqual(['b']);
+    expect((await list('?limit=1')).flows).toHaveLength(1);
+  });
+
+  test.each(['?filter=colour%3Dred', '?limit=0', '?limit=x', '?from=-1'])(
+    'a query that cannot be read is refused: %s',
+    async (query) => expect((await api.request(`/v1/flows${query}`)).status).toBe(400),
+  );
+
+  test('are looked at and ended by id', async () => {
+    expect(await (await api.request('/v1/flows/a')).json()).toMatchObject({
+      id: 'a',
+      dst_port: 80,
+    });
+    expect((await api.request('/v1/flows/zz')).status).toBe(404);
+    const kill = (id: string, headers = {}) =>
+      api.request(`/v1/flows/${id}`, { method: 'DELETE', headers });
+    expect((await kill('a', { 'If-Match': '"b"' })).status).toBe(412);
+    expect((await kill('a', { 'If-Match': '"a"' })).status).toBe(204);
+    expect((await kill('b')).status).toBe(404);
+    expect((await kill('-1')).status).toBe(404);
+    expect(plane.killed).toEqual([10, 11]);
+  });
+});
+
+describe('probes', () => {
+  test('tell live from ready', async () => {
+    plane.reasons = ['draining'];
+    expect((await api.request('/healthz')).status).toBe(200);
+    const answer = await api.request('/readyz');
+    expect(answer.status).toBe(503);
+    expect(await answer.text()).toBe('not ready: draining\n');
+    const json = await api.request('/readyz', { headers: { Accept: 'application/json' } });
+    expect(await json.json()).toEqual({ ready: false, reasons: ['draining'] });
+    plane.reasons = [];
+    expect((await api.request('/readyz')).status).toBe(200);
+  });
+
+  test('drops that never happened are shown on request', async () => {
+    expect(await (await api.request('/v1/drops')).json()).toEqual({
+      drops: [{ reason: 'paws', layer: 'tcp', count: 3 }],
+      closes: [],
+    });
+    expect(await (await api.request('/v1/drops?all')).json()).toMatchObject({
+      closes: [{ count: 0 }],
+    });
+  });
+
+  test('metrics are text of the Prometheus version', async () => {
+    const answer = await api.request('/metrics');
+    expect(answer.headers.get('Content-Type')).toStartWith('text/plain; version=0.0.4');
+  });
+});
+
+describe('access', () => {
+  const TOKEN = 'a-token-of-some-length';
+  const ask = (path: string, headers: Record<string, string> = {}) =>
+    apiOf(plane, TOKEN).request(path, { headers });
+
+  test('over TCP is for bearers of the token; probes are open', async () => {
+    expect((await ask('/v1/status')).status).toBe(401);
+    expect((await ask('/v1/status', { Authorization: 'Bearer wrong' })).status).toBe(401);
+    expect((await ask('/v1/status', { Authorization: `Basic ${TOKEN}` })).status).toBe(401);
+    expect((await ask('/v1/status', { Authorization: `Bearer ${TOKEN}` })).status).toBe(200);
+    expect((await ask('/healthz')).status).toBe(200);
+    expect((await ask('/metrics')).status).toBe(401);
+  });
+
+  test('over TCP is not for web pages, even with the token', async () => {
+    const status = async (header: string, value: string) =>
+      (await ask('/v1/status', { Authorization: `Bearer ${TOKEN}`, [header]: value })).status;
+    expect(await status('Origin', 'https://evil.example')).toBe(403);
+    expect(await status('Host', 'evil.example')).toBe(403);
+    expect(await status('Host', '127.0.0.1:9000')).toBe(200);
+    expect(await status('Host', '[::1]:9000')).toBe(200);
+  });
+
+  test('over a unix socket takes whatever host name a client makes up', async () => {
+    const answer = await api.request('/v1/status', { headers: { Host: 'culvert' } });
+    expect(answer.status).toBe(200);
+  });
+});
+
+describe('errors', () => {
+  test('a failure of ours tells a client nothing about itself', async () => {
+    plane.failWith = new Error('secret detail');
+    const answer = await api.request('/v1/status');
+    expect(answer.status).toBe(500);
+    expect(await answer.text()).not.toContain('secret');
+  });
+
+  test('a path that is none is a problem, too', async () => {
+    const answer = await api.request('/v2/status');
+    expect(answer.status).toBe(404);
+    expect(answer.headers.get('Content-Type')).toBe('application/problem+json');
+  });
+});
+
+test('the OpenAPI document has every route and the schemas of its answers', async () => {
+  const answer = await api.request('/v1/openapi.json');
+  const document = (await answer.json()) as {
+    paths: Record<string, Record<string, { responses: object }>>;
+  };
+  expect(Object.keys(document.paths).sort()).toEqual([
+    '/healthz',
+    '/metrics',
+    '/readyz',
+    '/v1/drops',
+    '/v1/flows',
+    '/v1/flows/{id}',
+    '/v1/generations',
+    '/v1/reload',
+    '/v1/rollback',
+    '/v1/scripts',
+    '/v1/scripts/{name}',
+    '/v1/status',
+  ]);
+  expect(Object.keys(document.paths['/v1/scripts/{name}']?.['put']?.responses ?? {})).toContain(
+    '428',
+  );
+});

@@ -1,0 +1,85 @@
+import { describe, expect, test } from 'bun:test';
+import { existsSync, mkdtempSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  AddressInUseError,
+  claimAddress,
+  listen,
+  parseAdminAddress,
+  resolveAdmin,
+} from '../../../../src/gateway/supervisor/api/listen.ts';
+
+const socketPath = () => join(mkdtempSync(join(tmpdir(), 'culvert-')), 'admin.sock');
+const answer = () => new Response('here');
+
+describe('an address', () => {
+  test.each([
+    ['unix:///run/x.sock', { kind: 'unix', path: '/run/x.sock' }],
+    ['/run/x.sock', { kind: 'unix', path: '/run/x.sock' }],
+    ['127.0.0.1:9000', { kind: 'tcp', ip: '127.0.0.1', port: 9000 }],
+    ['tcp://[::1]:9000', { kind: 'tcp', ip: '::1', port: 9000 }],
+    ['http://127.0.0.1:9000/', { kind: 'tcp', ip: '127.0.0.1', port: 9000 }],
+  ])('%s', (text, address) => expect(parseAdminAddress(text)).toEqual(address as never));
+
+  test.each(['', 'localhost:9000', '127.0.0.1', 'admin.sock'])('"%s" is none', (text) =>
+    expect(parseAdminAddress(text)).toBeUndefined(),
+  );
+
+  test('of TCP needs a token', () => {
+    const tcp = { listen: '127.0.0.1:9000' };
+    expect(() => resolveAdmin(tcp, 'c.yaml')).toThrow('admin.token: TCP needs a token');
+    expect(resolveAdmin({ ...tcp, token: 'x'.repeat(16) }, 'c.yaml').token).toBe('x'.repeat(16));
+  });
+
+  test('reads its token from a file', () => {
+    const file = `${socketPath()}.token`;
+    writeFileSync(file, 'from-a-file\n');
+    expect(resolveAdmin({ listen: '127.0.0.1:9000', tokenFile: file }, 'c').token).toBe(
+      'from-a-file',
+    );
+    expect(() =>
+      resolveAdmin({ listen: '127.0.0.1:9000', tokenFile: '/nonexistent' }, 'c'),
+    ).toThrow('admin.tokenFile: /nonexistent cannot be read: ENOENT');
+  });
+});
+
+describe('a unix socket', () => {
+  test('is for its owner only, and answers', async () => {
+    const path = socketPath();
+    const server = await listen({ kind: 'unix', path }, answer);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(await (await fetch('http://localhost/', { unix: path })).text()).toBe('here');
+    await server.stop(true);
+  });
+
+  test('that nobody listens on is replaced', async () => {
+    const path = socketPath();
+    const leftOver = Bun.spawnSync([
+      process.execPath,
+      '-e',
+      `require("net").createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, "SIGKILL"))`,
+    ]);
+    expect(leftOver.signalCode).toBe('SIGKILL');
+    expect(existsSync(path)).toBe(true);
+    const server = await listen({ kind: 'unix', path }, answer);
+    expect((await fetch('http://localhost/', { unix: path })).status).toBe(200);
+    await server.stop(true);
+  });
+
+  test('that a gateway listens on is left to it', async () => {
+    const path = socketPath();
+    const other = createServer().listen(path);
+    await new Promise((resolve) => other.once('listening', resolve));
+    await expect(claimAddress({ kind: 'unix', path })).rejects.toThrow('another culvert runs');
+    other.close();
+  });
+
+  test('does not replace a file that is none', async () => {
+    const path = socketPath();
+    writeFileSync(path, 'precious');
+    await expect(listen({ kind: 'unix', path }, answer)).rejects.toThrow(AddressInUseError);
+    expect(existsSync(path)).toBe(true);
+  });
+});

@@ -1,0 +1,83 @@
+import { afterEach, describe, expect, test } from 'bun:test';
+import { parseConfig } from '../../../src/gateway/config/load.ts';
+import { toLiveConfig, toStartConfig } from '../../../src/gateway/config/plane.ts';
+import { DataPlane } from '../../../src/gateway/supervisor/data-plane.ts';
+import { fakeCommand, rememberingLog, told, until } from './support.ts';
+
+const planes: DataPlane[] = [];
+afterEach(async () => {
+  await Promise.all(planes.splice(0).map((plane) => plane.stop()));
+});
+
+function setUp(mode = 'plain') {
+  const config = parseConfig('', 'c');
+  const { lines, log } = rememberingLog();
+  const seen = { rows: 0, givenUp: 0 };
+  const plane = new DataPlane({
+    log,
+    start: toStartConfig(config, { name: 'x0', vnetHeader: true, offloads: 0 }),
+    live: toLiveConfig(config, 1),
+    scripts: { state: 'up', epoch: 4 },
+    fds: [],
+    onFlowRows: (rows) => {
+      seen.rows += rows.length;
+    },
+    onGivenUp: () => {
+      seen.givenUp++;
+    },
+    command: fakeCommand(mode),
+  });
+  planes.push(plane);
+  const starts = () => told(lines, 'start');
+  return { plane, lines, seen, starts, config };
+}
+
+describe('a data plane', () => {
+  test('is started with config and scripts, and reports rows of flows', async () => {
+    const { plane, seen, starts, config } = setUp();
+    await plane.ready;
+    await until(() => starts().length === 1, 'the start');
+    expect(starts()[0]).toMatchObject({ restarted: false, scripts: { state: 'up', epoch: 4 } });
+    plane.configure(toLiveConfig(config, 2));
+    await until(() => seen.rows === 192, 'a row');
+  });
+
+  test('that ends is started again at once on what was told last', async () => {
+    const { plane, lines, starts } = setUp();
+    await plane.ready;
+    const { pid } = plane;
+    plane.setScripts({ state: 'down', epoch: 5 });
+    await until(() => starts().length === 2, 'the second start');
+    expect(starts()[1]).toMatchObject({ restarted: true, scripts: { state: 'down', epoch: 5 } });
+    expect(plane.pid).not.toBe(pid as number);
+    expect(plane.restarts).toBe(1);
+    expect(lines.find((line) => line.msg === 'data-plane-exited')).toMatchObject({
+      code: 5,
+      restart_in_ms: 0,
+    });
+  });
+
+  test('answers kills and a drain', async () => {
+    const { plane } = setUp();
+    await plane.ready;
+    expect(await plane.kill(3, 99)).toBe(true);
+    expect(await plane.drain(1000)).toBe(2);
+  });
+
+  test('that never ran has nothing to drain', async () =>
+    expect(await setUp('crash').plane.drain(1000)).toBe(0));
+
+  test('that talks garbage is replaced', async () => {
+    const { lines } = setUp('garbage');
+    await until(() => lines.some((line) => line.msg === 'data-plane-exited'), 'the end');
+    expect(JSON.stringify(lines)).toContain('impossible frame');
+  });
+
+  test('that is stopped stays so', async () => {
+    const { plane, lines } = setUp();
+    await plane.ready;
+    await plane.stop();
+    await Bun.sleep(50);
+    expect(lines.filter((line) => line.msg === 'data-plane-exited')).toEqual([]);
+  });
+});

@@ -1,0 +1,156 @@
+import { afterEach, describe, expect, test } from 'bun:test';
+import type { ScriptsState } from '../../../src/gateway/messages/control.ts';
+import { HEARTBEAT_BYTES, HeartbeatField } from '../../../src/gateway/messages/script-control.ts';
+import type { Generation } from '../../../src/gateway/supervisor/generations.ts';
+import { checkScripts } from '../../../src/gateway/supervisor/script-check.ts';
+import { ScriptHost } from '../../../src/gateway/supervisor/script-host.ts';
+import { DEFAULT_SCRIPT_LIMITS } from '../../../src/scripts-runtime/limits.ts';
+import { fakeCommand, rememberingLog, told, until } from './support.ts';
+
+const hosts: ScriptHost[] = [];
+afterEach(async () => {
+  await Promise.all(hosts.splice(0).map((host) => host.stop()));
+});
+
+const bundle = (number: number, source: string, limits = {}): Generation => ({
+  number,
+  hash: source,
+  origin: 'api',
+  createdAt: 0,
+  scripts: source === '' ? [] : [{ name: 'a', file: 'a.ts', source }],
+  vars: {},
+  limits: { ...DEFAULT_SCRIPT_LIMITS, ...limits },
+});
+
+function setUp() {
+  const states: ScriptsState[] = [];
+  const { lines, log } = rememberingLog();
+  const heartbeat = new DataView(new ArrayBuffer(HEARTBEAT_BYTES));
+  const clock = { us: 1_000_000 };
+  const host = new ScriptHost({
+    log,
+    fds: [],
+    heartbeat,
+    iface: 'x0',
+    monotonicUs: () => clock.us,
+    onState: (state) => states.push(state),
+    hostCommand: fakeCommand(),
+    checkCommand: fakeCommand(),
+  });
+  hosts.push(host);
+  /** What the host got with each load. */
+  const loads = () => told(lines, 'load');
+  return { host, states, lines, loads, heartbeat, clock };
+}
+
+describe('a bundle', () => {
+  test('is up in a new host; an empty one ends the host', async () => {
+    const { host, states } = setUp();
+    expect(await host.activate(bundle(1, 'fine'))).toEqual([]);
+    expect(host.pid).toBeNumber();
+    await host.activate(bundle(2, ''));
+    expect(states).toEqual([
+      { state: 'up', epoch: 1 },
+      { state: 'none', epoch: 1 },
+    ]);
+    expect(host.pid).toBeUndefined();
+  });
+
+  test('that is refused leaves the one before in the same host', async () => {
+    const { host, states } = setUp();
+    await host.activate(bundle(1, 'fine'));
+    const { pid } = host;
+    expect(await host.activate(bundle(2, 'refuse'))).toMatchObject([
+      { line: 1, column: 2, message: 'refused' },
+    ]);
+    expect(host.pid).toBe(pid as number);
+    expect(states).toEqual([{ state: 'up', epoch: 1 }]);
+  });
+
+  test('that is refused where nothing ran before leaves no host', async () => {
+    const { host, states } = setUp();
+    expect(await host.activate(bundle(1, 'refuse'))).toHaveLength(1);
+    expect(host.state).toBe('idle');
+    expect(states.at(-1)?.state).toBe('none');
+  });
+
+  test('that kills its host is refused, and the one before comes back', async () => {
+    const { host, states, loads } = setUp();
+    await host.activate(bundle(1, 'fine'));
+    const [issue] = await host.activate(bundle(2, 'die'));
+    expect(issue).toMatchObject({ script: 'a', file: 'a.ts' });
+    expect(issue?.message).toContain('exit code 3');
+    await until(() => states.at(-1)?.state === 'up', 'the old bundle');
+    expect(states).toEqual([
+      { state: 'up', epoch: 1 },
+      { state: 'down', epoch: 2 },
+      { state: 'up', epoch: 2 },
+    ]);
+    await until(() => loads().length === 3, 'the third load');
+    expect(loads().at(-1)).toMatchObject({ epoch: 2, generation: 1 });
+  });
+
+  test('is checked in a process of its own', async () => {
+    expect(await checkScripts(bundle(1, 'fine'), 'x0', fakeCommand())).toEqual([]);
+    expect(await checkScripts(bundle(1, 'refuse'), 'x0', fakeCommand())).toMatchObject([
+      { line: 1 },
+    ]);
+    expect(await checkScripts(bundle(1, 'fine'), 'x0', fakeCommand('crash'))).toMatchObject([
+      { file: 'a.ts', message: expect.stringContaining('exit code 4') },
+    ]);
+    expect(await checkScripts(bundle(1, 'fine'), 'x0', fakeCommand('garbage'))).toMatchObject([
+      { message: expect.stringContaining('impossible frame') },
+    ]);
+  });
+});
+
+describe('a host', () => {
+  test('that is killed from outside comes back with the KV', async () => {
+    const { host, states, loads } = setUp();
+    await host.activate(bundle(1, 'kv'));
+    const pid = host.pid as number;
+    process.kill(pid, 'SIGKILL');
+    await until(() => states.at(-1)?.epoch === 2 && states.at(-1)?.state === 'up', 'the next host');
+    expect(host.pid).not.toBe(pid);
+    expect(loads().map((line) => line['kv'])).toEqual([0, 1]);
+    expect(host.restarts).toEqual({ cpu: 0, wall: 0, crash: 1 });
+  });
+
+  test('that stays inside a script is killed, and the data plane is told at once', async () => {
+    const { host, states, lines, heartbeat, clock } = setUp();
+    await host.activate(bundle(1, 'fine'));
+    heartbeat.setUint32(HeartbeatField.GENERATION, 1, true);
+    heartbeat.setFloat64(HeartbeatField.BUSY_SINCE, clock.us, true);
+    await Bun.sleep(60);
+    expect(states).toHaveLength(1);
+    clock.us += 2_500_000;
+    await until(() => states.at(-1)?.state === 'down', 'the kill');
+    await until(() => states.at(-1)?.state === 'up', 'the next host');
+    expect(host.restarts.wall).toBe(1);
+    expect(lines.find((line) => line.msg === 'script-host-killed')).toMatchObject({
+      script: 'a',
+      kind: 'wall',
+    });
+  });
+
+  test('that is killed too often comes back with the script disabled, until a change', async () => {
+    const { host, states, heartbeat, clock } = setUp();
+    await host.activate(bundle(1, 'fine', { breakerHits: 1 }));
+    heartbeat.setUint32(HeartbeatField.GENERATION, 1, true);
+    heartbeat.setFloat64(HeartbeatField.BUSY_SINCE, clock.us, true);
+    await Bun.sleep(60);
+    clock.us += 2_500_000;
+    await until(() => states.at(-1)?.epoch === 2 && states.at(-1)?.state === 'up', 'the next host');
+    expect(host.disabled).toEqual(['a']);
+    await host.activate(bundle(2, 'fine'));
+    expect(host.disabled).toEqual([]);
+  });
+
+  test('gets names resolved', async () => {
+    const { host, lines } = setUp();
+    await host.activate(bundle(1, 'ask'));
+    await until(() => told(lines, 'resolved').length === 1, 'the answer');
+    expect(told(lines, 'resolved')[0]).toMatchObject({ id: 7 });
+    expect(JSON.stringify(told(lines, 'resolved'))).toMatch(/127\.0\.0\.1|::1/);
+  });
+});

@@ -1,0 +1,31 @@
+/** What tests of children share: commands, a log that is remembered, waiting. */
+import { createLogger, LogSink } from '../../../src/gateway/supervisor/logger.ts';
+
+const CHILD = `${import.meta.dir}/fake-child.ts`;
+
+export const fakeCommand = (mode = 'plain'): string[] => [process.execPath, CHILD, mode];
+
+export type LogLine = Record<string, unknown> & { readonly msg?: string };
+
+export function rememberingLog() {
+  const lines: LogLine[] = [];
+  const sink = new LogSink();
+  sink.write = (line) => void lines.push(JSON.parse(line) as LogLine);
+  return { lines, log: createLogger({ level: 'debug', format: 'json' }, sink) };
+}
+
+/** What fake children say that they were told, of one kind. */
+export const told = (lines: readonly LogLine[], kind: string): Record<string, unknown>[] =>
+  lines
+    .filter((line) => line.msg === 'seen')
+    .map((line) => JSON.parse(String(line['seen'])) as Record<string, unknown>)
+    .filter((message) => message['kind'] === kind);
+
+/** Waits for a child process to get somewhere. */
+export async function until(condition: () => boolean, what: string): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`waited in vain for ${what}`);
+    await Bun.sleep(5);
+  }
+}
