@@ -146,7 +146,6 @@ class Endpoint {
     this.ip = ip;
     this.port = port;
     this.family = family;
-    Object.freeze(this);
   }
   toString() {
     return this.family === 6 ? `[${this.ip}]:${this.port}` : `${this.ip}:${this.port}`;

@@ -210,7 +210,9 @@ export class Script {
     this.#ports.leave();
     const tookUs = this.#ports.now() - enteredAt;
     counters.cpuUs += tookUs;
-    if (tookUs < settings.limits.cpuSoftMs * US_PER_MS) return;
+    // Who breaks the hard limit hears of that one.
+    const isBroken = this.#guest?.breakage !== undefined;
+    if (isBroken || tookUs < settings.limits.cpuSoftMs * US_PER_MS) return;
     counters.hit('cpu-soft');
     if (this.#complaintLimit.admits(enteredAt)) {
       this.#log('warn', flow, 'script is slow', { tookMs: tookUs / US_PER_MS, limit: 'cpuSoftMs' });

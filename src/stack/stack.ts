@@ -158,6 +158,7 @@ export class Stack {
     by: ClosedBy,
     now: Instant,
   ): void {
+    this.#icmp.setNow(now);
     this.#forwarder.reject(row, how, code, reason, by, now);
   }
 

@@ -25,10 +25,15 @@ test('slow readers for 30 s: memory stays bounded and every byte arrives', async
   const before = gateway.memory();
   let peak = before;
   let peakSlabs = 0;
-  const sampler = setInterval(async () => {
-    peak = Math.max(peak, gateway.memory());
-    peakSlabs = Math.max(peakSlabs, await gateway.metric('culvert_slab_bytes'));
-  }, SAMPLE_MS);
+  let ended = false;
+  const sample = async () => {
+    while (!ended) {
+      peak = Math.max(peak, gateway.memory());
+      peakSlabs = Math.max(peakSlabs, await gateway.metric('culvert_slab_bytes'));
+      await Bun.sleep(SAMPLE_MS);
+    }
+  };
+  const sampling = sample();
   try {
     const transfers = FAMILIES.flatMap((family) => [
       { host: family.server, up: 0, down: SIZE, slowClient: SLOW },
@@ -42,7 +47,8 @@ test('slow readers for 30 s: memory stays bounded and every byte arrives', async
       expect(results[i]?.client.ms).toBeGreaterThan(SLOW.forMs);
     }
   } finally {
-    clearInterval(sampler);
+    ended = true;
+    await sampling;
   }
   const grown = peak - before;
   console.log(`grew by ${(grown / MIB).toFixed(1)} MiB, slabs ${(peakSlabs / MIB).toFixed(1)} MiB`);

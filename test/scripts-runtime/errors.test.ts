@@ -40,7 +40,7 @@ test.each([
     "a.ts:1:19 syntax: SyntaxError: Could not find export 'nonsense' in module 'culvert'",
   ],
   [
-    'interface A { x: 1 }\n\nconst a: A = { x: 1 };\n  throw new Error(`x is ${a.x}`);',
+    'interface A { x: 1 }\n\nconst a: A = { x: 1 };\n  throw new Error("x is " + a.x);',
     'a.ts:4:18 load: Error: x is 1',
   ],
   [

@@ -130,7 +130,7 @@ function at(lines: LineCounter, offset: number): Place {
 }
 
 /** `listeners[0].ports` */
-export function formatPath(path: readonly PropertyKey[]): string {
+function formatPath(path: readonly PropertyKey[]): string {
   return path.reduce<string>((text, key) => {
     if (typeof key === 'number') return `${text}[${key}]`;
     return text === '' ? String(key) : `${text}.${String(key)}`;
@@ -138,7 +138,7 @@ export function formatPath(path: readonly PropertyKey[]): string {
 }
 
 /** `config.yaml:3:5: device.mtu: message` */
-export function formatIssue(file: string, issue: ConfigIssue): string {
+function formatIssue(file: string, issue: ConfigIssue): string {
   const place = issue.line === undefined ? file : `${file}:${issue.line}:${issue.column ?? 1}`;
   return issue.path === ''
     ? `${place}: ${issue.message}`

@@ -7,7 +7,7 @@ import { scriptName } from './schema.ts';
 
 /** Source text of all scripts together, in bytes: what one reload may carry. */
 export const BUNDLE_MAX_BYTES = 1024 * 1024;
-export const BUNDLE_MAX_SCRIPTS = 64;
+const BUNDLE_MAX_SCRIPTS = 64;
 
 interface Wanted {
   readonly name: string;
@@ -77,6 +77,8 @@ function readScript({ name, file, path }: Wanted, issues: ConfigIssue[]): Script
 
 /** As an operator would type it: relative when the file lies below the working directory. */
 function displayPath(file: string): string {
-  const short = relative(process.cwd(), file);
-  return short.startsWith('..') ? file : short;
+  const folder = process.cwd();
+  const short = relative(folder, file);
+  // Everything lies below the root; there, as under a service manager, the whole path says more.
+  return folder === '/' || short.startsWith('..') ? file : short;
 }

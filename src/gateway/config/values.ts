@@ -114,7 +114,7 @@ export const mark = z.union([
   z.int().nonnegative().max(MARK_MAX),
   textOf(parseMark, 'a mark such as 555 or "0x22b"'),
 ]);
-export const port = z.int().min(1).max(PORT_MAX);
+const port = z.int().min(1).max(PORT_MAX);
 const portText = textOf(parsePorts, 'ports such as "80,443,8000-8100"');
 
 /** A port, a text of ports, or a list of both, as inclusive ranges. */

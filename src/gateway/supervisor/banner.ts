@@ -9,13 +9,17 @@ import { DEFAULT_ADMIN } from '../config/schema.ts';
  */
 export function welcomeText(script: string, admin: string): string {
   const flag = admin === DEFAULT_ADMIN ? '' : ` --admin ${admin}`;
+  const commands: readonly (readonly [command: string, meaning: string])[] = [
+    [`curl http://${WELCOME_ADDRESS}/`, 'a page that the gateway serves through its own stack'],
+    [`curl http://${HOST_ADDRESS}:8080/`, "port 8080 of this machine's 127.0.0.1"],
+    [`culvert reload${flag}`, `after an edit of ${script}`],
+  ];
+  const width = Math.max(...commands.map(([command]) => command.length));
+  const lines = commands.map(([command, meaning]) => `  ${command.padEnd(width)}  ${meaning}\n`);
   return `
 culvert runs on its embedded default. Try from another terminal:
 
-  curl http://${WELCOME_ADDRESS}/            a page that the gateway serves through its own stack
-  curl http://${HOST_ADDRESS}:8080/       port 8080 of this machine's 127.0.0.1
-  culvert reload${flag}                     after an edit of ${script}
-
+${lines.join('')}
 Ctrl-C drains and stops.
 
 `;

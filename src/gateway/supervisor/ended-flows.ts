@@ -28,9 +28,9 @@ export class EndedFlows {
       const ended = viewEndedFlow(flow, context);
       this.#duration(ended.verdict).observe(ended.duration_ms / 1000);
       if (!logged) continue;
-      const { src, dst, dst_port, phase: _, ...rest } = ended;
-      const line = { event: 'flow', flow_id: flowId(flow.serial), src, dst, dst_port };
-      this.#log.info({ ...line, orig_dst: dst, ...rest }, 'flow');
+      const { phase: _, ...fields } = ended;
+      const line = { event: 'flow', flow_id: flowId(flow.serial), ...fields };
+      this.#log.info({ ...line, orig_dst: ended.dst }, 'flow');
     }
   }
 

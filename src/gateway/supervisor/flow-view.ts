@@ -107,7 +107,7 @@ export const viewEndedFlow = (flow: FlowSnapshot, context: FlowContext): EndedFl
 });
 
 /** `10.0.0.1:443`, `[fd00::1]:443` */
-export const formatEndpoint = ({ ip, port, family }: Endpoint): string =>
+const formatEndpoint = ({ ip, port, family }: Endpoint): string =>
   family === 6 ? `[${ip}]:${port}` : `${ip}:${port}`;
 
 const toMs = (us: number): number => Math.round(us) / 1000;

@@ -202,8 +202,7 @@ const rejectOn = (issues: readonly ScriptIssue[]): void => {
 };
 
 /** The number alone would repeat after a restart of the gateway; the content alone, on a rollback. */
-export const etagOf = (generation: Generation): string =>
-  `"${generation.number}-${generation.hash}"`;
+const etagOf = (generation: Generation): string => `"${generation.number}-${generation.hash}"`;
 
 /** `scripts/route.ts:3:5: message` */
 export function formatScriptIssue(issue: ScriptIssue): string {

@@ -58,7 +58,7 @@ export function bundleIssue(generation: Generation, kind: string, message: strin
 }
 
 /** A refusal always has a reason: an empty list would read as success. */
-export const nonEmpty = (
+const nonEmpty = (
   issues: readonly ScriptIssue[],
   generation: Generation,
 ): readonly ScriptIssue[] =>

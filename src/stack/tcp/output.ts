@@ -82,7 +82,7 @@ export function sendSynAck(tcp: TcpContext, now: Instant): void {
   synOptions.windowScale = tcb.has(TcbFlag.SCALING) ? RECEIVE_SCALE : -1;
   synOptions.sackPermitted = false;
   // RFC 7323 §2.2: the window of a SYN is not scaled.
-  const window = Math.min(0xffff, RECEIVE_BUFFER_BYTES);
+  const window = Math.min(0xffff, receiveSpace(tcp));
   tcb.rcvEdge = seqAdd(tcb.rcvNxt, window);
   tcb.lastAckSent = tcb.rcvNxt;
   tcb.count(FlowField.PACKETS_DOWN, 1);
@@ -207,27 +207,32 @@ const DELAYED_ACK_US = 40_000;
 export function advanceWindow(tcp: TcpContext): number {
   const tcb = tcp.tcb;
   const scale = tcb.has(TcbFlag.SCALING) ? RECEIVE_SCALE : 0;
-  const wanted = receiveSpace(tcp);
-  const offered = tcb.rcvWnd;
-  if (wanted - offered >= Math.min(tcb.rcvMss, RECEIVE_BUFFER_BYTES >>> 1)) {
+  const wanted = Math.min(receiveSpace(tcp), 0xffff << scale);
+  if (wanted - tcb.rcvWnd >= Math.min(tcb.rcvMss, RECEIVE_BUFFER_BYTES >>> 1)) {
     tcb.rcvEdge = seqAdd(tcb.rcvNxt, wanted);
   }
-  // Rounded up: rounding down would move the edge left by less than a step of the scale.
-  const step = (1 << scale) - 1;
-  const field = Math.min(0xffff, (tcb.rcvWnd + step) >>> scale);
+  // Rounded up to a step of the scale where memory allows. Where it does not, the client sees the
+  // edge less than a step further left (RFC 7323 §2.4), and is not refused what it was promised.
+  const field = Math.ceil(tcb.rcvWnd / (1 << scale));
+  if (field << scale > wanted) return tcb.rcvWnd >>> scale;
   tcb.rcvEdge = seqAdd(tcb.rcvNxt, field << scale);
   return field;
 }
 
 /** True when the window could be opened by enough to be worth a segment of its own. */
 export function isWindowWorthTelling(tcp: TcpContext): boolean {
-  return receiveSpace(tcp) - tcp.tcb.rcvWnd >= Math.min(RECEIVE_BUFFER_BYTES >>> 2, 65_536);
+  const widest = tcp.tcb.has(TcbFlag.SCALING) ? RECEIVE_BUFFER_BYTES : 0xffff;
+  const opening = Math.min(receiveSpace(tcp), widest) - tcp.tcb.rcvWnd;
+  return opening >= Math.min(receiveBuffer(tcp) >>> 2, LEAN_BUFFER_BYTES >>> 1);
 }
+
+/** Bytes that a flow may hold for an owner that does not take them. */
+export const receiveBuffer = (tcp: TcpContext): number =>
+  Math.min(RECEIVE_BUFFER_BYTES, tcp.settings.slabBytesPerFlow);
 
 function receiveSpace(tcp: TcpContext): number {
   const tcb = tcp.tcb;
-  const buffer = Math.min(RECEIVE_BUFFER_BYTES, tcp.settings.slabBytesPerFlow);
-  const space = Math.max(0, buffer - tcb.backlogBytes);
+  const space = Math.max(0, receiveBuffer(tcp) - tcb.backlogBytes);
   const isLean = tcp.slabs.bytesUsed * 4 > tcp.slabs.bytesLimit * 3;
   return isLean ? Math.min(space, Math.max(0, LEAN_BUFFER_BYTES - tcb.backlogBytes)) : space;
 }

@@ -12,7 +12,7 @@ import { NO_SLAB, SLAB_PAYLOAD_AT, SLAB_PAYLOAD_BYTES, SlabField } from '../slab
 import type { Instant } from '../time.ts';
 import { asSeq, seqAdd, seqDiff, seqGt, seqLe, seqLt } from '../wire/seq.ts';
 import type { TcpContext } from './context.ts';
-import { isWindowWorthTelling, oweAck } from './output.ts';
+import { isWindowWorthTelling, oweAck, receiveBuffer } from './output.ts';
 import { TcbFlag } from './tcb.ts';
 
 /** Out-of-order segments of one flow; more than any window of full segments holds. */
@@ -27,6 +27,7 @@ export function acceptText(tcp: TcpContext, now: Instant): DropReason {
   }
   if (segment.seq !== tcb.rcvNxt) return assemble(tcp);
   const taken = deliver(tcp, segment.payloadAt, segment.payloadLength, now);
+  if (tcb.isGone) return DropReason.NONE;
   tcb.rcvNxt = seqAdd(tcb.rcvNxt, taken);
   tcb.unackedBytes += taken;
   tcb.count(FlowField.BYTES_UP, taken);
@@ -37,7 +38,7 @@ export function acceptText(tcp: TcpContext, now: Instant): DropReason {
   }
   if (tcb.assemblyHead !== NO_SLAB) {
     drainAssembly(tcp, now);
-    oweAck(tcp, true);
+    if (!tcb.isGone) oweAck(tcp, true);
   } else {
     oweAck(tcp, false);
   }
@@ -78,6 +79,7 @@ export function drainBacklog(tcp: TcpContext, now: Instant): void {
     const taken = view.getUint32(slabAt + SlabField.TAKEN, true);
     const length = view.getUint32(slabAt + SlabField.LENGTH, true) - taken;
     const more = tcp.owner.onData(tcb.row, slabAt + SLAB_PAYLOAD_AT + taken, length, now);
+    if (tcb.isGone) return;
     tcb.backlogBytes -= more;
     if (more < length) {
       view.setUint32(slabAt + SlabField.TAKEN, taken + more, true);
@@ -89,6 +91,7 @@ export function drainBacklog(tcp: TcpContext, now: Instant): void {
   }
   if (tcb.has(TcbFlag.DETACHED)) return;
   deliverFin(tcp, now);
+  if (tcb.isGone) return;
   if (!tcb.has(TcbFlag.FIN_RECEIVED) && isWindowWorthTelling(tcp)) oweAck(tcp, true);
 }
 
@@ -107,7 +110,7 @@ function deliver(tcp: TcpContext, at: number, length: number, now: Instant): num
   const tcb = tcp.tcb;
   let taken = 0;
   if (tcb.backlogHead === NO_SLAB) taken = tcp.owner.onData(tcb.row, at, length, now);
-  if (taken < length) taken += keep(tcp, at + taken, length - taken);
+  if (taken < length && !tcb.isGone) taken += keep(tcp, at + taken, length - taken);
   return taken;
 }
 
@@ -165,7 +168,11 @@ function assemble(tcp: TcpContext): DropReason {
   tcp.counters.add(Counter.TCP_OUT_OF_ORDER);
   oweAck(tcp, true);
   if (segment.payloadLength === 0) return DropReason.NONE;
-  if (tcb.assemblyCount >= ASSEMBLY_LIMIT) return DropReason.OUT_OF_ORDER_LIMIT;
+  // Segments may overlap, so that the window alone does not bound what they hold.
+  const bytesLeft = receiveBuffer(tcp) - tcb.assemblyBytes;
+  if (tcb.assemblyCount >= ASSEMBLY_LIMIT || segment.payloadLength > bytesLeft) {
+    return DropReason.OUT_OF_ORDER_LIMIT;
+  }
   let previous = NO_SLAB;
   let next = tcb.assemblyHead;
   const tail = tcb.assemblyTail;
@@ -217,6 +224,10 @@ function drainAssembly(tcp: TcpContext, now: Instant): void {
     }
     const freshAt = slabAt + SLAB_PAYLOAD_AT + known;
     const taken = tcb.backlogHead === NO_SLAB ? tcp.owner.onData(tcb.row, freshAt, fresh, now) : 0;
+    if (tcb.isGone) {
+      tcp.slabs.release(slabAt);
+      return;
+    }
     tcb.rcvNxt = seqAdd(tcb.rcvNxt, fresh);
     tcb.count(FlowField.BYTES_UP, fresh);
     tcp.counters.add(Counter.BYTES_UP, fresh);

@@ -22,6 +22,7 @@ import { acceptText, deliverFin, takeFin } from './receive.ts';
 import { stopTiming } from './rtt.ts';
 import { TcpState } from './states.ts';
 import { TcbFlag } from './tcb.ts';
+import { close } from './user-calls.ts';
 
 /** RFC 7323 §5.5: a TS.Recent older than 24 days says nothing. */
 const TS_RECENT_LIFE_US = seconds(24 * 24 * 3600);
@@ -113,7 +114,7 @@ function checkSequence(tcp: TcpContext, now: Instant): DropReason {
       ? start === 0 || (start > 0 && start < window)
       : window > 0 && start < window && start + length > 0;
   if (!acceptable) return answerUnacceptable(tcp, now);
-  noteTimestamp(tcp, now);
+  if (!segment.has(TcpFlag.RST)) noteTimestamp(tcp, now);
   if (start < 0) segment.trimFront(-start);
   const beyond = seqDiff(seqAdd(segment.seq, segment.payloadLength), tcb.rcvEdge);
   if (beyond > 0) segment.trimBack(segment.payloadLength - beyond);
@@ -232,6 +233,7 @@ function establish(tcp: TcpContext, now: Instant): void {
     tcp.wheel.schedule(tcb.row, tcb.keepaliveDeadline);
   }
   tcp.owner.onEstablished(tcb.row, now);
+  if (tcb.has(TcbFlag.CLOSE_WANTED) && !tcb.isGone) close(tcp, tcb.row, now);
 }
 
 /** Seventh step: who may still receive? */

@@ -104,6 +104,8 @@ export const TcbFlag = {
   ECN_SETUP: 16384,
   /** Counted among the held SYNs. */
   HELD_COUNTED: 32768,
+  /** CLOSE was called in SYN-RECEIVED: the FIN follows the handshake. */
+  CLOSE_WANTED: 65536,
 } as const;
 
 /** Not a row. */
@@ -190,9 +192,9 @@ export class Tcb {
     return (this.sndNxt - this.sndUna) >>> 0;
   }
 
-  /** RCV.WND: what the peer may send beyond rcvNxt. */
+  /** RCV.WND: what the peer may send beyond rcvNxt. A FIN may stand right behind the edge. */
   get rcvWnd(): number {
-    return (this.rcvEdge - this.rcvNxt) | 0;
+    return Math.max(0, (this.rcvEdge - this.rcvNxt) | 0);
   }
 
   /** Adds to a float64 count of the flow's row. */

@@ -73,6 +73,9 @@ export function close(tcp: TcpContext, row: number, now: Instant): void {
   if (tcb.has(TcbFlag.FIN_SENT)) return;
   switch (tcb.state) {
     case TcpState.SYN_RECEIVED:
+      // RFC 9293 §3.10.4: "or queue for processing after entering ESTABLISHED state".
+      tcb.raise(TcbFlag.CLOSE_WANTED);
+      return;
     case TcpState.ESTABLISHED:
       tcb.transition(TcpState.FIN_WAIT_1);
       break;

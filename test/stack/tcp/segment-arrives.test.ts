@@ -432,6 +432,13 @@ describe('timestamps, RFC 7323 §5', () => {
     rig.peer.expects(`. 1:1(0) ack 1 <TS val * ecr ${ms}>`);
   });
 
+  test('a reset in the window, which may be forged, does not change what is echoed', () => {
+    const rig = inState('ESTABLISHED', { timestamps });
+    const { ms } = rig.clock;
+    rig.peer.sends(`R 9:9(0) <nop,nop,TS val ${ms + 5000} ecr 0>`);
+    rig.peer.expects(`. 1:1(0) ack 1 <TS val * ecr ${ms}>`);
+  });
+
   test('after 24 days of silence a timestamp is news, whatever its value', () => {
     const rig = inState('ESTABLISHED', { timestamps });
     const { ms } = rig.clock;

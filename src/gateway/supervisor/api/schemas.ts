@@ -136,4 +136,3 @@ export const status = z.object({
   flows: z.object({ active: z.number(), total: z.number(), limit: z.number() }),
 });
 export type Status = z.output<typeof status>;
-export type ScriptStatus = z.output<typeof script>;

@@ -1,0 +1,142 @@
+import { expect, test } from 'bun:test';
+import { readFileSync } from 'node:fs';
+import { encodeJsonFrame, FrameReader } from '../../../src/gateway/messages/framing.ts';
+import type { FromScriptHost } from '../../../src/gateway/messages/script-control.ts';
+import { VerdictCode } from '../../../src/stack/flow-row.ts';
+import { command, HostProcess, makeBundle } from './host-process.ts';
+
+const scriptOf = (body: string) => `import { forward, reject } from 'culvert';
+export default { async flow(flow: any, env: any, ctx: any) {
+${body}
+} };`;
+
+const WAIT = 'await new Promise((r) => setTimeout(r, 100));';
+
+test('a host has no privileges and few descriptors, and ends with the supervisor', async () => {
+  await using host = new HostProcess();
+  await host.message((m) => m.kind === 'ready');
+  const status = readFileSync(`/proc/${host.pid}/status`, 'utf8');
+  const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1];
+  expect(field('NoNewPrivs')).toBe('1');
+  expect(field('CapEff')).toBe('0000000000000000');
+  if (process.getuid?.() === 0) expect(field('Uid')).toBe('65534\t65534\t65534\t65534');
+  const limits = readFileSync(`/proc/${host.pid}/limits`, 'utf8');
+  expect(limits).toMatch(/Max core file size\s+0\s+0/);
+  expect(limits).toMatch(/Max open files\s+128\s+128/);
+  expect(await host.hangUp()).toBe(0);
+});
+
+test('a burst of requests is answered once each', async () => {
+  await using host = new HostProcess();
+  await host.load(makeBundle({ a: scriptOf(`${WAIT} return reject({ reason: flow.id })`) }));
+  const ids = Array.from({ length: 200 }, () => host.ask());
+  for (const id of ids) {
+    expect(await host.outcome(id)).toMatchObject({
+      verdict: VerdictCode.REJECT,
+      text: String(id + 1000),
+    });
+  }
+});
+
+test('requests before a bundle, of another epoch, and cancelled ones are not answered', async () => {
+  await using host = new HostProcess(5);
+  await host.message((m) => m.kind === 'ready');
+  const early = host.ask();
+  await host.load(makeBundle({ a: scriptOf(`${WAIT} return forward()`) }));
+  const stale = host.ask('192.0.2.1', 80, 4);
+  const cancelled = host.ask();
+  host.cancel(cancelled);
+  expect(await host.decide()).toMatchObject({ verdict: VerdictCode.FORWARD });
+  expect([early, stale, cancelled].map((id) => host.poll(id))).toEqual([false, false, false]);
+});
+
+test('decisions go on while another bundle loads, and calls in flight finish on the old one', async () => {
+  await using host = new HostProcess();
+  await host.load(makeBundle({ a: scriptOf(`${WAIT} return reject({ reason: ctx.version })`) }));
+  const load = host.load(
+    makeBundle({ a: scriptOf('return reject({ reason: ctx.version })') }, { generation: 2 }),
+  );
+  const outcome = await host.decide();
+  expect([outcome.text, outcome.generation]).toEqual(['1', 1]);
+  expect(await load).toEqual([]);
+  expect((await host.decide()).text).toBe('2');
+});
+
+test('a bundle that does not load is told with its place, and the old one stays', async () => {
+  await using host = new HostProcess();
+  await host.load(makeBundle({ a: scriptOf('return forward()') }));
+  const issues = await host.load(makeBundle({ a: scriptOf('return (') }, { generation: 2 }));
+  expect(issues).toMatchObject([{ script: 'a', file: 'a.ts', line: 4, kind: 'syntax' }]);
+  expect(await host.decide()).toMatchObject({ verdict: VerdictCode.FORWARD, generation: 1 });
+});
+
+test('names go through the supervisor', async () => {
+  await using host = new HostProcess();
+  await host.load(makeBundle({ a: scriptOf("return forward('www.example.com:1')") }));
+  const id = host.ask();
+  const lookup = await host.message((m) => m.kind === 'resolve');
+  if (lookup.kind !== 'resolve') throw new Error('no lookup');
+  expect(lookup.name).toBe('www.example.com');
+  host.send({ kind: 'resolved', id: lookup.id, addresses: ['203.0.113.1'] });
+  expect(await host.outcome(id)).toMatchObject({ verdict: VerdictCode.FORWARD });
+});
+
+test('logs, the KV journal and the counters reach the supervisor', async () => {
+  await using host = new HostProcess();
+  await host.load(
+    makeBundle({
+      a: scriptOf("ctx.log.info({ x: 1 }, 'm'); env.KV.set('k', 1); return forward()"),
+    }),
+  );
+  await host.decide();
+  expect(await host.message((m) => m.kind === 'log')).toEqual({
+    kind: 'log',
+    level: 'info',
+    script: 'a',
+    generation: 1,
+    flow: 1001,
+    message: 'm',
+    fields: { x: 1 },
+  });
+  expect(await host.message((m) => m.kind === 'kv')).toEqual({
+    kind: 'kv',
+    entries: [{ script: 'a', key: 'k', value: 1 }],
+  });
+  const stats = await host.message((m) => m.kind === 'stats' && m.scripts[0]?.decisions === 1);
+  expect(stats).toMatchObject({ scripts: [{ script: 'a', generation: 1, errors: 0 }] });
+});
+
+test('a script may take longer to load than the watchdog allows a decision', async () => {
+  await using host = new HostProcess();
+  const slow = `const until = Date.now() + 400; while (Date.now() < until) {}\n${scriptOf('return forward()')}`;
+  expect(
+    await host.load(makeBundle({ a: slow }, { limits: { loadMs: 5000, watchdogMs: 50 } })),
+  ).toEqual([]);
+  expect(await host.decide()).toMatchObject({ verdict: VerdictCode.FORWARD });
+});
+
+async function check(source: string): Promise<FromScriptHost | undefined> {
+  const child = Bun.spawn(command('__script-check'), { stdio: ['pipe', 'pipe', 'inherit'] });
+  const bundle = makeBundle({ a: source }, { generation: 9, limits: { loadMs: 200 } });
+  child.stdin.write(encodeJsonFrame({ kind: 'load', bundle, epoch: 0 }));
+  void child.stdin.flush();
+  const messages: FromScriptHost[] = [];
+  const frames = new FrameReader();
+  frames.push(new Uint8Array(await new Response(child.stdout).arrayBuffer()), (_, body) => {
+    messages.push(JSON.parse(new TextDecoder().decode(body)) as FromScriptHost);
+  });
+  expect(await child.exited).toBe(0);
+  return messages.at(-1);
+}
+
+test('a check tells that a bundle loads, or why it does not, and ends', async () => {
+  expect(await check(scriptOf('return forward()'))).toEqual({ kind: 'loaded', generation: 9 });
+  expect(await check(`${scriptOf('return forward()')}\nthrow new Error('no')`)).toMatchObject({
+    kind: 'load-failed',
+    issues: [{ line: 5, kind: 'load', message: 'Error: no' }],
+  });
+  expect(await check(`${scriptOf('return forward()')}\nfor (;;) {}`)).toMatchObject({
+    kind: 'load-failed',
+    issues: [{ kind: 'limit' }],
+  });
+});

@@ -1,0 +1,57 @@
+import { expect, test } from 'bun:test';
+import { readFileSync } from 'node:fs';
+import { SCRIPT_TYPES } from '../../src/scripts-runtime/types.ts';
+import { ScriptWorld, syncScriptOf } from './script-world.ts';
+
+const FILE = new URL('../../src/scripts-runtime/culvert.d.ts', import.meta.url);
+
+test('the printed types are the file that the example scripts are checked against', () => {
+  expect(SCRIPT_TYPES).toBe(readFileSync(FILE, 'utf8'));
+  expect(SCRIPT_TYPES).toStartWith('/**');
+});
+
+test('every function of the types exists, and what they lack tells that it does', async () => {
+  const functions = Array.from(
+    SCRIPT_TYPES.matchAll(/export function (\w+)\(/g),
+    ([, name]) => name,
+  );
+  expect(functions).toEqual(['decline', 'reject', 'forward', 'redirect']);
+  const world = new ScriptWorld();
+  await world.load({
+    a: syncScriptOf('decline(); reject(); forward(); return redirect("welcome")'),
+  });
+  expect(world.outcome()).toBe('redirect welcome');
+  await world.load({ a: syncScriptOf('return claim()') }, { generation: 2 });
+  world.decide();
+  expect(world.lines[0]).toContain('claim() is not available in this version of culvert');
+});
+
+test('every member of FlowInfo, Ctx and the environment in the types exists', async () => {
+  const membersOf = (name: string) => {
+    const body =
+      new RegExp(`interface ${name}[^{]*\\{(.*?)\\n  \\}`, 's').exec(SCRIPT_TYPES)?.[1] ?? '';
+    return Array.from(
+      body.matchAll(/^ {4}(?:readonly )?(\w+)[(?:]/gm),
+      ([, member]) => member as string,
+    );
+  };
+  const checks = {
+    flow: membersOf('FlowInfo'),
+    ctx: membersOf('Ctx'),
+    env: membersOf('BaseEnv'),
+    'env.KV': membersOf('KV'),
+    'ctx.log': membersOf('Log'),
+    'flow.src': membersOf('Endpoint'),
+    'flow.signal': membersOf('Signal'),
+  };
+  expect(Object.values(checks).every((members) => members.length > 1)).toBe(true);
+  const expressions = Object.entries(checks).flatMap(([object, members]) =>
+    members.map((member) => `['${object}.${member}', '${member}' in ${object}]`),
+  );
+  const world = new ScriptWorld();
+  await world.load({
+    a: syncScriptOf(`const missing = [${expressions}].filter(([, has]) => !has);
+      return reject({ reason: String(missing) })`),
+  });
+  expect(world.outcome()).toBe('reject rst');
+});
