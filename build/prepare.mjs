@@ -37,16 +37,17 @@ export function whatIsMissing() {
   return missing;
 }
 
-/** Runs `npm ci` unless what is installed is what the lock file says. */
+/** Runs `npm ci` unless what is installed is what the lock file says, and makes `bun` work. */
 export function installDependencies() {
-  if (isInstalled()) return;
-  console.error('culvert: installing dependencies (npm ci)');
-  const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
-    cwd: ROOT,
-    // What is printed on standard output belongs to the program that is started afterwards.
-    stdio: ['ignore', 2, 2],
-  });
-  if (status !== 0) fail(`npm ci failed with exit code ${status ?? 'none: is npm in PATH?'}`);
+  if (!isInstalled()) {
+    console.error('culvert: installing dependencies (npm ci)');
+    const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+      cwd: ROOT,
+      // What is printed on standard output belongs to the program that is started afterwards.
+      stdio: ['ignore', 2, 2],
+    });
+    if (status !== 0) fail(`npm ci failed with exit code ${status ?? 'none: is npm in PATH?'}`);
+  }
   finishBun();
 }
 

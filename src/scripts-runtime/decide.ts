@@ -16,7 +16,7 @@ import type { Generation } from './registry.ts';
 import type { Script, ScriptAnswer } from './script.ts';
 
 /** `DecidedBy.script` when no script claimed the flow. */
-export const NO_SCRIPT = 0xffff_ffff;
+const NO_SCRIPT = 0xffff_ffff;
 
 /** How a decision ended. */
 export type Decision =

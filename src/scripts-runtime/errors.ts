@@ -40,5 +40,5 @@ export class ScriptError extends Error {
 }
 
 /** `scripts/route.ts:3:5` */
-export const formatPosition = ({ file, line, column }: SourcePosition): string =>
+const formatPosition = ({ file, line, column }: SourcePosition): string =>
   `${file}:${line}:${column}`;

@@ -377,7 +377,7 @@ const hasText = (reply: Reply): boolean =>
   reply === Reply.VERDICT || reply === Reply.THREW || reply === Reply.NO_VERDICT;
 
 /** In the form in which guest.js describes an error. */
-export const describeThrown = ({ name, message, stack }: Thrown): string =>
+const describeThrown = ({ name, message, stack }: Thrown): string =>
   `${name}: ${message}\n${stack}`;
 
 function readKvValue(

@@ -25,18 +25,21 @@ export async function transpile(
 ): Promise<Transpiled | readonly ScriptIssue[]> {
   const loader = /\.[cm]?jsx?$/.test(script.file) ? 'js' : 'ts';
   const refused = checkImports(script.source, loader);
-  const result = refused.length > 0 ? refused : await bundle(script, loader);
+  const result = refused?.length ? refused : await bundle(script, loader, refused !== undefined);
   if ('code' in result) return result;
   return result.map((complaint) => ({ script: script.name, file: script.file, ...complaint }));
 }
 
-/** White space and comments. */
-const GAP = String.raw`(?:\s|/\*[^]*?\*/|//[^\n]*)*`;
+/** White space and comments, so that each text can be read in one way only. */
+const GAP = String.raw`(?:\s|/\*(?:[^*]|\*(?!/))*\*/|//[^\n\r\u2028\u2029]*[\n\r\u2028\u2029])*`;
 /** `"module" with { … }`: Bun would run a macro, which is code outside the sandbox. */
 const IMPORT_ATTRIBUTES = new RegExp(`['"]${GAP}(?:with|assert)${GAP}\\{`);
 
-/** Imports that survive the removal of types; a syntax error is left for the bundler to tell. */
-function checkImports(source: string, loader: 'js' | 'ts'): Complaint[] {
+/**
+ * What is wrong with the imports that survive the removal of types. Undefined when the source
+ * cannot be read: the bundler tells why, with a place.
+ */
+function checkImports(source: string, loader: 'js' | 'ts'): Complaint[] | undefined {
   const attributes = IMPORT_ATTRIBUTES.exec(source);
   if (attributes !== null) {
     const message = 'an import cannot have attributes ("with { … }")';
@@ -46,7 +49,7 @@ function checkImports(source: string, loader: 'js' | 'ts'): Complaint[] {
   try {
     imports = new Bun.Transpiler({ loader }).scanImports(source);
   } catch {
-    return [];
+    return undefined;
   }
   return imports
     .filter(({ path, kind }) => path !== BUILTIN_MODULE || kind !== 'import-statement')
@@ -76,6 +79,7 @@ function placeAt(source: string, index: number): Place {
 async function bundle(
   script: ScriptSource,
   loader: 'js' | 'ts',
+  areImportsChecked: boolean,
 ): Promise<Transpiled | Complaint[]> {
   const path = `/script.${loader}`;
   const result = await Bun.build({
@@ -98,7 +102,7 @@ async function bundle(
     }));
   const output = result.outputs[0];
   if (complaints.length > 0) return complaints;
-  if (!result.success || output?.sourcemap == null) {
+  if (!result.success || !areImportsChecked || output?.sourcemap == null) {
     return [{ line: 0, column: 0, kind: 'syntax', message: 'cannot be transpiled' }];
   }
   const code = await output.text();

@@ -165,6 +165,15 @@ function endpoint(view: DataView, addressAt: number, family: number, port: numbe
   };
 }
 
+/** Word of the row's verdict: `forward`. */
+export const flowVerdict = (view: DataView, at: number): string =>
+  VERDICT_NAMES[view.getUint8(at + FlowField.VERDICT)] ?? 'unknown';
+
+/** Microseconds from the SYN to the last use, which for an ended flow is its end. */
+export const flowDurationUs = (view: DataView, at: number): number =>
+  view.getFloat64(at + FlowField.LAST_USED_AT, true) -
+  view.getFloat64(at + FlowField.STARTED_AT, true);
+
 /** Decodes the row at `at`; undefined when it is free or changed hands while it was read. */
 export function readFlowRow(view: DataView, at: number): FlowSnapshot | undefined {
   const serial = view.getFloat64(at + FlowField.SERIAL, true);
@@ -192,7 +201,7 @@ export function readFlowRow(view: DataView, at: number): FlowSnapshot | undefine
         ? undefined
         : endpoint(view, at + FlowField.UPSTREAM, upstreamFamily, u16(FlowField.UPSTREAM_PORT)),
     service: serviceName(u8(FlowField.SERVICE)),
-    verdict: VERDICT_NAMES[u8(FlowField.VERDICT)] ?? 'unknown',
+    verdict: flowVerdict(view, at),
     decider: DECIDER_NAMES[u8(FlowField.DECIDER)] ?? 'unknown',
     deciderIndex: u32(FlowField.DECIDER_INDEX),
     generation: u32(FlowField.GENERATION),

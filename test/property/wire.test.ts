@@ -182,7 +182,7 @@ test('any soup of option bytes is read inside the header, or refused', () => {
       const packet = tcpPacket({ options });
       const parsed = new TcpOptions();
       const reason = parsed.parse(viewOf(packet), 20);
-      expect([DropReason.NONE, DropReason.BAD_TCP_OPTION]).toContain(reason as 0 | 14);
+      expect([DropReason.NONE, DropReason.BAD_TCP_OPTION]).toContain(reason as 0);
       expect(parsed.windowScale).toBeWithin(-1, 15);
       expect(parsed.sackAt + parsed.sackCount * SACK_BLOCK_BYTES).toBeLessThanOrEqual(
         packet.length,

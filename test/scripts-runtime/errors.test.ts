@@ -68,6 +68,13 @@ test('types, attributes in a comment, and a settled top-level await are fine', a
   ).toBe('none');
 });
 
+test('a long line of slashes and many comments after a string take no time', async () => {
+  const source = `${SCRIPT}const s = 'x' ${'/* a */ '.repeat(200)}${'/'.repeat(2000)}\n; s;`;
+  const startedAt = performance.now();
+  expect(await issueOf(source)).toBe('none');
+  expect(performance.now() - startedAt).toBeLessThan(1000);
+});
+
 test('JavaScript is not read as TypeScript', async () => {
   const world = new ScriptWorld();
   const source = `${SCRIPT}const x: number = 1;`;

@@ -38,10 +38,10 @@ const RequestField = {
   WINDOW_SCALE: 58,
   TTL: 59,
 } as const;
-export const DECISION_REQUEST_BYTES = 60;
+const DECISION_REQUEST_BYTES = 60;
 
 /** A cancellation ends after the epoch; its first fields are those of a request. */
-export const DECISION_CANCEL_BYTES = 12;
+const DECISION_CANCEL_BYTES = 12;
 
 /** Offsets in bytes. */
 const AnswerField = {
@@ -276,7 +276,7 @@ export class DecisionAnswer {
   /** RejectCode, HandshakeCode, Service or failure code, by the verdict. */
   detail = 0;
   generation = 0;
-  /** Position of the script; NO_SCRIPT when none claimed the flow. */
+  /** Position of the script; 0xffff_ffff when none claimed the flow. */
   script = 0;
   /** 4, 6, or 0 for the original destination. */
   toFamily = 0;

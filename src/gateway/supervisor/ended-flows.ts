@@ -1,11 +1,19 @@
 /** What becomes of rows of flows that ended: a log line and a place in the histogram. */
-import { FLOW_ROW_BYTES, readFlowRow } from '../../stack/flow-row.ts';
+import {
+  FLOW_ROW_BYTES,
+  type FlowSnapshot,
+  flowDurationUs,
+  flowVerdict,
+  readFlowRow,
+} from '../../stack/flow-row.ts';
 import { type FlowContext, flowId, viewEndedFlow } from './flow-view.ts';
 import { Histogram } from './histogram.ts';
 import type { Logger } from './logger.ts';
 
 /** Upper bounds in seconds: from a refused scan to a session of a day. */
 const DURATION_BOUNDS_S = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 86_400];
+
+const US_PER_S = 1_000_000;
 
 export class EndedFlows {
   /** By verdict. */
@@ -21,17 +29,21 @@ export class EndedFlows {
   /** @param logged  write a line for each flow */
   take(rows: Uint8Array, logged: boolean): void {
     const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
+    for (let at = 0; at + FLOW_ROW_BYTES <= rows.byteLength; at += FLOW_ROW_BYTES) {
+      this.#duration(flowVerdict(view, at)).observe(flowDurationUs(view, at) / US_PER_S);
+    }
+    if (!logged) return;
     const context = this.#context();
     for (let at = 0; at + FLOW_ROW_BYTES <= rows.byteLength; at += FLOW_ROW_BYTES) {
       const flow = readFlowRow(view, at);
-      if (flow === undefined) continue;
-      const ended = viewEndedFlow(flow, context);
-      this.#duration(ended.verdict).observe(ended.duration_ms / 1000);
-      if (!logged) continue;
-      const { phase: _, ...fields } = ended;
-      const line = { event: 'flow', flow_id: flowId(flow.serial), ...fields };
-      this.#log.info({ ...line, orig_dst: ended.dst }, 'flow');
+      if (flow !== undefined) this.#write(flow, context);
     }
+  }
+
+  #write(flow: FlowSnapshot, context: FlowContext): void {
+    const { phase: _, ...fields } = viewEndedFlow(flow, context);
+    const line = { event: 'flow', flow_id: flowId(flow.serial), ...fields };
+    this.#log.info({ ...line, orig_dst: fields.dst }, 'flow');
   }
 
   #duration(verdict: string): Histogram {

@@ -26,7 +26,9 @@ export function reportEnd(tcp: TcpContext, reason: CloseReason, by: ClosedBy, no
   if (tcb.has(TcbFlag.REPORTED)) return;
   tcb.raise(TcbFlag.REPORTED | TcbFlag.DETACHED);
   tcb.lower(TcbFlag.SEND_WANTED);
-  tcp.counters.close(tcp.arena.view.getUint8(tcb.flowAt + FlowField.CLOSE_REASON));
+  const view = tcp.arena.view;
+  view.setFloat64(tcb.flowAt + FlowField.LAST_USED_AT, now, true);
+  tcp.counters.close(view.getUint8(tcb.flowAt + FlowField.CLOSE_REASON));
   tcp.owner.onClosed(tcb.row, now);
 }
 

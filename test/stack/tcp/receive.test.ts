@@ -332,7 +332,7 @@ describe('with the slab budget used up', () => {
     const taken = Array.from({ length: 31 }, () => rig.stack.slabs.take(60_000));
     rig.peer.sends('P. 1:40001(40000) ack 1 win 512', 1448);
     // 65,535 bytes were promised with the SYN-ACK, and stay so.
-    expect(rig.peer.expects('. 1:1(0) ack 40001').window).toBe(200);
+    expect(rig.peer.expects('. 1:1(0) ack 40001').window).toBe(199);
     rig.peer.sends('P. 40001:65536(25535) ack 1 win 512', 1448);
     expect(rig.peer.expects('. 1:1(0) ack 65536').window).toBeLessThanOrEqual(1);
     rig.eat(65_535);
