@@ -94,7 +94,7 @@ declare module 'culvert' {
 
   /**
    * Values that outlive a reload of the script, and a restart of the process it runs in. Keys,
-   * values and the sum of all are limited (`ctx.limits`); over a limit a call throws a `LimitError`.
+   * values and the sum of all are limited (`ctx.limits`); over a limit a call throws `LimitError`.
    */
   export interface KV {
     get(key: string): string | number | undefined;

@@ -99,7 +99,8 @@ function parseForward(fields: Record<string, unknown>): ScriptVerdict {
   const target = typeof to === 'string' ? parseTarget(to) : undefined;
   if (to !== undefined && target === undefined) {
     throw new Refusal(
-      `forward(): ${JSON.stringify(to)} is no address; write "10.0.0.1:80", "[fd00::1]:80" or "example.com:80"`,
+      `forward(): ${JSON.stringify(to)} is no address; ` +
+        'write "10.0.0.1:80", "[fd00::1]:80" or "example.com:80"',
     );
   }
   if (handshake !== 'dial-first' && handshake !== 'accept-first') {

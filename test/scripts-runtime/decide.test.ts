@@ -25,10 +25,12 @@ test('scripts are asked in order and the first that does not decline decides', a
 test('a script sees the flow that the request describes', async () => {
   const world = await worldOf({
     a: syncScriptOf(`const { id, proto, src, dst, originalDst, iface, syn } = flow;
-      return reject({ reason: JSON.stringify([id, proto, \`\${src} \${dst}\`, originalDst.family, iface, syn]) })`),
+      const shown = [id, proto, \`\${src} \${dst}\`, originalDst.family, iface, syn];
+      return reject({ reason: JSON.stringify(shown) })`),
   });
   expect(world.outcome('fd00::1', 443, { flow: 12 })).toBe(
-    'reject rst ["12","tcp","[fd00::2]:40000 [fd00::1]:443",6,"culvert0",{"mss":1460,"wscale":7,"ttl":64,"ecn":false}]',
+    'reject rst ["12","tcp","[fd00::2]:40000 [fd00::1]:443",6,"culvert0",' +
+      '{"mss":1460,"wscale":7,"ttl":64,"ecn":false}]',
   );
   expect(world.outcome('192.0.2.1', 80)).toContain('198.18.0.2:40000 192.0.2.1:80');
 });
@@ -142,7 +144,7 @@ test('options of forward arrive, and the rest is left to the configuration', asy
   });
 });
 
-test('a name is resolved first, once for all that wait for it, in the family of the flow', async () => {
+test('a name is resolved once for all that wait for it, in the family of the flow', async () => {
   const world = await worldOf({ a: syncScriptOf("return forward('www.example.com:8443')") });
   const four = world.ask('192.0.2.1');
   const six = world.ask('fd00::1');
@@ -173,7 +175,8 @@ test('a name whose answer comes too late is not used', async () => {
 
 test('a verdict that never comes fails by the wall limit, and fires the signal', async () => {
   const world = await worldOf({
-    a: scriptOf(`flow.signal.addEventListener('abort', () => ctx.log.info(flow.signal.reason.message));
+    a: scriptOf(`const { signal } = flow;
+      signal.addEventListener('abort', () => ctx.log.info(signal.reason.message));
       return new Promise(() => {})`),
   });
   const id = world.ask();

@@ -55,7 +55,7 @@ test('allow-list: an empty list lets nobody pass', async () => {
   expect(world.outcome('192.0.2.1', 80, { source: '10.0.0.1' })).toBe('reject rst not on the list');
 });
 
-test('rate-limit: the connection over the limit is dropped until the window has passed', async () => {
+test('rate-limit: what is over the limit is dropped until the window has passed', async () => {
   const world = await run('rate-limit', { vars: { connections: '2' } });
   const client = { source: '10.0.0.1' };
   expect(world.outcome('192.0.2.1', 80, client)).toBe('decline');

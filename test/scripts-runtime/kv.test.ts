@@ -132,8 +132,10 @@ test('the store of a script: every method, through the sandbox', async () => {
   await world.load({
     a: syncScriptOf(`const { KV } = env;
       const seen = [
-        KV.set('a', 'x'), KV.get('a'), KV.get('none'), KV.add('a', 'y'), KV.add('n', 1, { ttlMs: 50 }),
-        KV.cas('a', 'x', 'z'), KV.cas('m', undefined, 0), KV.incr('n'), KV.incr('i', 2, { init: 40 }),
+        KV.set('a', 'x'), KV.get('a'), KV.get('none'),
+        KV.add('a', 'y'), KV.add('n', 1, { ttlMs: 50 }),
+        KV.cas('a', 'x', 'z'), KV.cas('m', undefined, 0),
+        KV.incr('n'), KV.incr('i', 2, { init: 40 }),
         KV.delete('m'), KV.delete('m'), KV.keys({ prefix: '', limit: 2 }), KV.keys(),
       ];
       return reject({ reason: JSON.stringify(seen) });`),

@@ -8,9 +8,10 @@ async function prepared(world: ScriptWorld): Promise<void> {
   while (world.host.isPreparing) await Bun.sleep(1);
 }
 
-test('an endless loop is stopped, and the same script decides the next flow in a fresh sandbox', async () => {
+test('an endless loop is stopped, and the script goes on in a fresh sandbox', async () => {
   const world = new ScriptWorld(true);
-  const source = `let count = 0;\n${syncScriptOf(`count++; ${SPIN} return reject({ reason: String(count) })`)}`;
+  const script = syncScriptOf(`count++; ${SPIN} return reject({ reason: String(count) })`);
+  const source = `let count = 0;\n${script}`;
   await world.load({ a: source });
   await prepared(world);
   expect(world.outcome()).toBe('reject rst 1');

@@ -8,7 +8,7 @@ import type {
 import type { Decision } from '../../src/scripts-runtime/decide.ts';
 import { ScriptHost } from '../../src/scripts-runtime/host.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../src/scripts-runtime/limits.ts';
-import type { ConnectionRequest } from '../../src/stack/verdict.ts';
+import type { ConnectionRequest, Endpoint } from '../../src/stack/verdict.ts';
 
 export interface LoadOptions {
   readonly generation?: number;
@@ -141,6 +141,8 @@ export function makeRequest(
   };
 }
 
+const hostOf = ({ ip, family }: Endpoint): string => (family === 6 ? `[${ip}]` : ip);
+
 export function describe(decision: Decision | undefined): string {
   if (decision === undefined) return 'no answer';
   if (decision.kind === 'failed') return `failed ${decision.failure}`;
@@ -155,6 +157,6 @@ export function describe(decision: Decision | undefined): string {
     case 'forward':
       return verdict.to === undefined
         ? 'forward'
-        : `forward ${verdict.to.family === 6 ? `[${verdict.to.ip}]` : verdict.to.ip}:${verdict.to.port}`;
+        : `forward ${hostOf(verdict.to)}:${verdict.to.port}`;
   }
 }

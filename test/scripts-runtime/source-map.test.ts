@@ -17,7 +17,8 @@ test('every name of a transpiled script is found at its place in the source', as
   const source = names
     .map(
       (name, i) =>
-        `${'\n'.repeat(i % 3)}// note ${i}\ninterface I${i} { a: ${i} }\n${' '.repeat(i)}globalThis.f(${name} as I${i});`,
+        `${'\n'.repeat(i % 3)}// note ${i}\ninterface I${i} { a: ${i} }\n` +
+        `${' '.repeat(i)}globalThis.f(${name} as I${i});`,
     )
     .join('\n');
   const result = await transpile({

@@ -77,7 +77,6 @@ function onNewAck(tcp: TcpContext, ack: Seq, flight: number, now: Instant): void
   tcb.dupAcks = 0;
   measureRtt(tcp, ack, now);
   releaseAcked(tcp, ack);
-  tcb.backoff = 0;
   if (tcb.has(TcbFlag.FAST_RECOVERY)) {
     if (seqGe(ack, tcb.recover)) {
       tcb.lower(TcbFlag.FAST_RECOVERY);

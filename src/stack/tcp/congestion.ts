@@ -1,4 +1,4 @@
-import type { Tcb } from './tcb.ts';
+import { type Tcb, TcbFlag } from './tcb.ts';
 
 /*
  * NewReno: RFC 5681 with byte counting (RFC 3465), RFC 6582 for recovery. Pure arithmetic on the
@@ -64,9 +64,9 @@ export function leaveFastRecovery(tcb: Tcb): void {
   tcb.cwndCredit = 0;
 }
 
-/** RFC 5681 §3.1: the loss window after a timeout. */
+/** RFC 5681 §3.1: the loss window after a timeout; one loss halves the threshold once. */
 export function collapse(tcb: Tcb): void {
-  if (tcb.backoff === 0) halveThreshold(tcb);
+  if (!tcb.has(TcbFlag.LOSS_RECOVERY)) halveThreshold(tcb);
   tcb.cwnd = tcb.mss;
   tcb.cwndCredit = 0;
 }

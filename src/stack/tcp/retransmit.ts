@@ -20,6 +20,7 @@ export function retransmitOldest(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
   if (tcb.state === TcpState.SYN_RECEIVED) {
     countRetransmit(tcp);
+    stopTiming(tcp);
     sendSynAck(tcp, now);
     return;
   }

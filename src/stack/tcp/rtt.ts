@@ -33,12 +33,16 @@ export function stopTiming(tcp: TcpContext): void {
   tcp.tcb.rttSentAt = 0 as Instant;
 }
 
-/** Takes a measurement when `ack` covers the timed segment. RFC 6298 §2.2, §2.3. */
+/**
+ * Takes a measurement when `ack` covers the timed segment, RFC 6298 §2.2, §2.3. Only this ends the
+ * backoff (Karn): a path that became slower than the timeout would never be measured otherwise.
+ */
 export function measureRtt(tcp: TcpContext, ack: Seq, now: Instant): void {
   const tcb = tcp.tcb;
   if (tcb.rttSentAt === 0 || !seqGe(ack, tcb.rttSeq)) return;
   const sample = Math.max(1, now - tcb.rttSentAt);
   tcb.rttSentAt = 0 as Instant;
+  tcb.backoff = 0;
   if (tcb.srttUs === 0) {
     tcb.srttUs = sample;
     tcb.rttvarUs = sample / 2;

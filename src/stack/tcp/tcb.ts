@@ -490,7 +490,7 @@ export class Tcb {
     this.#view.setUint32(this.at + TcbField.RTO_US, value, true);
   }
 
-  /** Timeouts in a row: the RTO is shifted left by it. */
+  /** Timeouts since the last measurement: the RTO is shifted left by it. */
   get backoff(): number {
     return this.#view.getUint32(this.at + TcbField.BACKOFF, true);
   }
@@ -514,7 +514,7 @@ export class Tcb {
     this.#view.setUint32(this.at + TcbField.UNACKED_BYTES, value, true);
   }
 
-  /** Keep-alives or window probes without an answer. */
+  /** Timeouts, keep-alives or window probes without an answer. */
   get probes(): number {
     return this.#view.getUint32(this.at + TcbField.PROBES, true);
   }

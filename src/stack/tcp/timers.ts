@@ -69,7 +69,7 @@ function onRetransmission(tcp: TcpContext, now: Instant): boolean {
   tcb.rtxDeadline = NEVER;
   if (tcb.flightSize === 0) return onPersist(tcp, now);
   const limit = tcb.state === TcpState.SYN_RECEIVED ? SYN_ACK_LIMIT : RETRANSMIT_LIMIT;
-  if (tcb.backoff >= limit) {
+  if (tcb.probes >= limit) {
     const isHandshake = tcb.state === TcpState.SYN_RECEIVED;
     sendReset(tcp, now);
     const reason = isHandshake ? CloseReason.HANDSHAKE_TIMEOUT : CloseReason.RETRANSMIT_LIMIT;
@@ -77,12 +77,12 @@ function onRetransmission(tcp: TcpContext, now: Instant): boolean {
     return false;
   }
   tcp.counters.add(Counter.TCP_TIMEOUTS);
+  tcb.probes += 1;
+  tcb.backoff += 1;
   if (tcb.state === TcpState.SYN_RECEIVED) {
-    tcb.backoff += 1;
     retransmitOldest(tcp, now);
   } else {
     collapse(tcb);
-    tcb.backoff += 1;
     tcb.lower(TcbFlag.FAST_RECOVERY);
     tcb.raise(TcbFlag.LOSS_RECOVERY);
     tcb.dupAcks = 0;

@@ -38,7 +38,7 @@ test('a burst of requests is answered once each', async () => {
   }
 });
 
-test('requests before a bundle, of another epoch, and cancelled ones are not answered', async () => {
+test('requests that are early, of another epoch, or cancelled are not answered', async () => {
   await using host = new HostProcess(5);
   await host.message((m) => m.kind === 'ready');
   const early = host.ask();
@@ -50,7 +50,7 @@ test('requests before a bundle, of another epoch, and cancelled ones are not ans
   expect([early, stale, cancelled].map((id) => host.poll(id))).toEqual([false, false, false]);
 });
 
-test('decisions go on while another bundle loads, and calls in flight finish on the old one', async () => {
+test('decisions go on while another bundle loads, and finish on the old one', async () => {
   await using host = new HostProcess();
   await host.load(makeBundle({ a: scriptOf(`${WAIT} return reject({ reason: ctx.version })`) }));
   const load = host.load(
@@ -108,7 +108,8 @@ test('logs, the KV journal and the counters reach the supervisor', async () => {
 
 test('a script may take longer to load than the watchdog allows a decision', async () => {
   await using host = new HostProcess();
-  const slow = `const until = Date.now() + 400; while (Date.now() < until) {}\n${scriptOf('return forward()')}`;
+  const delay = 'const until = Date.now() + 400; while (Date.now() < until) {}';
+  const slow = `${delay}\n${scriptOf('return forward()')}`;
   expect(
     await host.load(makeBundle({ a: slow }, { limits: { loadMs: 5000, watchdogMs: 50 } })),
   ).toEqual([]);

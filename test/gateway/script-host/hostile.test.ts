@@ -125,7 +125,8 @@ test('a script cannot bring WebAssembly of its own', async () => {
 test('a process in an endless loop of WebAssembly is gone soon after SIGKILL', async () => {
   // (module (func (export "spin") (loop br 0)))
   const module = '0061736d0100000001040160000003020100070801047370696e00000a0901070003400c000b0b';
-  const script = `const { instance } = await WebAssembly.instantiate(Buffer.from('${module}', 'hex'));
+  const script = `const bytes = Buffer.from('${module}', 'hex');
+    const { instance } = await WebAssembly.instantiate(bytes);
     console.log('spinning'); instance.exports.spin();`;
   const child = Bun.spawn([process.execPath, '-e', script], { stdout: 'pipe', stderr: 'inherit' });
   await child.stdout.getReader().read();

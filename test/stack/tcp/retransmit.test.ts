@@ -208,53 +208,53 @@ describe('SYN-ACK', () => {
 });
 
 describe('fast retransmit and NewReno (RFC 5681, RFC 6582)', () => {
-  /** Ten segments in flight, one frame each. */
-  function tenInFlight(): TcpRig {
+  /** Eight segments in flight, one frame each; the last quarter of the window waits for more. */
+  function eightInFlight(): TcpRig {
     const rig = inState('ESTABLISHED');
-    for (let i = 0; i < 10; i++) rig.send(MSS);
-    expect(sentRanges(rig)).toHaveLength(10);
+    for (let i = 0; i < 8; i++) rig.send(MSS);
+    expect(sentRanges(rig)).toHaveLength(8);
     return rig;
   }
 
   test('three duplicate ACKs send the oldest segment again, two do not', () => {
-    const rig = tenInFlight();
+    const rig = eightInFlight();
     duplicate(rig, 1, 2);
     rig.peer.expectsNothing();
     duplicate(rig, 1, 1);
     rig.peer.expects(`P. 1:${1 + MSS}(${MSS}) ack 1`);
     expect(rig.counters.get(Counter.TCP_FAST_RETRANSMITS)).toBe(1);
-    expect(rig.tcb.ssthresh).toBe(5 * MSS);
-    expect(rig.tcb.cwnd).toBe(8 * MSS);
+    expect(rig.tcb.ssthresh).toBe(4 * MSS);
+    expect(rig.tcb.cwnd).toBe(7 * MSS);
   });
 
   test('it happens once for a window: more duplicates send new data only', () => {
-    const rig = tenInFlight();
+    const rig = eightInFlight();
     duplicate(rig, 1, 3);
     rig.peer.readAll();
     rig.send(3 * MSS);
     rig.peer.expectsNothing();
     duplicate(rig, 1, 6);
     const ranges = sentRanges(rig);
-    expect(ranges[0]).toBe(`${1 + 10 * MSS}-${1 + 11 * MSS}`);
+    expect(ranges).toEqual([`${1 + 8 * MSS}-${1 + 11 * MSS}`]);
     expect(rig.counters.get(Counter.TCP_FAST_RETRANSMITS)).toBe(1);
   });
 
   test('a partial ACK sends the next hole again, a full one ends the recovery', () => {
-    const rig = tenInFlight();
+    const rig = eightInFlight();
     duplicate(rig, 1, 5);
     rig.peer.readAll();
     ack(rig, 1 + 4 * MSS);
     rig.peer.expects(`P. ${1 + 4 * MSS}:${1 + 5 * MSS}(${MSS}) ack 1`);
     ack(rig, 1 + 7 * MSS);
     rig.peer.expects(`P. ${1 + 7 * MSS}:${1 + 8 * MSS}(${MSS}) ack 1`);
-    ack(rig, 1 + 10 * MSS);
+    ack(rig, 1 + 8 * MSS);
     rig.peer.expectsNothing();
-    expect(rig.tcb.cwnd).toBeLessThanOrEqual(5 * MSS);
+    expect(rig.tcb.cwnd).toBeLessThanOrEqual(4 * MSS);
     expect(rig.stack.slabs.bytesUsed).toBe(0);
   });
 
   test('an ACK that changes the window, or carries data, is no duplicate', () => {
-    const rig = tenInFlight();
+    const rig = eightInFlight();
     ack(rig, 1, 500);
     ack(rig, 1, 501);
     ack(rig, 1, 502);
@@ -273,18 +273,18 @@ describe('fast retransmit and NewReno (RFC 5681, RFC 6582)', () => {
   });
 
   test('duplicates of what a timeout sent again start no fast retransmit', () => {
-    const rig = tenInFlight();
+    const rig = eightInFlight();
     rig.waitForFrame();
     rig.peer.readAll();
     duplicate(rig, 1, 5);
     rig.peer.expectsNothing();
-    ack(rig, 1 + 9 * MSS);
-    expect(sentRanges(rig)).toEqual([`${1 + 9 * MSS}-${1 + 10 * MSS}`]);
+    ack(rig, 1 + 7 * MSS);
+    expect(sentRanges(rig)).toEqual([`${1 + 7 * MSS}-${1 + 8 * MSS}`]);
     expect(rig.counters.get(Counter.TCP_FAST_RETRANSMITS)).toBe(0);
   });
 
   test('a timeout in fast recovery starts over from the oldest byte', () => {
-    const rig = tenInFlight();
+    const rig = eightInFlight();
     duplicate(rig, 1, 3);
     rig.peer.readAll();
     rig.waitForFrame();

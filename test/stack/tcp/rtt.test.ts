@@ -56,6 +56,7 @@ test('a segment that was sent again is not timed (Karn, §3)', () => {
   const rig = inState('ESTABLISHED');
   const { srttUs } = rig.tcb;
   rig.send(100);
+  rig.peer.readAll();
   rig.waitForFrame();
   rig.clock.advance(50_000);
   rig.peer.sends('. 1:1(0) ack 101 win 512');
