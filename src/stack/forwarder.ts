@@ -12,7 +12,7 @@ import { ClosedBy, FlowField, FlowPhase } from './flow-row.ts';
 import { NO_FLOW } from './flow-table.ts';
 import type { Icmp } from './icmp.ts';
 import type { HalfSipHash } from './sip-hash.ts';
-import { endFlow, freeFlow } from './tcp/close.ts';
+import { countFlows, endFlow, freeFlow } from './tcp/close.ts';
 import type { TcpContext } from './tcp/context.ts';
 import { TcpState } from './tcp/states.ts';
 import { TcbFlag } from './tcp/tcb.ts';
@@ -134,7 +134,7 @@ export class Forwarder {
 
   #hold(packet: SynPacket, now: Instant): DropReason {
     const tcp = this.#tcp;
-    const { flows, segment, tcb, heldSyns } = tcp;
+    const { segment, tcb, heldSyns } = tcp;
     const bucket = heldSyns.bucketOf(packet.sourceAt, packet.addressLength);
     const limited = heldSyns.check(bucket);
     if (limited !== DropReason.NONE) return limited;
@@ -158,7 +158,7 @@ export class Forwarder {
     tcp.arena.view.setUint8(tcb.flowAt + FlowField.SYN_HOP_LIMIT, packet.hopLimit);
     this.#readSyn();
     tcp.counters.add(Counter.FLOWS_TOTAL);
-    tcp.counters.set(Counter.FLOWS_NOW, flows.used);
+    countFlows(tcp);
     tcp.owner.onSyn(row, now);
     return DropReason.NONE;
   }

@@ -3,7 +3,7 @@
  * deadlines come out. It has no clock, no thread and no device of its own.
  */
 import { Arena } from './arena.ts';
-import type { CloseReason } from './close-reason.ts';
+import { CloseReason } from './close-reason.ts';
 import { Counter, type Counters } from './counters.ts';
 import type { DeviceCapabilities, FrameSink } from './device.ts';
 import { Egress } from './egress.ts';
@@ -38,6 +38,8 @@ export interface StackOptions {
   readonly sink: FrameSink;
   readonly owner: FlowOwner;
   readonly settings: TcpSettings;
+  /** The row at this position ended with the data plane that had this memory before. */
+  readonly onLeftover: (rowAt: number) => void;
   /** At least six uint32 from the system's random source. */
   readonly secrets: Uint32Array;
   readonly now: Instant;
@@ -67,7 +69,11 @@ export class Stack {
     this.flows = new FlowTable(arena, limits.flows, secret(0));
     const tcb = new Tcb(arena.view, arena.take(limits.flows * TCB_ROW_BYTES), this.flows.rowAt(0));
     const egress = new Egress(arena, options.sink, capabilities, counters);
-    this.flows.continueAfter(resetLeftovers(arena, tcb, limits.flows, egress, counters));
+    const lastSerial = resetLeftovers(arena, tcb, limits.flows, egress, (rowAt) => {
+      counters.close(CloseReason.RESTART);
+      options.onLeftover(rowAt);
+    });
+    this.flows.continueAfter(lastSerial);
     this.slabs = new SlabPool(arena, limits.slabBytes);
     this.#tcp = {
       arena,
@@ -172,6 +178,11 @@ export class Stack {
 
   transmit(row: number, slabAt: number, length: number, now: Instant): void {
     calls.transmit(this.#tcp, row, slabAt, length, now);
+  }
+
+  /** As `transmit`, and then `close`: the FIN stands on the same segment. */
+  transmitLast(row: number, slabAt: number, length: number, now: Instant): void {
+    calls.transmitLast(this.#tcp, row, slabAt, length, now);
   }
 
   drainBacklog(row: number, now: Instant): void {

@@ -73,6 +73,7 @@ export class TcpRig {
     this.memory = options.memory ?? new ArrayBuffer(stateBytes(this.limits));
     this.device = new MemoryDevice(this.memory, capabilities);
     this.stack = new Stack({
+      onLeftover: () => {},
       memory: this.memory,
       limits: this.limits,
       counters: this.counters,

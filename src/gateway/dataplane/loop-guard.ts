@@ -8,6 +8,7 @@ import { Netlink } from '../../ffi/netlink.ts';
 import type { Instant } from '../../stack/time.ts';
 
 const CACHE_SLOTS = 1024;
+const KEY_WORDS = 5;
 /** Routes change seldom; a loop that lasts this long is ended by the next question. */
 const CACHE_LIFE_US = 1_000_000;
 
@@ -16,7 +17,8 @@ export class LoopGuard {
   readonly #deviceName: string;
   /** Indexes of interfaces, and when they were asked for. */
   readonly #indexes = new Map<string, { index: number; askedAt: number }>();
-  readonly #keys = new Float64Array(CACHE_SLOTS * 2);
+  /** Four words of the address and the mark. */
+  readonly #keys = new Int32Array(CACHE_SLOTS * KEY_WORDS);
   readonly #askedAt = new Float64Array(CACHE_SLOTS).fill(Number.NEGATIVE_INFINITY);
   readonly #answers = new Int32Array(CACHE_SLOTS);
 
@@ -36,16 +38,9 @@ export class LoopGuard {
     egressIndex: number,
     now: Instant,
   ): boolean {
-    const high = family === 4 ? view.getUint32(addressAt) : view.getFloat64(addressAt);
-    const low = family === 4 ? mark : view.getFloat64(addressAt + 8) + mark;
     const slot = slotOf(view, addressAt, family, mark);
-    const isKnown =
-      Object.is(this.#keys[slot * 2], high) &&
-      Object.is(this.#keys[slot * 2 + 1], low) &&
-      now - this.#askedAt[slot]! < CACHE_LIFE_US;
-    if (!isKnown) {
-      this.#keys[slot * 2] = high;
-      this.#keys[slot * 2 + 1] = low;
+    const isKnown = this.#takeSlot(slot, view, addressAt, family, mark);
+    if (!isKnown || now - this.#askedAt[slot]! >= CACHE_LIFE_US) {
       this.#askedAt[slot] = now;
       const index = this.#netlink.routeInterface(view, addressAt, family, mark, egressIndex);
       this.#answers[slot] = index;
@@ -61,6 +56,21 @@ export class LoopGuard {
     const index = this.#askIndex(name);
     this.#indexes.set(name, { index, askedAt: now });
     return index;
+  }
+
+  /** Writes the key to its slot. @returns true when it stood there already */
+  #takeSlot(slot: number, view: DataView, addressAt: number, family: 4 | 6, mark: number): boolean {
+    const keys = this.#keys;
+    const at = slot * KEY_WORDS;
+    let isSame = keys[at] === (mark | 0);
+    keys[at] = mark;
+    for (let word = 0; word < KEY_WORDS - 1; word++) {
+      const isPart = family === 6 || word === 0;
+      const value = isPart ? view.getInt32(addressAt + word * 4) : 0;
+      if (keys[at + 1 + word] !== value) isSame = false;
+      keys[at + 1 + word] = value;
+    }
+    return isSame;
   }
 
   #askIndex(name: string): number {

@@ -89,17 +89,14 @@ export class Splice {
         this.#list(row);
         return;
       }
-      const landing = this.#landing;
-      const got = receive(fd, this.#base + landing + SLAB_PAYLOAD_AT, room);
-      if (got > 0) {
-        this.#stack.transmit(row, this.#fitting(got), got, now);
-        if (this.#isOverLimit(row)) return;
-        if (got < room && !upstreams.has(row, UpstreamBit.ENDING)) {
-          upstreams.lower(row, UpstreamBit.READABLE);
-        }
-      } else if (!this.#onNoBytes(row, got, now)) {
-        return;
-      }
+      const got = receive(fd, this.#base + this.#landing + SLAB_PAYLOAD_AT, room);
+      const goesOn =
+        got <= 0
+          ? this.#onNoBytes(row, got, now)
+          : got < room && upstreams.has(row, UpstreamBit.ENDING)
+            ? this.#onLastBytes(row, fd, got, room, now)
+            : this.#onBytes(row, got, got < room, now);
+      if (!goesOn) return;
     }
     this.#list(row);
   }
@@ -168,6 +165,31 @@ export class Splice {
       this.#landing = this.#stack.slabs.take(LARGE_SLAB_PAYLOAD_BYTES);
     }
     return this.#landing !== NO_SLAB;
+  }
+
+  /** Sends what the landing slab holds. @returns false to stop */
+  #onBytes(row: number, got: number, isDrained: boolean, now: Instant): boolean {
+    this.#stack.transmit(row, this.#fitting(got), got, now);
+    if (isDrained) this.#upstreams.lower(row, UpstreamBit.READABLE);
+    return !this.#isOverLimit(row);
+  }
+
+  /**
+   * The upstream has sent FIN, and a short read says that it comes next: asks for it, so that data
+   * and FIN leave in one segment.
+   */
+  #onLastBytes(row: number, fd: number, got: number, room: number, now: Instant): boolean {
+    const upstreams = this.#upstreams;
+    const more = receive(fd, this.#base + this.#landing + SLAB_PAYLOAD_AT + got, room - got);
+    if (more !== 0) {
+      const goesOn = this.#onBytes(row, got + Math.max(more, 0), false, now);
+      return goesOn && (more > 0 || this.#onNoBytes(row, more, now));
+    }
+    upstreams.lower(row, UpstreamBit.READABLE);
+    upstreams.raise(row, UpstreamBit.READ_DONE);
+    if (upstreams.has(row, UpstreamBit.WRITE_SHUT)) this.release(row, false);
+    this.#stack.transmitLast(row, this.#fitting(got), got, now);
+    return false;
   }
 
   /** End of the upstream's bytes, nothing for now, or a failure. @returns false to stop */

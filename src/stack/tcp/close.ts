@@ -71,7 +71,7 @@ function lingerInTimeWait(tcp: TcpContext, now: Instant): void {
   }
   tcb.phase = FlowPhase.TIME_WAIT;
   tcp.timeWait.add(row);
-  tcp.counters.set(Counter.TIME_WAIT_NOW, tcp.timeWait.count);
+  countFlows(tcp);
   tcb.lifeDeadline = after(now, TIME_WAIT_US);
   tcp.wheel.schedule(row, tcb.lifeDeadline);
 }
@@ -86,16 +86,19 @@ export function freeFlow(tcp: TcpContext): void {
   tcb.sendHead = tcb.backlogHead = tcb.assemblyHead = NO_SLAB;
   tcb.sendTail = tcb.backlogTail = tcb.assemblyTail = NO_SLAB;
   tcb.rtxDeadline = tcb.ackDeadline = tcb.keepaliveDeadline = tcb.lifeDeadline = NEVER;
-  if (tcb.phase === FlowPhase.TIME_WAIT) {
-    tcp.timeWait.remove(row);
-    tcp.counters.set(Counter.TIME_WAIT_NOW, tcp.timeWait.count);
-  }
+  if (tcb.phase === FlowPhase.TIME_WAIT) tcp.timeWait.remove(row);
   if (tcb.has(TcbFlag.HELD_COUNTED)) tcp.heldSyns.release(tcb);
   if (tcb.has(TcbFlag.ACK_LISTED)) unlistAck(tcp);
   tcb.transition(TcpState.CLOSED);
   tcp.wheel.cancel(row);
   tcp.flows.remove(row);
-  tcp.counters.set(Counter.FLOWS_NOW, tcp.flows.used);
+  countFlows(tcp);
+}
+
+/** Brings the gauges up to date: a connection in TIME-WAIT is over, and no longer a live flow. */
+export function countFlows(tcp: TcpContext): void {
+  tcp.counters.set(Counter.FLOWS_NOW, tcp.flows.used - tcp.timeWait.count);
+  tcp.counters.set(Counter.TIME_WAIT_NOW, tcp.timeWait.count);
 }
 
 /** Takes the current row out of the list of those that owe an acknowledgment. */

@@ -130,8 +130,16 @@ export function sendRoom(tcp: TcpContext): number {
 /**
  * Sends `length` bytes of new data that lie in the slab, and keeps the slab until they are
  * acknowledged.
+ *
+ * @param isLast  a FIN follows the data, on the same segment
  */
-export function transmitSlab(tcp: TcpContext, slabAt: number, length: number, now: Instant): void {
+export function transmitSlab(
+  tcp: TcpContext,
+  slabAt: number,
+  length: number,
+  isLast: boolean,
+  now: Instant,
+): void {
   const tcb = tcp.tcb;
   const view = tcp.arena.view;
   const seq = tcb.sndNxt;
@@ -144,13 +152,15 @@ export function transmitSlab(tcp: TcpContext, slabAt: number, length: number, no
   tcb.sendTail = slabAt;
   tcb.sendSlabBytes += tcp.slabs.sizeOf(slabAt);
   const wasIdle = tcb.sndUna === seq;
-  tcb.sndNxt = seqAdd(seq, length);
-  sendSegment(tcp, seq, TcpFlag.PSH, slabAt + SLAB_PAYLOAD_AT, length, now);
+  tcb.sndNxt = seqAdd(seq, length + (isLast ? 1 : 0));
+  if (isLast) tcb.raise(TcbFlag.FIN_SENT);
+  const flags = isLast ? TcpFlag.PSH | TcpFlag.FIN : TcpFlag.PSH;
+  sendSegment(tcp, seq, flags, slabAt + SLAB_PAYLOAD_AT, length, now);
   timeSegment(tcp, tcb.sndNxt, now);
   if (wasIdle || tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);
   tcb.count(FlowField.BYTES_DOWN, length);
   tcp.counters.add(Counter.BYTES_DOWN, length);
-  tcp.arena.view.setFloat64(tcb.flowAt + FlowField.LAST_USED_AT, now, true);
+  tcb.touch(now);
 }
 
 /** Sends FIN behind everything that was sent. */
@@ -162,6 +172,7 @@ export function sendFin(tcp: TcpContext, now: Instant): void {
   tcb.sndNxt = seqAdd(seq, 1);
   sendSegment(tcp, seq, TcpFlag.FIN, 0, 0, now);
   if (tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);
+  tcb.touch(now);
 }
 
 /** Puts the current flow among those that owe an acknowledgment when the batch is done. */

@@ -1,8 +1,7 @@
 import type { Arena } from '../arena.ts';
 import { CloseReason } from '../close-reason.ts';
-import type { Counters } from '../counters.ts';
 import type { Egress } from '../egress.ts';
-import { FLOW_ROW_BYTES, FlowField, FlowPhase } from '../flow-row.ts';
+import { ClosedBy, FLOW_ROW_BYTES, FlowField, FlowPhase } from '../flow-row.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import type { Tcb } from './tcb.ts';
 
@@ -12,6 +11,7 @@ import type { Tcb } from './tcb.ts';
  * whose sequence number is stale draws a challenge ACK (RFC 5961 §3.2), which the stack, not
  * knowing the flow, answers with a reset that fits.
  *
+ * @param onEnded  is called for each flow, whose row still lies there and says why it ended
  * @returns the highest serial number found, 0 when there was none
  */
 export function resetLeftovers(
@@ -19,7 +19,7 @@ export function resetLeftovers(
   tcb: Tcb,
   capacity: number,
   egress: Egress,
-  counters: Counters,
+  onEnded: (rowAt: number) => void,
 ): number {
   const view = arena.view;
   let lastSerial = 0;
@@ -31,7 +31,11 @@ export function resetLeftovers(
     tcb.moveTo(row);
     if (tcb.phase >= FlowPhase.HANDSHAKE && tcb.phase < FlowPhase.TIME_WAIT) {
       sendReset(view, tcb, egress);
-      counters.close(CloseReason.RESTART);
+    }
+    if (tcb.phase !== FlowPhase.TIME_WAIT) {
+      view.setUint8(at + FlowField.CLOSE_REASON, CloseReason.RESTART);
+      view.setUint8(at + FlowField.CLOSED_BY, ClosedBy.GATEWAY);
+      onEnded(at);
     }
     view.setFloat64(at + FlowField.SERIAL, 0, true);
     tcb.phase = FlowPhase.FREE;

@@ -22,6 +22,7 @@ import { acceptText, deliverFin, takeFin } from './receive.ts';
 import { stopTiming } from './rtt.ts';
 import { TcpState } from './states.ts';
 import { TcbFlag } from './tcb.ts';
+import { idleDeadline } from './timers.ts';
 import { close } from './user-calls.ts';
 
 /** RFC 7323 §5.5: a TS.Recent older than 24 days says nothing. */
@@ -46,9 +47,7 @@ export function segmentArrives(tcp: TcpContext, now: Instant): Arrived {
   tcb.lastReceivedAt = now;
   tcb.count(FlowField.PACKETS_UP, 1);
   tcp.counters.drop(otherState(tcp, now));
-  if (segment.payloadLength > 0) {
-    tcp.arena.view.setFloat64(tcb.flowAt + FlowField.LAST_USED_AT, now, true);
-  }
+  if (segment.payloadLength > 0) tcb.touch(now);
   return Arrived.DONE;
 }
 
@@ -85,6 +84,9 @@ function otherState(tcp: TcpContext, now: Instant): DropReason {
   if (segment.has(TcpFlag.FIN)) onFinSegment(tcp, now);
   if (takeFin(tcp)) {
     afterFin(tcp);
+    // The half-close timeout is another than the one that the wheel knows.
+    tcb.touch(now);
+    tcp.wheel.schedule(tcb.row, idleDeadline(tcp));
     deliverFin(tcp, now);
   }
   settle(tcp, now);

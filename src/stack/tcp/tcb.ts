@@ -203,6 +203,11 @@ export class Tcb {
     this.#view.setFloat64(at, this.#view.getFloat64(at, true) + by, true);
   }
 
+  /** A byte or a FIN went by: the silence that the idle timeouts measure starts again. */
+  touch(now: Instant): void {
+    this.#view.setFloat64(this.flowAt + FlowField.LAST_USED_AT, now, true);
+  }
+
   /** When the segment that rttSeq ends was sent; 0 when none is timed. */
   get rttSentAt(): Instant {
     return this.#view.getFloat64(this.at + TcbField.RTT_SENT_AT, true) as Instant;

@@ -57,7 +57,20 @@ export function transmit(
   now: Instant,
 ): void {
   tcp.tcb.moveTo(row);
-  transmitSlab(tcp, slabAt, length, now);
+  transmitSlab(tcp, slabAt, length, false, now);
+}
+
+/** SEND and CLOSE in one segment. */
+export function transmitLast(
+  tcp: TcpContext,
+  row: number,
+  slabAt: number,
+  length: number,
+  now: Instant,
+): void {
+  tcp.tcb.moveTo(row);
+  const canClose = beginClose(tcp);
+  transmitSlab(tcp, slabAt, length, canClose, now);
 }
 
 /** RECEIVE: the owner can take bytes again. */
@@ -69,13 +82,19 @@ export function drain(tcp: TcpContext, row: number, now: Instant): void {
 
 /** CLOSE: no more data from this side. The other direction goes on. */
 export function close(tcp: TcpContext, row: number, now: Instant): void {
-  const tcb = tcp.tcb.moveTo(row);
-  if (tcb.has(TcbFlag.FIN_SENT)) return;
+  tcp.tcb.moveTo(row);
+  if (beginClose(tcp)) sendFin(tcp, now);
+}
+
+/** The change of state that sending a FIN is. @returns false when none is to be sent now */
+function beginClose(tcp: TcpContext): boolean {
+  const tcb = tcp.tcb;
+  if (tcb.has(TcbFlag.FIN_SENT)) return false;
   switch (tcb.state) {
     case TcpState.SYN_RECEIVED:
       // RFC 9293 §3.10.4: "or queue for processing after entering ESTABLISHED state".
       tcb.raise(TcbFlag.CLOSE_WANTED);
-      return;
+      return false;
     case TcpState.ESTABLISHED:
       tcb.transition(TcpState.FIN_WAIT_1);
       break;
@@ -83,10 +102,10 @@ export function close(tcp: TcpContext, row: number, now: Instant): void {
       tcb.transition(TcpState.LAST_ACK);
       break;
     default:
-      return;
+      return false;
   }
   tcb.phase = FlowPhase.CLOSING;
-  sendFin(tcp, now);
+  return true;
 }
 
 /** ABORT: the client sees a reset, and the flow is gone. */

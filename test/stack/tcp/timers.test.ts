@@ -194,6 +194,21 @@ describe('silence', () => {
       rig.expectEmpty();
     });
 
+    test(`${state}: the half-close timeout begins with the FIN, however long it was silent`, () => {
+      const rig = withTimeouts('ESTABLISHED', 120_000, 5_000);
+      rig.wait(60_000);
+      if (state === 'FIN-WAIT-2') {
+        rig.close();
+        rig.peer.sends('. 1:1(0) ack 2 win 512');
+      } else {
+        rig.peer.sends('F. 1:1(0) ack 1 win 512');
+      }
+      rig.wait(4_900);
+      expect(rig.state).toBe(state);
+      rig.wait(200);
+      expect(rig.flow.calls.at(-1)).toBe('closed half-close-timeout by gateway');
+    });
+
     test(`${state}: the half-close timeout counts when there is no idle timeout`, () => {
       const rig = withTimeouts(state, 0, 5_000);
       rig.wait(6_000);
