@@ -66,7 +66,6 @@ export const Errno = {
   EINPROGRESS: 115,
   ECANCELED: 125,
 } as const;
-export type ErrnoName = keyof typeof Errno;
 
 const NAMES = new Map<number, string>(Object.entries(Errno).map(([name, value]) => [value, name]));
 

@@ -53,7 +53,6 @@ export const Counter = {
   UPSTREAM_COPIED_BYTES: 40,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
-export const COUNTER_NAMES = Object.keys(Counter).map((name) => name.toLowerCase());
 
 const NAMED_CELLS = 128;
 const REASON_CELLS = 64;

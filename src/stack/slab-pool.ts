@@ -29,7 +29,7 @@ export const SlabField = {
   TRANSMISSIONS: 16,
 } as const;
 
-export const SLAB_META_BYTES = 32;
+const SLAB_META_BYTES = 32;
 /** Room for virtio-net, IPv6 and TCP headers with full options: 10 + 40 + 60 bytes. */
 export const SLAB_HEADROOM_BYTES = 128;
 export const SLAB_PAYLOAD_AT = SLAB_META_BYTES + SLAB_HEADROOM_BYTES;

@@ -19,8 +19,5 @@ export const seconds = (s: number): Duration => (s * 1_000_000) as Duration;
 /** The instant `span` after `from`. */
 export const after = (from: Instant, span: Duration): Instant => (from + span) as Instant;
 
-/** The span from `from` to `to`; negative when `to` lies before. */
-export const elapsed = (from: Instant, to: Instant): Duration => (to - from) as Duration;
-
 /** Later than every other instant: "no deadline". */
 export const NEVER = Number.POSITIVE_INFINITY as Instant;

@@ -7,6 +7,7 @@ import { expect } from 'bun:test';
 import { COUNTERS_BYTES, Counters } from '../../src/stack/counters.ts';
 import type { DeviceCapabilities } from '../../src/stack/device.ts';
 import { DROP_REASON_COUNT, DROP_REASON_NAMES } from '../../src/stack/drop-reason.ts';
+import { type FlowSnapshot, readFlowRow } from '../../src/stack/flow-row.ts';
 import { type StateLimits, stateBytes } from '../../src/stack/layout.ts';
 import { Stack } from '../../src/stack/stack.ts';
 import type { TcpSettings } from '../../src/stack/tcp/context.ts';
@@ -59,6 +60,8 @@ export class TcpRig {
   readonly limits: StateLimits;
   readonly stack: Stack;
   readonly peer: ScriptedPeer;
+  /** Flows of an earlier stack in the same memory. */
+  readonly leftovers: FlowSnapshot[] = [];
   readonly #options: RigOptions;
   /** Acknowledgments wait for `flush` while true, as inside a batch of the loop. */
   #isBatch = false;
@@ -73,7 +76,6 @@ export class TcpRig {
     this.memory = options.memory ?? new ArrayBuffer(stateBytes(this.limits));
     this.device = new MemoryDevice(this.memory, capabilities);
     this.stack = new Stack({
-      onLeftover: () => {},
       memory: this.memory,
       limits: this.limits,
       counters: this.counters,
@@ -81,6 +83,10 @@ export class TcpRig {
       sink: this.device,
       owner: this.owner,
       settings: this.settings,
+      onLeftover: (rowAt) => {
+        const flow = readFlowRow(new DataView(this.memory), rowAt);
+        if (flow !== undefined) this.leftovers.push(flow);
+      },
       secrets: SECRETS,
       now: this.clock.now,
     });

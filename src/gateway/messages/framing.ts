@@ -15,7 +15,7 @@ export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 export const FRAME_HEADER_BYTES = 5;
 
 /** Larger than any bundle; a longer frame means that the stream is not ours. */
-export const FRAME_MAX_BYTES = 16 * 1024 * 1024;
+const FRAME_MAX_BYTES = 16 * 1024 * 1024;
 
 const utf8 = new TextEncoder();
 

@@ -50,7 +50,7 @@ export function processAck(tcp: TcpContext, now: Instant): DropReason {
 }
 
 /** Tells the owner of room, when it waits for room. */
-export function offerRoom(tcp: TcpContext, now: Instant): void {
+function offerRoom(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
   if (!tcb.has(TcbFlag.SEND_WANTED) || tcb.has(TcbFlag.DETACHED)) return;
   if (sendRoom(tcp) === 0) {

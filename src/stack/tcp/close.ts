@@ -20,7 +20,7 @@ export function endFlow(tcp: TcpContext, reason: CloseReason, by: ClosedBy, now:
 }
 
 /** Tells the owner and the log why the flow ended; only the first reason counts. */
-export function reportEnd(tcp: TcpContext, reason: CloseReason, by: ClosedBy, now: Instant): void {
+function reportEnd(tcp: TcpContext, reason: CloseReason, by: ClosedBy, now: Instant): void {
   const tcb = tcp.tcb;
   noteReason(tcp, reason, by);
   if (tcb.has(TcbFlag.REPORTED)) return;

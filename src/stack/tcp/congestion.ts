@@ -38,7 +38,7 @@ export function growWindow(tcb: Tcb, acked: number, flight: number, limit: numbe
 }
 
 /** RFC 5681 §3.1, equation 4. */
-export function halveThreshold(tcb: Tcb): void {
+function halveThreshold(tcb: Tcb): void {
   tcb.ssthresh = Math.max(tcb.flightSize >>> 1, 2 * tcb.mss);
 }
 

@@ -18,11 +18,11 @@ import { timestampClock } from './segment.ts';
 import { NO_ROW, TcbFlag } from './tcb.ts';
 
 /** Largest payload of a superpacket: an IP packet of 64 KiB less the longest headers. */
-export const SUPERPACKET_PAYLOAD_BYTES = 65_535 - 40 - 60;
+const SUPERPACKET_PAYLOAD_BYTES = 65_535 - 40 - 60;
 /** The window that every flow starts with and keeps while its upstream keeps up. */
-export const RECEIVE_BUFFER_BYTES = 1024 * 1024;
+const RECEIVE_BUFFER_BYTES = 1024 * 1024;
 /** Shift of the windows we offer: 65,535 << 7 is 8 MiB. RFC 7323 §2.3. */
-export const RECEIVE_SCALE = 7;
+const RECEIVE_SCALE = 7;
 /** What a flow may still be promised while the slab budget runs low. */
 const LEAN_BUFFER_BYTES = 32 * 1024;
 
@@ -215,7 +215,7 @@ const DELAYED_ACK_US = 40_000;
  * Moves the right edge of the receive window as far as memory allows, and returns the value for
  * the header. The edge moves in steps worth a segment (RFC 9293 §3.8.6.2.2) and never left.
  */
-export function advanceWindow(tcp: TcpContext): number {
+function advanceWindow(tcp: TcpContext): number {
   const tcb = tcp.tcb;
   const scale = tcb.has(TcbFlag.SCALING) ? RECEIVE_SCALE : 0;
   const wanted = Math.min(receiveSpace(tcp), 0xffff << scale);

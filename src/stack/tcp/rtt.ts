@@ -1,5 +1,5 @@
 import { FlowField } from '../flow-row.ts';
-import { after, type Instant } from '../time.ts';
+import { after, type Instant, micros } from '../time.ts';
 import type { Seq } from '../wire/seq.ts';
 import { seqGe } from '../wire/seq.ts';
 import type { TcpContext } from './context.ts';
@@ -58,6 +58,6 @@ export function measureRtt(tcp: TcpContext, ack: Seq, now: Instant): void {
 export function armRetransmission(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
   const timeoutUs = Math.min(RTO_MAX_US, tcb.rtoUs * 2 ** Math.min(tcb.backoff, 16));
-  tcb.rtxDeadline = after(now, timeoutUs as never);
+  tcb.rtxDeadline = after(now, micros(timeoutUs));
   tcp.wheel.schedule(tcb.row, tcb.rtxDeadline);
 }

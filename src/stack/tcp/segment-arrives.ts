@@ -10,7 +10,7 @@ import { CloseReason } from '../close-reason.ts';
 import { Counter } from '../counters.ts';
 import { DropReason } from '../drop-reason.ts';
 import { ClosedBy, FlowField, FlowPhase } from '../flow-row.ts';
-import { after, type Instant, NEVER, seconds } from '../time.ts';
+import { after, type Instant, micros, NEVER, seconds } from '../time.ts';
 import { asSeq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { processAck } from './acknowledgment.ts';
@@ -50,10 +50,6 @@ export function segmentArrives(tcp: TcpContext, now: Instant): Arrived {
   if (segment.payloadLength > 0) tcb.touch(now);
   return Arrived.DONE;
 }
-
-/** §3.10.7.1: the segment belongs to no connection. The answer is in forwarder.ts `refuse`. */
-export const resetSeq = (tcp: TcpContext) =>
-  tcp.segment.has(TcpFlag.ACK) ? tcp.segment.ack : asSeq(0);
 
 /** §3.10.7.4, the eight checks in the order the RFC gives. */
 function otherState(tcp: TcpContext, now: Instant): DropReason {
@@ -231,7 +227,7 @@ function establish(tcp: TcpContext, now: Instant): void {
   tcb.sndWl2 = segment.ack;
   startCongestion(tcb);
   if (tcp.settings.keepaliveUs > 0) {
-    tcb.keepaliveDeadline = after(now, tcp.settings.keepaliveUs as never);
+    tcb.keepaliveDeadline = after(now, micros(tcp.settings.keepaliveUs));
     tcp.wheel.schedule(tcb.row, tcb.keepaliveDeadline);
   }
   tcp.owner.onEstablished(tcb.row, now);

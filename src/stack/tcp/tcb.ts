@@ -12,7 +12,7 @@ import type { Seq } from '../wire/seq.ts';
 import { TCP_EDGES, TcpState, tcpStateName } from './states.ts';
 
 /** Offsets in bytes; instants are float64, all else 32 bits wide, in host byte order. */
-export const TcbField = {
+const TcbField = {
   RTT_SENT_AT: 0,
   TS_RECENT_AT: 8,
   RTX_DEADLINE: 16,

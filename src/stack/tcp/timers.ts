@@ -2,7 +2,7 @@
 import { CloseReason } from '../close-reason.ts';
 import { Counter } from '../counters.ts';
 import { ClosedBy, FlowField, FlowPhase } from '../flow-row.ts';
-import { after, type Instant, NEVER, seconds } from '../time.ts';
+import { after, type Instant, micros, NEVER, seconds } from '../time.ts';
 import { seqAdd } from '../wire/seq.ts';
 import { endFlow, freeFlow } from './close.ts';
 import { collapse } from './congestion.ts';
@@ -121,7 +121,7 @@ function onPersist(tcp: TcpContext, now: Instant): boolean {
 function onKeepalive(tcp: TcpContext, now: Instant): boolean {
   const tcb = tcp.tcb;
   const idleUs = tcp.settings.keepaliveUs;
-  const due = after(tcb.lastReceivedAt, idleUs as never);
+  const due = after(tcb.lastReceivedAt, micros(idleUs));
   if (idleUs === 0 || tcb.state === TcpState.TIME_WAIT) {
     tcb.keepaliveDeadline = NEVER;
   } else if (due > now) {
