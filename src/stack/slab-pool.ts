@@ -49,6 +49,8 @@ const NO_CHUNK = -1;
 export const SLAB_PAYLOAD_BYTES: readonly number[] = CLASS_BYTES.map((b) => b - SLAB_PAYLOAD_AT);
 export const LARGE_SLAB_PAYLOAD_BYTES = SLAB_PAYLOAD_BYTES[CLASS_COUNT - 1]!;
 
+const chunkCount = (budget: number): number => Math.max(2, Math.floor(budget / CHUNK_BYTES));
+
 export class SlabPool {
   readonly #at: number;
   readonly #chunks: number;
@@ -63,13 +65,13 @@ export class SlabPool {
   #bytesUsed = 0;
 
   static bytes(budget: number): number {
-    const chunks = Math.floor(budget / CHUNK_BYTES);
+    const chunks = chunkCount(budget);
     return chunks * (CHUNK_BYTES + 1 + 12) + CHUNK_BYTES + 6 * 64;
   }
 
   /** @param budget  bytes; rounded down to whole chunks, at least 2 */
   constructor(arena: Arena, budget: number) {
-    this.#chunks = Math.max(2, Math.floor(budget / CHUNK_BYTES));
+    this.#chunks = chunkCount(budget);
     const words = (count: number) => new Int32Array(arena.buffer, arena.take(count * 4), count);
     this.#class = new Uint8Array(arena.buffer, arena.take(this.#chunks), this.#chunks);
     this.#freeMask = words(this.#chunks);

@@ -1,5 +1,6 @@
 /** Runs a gateway from its start to its end: files, API, signals, exit code. */
 import { rmSync, writeFileSync, writeSync } from 'node:fs';
+import { basename, delimiter, dirname, relative } from 'node:path';
 import {
   type ConfigSource,
   loadConfig,
@@ -72,7 +73,17 @@ function announce(
   }
   if (readyFd !== undefined) writeSync(readyFd, '1');
   log.info({ config: loaded.file, workdir: source.stateFolder, script }, 'started');
-  if (script !== undefined) process.stdout.write(welcomeText(script, loaded.config.admin.listen));
+  if (script === undefined) return;
+  process.stdout.write(welcomeText(script, loaded.config.admin.listen, programName()));
+}
+
+/** How this binary is called from the current folder: by its name when the shell finds it there. */
+function programName(): string {
+  const { execPath } = process;
+  if (process.env['PATH']?.split(delimiter).includes(dirname(execPath))) return basename(execPath);
+  const fromHere = relative(process.cwd(), execPath);
+  if (fromHere.startsWith('..')) return execPath;
+  return fromHere.includes('/') ? fromHere : `./${fromHere}`;
 }
 
 function closeServer(server: Bun.Server<undefined>, address: AdminAddress): void {
