@@ -7,6 +7,7 @@ import { EpollEventStruct, HOST_ORDER } from './structs.ts';
 /** Bits of an event, include/uapi/linux/eventpoll.h. ERR and HUP are reported unasked. */
 export const EpollEvent = {
   IN: 0x0001,
+  PRI: 0x0002,
   OUT: 0x0004,
   ERR: 0x0008,
   HUP: 0x0010,

@@ -28,6 +28,7 @@ const SHUT_WR = 1;
 const SOL_SOCKET = 1;
 const SO_ERROR = 4;
 const SO_SNDBUF = 7;
+const SO_OOBINLINE = 10;
 const SO_LINGER = 13;
 const SO_BINDTODEVICE = 25;
 const SO_SNDBUFFORCE = 32;
@@ -68,6 +69,9 @@ export function tcpSocket(family: IpVersion): number {
 
 /** Sends small segments at once: the other side of the splice already decided when to write. */
 export const setNoDelay = (fd: number): number => setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+
+/** Urgent data is read in line, in its place: RFC 6093 §6. */
+export const setUrgentInline = (fd: number): number => setOption(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 
 /** Sets the firewall mark of what the socket sends; `-EPERM` without CAP_NET_ADMIN. */
 export const setMark = (fd: number, mark: number): number =>

@@ -51,6 +51,8 @@ export const Counter = {
   DIALS_US: 38,
   LOOP_TURNS: 39,
   UPSTREAM_COPIED_BYTES: 40,
+  /** Flows that ended without a line in the log, because the supervisor was too far behind. */
+  REPORTS_LOST: 41,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

@@ -32,6 +32,8 @@ const HOP_LIMIT = 64;
 /** Largest frame that is built or cut here: headers and one MTU, or an ICMP error. */
 const SCRATCH_BYTES = 16_384;
 const SCRATCH_HEADROOM = 128;
+/** Where one packet of a cut superpacket is built: as long as any MTU allows. */
+const CUT_BYTES = 65_535 + 2 * SCRATCH_HEADROOM;
 
 /** Options of a SYN-ACK; one object is reused. */
 export interface SynOptions {
@@ -52,7 +54,7 @@ export class Egress {
   readonly #cutAt: number;
   readonly #emitCut: (ipAt: number, end: number) => void;
 
-  static readonly BYTES = 2 * SCRATCH_BYTES + 2 * 64;
+  static readonly BYTES = SCRATCH_BYTES + CUT_BYTES + 2 * 64;
 
   constructor(arena: Arena, sink: FrameSink, capabilities: DeviceCapabilities, counters: Counters) {
     this.capabilities = capabilities;
@@ -60,7 +62,7 @@ export class Egress {
     this.#sink = sink;
     this.#counters = counters;
     this.#scratchAt = arena.take(SCRATCH_BYTES) + SCRATCH_HEADROOM;
-    this.#cutAt = arena.take(SCRATCH_BYTES) + SCRATCH_HEADROOM;
+    this.#cutAt = arena.take(CUT_BYTES) + SCRATCH_HEADROOM;
     this.#emitCut = (ipAt, end) => this.#write(ipAt, end, 0, 0);
   }
 
@@ -174,6 +176,21 @@ export class Egress {
       0,
     );
     return this.#tcpPacket(sourceAt, destinationAt, addressLength, at, TCP_HEADER_BYTES, 0, 0);
+  }
+
+  /** Sends a bare segment of the flow whose row lies at `flowAt`, from the gateway's side. */
+  bareTcpOf(flowAt: number, seq: Seq, ack: Seq, flags: number): boolean {
+    const view = this.#view;
+    return this.bareTcp(
+      flowAt + FlowField.DESTINATION,
+      flowAt + FlowField.SOURCE,
+      view.getUint8(flowAt + FlowField.FAMILY) === 4 ? 4 : 16,
+      view.getUint16(flowAt + FlowField.DESTINATION_PORT, true),
+      view.getUint16(flowAt + FlowField.SOURCE_PORT, true),
+      seq,
+      ack,
+      flags,
+    );
   }
 
   /** Sends an ICMP message that lies, with its checksum, at `at`. */

@@ -14,6 +14,7 @@ import type { Icmp } from './icmp.ts';
 import type { HalfSipHash } from './sip-hash.ts';
 import { countFlows, endFlow, freeFlow } from './tcp/close.ts';
 import type { TcpContext } from './tcp/context.ts';
+import { sendRefusal } from './tcp/output.ts';
 import { TcpState } from './tcp/states.ts';
 import { TcbFlag } from './tcp/tcb.ts';
 import type { Instant } from './time.ts';
@@ -126,7 +127,7 @@ export class Forwarder {
   ): void {
     const tcp = this.#tcp;
     tcp.tcb.moveTo(row);
-    if (how === 'rst') this.#resetHeld();
+    if (how === 'rst') sendRefusal(tcp);
     else if (how === 'icmp') this.#unreachable(code);
     else tcp.counters.drop(DropReason.VERDICT_DROP);
     endFlow(tcp, reason, by, now);
@@ -242,22 +243,6 @@ export class Forwarder {
       hasAck ? segment.ack : asSeq(0),
       hasAck ? asSeq(0) : segment.end,
       hasAck ? TcpFlag.RST : TcpFlag.RST | TcpFlag.ACK,
-    );
-  }
-
-  #resetHeld(): void {
-    const { tcb, arena, egress, counters } = this.#tcp;
-    const view = arena.view;
-    counters.add(Counter.TCP_RESETS_SENT);
-    egress.bareTcp(
-      tcb.flowAt + FlowField.DESTINATION,
-      tcb.flowAt + FlowField.SOURCE,
-      view.getUint8(tcb.flowAt + FlowField.FAMILY) === 4 ? 4 : 16,
-      view.getUint16(tcb.flowAt + FlowField.DESTINATION_PORT, true),
-      view.getUint16(tcb.flowAt + FlowField.SOURCE_PORT, true),
-      asSeq(0),
-      tcb.rcvNxt,
-      TcpFlag.RST | TcpFlag.ACK,
     );
   }
 

@@ -63,6 +63,8 @@ export class SlabPool {
   #freeChunk = NO_CHUNK;
   #fresh = 0;
   #bytesUsed = 0;
+  /** Chunks that hold a slab: one small slab keeps a whole one. */
+  #chunksUsed = 0;
 
   static bytes(budget: number): number {
     const chunks = chunkCount(budget);
@@ -86,6 +88,11 @@ export class SlabPool {
     return this.#bytesUsed;
   }
 
+  /** Less than a quarter of the chunks is free: what can wait should. */
+  get isLean(): boolean {
+    return this.#chunksUsed * 4 > this.#chunks * 3;
+  }
+
   get bytesLimit(): number {
     return this.#chunks * CHUNK_BYTES;
   }
@@ -102,6 +109,7 @@ export class SlabPool {
     if (chunk === NO_CHUNK) {
       chunk = this.#takeChunk();
       if (chunk === NO_CHUNK) return NO_SLAB;
+      this.#chunksUsed += 1;
       this.#class[chunk] = slabClass;
       this.#freeMask[chunk] = CLASS_ALL_FREE[slabClass]!;
       this.#link(slabClass, chunk);
@@ -128,6 +136,7 @@ export class SlabPool {
       this.#unlink(slabClass, chunk);
       this.#next[chunk] = this.#freeChunk;
       this.#freeChunk = chunk;
+      this.#chunksUsed -= 1;
     }
   }
 

@@ -132,6 +132,11 @@ export class Stack {
     this.#tcp.settings.keepaliveUs = keepaliveUs;
   }
 
+  /** Flows that are not over: those in TIME-WAIT are. */
+  get liveFlows(): number {
+    return this.flows.used - this.#tcp.timeWait.count;
+  }
+
   setLocalAddresses(addresses: readonly string[]): void {
     this.#icmp.setLocalAddresses(addresses);
   }

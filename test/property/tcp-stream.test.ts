@@ -1,4 +1,4 @@
-/** Whatever a network does, both byte streams arrive whole, both ends close, and nothing is left. */
+/** Whatever a network does, both streams arrive whole, both ends close, and nothing is left. */
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { type Conversation, converse } from '../support/lossy-link.ts';
@@ -58,6 +58,6 @@ test('both streams arrive whole over a network that loses, doubles, delays and r
       rig.expectEmpty();
       expect(rig.flow.calls.at(-1)).toStartWith('closed eof');
     }),
-    { numRuns: 150 },
+    { numRuns: 150, includeErrorInReport: true },
   );
 }, 60_000);

@@ -8,7 +8,7 @@ export const Stream = { CLIENT: 0x1f3a_77c1, SERVER: 0x6c8e_9cf5 } as const;
 export type Stream = (typeof Stream)[keyof typeof Stream];
 
 /** Byte number `offset` of a stream, counted from 0. */
-export function streamByte(stream: Stream, offset: number): number {
+function streamByte(stream: Stream, offset: number): number {
   const mixed = Math.imul((offset ^ stream) | 0, 0x9e37_79b1);
   return Math.imul(mixed ^ (mixed >>> 15), 0x85eb_ca77) >>> 24;
 }

@@ -1,8 +1,9 @@
-/** A network in memory between a `TcpEndpoint` and a stack: it delays, loses, doubles and reorders. */
+/** A network between a `TcpEndpoint` and a stack: it delays, loses, doubles and reorders. */
+
+import type { Instant } from '../../src/stack/time.ts';
 import { parsePacket, type ReceivedSegment } from './scripted-peer.ts';
 import { type EndpointOptions, TcpEndpoint } from './tcp-endpoint.ts';
 import { type RigOptions, TcpRig } from './tcp-rig.ts';
-import type { Instant } from '../../src/stack/time.ts';
 
 export interface LinkOptions {
   readonly seed: number;

@@ -19,8 +19,15 @@ const FLAG_BITS: Readonly<Record<string, number>> = {
   W: 0x80,
 };
 
-const LINE =
-  /^(?<flags>[SFRPUEW.]+) (?<start>-?\d+):(?<end>-?\d+)\((?<length>\d+)\)(?: ack (?<ack>-?\d+))?(?: win (?<win>\d+))?(?: <(?<options>[^>]*)>)?$/;
+/** Flags, numbers, and what may follow them. */
+const LINE = new RegExp(
+  [
+    /^(?<flags>[SFRPUEW.]+) (?<start>-?\d+):(?<end>-?\d+)\((?<length>\d+)\)/,
+    /(?: ack (?<ack>-?\d+))?(?: win (?<win>\d+))?(?: <(?<options>[^>]*)>)?$/,
+  ]
+    .map(({ source }) => source)
+    .join(''),
+);
 
 export interface SegmentText {
   readonly flags: number;

@@ -41,6 +41,8 @@ export class TcpEndpoint {
   // Numbers count from the initial sequence numbers: the SYN is 0, the first byte is 1.
   #sndUna = 0;
   #sndNxt = 0;
+  /** The highest that #sndNxt was, before it went back. */
+  #sndMax = 0;
   #sndWnd = 0;
   #serverIss = 0;
   #serverScales = false;
@@ -157,7 +159,11 @@ export class TcpEndpoint {
   #takeText(segment: ReceivedSegment): void {
     const start = (segment.seq - this.#serverIss) | 0;
     const { payload, flags } = segment;
-    if (payload.length === 0 && (flags & FIN) === 0) return;
+    if (payload.length === 0 && (flags & FIN) === 0) {
+      // A question: a keep-alive, or a probe of our window.
+      if (start < this.#rcvNxt) this.#acknowledge();
+      return;
+    }
     const end = start + payload.length;
     if (payload.length > 0) checkStream(Stream.SERVER, start - 1, payload, 0, payload.length);
     if (end > this.#rcvEdge && start > this.#rcvEdge) throw new Error('sent beyond our window');
@@ -192,7 +198,7 @@ export class TcpEndpoint {
   }
 
   #acknowledge(): void {
-    this.#segment(this.#sndNxt, ACK, 0);
+    this.#segment(this.#sndMax, ACK, 0);
   }
 
   /** Sends what the window allows, FIN included. */
@@ -227,6 +233,7 @@ export class TcpEndpoint {
     const isSyn = (flags & SYN) !== 0;
     const shift = scaling && this.#serverScales && !isSyn ? SCALE : 0;
     const window = Math.min(0xffff, this.#window >>> shift);
+    this.#sndMax = Math.max(this.#sndMax, seq + payload.length + (flags & (SYN | FIN) ? 1 : 0));
     this.#rcvEdge = Math.max(this.#rcvEdge, this.#rcvNxt + (window << shift));
     const packet = tcpPacket({
       source,

@@ -15,8 +15,8 @@ import { tcpStateName } from '../../src/stack/tcp/states.ts';
 import { type Instant, NEVER } from '../../src/stack/time.ts';
 import { CLOCK_START, ManualClock } from './manual-clock.ts';
 import { FULL_OFFLOAD, MemoryDevice } from './memory-device.ts';
-import { parsePacket, type PeerOptions, ScriptedPeer } from './scripted-peer.ts';
 import { RecordingOwner } from './recording-owner.ts';
+import { type PeerOptions, parsePacket, ScriptedPeer } from './scripted-peer.ts';
 
 export const LIMITS: StateLimits = {
   flows: 64,
@@ -27,7 +27,7 @@ export const LIMITS: StateLimits = {
   slabBytesPerFlow: 2 * 1024 * 1024,
 };
 
-export const SETTINGS: TcpSettings = {
+const SETTINGS: TcpSettings = {
   slabBytesPerFlow: LIMITS.slabBytesPerFlow,
   keepaliveUs: 0,
 };

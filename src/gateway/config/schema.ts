@@ -98,10 +98,16 @@ const timeouts = z.strictObject({
   keepalive: duration.prefault('2m'),
 });
 
+/** A few dozen superpackets; and with the tables, what one mapping of the data plane can hold. */
+const SLAB_BYTES_MIN = 4 * 1024 * 1024;
+const SLAB_BYTES_MAX = 2 * 1024 ** 3;
+/** Three superpackets: less would stall a flow for want of room. */
+const SLAB_BYTES_PER_FLOW_MIN = 256 * 1024;
+
 const limits = z
   .strictObject({
     flows: z.int().min(16).max(4_194_304).default(65_536),
-    heldSyns: z.int().min(1).max(1_048_576).default(1024),
+    heldSyns: z.int().min(1).max(32_768).default(1024),
     heldSynsPerSource: positive.optional(),
     timeWait: z.int().min(1).max(1_048_576).default(8192),
     slabBytes: size.prefault('256MiB'),
@@ -112,6 +118,14 @@ const limits = z
     // One source must not be able to hold the table: two thirds of it at most.
     heldSynsPerSource: value.heldSynsPerSource ?? Math.max(1, Math.floor((value.heldSyns * 2) / 3)),
   }))
+  .refine((value) => value.slabBytes >= SLAB_BYTES_MIN && value.slabBytes <= SLAB_BYTES_MAX, {
+    path: ['slabBytes'],
+    message: 'must be between 4MiB and 2GiB',
+  })
+  .refine((value) => value.slabBytesPerFlow >= SLAB_BYTES_PER_FLOW_MIN, {
+    path: ['slabBytesPerFlow'],
+    message: 'must be at least 256KiB',
+  })
   .refine((value) => value.slabBytesPerFlow <= value.slabBytes, {
     path: ['slabBytesPerFlow'],
     message: 'is larger than slabBytes',

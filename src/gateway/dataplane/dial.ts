@@ -7,6 +7,7 @@ import {
   connectSocket,
   setMark,
   setNoDelay,
+  setUrgentInline,
   tcpSocket,
 } from '../../ffi/sockets.ts';
 import { CloseReason } from '../../stack/close-reason.ts';
@@ -42,6 +43,8 @@ export function openSocket(family: 4 | 6, options: DialOptions): number {
 function prepare(fd: number, family: 4 | 6, options: DialOptions): number {
   const noDelay = setNoDelay(fd);
   if (noDelay < 0) return noDelay;
+  const inline = setUrgentInline(fd);
+  if (inline < 0) return inline;
   if (options.mark !== 0) {
     const marked = setMark(fd, options.mark);
     if (marked < 0) return marked;

@@ -5,11 +5,12 @@
 
 import { type Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { addressOf } from '../../ffi/memory.ts';
-import { send, takeError } from '../../ffi/sockets.ts';
+import { send, shutdownWrite, takeError } from '../../ffi/sockets.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
 import { ClosedBy, FlowField, FlowPhase } from '../../stack/flow-row.ts';
 import type { Stack } from '../../stack/stack.ts';
 import { after, type Instant, millis, NEVER } from '../../stack/time.ts';
+import { isMapped } from '../../stack/wire/ip-address.ts';
 import type { LiveConfig } from '../messages/control.ts';
 import {
   DIAL_LOOP,
@@ -71,6 +72,7 @@ export class Dialer {
     this.#epoll = epoll;
     this.#counters = counters;
     this.#guard = guard;
+    this.#setInFlight(0);
   }
 
   configure(live: LiveConfig): void {
@@ -83,6 +85,7 @@ export class Dialer {
     const stack = this.#stack;
     const at = stack.rowAt(row);
     const view = stack.arena.view;
+    unmapUpstream(view, at);
     const family = view.getUint8(at + FlowField.UPSTREAM_FAMILY) === 4 ? 4 : 6;
     const mark = plan.mark === CONFIGURED_MARK ? this.#egress.fwmark : plan.mark;
     stack.tcb(row).phase = FlowPhase.DIALING;
@@ -102,7 +105,8 @@ export class Dialer {
     this.#upstreams.raise(row, UpstreamBit.CONNECTING);
     this.#setInFlight(this.#inFlight + 1);
     const token = this.#upstreams.turn(row) * 2 ** TOKEN_ROW_BITS + row + FIRST_FLOW_TOKEN;
-    const events = EpollEvent.IN | EpollEvent.OUT | EpollEvent.RDHUP | EpollEvent.ET;
+    const events =
+      EpollEvent.IN | EpollEvent.PRI | EpollEvent.OUT | EpollEvent.RDHUP | EpollEvent.ET;
     const watched = this.#epoll.add(fd, events, token);
     if (watched < 0) {
       this.#fail(row, dialFailure(-watched), now);
@@ -138,7 +142,9 @@ export class Dialer {
       if (upstreams.has(row, UpstreamBit.OPEN)) this.#stack.drainBacklog(row, now);
       if (upstreams.fd(row) < 0) return;
     }
-    if ((events & (EpollEvent.RDHUP | EpollEvent.HUP | EpollEvent.ERR)) !== 0) {
+    // Reads stop short of urgent data too: from then on, only EAGAIN means that nothing is left.
+    const unusual = EpollEvent.RDHUP | EpollEvent.HUP | EpollEvent.ERR | EpollEvent.PRI;
+    if ((events & unusual) !== 0) {
       upstreams.raise(row, UpstreamBit.ENDING);
     }
     const readable = EpollEvent.IN | EpollEvent.RDHUP | EpollEvent.HUP | EpollEvent.ERR;
@@ -189,6 +195,7 @@ export class Dialer {
     view.setUint32(this.#stack.rowAt(row) + FlowField.CONNECT_US, tookUs, true);
     this.#counters.add(Counter.DIALS_US, tookUs);
     this.#sendHeader(row, fd);
+    if (upstreams.has(row, UpstreamBit.WRITE_SHUT)) shutdownWrite(fd);
     this.#stack.setDeadline(row, NEVER);
     if (!upstreams.has(row, UpstreamBit.ACCEPT_FIRST)) this.#stack.accept(row, now);
     return true;
@@ -216,4 +223,16 @@ export class Dialer {
     this.#inFlight = count;
     this.#counters.set(Counter.DIALS_NOW, count);
   }
+}
+
+/**
+ * Turns `::ffff:a.b.c.d` into the IPv4 address that the kernel would dial: the loop guard asks for
+ * the route of what is written in the row.
+ */
+function unmapUpstream(view: DataView, at: number): void {
+  const addressAt = at + FlowField.UPSTREAM;
+  if (view.getUint8(at + FlowField.UPSTREAM_FAMILY) !== 6 || !isMapped(view, addressAt, 16)) return;
+  view.setUint8(at + FlowField.UPSTREAM_FAMILY, 4);
+  view.setUint32(addressAt, view.getUint32(addressAt + 12));
+  for (let i = 4; i < 16; i += 4) view.setUint32(addressAt + i, 0);
 }

@@ -184,6 +184,8 @@ export class Flows implements FlowOwner {
     if (upstreams.request(row) !== 0) decisions.abandon(row);
     welcome.release(row);
     dialer.release(row, view.getUint8(at + FlowField.CLOSE_REASON) !== CloseReason.EOF);
+    // Whatever was left to do for this row is done: the next turn must not find it listed.
+    upstreams.clear(row);
     reports.flow(stack.arena.bytes, at);
   }
 

@@ -33,6 +33,9 @@ const STDIN = 0;
 
 /** Frames per turn: enough to share a wake-up, few enough that sockets do not wait long. */
 const FRAME_BATCH = 64;
+/** A second in all for the supervisor to take the last reports. */
+const LAST_FLUSHES = 100;
+const LAST_FLUSH_PAUSE_MS = 10;
 /** The loop turns at least this often: counters and the device's health stay fresh. */
 const MAX_WAIT_MS = 1000;
 
@@ -66,7 +69,11 @@ export class Loop {
   /** Runs until the supervisor is gone, the device is deleted, or everything is drained. */
   run(): void {
     while (this.#isRunning) this.#turn();
-    this.#parts.reports.flush();
+    const { reports } = this.#parts;
+    // The supervisor may be behind; what ended is still reported to it.
+    for (let i = 0; i < LAST_FLUSHES && reports.flush() && reports.isBehind; i++) {
+      Bun.sleepSync(LAST_FLUSH_PAUSE_MS);
+    }
   }
 
   #turn(): void {
@@ -80,7 +87,7 @@ export class Loop {
       else this.#ownEvent(token, now);
     }
     splice.runListed(now);
-    if (stack.pollAt() <= now) stack.expire(now);
+    stack.expire(now);
     stack.flush(now);
     device.check(now);
     if (device.isGone) this.#isRunning = false;
@@ -144,16 +151,22 @@ export class Loop {
   /** Ends when the last flow has, or cuts what is left at the deadline. */
   #checkDrain(now: Instant): void {
     const { stack, reports } = this.#parts;
-    const isOver = now >= (this.#drainUntil ?? 0);
-    let live = 0;
-    for (let row = 0; row < stack.flows.capacity; row++) {
-      const { phase } = stack.tcb(row);
-      if (phase === FlowPhase.FREE || phase === FlowPhase.TIME_WAIT) continue;
-      live += 1;
-      if (isOver) stack.abort(row, CloseReason.DRAIN, ClosedBy.GATEWAY, now);
+    const live = stack.liveFlows;
+    if (live > 0) {
+      if (now < (this.#drainUntil ?? 0)) return;
+      this.#cutFlows(now);
     }
-    if (live > 0 && !isOver) return;
     reports.message({ kind: 'drained', cut: live });
     this.#isRunning = false;
+  }
+
+  #cutFlows(now: Instant): void {
+    const { stack } = this.#parts;
+    for (let row = 0; row < stack.flows.capacity; row++) {
+      const { phase } = stack.tcb(row);
+      if (phase !== FlowPhase.FREE && phase !== FlowPhase.TIME_WAIT) {
+        stack.abort(row, CloseReason.DRAIN, ClosedBy.GATEWAY, now);
+      }
+    }
   }
 }

@@ -58,7 +58,7 @@ function awaitStart(control: ControlInput): ToDataPlane[] {
 function assemble({ start, live, scripts }: Start, control: ControlInput): Loop {
   const memory = SharedMemory.map(DataPlaneFd.STATE, stateBytes(start.limits));
   const counters = new Counters(SharedMemory.map(DataPlaneFd.COUNTERS, COUNTERS_BYTES).buffer);
-  const reports = new Reports();
+  const reports = new Reports(counters);
   const tun = TunDevice.adopt(DataPlaneFd.TUN, {
     name: start.deviceName,
     vnetHeader: start.vnetHeader,
@@ -71,7 +71,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput): Loop 
     tso6: start.vnetHeader && (start.offloads & TunOffload.TSO6) !== 0,
     mtu: start.deviceMtu,
   };
-  const device = new TunPort(tun, capabilities, memory.address, counters, reports);
+  const device = new TunPort(tun, capabilities, memory.buffer, memory.address, counters, reports);
   const flows = new Flows(live, scripts);
   const stack = new Stack({
     memory: memory.buffer,

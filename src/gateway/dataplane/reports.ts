@@ -2,6 +2,7 @@
 import { Errno } from '../../ffi/errno.ts';
 import { lastErrno, libc } from '../../ffi/libc.ts';
 import { addressOf } from '../../ffi/memory.ts';
+import { Counter, type Counters } from '../../stack/counters.ts';
 import { FLOW_ROW_BYTES } from '../../stack/flow-row.ts';
 import type { FromDataPlane } from '../messages/control.ts';
 import { encodeJsonFrame, FRAME_HEADER_BYTES, FrameKind } from '../messages/framing.ts';
@@ -20,25 +21,29 @@ export class Reports {
   #filled = 0;
   /** Start of the frame of rows that is still growing; -1 when there is none. */
   #rowsAt = -1;
-  #lost = 0;
+  readonly #counters: Counters;
 
-  /** Rows that found no room. */
-  get lost(): number {
-    return this.#lost;
+  constructor(counters: Counters) {
+    this.#counters = counters;
+  }
+
+  /** Something waits for the pipe. */
+  get isBehind(): boolean {
+    return this.#filled > this.#sent;
   }
 
   /** Copies the row of a flow that ended. */
   flow(source: Uint8Array, rowAt: number): void {
     if (this.#rowsAt < 0) {
       if (!this.#hasRoom(FRAME_HEADER_BYTES + FLOW_ROW_BYTES)) {
-        this.#lost += 1;
+        this.#counters.add(Counter.REPORTS_LOST);
         return;
       }
       this.#rowsAt = this.#filled;
       this.#view.setUint8(this.#rowsAt + 4, FrameKind.FLOW_ROWS);
       this.#filled += FRAME_HEADER_BYTES;
     } else if (!this.#hasRoom(FLOW_ROW_BYTES)) {
-      this.#lost += 1;
+      this.#counters.add(Counter.REPORTS_LOST);
       return;
     }
     for (let i = 0; i < FLOW_ROW_BYTES; i++) this.#bytes[this.#filled + i] = source[rowAt + i]!;
@@ -49,7 +54,7 @@ export class Reports {
     this.#endRows();
     const frame = encodeJsonFrame(message);
     if (!this.#hasRoom(frame.length)) {
-      this.#lost += 1;
+      this.#counters.add(Counter.REPORTS_LOST);
       return;
     }
     this.#bytes.set(frame, this.#filled);
@@ -79,9 +84,10 @@ export class Reports {
 
   #hasRoom(length: number): boolean {
     if (this.#filled + length <= BUFFER_BYTES) return true;
-    if (this.#rowsAt >= 0 || this.#sent === 0) return false;
+    if (this.#sent === 0) return false;
     this.#bytes.copyWithin(0, this.#sent, this.#filled);
     this.#filled -= this.#sent;
+    if (this.#rowsAt >= 0) this.#rowsAt -= this.#sent;
     this.#sent = 0;
     return this.#filled + length <= BUFFER_BYTES;
   }

@@ -77,7 +77,8 @@ export class Splice {
   /** Moves what the upstream has, as far as the client's window allows. */
   download(row: number, now: Instant): void {
     const upstreams = this.#upstreams;
-    if (!upstreams.has(row, UpstreamBit.OPEN)) return;
+    // A broken socket has told its error already; what it says now would pass for a clean end.
+    if (!upstreams.has(row, UpstreamBit.OPEN) || upstreams.has(row, UpstreamBit.BROKEN)) return;
     const fd = upstreams.fd(row);
     for (let turn = 0; turn < SHARE; turn++) {
       if (!upstreams.has(row, UpstreamBit.READABLE)) return;
@@ -108,7 +109,8 @@ export class Splice {
     if (upstreams.has(row, UpstreamBit.BROKEN)) return length;
     const sent = send(upstreams.fd(row), this.#base + at, length);
     if (sent === length) {
-      this.#isOverLimit(row);
+      // The stack counts these bytes when we return.
+      this.#isOverLimit(row, sent);
       return sent;
     }
     if (sent >= 0 || sent === -Errno.EAGAIN) {
@@ -129,8 +131,10 @@ export class Splice {
   finish(row: number): void {
     const upstreams = this.#upstreams;
     const fd = upstreams.fd(row);
-    if (fd < 0 || upstreams.has(row, UpstreamBit.CONNECTING)) return;
+    if (fd < 0) return;
     upstreams.raise(row, UpstreamBit.WRITE_SHUT);
+    // A socket that is not connected yet is shut when it is.
+    if (upstreams.has(row, UpstreamBit.CONNECTING)) return;
     if (upstreams.has(row, UpstreamBit.READ_DONE)) this.release(row, false);
     else shutdownWrite(fd);
   }
@@ -209,25 +213,25 @@ export class Splice {
   }
 
   #breakOff(row: number, now: Instant): void {
-    const isLimit = this.#isBeyondLimit(row);
+    const isLimit = this.#isBeyondLimit(row, 0);
     const reason = isLimit ? CloseReason.LIMIT : CloseReason.UPSTREAM_RESET;
     this.#stack.abort(row, reason, isLimit ? ClosedBy.GATEWAY : ClosedBy.UPSTREAM, now);
   }
 
   /** Ends a flow that has moved more than its verdict allows. */
-  #isOverLimit(row: number): boolean {
-    if (!this.#isBeyondLimit(row)) return false;
+  #isOverLimit(row: number, uncounted = 0): boolean {
+    if (!this.#isBeyondLimit(row, uncounted)) return false;
     this.markBroken(row);
     return true;
   }
 
-  #isBeyondLimit(row: number): boolean {
+  #isBeyondLimit(row: number, uncounted: number): boolean {
     const view = this.#stack.arena.view;
     const at = this.#stack.rowAt(row);
     const limit = view.getFloat64(at + FlowField.MAX_BYTES, true);
     if (limit === 0) return false;
     const up = view.getFloat64(at + FlowField.BYTES_UP, true);
-    return up + view.getFloat64(at + FlowField.BYTES_DOWN, true) > limit;
+    return up + uncounted + view.getFloat64(at + FlowField.BYTES_DOWN, true) > limit;
   }
 
   #list(row: number): void {

@@ -7,6 +7,7 @@ import type { TunDevice } from '../../ffi/tun-device.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
 import type { DeviceCapabilities, FrameSink } from '../../stack/device.ts';
 import type { Instant } from '../../stack/time.ts';
+import { gsoSize } from '../../stack/wire/virtio-net.ts';
 import type { Reports } from './reports.ts';
 
 /** How often a device that is down is asked whether it is up again. */
@@ -17,6 +18,7 @@ const REFUSALS_BEFORE_DOWNGRADE = 3;
 export class TunPort implements FrameSink {
   readonly capabilities: DeviceCapabilities;
   readonly #device: TunDevice;
+  readonly #view: DataView;
   readonly #base: number;
   readonly #counters: Counters;
   readonly #reports: Reports;
@@ -25,16 +27,21 @@ export class TunPort implements FrameSink {
   #probedAt = 0;
   #refusals = 0;
 
-  /** @param base  address of the arena's first byte */
+  /**
+   * @param memory  the arena's, in which frames lie
+   * @param base    address of its first byte
+   */
   constructor(
     device: TunDevice,
     capabilities: DeviceCapabilities,
+    memory: ArrayBuffer,
     base: number,
     counters: Counters,
     reports: Reports,
   ) {
     this.#device = device;
     this.capabilities = capabilities;
+    this.#view = new DataView(memory);
     this.#base = base;
     this.#counters = counters;
     this.#reports = reports;
@@ -44,10 +51,6 @@ export class TunPort implements FrameSink {
 
   get isGone(): boolean {
     return this.#isGone;
-  }
-
-  get isUp(): boolean {
-    return this.#isUp;
   }
 
   /** Reads one frame. @returns its length, 0 when there is none */
@@ -63,11 +66,12 @@ export class TunPort implements FrameSink {
 
   transmit(frameAt: number, frameLength: number): boolean {
     const written = this.#device.write(this.#base + frameAt, frameLength);
+    const isSuperframe = this.capabilities.vnetHeader && gsoSize(this.#view, frameAt) !== 0;
     if (written === frameLength) {
-      this.#refusals = 0;
+      if (isSuperframe) this.#refusals = 0;
       return true;
     }
-    if (written < 0) this.#onRefusal(-written, frameLength);
+    if (written < 0) this.#onRefusal(-written, isSuperframe);
     return false;
   }
 
@@ -80,8 +84,7 @@ export class TunPort implements FrameSink {
     else if (state === 'gone') this.#onError(Errno.EBADFD);
   }
 
-  #onRefusal(errno: number, frameLength: number): void {
-    const isSuperframe = frameLength > this.capabilities.mtu + 64;
+  #onRefusal(errno: number, isSuperframe: boolean): void {
     if (errno === Errno.EINVAL && isSuperframe) {
       this.#refusals += 1;
       if (this.#refusals >= REFUSALS_BEFORE_DOWNGRADE) this.#giveUpSegmentation();

@@ -21,7 +21,7 @@ export const UpstreamBit = {
   READABLE: 2,
   /** The kernel takes bytes, as far as we know. */
   WRITABLE: 4,
-  /** The upstream sent FIN: read on until the end is seen. */
+  /** The upstream sent FIN, or urgent data: a short read does not mean that nothing is left. */
   ENDING: 8,
   /** The end of the upstream's bytes was read. */
   READ_DONE: 16,

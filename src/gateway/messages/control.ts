@@ -49,8 +49,6 @@ export type ToDataPlane =
       readonly start: StartConfig;
       readonly live: LiveConfig;
       readonly scripts: ScriptsState;
-      /** A data plane ran before on this memory: its flows are reset. */
-      readonly restarted: boolean;
     }
   | { readonly kind: 'configure'; readonly live: LiveConfig }
   | { readonly kind: 'scripts'; readonly scripts: ScriptsState }

@@ -53,7 +53,7 @@ export class DataPlane {
     this.#options = options;
     this.#live = options.live;
     this.#scripts = options.scripts;
-    this.#spawn(false);
+    this.#spawn();
   }
 
   get pid(): number | undefined {
@@ -111,14 +111,14 @@ export class DataPlane {
     await this.#child?.exited;
   }
 
-  #spawn(restarted: boolean): void {
+  #spawn(): void {
     const { fds, start, onFlowRows, command = selfCommand('__data-plane') } = this.#options;
     this.#child = new Child(command, fds, {
       onMessage: (message) => this.#receive(parseFromDataPlane(message)),
       onFlowRows,
       onExit: (exit) => this.#exited(exit),
     });
-    this.#send({ kind: 'start', start, live: this.#live, scripts: this.#scripts, restarted });
+    this.#send({ kind: 'start', start, live: this.#live, scripts: this.#scripts });
     if (this.#drainEndsAt !== undefined) {
       this.#send({ kind: 'drain', deadlineMs: Math.max(0, this.#drainEndsAt - Date.now()) });
     }
@@ -165,7 +165,7 @@ export class DataPlane {
     setTimeout(() => {
       if (this.#isStopping) return;
       this.restarts++;
-      this.#spawn(true);
+      this.#spawn();
     }, delayMs);
   }
 }

@@ -52,7 +52,7 @@ export function processAck(tcp: TcpContext, now: Instant): DropReason {
 /** Tells the owner of room, when it waits for room. */
 function offerRoom(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
-  if (!tcb.has(TcbFlag.SEND_WANTED) || tcb.has(TcbFlag.DETACHED)) return;
+  if (!tcb.has(TcbFlag.SEND_WANTED) || tcb.has(TcbFlag.REPORTED)) return;
   if (sendRoom(tcp) === 0) {
     armPersist(tcp, now);
     return;
@@ -86,6 +86,8 @@ function onNewAck(tcp: TcpContext, ack: Seq, flight: number, now: Instant): void
       deflatePartial(tcb, acked);
     }
   } else {
+    // Outside of recovery `recover` stays close behind, or it would seem to lie ahead after 2 GiB.
+    if (!tcb.has(TcbFlag.LOSS_RECOVERY) && seqGt(ack, tcb.recover)) tcb.recover = ack;
     growWindow(tcb, acked, flight, tcp.settings.slabBytesPerFlow);
     if (tcb.has(TcbFlag.LOSS_RECOVERY)) {
       if (seqGe(ack, tcb.recover)) tcb.lower(TcbFlag.LOSS_RECOVERY);

@@ -24,7 +24,7 @@ function reportEnd(tcp: TcpContext, reason: CloseReason, by: ClosedBy, now: Inst
   const tcb = tcp.tcb;
   noteReason(tcp, reason, by);
   if (tcb.has(TcbFlag.REPORTED)) return;
-  tcb.raise(TcbFlag.REPORTED | TcbFlag.DETACHED);
+  tcb.raise(TcbFlag.REPORTED);
   tcb.lower(TcbFlag.SEND_WANTED);
   const view = tcp.arena.view;
   view.setFloat64(tcb.flowAt + FlowField.LAST_USED_AT, now, true);

@@ -10,7 +10,7 @@ import type { SynOptions } from '../egress.ts';
 import { FlowField } from '../flow-row.ts';
 import { NO_SLAB, SLAB_PAYLOAD_AT, SlabField } from '../slab-pool.ts';
 import { type Instant, NEVER } from '../time.ts';
-import { type Seq, seqAdd } from '../wire/seq.ts';
+import { asSeq, type Seq, seqAdd } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import type { TcpContext } from './context.ts';
 import { armRetransmission, timeSegment } from './rtt.ts';
@@ -82,7 +82,7 @@ export function sendSynAck(tcp: TcpContext, now: Instant): void {
   synOptions.windowScale = tcb.has(TcbFlag.SCALING) ? RECEIVE_SCALE : -1;
   synOptions.sackPermitted = false;
   // RFC 7323 §2.2: the window of a SYN is not scaled.
-  const window = Math.min(0xffff, receiveSpace(tcp));
+  const window = Math.min(0xffff, Math.max(receiveSpace(tcp), tcb.rcvWnd));
   tcb.rcvEdge = seqAdd(tcb.rcvNxt, window);
   tcb.lastAckSent = tcb.rcvNxt;
   tcb.count(FlowField.PACKETS_DOWN, 1);
@@ -103,6 +103,12 @@ export function sendSynAck(tcp: TcpContext, now: Instant): void {
 export function sendReset(tcp: TcpContext, now: Instant): void {
   tcp.counters.add(Counter.TCP_RESETS_SENT);
   sendSegment(tcp, tcp.tcb.sndNxt, TcpFlag.RST, 0, 0, now);
+}
+
+/** `<SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>`: a held SYN is refused, RFC 9293 §3.10.7.1. */
+export function sendRefusal(tcp: TcpContext): void {
+  tcp.counters.add(Counter.TCP_RESETS_SENT);
+  tcp.egress.bareTcpOf(tcp.tcb.flowAt, asSeq(0), tcp.tcb.rcvNxt, TcpFlag.RST | TcpFlag.ACK);
 }
 
 /**
@@ -153,7 +159,10 @@ export function transmitSlab(
   tcb.sendSlabBytes += tcp.slabs.sizeOf(slabAt);
   const wasIdle = tcb.sndUna === seq;
   tcb.sndNxt = seqAdd(seq, length + (isLast ? 1 : 0));
-  if (isLast) tcb.raise(TcbFlag.FIN_SENT);
+  if (isLast) {
+    tcb.raise(TcbFlag.FIN_SENT);
+    tcb.lower(TcbFlag.SEND_WANTED);
+  }
   const flags = isLast ? TcpFlag.PSH | TcpFlag.FIN : TcpFlag.PSH;
   sendSegment(tcp, seq, flags, slabAt + SLAB_PAYLOAD_AT, length, now);
   timeSegment(tcp, tcb.sndNxt, now);
@@ -244,8 +253,8 @@ export const receiveBuffer = (tcp: TcpContext): number =>
 function receiveSpace(tcp: TcpContext): number {
   const tcb = tcp.tcb;
   const space = Math.max(0, receiveBuffer(tcp) - tcb.backlogBytes);
-  const isLean = tcp.slabs.bytesUsed * 4 > tcp.slabs.bytesLimit * 3;
-  return isLean ? Math.min(space, Math.max(0, LEAN_BUFFER_BYTES - tcb.backlogBytes)) : space;
+  if (!tcp.slabs.isLean) return space;
+  return Math.min(space, Math.max(0, LEAN_BUFFER_BYTES - tcb.backlogBytes));
 }
 
 const familyOf = (tcp: TcpContext): number =>

@@ -31,6 +31,7 @@ export function acceptText(tcp: TcpContext, now: Instant): DropReason {
   tcb.rcvNxt = seqAdd(tcb.rcvNxt, taken);
   tcb.unackedBytes += taken;
   tcb.count(FlowField.BYTES_UP, taken);
+  tcb.touch(now);
   tcp.counters.add(Counter.BYTES_UP, taken);
   if (taken < segment.payloadLength) {
     oweAck(tcp, true);
@@ -65,7 +66,7 @@ export function takeFin(tcp: TcpContext): boolean {
 export function deliverFin(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
   if (!tcb.has(TcbFlag.FIN_RECEIVED) || tcb.has(TcbFlag.FIN_DELIVERED)) return;
-  if (tcb.has(TcbFlag.DETACHED) || tcb.backlogHead !== NO_SLAB) return;
+  if (tcb.has(TcbFlag.REPORTED) || tcb.backlogHead !== NO_SLAB) return;
   tcb.raise(TcbFlag.FIN_DELIVERED);
   tcp.owner.onFin(tcb.row, now);
 }
@@ -74,7 +75,7 @@ export function deliverFin(tcp: TcpContext, now: Instant): void {
 export function drainBacklog(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
   const view = tcp.arena.view;
-  while (tcb.backlogHead !== NO_SLAB && !tcb.has(TcbFlag.DETACHED)) {
+  while (tcb.backlogHead !== NO_SLAB && !tcb.has(TcbFlag.REPORTED)) {
     const slabAt = tcb.backlogHead;
     const taken = view.getUint32(slabAt + SlabField.TAKEN, true);
     const length = view.getUint32(slabAt + SlabField.LENGTH, true) - taken;
@@ -89,7 +90,7 @@ export function drainBacklog(tcp: TcpContext, now: Instant): void {
     if (tcb.backlogHead === NO_SLAB) tcb.backlogTail = NO_SLAB;
     tcp.slabs.release(slabAt);
   }
-  if (tcb.has(TcbFlag.DETACHED)) return;
+  if (tcb.has(TcbFlag.REPORTED)) return;
   deliverFin(tcp, now);
   if (tcb.isGone) return;
   if (!tcb.has(TcbFlag.FIN_RECEIVED) && isWindowWorthTelling(tcp)) oweAck(tcp, true);
@@ -143,6 +144,17 @@ function keep(tcp: TcpContext, at: number, length: number): number {
   return kept;
 }
 
+/**
+ * Copies bytes behind those of the backlog's last slab, if there is room: a slab for each of many
+ * small early segments would hold far more memory than they are long.
+ */
+function mergeIntoTail(tcp: TcpContext, at: number, length: number): boolean {
+  const tail = tcp.tcb.backlogTail;
+  if (tail === NO_SLAB) return false;
+  const used = tcp.arena.view.getUint32(tail + SlabField.LENGTH, true);
+  return tcp.slabs.payloadOf(tail) - used >= length && keep(tcp, at, length) === length;
+}
+
 function linkBacklog(tcp: TcpContext, slabAt: number): void {
   const tcb = tcp.tcb;
   const view = tcp.arena.view;
@@ -173,6 +185,8 @@ function assemble(tcp: TcpContext): DropReason {
   if (tcb.assemblyCount >= ASSEMBLY_LIMIT || segment.payloadLength > bytesLeft) {
     return DropReason.OUT_OF_ORDER_LIMIT;
   }
+  // What came early will come again; the last slabs are for what came in order.
+  if (tcp.slabs.isLean) return DropReason.SLAB_BUDGET;
   let previous = NO_SLAB;
   let next = tcb.assemblyHead;
   const tail = tcb.assemblyTail;
@@ -231,7 +245,7 @@ function drainAssembly(tcp: TcpContext, now: Instant): void {
     tcb.rcvNxt = seqAdd(tcb.rcvNxt, fresh);
     tcb.count(FlowField.BYTES_UP, fresh);
     tcp.counters.add(Counter.BYTES_UP, fresh);
-    if (taken === fresh) {
+    if (taken === fresh || mergeIntoTail(tcp, freshAt + taken, fresh - taken)) {
       tcp.slabs.release(slabAt);
     } else {
       linkBacklog(tcp, slabAt);

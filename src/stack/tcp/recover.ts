@@ -30,7 +30,7 @@ export function resetLeftovers(
     lastSerial = Math.max(lastSerial, serial);
     tcb.moveTo(row);
     if (tcb.phase >= FlowPhase.HANDSHAKE && tcb.phase < FlowPhase.TIME_WAIT) {
-      sendReset(view, tcb, egress);
+      egress.bareTcpOf(at, tcb.sndNxt, tcb.rcvNxt, TcpFlag.RST | TcpFlag.ACK);
     }
     if (tcb.phase !== FlowPhase.TIME_WAIT) {
       view.setUint8(at + FlowField.CLOSE_REASON, CloseReason.RESTART);
@@ -41,18 +41,4 @@ export function resetLeftovers(
     tcb.phase = FlowPhase.FREE;
   }
   return lastSerial;
-}
-
-function sendReset(view: DataView, tcb: Tcb, egress: Egress): void {
-  const at = tcb.flowAt;
-  egress.bareTcp(
-    at + FlowField.DESTINATION,
-    at + FlowField.SOURCE,
-    view.getUint8(at + FlowField.FAMILY) === 4 ? 4 : 16,
-    view.getUint16(at + FlowField.DESTINATION_PORT, true),
-    view.getUint16(at + FlowField.SOURCE_PORT, true),
-    tcb.sndNxt,
-    tcb.rcvNxt,
-    TcpFlag.RST | TcpFlag.ACK,
-  );
 }

@@ -17,7 +17,7 @@ import { processAck } from './acknowledgment.ts';
 import { endFlow, freeFlow, settle, TIME_WAIT_US } from './close.ts';
 import { startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
-import { oweAck, sendChallengeAck, sendReset, sendSynAck } from './output.ts';
+import { oweAck, sendChallengeAck, sendSynAck } from './output.ts';
 import { acceptText, deliverFin, takeFin } from './receive.ts';
 import { stopTiming } from './rtt.ts';
 import { TcpState } from './states.ts';
@@ -38,16 +38,14 @@ export type Arrived = (typeof Arrived)[keyof typeof Arrived];
 
 /** The segment of a flow in a state from SYN-RECEIVED on; `tcp.tcb` and `tcp.segment` are set. */
 export function segmentArrives(tcp: TcpContext, now: Instant): Arrived {
-  const { tcb, segment } = tcp;
+  const tcb = tcp.tcb;
   // Not before the owner has taken everything of the old connection.
   if (tcb.phase === FlowPhase.TIME_WAIT && canReopen(tcp)) {
     freeFlow(tcp);
     return Arrived.REOPEN;
   }
-  tcb.lastReceivedAt = now;
   tcb.count(FlowField.PACKETS_UP, 1);
   tcp.counters.drop(otherState(tcp, now));
-  if (segment.payloadLength > 0) tcb.touch(now);
   return Arrived.DONE;
 }
 
@@ -57,6 +55,7 @@ function otherState(tcp: TcpContext, now: Instant): DropReason {
   // First: the sequence number.
   const unacceptable = checkSequence(tcp, now);
   if (unacceptable !== DropReason.NONE) return unacceptable;
+  tcb.lastReceivedAt = now;
   // Second: RST.
   if (segment.has(TcpFlag.RST)) return onReset(tcp, now);
   // Third, security: IP security compartments are not supported.
@@ -112,7 +111,9 @@ function checkSequence(tcp: TcpContext, now: Instant): DropReason {
       ? start === 0 || (start > 0 && start < window)
       : window > 0 && start < window && start + length > 0;
   if (!acceptable) return answerUnacceptable(tcp, now);
-  if (!segment.has(TcpFlag.RST)) noteTimestamp(tcp, now);
+  // A reset is judged by the number that it carries (RFC 5961 §3.2), not by what is left of it.
+  if (segment.has(TcpFlag.RST)) return DropReason.NONE;
+  noteTimestamp(tcp, now);
   if (start < 0) segment.trimFront(-start);
   const beyond = seqDiff(seqAdd(segment.seq, segment.payloadLength), tcb.rcvEdge);
   if (beyond > 0) segment.trimBack(segment.payloadLength - beyond);
@@ -204,21 +205,12 @@ function checkAck(tcp: TcpContext, now: Instant): DropReason {
 function sendUnacceptableReset(tcp: TcpContext): void {
   const { tcb, segment } = tcp;
   tcp.counters.add(Counter.TCP_RESETS_SENT);
-  const isIpv4 = tcp.arena.view.getUint8(tcb.flowAt + FlowField.FAMILY) === 4;
-  tcp.egress.bareTcp(
-    tcb.flowAt + FlowField.DESTINATION,
-    tcb.flowAt + FlowField.SOURCE,
-    isIpv4 ? 4 : 16,
-    segment.destinationPort,
-    segment.sourcePort,
-    segment.ack,
-    asSeq(0),
-    TcpFlag.RST,
-  );
+  tcp.egress.bareTcpOf(tcb.flowAt, segment.ack, asSeq(0), TcpFlag.RST);
 }
 
 function establish(tcp: TcpContext, now: Instant): void {
   const { tcb, segment } = tcp;
+  tcp.heldSyns.release(tcb);
   tcb.transition(TcpState.ESTABLISHED);
   tcb.phase = FlowPhase.OPEN;
   tcb.sndWnd = segment.window << tcb.sndScale;
@@ -241,12 +233,6 @@ function takeText(tcp: TcpContext, now: Instant): DropReason {
     case TcpState.ESTABLISHED:
     case TcpState.FIN_WAIT_1:
     case TcpState.FIN_WAIT_2:
-      if (tcb.has(TcbFlag.DETACHED)) {
-        // RFC 9293 §3.6.1: data for a process that is gone is answered with a reset.
-        sendReset(tcp, now);
-        endFlow(tcp, CloseReason.CLIENT_RESET, ClosedBy.GATEWAY, now);
-        return DropReason.AFTER_CLOSE;
-      }
       return acceptText(tcp, now);
     default:
       // "This should not occur since a FIN has been received from the remote side."
@@ -263,7 +249,8 @@ function onFinSegment(tcp: TcpContext, now: Instant): void {
     return;
   }
   const finSeq = seqAdd(segment.seq, segment.payloadLength);
-  if (tcb.has(TcbFlag.FIN_SEEN) && tcb.finSeq !== finSeq) return;
+  // The first to name the end is believed, until an end arrives in order.
+  if (tcb.has(TcbFlag.FIN_SEEN) && tcb.finSeq !== finSeq && finSeq !== tcb.rcvNxt) return;
   tcb.finSeq = finSeq;
   tcb.raise(TcbFlag.FIN_SEEN);
   if (!seqGe(tcb.rcvNxt, finSeq)) oweAck(tcp, true);

@@ -94,9 +94,7 @@ export const TcbFlag = {
   FAST_RECOVERY: 512,
   /** Recovery after a timeout: everything up to `recover` is sent again. */
   LOSS_RECOVERY: 1024,
-  /** The owner has let go: no more calls to it. */
-  DETACHED: 2048,
-  /** The flow's end was reported. */
+  /** The flow's end was reported: no more calls to its owner. */
   REPORTED: 4096,
   /** The upstream was told of the peer's FIN. */
   FIN_DELIVERED: 8192,

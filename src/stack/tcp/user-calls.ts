@@ -9,7 +9,7 @@ import { seqAdd } from '../wire/seq.ts';
 import { armPersist } from './acknowledgment.ts';
 import { endFlow, noteReason, settle } from './close.ts';
 import type { TcpContext } from './context.ts';
-import { sendFin, sendReset, sendRoom, sendSynAck, transmitSlab } from './output.ts';
+import { sendFin, sendRefusal, sendReset, sendRoom, sendSynAck, transmitSlab } from './output.ts';
 import { drainBacklog } from './receive.ts';
 import { armRetransmission, startRtt, timeSegment } from './rtt.ts';
 import { TcpState } from './states.ts';
@@ -18,7 +18,6 @@ import { TcbFlag } from './tcb.ts';
 /** Answers the held SYN with SYN-ACK. */
 export function accept(tcp: TcpContext, row: number, now: Instant): void {
   const tcb = tcp.tcb.moveTo(row);
-  tcp.heldSyns.release(tcb);
   tcb.transition(TcpState.SYN_RECEIVED);
   tcb.phase = FlowPhase.HANDSHAKE;
   tcb.sndNxt = seqAdd(tcb.iss, 1);
@@ -117,7 +116,9 @@ export function abort(
   now: Instant,
 ): void {
   const tcb = tcp.tcb.moveTo(row);
+  if (tcb.isGone) return;
   noteReason(tcp, reason, by);
-  if (tcb.phase !== FlowPhase.TIME_WAIT && tcb.state !== TcpState.LISTEN) sendReset(tcp, now);
+  if (tcb.state === TcpState.LISTEN) sendRefusal(tcp);
+  else if (tcb.phase !== FlowPhase.TIME_WAIT) sendReset(tcp, now);
   endFlow(tcp, reason, by, now);
 }

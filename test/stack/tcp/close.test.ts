@@ -1,11 +1,14 @@
 /** How flows end: reported once, released once. */
 import { describe, expect, test } from 'bun:test';
-import { CLOSE_REASON_COUNT, CLOSE_REASON_NAMES } from '../../../src/stack/close-reason.ts';
+import {
+  CLOSE_REASON_COUNT,
+  CLOSE_REASON_NAMES,
+  CloseReason,
+} from '../../../src/stack/close-reason.ts';
 import { Counter } from '../../../src/stack/counters.ts';
-import { CloseReason } from '../../../src/stack/close-reason.ts';
 import { ClosedBy, readFlowRow } from '../../../src/stack/flow-row.ts';
-import { inState } from '../../support/tcp-states.ts';
 import { TcpRig } from '../../support/tcp-rig.ts';
+import { inState } from '../../support/tcp-states.ts';
 
 const closed = (rig: TcpRig): Record<string, number> => {
   const reasons: Record<string, number> = {};

@@ -2,8 +2,8 @@
 import { describe, expect, test } from 'bun:test';
 import { Counter } from '../../../src/stack/counters.ts';
 import { FULL_OFFLOAD, NO_OFFLOAD } from '../../support/memory-device.ts';
-import { inState } from '../../support/tcp-states.ts';
 import { TcpRig } from '../../support/tcp-rig.ts';
+import { inState } from '../../support/tcp-states.ts';
 
 const MSS = 1460;
 

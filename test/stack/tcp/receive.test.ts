@@ -1,8 +1,8 @@
 /** Segment text: in order, kept for a slow owner, early, overlapping. */
 import { describe, expect, test } from 'bun:test';
 import { Counter } from '../../../src/stack/counters.ts';
-import { inState } from '../../support/tcp-states.ts';
 import { TcpRig } from '../../support/tcp-rig.ts';
+import { inState } from '../../support/tcp-states.ts';
 
 /** Segments of 100 bytes, by their number. */
 const piece = (index: number, count = 1) => {
@@ -254,7 +254,8 @@ describe('early segments', () => {
   test('are bounded in number', () => {
     const rig = inState('ESTABLISHED');
     rig.batch(() => {
-      for (let i = 0; i < 1030; i++) rig.peer.sends(`P. ${10 + 2 * i}:${11 + 2 * i}(1) ack 1 win 512`);
+      for (let i = 0; i < 1030; i++)
+        rig.peer.sends(`P. ${10 + 2 * i}:${11 + 2 * i}(1) ack 1 win 512`);
     });
     expect(rig.drops).toEqual({ 'out-of-order-limit': 6 });
   });

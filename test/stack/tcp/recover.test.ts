@@ -2,8 +2,8 @@
 import { expect, test } from 'bun:test';
 import { CloseReason } from '../../../src/stack/close-reason.ts';
 import { Counter } from '../../../src/stack/counters.ts';
-import { inState, POSITIONS, STATES } from '../../support/tcp-states.ts';
 import { TcpRig } from '../../support/tcp-rig.ts';
+import { inState, POSITIONS, STATES } from '../../support/tcp-states.ts';
 
 /** The client of `rig` as it sees the stack that takes over: it knows both sequence numbers. */
 function takeOver(rig: TcpRig, family: 4 | 6): TcpRig {
@@ -57,7 +57,7 @@ test('what the dead one held is free again', () => {
   expect(next.stack.flows.used).toBe(4);
 });
 
-test('a client whose numbers moved on answers the reset, and is reset with a number that fits', () => {
+test('a client whose numbers moved on answers the reset, and gets one that fits', () => {
   const rig = inState('ESTABLISHED');
   const next = takeOver(rig, 4);
   next.frames.length = 0;

@@ -3,8 +3,8 @@ import { describe, expect, test } from 'bun:test';
 import { Counter } from '../../../src/stack/counters.ts';
 import { FlowField } from '../../../src/stack/flow-row.ts';
 import { NO_OFFLOAD } from '../../support/memory-device.ts';
-import { inState } from '../../support/tcp-states.ts';
 import type { TcpRig } from '../../support/tcp-rig.ts';
+import { inState } from '../../support/tcp-states.ts';
 
 const MSS = 1460;
 
@@ -35,7 +35,9 @@ describe('after a timeout', () => {
         rig.peer.expects('P. 1:1001(1000) ack 1');
         expect(rig.counters.get(Counter.TCP_RETRANSMITS)).toBe(1);
         expect(rig.counters.get(Counter.TCP_TIMEOUTS)).toBe(1);
-        expect(rig.stack.arena.view.getUint32(rig.tcb.flowAt + FlowField.RETRANSMITS, true)).toBe(1);
+        expect(rig.stack.arena.view.getUint32(rig.tcb.flowAt + FlowField.RETRANSMITS, true)).toBe(
+          1,
+        );
       });
     }
   }

@@ -1,8 +1,8 @@
 /** Round-trip time and retransmission timeout, RFC 6298. */
 import { expect, test } from 'bun:test';
 import { FlowField } from '../../../src/stack/flow-row.ts';
-import { inState } from '../../support/tcp-states.ts';
 import type { TcpRig } from '../../support/tcp-rig.ts';
+import { inState } from '../../support/tcp-states.ts';
 
 /** Sends 100 bytes that are acknowledged after `ms`. */
 function exchange(rig: TcpRig, ms: number): void {

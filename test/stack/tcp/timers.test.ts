@@ -2,8 +2,8 @@
 import { describe, expect, test } from 'bun:test';
 import { Counter } from '../../../src/stack/counters.ts';
 import { FlowField } from '../../../src/stack/flow-row.ts';
-import { inState, type StateName } from '../../support/tcp-states.ts';
 import type { TcpRig } from '../../support/tcp-rig.ts';
+import { inState, type StateName } from '../../support/tcp-states.ts';
 
 describe('a window that stays closed (RFC 9293 §3.8.6.1)', () => {
   function closedWindow(): TcpRig {

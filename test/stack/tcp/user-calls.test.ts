@@ -2,9 +2,12 @@
 import { describe, expect, test } from 'bun:test';
 import { CloseReason } from '../../../src/stack/close-reason.ts';
 import { ClosedBy } from '../../../src/stack/flow-row.ts';
+import { SLAB_PAYLOAD_AT } from '../../../src/stack/slab-pool.ts';
 import { NEVER } from '../../../src/stack/time.ts';
-import { inState, POSITIONS, STATES } from '../../support/tcp-states.ts';
+import { fillStream, Stream } from '../../support/byte-stream.ts';
+import { FULL_OFFLOAD, NO_OFFLOAD } from '../../support/memory-device.ts';
 import { TcpRig } from '../../support/tcp-rig.ts';
+import { inState, POSITIONS, STATES } from '../../support/tcp-states.ts';
 
 const kill = (rig: TcpRig) =>
   rig.stack.abort(rig.row, CloseReason.KILLED, ClosedBy.GATEWAY, rig.now);
@@ -182,19 +185,85 @@ describe('close', () => {
   }
 });
 
+describe('transmitLast', () => {
+  /** Sends the last bytes of the server's stream with their FIN. */
+  function sendLast(rig: TcpRig, length: number): void {
+    const { stack, flow, now } = rig;
+    const slab = stack.slabs.take(length);
+    fillStream(Stream.SERVER, flow.sent, stack.arena.bytes, slab + SLAB_PAYLOAD_AT, length);
+    flow.sent += length;
+    stack.transmitLast(rig.row, slab, length, now);
+  }
+
+  for (const [state, next, ended] of [
+    ['ESTABLISHED', 'FIN-WAIT-1', 'FIN-WAIT-2'],
+    ['CLOSE-WAIT', 'LAST-ACK', 'gone'],
+  ] as const) {
+    test(`${state}: data and FIN leave in one segment, and move to ${next}`, () => {
+      const rig = inState(state);
+      const { peer } = POSITIONS[state];
+      sendLast(rig, 100);
+      rig.peer.expects(`FP. 1:101(100) ack ${peer}`);
+      expect(rig.state).toBe(next);
+      rig.peer.sends(`. ${peer}:${peer}(0) ack 102 win 512`);
+      if (ended === 'gone') rig.expectEmpty();
+      else expect(rig.state).toBe(ended);
+      expect(rig.stack.slabs.bytesUsed).toBe(0);
+    });
+  }
+
+  for (const capabilities of [FULL_OFFLOAD, NO_OFFLOAD]) {
+    test('the FIN stands on the last packet of a superpacket', () => {
+      const rig = inState('ESTABLISHED', { capabilities });
+      sendLast(rig, 3000);
+      const segments = rig.peer.readAll();
+      expect(segments.map(({ flags }) => flags & 1).at(-1)).toBe(1);
+      expect(segments.reduce((count, { flags }) => count + (flags & 1), 0)).toBe(1);
+    });
+  }
+
+  test('when it is lost, the data comes again and then the FIN', () => {
+    const rig = inState('ESTABLISHED');
+    sendLast(rig, 2000);
+    rig.peer.readAll();
+    rig.waitForFrame();
+    rig.peer.expects('P. 1:1461(1460) ack 1');
+    rig.peer.sends('. 1:1(0) ack 1461 win 512');
+    rig.peer.expects('P. 1461:2001(540) ack 1');
+    rig.peer.expects('F. 2001:2001(0) ack 1');
+    rig.peer.sends('. 1:1(0) ack 2002 win 512');
+    expect(rig.state).toBe('FIN-WAIT-2');
+  });
+
+  test('nobody waits for room behind it: a closed window is not probed', () => {
+    const rig = inState('ESTABLISHED');
+    rig.peer.sends('. 1:1(0) ack 1 win 0');
+    expect(rig.stack.room(rig.row, rig.now)).toBe(0);
+    sendLast(rig, 100);
+    rig.peer.readAll();
+    rig.peer.sends('. 1:1(0) ack 102 win 0');
+    rig.wait(600_000);
+    rig.peer.expectsNothing();
+    expect(rig.state).toBe('FIN-WAIT-2');
+  });
+});
+
 describe('abort', () => {
   for (const family of [4, 6] as const) {
     for (const state of STATES) {
       if (state === 'CLOSED') continue;
-      const isSilent = state === 'LISTEN' || state === 'TIME-WAIT';
-      test(`${state}: abort ends an IPv${family} flow ${isSilent ? 'silently' : 'with RST'}`, () => {
+      const isSilent = state === 'TIME-WAIT';
+      const how = isSilent ? 'silently' : 'with RST';
+      test(`${state}: abort ends an IPv${family} flow ${how}`, () => {
         const rig = inState(state, { family });
         kill(rig);
         const { peer, stack } = POSITIONS[state];
-        if (!isSilent) rig.peer.expects(`R. ${stack}:${stack}(0) ack ${peer}`);
+        if (state === 'LISTEN') rig.peer.readAll();
+        else if (!isSilent) rig.peer.expects(`R. ${stack}:${stack}(0) ack ${peer}`);
         rig.expectEmpty();
         // A connection in TIME-WAIT was reported when its owner was done with it.
-        const reason = state === 'TIME-WAIT' ? 'closed eof by upstream' : 'closed killed by gateway';
+        const reason =
+          state === 'TIME-WAIT' ? 'closed eof by upstream' : 'closed killed by gateway';
         expect(rig.flow.calls.at(-1)).toBe(reason);
       });
     }

@@ -71,8 +71,16 @@ describe('refused', () => {
     ['loopback source', tcpPacket({ source: '127.0.0.1' }), DropReason.BAD_SOURCE_ADDRESS],
     ['multicast source', tcpPacket({ source: '224.0.0.1' }), DropReason.BAD_SOURCE_ADDRESS],
     ['broadcast source', tcpPacket({ source: '255.255.255.255' }), DropReason.BAD_SOURCE_ADDRESS],
-    ['loopback destination', tcpPacket({ destination: '127.0.0.1' }), DropReason.BAD_DESTINATION_ADDRESS],
-    ['unspecified destination', tcpPacket({ destination: '0.0.0.0' }), DropReason.BAD_DESTINATION_ADDRESS],
+    [
+      'loopback destination',
+      tcpPacket({ destination: '127.0.0.1' }),
+      DropReason.BAD_DESTINATION_ADDRESS,
+    ],
+    [
+      'unspecified destination',
+      tcpPacket({ destination: '0.0.0.0' }),
+      DropReason.BAD_DESTINATION_ADDRESS,
+    ],
   ])('%s', (_name, packet, reason) => {
     expect(check(packet)).toBe(reason);
   });

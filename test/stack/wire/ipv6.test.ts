@@ -37,7 +37,11 @@ describe('refused', () => {
     ['mapped source', packet({ source: '::ffff:1.2.3.4' }), DropReason.BAD_SOURCE_ADDRESS],
     ['loopback destination', packet({ destination: '::1' }), DropReason.BAD_DESTINATION_ADDRESS],
     ['unspecified destination', packet({ destination: '::' }), DropReason.BAD_DESTINATION_ADDRESS],
-    ['mapped loopback', packet({ destination: '::ffff:127.0.0.1' }), DropReason.BAD_DESTINATION_ADDRESS],
+    [
+      'mapped loopback',
+      packet({ destination: '::ffff:127.0.0.1' }),
+      DropReason.BAD_DESTINATION_ADDRESS,
+    ],
   ])('%s', (_name, bytes, reason) => {
     expect(check(bytes)).toBe(reason);
   });

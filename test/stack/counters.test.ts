@@ -1,0 +1,36 @@
+import { expect, test } from 'bun:test';
+import { CLOSE_REASON_COUNT } from '../../src/stack/close-reason.ts';
+import { COUNTERS_BYTES, Counter, Counters } from '../../src/stack/counters.ts';
+import { DROP_REASON_COUNT, DropReason } from '../../src/stack/drop-reason.ts';
+
+test('no two counters, drop reasons and close reasons share a cell', () => {
+  const counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
+  const named = Object.values(Counter);
+  for (const counter of named) counters.add(counter);
+  for (let reason = 1; reason < DROP_REASON_COUNT; reason++) counters.drop(reason as DropReason);
+  for (let reason = 0; reason < CLOSE_REASON_COUNT; reason++) counters.close(reason);
+  for (const counter of named) expect(counters.get(counter)).toBe(1);
+  for (let reason = 1; reason < DROP_REASON_COUNT; reason++) {
+    expect(counters.dropped(reason)).toBe(1);
+  }
+  for (let reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
+    expect(counters.closed(reason)).toBe(1);
+  }
+});
+
+test('drop hands its reason on, and counts no drop that is none', () => {
+  const counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
+  expect(counters.drop(DropReason.PAWS)).toBe(DropReason.PAWS);
+  expect(counters.drop(DropReason.NONE)).toBe(DropReason.NONE);
+  expect(counters.dropped(DropReason.NONE)).toBe(0);
+});
+
+test('a second reader of the same memory sees what is counted', () => {
+  const memory = new ArrayBuffer(64 + COUNTERS_BYTES);
+  const writer = new Counters(memory, 64);
+  const reader = new Counters(memory, 64);
+  writer.add(Counter.BYTES_UP, 1500);
+  writer.set(Counter.FLOWS_NOW, 3);
+  expect(reader.get(Counter.BYTES_UP)).toBe(1500);
+  expect(reader.get(Counter.FLOWS_NOW)).toBe(3);
+});

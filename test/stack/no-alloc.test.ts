@@ -1,0 +1,201 @@
+/** The path of a packet through the whole stack makes no object. */
+import { expect, test } from 'bun:test';
+import { COUNTERS_BYTES, Counter, Counters } from '../../src/stack/counters.ts';
+import { stateBytes } from '../../src/stack/layout.ts';
+import { SLAB_PAYLOAD_AT } from '../../src/stack/slab-pool.ts';
+import { Stack } from '../../src/stack/stack.ts';
+import type { FlowOwner } from '../../src/stack/tcp/owner.ts';
+import type { Instant } from '../../src/stack/time.ts';
+import { FULL_OFFLOAD } from '../support/memory-device.ts';
+import { allocatedTypes } from '../support/no-alloc.ts';
+import { concat, tcpPacket } from '../support/packet-builder.ts';
+import { encodeOptions } from '../support/segment-text.ts';
+import { LIMITS } from '../support/tcp-rig.ts';
+
+const VNET = 10;
+const SEQ_AT = 4;
+const ACK_AT = 8;
+const ISS = 5000;
+const ADDRESSES = {
+  4: { source: '198.18.0.1', destination: '198.18.0.80', tcpAt: VNET + 20 },
+  6: { source: 'fd00::1', destination: 'fd00::80', tcpAt: VNET + 40 },
+} as const;
+
+/** Takes everything, and keeps nothing: an owner that allocates would hide the stack. */
+class Sink implements FlowOwner {
+  stack: Stack | undefined;
+  taken = 0;
+
+  onSyn(row: number, now: Instant): void {
+    this.stack?.accept(row, now);
+  }
+  onDeadline(): void {}
+  onEstablished(): void {}
+  onData(_row: number, _at: number, length: number): number {
+    this.taken += length;
+    return length;
+  }
+  onFin(): void {}
+  onRoom(): void {}
+  onClosed(): void {}
+}
+
+/** A connection whose frames are written once and have their numbers changed in place. */
+class Circuit {
+  readonly stack: Stack;
+  readonly owner = new Sink();
+  readonly counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
+  readonly #tcpAt: number;
+  readonly #frame: Uint8Array;
+  readonly #ack: Uint8Array;
+  now = 1_000_000_000;
+  /** Sequence number of the last segment that the stack sent, behind its payload. */
+  sent = 0;
+  #seq = ISS + 1;
+
+  constructor(family: 4 | 6, payload: number) {
+    const memory = new ArrayBuffer(stateBytes(LIMITS));
+    const { source, destination, tcpAt } = ADDRESSES[family];
+    this.#tcpAt = tcpAt;
+    const view = new DataView(memory);
+    this.stack = new Stack({
+      memory,
+      limits: LIMITS,
+      counters: this.counters,
+      capabilities: FULL_OFFLOAD,
+      sink: {
+        transmit: (at, length) => {
+          const headers = tcpAt + (view.getUint8(at + tcpAt + 12) >>> 4) * 4;
+          const isSyn = (view.getUint8(at + tcpAt + 13) & 2) !== 0 ? 1 : 0;
+          this.sent = (view.getUint32(at + tcpAt + SEQ_AT) + length - headers + isSyn) >>> 0;
+          return true;
+        },
+      },
+      owner: this.owner,
+      settings: { slabBytesPerFlow: LIMITS.slabBytesPerFlow, keepaliveUs: 60_000_000 },
+      onLeftover: () => {},
+      secrets: new Uint32Array(6).fill(77),
+      now: this.now as Instant,
+    });
+    this.owner.stack = this.stack;
+    const frame = (fields: object) =>
+      concat([
+        // NEEDS_CSUM: the frame comes from this machine, and its checksum is not looked at.
+        Uint8Array.of(1, 0, 0, 0, 0, 0, tcpAt - VNET, 0, 16, 0),
+        tcpPacket({ source, destination, sourcePort: 9, destinationPort: 80, ...fields }),
+      ]);
+    const options = encodeOptions(['nop', 'nop', 'TS val 7 ecr 0']);
+    this.#frame = frame({ flags: 0x18, window: 8000, options, payload: new Uint8Array(payload) });
+    this.#ack = frame({ flags: 0x10, window: 8000, options });
+    const syn = encodeOptions(['mss 1460', 'TS val 7 ecr 0', 'wscale 7']);
+    this.#ingest(frame({ flags: 2, seq: ISS, options: syn }));
+    this.acknowledge();
+    if (this.stack.tcb(0).state !== 4) throw new Error('no connection');
+  }
+
+  /** One segment of the client, and what follows in a turn of the loop. */
+  data(): void {
+    this.#number(this.#frame);
+    this.#ingest(this.#frame);
+    this.#seq += this.#frame.length - this.#ack.length;
+  }
+
+  acknowledge(): void {
+    this.#number(this.#ack);
+    this.#ingest(this.#ack);
+  }
+
+  /** An early segment: the one that it waits for is left out, and follows. */
+  early(): void {
+    const length = this.#frame.length - this.#ack.length;
+    this.#seq += length;
+    this.#number(this.#frame);
+    this.#ingest(this.#frame);
+    this.#seq -= length;
+    this.data();
+    this.#seq += length;
+  }
+
+  transmit(length: number): void {
+    const { stack } = this;
+    const room = stack.room(0, this.now as Instant);
+    if (room < length) throw new Error('no room');
+    const slab = stack.slabs.take(length);
+    stack.arena.bytes.fill(1, slab + SLAB_PAYLOAD_AT, slab + SLAB_PAYLOAD_AT + 8);
+    stack.transmit(0, slab, length, this.now as Instant);
+  }
+
+  turn(us: number): void {
+    const { stack } = this;
+    this.now += us;
+    if (stack.pollAt() <= this.now) stack.expire(this.now as Instant);
+    stack.flush(this.now as Instant);
+  }
+
+  #ingest(frame: Uint8Array): void {
+    const { stack } = this;
+    stack.arena.bytes.set(frame, stack.frameAt);
+    stack.ingest(stack.frameAt, frame.length, this.now as Instant);
+  }
+
+  #number(frame: Uint8Array): void {
+    this.#put(frame, this.#tcpAt + SEQ_AT, this.#seq);
+    this.#put(frame, this.#tcpAt + ACK_AT, this.sent);
+  }
+
+  #put(frame: Uint8Array, at: number, value: number): void {
+    frame[at] = value >>> 24;
+    frame[at + 1] = value >>> 16;
+    frame[at + 2] = value >>> 8;
+    frame[at + 3] = value;
+  }
+}
+
+for (const family of [4, 6] as const) {
+  test(`IPv${family}: data of the client allocates nothing, acknowledgments included`, () => {
+    const circuit = new Circuit(family, 1448);
+    const allocated = allocatedTypes(() => {
+      circuit.data();
+      circuit.turn(100);
+    });
+    expect(allocated).toEqual([]);
+    expect(circuit.owner.taken).toBe(22_000 * 1448);
+  });
+
+  test(`IPv${family}: data to the client and its acknowledgment allocate nothing`, () => {
+    const circuit = new Circuit(family, 0);
+    const allocated = allocatedTypes(() => {
+      circuit.transmit(10_000);
+      circuit.turn(50);
+      circuit.acknowledge();
+      circuit.turn(50);
+    });
+    expect(allocated).toEqual([]);
+    expect(circuit.counters.get(Counter.BYTES_DOWN)).toBe(22_000 * 10_000);
+    expect(circuit.stack.slabs.bytesUsed).toBe(0);
+  });
+}
+
+test('early segments and delayed acknowledgments allocate nothing', () => {
+  const circuit = new Circuit(4, 100);
+  const allocated = allocatedTypes(() => {
+    circuit.early();
+    circuit.turn(45_000);
+  });
+  expect(allocated).toEqual([]);
+  expect(circuit.owner.taken).toBe(22_000 * 200);
+});
+
+test('timeouts and what is sent again allocate nothing', () => {
+  const circuit = new Circuit(4, 0);
+  const allocated = allocatedTypes(() => {
+    circuit.transmit(3000);
+    circuit.turn(1000);
+    // Past the longest backoff that one loss can bring.
+    circuit.turn(70_000_000);
+    circuit.sent = (circuit.stack.tcb(0).sndNxt as number) >>> 0;
+    circuit.acknowledge();
+  });
+  expect(allocated).toEqual([]);
+  expect(circuit.counters.get(Counter.TCP_RETRANSMITS)).toBeGreaterThanOrEqual(22_000);
+});

@@ -1,0 +1,334 @@
+/** SEGMENT ARRIVES, RFC 9293 §3.10.7: every state, every event. */
+import { describe, expect, test } from 'bun:test';
+import { inState, POSITIONS, STATES, type StateName } from '../../support/tcp-states.ts';
+
+const EVENTS = [
+  'SYN',
+  'ACK',
+  'data',
+  'FIN',
+  'RST in window',
+  'RST exact',
+  'old segment',
+  'beyond window',
+] as const;
+type EventName = (typeof EVENTS)[number];
+
+/** What an event does in a state. */
+interface Case {
+  /** What the test says of it, behind `STATE: `. */
+  readonly does: string;
+  /** The answer; `''` is none. */
+  readonly answer: string;
+  /** `gone` when the flow ended and its row is free. */
+  readonly moves: StateName | 'gone';
+  /** Why the segment was dropped, if it was. */
+  readonly drop?: string;
+  /** Calls of the owner. */
+  readonly calls?: readonly string[];
+}
+
+/** Further to the right than any window that the stack has offered in these states. */
+const BEYOND = 2_000_000;
+
+/** The segment of an event; the ACK field acknowledges all that the stack has sent. */
+function segmentOf(event: EventName, state: StateName): string {
+  const { peer, stack } = POSITIONS[state];
+  const tail = `ack ${stack} win 512`;
+  switch (event) {
+    case 'SYN':
+      return state === 'SYN-RECEIVED' || state === 'LISTEN' || state === 'CLOSED'
+        ? 'S 0:0(0) win 65535 <mss 1460>'
+        : `S ${peer + 9}:${peer + 9}(0) win 65535 <mss 1460>`;
+    case 'ACK':
+      return `. ${peer}:${peer}(0) ${tail}`;
+    case 'data':
+      return `P. ${peer}:${peer + 100}(100) ${tail}`;
+    case 'FIN':
+      return `F. ${peer}:${peer}(0) ${tail}`;
+    case 'RST in window':
+      return `R ${peer + 1}:${peer + 1}(0)`;
+    case 'RST exact':
+      return `R ${peer}:${peer}(0)`;
+    case 'old segment':
+      return `P. ${peer - 50}:${peer}(50) ${tail}`;
+    case 'beyond window':
+      return `P. ${peer + BEYOND}:${peer + BEYOND + 50}(50) ${tail}`;
+  }
+}
+
+const unknown = (answer: string): Case => ({
+  does: 'is answered with a reset that its sender accepts',
+  answer,
+  moves: 'gone',
+  drop: 'no-flow',
+});
+const ignored = (state: StateName, drop: string): Case => ({
+  does: 'is ignored: the SYN waits for its verdict',
+  answer: '',
+  moves: state,
+  drop,
+});
+const challenged = (state: StateName, answer: string): Case => ({
+  does: 'draws a challenge ACK (RFC 5961)',
+  answer,
+  moves: state,
+  drop: 'challenged',
+});
+const reset = (calls: readonly string[] = ['closed client-reset by client']): Case => ({
+  does: 'ends the connection',
+  answer: '',
+  moves: 'gone',
+  calls,
+});
+const unacceptable = (state: StateName, answer: string, drop = 'duplicate'): Case => ({
+  does: 'is answered with an ACK',
+  answer,
+  moves: state,
+  drop,
+});
+const nothing = (state: StateName): Case => ({ does: 'changes nothing', answer: '', moves: state });
+const afterFin = (state: StateName): Case => ({
+  does: 'is dropped: a FIN came before',
+  answer: '',
+  moves: state,
+  drop: 'after-close',
+});
+
+const MATRIX: Readonly<Record<StateName, Readonly<Record<EventName, Case>>>> = {
+  CLOSED: {
+    SYN: { does: 'is held and shown to the owner', answer: '', moves: 'LISTEN', calls: ['syn'] },
+    ACK: unknown('R 0:0(0)'),
+    data: unknown('R 0:0(0)'),
+    FIN: unknown('R 0:0(0)'),
+    'RST in window': {
+      does: 'is dropped in silence',
+      answer: '',
+      moves: 'gone',
+      drop: 'no-flow',
+    },
+    'RST exact': { does: 'is dropped in silence', answer: '', moves: 'gone', drop: 'no-flow' },
+    'old segment': unknown('R 0:0(0)'),
+    'beyond window': unknown('R 0:0(0)'),
+  },
+  LISTEN: {
+    SYN: ignored('LISTEN', 'held-syn-repeated'),
+    ACK: ignored('LISTEN', 'no-flow'),
+    data: ignored('LISTEN', 'no-flow'),
+    FIN: ignored('LISTEN', 'no-flow'),
+    'RST in window': ignored('LISTEN', 'out-of-window'),
+    'RST exact': {
+      does: 'means that the client has gone',
+      answer: '',
+      moves: 'gone',
+      calls: ['closed client-gone by client'],
+    },
+    'old segment': ignored('LISTEN', 'no-flow'),
+    'beyond window': ignored('LISTEN', 'no-flow'),
+  },
+  'SYN-RECEIVED': {
+    SYN: {
+      does: 'is answered with the SYN-ACK again',
+      answer: 'S. 0:0(0) ack 1',
+      moves: 'SYN-RECEIVED',
+      drop: 'duplicate',
+    },
+    ACK: {
+      does: 'moves to ESTABLISHED',
+      answer: '',
+      moves: 'ESTABLISHED',
+      calls: ['established'],
+    },
+    data: {
+      does: 'moves to ESTABLISHED and is delivered',
+      answer: 'delayed . 1:1(0) ack 101',
+      moves: 'ESTABLISHED',
+      calls: ['established', 'data 100'],
+    },
+    FIN: {
+      does: 'moves to ESTABLISHED and on to CLOSE-WAIT',
+      answer: '. 1:1(0) ack 2',
+      moves: 'CLOSE-WAIT',
+      calls: ['established', 'fin'],
+    },
+    'RST in window': challenged('SYN-RECEIVED', '. 1:1(0) ack 1'),
+    'RST exact': reset(),
+    'old segment': unacceptable('SYN-RECEIVED', '. 1:1(0) ack 1'),
+    'beyond window': unacceptable('SYN-RECEIVED', '. 1:1(0) ack 1', 'out-of-window'),
+  },
+  ESTABLISHED: {
+    SYN: challenged('ESTABLISHED', '. 1:1(0) ack 1'),
+    ACK: nothing('ESTABLISHED'),
+    data: {
+      does: 'is delivered, and acknowledged within 40 ms',
+      answer: 'delayed . 1:1(0) ack 101',
+      moves: 'ESTABLISHED',
+      calls: ['data 100'],
+    },
+    FIN: {
+      does: 'moves to CLOSE-WAIT and is acknowledged',
+      answer: '. 1:1(0) ack 2',
+      moves: 'CLOSE-WAIT',
+      calls: ['fin'],
+    },
+    'RST in window': challenged('ESTABLISHED', '. 1:1(0) ack 1'),
+    'RST exact': reset(),
+    'old segment': unacceptable('ESTABLISHED', '. 1:1(0) ack 1'),
+    'beyond window': unacceptable('ESTABLISHED', '. 1:1(0) ack 1', 'out-of-window'),
+  },
+  'FIN-WAIT-1': {
+    SYN: challenged('FIN-WAIT-1', '. 2:2(0) ack 1'),
+    ACK: { does: 'of our FIN moves to FIN-WAIT-2', answer: '', moves: 'FIN-WAIT-2' },
+    data: {
+      does: 'is delivered: only our direction is closed',
+      answer: 'delayed . 2:2(0) ack 101',
+      moves: 'FIN-WAIT-2',
+      calls: ['data 100'],
+    },
+    FIN: {
+      does: 'that acknowledges our FIN moves to TIME-WAIT',
+      answer: '. 2:2(0) ack 2',
+      moves: 'TIME-WAIT',
+      calls: ['fin', 'closed eof by upstream'],
+    },
+    'RST in window': challenged('FIN-WAIT-1', '. 2:2(0) ack 1'),
+    'RST exact': reset(),
+    'old segment': unacceptable('FIN-WAIT-1', '. 2:2(0) ack 1'),
+    'beyond window': unacceptable('FIN-WAIT-1', '. 2:2(0) ack 1', 'out-of-window'),
+  },
+  'FIN-WAIT-2': {
+    SYN: challenged('FIN-WAIT-2', '. 2:2(0) ack 1'),
+    ACK: nothing('FIN-WAIT-2'),
+    data: {
+      does: 'is delivered: only our direction is closed',
+      answer: 'delayed . 2:2(0) ack 101',
+      moves: 'FIN-WAIT-2',
+      calls: ['data 100'],
+    },
+    FIN: {
+      does: 'moves to TIME-WAIT and is acknowledged',
+      answer: '. 2:2(0) ack 2',
+      moves: 'TIME-WAIT',
+      calls: ['fin', 'closed eof by upstream'],
+    },
+    'RST in window': challenged('FIN-WAIT-2', '. 2:2(0) ack 1'),
+    'RST exact': reset(),
+    'old segment': unacceptable('FIN-WAIT-2', '. 2:2(0) ack 1'),
+    'beyond window': unacceptable('FIN-WAIT-2', '. 2:2(0) ack 1', 'out-of-window'),
+  },
+  'CLOSE-WAIT': {
+    SYN: challenged('CLOSE-WAIT', '. 1:1(0) ack 2'),
+    ACK: nothing('CLOSE-WAIT'),
+    data: afterFin('CLOSE-WAIT'),
+    FIN: { does: 'further right is acknowledged', answer: '. 1:1(0) ack 2', moves: 'CLOSE-WAIT' },
+    'RST in window': challenged('CLOSE-WAIT', '. 1:1(0) ack 2'),
+    'RST exact': reset(),
+    'old segment': unacceptable('CLOSE-WAIT', '. 1:1(0) ack 2'),
+    'beyond window': unacceptable('CLOSE-WAIT', '. 1:1(0) ack 2', 'out-of-window'),
+  },
+  CLOSING: {
+    SYN: challenged('CLOSING', '. 2:2(0) ack 2'),
+    ACK: {
+      does: 'of our FIN moves to TIME-WAIT',
+      answer: '',
+      moves: 'TIME-WAIT',
+      calls: ['closed eof by upstream'],
+    },
+    data: {
+      does: 'is dropped, its ACK moves to TIME-WAIT',
+      answer: '',
+      moves: 'TIME-WAIT',
+      drop: 'after-close',
+      calls: ['closed eof by upstream'],
+    },
+    FIN: {
+      does: 'further right is acknowledged, its ACK moves to TIME-WAIT',
+      answer: '. 2:2(0) ack 2',
+      moves: 'TIME-WAIT',
+      calls: ['closed eof by upstream'],
+    },
+    'RST in window': challenged('CLOSING', '. 2:2(0) ack 2'),
+    'RST exact': reset(),
+    'old segment': unacceptable('CLOSING', '. 2:2(0) ack 2'),
+    'beyond window': unacceptable('CLOSING', '. 2:2(0) ack 2', 'out-of-window'),
+  },
+  'LAST-ACK': {
+    SYN: challenged('LAST-ACK', '. 2:2(0) ack 2'),
+    ACK: {
+      does: 'of our FIN ends the connection',
+      answer: '',
+      moves: 'gone',
+      calls: ['closed eof by client'],
+    },
+    data: {
+      does: 'is dropped, its ACK ends the connection',
+      answer: '',
+      moves: 'gone',
+      drop: 'after-close',
+      calls: ['closed eof by client'],
+    },
+    FIN: {
+      does: 'further right is no matter, its ACK ends the connection',
+      answer: '',
+      moves: 'gone',
+      calls: ['closed eof by client'],
+    },
+    'RST in window': challenged('LAST-ACK', '. 2:2(0) ack 2'),
+    'RST exact': reset(),
+    'old segment': unacceptable('LAST-ACK', '. 2:2(0) ack 2'),
+    'beyond window': unacceptable('LAST-ACK', '. 2:2(0) ack 2', 'out-of-window'),
+  },
+  'TIME-WAIT': {
+    SYN: {
+      does: 'opens a new connection (RFC 9293 §3.6.1)',
+      answer: '',
+      moves: 'LISTEN',
+      calls: ['syn'],
+    },
+    ACK: nothing('TIME-WAIT'),
+    data: afterFin('TIME-WAIT'),
+    FIN: { does: 'further right is acknowledged', answer: '. 2:2(0) ack 2', moves: 'TIME-WAIT' },
+    'RST in window': challenged('TIME-WAIT', '. 2:2(0) ack 2'),
+    'RST exact': { does: 'ends the wait', answer: '', moves: 'gone', calls: [] },
+    'old segment': unacceptable('TIME-WAIT', '. 2:2(0) ack 2'),
+    'beyond window': unacceptable('TIME-WAIT', '. 2:2(0) ack 2', 'out-of-window'),
+  },
+};
+
+test('every pair of state and event has a case', () => {
+  const missing = STATES.flatMap((state) =>
+    EVENTS.filter((event) => MATRIX[state]?.[event] === undefined).map((e) => `${state}: ${e}`),
+  );
+  expect(missing).toEqual([]);
+  expect(Object.keys(MATRIX)).toEqual([...STATES]);
+});
+
+for (const family of [4, 6] as const) {
+  describe(`IPv${family}`, () => {
+    for (const state of STATES) {
+      for (const event of EVENTS) {
+        const { does, answer, moves, drop, calls = [] } = MATRIX[state][event];
+        test(`${state}: ${event} ${does}`, () => {
+          const rig = inState(state, { family });
+          const known = rig.owner.flows.flatMap((flow) => flow.calls).length;
+          // LISTEN hands the SYN over and goes on when the owner says so, not at once.
+          rig.owner.reactions.syn = () => {};
+          rig.peer.sends(segmentOf(event, state));
+          if (answer.startsWith('delayed ')) {
+            rig.peer.expectsNothing();
+            rig.wait(44);
+            rig.peer.expects(answer.slice('delayed '.length));
+          } else if (answer !== '') {
+            rig.peer.expects(answer);
+          }
+          rig.peer.expectsNothing();
+          const all = rig.owner.flows.flatMap((flow) => flow.calls);
+          expect(all.slice(known)).toEqual([...calls]);
+          expect(rig.drops).toEqual(drop === undefined ? {} : { [drop]: 1 });
+          if (moves === 'gone') rig.expectEmpty();
+          else expect(rig.state).toBe(moves);
+        });
+      }
+    }
+  });
+}

@@ -1,0 +1,223 @@
+/**
+ * The data plane without a device and without processes: the real stack, flows, splice, dialer and
+ * epoll over loopback sockets. A scripted peer is the client; a test is the loop, and says in which
+ * order frames and socket events are handled within one turn.
+ */
+import { monotonicNow } from '../../src/ffi/clock.ts';
+import { Epoll } from '../../src/ffi/epoll.ts';
+import { SharedMemory } from '../../src/ffi/memory.ts';
+import type { Decisions } from '../../src/gateway/dataplane/decisions.ts';
+import { Dialer, FIRST_FLOW_TOKEN } from '../../src/gateway/dataplane/dialer.ts';
+import { Flows } from '../../src/gateway/dataplane/flows.ts';
+import { LoopGuard } from '../../src/gateway/dataplane/loop-guard.ts';
+import type { Reports } from '../../src/gateway/dataplane/reports.ts';
+import { Splice } from '../../src/gateway/dataplane/splice.ts';
+import { UpstreamTable } from '../../src/gateway/dataplane/upstream-table.ts';
+import { Welcome } from '../../src/gateway/dataplane/welcome.ts';
+import type { LiveConfig } from '../../src/gateway/messages/control.ts';
+import { DecisionAnswer, HandshakeCode } from '../../src/gateway/messages/decision.ts';
+import { COUNTERS_BYTES, Counters } from '../../src/stack/counters.ts';
+import { readFlowRow, VerdictCode } from '../../src/stack/flow-row.ts';
+import { stateBytes } from '../../src/stack/layout.ts';
+import { Stack } from '../../src/stack/stack.ts';
+import { millis } from '../../src/stack/time.ts';
+import { writeAddress } from '../../src/stack/wire/ip-address.ts';
+import { FULL_OFFLOAD, MemoryDevice, type OutgoingFrame } from './memory-device.ts';
+import { ScriptedPeer } from './scripted-peer.ts';
+import { LIMITS } from './tcp-rig.ts';
+
+const LIVE: LiveConfig = {
+  generation: 1,
+  listeners: [],
+  localAddresses: [],
+  egress: { fwmark: 0, interface: '' },
+  timeouts: {
+    decisionMs: 2000,
+    connectMs: 10_000,
+    idleMs: 3_600_000,
+    halfCloseMs: 300_000,
+    keepaliveMs: 0,
+  },
+};
+
+const SYN = 'S 0:0(0) win 65535 <mss 1460,sackOK,nop,wscale 7>';
+
+export interface DataPlaneOptions {
+  /** Port of the upstream. */
+  readonly port: number;
+  /** Address of the upstream. */
+  readonly ip?: string;
+  readonly acceptFirst?: boolean;
+  readonly maxBytes?: number;
+}
+
+export class DataPlaneRig {
+  readonly stack: Stack;
+  readonly peer: ScriptedPeer;
+  /** Why flows ended, oldest first. */
+  readonly ended: string[] = [];
+  readonly #memory: SharedMemory;
+  readonly #device: MemoryDevice;
+  readonly #epoll = new Epoll();
+  readonly #dialer: Dialer;
+  readonly #splice: Splice;
+  readonly #flows: Flows;
+  readonly #options: DataPlaneOptions;
+  #row = -1;
+
+  constructor(options: DataPlaneOptions) {
+    this.#options = options;
+    this.#memory = SharedMemory.create('rig', stateBytes(LIMITS));
+    this.#device = new MemoryDevice(this.#memory.buffer, { ...FULL_OFFLOAD });
+    const counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
+    this.#flows = new Flows(LIVE, { state: 'up', epoch: 1 });
+    this.stack = new Stack({
+      memory: this.#memory.buffer,
+      limits: LIMITS,
+      counters,
+      capabilities: this.#device.capabilities,
+      sink: this.#device,
+      owner: this.#flows,
+      settings: { slabBytesPerFlow: LIMITS.slabBytesPerFlow, keepaliveUs: 0 },
+      onLeftover: () => {},
+      secrets: new Uint32Array([1, 2, 3, 4, 5, 6]),
+      now: monotonicNow(),
+    });
+    const upstreams = new UpstreamTable(this.stack);
+    this.#splice = new Splice(this.stack, upstreams, this.#memory.address);
+    const guard = new LoopGuard('cvt-none0');
+    this.#dialer = new Dialer(this.stack, upstreams, this.#splice, this.#epoll, counters, guard);
+    this.#flows.attach({
+      stack: this.stack,
+      upstreams,
+      splice: this.#splice,
+      dialer: this.#dialer,
+      decisions: this.#decisions(),
+      welcome: new Welcome(this.stack, counters),
+      reports: this.#reports(),
+      counters,
+    });
+    this.peer = this.#newPeer();
+  }
+
+  /** Rows in use. */
+  get flows(): number {
+    return this.stack.flows.used;
+  }
+
+  /** Sends the SYN and lets the script answer: forward. */
+  dial(): void {
+    this.peer.sends(SYN);
+    const answer = new DecisionAnswer();
+    answer.verdict = VerdictCode.FORWARD;
+    answer.detail = HandshakeCode[this.#options.acceptFirst ? 'accept-first' : 'dial-first'];
+    answer.toFamily = (this.#options.ip ?? '127.0.0.1').includes(':') ? 6 : 4;
+    answer.toPort = this.#options.port;
+    answer.maxBytes = this.#options.maxBytes ?? 0;
+    this.#flows.onAnswer(this.#row, answer, monotonicNow());
+  }
+
+  /** A connection, established with its upstream. */
+  async connect(): Promise<void> {
+    this.dial();
+    await this.until(() => this.#device.frames.length > 0);
+    this.peer.expects('S. 0:0(0) ack 1');
+    this.peer.sends('. 1:1(0) ack 1 win 512');
+    this.turn();
+  }
+
+  /**
+   * One turn of the loop.
+   *
+   * @param frames  sends what the device brings in this turn, before the sockets' events
+   */
+  turn(frames?: () => void): void {
+    const count = this.#epoll.wait(5);
+    const now = monotonicNow();
+    frames?.();
+    for (let i = 0; i < count; i++) {
+      const token = this.#epoll.token(i);
+      if (token >= FIRST_FLOW_TOKEN) this.#dialer.onEvent(token, this.#epoll.events(i), now);
+    }
+    this.#splice.runListed(now);
+    this.stack.expire(now);
+    this.stack.flush(now);
+  }
+
+  /** Turns the loop, and Bun's, until `isDone`; a second at most. */
+  async until(isDone: () => boolean): Promise<void> {
+    for (let i = 0; i < 100 && !isDone(); i++) {
+      this.turn();
+      await Bun.sleep(5);
+    }
+    if (!isDone()) throw new Error('it did not come to pass within a second');
+  }
+
+  [Symbol.dispose](): void {
+    this.#epoll[Symbol.dispose]();
+    this.#memory[Symbol.dispose]();
+  }
+
+  /** A script host that is asked and answers when the test says so. */
+  #decisions(): Decisions {
+    const double: Pick<
+      Decisions,
+      'ask' | 'abandon' | 'abandonAll' | 'copyTarget' | 'bindAddress' | 'text'
+    > = {
+      ask: (row) => {
+        this.#row = row;
+        return true;
+      },
+      abandon: () => {},
+      abandonAll: () => {},
+      copyTarget: (_answer, toAt) => {
+        const { view } = this.stack.arena;
+        for (let i = 0; i < 16; i++) view.setUint8(toAt + i, 0);
+        writeAddress(this.#options.ip ?? '127.0.0.1', view, toAt);
+      },
+      bindAddress: () => '',
+      text: () => '',
+    };
+    return double as Decisions;
+  }
+
+  #reports(): Reports {
+    const double: Pick<Reports, 'flow' | 'message'> = {
+      flow: (_bytes, rowAt) => {
+        const flow = readFlowRow(this.stack.arena.view, rowAt);
+        if (flow !== undefined) this.ended.push(flow.closeReason);
+      },
+      message: () => {},
+    };
+    return double as Reports;
+  }
+
+  #newPeer(): ScriptedPeer {
+    const frames: OutgoingFrame[] = this.#device.frames;
+    const link = {
+      clock: {
+        get now() {
+          return monotonicNow();
+        },
+        get ms() {
+          return Math.floor(monotonicNow() / millis(1));
+        },
+        advance: () => {},
+      },
+      frames,
+      deliver: (packet: Uint8Array, gsoSize: number) => {
+        const frame = this.#device.incoming(packet, gsoSize);
+        this.stack.arena.bytes.set(frame, this.stack.frameAt);
+        this.stack.ingest(this.stack.frameAt, frame.length, monotonicNow());
+      },
+    };
+    return new ScriptedPeer(link as unknown as ConstructorParameters<typeof ScriptedPeer>[0], {
+      address: '198.18.0.1',
+      port: 40_000,
+      serverAddress: '198.18.0.80',
+      serverPort: 443,
+      iss: 1000,
+      timestamps: false,
+    });
+  }
+}
