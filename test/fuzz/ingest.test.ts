@@ -14,4 +14,4 @@ test('any bytes are a counted drop, and a flow beside them works on', () => {
   // The frames reach deep: most checks have refused some of them, and many opened a flow.
   expect(reasons.size).toBeGreaterThan(20);
   expect(flows).toBeGreaterThan(ROUNDS * 5);
-});
+}, 60_000);

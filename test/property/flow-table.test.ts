@@ -8,13 +8,13 @@ import type { Instant } from '../../src/stack/time.ts';
 
 const CAPACITY = 6;
 const ADDRESS_BYTES = 4;
-const TCP = 6;
 
 /** Few tuples, so that the same come again; chains are forced by a hash of few values. */
 const anyStep = fc.record({
   what: fc.constantFrom('insert', 'insert', 'remove', 'find'),
   address: fc.nat(2),
-  port: fc.nat(3),
+  port: fc.nat(2),
+  protocol: fc.constantFrom(6, 17),
 });
 
 for (const hashes of [1, 3, 0x1_0000_0000]) {
@@ -26,12 +26,21 @@ for (const hashes of [1, 3, 0x1_0000_0000]) {
         const sourceAt = arena.take(ADDRESS_BYTES);
         const destinationAt = arena.take(ADDRESS_BYTES);
         const model = new Map<string, number>();
-        for (const { what, address, port } of steps) {
+        for (const { what, address, port, protocol } of steps) {
           arena.view.setUint32(sourceAt, 0x0a00_0000 + address);
           const hash =
-            table.hashOf(sourceAt, destinationAt, ADDRESS_BYTES, (port << 16) | 80, TCP) % hashes;
-          const key = `${address}:${port}`;
-          const found = table.find(hash, sourceAt, destinationAt, ADDRESS_BYTES, port, 80, TCP);
+            table.hashOf(sourceAt, destinationAt, ADDRESS_BYTES, (port << 16) | 80, protocol) %
+            hashes;
+          const key = `${protocol} ${address}:${port}`;
+          const found = table.find(
+            hash,
+            sourceAt,
+            destinationAt,
+            ADDRESS_BYTES,
+            port,
+            80,
+            protocol,
+          );
           expect(found).toBe(model.get(key) ?? NO_FLOW);
           if (what === 'insert' && found === NO_FLOW) {
             const row = table.insert(
@@ -41,7 +50,7 @@ for (const hashes of [1, 3, 0x1_0000_0000]) {
               ADDRESS_BYTES,
               port,
               80,
-              TCP,
+              protocol,
               0 as Instant,
             );
             if (model.size === CAPACITY) expect(row).toBe(NO_FLOW);

@@ -1,5 +1,5 @@
 /** The path of a packet through the whole stack makes no object. */
-import { expect, test } from 'bun:test';
+import { expect, setDefaultTimeout, test } from 'bun:test';
 import { COUNTERS_BYTES, Counter, Counters } from '../../src/stack/counters.ts';
 import { stateBytes } from '../../src/stack/layout.ts';
 import { SLAB_PAYLOAD_AT } from '../../src/stack/slab-pool.ts';
@@ -11,6 +11,9 @@ import { allocatedTypes } from '../support/no-alloc.ts';
 import { concat, tcpPacket } from '../support/packet-builder.ts';
 import { encodeOptions } from '../support/segment-text.ts';
 import { LIMITS } from '../support/tcp-rig.ts';
+
+// Each test makes 22,000 calls, which takes its time on a busy machine.
+setDefaultTimeout(60_000);
 
 const VNET = 10;
 const SEQ_AT = 4;
@@ -48,6 +51,8 @@ class Circuit {
   readonly #tcpAt: number;
   readonly #frame: Uint8Array;
   readonly #ack: Uint8Array;
+  readonly #syn: Uint8Array;
+  readonly #reset: Uint8Array;
   now = 1_000_000_000;
   /** Sequence number of the last segment that the stack sent, behind its payload. */
   sent = 0;
@@ -88,7 +93,9 @@ class Circuit {
     this.#frame = frame({ flags: 0x18, window: 8000, options, payload: new Uint8Array(payload) });
     this.#ack = frame({ flags: 0x10, window: 8000, options });
     const syn = encodeOptions(['mss 1460', 'TS val 7 ecr 0', 'wscale 7']);
-    this.#ingest(frame({ flags: 2, seq: ISS, options: syn }));
+    this.#syn = frame({ flags: 2, seq: ISS, options: syn });
+    this.#reset = frame({ flags: 4 });
+    this.#ingest(this.#syn);
     this.acknowledge();
     if (this.stack.tcb(0).state !== 4) throw new Error('no connection');
   }
@@ -103,6 +110,15 @@ class Circuit {
   acknowledge(): void {
     this.#number(this.#ack);
     this.#ingest(this.#ack);
+  }
+
+  /** The client resets, and connects again. */
+  reconnect(): void {
+    this.#number(this.#reset);
+    this.#ingest(this.#reset);
+    this.#seq = ISS + 1;
+    this.#ingest(this.#syn);
+    this.acknowledge();
   }
 
   /** An early segment: the one that it waits for is left out, and follows. */
@@ -198,4 +214,16 @@ test('timeouts and what is sent again allocate nothing', () => {
   });
   expect(allocated).toEqual([]);
   expect(circuit.counters.get(Counter.TCP_RETRANSMITS)).toBeGreaterThanOrEqual(22_000);
+});
+
+test('connections that come and go allocate nothing', () => {
+  const circuit = new Circuit(6, 100);
+  const allocated = allocatedTypes(() => {
+    circuit.data();
+    circuit.reconnect();
+    circuit.turn(100);
+  });
+  expect(allocated).toEqual([]);
+  expect(circuit.counters.get(Counter.FLOWS_TOTAL)).toBe(22_001);
+  expect(circuit.stack.flows.used).toBe(1);
 });

@@ -67,10 +67,30 @@ describe('the budget', () => {
     expect(slabs.bytesUsed).toBe(slabs.bytesLimit);
   });
 
+  test('gives a slab that came back to the next one, though its chunk was full', () => {
+    const slabs = pool(2);
+    const taken = Array.from({ length: 64 }, () => slabs.take(100));
+    for (const slab of [taken[40]!, taken[3]!]) {
+      slabs.release(slab);
+      expect(slabs.take(100)).toBe(slab);
+    }
+  });
+
   test('smaller than two chunks is two chunks, in the memory that was asked for', () => {
     const slabs = new SlabPool(new Arena(new ArrayBuffer(SlabPool.bytes(1000))), 1000);
     expect(slabs.bytesLimit).toBe(2 * CHUNK);
   });
+});
+
+test('the pool is lean when less than a quarter of its chunks is free, used up or not', () => {
+  const slabs = pool(8);
+  // One small slab keeps a chunk; those of another class need chunks of their own.
+  const taken = Array.from({ length: 6 }, (_, i) => slabs.take(i === 0 ? 100 : 60_000));
+  expect(slabs.isLean).toBe(false);
+  taken.push(slabs.take(17_000));
+  expect(slabs.isLean).toBe(true);
+  slabs.release(taken[0]!);
+  expect(slabs.isLean).toBe(false);
 });
 
 describe('a chunk', () => {

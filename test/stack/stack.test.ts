@@ -74,6 +74,11 @@ describe('time', () => {
   });
 });
 
+test('flows in TIME-WAIT are not live', () => {
+  expect(inState('TIME-WAIT').stack.liveFlows).toBe(0);
+  expect(inState('FIN-WAIT-2').stack.liveFlows).toBe(1);
+});
+
 describe('gauges', () => {
   test('tell limits from the start and use as it changes', () => {
     const rig = inState('ESTABLISHED');

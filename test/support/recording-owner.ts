@@ -17,7 +17,7 @@ const SEND_MAX = 65_435;
 /** What the owner keeps of one flow. */
 export interface OwnedFlow {
   readonly row: number;
-  /** What the stack said: `syn`, `established`, `data 100`, `fin`, `room`, `closed eof by client`. */
+  /** What the stack said, in order: `syn`, `established`, `data 100`, `closed eof by client` … */
   readonly calls: string[];
   /** Bytes of the client's stream that were taken. */
   received: number;

@@ -75,6 +75,7 @@ function onNewAck(tcp: TcpContext, ack: Seq, flight: number, now: Instant): void
   const acked = seqDiff(ack, tcb.sndUna);
   tcb.sndUna = ack;
   tcb.dupAcks = 0;
+  tcb.touch(now);
   measureRtt(tcp, ack, now);
   releaseAcked(tcp, ack);
   if (tcb.has(TcbFlag.FAST_RECOVERY)) {

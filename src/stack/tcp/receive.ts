@@ -81,6 +81,7 @@ export function drainBacklog(tcp: TcpContext, now: Instant): void {
     const length = view.getUint32(slabAt + SlabField.LENGTH, true) - taken;
     const more = tcp.owner.onData(tcb.row, slabAt + SLAB_PAYLOAD_AT + taken, length, now);
     if (tcb.isGone) return;
+    if (more > 0) tcb.touch(now);
     tcb.backlogBytes -= more;
     if (more < length) {
       view.setUint32(slabAt + SlabField.TAKEN, taken + more, true);

@@ -43,6 +43,15 @@ describe('the ACK field', () => {
     expect(rig.drops).toEqual({ 'unacceptable-ack': 1 });
   });
 
+  test('takes `recover` along: after 2 GiB it would seem to lie ahead', () => {
+    const rig = inState('ESTABLISHED');
+    rig.tcb.recover = asSeq(rig.tcb.sndUna - 1000);
+    rig.send(1000);
+    rig.peer.readAll();
+    rig.peer.sends('. 1:1(0) ack 1001 win 512');
+    expect(rig.tcb.recover).toBe(rig.tcb.sndUna);
+  });
+
   test('that is old is no news, and its text is taken', () => {
     const rig = inState('ESTABLISHED');
     rig.send(1000);

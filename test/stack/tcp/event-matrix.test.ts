@@ -1,5 +1,6 @@
 /** SEGMENT ARRIVES, RFC 9293 §3.10.7: every state, every event. */
 import { describe, expect, test } from 'bun:test';
+import { FULL_OFFLOAD, NO_OFFLOAD } from '../../support/memory-device.ts';
 import { inState, POSITIONS, STATES, type StateName } from '../../support/tcp-states.ts';
 
 const EVENTS = [
@@ -32,14 +33,15 @@ interface Case {
 const BEYOND = 2_000_000;
 
 /** The segment of an event; the ACK field acknowledges all that the stack has sent. */
-function segmentOf(event: EventName, state: StateName): string {
+function segmentOf(event: EventName, state: StateName, synOptions: string): string {
   const { peer, stack } = POSITIONS[state];
   const tail = `ack ${stack} win 512`;
   switch (event) {
-    case 'SYN':
-      return state === 'SYN-RECEIVED' || state === 'LISTEN' || state === 'CLOSED'
-        ? 'S 0:0(0) win 65535 <mss 1460>'
-        : `S ${peer + 9}:${peer + 9}(0) win 65535 <mss 1460>`;
+    case 'SYN': {
+      const isFirst = state === 'SYN-RECEIVED' || state === 'LISTEN' || state === 'CLOSED';
+      const seq = isFirst ? 0 : peer + 9;
+      return `S ${seq}:${seq}(0) win 65535 <${synOptions}>`;
+    }
     case 'ACK':
       return `. ${peer}:${peer}(0) ${tail}`;
     case 'data':
@@ -303,17 +305,27 @@ test('every pair of state and event has a case', () => {
   expect(Object.keys(MATRIX)).toEqual([...STATES]);
 });
 
-for (const family of [4, 6] as const) {
-  describe(`IPv${family}`, () => {
+const VARIANTS = [
+  { family: 4, timestamps: false, capabilities: FULL_OFFLOAD },
+  { family: 6, timestamps: false, capabilities: FULL_OFFLOAD },
+  { family: 4, timestamps: true, capabilities: NO_OFFLOAD },
+  { family: 6, timestamps: true, capabilities: NO_OFFLOAD },
+] as const;
+
+for (const options of VARIANTS) {
+  const { family, timestamps, capabilities } = options;
+  const device = capabilities.vnetHeader ? 'with a vnet header' : 'without a vnet header';
+  describe(`IPv${family}, timestamps ${timestamps}, ${device}`, () => {
     for (const state of STATES) {
       for (const event of EVENTS) {
         const { does, answer, moves, drop, calls = [] } = MATRIX[state][event];
         test(`${state}: ${event} ${does}`, () => {
-          const rig = inState(state, { family });
+          const rig = inState(state, options);
           const known = rig.owner.flows.flatMap((flow) => flow.calls).length;
-          // LISTEN hands the SYN over and goes on when the owner says so, not at once.
+          // The owner of a reopened connection takes its time, so that its state can be seen.
           rig.owner.reactions.syn = () => {};
-          rig.peer.sends(segmentOf(event, state));
+          const synOptions = timestamps ? `mss 1460,TS val ${rig.clock.ms} ecr 0` : 'mss 1460';
+          rig.peer.sends(segmentOf(event, state, synOptions));
           if (answer.startsWith('delayed ')) {
             rig.peer.expectsNothing();
             rig.wait(44);

@@ -49,6 +49,15 @@ describe('new data', () => {
     expect(rig.flow.unsent).toBe(100_000 - 10 * MSS);
   });
 
+  test('is a whole number of segments, so that the device cuts no small one', () => {
+    const rig = inState('ESTABLISHED');
+    rig.peer.sends('. 1:1(0) ack 1 win 40');
+    rig.send(10_000);
+    // 5,120 bytes of window are three segments and a rest.
+    rig.peer.expects(`P. 1:${1 + 3 * MSS}(${3 * MSS}) ack 1`);
+    rig.peer.expectsNothing();
+  });
+
   test('of any length arrives whole as acknowledgments come', () => {
     const rig = inState('ESTABLISHED', { stackIss: 0xffff_0000 });
     rig.send(3_000_000);
@@ -111,6 +120,14 @@ describe('acknowledgments (RFC 9293 §3.8.6.3)', () => {
     rig.wait(5);
     rig.peer.expects('. 1:1(0) ack 101');
     rig.wait(1000);
+    rig.peer.expectsNothing();
+  });
+
+  test('that could not wait do not make the next one hurry', () => {
+    const rig = inState('ESTABLISHED');
+    rig.peer.sends('. 0:0(0) ack 1 win 512');
+    rig.peer.expects('. 1:1(0) ack 1');
+    rig.peer.sends('P. 1:101(100) ack 1 win 512');
     rig.peer.expectsNothing();
   });
 

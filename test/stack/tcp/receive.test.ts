@@ -251,6 +251,26 @@ describe('early segments', () => {
     expect(rig.stack.slabs.bytesUsed).toBe(0);
   });
 
+  test('that are small share slabs once they are backlog', () => {
+    const rig = withoutAppetite();
+    for (let i = 20; i >= 0; i--) rig.peer.sends(piece(i));
+    expect(rig.tcb.backlogBytes).toBe(2100);
+    expect(rig.stack.slabs.bytesUsed).toBeLessThanOrEqual(3 * 2176);
+    rig.eat(3000);
+    expect(rig.flow.received).toBe(2100);
+  });
+
+  test('are not kept while slabs are short: what is in order comes first', () => {
+    const rig = inState('ESTABLISHED', { limits: { slabBytes: 8 * 69_632 } });
+    const taken = Array.from({ length: 7 }, () => rig.stack.slabs.take(60_000));
+    rig.peer.sends(piece(1));
+    expect(rig.drops).toEqual({ 'slab-budget': 1 });
+    rig.flow.appetite = 0;
+    rig.peer.sends(piece(0));
+    expect(rig.tcb.backlogBytes).toBe(100);
+    for (const slab of taken) rig.stack.slabs.release(slab);
+  });
+
   test('are bounded in number', () => {
     const rig = inState('ESTABLISHED');
     rig.batch(() => {

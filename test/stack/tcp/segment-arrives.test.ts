@@ -55,6 +55,27 @@ describe('first check, the sequence number', () => {
   });
 });
 
+describe('second check, RST', () => {
+  test('is judged by the number that it carries, not by what trimming leaves of it', () => {
+    const rig = inState('ESTABLISHED');
+    rig.peer.sends('P. 1:101(100) ack 1 win 512');
+    rig.peer.sends('R. 51:151(100) ack 1 win 512');
+    rig.peer.expects('. 1:1(0) ack 101');
+    expect(rig.drops).toEqual({ challenged: 1 });
+    expect(rig.state).toBe('ESTABLISHED');
+  });
+
+  test('a closed window does not keep an exact one out', () => {
+    const rig = inState('ESTABLISHED', { settings: { slabBytesPerFlow: 4096 } });
+    rig.flow.appetite = 0;
+    rig.peer.sends('P. 1:4097(4096) ack 1 win 512', 1448);
+    rig.peer.expects('. 1:1(0) ack 4097 win 0');
+    rig.peer.sends('R 4098:4098(0)');
+    rig.peer.sends('R 4097:4097(0)');
+    rig.expectEmpty();
+  });
+});
+
 describe('timestamps, RFC 7323 §5', () => {
   const timestamps = true;
 
@@ -226,6 +247,14 @@ describe('eighth check, FIN', () => {
     expect(rig.flow.calls.slice(2)).toEqual(['data 100', 'fin']);
   });
 
+  test('an early FIN that was wrong does not hide the right one', () => {
+    const rig = inState('ESTABLISHED');
+    rig.peer.sends('F. 501:501(0) ack 1 win 512');
+    rig.peer.sends('F. 1:101(100) ack 1 win 512');
+    expect(rig.state).toBe('CLOSE-WAIT');
+    expect(rig.flow.calls.slice(2)).toEqual(['data 100', 'fin']);
+  });
+
   for (const state of ['CLOSE-WAIT', 'CLOSING', 'LAST-ACK', 'TIME-WAIT'] as const) {
     test(`${state}: the FIN again is acknowledged again`, () => {
       const rig = inState(state);
@@ -246,6 +275,14 @@ describe('eighth check, FIN', () => {
     expect(rig.state).toBe('TIME-WAIT');
     rig.wait(11_000);
     rig.expectEmpty();
+  });
+
+  test('TIME-WAIT: a FIN further right starts the wait again, too', () => {
+    const rig = inState('TIME-WAIT');
+    rig.wait(50_000);
+    rig.peer.sends('F. 2:2(0) ack 2 win 512');
+    rig.wait(50_000);
+    expect(rig.state).toBe('TIME-WAIT');
   });
 
   test('bytes behind a FIN never reach the owner, and are not kept', () => {

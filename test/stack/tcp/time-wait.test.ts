@@ -1,6 +1,10 @@
 /** The bounded list of connections in TIME-WAIT. */
 import { expect, test } from 'bun:test';
+import fc from 'fast-check';
 import { Counter } from '../../../src/stack/counters.ts';
+import { FLOW_ROW_BYTES } from '../../../src/stack/flow-row.ts';
+import { NO_ROW, TCB_ROW_BYTES, Tcb } from '../../../src/stack/tcp/tcb.ts';
+import { TimeWaitList } from '../../../src/stack/tcp/time-wait.ts';
 import type { ScriptedPeer } from '../../support/scripted-peer.ts';
 import { TcpRig } from '../../support/tcp-rig.ts';
 
@@ -61,4 +65,30 @@ test('each waits for its own minute', () => {
   expect(isKnown(first)).toBe(false);
   rig.wait(31_000);
   rig.expectEmpty();
+});
+
+test('the list agrees with an array, whoever leaves', () => {
+  const rows = 6;
+  const anyStep = fc.tuple(fc.boolean(), fc.nat(rows - 1));
+  fc.assert(
+    fc.property(fc.array(anyStep, { maxLength: 60 }), (steps) => {
+      const memory = new DataView(new ArrayBuffer(rows * (TCB_ROW_BYTES + FLOW_ROW_BYTES)));
+      const list = new TimeWaitList(new Tcb(memory, 0, rows * TCB_ROW_BYTES), rows - 1);
+      const model: number[] = [];
+      for (const [isOldest, row] of steps) {
+        const index = isOldest ? 0 : model.indexOf(row);
+        const leaving = model[index];
+        if (leaving !== undefined) {
+          list.remove(leaving);
+          model.splice(index, 1);
+        } else if (!list.isFull) {
+          list.add(row);
+          model.push(row);
+        }
+        expect([list.oldest, list.count]).toEqual([model[0] ?? NO_ROW, model.length]);
+        expect(list.isFull).toBe(model.length === rows - 1);
+      }
+    }),
+    { includeErrorInReport: true },
+  );
 });

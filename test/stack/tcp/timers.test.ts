@@ -165,6 +165,19 @@ describe('silence', () => {
     expect(rig.flow.calls.at(-1)).toBe('closed idle by gateway');
   });
 
+  test('is broken by bytes that a slow owner takes', () => {
+    const rig = withTimeouts('ESTABLISHED', 120_000, 0);
+    rig.flow.appetite = 0;
+    rig.peer.sends('P. 1:101(100) ack 1 win 512');
+    for (let i = 0; i < 4; i++) {
+      rig.wait(100_000);
+      rig.eat(10);
+    }
+    expect(rig.state).toBe('ESTABLISHED');
+    rig.wait(121_000);
+    expect(rig.flow.calls.at(-1)).toBe('closed idle by gateway');
+  });
+
   test('is broken by bytes to the client', () => {
     const rig = withTimeouts('ESTABLISHED', 120_000, 0);
     rig.wait(100_000);
@@ -172,6 +185,17 @@ describe('silence', () => {
     rig.peer.sends('. 1:1(0) ack 2 win 512');
     rig.wait(100_000);
     expect(rig.state).toBe('ESTABLISHED');
+  });
+
+  test('is broken by bytes that a slow client acknowledges, though all were sent', () => {
+    const rig = withTimeouts('ESTABLISHED', 120_000, 5_000);
+    rig.send(10_000);
+    rig.close();
+    for (let acked = 1001; acked < 10_000; acked += 1000) {
+      rig.wait(4_000);
+      rig.peer.sends(`. 1:1(0) ack ${acked} win 512`);
+    }
+    expect(rig.state).toBe('FIN-WAIT-1');
   });
 
   test('is not broken by acknowledgments and keep-alives', () => {

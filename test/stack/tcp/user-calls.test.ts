@@ -258,7 +258,7 @@ describe('abort', () => {
         const rig = inState(state, { family });
         kill(rig);
         const { peer, stack } = POSITIONS[state];
-        if (state === 'LISTEN') rig.peer.readAll();
+        if (state === 'LISTEN') rig.peer.expects('R. 0:0(0) ack 1');
         else if (!isSilent) rig.peer.expects(`R. ${stack}:${stack}(0) ack ${peer}`);
         rig.expectEmpty();
         // A connection in TIME-WAIT was reported when its owner was done with it.
@@ -279,6 +279,14 @@ describe('abort', () => {
     expect(rig.stack.slabs.bytesUsed).toBeGreaterThan(0);
     kill(rig);
     rig.peer.expects('R. 5001:5001(0) ack 1001');
+    rig.expectEmpty();
+  });
+
+  test('abort of a row whose flow has ended does nothing', () => {
+    const rig = inState('ESTABLISHED');
+    kill(rig);
+    rig.peer.read();
+    kill(rig);
     rig.expectEmpty();
   });
 
