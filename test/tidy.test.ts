@@ -20,7 +20,11 @@ const UNTESTED: Readonly<Record<string, string>> = {
   'src/stack/layout.ts': 'a type, and a reader of one line over flow-row.ts',
   'src/stack/time.ts': 'types and one-line arithmetic',
   'src/stack/verdict.ts': 'types only',
+  'src/stack/device.ts': 'types only',
+  'src/stack/tcp/context.ts': 'types only',
+  'src/stack/tcp/owner.ts': 'types only',
   'src/stack/tcp/states.ts': 'a table; the traces in test/stack/tcp walk it',
+  'src/stack/wire/protocol.ts': 'a table of numbers',
 };
 
 /**
