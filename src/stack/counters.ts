@@ -53,6 +53,10 @@ export const Counter = {
   UPSTREAM_COPIED_BYTES: 40,
   /** Flows that ended without a line in the log, because the supervisor was too far behind. */
   REPORTS_LOST: 41,
+  SYN_COOKIES_SENT: 42,
+  /** ACKs that brought a good cookie back, and those that came while cookies were out without. */
+  SYN_COOKIES_RECEIVED: 43,
+  SYN_COOKIES_FAILED: 44,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

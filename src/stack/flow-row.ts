@@ -79,9 +79,9 @@ export const FLOW_ROW_BYTES = 192;
 /** The life of a flow, as `culvert flows` prints it. */
 export const FlowPhase = {
   FREE: 0,
-  /** The SYN is held while the scripts decide. */
+  /** The scripts decide; the SYN is held, or its client came back with a cookie and waits. */
   DECIDING: 1,
-  /** The SYN is held while the upstream is dialled. */
+  /** The upstream is dialled, and the client waits as before. */
   DIALING: 2,
   /** SYN-ACK sent. */
   HANDSHAKE: 3,

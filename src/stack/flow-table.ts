@@ -27,13 +27,13 @@ export class FlowTable {
   #nextSerial = 1;
 
   static bytes(capacity: number): number {
-    return capacity * FLOW_ROW_BYTES + 64 + bucketCount(capacity) * 4 + 64;
+    return (capacity + 1) * FLOW_ROW_BYTES + 64 + bucketCount(capacity) * 4 + 64;
   }
 
   constructor(arena: Arena, capacity: number, hash: HalfSipHash) {
     this.capacity = capacity;
     this.#view = arena.view;
-    this.#rowsAt = arena.take(capacity * FLOW_ROW_BYTES);
+    this.#rowsAt = arena.take((capacity + 1) * FLOW_ROW_BYTES);
     const buckets = bucketCount(capacity);
     this.#bucketsAt = arena.take(buckets * 4);
     this.#mask = buckets - 1;
@@ -44,6 +44,11 @@ export class FlowTable {
   /** Serial numbers go on after those of an earlier data plane. */
   continueAfter(serial: number): void {
     this.#nextSerial = serial + 1;
+  }
+
+  /** A row behind the last: of no flow, for an answer that is sent without one. */
+  get scratchRow(): number {
+    return this.capacity;
   }
 
   get used(): number {
@@ -122,15 +127,8 @@ export class FlowTable {
     else if (this.#fresh < this.capacity) row = this.#fresh++;
     else return NO_FLOW;
     this.#used += 1;
+    this.writeTuple(row, sourceAt, destinationAt, addressLength, sourcePort, destinationPort);
     const at = this.rowAt(row);
-    for (let i = 0; i < FLOW_ROW_BYTES; i += 8) view.setFloat64(at + i, 0);
-    for (let i = 0; i < addressLength; i += 4) {
-      view.setInt32(at + FlowField.SOURCE + i, view.getInt32(sourceAt + i));
-      view.setInt32(at + FlowField.DESTINATION + i, view.getInt32(destinationAt + i));
-    }
-    view.setUint16(at + FlowField.SOURCE_PORT, sourcePort, true);
-    view.setUint16(at + FlowField.DESTINATION_PORT, destinationPort, true);
-    view.setUint8(at + FlowField.FAMILY, addressLength === 4 ? 4 : 6);
     view.setUint8(at + FlowField.PROTOCOL, protocol);
     view.setFloat64(at + FlowField.STARTED_AT, now, true);
     view.setFloat64(at + FlowField.LAST_USED_AT, now, true);
@@ -140,6 +138,27 @@ export class FlowTable {
     view.setInt32(bucketAt, row, true);
     view.setFloat64(at + FlowField.SERIAL, this.#nextSerial++, true);
     return row;
+  }
+
+  /** Makes the row that of a flow between these ends, of which nothing else is known. */
+  writeTuple(
+    row: number,
+    sourceAt: number,
+    destinationAt: number,
+    addressLength: number,
+    sourcePort: number,
+    destinationPort: number,
+  ): void {
+    const view = this.#view;
+    const at = this.rowAt(row);
+    for (let i = 0; i < FLOW_ROW_BYTES; i += 8) view.setFloat64(at + i, 0);
+    for (let i = 0; i < addressLength; i += 4) {
+      view.setInt32(at + FlowField.SOURCE + i, view.getInt32(sourceAt + i));
+      view.setInt32(at + FlowField.DESTINATION + i, view.getInt32(destinationAt + i));
+    }
+    view.setUint16(at + FlowField.SOURCE_PORT, sourcePort, true);
+    view.setUint16(at + FlowField.DESTINATION_PORT, destinationPort, true);
+    view.setUint8(at + FlowField.FAMILY, addressLength === 4 ? 4 : 6);
   }
 
   /** Takes a flow out; its row is free at once. */

@@ -4,6 +4,11 @@
  * A SYN that matches no flow takes a row (phase DECIDING) and is handed to the owner once. Until
  * it is answered, a repeated SYN is absorbed, a reset of the client ends it, and a deadline bounds
  * it. The answer is one of `accept` (tcp/user-calls.ts) and `reject` here.
+ *
+ * Under pressure (tcp/held-syns.ts) the order turns round: the SYN is answered with a cookie
+ * (tcp/syn-cookies.ts) and forgotten. The ACK that brings the cookie back takes the row; the client
+ * is in ESTABLISHED already, and what it sends waits in the backlog while the owner, asked only
+ * now, decides and dials. A refusal is a reset then.
  */
 import { CloseReason } from './close-reason.ts';
 import { Counter } from './counters.ts';
@@ -14,15 +19,20 @@ import type { Icmp } from './icmp.ts';
 import type { HalfSipHash } from './sip-hash.ts';
 import { countFlows, endFlow, freeFlow } from './tcp/close.ts';
 import type { TcpContext } from './tcp/context.ts';
-import { sendRefusal } from './tcp/output.ts';
+import { sendRefusal, sendReset, sendSynAck } from './tcp/output.ts';
+import { startRtt } from './tcp/rtt.ts';
+import { type Segment, timestampClock } from './tcp/segment.ts';
+import { segmentArrives } from './tcp/segment-arrives.ts';
 import { TcpState } from './tcp/states.ts';
+import type { SynCookies } from './tcp/syn-cookies.ts';
+import { hashEnds, type SynPacket } from './tcp/syn-packet.ts';
 import { TcbFlag } from './tcp/tcb.ts';
 import type { Instant } from './time.ts';
 import type { RejectWith } from './verdict.ts';
 import { Icmpv4Unreachable } from './wire/icmpv4.ts';
 import { Icmpv6Unreachable } from './wire/icmpv6.ts';
 import { Protocol } from './wire/protocol.ts';
-import { asSeq, seqAdd } from './wire/seq.ts';
+import { asSeq, type Seq, seqAdd } from './wire/seq.ts';
 import { TCP_HEADER_BYTES, TcpFlag } from './wire/tcp.ts';
 
 /** RFC 9293 §3.7.1: what a SYN without the option means. */
@@ -48,28 +58,22 @@ const V6_CODES = [
   Icmpv6Unreachable.ADMINISTRATIVELY_PROHIBITED,
 ] as const;
 
-/** What the packet of a SYN tells besides its segment. */
-export interface SynPacket {
-  sourceAt: number;
-  destinationAt: number;
-  addressLength: number;
-  /** Hash of the tuple, from the look-up that found nothing. */
-  hash: number;
-  /** TTL or hop limit. */
-  hopLimit: number;
-}
+/** RFC 7323 §2.2: the window of a SYN-ACK is not scaled. A cookie promises the most there is. */
+const COOKIE_WINDOW_BYTES = 0xffff;
 
 export class Forwarder {
   readonly #tcp: TcpContext;
   readonly #icmp: Icmp;
   /** Keyed apart from the flow table: initial sequence numbers must not leak its hash. */
   readonly #isnHash: HalfSipHash;
+  readonly #cookies: SynCookies;
   #isDraining = false;
 
-  constructor(tcp: TcpContext, icmp: Icmp, isnHash: HalfSipHash) {
+  constructor(tcp: TcpContext, icmp: Icmp, isnHash: HalfSipHash, cookies: SynCookies) {
     this.#tcp = tcp;
     this.#icmp = icmp;
     this.#isnHash = isnHash;
+    this.#cookies = cookies;
   }
 
   /** No new flows from now on: they are refused with RST. */
@@ -82,15 +86,11 @@ export class Forwarder {
     const segment = this.#tcp.segment;
     // RFC 9293 §3.10.7.2: first RST, second ACK, third SYN.
     if (segment.has(TcpFlag.RST)) return DropReason.NO_FLOW;
-    if (segment.has(TcpFlag.ACK) || !segment.has(TcpFlag.SYN)) {
-      this.#resetUnknown(packet);
-      return DropReason.NO_FLOW;
-    }
-    if (this.#isDraining) {
-      this.#resetUnknown(packet);
-      return DropReason.DRAINING;
-    }
-    return this.#hold(packet, now);
+    const kind = segment.flags & (TcpFlag.SYN | TcpFlag.ACK);
+    if (kind === TcpFlag.SYN) return this.#onSyn(packet, now);
+    if (kind === TcpFlag.ACK && this.#cookies.isAwaited(now)) return this.#onAck(packet, now);
+    this.#resetUnknown(packet);
+    return DropReason.NO_FLOW;
   }
 
   /** A segment arrived for a SYN that is held. */
@@ -106,7 +106,7 @@ export class Forwarder {
       return DropReason.NONE;
     }
     if (segment.has(TcpFlag.SYN) && !segment.has(TcpFlag.ACK)) {
-      if (segment.seq !== tcb.irs) this.#readSyn();
+      if (segment.seq !== tcb.irs) this.#readSyn(segment.seq, isEcnSetup(segment));
       return DropReason.HELD_SYN_REPEATED;
     }
     return DropReason.NO_FLOW;
@@ -126,26 +126,33 @@ export class Forwarder {
     now: Instant,
   ): void {
     const tcp = this.#tcp;
-    tcp.tcb.moveTo(row);
-    if (how === 'rst') sendRefusal(tcp);
+    const tcb = tcp.tcb.moveTo(row);
+    // Behind a cookie the client is in ESTABLISHED, where only a reset tells it anything.
+    if (tcb.state !== TcpState.LISTEN) sendReset(tcp, now);
+    else if (how === 'rst') sendRefusal(tcp);
     else if (how === 'icmp') this.#unreachable(code);
     else tcp.counters.drop(DropReason.VERDICT_DROP);
     endFlow(tcp, reason, by, now);
   }
 
-  #hold(packet: SynPacket, now: Instant): DropReason {
-    const tcp = this.#tcp;
-    const { segment, tcb, heldSyns } = tcp;
+  /** A SYN that opens something new. */
+  #onSyn(packet: SynPacket, now: Instant): DropReason {
+    const { heldSyns, segment } = this.#tcp;
+    if (this.#isDraining) {
+      this.#resetUnknown(packet);
+      return DropReason.DRAINING;
+    }
     const bucket = heldSyns.bucketOf(packet.sourceAt, packet.addressLength);
+    if (heldSyns.isPressed(bucket)) {
+      this.#answerWithCookie(packet, now);
+      return DropReason.NONE;
+    }
     const limited = heldSyns.check(bucket);
     if (limited !== DropReason.NONE) return limited;
     const row = this.#insert(packet, now);
     if (row === NO_FLOW) return DropReason.FLOW_TABLE_FULL;
-    tcb.moveTo(row);
-    tcb.clear();
-    tcb.phase = FlowPhase.DECIDING;
-    tcb.transition(TcpState.LISTEN);
-    heldSyns.take(tcb, bucket);
+    this.#begin(row, bucket, packet, now);
+    const { tcb } = this.#tcp;
     const hash = this.#isnHash;
     hash.start();
     hash.word(packet.hash);
@@ -154,14 +161,89 @@ export class Forwarder {
     tcb.tsOffset = hash.finish();
     tcb.iss = this.#initialSequence(packet, now);
     tcb.sndUna = tcb.sndNxt = tcb.recover = tcb.rtxNxt = tcb.iss;
-    tcb.lastReceivedAt = now;
     tcb.count(FlowField.PACKETS_UP, 1);
+    this.#readSyn(segment.seq, isEcnSetup(segment));
+    this.#tcp.owner.onSyn(row, now);
+    return DropReason.NONE;
+  }
+
+  /** An ACK that may answer a SYN-ACK with a cookie. */
+  #onAck(packet: SynPacket, now: Instant): DropReason {
+    const { heldSyns, segment, counters } = this.#tcp;
+    if (!this.#cookies.check(packet, segment, now)) {
+      counters.add(Counter.SYN_COOKIES_FAILED);
+      this.#resetUnknown(packet);
+      return DropReason.NO_FLOW;
+    }
+    counters.add(Counter.SYN_COOKIES_RECEIVED);
+    const bucket = heldSyns.bucketOf(packet.sourceAt, packet.addressLength);
+    let limited = this.#isDraining ? DropReason.DRAINING : heldSyns.check(bucket);
+    const row = limited === DropReason.NONE ? this.#insert(packet, now) : NO_FLOW;
+    if (row === NO_FLOW) {
+      if (limited === DropReason.NONE) limited = DropReason.FLOW_TABLE_FULL;
+      // The client believes in a connection: it must learn that there is none.
+      this.#resetUnknown(packet);
+      return limited;
+    }
+    this.#begin(row, bucket, packet, now);
+    this.#enterSynReceived();
+    const { tcb, owner } = this.#tcp;
+    owner.onSyn(row, now);
+    if (!tcb.isGone) segmentArrives(this.#tcp, now);
+    return DropReason.NONE;
+  }
+
+  /** What the flow would be had its SYN been held and answered. */
+  #enterSynReceived(): void {
+    const { tcb, segment } = this.#tcp;
+    tcb.transition(TcpState.SYN_RECEIVED);
+    tcb.tsOffset = this.#cookies.tsOffset;
+    tcb.iss = seqAdd(segment.ack, -1);
+    tcb.sndUna = tcb.recover = tcb.rtxNxt = tcb.iss;
+    tcb.sndNxt = segment.ack;
+    this.#readSyn(seqAdd(segment.seq, -1), this.#cookies.hasEcn);
+    tcb.rcvEdge = seqAdd(tcb.rcvNxt, COOKIE_WINDOW_BYTES);
+    tcb.lastAckSent = tcb.rcvNxt;
+    startRtt(this.#tcp);
+  }
+
+  /** Makes the row that of a flow in LISTEN. */
+  #begin(row: number, bucket: number, packet: SynPacket, now: Instant): void {
+    const tcp = this.#tcp;
+    const tcb = tcp.tcb.moveTo(row);
+    tcb.clear();
+    tcb.phase = FlowPhase.DECIDING;
+    tcb.transition(TcpState.LISTEN);
+    tcp.heldSyns.take(tcb, bucket);
+    tcb.lastReceivedAt = now;
     tcp.arena.view.setUint8(tcb.flowAt + FlowField.SYN_HOP_LIMIT, packet.hopLimit);
-    this.#readSyn();
     tcp.counters.add(Counter.FLOWS_TOTAL);
     countFlows(tcp);
-    tcp.owner.onSyn(row, now);
-    return DropReason.NONE;
+  }
+
+  /** Sends the SYN-ACK that a flow would send, from the scratch row, with a cookie for its ISS. */
+  #answerWithCookie(packet: SynPacket, now: Instant): void {
+    const tcp = this.#tcp;
+    const { tcb, segment, flows } = tcp;
+    const cookies = this.#cookies;
+    const { mss } = segment.options;
+    const peerMss = mss === 0 ? DEFAULT_MSS[packet.addressLength === 4 ? 4 : 6] : mss;
+    cookies.make(packet, segment, peerMss, now);
+    flows.writeTuple(
+      flows.scratchRow,
+      packet.sourceAt,
+      packet.destinationAt,
+      packet.addressLength,
+      segment.sourcePort,
+      segment.destinationPort,
+    );
+    tcb.moveTo(flows.scratchRow);
+    tcb.clear();
+    tcb.iss = cookies.iss;
+    tcb.tsOffset = (cookies.tsValue - timestampClock(now)) >>> 0;
+    this.#readSyn(segment.seq, cookies.hasEcn);
+    tcp.counters.add(Counter.SYN_COOKIES_SENT);
+    sendSynAck(tcp, now);
   }
 
   /** A row for the SYN; the oldest connection in TIME-WAIT gives way when the table is full. */
@@ -184,12 +266,12 @@ export class Forwarder {
   }
 
   /** Takes IRS and the options of the SYN. Data on a SYN is not kept: the client sends it again. */
-  #readSyn(): void {
+  #readSyn(irs: Seq, hasEcn: boolean): void {
     const { tcb, segment, arena, egress } = this.#tcp;
     const { options } = segment;
     const family = arena.view.getUint8(tcb.flowAt + FlowField.FAMILY) === 4 ? 4 : 6;
-    tcb.irs = segment.seq;
-    tcb.rcvNxt = seqAdd(segment.seq, 1);
+    tcb.irs = irs;
+    tcb.rcvNxt = seqAdd(irs, 1);
     tcb.rcvEdge = tcb.rcvNxt;
     const peerMss = Math.max(MIN_MSS, options.mss === 0 ? DEFAULT_MSS[family] : options.mss);
     let mss = Math.min(peerMss, egress.mssFor(family));
@@ -208,7 +290,7 @@ export class Forwarder {
       tcb.sndScale = 0;
     }
     if (options.sackPermitted) tcb.raise(TcbFlag.SACK);
-    if (segment.has(TcpFlag.ECE) && segment.has(TcpFlag.CWR)) tcb.raise(TcbFlag.ECN_SETUP);
+    if (hasEcn) tcb.raise(TcbFlag.ECN_SETUP);
     tcb.synMss = options.mss === 0 ? DEFAULT_MSS[family] : options.mss;
     tcb.mss = mss;
     tcb.rcvMss = DEFAULT_MSS[4];
@@ -218,14 +300,9 @@ export class Forwarder {
 
   /** RFC 6528 §3: a clock of 4 µs, and a hash of the tuple that only we can compute. */
   #initialSequence(packet: SynPacket, now: Instant) {
-    const view = this.#tcp.arena.view;
     const hash = this.#isnHash;
     hash.start();
-    for (let i = 0; i < packet.addressLength; i += 4) {
-      hash.word(view.getInt32(packet.sourceAt + i));
-      hash.word(view.getInt32(packet.destinationAt + i));
-    }
-    hash.word((this.#tcp.segment.sourcePort << 16) | this.#tcp.segment.destinationPort);
+    hashEnds(hash, this.#tcp.arena.view, packet, this.#tcp.segment);
     return asSeq(hash.finish() + Math.floor(now / 4));
   }
 
@@ -258,3 +335,7 @@ export class Forwarder {
     );
   }
 }
+
+/** RFC 3168 §6.1.1: an ECN-setup SYN. */
+const isEcnSetup = (segment: Segment): boolean =>
+  segment.has(TcpFlag.ECE) && segment.has(TcpFlag.CWR);

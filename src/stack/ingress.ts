@@ -6,12 +6,13 @@ import type { Arena } from './arena.ts';
 import { Counter, type Counters } from './counters.ts';
 import type { DeviceCapabilities } from './device.ts';
 import { DropReason } from './drop-reason.ts';
-import { FlowPhase } from './flow-row.ts';
 import { NO_FLOW } from './flow-table.ts';
-import type { Forwarder, SynPacket } from './forwarder.ts';
+import type { Forwarder } from './forwarder.ts';
 import type { Icmp } from './icmp.ts';
 import type { TcpContext } from './tcp/context.ts';
 import { Arrived, segmentArrives } from './tcp/segment-arrives.ts';
+import { TcpState } from './tcp/states.ts';
+import type { SynPacket } from './tcp/syn-packet.ts';
 import type { Instant } from './time.ts';
 import { isMulticast } from './wire/ip-address.ts';
 import * as ipv4 from './wire/ipv4.ts';
@@ -172,10 +173,7 @@ export class Ingress {
       Protocol.TCP,
     );
     if (row === NO_FLOW) return this.#forwarder.onUnknown(packet, now);
-    const phase = tcp.tcb.moveTo(row).phase;
-    if (phase === FlowPhase.DECIDING || phase === FlowPhase.DIALING) {
-      return this.#forwarder.onHeld(now);
-    }
+    if (tcp.tcb.moveTo(row).state === TcpState.LISTEN) return this.#forwarder.onHeld(now);
     if (segmentArrives(tcp, now) === Arrived.REOPEN) return this.#forwarder.onUnknown(packet, now);
     return DropReason.NONE;
   }

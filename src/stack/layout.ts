@@ -13,8 +13,11 @@ import { TimerWheel } from './timer-wheel.ts';
 /** Capacities, fixed when the gateway starts. */
 export interface StateLimits {
   readonly flows: number;
+  /** Flows that are not open yet, in all and per source. */
   readonly heldSyns: number;
   readonly heldSynsPerSource: number;
+  /** From so many of them on SYNs are answered with cookies: 0 is always, `heldSyns` is never. */
+  readonly synCookiesFrom: number;
   readonly timeWait: number;
   readonly slabBytes: number;
   readonly slabBytesPerFlow: number;
@@ -33,7 +36,8 @@ const ALIGNMENT_BYTES = 32 * 64;
 export function stateBytes(limits: StateLimits): number {
   const bytes =
     FlowTable.bytes(limits.flows) +
-    limits.flows * (TCB_ROW_BYTES + OWNER_ROW_BYTES) +
+    (limits.flows + 1) * TCB_ROW_BYTES +
+    limits.flows * OWNER_ROW_BYTES +
     TimerWheel.bytes(limits.flows) +
     HeldSyns.BYTES +
     Egress.BYTES +

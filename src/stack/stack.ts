@@ -21,6 +21,7 @@ import { flushAcks } from './tcp/output.ts';
 import type { FlowOwner } from './tcp/owner.ts';
 import { resetLeftovers } from './tcp/recover.ts';
 import { Segment } from './tcp/segment.ts';
+import { SynCookies } from './tcp/syn-cookies.ts';
 import { NO_ROW, TCB_ROW_BYTES, Tcb } from './tcp/tcb.ts';
 import { TimeWaitList } from './tcp/time-wait.ts';
 import { expireRow } from './tcp/timers.ts';
@@ -42,6 +43,8 @@ export interface StackOptions {
   readonly onLeftover: (rowAt: number) => void;
   /** At least six uint32 from the system's random source. */
   readonly secrets: Uint32Array;
+  /** Fills an array from the system's random source: secrets that do not last, once a minute. */
+  readonly randomize: (into: Uint32Array) => void;
   readonly now: Instant;
 }
 
@@ -67,7 +70,11 @@ export class Stack {
     this.arena = arena;
     this.#now = now;
     this.flows = new FlowTable(arena, limits.flows, secret(0));
-    const tcb = new Tcb(arena.view, arena.take(limits.flows * TCB_ROW_BYTES), this.flows.rowAt(0));
+    const tcb = new Tcb(
+      arena.view,
+      arena.take((limits.flows + 1) * TCB_ROW_BYTES),
+      this.flows.rowAt(0),
+    );
     const egress = new Egress(arena, options.sink, capabilities, counters);
     const lastSerial = resetLeftovers(arena, tcb, limits.flows, egress, (rowAt) => {
       counters.close(CloseReason.RESTART);
@@ -84,7 +91,14 @@ export class Stack {
       egress,
       owner: options.owner,
       timeWait: new TimeWaitList(tcb.cursor(), limits.timeWait),
-      heldSyns: new HeldSyns(arena, limits.heldSyns, limits.heldSynsPerSource, secret(1), counters),
+      heldSyns: new HeldSyns(
+        arena,
+        limits.heldSyns,
+        limits.heldSynsPerSource,
+        limits.synCookiesFrom,
+        secret(1),
+        counters,
+      ),
       tcb,
       segment: new Segment(),
       settings: options.settings,
@@ -94,7 +108,8 @@ export class Stack {
     this.frameAt = arena.take(FRAME_BYTES);
     this.ownerAt = arena.take(limits.flows * OWNER_ROW_BYTES);
     this.#icmp = new Icmp(arena.view, egress, counters);
-    this.#forwarder = new Forwarder(this.#tcp, this.#icmp, secret(2));
+    const cookies = new SynCookies(arena.view, options.randomize);
+    this.#forwarder = new Forwarder(this.#tcp, this.#icmp, secret(2), cookies);
     this.#ingress = new Ingress(arena, this.#tcp, this.#forwarder, this.#icmp, capabilities);
     this.#expireRow = (row) => expireRow(this.#tcp, row, this.#now);
     counters.set(Counter.FLOWS_LIMIT_NOW, limits.flows);

@@ -92,7 +92,7 @@ describe('a held SYN', () => {
     });
   }
 
-  test('gives its place back whatever its answer is', () => {
+  test('gives its place back when it is rejected, and when the client is there', () => {
     const rig = inState('LISTEN');
     expect(rig.counters.get(Counter.HELD_SYNS_NOW)).toBe(1);
     rig.accept();

@@ -109,6 +109,7 @@ const limits = z
     flows: z.int().min(16).max(4_194_304).default(65_536),
     heldSyns: z.int().min(1).max(32_768).default(1024),
     heldSynsPerSource: positive.optional(),
+    synCookiesFrom: z.int().min(0).max(1_048_576).optional(),
     timeWait: z.int().min(1).max(1_048_576).default(8192),
     slabBytes: size.prefault('256MiB'),
     slabBytesPerFlow: size.prefault('4MiB'),
@@ -117,6 +118,8 @@ const limits = z
     ...value,
     // One source must not be able to hold the table: two thirds of it at most.
     heldSynsPerSource: value.heldSynsPerSource ?? Math.max(1, Math.floor((value.heldSyns * 2) / 3)),
+    // Half of the table for SYNs, half for clients that have shown that they exist.
+    synCookiesFrom: value.synCookiesFrom ?? Math.ceil(value.heldSyns / 2),
   }))
   .refine((value) => value.slabBytes >= SLAB_BYTES_MIN && value.slabBytes <= SLAB_BYTES_MAX, {
     path: ['slabBytes'],

@@ -198,7 +198,8 @@ export class Dialer {
     if (upstreams.has(row, UpstreamBit.WRITE_SHUT)) shutdownWrite(fd);
     this.#stack.setDeadline(row, NEVER);
     if (!upstreams.has(row, UpstreamBit.ACCEPT_FIRST)) this.#stack.accept(row, now);
-    return true;
+    // A client that waited behind a cookie may have ended it all.
+    return upstreams.fd(row) >= 0;
   }
 
   /** A connected socket with an empty buffer takes a header of at most 107 bytes whole. */

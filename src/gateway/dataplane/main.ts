@@ -86,6 +86,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput): Loop 
     },
     onLeftover: (rowAt) => reports.flow(new Uint8Array(memory.buffer), rowAt),
     secrets: crypto.getRandomValues(new Uint32Array(6)),
+    randomize: (into) => crypto.getRandomValues(into as Uint32Array<ArrayBuffer>),
     now: monotonicNow(),
   });
   const epoll = new Epoll();

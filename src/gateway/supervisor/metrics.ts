@@ -150,9 +150,16 @@ const TCP_COUNTERS: readonly (readonly [Counter, string, string])[] = [
 
 function writeTcp(text: MetricsText, counters: Counters): void {
   const get = (counter: Counter) => counters.get(counter);
-  text.gauge('culvert_tcp_syn_in_flight', 'SYNs that are held.', [[get(Counter.HELD_SYNS_NOW)]]);
-  text.gauge('culvert_tcp_syn_in_flight_limit', 'SYNs that may be held.', [
+  text.gauge('culvert_tcp_syn_in_flight', 'Flows that are not open yet.', [
+    [get(Counter.HELD_SYNS_NOW)],
+  ]);
+  text.gauge('culvert_tcp_syn_in_flight_limit', 'Flows that may be not open yet.', [
     [get(Counter.HELD_SYNS_LIMIT_NOW)],
+  ]);
+  text.counter('culvert_tcp_syn_cookies_total', 'SYN cookies, by what became of them.', [
+    [get(Counter.SYN_COOKIES_SENT), { result: 'sent' }],
+    [get(Counter.SYN_COOKIES_RECEIVED), { result: 'received' }],
+    [get(Counter.SYN_COOKIES_FAILED), { result: 'failed' }],
   ]);
   text.counter('culvert_tcp_syn_rejected_total', 'SYNs over a limit.', [
     [counters.dropped(DropReason.HELD_SYN_LIMIT), { scope: 'global' }],

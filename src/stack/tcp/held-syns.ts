@@ -8,13 +8,19 @@ import { type Tcb, TcbFlag } from './tcb.ts';
 const BUCKETS = 8192;
 
 /**
- * Counts the SYNs that wait, in all and per source, so that one source cannot keep the others out.
- * A source is an IPv4 address or an IPv6 /64; sources are told apart by a keyed hash, and two that
- * share a bucket share its limit.
+ * Counts the flows that are not open yet, in all and per source, so that one source cannot keep the
+ * others out: a flow counts from its SYN until its owner has accepted it and its client has shown,
+ * by its ACK, that it exists. A source is an IPv4 address or an IPv6 /64; sources are told apart by
+ * a keyed hash, and two that share a bucket share its limit.
+ *
+ * From `cookiesFrom` flows on, and from the same part of a source's limit on, a SYN is answered
+ * with a cookie. What lies above is kept for clients that came back with one.
  */
 export class HeldSyns {
   readonly #limit: number;
   readonly #limitPerSource: number;
+  readonly #cookiesFrom: number;
+  readonly #cookiesFromPerSource: number;
   readonly #perSource: Uint16Array;
   readonly #hash: HalfSipHash;
   readonly #view: DataView;
@@ -27,11 +33,14 @@ export class HeldSyns {
     arena: Arena,
     limit: number,
     limitPerSource: number,
+    cookiesFrom: number,
     hash: HalfSipHash,
     counters: Counters,
   ) {
     this.#limit = limit;
     this.#limitPerSource = limitPerSource;
+    this.#cookiesFrom = cookiesFrom;
+    this.#cookiesFromPerSource = Math.ceil((limitPerSource * cookiesFrom) / limit);
     this.#perSource = new Uint16Array(arena.buffer, arena.take(BUCKETS * 2), BUCKETS).fill(0);
     this.#hash = hash;
     this.#view = arena.view;
@@ -47,6 +56,15 @@ export class HeldSyns {
     return this.#hash.finish() % BUCKETS;
   }
 
+  /** Whether a SYN of this source gets a cookie; never, when `cookiesFrom` is the limit itself. */
+  isPressed(bucket: number): boolean {
+    if (this.#cookiesFrom >= this.#limit) return false;
+    return (
+      this.#held >= this.#cookiesFrom || this.#perSource[bucket]! >= this.#cookiesFromPerSource
+    );
+  }
+
+  /** Whether there is room for one more, proved or not. */
   check(bucket: number): DropReason {
     if (this.#held >= this.#limit) return DropReason.HELD_SYN_LIMIT;
     return this.#perSource[bucket]! >= this.#limitPerSource

@@ -53,7 +53,7 @@ export function takeFin(tcp: TcpContext): boolean {
   if (tcb.rcvNxt !== tcb.finSeq) return false;
   tcb.rcvNxt = seqAdd(tcb.rcvNxt, 1);
   tcb.raise(TcbFlag.FIN_RECEIVED);
-  tcb.phase = FlowPhase.CLOSING;
+  if (!tcb.isWaiting) tcb.phase = FlowPhase.CLOSING;
   // What arrived from behind the FIN will never be delivered.
   releaseList(tcp, tcb.assemblyHead);
   tcb.assemblyHead = tcb.assemblyTail = NO_SLAB;
@@ -66,7 +66,7 @@ export function takeFin(tcp: TcpContext): boolean {
 export function deliverFin(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
   if (!tcb.has(TcbFlag.FIN_RECEIVED) || tcb.has(TcbFlag.FIN_DELIVERED)) return;
-  if (tcb.has(TcbFlag.REPORTED) || tcb.backlogHead !== NO_SLAB) return;
+  if (tcb.has(TcbFlag.REPORTED) || !isOwnerNext(tcp)) return;
   tcb.raise(TcbFlag.FIN_DELIVERED);
   tcp.owner.onFin(tcb.row, now);
 }
@@ -107,11 +107,14 @@ export function releaseList(tcp: TcpContext, headAt: number): void {
   }
 }
 
+/** Nothing waits in front, and the owner has accepted the flow. */
+const isOwnerNext = ({ tcb }: TcpContext): boolean => tcb.backlogHead === NO_SLAB && !tcb.isWaiting;
+
 /** @returns bytes that were taken or kept; fewer only when the slab budget is used up */
 function deliver(tcp: TcpContext, at: number, length: number, now: Instant): number {
   const tcb = tcp.tcb;
   let taken = 0;
-  if (tcb.backlogHead === NO_SLAB) taken = tcp.owner.onData(tcb.row, at, length, now);
+  if (isOwnerNext(tcp)) taken = tcp.owner.onData(tcb.row, at, length, now);
   if (taken < length && !tcb.isGone) taken += keep(tcp, at + taken, length - taken);
   return taken;
 }
@@ -238,7 +241,7 @@ function drainAssembly(tcp: TcpContext, now: Instant): void {
       continue;
     }
     const freshAt = slabAt + SLAB_PAYLOAD_AT + known;
-    const taken = tcb.backlogHead === NO_SLAB ? tcp.owner.onData(tcb.row, freshAt, fresh, now) : 0;
+    const taken = isOwnerNext(tcp) ? tcp.owner.onData(tcb.row, freshAt, fresh, now) : 0;
     if (tcb.isGone) {
       tcp.slabs.release(slabAt);
       return;

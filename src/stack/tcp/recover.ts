@@ -3,6 +3,7 @@ import { CloseReason } from '../close-reason.ts';
 import type { Egress } from '../egress.ts';
 import { ClosedBy, FLOW_ROW_BYTES, FlowField, FlowPhase } from '../flow-row.ts';
 import { TcpFlag } from '../wire/tcp.ts';
+import { TcpState } from './states.ts';
 import type { Tcb } from './tcb.ts';
 
 /**
@@ -29,7 +30,7 @@ export function resetLeftovers(
     if (serial === 0) continue;
     lastSerial = Math.max(lastSerial, serial);
     tcb.moveTo(row);
-    if (tcb.phase >= FlowPhase.HANDSHAKE && tcb.phase < FlowPhase.TIME_WAIT) {
+    if (tcb.state >= TcpState.SYN_RECEIVED && tcb.phase < FlowPhase.TIME_WAIT) {
       egress.bareTcpOf(at, tcb.sndNxt, tcb.rcvNxt, TcpFlag.RST | TcpFlag.ACK);
     }
     if (tcb.phase !== FlowPhase.TIME_WAIT) {

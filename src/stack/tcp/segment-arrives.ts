@@ -23,7 +23,7 @@ import { stopTiming } from './rtt.ts';
 import { TcpState } from './states.ts';
 import { TcbFlag } from './tcb.ts';
 import { idleDeadline } from './timers.ts';
-import { close } from './user-calls.ts';
+import { openFlow } from './user-calls.ts';
 
 /** RFC 7323 §5.5: a TS.Recent older than 24 days says nothing. */
 const TS_RECENT_LIFE_US = seconds(24 * 24 * 3600);
@@ -210,9 +210,7 @@ function sendUnacceptableReset(tcp: TcpContext): void {
 
 function establish(tcp: TcpContext, now: Instant): void {
   const { tcb, segment } = tcp;
-  tcp.heldSyns.release(tcb);
   tcb.transition(TcpState.ESTABLISHED);
-  tcb.phase = FlowPhase.OPEN;
   tcb.sndWnd = segment.window << tcb.sndScale;
   tcb.maxSndWnd = tcb.sndWnd;
   tcb.sndWl1 = segment.seq;
@@ -222,8 +220,8 @@ function establish(tcp: TcpContext, now: Instant): void {
     tcb.keepaliveDeadline = after(now, micros(tcp.settings.keepaliveUs));
     tcp.wheel.schedule(tcb.row, tcb.keepaliveDeadline);
   }
-  tcp.owner.onEstablished(tcb.row, now);
-  if (tcb.has(TcbFlag.CLOSE_WANTED) && !tcb.isGone) close(tcp, tcb.row, now);
+  // Behind a cookie the verdict is still to come; `accept` opens the flow then.
+  if (!tcb.isWaiting) openFlow(tcp, now);
 }
 
 /** Seventh step: who may still receive? */

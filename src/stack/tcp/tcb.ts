@@ -168,6 +168,11 @@ export class Tcb {
     this.#view.setUint8(this.flowAt + FlowField.PHASE, value);
   }
 
+  /** The owner has not answered yet: the SYN is held, or the client waits behind a cookie. */
+  get isWaiting(): boolean {
+    return this.phase === FlowPhase.DECIDING || this.phase === FlowPhase.DIALING;
+  }
+
   /** The flow ended during this call, and its row is free. */
   get isGone(): boolean {
     return this.phase === FlowPhase.FREE;

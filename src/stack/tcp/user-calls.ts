@@ -14,10 +14,15 @@ import { drainBacklog } from './receive.ts';
 import { armRetransmission, startRtt, timeSegment } from './rtt.ts';
 import { TcpState } from './states.ts';
 import { TcbFlag } from './tcb.ts';
+import { idleDeadline } from './timers.ts';
 
-/** Answers the held SYN with SYN-ACK. */
+/** Answers the held SYN with SYN-ACK; a client that came back with a cookie is let in. */
 export function accept(tcp: TcpContext, row: number, now: Instant): void {
   const tcb = tcp.tcb.moveTo(row);
+  if (tcb.state !== TcpState.LISTEN) {
+    acceptProved(tcp, now);
+    return;
+  }
   tcb.transition(TcpState.SYN_RECEIVED);
   tcb.phase = FlowPhase.HANDSHAKE;
   tcb.sndNxt = seqAdd(tcb.iss, 1);
@@ -25,6 +30,30 @@ export function accept(tcp: TcpContext, row: number, now: Instant): void {
   sendSynAck(tcp, now);
   timeSegment(tcp, tcb.sndNxt, now);
   armRetransmission(tcp, now);
+}
+
+/** The SYN-ACK has gone out long ago, and the client's bytes may wait here. */
+function acceptProved(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  if (tcb.state === TcpState.SYN_RECEIVED) {
+    // Inside `onSyn`: the ACK with the cookie is processed next, and opens the flow.
+    tcb.phase = FlowPhase.HANDSHAKE;
+    return;
+  }
+  openFlow(tcp, now);
+  if (tcb.isGone) return;
+  tcp.wheel.schedule(tcb.row, idleDeadline(tcp));
+  drain(tcp, tcb.row, now);
+}
+
+/** The owner has accepted the flow and the client has finished the handshake. */
+export function openFlow(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  tcp.heldSyns.release(tcb);
+  tcb.phase = tcb.has(TcbFlag.FIN_RECEIVED) ? FlowPhase.CLOSING : FlowPhase.OPEN;
+  tcb.touch(now);
+  tcp.owner.onEstablished(tcb.row, now);
+  if (tcb.has(TcbFlag.CLOSE_WANTED) && !tcb.isGone) close(tcp, tcb.row, now);
 }
 
 /** Gives the decision or the dial until `deadline` (NEVER ends it); then `onDeadline` is called. */

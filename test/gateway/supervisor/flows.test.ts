@@ -60,6 +60,7 @@ const LIMITS = {
   flows: CAPACITY,
   heldSyns: 1,
   heldSynsPerSource: 1,
+  synCookiesFrom: 1,
   timeWait: 1,
   slabBytes: 0,
   slabBytesPerFlow: 0,

@@ -22,7 +22,7 @@ class Bench {
     const rows = ROWS * (TCB_ROW_BYTES + FLOW_ROW_BYTES);
     this.#arena = new Arena(new ArrayBuffer(HeldSyns.BYTES + rows + 512));
     const hash = new HalfSipHash(3, 4);
-    this.held = new HeldSyns(this.#arena, limit, limitPerSource, hash, this.counters);
+    this.held = new HeldSyns(this.#arena, limit, limitPerSource, limit, hash, this.counters);
     const tcbsAt = this.#arena.take(ROWS * TCB_ROW_BYTES);
     this.#tcb = new Tcb(this.#arena.view, tcbsAt, this.#arena.take(ROWS * FLOW_ROW_BYTES));
     this.#addressAt = this.#arena.take(16);
