@@ -46,10 +46,12 @@ export const DropReason = {
   HELD_SYN_SOURCE_LIMIT: 35,
   HELD_SYN_REPEATED: 36,
   SLAB_BUDGET: 37,
-  VERDICT_DROP: 38,
-  DRAINING: 39,
+  RESET_RATE_LIMIT: 38,
+  CHALLENGE_RATE_LIMIT: 39,
+  VERDICT_DROP: 40,
+  DRAINING: 41,
   // The device
-  DEVICE_WRITE_FAILED: 40,
+  DEVICE_WRITE_FAILED: 42,
 } as const;
 
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];

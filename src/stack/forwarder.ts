@@ -16,6 +16,7 @@ import { DropReason } from './drop-reason.ts';
 import { ClosedBy, FlowField, FlowPhase } from './flow-row.ts';
 import { NO_FLOW } from './flow-table.ts';
 import type { Icmp } from './icmp.ts';
+import { RateLimit } from './rate-limit.ts';
 import type { HalfSipHash } from './sip-hash.ts';
 import { countFlows, endFlow, freeFlow } from './tcp/close.ts';
 import type { TcpContext } from './tcp/context.ts';
@@ -58,6 +59,12 @@ const V6_CODES = [
   Icmpv6Unreachable.ADMINISTRATIVELY_PROHIBITED,
 ] as const;
 
+/**
+ * Resets for segments that belong to no flow: with spoofed sources they hit others. The burst lets
+ * the clients of a gateway that was started again know at once.
+ */
+const RESETS_PER_SECOND = 1000;
+const RESETS_BURST = 1000;
 /** RFC 7323 §2.2: the window of a SYN-ACK is not scaled. A cookie promises the most there is. */
 const COOKIE_WINDOW_BYTES = 0xffff;
 
@@ -67,6 +74,7 @@ export class Forwarder {
   /** Keyed apart from the flow table: initial sequence numbers must not leak its hash. */
   readonly #isnHash: HalfSipHash;
   readonly #cookies: SynCookies;
+  readonly #resets = new RateLimit(RESETS_PER_SECOND, RESETS_BURST);
   #isDraining = false;
 
   constructor(tcp: TcpContext, icmp: Icmp, isnHash: HalfSipHash, cookies: SynCookies) {
@@ -89,8 +97,7 @@ export class Forwarder {
     const kind = segment.flags & (TcpFlag.SYN | TcpFlag.ACK);
     if (kind === TcpFlag.SYN) return this.#onSyn(packet, now);
     if (kind === TcpFlag.ACK && this.#cookies.isAwaited(now)) return this.#onAck(packet, now);
-    this.#resetUnknown(packet);
-    return DropReason.NO_FLOW;
+    return this.#resetUnknown(packet, DropReason.NO_FLOW, now);
   }
 
   /** A segment arrived for a SYN that is held. */
@@ -138,10 +145,7 @@ export class Forwarder {
   /** A SYN that opens something new. */
   #onSyn(packet: SynPacket, now: Instant): DropReason {
     const { heldSyns, segment } = this.#tcp;
-    if (this.#isDraining) {
-      this.#resetUnknown(packet);
-      return DropReason.DRAINING;
-    }
+    if (this.#isDraining) return this.#resetUnknown(packet, DropReason.DRAINING, now);
     const bucket = heldSyns.bucketOf(packet.sourceAt, packet.addressLength);
     if (heldSyns.isPressed(bucket)) {
       this.#answerWithCookie(packet, now);
@@ -172,8 +176,7 @@ export class Forwarder {
     const { heldSyns, segment, counters } = this.#tcp;
     if (!this.#cookies.check(packet, segment, now)) {
       counters.add(Counter.SYN_COOKIES_FAILED);
-      this.#resetUnknown(packet);
-      return DropReason.NO_FLOW;
+      return this.#resetUnknown(packet, DropReason.NO_FLOW, now);
     }
     counters.add(Counter.SYN_COOKIES_RECEIVED);
     const bucket = heldSyns.bucketOf(packet.sourceAt, packet.addressLength);
@@ -182,8 +185,7 @@ export class Forwarder {
     if (row === NO_FLOW) {
       if (limited === DropReason.NONE) limited = DropReason.FLOW_TABLE_FULL;
       // The client believes in a connection: it must learn that there is none.
-      this.#resetUnknown(packet);
-      return limited;
+      return this.#resetUnknown(packet, limited, now);
     }
     this.#begin(row, bucket, packet, now);
     this.#enterSynReceived();
@@ -306,9 +308,14 @@ export class Forwarder {
     return asSeq(hash.finish() + Math.floor(now / 4));
   }
 
-  /** RFC 9293 §3.10.7.1: a reset that the sender of the segment accepts. */
-  #resetUnknown(packet: SynPacket): void {
+  /**
+   * RFC 9293 §3.10.7.1: a reset that the sender of the segment accepts.
+   *
+   * @returns `reason`, or that there was none, as too many had to be sent
+   */
+  #resetUnknown(packet: SynPacket, reason: DropReason, now: Instant): DropReason {
     const { segment, egress, counters } = this.#tcp;
+    if (!this.#resets.take(now)) return DropReason.RESET_RATE_LIMIT;
     const hasAck = segment.has(TcpFlag.ACK);
     counters.add(Counter.TCP_RESETS_SENT);
     egress.bareTcp(
@@ -321,6 +328,7 @@ export class Forwarder {
       hasAck ? asSeq(0) : segment.end,
       hasAck ? TcpFlag.RST : TcpFlag.RST | TcpFlag.ACK,
     );
+    return reason;
   }
 
   /** Quotes the SYN, built again from the row: addresses, ports and sequence number suffice. */

@@ -6,6 +6,7 @@ import { Counter, type Counters } from './counters.ts';
 import { DropReason } from './drop-reason.ts';
 import type { Egress } from './egress.ts';
 import { FlowField } from './flow-row.ts';
+import { RateLimit } from './rate-limit.ts';
 import type { Instant } from './time.ts';
 import {
   checkIcmpv4,
@@ -28,7 +29,10 @@ import { Protocol } from './wire/protocol.ts';
 import { asSeq, type Seq } from './wire/seq.ts';
 import { emitTcpHeader, TcpFlag } from './wire/tcp.ts';
 
-/** As Linux (net.ipv4.icmp_msgs_per_sec, icmp_msgs_burst), for errors and echo replies alike. */
+/**
+ * As Linux (net.ipv4.icmp_msgs_per_sec, icmp_msgs_burst), for errors and echo replies alike. Errors
+ * must be limited: RFC 4443 §2.4 (f).
+ */
 const MESSAGES_PER_SECOND = 1000;
 const BURST = 50;
 /** Echo requests longer than the scratch area do not fit any MTU that we offer. */
@@ -37,27 +41,12 @@ const MAX_ECHO_BYTES = 9000;
 const QUOTE_OFFSET = 2048;
 const HOP_LIMIT = 64;
 
-/** A token bucket: errors must not become a weapon. RFC 4443 §2.4 (f). */
-class RateLimit {
-  #tokens = BURST;
-  #filledAt = 0;
-
-  take(now: Instant): boolean {
-    const earned = ((now - this.#filledAt) * MESSAGES_PER_SECOND) / 1_000_000;
-    this.#tokens = Math.min(BURST, this.#tokens + earned);
-    this.#filledAt = now;
-    if (this.#tokens < 1) return false;
-    this.#tokens -= 1;
-    return true;
-  }
-}
-
 export class Icmp {
   readonly #view: DataView;
   readonly #egress: Egress;
   readonly #counters: Counters;
-  readonly #errors = new RateLimit();
-  readonly #echoes = new RateLimit();
+  readonly #errors = new RateLimit(MESSAGES_PER_SECOND, BURST);
+  readonly #echoes = new RateLimit(MESSAGES_PER_SECOND, BURST);
   #local: readonly Uint8Array[] = [];
   #now = 0 as Instant;
 

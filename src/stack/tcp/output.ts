@@ -6,6 +6,7 @@
  * of an upstream are passed on as they come.
  */
 import { Counter } from '../counters.ts';
+import { DropReason } from '../drop-reason.ts';
 import type { SynOptions } from '../egress.ts';
 import { FlowField } from '../flow-row.ts';
 import { NO_SLAB, SLAB_PAYLOAD_AT, SlabField } from '../slab-pool.ts';
@@ -68,10 +69,28 @@ export function sendAck(tcp: TcpContext, now: Instant): void {
   sendSegment(tcp, tcp.tcb.sndNxt, 0, 0, 0, now);
 }
 
-/** An acknowledgment to a segment that an attacker could have sent: RFC 5961 §3, §4. */
-export function sendChallengeAck(tcp: TcpContext, now: Instant): void {
+/**
+ * RFC 5961 §7 asks for a limit and proposes one for all connections; but such a limit tells an
+ * attacker whether another connection was challenged (CVE-2016-5696). So there is one for each, as
+ * in Linux (net.ipv4.tcp_invalid_ratelimit).
+ */
+const CHALLENGE_INTERVAL_MS = 500;
+
+/**
+ * An acknowledgment to a segment that an attacker could have sent: RFC 5961 §3, §4.
+ *
+ * @returns what the segment ends as
+ */
+export function sendChallengeAck(tcp: TcpContext, now: Instant): DropReason {
+  const nowMs = timestampClock(now);
+  const sinceMs = (nowMs - tcp.tcb.challengedAtMs) >>> 0;
+  if (tcp.tcb.challengedAtMs !== 0 && sinceMs < CHALLENGE_INTERVAL_MS) {
+    return DropReason.CHALLENGE_RATE_LIMIT;
+  }
+  tcp.tcb.challengedAtMs = nowMs || 1;
   tcp.counters.add(Counter.TCP_CHALLENGE_ACKS);
   sendAck(tcp, now);
+  return DropReason.CHALLENGED;
 }
 
 /** `<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>`, the first time or again. */

@@ -60,10 +60,7 @@ function otherState(tcp: TcpContext, now: Instant): DropReason {
   if (segment.has(TcpFlag.RST)) return onReset(tcp, now);
   // Third, security: IP security compartments are not supported.
   // Fourth: SYN. RFC 5961 §4.2: in a synchronized state it proves nothing.
-  if (segment.has(TcpFlag.SYN)) {
-    sendChallengeAck(tcp, now);
-    return DropReason.CHALLENGED;
-  }
+  if (segment.has(TcpFlag.SYN)) return sendChallengeAck(tcp, now);
   // Fifth: ACK.
   if (!segment.has(TcpFlag.ACK)) return DropReason.NO_ACK;
   const refused = checkAck(tcp, now);
@@ -163,10 +160,7 @@ function noteTimestamp(tcp: TcpContext, now: Instant): void {
 /** Second check, with RFC 5961 §3.2: only the exact next sequence number resets. */
 function onReset(tcp: TcpContext, now: Instant): DropReason {
   const { tcb, segment } = tcp;
-  if (segment.seq !== tcb.rcvNxt) {
-    sendChallengeAck(tcp, now);
-    return DropReason.CHALLENGED;
-  }
+  if (segment.seq !== tcb.rcvNxt) return sendChallengeAck(tcp, now);
   tcp.counters.add(Counter.TCP_RESETS_RECEIVED);
   endFlow(tcp, CloseReason.CLIENT_RESET, ClosedBy.CLIENT, now);
   return DropReason.NONE;

@@ -67,6 +67,7 @@ const TcbField = {
   WAIT_NEXT: 232,
   WAIT_PREVIOUS: 236,
   SOURCE_BUCKET: 240,
+  CHALLENGED_AT_MS: 244,
 } as const;
 
 export const TCB_ROW_BYTES = 256;
@@ -635,5 +636,13 @@ export class Tcb {
   }
   set sourceBucket(value: number) {
     this.#view.setUint32(this.at + TcbField.SOURCE_BUCKET, value, true);
+  }
+
+  /** When the last challenge ACK was sent, by the timestamp clock; 0 before the first. */
+  get challengedAtMs(): number {
+    return this.#view.getUint32(this.at + TcbField.CHALLENGED_AT_MS, true);
+  }
+  set challengedAtMs(value: number) {
+    this.#view.setUint32(this.at + TcbField.CHALLENGED_AT_MS, value, true);
   }
 }
