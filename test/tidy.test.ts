@@ -18,6 +18,8 @@ const UNTESTED: Readonly<Record<string, string>> = {
   'src/stack/arena.ts': 'a bump allocator: every test of a table goes through it',
   'src/stack/close-reason.ts': 'a table of words',
   'src/stack/layout.ts': 'a type, and a reader of one line over flow-row.ts',
+  'src/stack/reassembly/chunks.ts': 'a pool; the tests of reassembly fill and empty it',
+  'src/stack/reassembly/partial-packet.ts': 'what reassembly.ts keeps; its tests see every part',
   'src/stack/time.ts': 'types and one-line arithmetic',
   'src/stack/verdict.ts': 'types only',
   'src/stack/device.ts': 'types only',

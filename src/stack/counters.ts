@@ -57,6 +57,8 @@ export const Counter = {
   /** ACKs that brought a good cookie back, and those that came while cookies were out without. */
   SYN_COOKIES_RECEIVED: 43,
   SYN_COOKIES_FAILED: 44,
+  /** Packets that were made of fragments. */
+  PACKETS_REASSEMBLED: 45,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

@@ -1,6 +1,7 @@
 /**
  * The path of a packet into the stack, top to bottom:
- * frame → IP → tuple → flow table → TCP, or ICMP, or a reason to drop it.
+ * frame → IP → tuple → flow table → TCP, or ICMP, or a reason to drop it. Fragments wait in
+ * `reassembly` until their packet is whole, and arrive then.
  */
 import type { Arena } from './arena.ts';
 import { Counter, type Counters } from './counters.ts';
@@ -9,6 +10,8 @@ import { DropReason } from './drop-reason.ts';
 import { NO_FLOW } from './flow-table.ts';
 import type { Forwarder } from './forwarder.ts';
 import type { Icmp } from './icmp.ts';
+import type { Fragment } from './reassembly/fragment.ts';
+import type { Reassembly } from './reassembly/reassembly.ts';
 import type { TcpContext } from './tcp/context.ts';
 import { Arrived, segmentArrives } from './tcp/segment-arrives.ts';
 import { TcpState } from './tcp/states.ts';
@@ -32,6 +35,7 @@ export class Ingress {
   readonly #tcp: TcpContext;
   readonly #forwarder: Forwarder;
   readonly #icmp: Icmp;
+  readonly #reassembly: Reassembly;
   readonly #counters: Counters;
   readonly #capabilities: DeviceCapabilities;
   readonly #extensions = new ipv6.ExtensionWalk();
@@ -45,18 +49,34 @@ export class Ingress {
   };
   /** The transport checksum is right, or was never made because the packet is local. */
   #isSummed = false;
+  #isReassembled = false;
+  /** The fragment under the reader's eye; reused. */
+  readonly #fragment: Fragment = {
+    family: 4,
+    headerAt: 0,
+    countedHeaderBytes: 0,
+    payloadAt: 0,
+    payloadLength: 0,
+    offset: 0,
+    hasMore: false,
+    identification: 0,
+    protocol: 0,
+    ecn: 0,
+  };
 
   constructor(
     arena: Arena,
     tcp: TcpContext,
     forwarder: Forwarder,
     icmp: Icmp,
+    reassembly: Reassembly,
     capabilities: DeviceCapabilities,
   ) {
     this.#view = arena.view;
     this.#tcp = tcp;
     this.#forwarder = forwarder;
     this.#icmp = icmp;
+    this.#reassembly = reassembly;
     this.#counters = tcp.counters;
     this.#capabilities = capabilities;
   }
@@ -99,7 +119,7 @@ export class Ingress {
     const view = this.#view;
     const reason = ipv4.checkIpv4(view, at, end);
     if (reason !== DropReason.NONE) return reason;
-    if (ipv4.isFragment(view, at)) return DropReason.FRAGMENT;
+    if (ipv4.isFragment(view, at)) return this.#fragmentV4(at, now);
     const packet = this.#packet;
     packet.sourceAt = at + ipv4.Ipv4Field.SOURCE;
     packet.destinationAt = at + ipv4.Ipv4Field.DESTINATION;
@@ -116,13 +136,64 @@ export class Ingress {
     const packetEnd = ipv6.ipv6End(view, at);
     const walked = this.#extensions.walk(view, at, packetEnd);
     if (walked !== DropReason.NONE) return walked;
-    if (this.#extensions.isFragment) return DropReason.FRAGMENT;
+    if (this.#extensions.isFragment) return this.#fragmentV6(at, packetEnd, now);
     const packet = this.#packet;
     packet.sourceAt = at + ipv6.Ipv6Field.SOURCE;
     packet.destinationAt = at + ipv6.Ipv6Field.DESTINATION;
     packet.addressLength = 16;
     packet.hopLimit = ipv6.hopLimit(view, at);
     return this.#transport(this.#extensions.protocol, this.#extensions.transportAt, packetEnd, now);
+  }
+
+  #fragmentV4(at: number, now: Instant): DropReason {
+    const view = this.#view;
+    const fragment = this.#fragment;
+    const header = ipv4.headerLength(view, at);
+    fragment.family = 4;
+    fragment.headerAt = at;
+    fragment.countedHeaderBytes = header;
+    fragment.payloadAt = at + header;
+    fragment.payloadLength = ipv4.totalLength(view, at) - header;
+    fragment.offset = ipv4.fragmentOffset(view, at);
+    fragment.hasMore = ipv4.hasMoreFragments(view, at);
+    fragment.identification = ipv4.identification(view, at);
+    fragment.protocol = ipv4.protocol(view, at);
+    fragment.ecn = ipv4.ecn(view, at);
+    return this.#reassemble(now);
+  }
+
+  /** The walk has stopped behind the fragment header. */
+  #fragmentV6(at: number, end: number, now: Instant): DropReason {
+    const view = this.#view;
+    const fragment = this.#fragment;
+    const { transportAt, protocol } = this.#extensions;
+    const headerAt = transportAt - ipv6.FRAGMENT_HEADER_BYTES;
+    fragment.family = 6;
+    fragment.headerAt = at;
+    fragment.countedHeaderBytes = headerAt - at - ipv6.IPV6_HEADER_BYTES;
+    fragment.payloadAt = transportAt;
+    fragment.payloadLength = end - transportAt;
+    fragment.offset = ipv6.fragmentOffset(view, headerAt);
+    fragment.hasMore = ipv6.hasMoreFragments(view, headerAt);
+    fragment.identification = ipv6.fragmentIdentification(view, headerAt);
+    fragment.protocol = protocol;
+    fragment.ecn = ipv6.ecn(view, at);
+    return this.#reassemble(now);
+  }
+
+  /** Keeps a fragment; when it was the last that was missing, the packet arrives. */
+  #reassemble(now: Instant): DropReason {
+    // A packet that was made of fragments is none itself: there is no end to such nests.
+    if (this.#isReassembled) return DropReason.BAD_FRAGMENT;
+    const reassembly = this.#reassembly;
+    const reason = reassembly.add(this.#fragment, now);
+    if (reason !== DropReason.NONE || !reassembly.isWhole) return reason;
+    this.#isReassembled = true;
+    // What the device says of a fragment's checksum says nothing of the packet's.
+    this.#isSummed = false;
+    const ended = this.#ip(reassembly.packetAt, reassembly.packetEnd, now);
+    this.#isReassembled = false;
+    return ended;
   }
 
   #transport(protocol: number, at: number, end: number, now: Instant): DropReason {

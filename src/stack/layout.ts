@@ -5,6 +5,7 @@
 import { Egress } from './egress.ts';
 import { FLOW_ROW_BYTES, type FlowSnapshot, readFlowRow } from './flow-row.ts';
 import { FlowTable } from './flow-table.ts';
+import { Reassembly } from './reassembly/reassembly.ts';
 import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
 import { HeldSyns } from './tcp/held-syns.ts';
 import { TCB_ROW_BYTES } from './tcp/tcb.ts';
@@ -43,6 +44,7 @@ export function stateBytes(limits: StateLimits): number {
     Egress.BYTES +
     SlabPool.bytes(limits.slabBytes) +
     FRAME_BYTES +
+    Reassembly.BYTES +
     SLAB_HEADROOM_BYTES +
     ALIGNMENT_BYTES;
   return Math.ceil(bytes / 4096) * 4096;

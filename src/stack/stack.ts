@@ -13,6 +13,7 @@ import { Forwarder, type Unreachable } from './forwarder.ts';
 import { Icmp } from './icmp.ts';
 import { Ingress } from './ingress.ts';
 import { FRAME_BYTES, OWNER_ROW_BYTES, type StateLimits } from './layout.ts';
+import { Reassembly } from './reassembly/reassembly.ts';
 import { HalfSipHash } from './sip-hash.ts';
 import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
 import type { TcpContext, TcpSettings } from './tcp/context.ts';
@@ -41,7 +42,7 @@ export interface StackOptions {
   readonly settings: TcpSettings;
   /** The row at this position ended with the data plane that had this memory before. */
   readonly onLeftover: (rowAt: number) => void;
-  /** At least six uint32 from the system's random source. */
+  /** At least eight uint32 from the system's random source. */
   readonly secrets: Uint32Array;
   /** Fills an array from the system's random source: secrets that do not last, once a minute. */
   readonly randomize: (into: Uint32Array) => void;
@@ -110,7 +111,15 @@ export class Stack {
     this.#icmp = new Icmp(arena.view, egress, counters);
     const cookies = new SynCookies(arena.view, options.randomize);
     this.#forwarder = new Forwarder(this.#tcp, this.#icmp, secret(2), cookies);
-    this.#ingress = new Ingress(arena, this.#tcp, this.#forwarder, this.#icmp, capabilities);
+    const reassembly = new Reassembly(arena, counters, secret(3));
+    this.#ingress = new Ingress(
+      arena,
+      this.#tcp,
+      this.#forwarder,
+      this.#icmp,
+      reassembly,
+      capabilities,
+    );
     this.#expireRow = (row) => expireRow(this.#tcp, row, this.#now);
     counters.set(Counter.FLOWS_LIMIT_NOW, limits.flows);
     counters.set(Counter.FLOWS_NOW, 0);

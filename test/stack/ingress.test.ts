@@ -40,8 +40,11 @@ const REFUSED: Readonly<Record<string, readonly [Uint8Array, string]>> = {
   'an IPv6 source of ::1': [syn6({ source: '::1' }), 'bad-source-address'],
   'an IPv4 multicast': [syn({ destination: '224.0.0.5' }), 'multicast-destination'],
   'an IPv6 multicast': [syn6({ destination: 'ff02::1' }), 'multicast-destination'],
-  'an IPv4 fragment': [syn({ fragmentWord: 0x2000 }), 'fragment'],
-  'an IPv6 fragment': [syn6({ extensionHeader: 44, extra: hex('06000001 00000001') }), 'fragment'],
+  'an IPv4 fragment that cuts the TCP header': [syn({ fragmentWord: 1 }), 'bad-fragment'],
+  'an IPv6 fragment that is not full': [
+    syn6({ extensionHeader: 44, extra: hex('06000001 00000001') }),
+    'bad-fragment',
+  ],
   'UDP over IPv4': [udpPacket(V4), 'udp-unsupported'],
   'UDP over IPv6': [udpPacket(V6), 'udp-unsupported'],
   'ICMPv6 over IPv4': [ipPacket(V4, 58, new Uint8Array(8), -1), 'unknown-protocol'],

@@ -85,7 +85,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput): Loop 
       keepaliveUs: live.timeouts.keepaliveMs * 1000,
     },
     onLeftover: (rowAt) => reports.flow(new Uint8Array(memory.buffer), rowAt),
-    secrets: crypto.getRandomValues(new Uint32Array(6)),
+    secrets: crypto.getRandomValues(new Uint32Array(8)),
     randomize: (into) => crypto.getRandomValues(into as Uint32Array<ArrayBuffer>),
     now: monotonicNow(),
   });

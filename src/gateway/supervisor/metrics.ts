@@ -129,6 +129,9 @@ function writeDevice(text: MetricsText, counters: Counters): void {
   text.counter('culvert_tun_offload_downgrades_total', 'Offloads that were given up.', [
     [get(Counter.OFFLOAD_DOWNGRADES)],
   ]);
+  text.counter('culvert_ip_reassembled_total', 'Packets that were made of fragments.', [
+    [get(Counter.PACKETS_REASSEMBLED)],
+  ]);
   text.counter('culvert_icmp_sent_total', 'ICMP errors sent.', [[get(Counter.ICMP_SENT)]]);
   text.counter('culvert_icmp_echo_replies_total', 'Pings answered.', [
     [get(Counter.ICMP_ECHO_REPLIES)],

@@ -26,6 +26,8 @@ const VERSION_4 = 4;
 const DONT_FRAGMENT = 0x4000;
 /** MF and the fragment offset. */
 const FRAGMENT_BITS = 0x3fff;
+const MORE_FRAGMENTS = 0x2000;
+const FRAGMENT_OFFSET_BITS = 0x1fff;
 
 /** 4, 6 or nonsense: also tells an IPv6 packet. */
 export const version = (view: DataView, at: number): number =>
@@ -61,6 +63,13 @@ export const ecn = (view: DataView, at: number): number => trafficClass(view, at
 /** Whether the packet is part of a larger one: MF set or an offset other than 0. */
 export const isFragment = (view: DataView, at: number): boolean =>
   (view.getUint16(at + Ipv4Field.FLAGS_FRAGMENT) & FRAGMENT_BITS) !== 0;
+
+/** Bytes of the packet's payload before this fragment. */
+export const fragmentOffset = (view: DataView, at: number): number =>
+  (view.getUint16(at + Ipv4Field.FLAGS_FRAGMENT) & FRAGMENT_OFFSET_BITS) * 8;
+
+export const hasMoreFragments = (view: DataView, at: number): boolean =>
+  (view.getUint16(at + Ipv4Field.FLAGS_FRAGMENT) & MORE_FRAGMENTS) !== 0;
 
 /** DF set and no fragment: its identification means nothing, RFC 6864 §4.1. */
 export const isAtomic = (view: DataView, at: number): boolean =>

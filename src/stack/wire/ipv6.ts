@@ -25,6 +25,7 @@ const ExtensionField = {
   SEGMENTS_LEFT: 3,
   /** Fragment header, RFC 8200 §4.5: offset (13 bits), reserved (2), M. */
   FRAGMENT_OFFSET: 2,
+  FRAGMENT_IDENTIFICATION: 4,
 } as const;
 
 export const IPV6_HEADER_BYTES = 40;
@@ -34,6 +35,7 @@ export const IPV6_MIN_MTU = 1280;
 
 const VERSION_6 = 6;
 const EXTENSION_UNIT = 8;
+export const FRAGMENT_HEADER_BYTES = 8;
 /** Our bound. RFC 8200 §4.1 recommends an order in which seven headers can stand. */
 const MAX_EXTENSIONS = 8;
 const OPTION_PAD1 = 0;
@@ -61,6 +63,16 @@ export const trafficClass = (view: DataView, at: number): number =>
 
 /** The ECN codepoint, RFC 3168 §5: 0 not-ECT, 1 ECT(1), 2 ECT(0), 3 CE. */
 export const ecn = (view: DataView, at: number): number => trafficClass(view, at) & 0b11;
+
+/** Bytes of the fragmentable part before this fragment, whose fragment header is at `at`. */
+export const fragmentOffset = (view: DataView, at: number): number =>
+  view.getUint16(at + ExtensionField.FRAGMENT_OFFSET) & 0xfff8;
+
+export const hasMoreFragments = (view: DataView, at: number): boolean =>
+  (view.getUint16(at + ExtensionField.FRAGMENT_OFFSET) & 1) !== 0;
+
+export const fragmentIdentification = (view: DataView, at: number): number =>
+  view.getUint32(at + ExtensionField.FRAGMENT_IDENTIFICATION);
 
 /**
  * The door check. Padding behind the packet is allowed: its end is `ipv6End`. Refused as source:
