@@ -40,6 +40,8 @@ export const CloseReason = {
   RESTART: 21,
   /** The client gave up while its SYN was held. */
   CLIENT_GONE: 22,
+  /** An ICMP error said so before the client had finished the handshake. */
+  CLIENT_UNREACHABLE: 23,
 } as const;
 
 export type CloseReason = (typeof CloseReason)[keyof typeof CloseReason];

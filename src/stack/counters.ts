@@ -59,6 +59,9 @@ export const Counter = {
   SYN_COOKIES_FAILED: 44,
   /** Packets that were made of fragments. */
   PACKETS_REASSEMBLED: 45,
+  /** ICMP errors about a segment in flight, and those that made a flow's segments shorter. */
+  ICMP_ERRORS_MATCHED: 46,
+  PATH_MTU_LOWERED: 47,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

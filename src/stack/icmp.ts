@@ -1,11 +1,16 @@
 /**
  * ICMP and ICMPv6 of the gateway itself: echo to its own addresses is answered, errors are sent
- * where a verdict asks for one. Both are limited in rate.
+ * where a verdict asks for one. Both are limited in rate. Errors that arrive go to icmp-errors.ts.
+ *
+ * "Time exceeded" is never sent: nothing is forwarded. The gateway stands in for every destination,
+ * and a host takes a packet whatever its hop limit is (RFC 1122 §3.2.1.7); so `traceroute -T` ends
+ * here, at the hop where the connection really ends.
  */
 import { Counter, type Counters } from './counters.ts';
 import { DropReason } from './drop-reason.ts';
 import type { Egress } from './egress.ts';
 import { FlowField } from './flow-row.ts';
+import type { IcmpErrors } from './icmp-errors.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { Instant } from './time.ts';
 import {
@@ -14,6 +19,7 @@ import {
   emitUnreachableV4,
   Icmpv4Type,
   icmpType as icmpv4Type,
+  isIcmpError as isErrorV4,
 } from './wire/icmpv4.ts';
 import {
   checkIcmpv6,
@@ -21,6 +27,7 @@ import {
   emitUnreachableV6,
   Icmpv6Type,
   icmpType as icmpv6Type,
+  isIcmpError as isErrorV6,
 } from './wire/icmpv6.ts';
 import { parseAddress } from './wire/ip-address.ts';
 import { emitIpv4Header, IPV4_HEADER_BYTES } from './wire/ipv4.ts';
@@ -45,15 +52,18 @@ export class Icmp {
   readonly #view: DataView;
   readonly #egress: Egress;
   readonly #counters: Counters;
+  /** Who takes errors about what we sent. */
+  readonly #received: IcmpErrors;
   readonly #errors = new RateLimit(MESSAGES_PER_SECOND, BURST);
   readonly #echoes = new RateLimit(MESSAGES_PER_SECOND, BURST);
   #local: readonly Uint8Array[] = [];
   #now = 0 as Instant;
 
-  constructor(view: DataView, egress: Egress, counters: Counters) {
+  constructor(view: DataView, egress: Egress, counters: Counters, received: IcmpErrors) {
     this.#view = view;
     this.#egress = egress;
     this.#counters = counters;
+    this.#received = received;
   }
 
   /** The gateway's own addresses. */
@@ -80,6 +90,8 @@ export class Icmp {
       ? checkIcmpv4(view, at, end)
       : checkIcmpv6(view, sourceAt, destinationAt, at, end);
     if (reason !== DropReason.NONE) return reason;
+    const isError = isIpv4 ? isErrorV4(view, at) : isErrorV6(view, at);
+    if (isError) return this.#received.onError(destinationAt, addressLength, at, end, this.#now);
     const isRequest = isIpv4
       ? icmpv4Type(view, at) === Icmpv4Type.ECHO_REQUEST
       : icmpv6Type(view, at) === Icmpv6Type.ECHO_REQUEST;

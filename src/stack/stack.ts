@@ -11,6 +11,7 @@ import type { ClosedBy } from './flow-row.ts';
 import { FlowTable } from './flow-table.ts';
 import { Forwarder, type Unreachable } from './forwarder.ts';
 import { Icmp } from './icmp.ts';
+import { IcmpErrors } from './icmp-errors.ts';
 import { Ingress } from './ingress.ts';
 import { FRAME_BYTES, OWNER_ROW_BYTES, type StateLimits } from './layout.ts';
 import { Reassembly } from './reassembly/reassembly.ts';
@@ -108,7 +109,7 @@ export class Stack {
     };
     this.frameAt = arena.take(FRAME_BYTES);
     this.ownerAt = arena.take(limits.flows * OWNER_ROW_BYTES);
-    this.#icmp = new Icmp(arena.view, egress, counters);
+    this.#icmp = new Icmp(arena.view, egress, counters, new IcmpErrors(this.#tcp));
     const cookies = new SynCookies(arena.view, options.randomize);
     this.#forwarder = new Forwarder(this.#tcp, this.#icmp, secret(2), cookies);
     const reassembly = new Reassembly(arena, counters, secret(3));

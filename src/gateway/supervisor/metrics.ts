@@ -133,6 +133,9 @@ function writeDevice(text: MetricsText, counters: Counters): void {
     [get(Counter.PACKETS_REASSEMBLED)],
   ]);
   text.counter('culvert_icmp_sent_total', 'ICMP errors sent.', [[get(Counter.ICMP_SENT)]]);
+  text.counter('culvert_icmp_errors_matched_total', 'ICMP errors about a segment in flight.', [
+    [get(Counter.ICMP_ERRORS_MATCHED)],
+  ]);
   text.counter('culvert_icmp_echo_replies_total', 'Pings answered.', [
     [get(Counter.ICMP_ECHO_REPLIES)],
   ]);
@@ -144,6 +147,7 @@ const TCP_COUNTERS: readonly (readonly [Counter, string, string])[] = [
   [Counter.TCP_FAST_RETRANSMITS, 'fast_retransmits', 'Losses found by duplicate ACKs.'],
   [Counter.TCP_TIMEOUTS, 'timeouts', 'Retransmission timeouts.'],
   [Counter.TCP_OUT_OF_ORDER, 'out_of_order', 'Segments that came before their turn.'],
+  [Counter.PATH_MTU_LOWERED, 'path_mtu_lowered', 'Flows whose path MTU was found to be less.'],
   [Counter.TCP_RESETS_SENT, 'resets_sent', 'RST segments sent.'],
   [Counter.TCP_RESETS_RECEIVED, 'resets_received', 'RST segments accepted.'],
   [Counter.TCP_CHALLENGE_ACKS, 'challenge_acks', 'Challenge ACKs sent.'],
