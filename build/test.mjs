@@ -20,6 +20,7 @@ const PROGRAMS = {
   ping: 'iputils-ping',
   curl: 'curl',
   iperf3: 'iperf3',
+  hping3: 'hping3',
 };
 /** Found there also when the PATH of a user lacks it. */
 const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
