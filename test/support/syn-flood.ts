@@ -13,6 +13,7 @@ const IP_HEADER_BYTES = 20;
 export class SynFlood {
   /** The frame of the SYN, rewritten for each. */
   readonly frame: Uint8Array<ArrayBuffer>;
+  readonly #header: Uint8Array;
   readonly #view: DataView;
   #count = 0;
 
@@ -27,6 +28,7 @@ export class SynFlood {
     this.frame = new Uint8Array(VNET_HEADER_BYTES + packet.length);
     this.frame[0] = DATA_VALID;
     this.frame.set(packet, VNET_HEADER_BYTES);
+    this.#header = this.frame.subarray(VNET_HEADER_BYTES, VNET_HEADER_BYTES + IP_HEADER_BYTES);
     this.#view = viewOf(this.frame.subarray(VNET_HEADER_BYTES));
   }
 
@@ -36,8 +38,7 @@ export class SynFlood {
     const mixed = Math.imul(this.#count, 0x9e37_79b1) >>> 0;
     view.setUint32(IP_SOURCE, 0x0b00_0000 + this.#count);
     view.setUint16(IP_CHECKSUM, 0);
-    const header = this.frame.subarray(VNET_HEADER_BYTES, VNET_HEADER_BYTES + IP_HEADER_BYTES);
-    view.setUint16(IP_CHECKSUM, referenceChecksum(header));
+    view.setUint16(IP_CHECKSUM, referenceChecksum(this.#header));
     view.setUint16(IP_HEADER_BYTES, 1024 + (mixed >>> 17));
     view.setUint32(IP_HEADER_BYTES + 4, mixed);
     this.#count += 1;
