@@ -1,9 +1,11 @@
 /**
  * Clients of the reference TCP talk through a link to servers behind our stack, on a clock that is
- * moved from event to event. Rules that hold at all times are checked all the time; what must hold at
- * the end, at the end.
+ * moved from event to event. Rules that hold at all times are checked all the time; what must hold
+ * at the end, at the end.
  */
-import { FlowField } from '../../src/stack/flow-row.ts';
+import { CloseReason } from '../../src/stack/close-reason.ts';
+import { Counter } from '../../src/stack/counters.ts';
+import { ClosedBy, FlowField } from '../../src/stack/flow-row.ts';
 import { type Instant, NEVER } from '../../src/stack/time.ts';
 import { DueQueue } from '../support/due-queue.ts';
 import { Lane, type LaneShape, randomShares } from '../support/lane.ts';
@@ -18,6 +20,8 @@ export interface Talk extends ReferenceOptions {
   readonly serverLength: number;
   /** After how long the client connects. */
   readonly startUs: number;
+  /** Who lets the connection fall, and when, from the start of the scenario; else it ends well. */
+  readonly abort?: { readonly by: 'client' | 'server'; readonly atUs: number } | undefined;
 }
 
 export interface Scenario {
@@ -31,7 +35,7 @@ export interface Scenario {
   readonly clientPace: number;
   /** The server sends its FIN when it has the client's; else as soon as it has sent everything. */
   readonly serverWaitsForFin: boolean;
-  /** The gateway looks for frames this often, and takes all that came as one batch; 0 is at once. */
+  /** The gateway takes frames this often, all that came as one batch; 0 is each at once. */
   readonly batchUs: number;
   /** Of the periods of PACE_US: those in which the device takes no frame of the stack. */
   readonly refusing: number;
@@ -50,7 +54,7 @@ export interface Outcome {
   readonly down: Lane;
 }
 
-export const PACE_US = 5000;
+const PACE_US = 5000;
 /** Simulated time in which everything must have arrived. */
 const LIMIT_US = 3_600_000_000;
 /** Deadlines of the stack are rounded up by less than this. */
@@ -66,6 +70,8 @@ interface Client {
   readonly startAt: number;
   flow: OwnedFlow | undefined;
   hasStarted: boolean;
+  /** When it is to be aborted; infinite when never, or when it was. */
+  abortAt: number;
   upUs: number;
   downUs: number;
 }
@@ -88,8 +94,8 @@ export function converse(scenario: Scenario): Outcome {
   } catch (cause) {
     const what = cause instanceof Error ? cause.message : String(cause);
     const path = captureOf(scenario);
-    const message = `seed ${scenario.seed}: ${what}\n${conversation.describe()}\npackets in ${path}`;
-    throw new Error(message, { cause });
+    const about = `${conversation.describe()}\npackets in ${path}`;
+    throw new Error(`seed ${scenario.seed}: ${what}\n${about}`, { cause });
   }
 }
 
@@ -141,6 +147,7 @@ class Conversation {
       startAt: this.#rig.now + talk.startUs,
       flow: undefined,
       hasStarted: false,
+      abortAt: this.#rig.now + (talk.abort?.atUs ?? Number.POSITIVE_INFINITY),
       upUs: 0,
       downUs: 0,
     }));
@@ -190,6 +197,8 @@ class Conversation {
     owner.reactions.established = (row, now) => {
       const client = this.#clientOf(row);
       client.flow = owner.flow(row);
+      // A SYN that came late, of a client that is long gone.
+      if (client.tcp.isClosed) return;
       owner.send(row, client.talk.serverLength, now);
       if (!this.#scenario.serverWaitsForFin) owner.close(row, now);
     };
@@ -208,8 +217,8 @@ class Conversation {
 
   #nextAt(): number {
     let next = Math.min(this.#deliveries.due, this.#paceAt, this.#rig.stack.pollAt());
-    for (const { tcp, hasStarted, startAt } of this.#clients) {
-      next = Math.min(next, hasStarted ? tcp.deadline : startAt);
+    for (const { tcp, hasStarted, startAt, abortAt } of this.#clients) {
+      next = Math.min(next, abortAt, hasStarted ? tcp.deadline : startAt);
     }
     return next;
   }
@@ -226,11 +235,24 @@ class Conversation {
         client.tcp.connect(clock.now);
       }
       if (client.tcp.deadline <= clock.now) client.tcp.tick(clock.now);
+      if (client.abortAt <= clock.now) this.#abort(client);
     }
     if (this.#paceAt <= clock.now) this.#pace();
     stack.flush(clock.now);
     this.#collect();
     for (const client of this.#clients) this.#check(client);
+  }
+
+  #abort(client: Client): void {
+    const { talk, tcp, flow } = client;
+    const { stack, now } = this.#rig;
+    client.abortAt = Number.POSITIVE_INFINITY;
+    if (talk.abort?.by === 'server' && flow?.isGone === false) {
+      stack.abort(flow.row, CloseReason.UPSTREAM_RESET, ClosedBy.UPSTREAM, now);
+      this.#collect();
+    }
+    // A client that the server let fall may wait for ever, when the reset is lost: it gives up too.
+    tcp.abort(now);
   }
 
   #deliver({ packet, client }: Delivery): void {
@@ -290,7 +312,8 @@ class Conversation {
   /** What holds at all times. */
   #check(client: Client): void {
     const { tcp, flow, talk } = client;
-    if (tcp.wasReset) throw new Error(`port ${talk.sourcePort} was reset`);
+    if (tcp.wasReset && talk.abort === undefined)
+      throw new Error(`port ${talk.sourcePort} was reset`);
     if (tcp.openedAt === 0 || flow === undefined) return;
     const sinceOpen = this.#rig.now - tcp.openedAt;
     if (client.upUs === 0 && flow.received === talk.length) client.upUs = sinceOpen;
@@ -309,7 +332,8 @@ class Conversation {
     }
   }
 
-  #isOver({ tcp, flow, hasStarted }: Client): boolean {
+  #isOver({ tcp, talk, flow, hasStarted }: Client): boolean {
+    if (talk.abort !== undefined && tcp.isClosed) return flow?.isGone !== false;
     return hasStarted && tcp.isDone && flow?.isGone === true;
   }
 
@@ -324,7 +348,11 @@ class Conversation {
     rig.wait(AFTERMATH_MS);
     this.#collect();
     rig.expectEmpty();
+    for (const gauge of [Counter.FLOWS_NOW, Counter.TIME_WAIT_NOW, Counter.SLAB_BYTES_NOW]) {
+      if (rig.counters.get(gauge) !== 0) throw new Error(`gauge ${gauge} is not 0`);
+    }
     for (const { talk, tcp, flow } of this.#clients) {
+      if (talk.abort !== undefined) continue;
       const isWhole = tcp.receiver.received === talk.serverLength && flow?.received === talk.length;
       if (!isWhole) throw new Error(`port ${talk.sourcePort}: bytes are missing`);
       if (!flow.calls.at(-1)?.startsWith('closed eof')) {

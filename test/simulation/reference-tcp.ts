@@ -49,6 +49,8 @@ export class ReferenceTcp {
   /** Packets that were no whole segments: damaged on the way. */
   damaged = 0;
   wasReset = false;
+  /** The application is gone: every segment is answered with a reset. */
+  isClosed = false;
   /** When the handshake was done; 0 before. */
   openedAt = 0;
   readonly #addresses: Addresses;
@@ -87,6 +89,7 @@ export class ReferenceTcp {
   }
 
   get deadline(): number {
+    if (this.isClosed) return NEVER;
     return Math.min(this.#synDeadline, this.sender.deadline, this.receiver.deadline);
   }
 
@@ -113,7 +116,15 @@ export class ReferenceTcp {
   /** The application reads. */
   read(bytes: number, now: number): void {
     this.#now = now;
-    if (this.receiver.read(bytes) && this.openedAt > 0) this.#acknowledge();
+    const isOpen = this.openedAt > 0 && !this.isClosed;
+    if (this.receiver.read(bytes) && isOpen) this.#acknowledge();
+  }
+
+  /** ABORT: a reset, and nothing is left. */
+  abort(now: number): void {
+    this.#now = now;
+    this.isClosed = true;
+    if (this.openedAt > 0) this.#segment(this.sender.sndNxt, Flag.RST | Flag.ACK, EMPTY);
   }
 
   /** Takes a packet of the stack. @throws Error when it breaks a rule */
@@ -125,11 +136,18 @@ export class ReferenceTcp {
       return;
     }
     const isSyn = (segment.flags & Flag.SYN) !== 0;
-    if ((segment.flags & Flag.RST) !== 0) this.#takeReset(segment);
+    if (this.isClosed) this.#refuse(segment);
+    else if ((segment.flags & Flag.RST) !== 0) this.#takeReset(segment);
     else if (this.openedAt === 0) {
       if (isSyn) this.#open(segment);
     } else if (isSyn) this.#acknowledge();
     else this.#take(segment);
+  }
+
+  /** RFC 9293 §3.10.7.1: there is no connection. */
+  #refuse({ flags, ack }: SegmentFields): void {
+    if ((flags & Flag.RST) !== 0) return;
+    this.#transmit(1 + ((ack - this.options.iss - 1) | 0), Flag.RST, EMPTY, {});
   }
 
   #takeReset(segment: SegmentFields): void {

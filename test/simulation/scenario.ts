@@ -8,6 +8,7 @@ import type { Scenario, Talk } from './conversation.ts';
 /** So many that a wrong carry shows: near the ends of the numbers, and of their signed half. */
 const INITIAL_SEQUENCE_NUMBERS = [1, 0x7fff_f000, 0xffff_f000];
 const MEGABIT = 1e6;
+const KEEPALIVE_US = 20_000_000;
 
 export function scenarioOf(seed: number): Scenario {
   const random = randomShares(seed);
@@ -41,21 +42,31 @@ export function scenarioOf(seed: number): Scenario {
     windowScale: pick(-1, 0, 4, 7),
     serverLength: Math.floor(random() * longest),
     startUs: Math.floor(random() * pick(0, 1000, 100_000)),
+    abort: pick(undefined, undefined, undefined, {
+      by: pick('client', 'server'),
+      atUs: Math.floor(random() * pick(1e5, 1e6, 1e7)),
+    }),
   });
+  const talks = Array.from({ length: count }, talk);
   const start = (CLOCK_START + Math.floor(random() * 2 ** 34)) as Instant;
   return {
     seed,
     rig: {
       family,
       capabilities: pick(FULL_OFFLOAD, NO_OFFLOAD),
-      limits: { slabBytes: pick(512, 4096) * 1024 },
-      settings: { slabBytesPerFlow: pick(20_000, 150_000, 2_000_000) },
+      limits: { slabBytes: pick(128, 512, 4096) * 1024 },
+      settings: {
+        slabBytesPerFlow: pick(20_000, 150_000, 2_000_000),
+        // How the stack learns of a client that is gone, when nothing is in flight. Without
+        // need it would hide a persist timer that does not run.
+        keepaliveUs: talks.some(({ abort }) => abort !== undefined) ? KEEPALIVE_US : 0,
+      },
       // The stack's own numbers wrap in every other scenario, after a few segments.
       ...(pick(true, false) ? { start } : { stackIss: pick(...INITIAL_SEQUENCE_NUMBERS) }),
     },
     up,
     down,
-    talks: Array.from({ length: count }, talk),
+    talks,
     ownerPace: pick(700, 20_000, 10_000_000),
     clientPace: pick(700, 20_000, 10_000_000),
     serverWaitsForFin: pick(true, false),

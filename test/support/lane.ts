@@ -1,8 +1,8 @@
 /**
  * One direction of a link, as arithmetic: a packet goes in at a time, and what comes of it is when
- * it arrives. A queue in front of a wire of a given rate, then a delay; on the way packets are lost,
- * doubled, damaged or overtaken. The same seed and the same packets give the same fates. Both the
- * simulation (on a clock that is moved by hand) and the relay of the bench (on the real one) use it.
+ * it arrives. A queue in front of a wire of a given rate, then a delay; on the way packets are
+ * lost, doubled, damaged or overtaken. The same seed and the same packets give the same fates. Both
+ * the simulation (on a clock moved by hand) and the relay of the bench (on the real one) use it.
  */
 
 /** Shares are of 1: 0.01 is one packet in a hundred. */

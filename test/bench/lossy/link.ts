@@ -74,7 +74,15 @@ export class Link {
       down: shape,
       seed,
     };
-    const command = [process.execPath, join(import.meta.dir, 'relay.ts'), JSON.stringify(options)];
+    // Its clock is the link: it must not wait for those that it carries packets for.
+    const command = [
+      'chrt',
+      '--rr',
+      '1',
+      process.execPath,
+      join(import.meta.dir, 'relay.ts'),
+      JSON.stringify(options),
+    ];
     const relay = Bun.spawn(inside(topology.gateway, command), {
       stdin: 'pipe',
       stdout: 'pipe',

@@ -20,7 +20,7 @@ export interface LossyOptions {
   readonly report: string | undefined;
 }
 
-const FULL = { repetitions: 3, seconds: 8 };
+const FULL = { repetitions: 3, seconds: 6 };
 const QUICK = { repetitions: 1, seconds: 3 };
 const MEGABITS = 100;
 
@@ -30,7 +30,8 @@ Measures goodput over a link that delays, loses, reorders and doubles packets.
 Paths: ${PATHS.join(', ')} (all)
 
   -r, --rtt LIST    round-trip times in ms, of ${ROUND_TRIPS_MS.join(',')} (all)
-  -f, --fault WORD  only faults with this word in their name: ${FAULTS.map((f) => f.name).join(', ')}
+  -f, --fault WORD  only faults with this word in their name, of
+                    ${FAULTS.map(({ name }) => name).join(', ')}
       --rate N      of the link, in Mbit/s (${MEGABITS})
   -n, --reps N      repetitions, the outer loop (${FULL.repetitions})
       --sec N       seconds of each transfer (${FULL.seconds})

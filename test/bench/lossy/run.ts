@@ -1,7 +1,7 @@
 /**
- * `npm run bench:lossy`: goodput over a link that delays, loses, reorders and doubles packets, with
- * culvert, with HAProxy and with nothing but the kernel behind it. Paths are the innermost loop, and
- * the link treats the packets of each by the same random numbers.
+ * `npm run bench:lossy`: goodput over a link that delays, loses, reorders and doubles packets,
+ * with culvert, with HAProxy and with nothing but the kernel behind it. Paths are the innermost
+ * loop, and the link treats the packets of each by the same random numbers.
  */
 
 import {
@@ -49,8 +49,14 @@ const SETTINGS = [
   'net.ipv4.tcp_wmem=4096 262144 33554432',
 ];
 
-const REQUIREMENTS = ['ip', 'sysctl', 'prlimit', 'nft', 'iperf3'] as const;
-const PACKAGES = { ip: 'iproute2', sysctl: 'procps', prlimit: 'util-linux', nft: 'nftables' };
+const REQUIREMENTS = ['ip', 'sysctl', 'prlimit', 'chrt', 'nft', 'iperf3'] as const;
+const PACKAGES = {
+  ip: 'iproute2',
+  sysctl: 'procps',
+  prlimit: 'util-linux',
+  chrt: 'util-linux',
+  nft: 'nftables',
+};
 
 let nextPort = FIRST_PORT;
 
@@ -207,10 +213,12 @@ async function renderSection(
   options: LossyOptions,
   samples: readonly LossySample[],
 ): Promise<string> {
+  const words = ['npm run bench:lossy --', ...process.argv.slice(2)];
+  const command = words.join(' ').replace(/ --$/, '');
   const head = [
     `Date: ${startedAt.toISOString().slice(0, 16).replace('T', ' ')} UTC`,
     `Machine: ${describeMachine()}; every kernel here uses ${CONGESTION_CONTROL}`,
-    `Command: \`${['npm run bench:lossy --', ...process.argv.slice(2)].join(' ').replace(/ --$/, '')}\``,
+    `Command: \`${command}\``,
     `Link: ${options.megabits} Mbit/s each way, a queue of 1000 packets, MTU 1500`,
     `Transfer: 1 stream for ${options.seconds} s, ${options.repetitions} times`,
   ];
