@@ -10,12 +10,17 @@ export interface GoodputCell {
   readonly up: number;
   /** What the theory expects: `cleanModel`, or `renoModel` where that is less. */
   readonly model: number;
+  /** Slow start fills the queue until it overflows. */
+  readonly overflows: boolean;
   /** What no TCP of this kind may exceed: the line, or twice `mathisModel` where that is less. */
   readonly most: number;
 }
 
+type Transfers = typeof RANDOM;
+
 interface Fault {
   readonly name: string;
+  readonly transfers: Transfers;
   readonly shape: Partial<LaneShape>;
 }
 
@@ -25,8 +30,10 @@ const PAYLOAD_BYTES = 1448;
 /** RFC 6928. */
 const INITIAL_WINDOW_BYTES = 10 * PAYLOAD_BYTES;
 const QUEUE_BYTES = 1000 * MTU;
-const TRANSFER_BYTES = 3_000_000;
-const SEEDS = [1, 2, 3];
+/** Where packets are lost at random: so many transfers of so many bytes. */
+const RANDOM = { bytes: 3_000_000, seeds: [1, 2, 3] };
+/** Elsewhere it is the queue that loses, once slow start has filled it: one transfer tells all. */
+const OVERFLOWING = { bytes: 10_000_000, seeds: [1] };
 /** The smallest timeout of both TCPs. */
 const RTO_S = 0.2;
 /** Segments that one ACK covers. */
@@ -34,22 +41,23 @@ const ACK_EVERY = 2;
 
 const ROUND_TRIPS_MS = [0, 20, 100];
 const FAULTS: readonly Fault[] = [
-  { name: 'loss 0 %', shape: {} },
-  { name: 'loss 0.1 %', shape: { loss: 0.001 } },
-  { name: 'loss 1 %', shape: { loss: 0.01 } },
-  { name: 'loss 5 %', shape: { loss: 0.05 } },
-  { name: 'reordering 1 %', shape: { late: 0.01, lateByUs: 3000 } },
-  { name: 'duplication 1 %', shape: { duplicate: 0.01 } },
+  { name: 'loss 0 %', transfers: OVERFLOWING, shape: {} },
+  { name: 'loss 0.1 %', transfers: RANDOM, shape: { loss: 0.001 } },
+  { name: 'loss 1 %', transfers: RANDOM, shape: { loss: 0.01 } },
+  { name: 'loss 5 %', transfers: RANDOM, shape: { loss: 0.05 } },
+  { name: 'reordering 1 %', transfers: RANDOM, shape: { late: 0.01, lateByUs: 3000 } },
+  { name: 'duplication 1 %', transfers: OVERFLOWING, shape: { duplicate: 0.01 } },
 ];
 
 /** What the wire carries of payload at most, in Mbit/s. */
 const LINE = (BITS_PER_SECOND / 1e6) * (PAYLOAD_BYTES / MTU);
 
 /** A transfer without a loss: slow start doubles the initial window each round trip. In Mbit/s. */
-function cleanModel(roundTripS: number): number {
+function cleanModel(bytes: number, roundTripS: number): number {
   const windows = (BITS_PER_SECOND * roundTripS) / 8 / INITIAL_WINDOW_BYTES;
   const slowStartS = roundTripS * Math.max(0, Math.log2(windows));
-  return (TRANSFER_BYTES * 8) / 1e6 / ((TRANSFER_BYTES * 8) / 1e6 / LINE + slowStartS);
+  const megabits = (bytes * 8) / 1e6;
+  return megabits / (megabits / LINE + slowStartS);
 }
 
 /**
@@ -71,7 +79,7 @@ const mathisModel = (loss: number, roundTripS: number): number =>
 
 export function measureGoodputs(): GoodputCell[] {
   return ROUND_TRIPS_MS.flatMap((roundTripMs) =>
-    FAULTS.map(({ name, shape }) => {
+    FAULTS.map(({ name, transfers, shape }) => {
       const lane: LaneShape = {
         ...CLEAN,
         bitsPerSecond: BITS_PER_SECOND,
@@ -84,9 +92,13 @@ export function measureGoodputs(): GoodputCell[] {
       return {
         roundTripMs,
         fault: name,
-        down: measure(lane, 'down'),
-        up: measure(lane, 'up'),
-        model: Math.min(cleanModel(roundTripS), renoModel(loss + (shape.late ?? 0), roundTripS)),
+        down: measure(lane, 'down', transfers),
+        up: measure(lane, 'up', transfers),
+        model: Math.min(
+          cleanModel(transfers.bytes, roundTripS),
+          renoModel(loss + (shape.late ?? 0), roundTripS),
+        ),
+        overflows: transfers === OVERFLOWING,
         // With fewer losses than this, a short transfer is slow start and luck.
         most: loss < 0.01 ? LINE : Math.min(LINE, 2 * mathisModel(loss, roundTripS)),
       };
@@ -108,16 +120,16 @@ export function renderGoodputs(cells: readonly GoodputCell[]): string {
 }
 
 /** Mean over the seeds, in Mbit/s: all bytes over all time. */
-function measure(lane: LaneShape, direction: 'down' | 'up'): number {
+function measure(lane: LaneShape, direction: 'down' | 'up', { bytes, seeds }: Transfers): number {
   let us = 0;
-  for (const seed of SEEDS) {
-    const talk = converse(bulk(seed, lane, direction)).talks[0]!;
+  for (const seed of seeds) {
+    const talk = converse(bulk(seed, lane, direction, bytes)).talks[0]!;
     us += direction === 'down' ? talk.downUs : talk.upUs;
   }
-  return (SEEDS.length * TRANSFER_BYTES * 8) / us;
+  return (seeds.length * bytes * 8) / us;
 }
 
-function bulk(seed: number, lane: LaneShape, direction: 'down' | 'up'): Scenario {
+function bulk(seed: number, lane: LaneShape, direction: 'down' | 'up', bytes: number): Scenario {
   const all = Number.MAX_SAFE_INTEGER / 2 ** 20;
   return {
     seed,
@@ -132,12 +144,12 @@ function bulk(seed: number, lane: LaneShape, direction: 'down' | 'up'): Scenario
         destinationPort: 443,
         iss: 1_000_000,
         mss: 1460,
-        length: direction === 'up' ? TRANSFER_BYTES : 0,
+        length: direction === 'up' ? bytes : 0,
         buffer: 4 * 2 ** 20,
         timestamps: true,
         sack: true,
         windowScale: 7,
-        serverLength: direction === 'down' ? TRANSFER_BYTES : 0,
+        serverLength: direction === 'down' ? bytes : 0,
         startUs: 0,
       },
     ],
