@@ -61,8 +61,8 @@ const LIMIT_US = 3_600_000_000;
 const TICK_US = 4000;
 /** Packets of the end that a capture holds. */
 const CAPTURE_PACKETS = 20_000;
-/** TIME-WAIT, or the SYN-ACKs to a SYN that came late and that no client wants any more. */
-const AFTERMATH_MS = 130_000;
+/** TIME-WAIT, or until the stack gives up a client that is gone: keep-alives take the longest. */
+const AFTERMATH_MS = 200_000;
 
 interface Client {
   readonly tcp: ReferenceTcp;
