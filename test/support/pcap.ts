@@ -13,8 +13,15 @@ const LINKTYPE_RAW = 101;
 const FILE_HEADER_BYTES = 24;
 const RECORD_HEADER_BYTES = 16;
 
-/** The bytes of a capture; packets are numbered by microseconds, in order. */
-export function encodePcap(packets: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+/**
+ * The bytes of a capture.
+ *
+ * @param timesUs  of the packets, in microseconds; without it they are numbered by microseconds
+ */
+export function encodePcap(
+  packets: readonly Uint8Array[],
+  timesUs?: readonly number[],
+): Uint8Array<ArrayBuffer> {
   const size = packets.reduce((sum, p) => sum + RECORD_HEADER_BYTES + p.length, FILE_HEADER_BYTES);
   const bytes = new Uint8Array(size);
   const view = new DataView(bytes.buffer);
@@ -25,7 +32,9 @@ export function encodePcap(packets: readonly Uint8Array[]): Uint8Array<ArrayBuff
   view.setUint32(20, LINKTYPE_RAW);
   let at = FILE_HEADER_BYTES;
   for (const [index, packet] of packets.entries()) {
-    view.setUint32(at + 4, index);
+    const timeUs = Math.floor(timesUs?.[index] ?? index);
+    view.setUint32(at, Math.floor(timeUs / 1e6));
+    view.setUint32(at + 4, timeUs % 1e6);
     view.setUint32(at + 8, packet.length);
     view.setUint32(at + 12, packet.length);
     bytes.set(packet, at + RECORD_HEADER_BYTES);
@@ -35,9 +44,13 @@ export function encodePcap(packets: readonly Uint8Array[]): Uint8Array<ArrayBuff
 }
 
 /** Writes a capture into a folder of its own and returns its path. */
-export function writePcap(name: string, packets: readonly Uint8Array[]): string {
+export function writePcap(
+  name: string,
+  packets: readonly Uint8Array[],
+  timesUs?: readonly number[],
+): string {
   const path = join(mkdtempSync(join(tmpdir(), 'culvert-')), `${name}.pcap`);
-  writeFileSync(path, encodePcap(packets));
+  writeFileSync(path, encodePcap(packets, timesUs));
   return path;
 }
 
