@@ -38,12 +38,12 @@ export function processAck(tcp: TcpContext, now: Instant): DropReason {
   const flight = tcb.flightSize;
   tcb.probes = 0;
   if (seqGt(ack, tcb.sndUna)) {
-    updateWindow(tcp);
+    updateWindow(tcp, true);
     onNewAck(tcp, ack, flight, now);
   } else if (isDuplicate(tcp, flight)) {
     onDuplicateAck(tcp, now);
-  } else {
-    updateWindow(tcp);
+  } else if (ack === tcb.sndUna) {
+    updateWindow(tcp, false);
   }
   offerRoom(tcp, now);
   return DropReason.NONE;
@@ -130,9 +130,10 @@ function onDuplicateAck(tcp: TcpContext, now: Instant): void {
 }
 
 /** SND.WND, SND.WL1 and SND.WL2 as RFC 9293 §3.10.7.4 has it: only news move the window. */
-function updateWindow(tcp: TcpContext): void {
+function updateWindow(tcp: TcpContext, isNew: boolean): void {
   const { tcb, segment } = tcp;
   if (
+    isNew ||
     seqLt(tcb.sndWl1, segment.seq) ||
     (tcb.sndWl1 === segment.seq && seqLe(tcb.sndWl2, segment.ack))
   ) {
