@@ -11,6 +11,7 @@ import type {
   Verdict,
 } from '../stack/verdict.ts';
 import type { FailureKind } from './errors.ts';
+import { SLICE_US } from './limits.ts';
 import { isNamed, type NamedTarget, type ScriptVerdict } from './parse-verdict.ts';
 import type { Generation } from './registry.ts';
 import type { Script, ScriptAnswer } from './script.ts';
@@ -49,12 +50,6 @@ interface Waiting {
   forward: ScriptVerdict | undefined;
 }
 
-interface Settlement {
-  readonly script: Script;
-  readonly call: number;
-  readonly answer: () => ScriptAnswer;
-}
-
 interface Lookup {
   readonly name: string;
   readonly waiting: Set<number>;
@@ -72,8 +67,8 @@ export class Decisions {
   readonly #wallLimits = new Map<number, number>();
   readonly #lookups = new Map<number, Lookup>();
   readonly #lookupIds = new Map<string, number>();
-  #settlements: Settlement[] = [];
-  #lost: Script[] = [];
+  /** What came up during turns and may take turns of its own, in its order. */
+  readonly #backlog: (() => void)[] = [];
   #lastCall = 0;
   #lastLookup = 0;
 
@@ -86,8 +81,9 @@ export class Decisions {
     return this.#waiting.size;
   }
 
-  /** Microseconds; Infinity while nothing waits. */
+  /** Microseconds; Infinity while nothing waits, 0 when `afterTurn` left something over. */
   get nextDeadline(): number {
+    if (this.#backlog.length > 0) return 0;
     let next = Number.POSITIVE_INFINITY;
     // Generations may differ in their limit, so the oldest is not always the first to end.
     for (const { deadline } of this.#waiting.values()) {
@@ -101,14 +97,29 @@ export class Decisions {
     return this.#wallLimits.size <= 1;
   }
 
-  /** Asks the scripts of `generation`. A second request of the same id is ignored. */
-  start(requestId: number, request: ConnectionRequest, generation: Generation): void {
+  /**
+   * Asks the scripts of `generation`. A second request of the same id is ignored.
+   *
+   * @param arrivedAt  when the time for a verdict began, in microseconds
+   */
+  start(
+    requestId: number,
+    request: ConnectionRequest,
+    generation: Generation,
+    arrivedAt: number,
+  ): void {
     if (this.#waiting.has(requestId)) return;
+    const deadline = arrivedAt + generation.wallUs;
+    if (deadline <= this.#ports.now()) {
+      const by = { generation: generation.number, script: NO_SCRIPT };
+      this.#ports.answer(requestId, { kind: 'failed', failure: 'wall', by });
+      return;
+    }
     const decision: Waiting = {
       requestId,
       request,
       generation,
-      deadline: this.#ports.now() + generation.wallUs,
+      deadline,
       position: 0,
       call: 0,
       forward: undefined,
@@ -128,12 +139,22 @@ export class Decisions {
 
   /** A promise was settled; it is looked at when the turn it was settled in is over. */
   settled(script: Script, call: number, answer: () => ScriptAnswer): void {
-    this.#settlements.push({ script, call, answer });
+    this.#backlog.push(() => this.#settle(script, call, answer));
   }
 
-  /** A sandbox broke; its calls fail when the turn is over. */
+  /** A sandbox broke; the calls that wait in it now fail when the turn is over. */
   lost(script: Script): void {
-    this.#lost.push(script);
+    const calls = Array.from(this.#waiting.values())
+      .filter((decision) => decision.forward === undefined && scriptOf(decision) === script)
+      .map((decision) => ({ decision, call: decision.call }));
+    if (calls.length === 0) return;
+    this.#backlog.push(() => {
+      for (const { decision, call } of calls) {
+        const isWaiting = this.#waiting.get(decision.requestId) === decision;
+        const isSameCall = decision.call === call && decision.forward === undefined;
+        if (isWaiting && isSameCall) this.#fail(decision, 'killed');
+      }
+    });
   }
 
   /** The answer of `ports.resolve`. No address is an error. */
@@ -159,20 +180,21 @@ export class Decisions {
       const script = scriptOf(decision);
       if (script !== undefined) this.#ports.limitHit(script, 'wall');
       this.#fail(decision, 'wall');
-      script?.abort(decision.call, 'the time for a verdict is over');
+      const { call } = decision;
+      this.#backlog.push(() => script?.abort(call, 'the time for a verdict is over'));
     }
     this.afterTurn();
   }
 
-  /** Works off what came up during turns: timers and aborts settle promises too. */
+  /**
+   * Works off what came up during turns, because timers and aborts settle promises too; for one
+   * slice of time, and then the rest waits for the next call.
+   */
   afterTurn(): void {
-    while (this.#lost.length > 0 || this.#settlements.length > 0) {
-      const lost = this.#lost;
-      const settlements = this.#settlements;
-      this.#lost = [];
-      this.#settlements = [];
-      for (const { call, answer } of settlements) this.#settle(call, answer);
-      for (const script of lost) this.#failCallsOf(script);
+    const end = this.#ports.now() + SLICE_US;
+    for (let work = this.#backlog.shift(); work !== undefined; work = this.#backlog.shift()) {
+      work();
+      if (this.#ports.now() >= end) return;
     }
   }
 
@@ -295,22 +317,15 @@ export class Decisions {
     this.#lookupIds.delete(forward.to.name);
   }
 
-  #settle(call: number, answerOf: () => ScriptAnswer): void {
+  #settle(script: Script, call: number, answerOf: () => ScriptAnswer): void {
     const requestId = this.#calls.get(call);
     const decision = requestId === undefined ? undefined : this.#waiting.get(requestId);
-    if (decision === undefined) return;
+    if (decision === undefined || scriptOf(decision) !== script) return;
     this.#calls.delete(call);
     const answer = answerOf();
     if (answer.kind === 'pending' || this.#conclude(decision, answer)) return;
     decision.position++;
     this.#ask(decision, true);
-  }
-
-  #failCallsOf(script: Script): void {
-    for (const decision of this.#waiting.values()) {
-      if (decision.forward === undefined && scriptOf(decision) === script)
-        this.#fail(decision, 'killed');
-    }
   }
 }
 

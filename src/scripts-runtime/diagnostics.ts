@@ -1,5 +1,6 @@
 /** Turns what QuickJS says about an error into an error of the script's source. */
 import type { ScriptIssue, ScriptSource } from './bundle.ts';
+import { cutText } from './cut-text.ts';
 import type { Thrown } from './engine.ts';
 import { ScriptError, type SourcePosition } from './errors.ts';
 import type { Transpiled } from './transpile.ts';
@@ -32,7 +33,7 @@ export class Diagnostics {
   issue(kind: string, message: string, position?: SourcePosition): ScriptIssue {
     const { name, file } = this.#source;
     const { line, column } = position ?? { line: 0, column: 0 };
-    return { script: name, file, line, column, kind, message };
+    return { script: name, file, line, column, kind, message: cutText(message) };
   }
 
   /** The innermost frame of a stack that lies in this script, as a place in its source. */

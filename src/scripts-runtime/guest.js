@@ -11,8 +11,10 @@ delete globalThis.culvertHost;
 
 // Taken before a script can replace them.
 const { parse, stringify } = JSON;
+const slice = Function.prototype.call.bind(String.prototype.slice);
 const { page } = host;
 const settings = parse(host.settings);
+const { lengths } = settings;
 const words = new Uint32Array(page);
 const doubles = new Float64Array(page);
 
@@ -71,6 +73,7 @@ const FORWARDED = new Verdict(FORWARD, undefined);
 const REJECTED = new Verdict(REJECT, undefined);
 
 const text = (value) => typeof value === 'string';
+const shortText = (value) => text(value) && value.length <= lengths.address;
 const count = (value) => Number.isInteger(value) && value >= 0;
 const oneOf =
   (...values) =>
@@ -82,13 +85,17 @@ const REDIRECT_OPTIONS = { note: text };
 const FORWARD_OPTIONS = {
   handshake: oneOf('dial-first', 'accept-first'),
   proxyProtocol: oneOf(1, 2),
-  bind: text,
+  bind: shortText,
   mark: count,
   connectTimeoutMs: count,
   idleTimeoutMs: count,
   halfCloseTimeoutMs: count,
   maxBytes: count,
 };
+
+/** The gateway cuts it again, by bytes and at the end of a character. */
+const cutVerdictText = (value) =>
+  typeof value === 'string' ? slice(value, 0, lengths.verdictText) : value;
 
 /** A first check, so that the error carries the line of the call; the gateway checks again. */
 function checkOptions(name, options, known) {
@@ -109,12 +116,13 @@ export const decline = () => DECLINED;
 export function reject(options) {
   if (options === undefined) return REJECTED;
   checkOptions('reject()', options, REJECT_OPTIONS);
-  return new Verdict(VERDICT, { ...options, kind: 'reject' });
+  const { with: how, reason } = options;
+  return new Verdict(VERDICT, { kind: 'reject', with: how, reason: cutVerdictText(reason) });
 }
 
 export function forward(to, options) {
   if (to === undefined && options === undefined) return FORWARDED;
-  if (to !== undefined && !text(to)) {
+  if (to !== undefined && !shortText(to)) {
     throw new TypeError(`forward(): the address must be text like "10.0.0.1:80", not ${show(to)}`);
   }
   if (options !== undefined) checkOptions('forward()', options, FORWARD_OPTIONS);
@@ -127,7 +135,8 @@ export function redirect(listener, options) {
     throw new TypeError(`redirect(): no listener ${show(listener)}; there is: ${known}`);
   }
   if (options !== undefined) checkOptions('redirect()', options, REDIRECT_OPTIONS);
-  return new Verdict(VERDICT, { ...options, kind: 'redirect', listener });
+  const note = cutVerdictText(options?.note);
+  return new Verdict(VERDICT, { kind: 'redirect', listener, note });
 }
 
 function unavailable(name, instead) {
@@ -225,31 +234,39 @@ const abortFlow = FlowInfo.abort;
 delete FlowInfo.serial;
 delete FlowInfo.abort;
 
+const cut = (value) => slice(value, 0, lengths.message);
+
 const show = (value) => {
   if (typeof value === 'object' && value !== null) {
     try {
-      return stringify(value) ?? 'an object';
+      return cut(stringify(value) ?? 'an object');
     } catch {
       return 'an object';
     }
   }
-  return typeof value === 'string' ? `"${value}"` : String(value);
+  return typeof value === 'string' ? `"${cut(value)}"` : cut(String(value));
 };
 
 /** pino's order: fields first, then the message; text alone is the message. */
 function writeLog(level, serial, first, message) {
   if (typeof first !== 'object' || first === null || first instanceof Error) {
-    const line = first instanceof Error ? describe(first) : String(first);
-    host.log(level, serial, message === undefined ? line : `${line} ${String(message)}`);
+    const line = first instanceof Error ? describe(first) : cut(String(first));
+    host.log(level, serial, message === undefined ? line : `${line} ${cut(String(message))}`);
     return;
   }
   let fields;
   try {
     fields = stringify(first);
   } catch (error) {
-    fields = stringify({ unprintable: String(error) });
+    fields = stringify({ unprintable: cut(String(error)) });
   }
-  host.log(level, serial, message === undefined ? '' : String(message), fields);
+  const line = message === undefined ? '' : cut(String(message));
+  host.log(
+    level,
+    serial,
+    line,
+    fields === undefined ? undefined : slice(fields, 0, lengths.fields),
+  );
 }
 
 const makeLog = (serial) =>
@@ -346,16 +363,15 @@ const timers = new Map();
 let lastTimer = 0;
 globalThis.setTimeout = (callback, delayMs, ...args) => {
   if (typeof callback !== 'function') throw new TypeError('setTimeout: no function');
-  if (timers.size >= limits.timers) {
-    host.hit('timers');
+  const id = lastTimer + 1;
+  if (!host.startTimer(id, Number(delayMs) || 0)) {
     const error = new Error(`more than ${limits.timers} timers (timers)`);
     error.name = 'LimitError';
     throw error;
   }
-  lastTimer++;
-  timers.set(lastTimer, () => callback(...args));
-  host.startTimer(lastTimer, Number(delayMs) || 0);
-  return lastTimer;
+  lastTimer = id;
+  timers.set(id, () => callback(...args));
+  return id;
 };
 globalThis.clearTimeout = (id) => {
   if (timers.delete(id)) host.stopTimer(id);
@@ -380,7 +396,7 @@ function describe(error) {
   try {
     if (!(error instanceof Error)) return `${show(error)}\n`;
     const { name, message, stack } = error;
-    return `${name}: ${message}\n${String(stack ?? '').slice(0, STACK_LENGTH)}`;
+    return `${cut(`${name}: ${message}`)}\n${slice(String(stack ?? ''), 0, STACK_LENGTH)}`;
   } catch {
     return 'an error that cannot be shown\n';
   }

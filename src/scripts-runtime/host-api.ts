@@ -15,7 +15,13 @@ import {
 } from './engine.ts';
 import guestSource from './guest.js' with { type: 'text' };
 import { type Kv, KvError, type KvValue } from './kv.ts';
-import type { ScriptLimits } from './limits.ts';
+import {
+  ADDRESS_LENGTH,
+  LOG_FIELDS_LENGTH,
+  LOG_MESSAGE_LENGTH,
+  type ScriptLimits,
+  VERDICT_TEXT_BYTES,
+} from './limits.ts';
 import { BUILTIN_MODULE } from './transpile.ts';
 
 /** Offsets in bytes of the page. All uint32, but FLOW, a float64. The same as in guest.js. */
@@ -52,6 +58,16 @@ export const Reply = {
 } as const;
 export type Reply = (typeof Reply)[keyof typeof Reply];
 
+/** UTF-16 units at which the guest cuts what it hands out, so that it does not cross for nothing. */
+const LENGTHS = {
+  // One more than is shown: the cut can be told.
+  message: LOG_MESSAGE_LENGTH + 1,
+  fields: LOG_FIELDS_LENGTH + 1,
+  // A unit is a byte at least.
+  verdictText: VERDICT_TEXT_BYTES,
+  address: ADDRESS_LENGTH,
+};
+
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 const IPPROTO_TCP = 6;
 const IPPROTO_UDP = 17;
@@ -60,7 +76,8 @@ const IPPROTO_UDP = 17;
 export interface GuestPorts {
   log(level: LogLevel, flow: number, message: string, fields: string | undefined): void;
   settle(call: number, reply: Reply, text: string): void;
-  startTimer(id: number, delayMs: number): void;
+  /** False when the script has as many timers as it may have. */
+  startTimer(id: number, delayMs: number): boolean;
   stopTimer(id: number): void;
   /** The script hit a limit that fails nothing but the operation. */
   hit(limit: string): void;
@@ -262,7 +279,7 @@ export class Guest {
   #installHost({ limits, version, iface, vars, services }: GuestSettings): void {
     const { context } = this.#engine;
     const host = context.newObject();
-    const plain = { version, iface, vars, services, limits };
+    const plain = { version, iface, vars, services, limits, lengths: LENGTHS };
     const settings = context.newString(JSON.stringify(plain));
     context.setProp(host, 'settings', settings);
     context.setProp(host, 'page', this.#page.handle);
@@ -306,8 +323,7 @@ export class Guest {
         return undefined;
       },
       startTimer: (id, delayMs) => {
-        this.#ports.startTimer(number(id), number(delayMs));
-        return undefined;
+        return this.#ports.startTimer(number(id), number(delayMs)) ? context.true : context.false;
       },
       stopTimer: (id) => {
         this.#ports.stopTimer(number(id));

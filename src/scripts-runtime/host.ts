@@ -8,7 +8,8 @@ import type { KvEntry, ScriptBundle, ScriptIssue, ScriptLog, ScriptStats } from 
 import { ScriptCounters } from './counters.ts';
 import { type Decision, Decisions } from './decide.ts';
 import { type BareEngine, type EngineClock, makeBareEngine } from './engine.ts';
-import { Kv } from './kv.ts';
+import { Kv, type KvLimits } from './kv.ts';
+import { SLICE_US } from './limits.ts';
 import { loadBundle } from './loader.ts';
 import { Registry } from './registry.ts';
 import type { Script, ScriptPorts } from './script.ts';
@@ -43,6 +44,8 @@ export class ScriptHost {
   #isMakingSpare = false;
   #journalAt = NEVER;
   #statsAt = NEVER;
+  /** Position in the list of all scripts of all generations. */
+  #firstToFire = 0;
 
   /** @param services  names of in-process listeners, for `redirect` */
   constructor(ports: HostPorts, services: readonly string[]) {
@@ -85,42 +88,46 @@ export class ScriptHost {
    */
   async load(bundle: ScriptBundle): Promise<readonly ScriptIssue[]> {
     const { kvBytes, kvKeyBytes, kvValueBytes } = bundle.limits;
-    const fresh = new Map<string, Kv>();
+    const limits = { kvBytes, kvKeyBytes, kvValueBytes };
+    // What is used here is kept: a generation that ends meanwhile may be the last that had it.
+    const kvs = new Map<string, Kv>();
+    const counters = new Map<string, ScriptCounters>();
     const stores = {
-      kv: (name: string): Kv => {
-        const known = this.#kv.get(name) ?? fresh.get(name);
-        if (known !== undefined) return known;
-        const limits = { kvBytes, kvKeyBytes, kvValueBytes };
-        const made = new Kv(name, limits, () => this.#ports.epochMs());
-        for (const entry of bundle.kv) if (entry.script === name) made.restore(entry);
-        fresh.set(name, made);
-        return made;
-      },
-      counters: (name: string) => this.#counters.get(name) ?? new ScriptCounters(name),
+      kv: (name: string): Kv =>
+        getOrAdd(kvs, name, () => this.#kv.get(name) ?? this.#restoredKv(name, bundle.kv, limits)),
+      counters: (name: string): ScriptCounters =>
+        getOrAdd(counters, name, () => this.#counters.get(name) ?? new ScriptCounters(name)),
     };
     const loaded = await loadBundle(bundle, this.#services, stores, this.#scriptPorts);
     if (!('scripts' in loaded)) return loaded;
-    for (const { name } of loaded.scripts) {
-      const kv = stores.kv(name);
-      kv.limits = { kvBytes, kvKeyBytes, kvValueBytes };
-      this.#kv.set(name, kv);
-    }
     for (const script of loaded.scripts) {
+      const kv = stores.kv(script.name);
+      kv.limits = limits;
+      this.#kv.set(script.name, kv);
       script.counters.generation = bundle.generation;
       script.counters.isDisabled = script.isDisabled;
       this.#counters.set(script.name, script.counters);
     }
     this.#registry.activate(loaded);
+    this.#forgetUnusedStores();
     this.#afterTurn();
     this.#makeSpare();
     return [];
   }
 
-  /** Asks the active generation; `ports.answer` is called once, perhaps before this returns. */
-  request(requestId: number, request: ConnectionRequest): void {
+  /**
+   * Asks the active generation; `ports.answer` is called once, perhaps before this returns.
+   *
+   * @param arrivedAt  since when it has waited, in microseconds
+   */
+  request(
+    requestId: number,
+    request: ConnectionRequest,
+    arrivedAt: number = this.#ports.now(),
+  ): void {
     const generation = this.#registry.active;
     if (generation === undefined) throw new Error('a request came before the first bundle');
-    this.#decisions.start(requestId, request, generation);
+    this.#decisions.start(requestId, request, generation, arrivedAt);
     this.#afterTurn();
   }
 
@@ -145,16 +152,46 @@ export class ScriptHost {
     return next;
   }
 
-  /** Does what is due at `now`: timers of scripts, decisions that took too long, reports. */
+  /**
+   * Does what is due at `now`: timers of scripts, decisions that took too long, reports. Stops after
+   * some slices of time (SLICE_US) if there is more; then `nextDeadline` has come already.
+   */
   expire(now: number): void {
-    for (const generation of this.#registry.generations) {
-      for (const script of generation.scripts) script.fireTimers(now);
-    }
+    this.#fireTimers(now);
     this.#decisions.afterTurn();
     this.#decisions.expire(now);
     this.#afterTurn();
     if (now >= this.#journalAt) this.#writeJournal();
     if (now >= this.#statsAt) this.#writeStats();
+  }
+
+  /** For one slice of time; who comes next then is the first one the next time. */
+  #fireTimers(now: number): void {
+    const scripts = this.#registry.generations.flatMap((generation) => generation.scripts);
+    const end = this.#ports.now() + SLICE_US;
+    for (let i = 0; i < scripts.length; i++) {
+      const at = (this.#firstToFire + i) % scripts.length;
+      scripts[at]?.fireTimers(now, end);
+      if (this.#ports.now() < end) continue;
+      this.#firstToFire = at + 1;
+      return;
+    }
+  }
+
+  #restoredKv(name: string, entries: readonly KvEntry[], limits: KvLimits): Kv {
+    const kv = new Kv(name, limits, () => this.#ports.epochMs());
+    for (const entry of entries) if (entry.script === name) kv.restore(entry);
+    return kv;
+  }
+
+  /** A script that no generation has any more may never come back. */
+  #forgetUnusedStores(): void {
+    const used = new Set(
+      this.#registry.generations.flatMap(({ scripts }) => scripts.map(({ name }) => name)),
+    );
+    for (const store of [this.#kv, this.#counters]) {
+      for (const name of store.keys()) if (!used.has(name)) store.delete(name);
+    }
   }
 
   #makeScriptPorts(): ScriptPorts {
@@ -201,7 +238,7 @@ export class ScriptHost {
   /** What any call can leave behind: settled promises, generations without calls, reports. */
   #afterTurn(): void {
     this.#decisions.afterTurn();
-    this.#registry.sweep();
+    if (this.#registry.sweep()) this.#forgetUnusedStores();
     const now = this.#ports.now();
     if (this.#statsAt === NEVER) this.#statsAt = now + STATS_PERIOD_US;
     if (this.#journalAt !== NEVER) return;
@@ -238,4 +275,12 @@ export class ScriptHost {
       fields: { error: 'error' },
     });
   }
+}
+
+function getOrAdd<V>(map: Map<string, V>, key: string, make: () => V): V {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  map.set(key, made);
+  return made;
 }

@@ -41,6 +41,8 @@ export class Kv {
   readonly #epochMs: () => number;
   readonly #entries = new Map<string, Entry>();
   readonly #changed = new Set<string>();
+  /** Keys that the journal has: what came and went between two looks at it is not told. */
+  readonly #journalled = new Set<string>();
   #bytes = 0;
 
   /** @param epochMs  milliseconds since 1970 */
@@ -116,6 +118,7 @@ export class Kv {
 
   /** Takes an entry of a journal. What no longer fits is left out. */
   restore({ key, value, expiresAt }: KvEntry): void {
+    this.#journalled.add(key);
     if (value === undefined || (expiresAt ?? Number.POSITIVE_INFINITY) <= this.#epochMs()) return;
     try {
       this.#put(key, value, expiresAt ?? Number.POSITIVE_INFINITY);
@@ -129,6 +132,8 @@ export class Kv {
   takeChanges(): KvEntry[] {
     const entries = Array.from(this.#changed, (key): KvEntry => {
       const entry = this.#entries.get(key);
+      if (entry === undefined) this.#journalled.delete(key);
+      else this.#journalled.add(key);
       return {
         script: this.#script,
         key,
@@ -180,7 +185,8 @@ export class Kv {
   #remove(key: string): void {
     this.#bytes -= this.#entries.get(key)?.bytes ?? 0;
     this.#entries.delete(key);
-    this.#changed.add(key);
+    if (this.#journalled.has(key)) this.#changed.add(key);
+    else this.#changed.delete(key);
   }
 
   #removeExpired(): void {

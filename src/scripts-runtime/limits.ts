@@ -56,14 +56,62 @@ export const DEFAULT_SCRIPT_LIMITS: ScriptLimits = {
   breakerWindowMs: 10_000,
 };
 
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+/** More of them is none. */
+const COUNT_MAX = 1_000_000;
+
+/** What each limit can be: least and most. */
+const LIMIT_RANGES: Readonly<Record<keyof ScriptLimits, readonly [least: number, most: number]>> = {
+  cpuSoftMs: [1, MINUTE_MS],
+  cpuHardMs: [1, MINUTE_MS],
+  watchdogMs: [1, MINUTE_MS],
+  wallMs: [1, HOUR_MS],
+  /** With less the built-in module does not run; WebAssembly ends at 2 GiB. */
+  memoryBytes: [MIB, 1024 * MIB],
+  /** The same; with more the stack of WebAssembly ends before that of QuickJS. */
+  stackBytes: [64 * KIB, MIB],
+  pending: [1, COUNT_MAX],
+  timers: [1, COUNT_MAX],
+  kvBytes: [0, 64 * MIB],
+  kvKeyBytes: [1, 64 * KIB],
+  /** One entry has to fit into a message to the supervisor, where a byte can become six. */
+  kvValueBytes: [1, MIB],
+  logLinesPerSecond: [1, COUNT_MAX],
+  loadMs: [1, MINUTE_MS],
+  breakerHits: [1, COUNT_MAX],
+  breakerWindowMs: [1, 24 * HOUR_MS],
+};
+
+/** What is wrong with limits, in words; an engine must not be made from those. */
+export function checkLimits(limits: ScriptLimits): string[] {
+  return Object.entries(LIMIT_RANGES).flatMap(([name, [least, most]]) => {
+    const value: number = limits[name as keyof ScriptLimits];
+    const isInRange = Number.isInteger(value) && value >= least && value <= most;
+    return isInRange ? [] : [`${name} is ${value}; it can be from ${least} to ${most}`];
+  });
+}
+
 /** Shortest delay of a timer, in milliseconds: a shorter one would be a busy loop. */
 export const TIMER_MS_MIN = 10;
 
 /** Longest delay of a timer, in milliseconds: no decision lasts longer than a day. */
 export const TIMER_MS_MAX = 86_400_000;
 
+/**
+ * How long scripts may work before whoever runs them is heard again, in microseconds. A turn that
+ * has begun is not interrupted for it.
+ */
+export const SLICE_US = 5_000;
+
 /** Length of what a script can say about a verdict (`reason`, `note`), in bytes of UTF-8. */
 export const VERDICT_TEXT_BYTES = 200;
+
+/** Length of an address that a script writes: a name of RFC 1035, brackets, a port, and some. */
+export const ADDRESS_LENGTH = 300;
+
+/** Length of a verdict as JSON, in UTF-16 units: all of its fields at their longest, escaped. */
+export const VERDICT_JSON_LENGTH = 4 * KIB;
 
 /** Length of a log line's message, and of its fields as JSON, in UTF-16 units. */
 export const LOG_MESSAGE_LENGTH = 4 * KIB;

@@ -3,6 +3,7 @@ import type { ScriptBundle, ScriptIssue, ScriptSource } from './bundle.ts';
 import type { ScriptCounters } from './counters.ts';
 import { makeBareEngine } from './engine.ts';
 import type { Kv } from './kv.ts';
+import { checkLimits } from './limits.ts';
 import { Generation } from './registry.ts';
 import { Script, type ScriptPorts } from './script.ts';
 import { transpile } from './transpile.ts';
@@ -22,7 +23,8 @@ export async function loadBundle(
   stores: ScriptStores,
   ports: ScriptPorts,
 ): Promise<Generation | readonly ScriptIssue[]> {
-  const issues = checkNames(bundle.scripts);
+  const issues = [...checkNames(bundle.scripts), ...limitIssues(bundle)];
+  if (issues.length > 0) return issues;
   const scripts: Script[] = [];
   for (const [position, source] of bundle.scripts.entries()) {
     const code = await transpile(source);
@@ -50,6 +52,17 @@ export async function loadBundle(
   for (const script of scripts) script.dispose();
   return issues;
 }
+
+/** Limits are of the bundle, and of no script in it. */
+const limitIssues = ({ limits }: ScriptBundle): ScriptIssue[] =>
+  checkLimits(limits).map((message) => ({
+    script: '',
+    file: 'bundle',
+    line: 0,
+    column: 0,
+    kind: 'limit',
+    message,
+  }));
 
 function checkNames(scripts: readonly ScriptSource[]): ScriptIssue[] {
   const names = new Set<string>();

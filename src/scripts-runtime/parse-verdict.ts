@@ -4,7 +4,8 @@
  */
 import { isIPv4, isIPv6 } from 'node:net';
 import type { Endpoint, ForwardVerdict, RejectWith, Verdict } from '../stack/verdict.ts';
-import { VERDICT_TEXT_BYTES } from './limits.ts';
+import { cutText } from './cut-text.ts';
+import { ADDRESS_LENGTH, VERDICT_TEXT_BYTES } from './limits.ts';
 
 /** An upstream by name; somebody else has to resolve it. */
 export interface NamedTarget {
@@ -83,7 +84,7 @@ function parse(fields: Record<string, unknown>, services: readonly string[]): Sc
     case 'redirect': {
       const listener = fields['listener'];
       if (typeof listener !== 'string' || !services.includes(listener)) {
-        throw new Refusal(`redirect(): no listener ${JSON.stringify(listener)}`);
+        throw new Refusal(`redirect(): no listener ${quote(listener)}`);
       }
       return { kind: 'redirect', listener, note: shortText(fields, 'note') };
     }
@@ -99,7 +100,7 @@ function parseForward(fields: Record<string, unknown>): ScriptVerdict {
   const target = typeof to === 'string' ? parseTarget(to) : undefined;
   if (to !== undefined && target === undefined) {
     throw new Refusal(
-      `forward(): ${JSON.stringify(to)} is no address; ` +
+      `forward(): ${quote(to)} is no address; ` +
         'write "10.0.0.1:80", "[fd00::1]:80" or "example.com:80"',
     );
   }
@@ -121,6 +122,10 @@ function parseForward(fields: Record<string, unknown>): ScriptVerdict {
     ...numbers(fields),
   };
 }
+
+/** What a script gave instead, as far as it is of use to somebody who reads it. */
+const quote = (value: unknown): string =>
+  cutText(JSON.stringify(value) ?? 'undefined', ADDRESS_LENGTH);
 
 const isBindAddress = (text: string) => isIPv4(text) || (isIPv6(text) && !text.includes('%'));
 

@@ -67,10 +67,11 @@ export class Registry {
     this.sweep();
   }
 
-  /** Lets go of what is over. */
-  sweep(): void {
-    if (!this.#generations.some((generation) => generation.isOver)) return;
+  /** Lets go of what is over. Returns whether something was. */
+  sweep(): boolean {
+    if (!this.#generations.some((generation) => generation.isOver)) return false;
     for (const generation of this.#generations) if (generation.isOver) generation.dispose();
     this.#generations = this.#generations.filter((generation) => !generation.isOver);
+    return true;
   }
 }

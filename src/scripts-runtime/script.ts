@@ -7,12 +7,13 @@ import type { ConnectionRequest } from '../stack/verdict.ts';
 import { Breaker } from './breaker.ts';
 import type { LogLevel, ScriptIssue, ScriptLog, ScriptSource } from './bundle.ts';
 import type { ScriptCounters } from './counters.ts';
+import { cutText } from './cut-text.ts';
 import { Diagnostics } from './diagnostics.ts';
 import type { BareEngine, Breakage, EngineClock } from './engine.ts';
 import { type FailureKind, ScriptError } from './errors.ts';
 import { Guest, type GuestPorts, type GuestSettings, Reply } from './host-api.ts';
 import type { Kv } from './kv.ts';
-import { LOG_FIELDS_LENGTH, LOG_MESSAGE_LENGTH, TIMER_MS_MAX, TIMER_MS_MIN } from './limits.ts';
+import { LOG_FIELDS_LENGTH, TIMER_MS_MAX, TIMER_MS_MIN, VERDICT_JSON_LENGTH } from './limits.ts';
 import { LogLimit } from './log-limit.ts';
 import { parseVerdict, type ScriptVerdict } from './parse-verdict.ts';
 import type { Transpiled } from './transpile.ts';
@@ -65,6 +66,8 @@ const PENDING: ScriptAnswer = { kind: 'pending' };
 
 /** Verdicts that were parsed, by their text: most scripts give few different ones. */
 const PARSED_MAX = 512;
+/** UTF-16 units; longer ones hold text that was made for the one flow. */
+const PARSED_TEXT_LENGTH = 1024;
 
 const US_PER_MS = 1000;
 
@@ -156,8 +159,8 @@ export class Script {
     this.#enterIfAlive((guest) => guest.retire(this.#budget));
   }
 
-  /** Runs the timers that are due. */
-  fireTimers(now: number): void {
+  /** Runs the timers that are due at `now`, those of them that begin before `end`. */
+  fireTimers(now: number, end: number): void {
     if (now < this.#nextTimer) return;
     const due = Array.from(this.#timers).filter(([, at]) => at <= now);
     for (const [id] of due.sort(([, a], [, b]) => a - b)) {
@@ -166,6 +169,7 @@ export class Script {
         const thrown = guest.fire(id, this.#budget);
         if (thrown !== undefined) this.#complain(this.#diagnostics.errorOf(thrown), 0);
       });
+      if (this.#ports.now() >= end) break;
     }
     this.#updateNextTimer();
   }
@@ -284,19 +288,14 @@ export class Script {
   #parsedVerdict(text: string, flow: number): ScriptAnswer {
     const known = this.#parsed.get(text);
     if (known !== undefined) return known;
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch {
-      value = undefined;
-    }
-    const verdict = parseVerdict(value, this.#parts.settings.services);
+    const verdict = parseVerdictText(text, this.#parts.settings.services);
     if (typeof verdict === 'string') {
       this.#complain(new ScriptError('bad-verdict', verdict), flow);
       return this.#failed('bad-verdict');
     }
-    if (this.#parsed.size >= PARSED_MAX) this.#parsed.clear();
     const answer: ScriptAnswer = { kind: 'verdict', verdict };
+    if (text.length > PARSED_TEXT_LENGTH) return answer;
+    if (this.#parsed.size >= PARSED_MAX) this.#parsed.clear();
     this.#parsed.set(text, answer);
     return answer;
   }
@@ -317,7 +316,7 @@ export class Script {
       script: this.name,
       generation: this.generation,
       ...(flow === 0 ? {} : { flow }),
-      message,
+      message: cutText(message),
       ...(fields === undefined ? {} : { fields }),
     });
   }
@@ -327,7 +326,7 @@ export class Script {
     return {
       log: (level, flow, message, fields) => {
         if (this.#logLimit.admits(this.#ports.now())) {
-          this.#log(level, flow, message.slice(0, LOG_MESSAGE_LENGTH), parseFields(fields));
+          this.#log(level, flow, message, parseFields(fields));
         } else {
           counters.hit('log');
         }
@@ -336,10 +335,15 @@ export class Script {
         this.#ports.settled(this, call, () => this.#answerOf(reply, text, 0));
       },
       startTimer: (id, delayMs) => {
+        if (this.#timers.size >= this.#parts.settings.limits.timers) {
+          counters.hit('timers');
+          return false;
+        }
         const delay = Math.min(Math.max(delayMs, TIMER_MS_MIN), TIMER_MS_MAX);
         const deadline = this.#ports.now() + delay * US_PER_MS;
         this.#timers.set(id, deadline);
         this.#nextTimer = Math.min(this.#nextTimer, deadline);
+        return true;
       },
       stopTimer: (id) => {
         this.#timers.delete(id);
@@ -370,6 +374,18 @@ export class Script {
         return 'the sandbox crashed';
     }
   }
+}
+
+/** @returns the verdict, or in words why it is none */
+function parseVerdictText(text: string, services: readonly string[]): ScriptVerdict | string {
+  if (text.length > VERDICT_JSON_LENGTH) return 'the verdict is too long';
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  return parseVerdict(value, services);
 }
 
 /** Fields of a log line: an object as JSON, which the guest made. */

@@ -1,4 +1,7 @@
 import { expect, test } from 'bun:test';
+import { type Decision, Decisions } from '../../src/scripts-runtime/decide.ts';
+import { Generation } from '../../src/scripts-runtime/registry.ts';
+import type { Script } from '../../src/scripts-runtime/script.ts';
 import { describe, makeRequest, ScriptWorld, scriptOf, syncScriptOf } from './script-world.ts';
 
 async function worldOf(
@@ -230,4 +233,35 @@ test('a request that is repeated while it waits is not asked again', async () =>
   const id = world.ask();
   world.host.request(id, makeRequest('192.0.2.1', 80, {}));
   expect(world.lines).toEqual(['asked']);
+});
+
+test('an answer counts only from the script that was asked', () => {
+  const answers: Decision[] = [];
+  const decisions = new Decisions({
+    now: () => 0,
+    answer: (_, decision) => answers.push(decision),
+    resolve: () => {},
+    limitHit: () => {},
+    unresolved: () => {},
+  });
+  let asked = 0;
+  const pending = {
+    decide: (call: number) => {
+      asked = call;
+      return { kind: 'pending' };
+    },
+  } as unknown as Script;
+  const other = {} as Script;
+  const generation = new Generation(1, [pending, other], 1_000, 10);
+  decisions.start(1, makeRequest('192.0.2.1', 80), generation, 0);
+  const answer = {
+    kind: 'verdict',
+    verdict: { kind: 'forward', handshake: 'dial-first' },
+  } as const;
+  decisions.settled(other, asked, () => answer);
+  decisions.afterTurn();
+  expect([answers.length, decisions.pending]).toEqual([0, 1]);
+  decisions.settled(pending, asked, () => answer);
+  decisions.afterTurn();
+  expect(answers).toMatchObject([{ kind: 'verdict', by: { script: 0 } }]);
 });

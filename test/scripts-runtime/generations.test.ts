@@ -77,6 +77,42 @@ test('a fresh host takes the journal of the one before', async () => {
   expect(world.journal).toEqual([]);
 });
 
+test('the state of a script that is gone is forgotten once nothing uses it', async () => {
+  const world = new ScriptWorld();
+  const count = "reject({ reason: String(env.KV.incr('n')) })";
+  const a = scriptOf(`if (flow.dst.port === 1) { ${WAIT} } return ${count}`);
+  const b = syncScriptOf('return forward()');
+  await world.load({ a });
+  expect(describe(world.answers.get(world.ask()))).toBe('reject rst 1');
+  const late = world.ask('192.0.2.1', 1);
+  await world.load({ b }, { generation: 2 });
+  // The old generation has a call in flight, and comes back meanwhile.
+  await world.load({ a, b }, { generation: 3 });
+  expect(describe(world.answers.get(world.ask()))).toBe('reject rst 2');
+  world.advance(100);
+  expect(describe(world.answers.get(late))).toBe('reject rst 3');
+  await world.load({ b }, { generation: 4 });
+  world.advance(1000);
+  expect(world.stats.map(({ script }) => script)).toEqual(['b']);
+  world.journal.length = 0;
+  await world.load({ a, b }, { generation: 5 });
+  expect(describe(world.answers.get(world.ask()))).toBe('reject rst 1');
+});
+
+test('a bundle that does not load leaves the state of its scripts as it is', async () => {
+  const world = new ScriptWorld();
+  const a = syncScriptOf("return reject({ reason: String(env.KV.incr('n')) })");
+  await world.load({ a });
+  expect(world.outcome()).toBe('reject rst 1');
+  expect(
+    await world.tryLoad({ b: a, c: 'throw 1' }, { generation: 2, limits: { kvBytes: 0 } }),
+  ).toHaveLength(1);
+  expect(world.outcome()).toBe('reject rst 2');
+  world.advance(1000);
+  expect(world.journal).toEqual([{ script: 'a', key: 'n', value: 2 }]);
+  expect(world.stats.map(({ script, generation }) => [script, generation])).toEqual([['a', 1]]);
+});
+
 test('two scripts of one name are refused', async () => {
   const world = new ScriptWorld();
   const source = { name: 'a', file: 'a.ts', source: syncScriptOf('return forward()') };

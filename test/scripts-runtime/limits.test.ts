@@ -197,3 +197,32 @@ test('20,000 decisions, sync and async, leave no memory behind', async () => {
   expect(world.outcome('192.0.2.1', 3)).toStartWith('redirect');
   expect(world.host.pending).toBe(0);
 });
+
+test.each([
+  ['memoryBytes', 0],
+  ['memoryBytes', 1000],
+  ['memoryBytes', 2 ** 32],
+  ['memoryBytes', Number.NaN],
+  ['stackBytes', 0],
+  ['stackBytes', 1000],
+  ['stackBytes', 64 * 2 ** 20],
+  ['kvValueBytes', 2 ** 24],
+  ['loadMs', 3_000_000_000],
+  ['cpuHardMs', 0.5],
+  ['wallMs', -1],
+])('%s of %d is refused before an engine is made', async (name, value) => {
+  const world = new ScriptWorld();
+  const source = syncScriptOf('return forward()');
+  const issues = await world.tryLoad({ a: source }, { limits: { [name]: value } });
+  expect(issues).toMatchObject([{ kind: 'limit', file: 'bundle' }]);
+  expect(issues[0]?.message).toStartWith(`${name} is ${value}; it can be from `);
+});
+
+test.each([
+  { memoryBytes: 2 ** 20, stackBytes: 64 * 1024 },
+  { memoryBytes: 2 ** 30, stackBytes: 2 ** 20 },
+])('a script runs within the smallest and the largest engine, case %#', async (limits) => {
+  const world = new ScriptWorld();
+  await world.load({ a: syncScriptOf('return forward()') }, { limits });
+  expect(world.outcome()).toBe('forward');
+});

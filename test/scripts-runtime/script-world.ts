@@ -21,6 +21,8 @@ export interface LoadOptions {
 export interface FlowOptions {
   readonly source?: string;
   readonly flow?: number;
+  /** Microseconds. */
+  readonly arrivedAt?: number;
 }
 
 const IMPORT = "import { claim, decline, forward, nat, redirect, reject } from 'culvert';\n";
@@ -36,6 +38,10 @@ export class ScriptWorld {
   /** Microseconds. */
   now = 1_000_000;
   epochMs = 1_700_000_000_000;
+  /** How long each turn in a sandbox takes, in milliseconds of this clock. */
+  turnMs = 0;
+  /** Turns so far. */
+  turns = 0;
   readonly answers = new Map<number, Decision>();
   readonly logs: ScriptLog[] = [];
   readonly lookups: { id: number; name: string }[] = [];
@@ -51,8 +57,12 @@ export class ScriptWorld {
         now: () => (isRealTime ? performance.now() * 1000 : this.now),
         cpuTime: () => (isRealTime ? performance.now() * 1000 : this.now),
         epochMs: () => this.epochMs,
-        enter: () => {},
-        leave: () => {},
+        enter: () => {
+          this.turns++;
+        },
+        leave: () => {
+          this.now += this.turnMs * 1000;
+        },
         answer: (id, decision) => {
           if (this.answers.has(id)) throw new Error(`request ${id} was answered twice`);
           this.answers.set(id, decision);
@@ -96,7 +106,7 @@ export class ScriptWorld {
   /** Asks about a flow; returns the id of the request. */
   ask(ip = '192.0.2.1', port = 80, options: FlowOptions = {}): number {
     this.#requestId++;
-    this.host.request(this.#requestId, makeRequest(ip, port, options));
+    this.host.request(this.#requestId, makeRequest(ip, port, options), options.arrivedAt);
     return this.#requestId;
   }
 

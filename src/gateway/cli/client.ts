@@ -6,7 +6,7 @@ import { ExitCode } from '../supervisor/exit-code.ts';
 import { CommandError } from './command-error.ts';
 
 /** Longer than any change of scripts takes. */
-const TIMEOUT_MS = 180_000;
+const TIMEOUT_MS = 240_000;
 
 export interface CallOptions {
   readonly body?: string;

@@ -5,7 +5,8 @@ import { ConfigError } from '../config/load.ts';
 import { AddressInUseError } from '../supervisor/api/listen.ts';
 import { buildInfo } from '../supervisor/build-info.ts';
 import { ExitCode } from '../supervisor/exit-code.ts';
-import { BundleRejectedError } from '../supervisor/generations.ts';
+import { BundleRejectedError, ScriptHostError } from '../supervisor/generations.ts';
+import { StartError } from '../supervisor/start-error.ts';
 import { CommandError } from './command-error.ts';
 import { addCheck } from './commands/check.ts';
 import { addDrops } from './commands/drops.ts';
@@ -67,7 +68,9 @@ function report(error: unknown): number {
     error instanceof ConfigError ||
     error instanceof BundleRejectedError ||
     error instanceof SystemError ||
-    error instanceof AddressInUseError
+    error instanceof AddressInUseError ||
+    error instanceof StartError ||
+    error instanceof ScriptHostError
   ) {
     printError(error.message);
     return ExitCode.FAILED;

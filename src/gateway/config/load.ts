@@ -1,9 +1,9 @@
 /** Reads a config: text to YAML to schema, every error with its place. */
-import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { type Document, isNode, LineCounter, parseDocument } from 'yaml';
+import { type Alias, type Document, isNode, LineCounter, parseDocument, visit } from 'yaml';
 import type { z } from 'zod';
-import { applyOverrides, type Overrides } from './overrides.ts';
+import { applyOverrides, type Overrides, originOf } from './overrides.ts';
+import { readTextFile, UnreadableError } from './read-text-file.ts';
 import { type Config, configSchema } from './schema.ts';
 
 /** Something wrong in a document; line and column are 1-based, absent when unknown. */
@@ -13,7 +13,12 @@ export interface ConfigIssue {
   readonly message: string;
   readonly line?: number;
   readonly column?: number;
+  /** The flag or variable that the value comes from, when it is not the file: `--mtu`. */
+  readonly origin?: string;
 }
+
+/** Listeners by the thousand, and far from what would hold up the gateway while it is read. */
+const FILE_MAX_BYTES = 4 * 1024 * 1024;
 
 /** A config that cannot be used. The message has one line for each issue. */
 export class ConfigError extends Error {
@@ -47,10 +52,10 @@ export function loadConfigFile(file: string, overrides: Overrides): LoadedConfig
   const path = resolve(file);
   let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    text = readTextFile(path, FILE_MAX_BYTES);
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? 'unknown';
-    throw new ConfigError(path, [{ path: '', message: `cannot be read: ${code}` }], { cause });
+    if (!(cause instanceof UnreadableError)) throw cause;
+    throw new ConfigError(path, [{ path: '', message: cause.message }], { cause });
   }
   return { config: parseConfig(text, path, overrides), file: path, folder: dirname(path) };
 }
@@ -73,27 +78,47 @@ export function parseConfig(text: string, file: string, overrides: Overrides = [
       })),
     );
   }
-  return validate(applyOverrides(document.toJS() ?? {}, overrides), file, (path) =>
-    locate(document, lines, path),
-  );
+  const value = toValue(document, file, lines) ?? {};
+  return validate(value, overrides, file, (path) => locate(document, lines, path));
 }
 
 /** Validates a config that is not a file, such as the embedded default. */
 export function validateConfig(value: unknown, name: string, overrides: Overrides): Config {
-  return validate(applyOverrides(value, overrides), name, () => ({}));
+  return validate(value, overrides, name, () => ({}));
 }
 
-type Place = { readonly line?: number; readonly column?: number };
+type Place = Pick<ConfigIssue, 'line' | 'column' | 'origin'>;
 
-function validate(value: unknown, file: string, placeOf: (path: PropertyKey[]) => Place): Config {
-  const result = configSchema.safeParse(value);
+/** The document as plain values. @throws ConfigError  for an alias of nothing, or of too much */
+function toValue(document: Document, file: string, lines: LineCounter): unknown {
+  try {
+    return document.toJS();
+  } catch (cause) {
+    if (!(cause instanceof ReferenceError)) throw cause;
+    const aliases: Alias[] = [];
+    visit(document, { Alias: (_, alias) => void aliases.push(alias) });
+    const dangling = aliases.find((alias) => alias.resolve(document) === undefined);
+    // What is too much is so in the end: the last alias repeats the most.
+    const offset = (dangling ?? aliases.at(-1))?.range?.[0] ?? 0;
+    const issue = { path: '', message: cause.message, ...at(lines, offset) };
+    throw new ConfigError(file, [issue], { cause });
+  }
+}
+
+function validate(
+  value: unknown,
+  overrides: Overrides,
+  file: string,
+  placeOf: (path: PropertyKey[]) => Place,
+): Config {
+  const result = configSchema.safeParse(applyOverrides(value, overrides));
   if (result.success) return result.data;
   throw new ConfigError(
     file,
     flatten(result.error.issues).map(({ path, message }) => ({
       path: formatPath(path),
       message,
-      ...placeOf(path),
+      ...(originOf(overrides, path) ?? placeOf(path)),
     })),
   );
 }
@@ -137,9 +162,10 @@ function formatPath(path: readonly PropertyKey[]): string {
   }, '');
 }
 
-/** `config.yaml:3:5: device.mtu: message` */
+/** `config.yaml:3:5: device.mtu: message`, `--mtu: device.mtu: message` */
 function formatIssue(file: string, issue: ConfigIssue): string {
-  const place = issue.line === undefined ? file : `${file}:${issue.line}:${issue.column ?? 1}`;
+  const { line, column, origin } = issue;
+  const place = origin ?? (line === undefined ? file : `${file}:${line}:${column ?? 1}`);
   return issue.path === ''
     ? `${place}: ${issue.message}`
     : `${place}: ${issue.path}: ${issue.message}`;

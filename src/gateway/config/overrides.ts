@@ -4,6 +4,8 @@
 export interface Override {
   readonly path: readonly string[];
   readonly value: unknown;
+  /** The flag or variable that said it: `--mtu`, `CULVERT_MTU`. */
+  readonly origin: string;
 }
 export type Overrides = readonly Override[];
 
@@ -31,16 +33,35 @@ export function collectOverrides(
   env: Readonly<Record<string, string | undefined>>,
 ): Overrides {
   return SOURCES.flatMap((source) => {
-    const value = flags[source.flag] ?? (env[source.env] || undefined);
+    const flag = flags[source.flag];
+    const value = flag ?? (env[source.env] || undefined);
     if (value === undefined) return [];
-    return [{ path: source.path, value: convert(source, String(value)) }];
+    const origin = flag === undefined ? source.env : formatFlag(source.flag);
+    return [{ path: source.path, value: convert(source, String(value)), origin }];
   });
+}
+
+/** Where the value at `path` comes from, if it is from an override. */
+export function originOf(
+  overrides: Overrides,
+  path: readonly PropertyKey[],
+): { readonly origin: string } | undefined {
+  const found = overrides.findLast(
+    (override) =>
+      override.path.length === path.length &&
+      override.path.every((key, depth) => key === path[depth]),
+  );
+  return found && { origin: found.origin };
 }
 
 /** A copy of `value` with the overrides laid over it. What is no object is left to the schema. */
 export function applyOverrides(value: unknown, overrides: Overrides): unknown {
   return overrides.reduce((result, { path, value: over }) => setIn(result, path, over), value);
 }
+
+/** `logLevel` is `--log-level`. */
+const formatFlag = (flag: string): string =>
+  `--${flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 
 function convert(source: Source, text: string): string | number {
   if (source.isNumber && /^\d+$/.test(text)) return Number(text);

@@ -1,6 +1,7 @@
 /** The one schema of the config file: it validates, fills in defaults, and prints itself. */
 import { z } from 'zod';
-import { cidr, duration, ipAddress, mark, ports, size, target } from './values.ts';
+import { stateBytes } from '../../stack/layout.ts';
+import { cidr, duration, ipAddress, mark, ports, size, sizeBetween, target } from './values.ts';
 
 /** Longest name the kernel takes for an interface, IFNAMSIZ - 1. */
 const DEVICE_NAME_MAX = 15;
@@ -54,24 +55,32 @@ const listener = z
   });
 
 const positive = z.int().positive();
+const upTo = (most: number) => z.int().min(1).max(most).optional();
 
-/** What a script may use; each absent value is the default of the runtime. */
+/** In a minute everybody has noticed that a script hangs. */
+const SCRIPT_MS_MAX = 60_000;
+const HOUR_MS = 3_600_000;
+
+/**
+ * What a script may use; each absent value is the default of the runtime. The bounds are what the
+ * engine needs to start, what its WebAssembly memory can hold, and what a timer can count.
+ */
 const scriptLimits = z.strictObject({
-  cpuSoftMs: positive.optional(),
-  cpuHardMs: positive.optional(),
-  watchdogMs: positive.optional(),
-  wallMs: positive.optional(),
-  memoryBytes: size.optional(),
-  stackBytes: size.optional(),
-  pending: positive.optional(),
-  timers: positive.optional(),
-  kvBytes: size.optional(),
-  kvKeyBytes: size.optional(),
-  kvValueBytes: size.optional(),
-  logLinesPerSecond: positive.optional(),
-  loadMs: positive.optional(),
-  breakerHits: positive.optional(),
-  breakerWindowMs: positive.optional(),
+  cpuSoftMs: upTo(SCRIPT_MS_MAX),
+  cpuHardMs: upTo(SCRIPT_MS_MAX),
+  watchdogMs: upTo(SCRIPT_MS_MAX),
+  wallMs: upTo(HOUR_MS),
+  memoryBytes: sizeBetween('1MiB', '1GiB').optional(),
+  stackBytes: sizeBetween('64KiB', '1MiB').optional(),
+  pending: upTo(1_000_000),
+  timers: upTo(1_000_000),
+  kvBytes: sizeBetween('0B', '64MiB').optional(),
+  kvKeyBytes: sizeBetween('1B', '64KiB').optional(),
+  kvValueBytes: sizeBetween('1B', '1MiB').optional(),
+  logLinesPerSecond: upTo(1_000_000),
+  loadMs: upTo(SCRIPT_MS_MAX),
+  breakerHits: upTo(1_000_000),
+  breakerWindowMs: upTo(24 * HOUR_MS),
 });
 
 const scripts = z
@@ -90,17 +99,26 @@ const scripts = z
     message: '"load" and "files" exclude each other',
   });
 
+/** A SYN is held meanwhile: no client waits longer. */
+const HELD_MS_MAX = HOUR_MS;
+/** A row of a flow counts milliseconds in 32 bits: 1193 hours. */
+const IDLE_MS_MAX = 1000 * HOUR_MS;
+/** Below the 2^31 ms of a timer, and more than anybody waits for an end. */
+const DRAIN_MS_MAX = 24 * HOUR_MS;
+
 const timeouts = z.strictObject({
-  decision: duration.prefault('2s'),
-  connect: duration.prefault('10s'),
-  idle: duration.prefault('1h'),
-  halfClose: duration.prefault('5m'),
-  keepalive: duration.prefault('2m'),
+  decision: duration(1, HELD_MS_MAX).prefault('2s'),
+  connect: duration(1, HELD_MS_MAX).prefault('10s'),
+  idle: duration(0, IDLE_MS_MAX).prefault('1h'),
+  halfClose: duration(0, IDLE_MS_MAX).prefault('5m'),
+  keepalive: duration(0, IDLE_MS_MAX).prefault('2m'),
 });
 
-/** A few dozen superpackets; and with the tables, what one mapping of the data plane can hold. */
+/** A few dozen superpackets; and half of what one mapping can hold. */
 const SLAB_BYTES_MIN = 4 * 1024 * 1024;
 const SLAB_BYTES_MAX = 2 * 1024 ** 3;
+/** What one mapping of the data plane can hold: an ArrayBuffer has 32 bits. */
+const STATE_BYTES_MAX = 2 ** 32 - 1;
 /** Three superpackets: less would stall a flow for want of room. */
 const SLAB_BYTES_PER_FLOW_MIN = 256 * 1024;
 
@@ -136,6 +154,9 @@ const limits = z
   .refine((value) => value.heldSyns <= value.flows, {
     path: ['heldSyns'],
     message: 'is larger than flows',
+  })
+  .refine((value) => stateBytes(value) <= STATE_BYTES_MAX, {
+    message: 'flows and slabBytes together need more than 4 GiB of memory',
   });
 
 const admin = z
@@ -154,6 +175,9 @@ const log = z.strictObject({
   flows: z.boolean().default(true),
 });
 
+/** All listeners go to the data plane in one message; an alias makes many of few. */
+const LISTENERS_MAX = 4 * 1024 * 1024;
+
 export const configSchema = z.strictObject({
   device: device.prefault({}),
   local: z.strictObject({ addresses: z.array(ipAddress).prefault([]) }).prefault({}),
@@ -168,6 +192,9 @@ export const configSchema = z.strictObject({
     .refine((list) => new Set(list.map((item) => item.name)).size === list.length, {
       message: 'two listeners have the same name',
     })
+    .refine((list) => JSON.stringify(list).length <= LISTENERS_MAX, {
+      message: `are more than ${LISTENERS_MAX} characters as JSON`,
+    })
     .prefault([]),
   scripts: scripts.prefault({}),
   timeouts: timeouts.prefault({}),
@@ -175,7 +202,7 @@ export const configSchema = z.strictObject({
   admin: admin.prefault({}),
   log: log.prefault({}),
   /** How long live flows may take to end after SIGTERM. */
-  drain: duration.prefault('10s'),
+  drain: duration(0, DRAIN_MS_MAX).prefault('10s'),
 });
 
 /** A config that was read, with defaults filled in; durations in ms, sizes in bytes. */

@@ -1,8 +1,8 @@
 /** Reads the scripts that a config names. */
-import { readFileSync } from 'node:fs';
 import { basename, extname, relative, resolve } from 'node:path';
 import type { ScriptSource } from '../messages/script-control.ts';
 import { ConfigError, type ConfigIssue, type LoadedConfig } from './load.ts';
+import { readTextFile, UnreadableError } from './read-text-file.ts';
 import { scriptName } from './schema.ts';
 
 /** Source text of all scripts together, in bytes: what one reload may carry. */
@@ -30,21 +30,22 @@ export function readScripts(loaded: LoadedConfig): ScriptSource[] {
     })) ?? globScripts(loaded);
   const issues: ConfigIssue[] = [];
   const sources = wanted.flatMap((script) => readScript(script, issues));
-  const bytes = sources.reduce((sum, script) => sum + Buffer.byteLength(script.source), 0);
-  if (bytes > BUNDLE_MAX_BYTES) {
-    issues.push({
-      path: 'scripts',
-      message: `${bytes} bytes of source, at most ${BUNDLE_MAX_BYTES}`,
-    });
-  }
-  if (wanted.length > BUNDLE_MAX_SCRIPTS) {
-    issues.push({
-      path: 'scripts',
-      message: `${wanted.length} scripts, at most ${BUNDLE_MAX_SCRIPTS}`,
-    });
-  }
+  for (const message of bundleFaults(sources)) issues.push({ path: 'scripts', message });
   if (issues.length > 0) throw new ConfigError(loaded.file ?? 'embedded default', issues);
   return sources;
+}
+
+/** Which limits the scripts break together, in words. */
+export function bundleFaults(scripts: readonly ScriptSource[]): string[] {
+  const bytes = scripts.reduce((sum, script) => sum + Buffer.byteLength(script.source), 0);
+  return [
+    ...(bytes > BUNDLE_MAX_BYTES
+      ? [`${bytes} bytes of source in all scripts, at most ${BUNDLE_MAX_BYTES}`]
+      : []),
+    ...(scripts.length > BUNDLE_MAX_SCRIPTS
+      ? [`${scripts.length} scripts, at most ${BUNDLE_MAX_SCRIPTS}`]
+      : []),
+  ];
 }
 
 function globScripts({ config, folder }: LoadedConfig): Wanted[] {
@@ -67,10 +68,10 @@ function readScript({ name, file, path }: Wanted, issues: ConfigIssue[]): Script
     return [];
   }
   try {
-    return [{ name, file: displayPath(file), source: readFileSync(file, 'utf8') }];
+    return [{ name, file: displayPath(file), source: readTextFile(file, BUNDLE_MAX_BYTES) }];
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    issues.push({ path, message: `${file} cannot be read: ${code ?? 'unknown'}` });
+    if (!(error instanceof UnreadableError)) throw error;
+    issues.push({ path, message: `${file} ${error.message}` });
     return [];
   }
 }

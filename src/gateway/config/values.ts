@@ -1,6 +1,6 @@
 /** Values that a config writes as text: durations, sizes, addresses, ports, marks. */
-import { isIP } from 'node:net';
 import { z } from 'zod';
+import { formatAddress, isMapped, parseAddress } from '../../stack/wire/ip-address.ts';
 
 const DURATION_UNITS_MS: Readonly<Record<string, number>> = {
   ms: 1,
@@ -14,6 +14,8 @@ const SIZE_UNITS: Readonly<Record<string, number>> = {
   MiB: 1024 ** 2,
   GiB: 1024 ** 3,
 };
+/** Of the block of mapped addresses, ::ffff:0:0/96. */
+const MAPPED_PREFIX_LENGTH = 96;
 const MARK_MAX = 0xffffffff;
 const PORT_MAX = 65535;
 
@@ -43,16 +45,41 @@ export function parseSize(text: string): number | undefined {
   return Math.round(Number(match[1]) * (SIZE_UNITS[match[2] ?? ''] ?? 0));
 }
 
-/** `10.0.0.0/8`, or an address alone, which stands for itself; undefined when it is neither. */
+/**
+ * `10.0.0.0/8`, or an address alone, which stands for itself; undefined when it is neither. A
+ * network of mapped addresses is one of IPv4.
+ */
 export function parseCidr(text: string): Cidr | undefined {
-  const [ip = '', prefix, rest] = text.split('/');
-  const family = isIP(ip);
-  if (family !== 4 && family !== 6) return undefined;
-  if (rest !== undefined || ip.includes('%')) return undefined;
+  const [written = '', prefix, rest] = text.split('/');
+  const address = parseIp(written);
+  if (address === undefined || rest !== undefined) return undefined;
+  const { ip, family, isMapped: wasMapped } = address;
   const widest = family === 4 ? 32 : 128;
   if (prefix === undefined) return { ip, prefixLength: widest, family };
-  if (!/^\d{1,3}$/.test(prefix) || Number(prefix) > widest) return undefined;
-  return { ip, prefixLength: Number(prefix), family };
+  if (!/^\d{1,3}$/.test(prefix)) return undefined;
+  const prefixLength = Number(prefix) - (wasMapped ? MAPPED_PREFIX_LENGTH : 0);
+  return prefixLength >= 0 && prefixLength <= widest ? { ip, prefixLength, family } : undefined;
+}
+
+interface Address {
+  /** As the stack prints it. */
+  readonly ip: string;
+  readonly family: 4 | 6;
+  readonly isMapped: boolean;
+}
+
+/**
+ * An address in the one spelling that the rest of the gateway compares; undefined when it is none.
+ * `::ffff:1.2.3.4` stands for 1.2.3.4 (RFC 4291 §2.5.5.2), and no packet carries it: it would be an
+ * address that nothing matches, or a way around the checks of the address that it means.
+ */
+function parseIp(text: string): Address | undefined {
+  const bytes = parseAddress(text);
+  if (bytes === undefined) return undefined;
+  const view = new DataView(bytes.buffer);
+  if (bytes.length === 4) return { ip: formatAddress(view, 0, 4), family: 4, isMapped: false };
+  if (isMapped(view, 0, 16)) return { ip: formatAddress(view, 12, 4), family: 4, isMapped: true };
+  return { ip: formatAddress(view, 0, 16), family: 6, isMapped: false };
 }
 
 /** `80`, `8000-8100`, `80,443,8000-8100`; undefined when a part is no port or range. */
@@ -71,16 +98,18 @@ export function parsePorts(text: string): PortRange[] | undefined {
 
 /** `10.0.0.1`, `10.0.0.1:80`, `fd00::1`, `[fd00::1]:80`; undefined when it is none of them. */
 export function parseTarget(text: string): { ip: string; port?: number } | undefined {
-  if (isIP(text) !== 0 && !text.includes('%')) return { ip: text };
+  const alone = parseIp(text);
+  if (alone !== undefined) return { ip: alone.ip };
   const match = /^\[(?<v6>[0-9a-fA-F:.]+)\]:(?<p6>\d{1,5})$|^(?<v4>[0-9.]+):(?<p4>\d{1,5})$/.exec(
     text,
   );
-  const ip = match?.groups?.['v6'] ?? match?.groups?.['v4'];
+  const written = match?.groups?.['v6'] ?? match?.groups?.['v4'] ?? '';
   const port = Number(match?.groups?.['p6'] ?? match?.groups?.['p4']);
-  if (ip === undefined || isIP(ip) !== (match?.groups?.['v6'] === undefined ? 4 : 6)) {
-    return undefined;
-  }
-  return port >= 1 && port <= PORT_MAX ? { ip, port } : undefined;
+  const address = parseIp(written);
+  // Brackets are for what is written with colons.
+  const isBracketed = match?.groups?.['v6'] !== undefined;
+  if (address === undefined || written.includes(':') !== isBracketed) return undefined;
+  return port >= 1 && port <= PORT_MAX ? { ip: address.ip, port } : undefined;
 }
 
 /** A firewall mark, decimal or `0x…`; undefined when it does not fit 32 bits. */
@@ -102,7 +131,17 @@ function textOf<T>(parse: (text: string) => T | undefined, wanted: string) {
   });
 }
 
-export const duration = textOf(parseDuration, 'a duration such as "250ms", "10s" or "1m30s"');
+/** @param minMs, maxMs  bounds, both included */
+export const duration = (minMs: number, maxMs: number) =>
+  textOf(parseDuration, 'a duration such as "250ms", "10s" or "1m30s"').refine(
+    (ms) => ms >= minMs && ms <= maxMs,
+    { message: `must be between ${formatMs(minMs)} and ${formatMs(maxMs)}` },
+  );
+
+const formatMs = (ms: number): string => {
+  const [unit, scale] = Object.entries(DURATION_UNITS_MS).findLast(([, of]) => ms % of === 0) ?? [];
+  return ms === 0 ? '0s' : `${ms / (scale ?? 1)}${unit}`;
+};
 export const cidr = textOf(parseCidr, 'an address with a prefix length such as "10.0.0.0/8"');
 export const target = textOf(parseTarget, 'an "ip" or "ip:port"');
 
@@ -110,6 +149,13 @@ export const size = z.union([
   z.int().nonnegative(),
   textOf(parseSize, 'a size such as "64KiB" or "256MiB"'),
 ]);
+
+/** @param least, most  bounds, both included, as a config writes them */
+export const sizeBetween = (least: string, most: string) =>
+  size.refine((bytes) => bytes >= (parseSize(least) ?? 0) && bytes <= (parseSize(most) ?? 0), {
+    message: `must be between ${least} and ${most}`,
+  });
+
 export const mark = z.union([
   z.int().nonnegative().max(MARK_MAX),
   textOf(parseMark, 'a mark such as 555 or "0x22b"'),
@@ -129,7 +175,4 @@ export const ports = z
 
 const isRange = (item: PortRange | PortRange[]): item is PortRange => typeof item[0] === 'number';
 
-export const ipAddress = textOf(
-  (text) => (isIP(text) !== 0 && !text.includes('%') ? text : undefined),
-  'an IP address',
-);
+export const ipAddress = textOf((text) => parseIp(text)?.ip, 'an IP address');

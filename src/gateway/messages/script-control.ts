@@ -12,6 +12,11 @@ import type { ScriptLimits } from '../../scripts-runtime/limits.ts';
 export type { KvEntry, ScriptBundle, ScriptIssue, ScriptLimits, ScriptSource, ScriptStats };
 
 export type ToScriptHost =
+  /**
+   * Adds to `kv` of the `load` that comes next, which as one message could be too long for a frame
+   * (kv-chunks.ts).
+   */
+  | { readonly kind: 'kv-restore'; readonly entries: readonly KvEntry[] }
   /** Loads and, when every script loads, activates. Answered by `loaded` or `load-failed`. */
   | { readonly kind: 'load'; readonly bundle: ScriptBundle; readonly epoch: number }
   | {

@@ -12,8 +12,12 @@ const BUFFER_BYTES = 64 * 1024;
 
 /** struct pollfd, poll(2). */
 const PollFd = { FD: 0, EVENTS: 4, BYTES: 8 } as const;
+const POLLIN = 1;
 const POLLOUT = 4;
 const WAIT_FOREVER = -1;
+
+/** How long the rest of a message is waited for: the supervisor is in the middle of writing it. */
+const REST_WAIT_MS = 20;
 
 export class ControlChannel {
   readonly #buffer = new ArrayBuffer(BUFFER_BYTES);
@@ -23,21 +27,25 @@ export class ControlChannel {
   readonly #utf8 = new TextDecoder();
 
   /**
-   * Reads once, and waits if there is nothing: call it when standard input is readable.
+   * Reads what there is, and of a message that has begun all of it, unless the supervisor makes a
+   * long pause. Waits if there is nothing: call it when standard input is readable.
    *
    * @returns false at the end: the supervisor is gone
    */
   read(onMessage: (message: ToScriptHost) => void): boolean {
-    const count = libc.read(STDIN, this.#address, BUFFER_BYTES);
-    if (count < 0) {
-      const errno = lastErrno();
-      if (errno === Errno.EAGAIN || errno === Errno.EINTR) return true;
-      raise(errno, 'read', { device: 'standard input' });
-    }
-    this.#reader.push(this.#bytes.subarray(0, count), (kind, body) => {
-      if (kind === FrameKind.JSON) onMessage(JSON.parse(this.#utf8.decode(body)) as ToScriptHost);
-    });
-    return count > 0;
+    do {
+      const count = libc.read(STDIN, this.#address, BUFFER_BYTES);
+      if (count === 0) return false;
+      if (count < 0) {
+        const errno = lastErrno();
+        if (errno === Errno.EAGAIN || errno === Errno.EINTR) return true;
+        raise(errno, 'read', { device: 'standard input' });
+      }
+      this.#reader.push(this.#bytes.subarray(0, count), (kind, body) => {
+        if (kind === FrameKind.JSON) onMessage(JSON.parse(this.#utf8.decode(body)) as ToScriptHost);
+      });
+    } while (this.#reader.isInsideFrame && isReady(STDIN, POLLIN, REST_WAIT_MS));
+    return true;
   }
 
   /** Writes all of it, and waits if the supervisor is slow. @throws SystemError  `EPIPE` */
@@ -51,15 +59,16 @@ export class ControlChannel {
         continue;
       }
       const errno = lastErrno();
-      if (errno === Errno.EAGAIN) waitWritable(STDOUT);
+      if (errno === Errno.EAGAIN) isReady(STDOUT, POLLOUT, WAIT_FOREVER);
       else if (errno !== Errno.EINTR) raise(errno, 'write', { device: 'standard output' });
     }
   }
 }
 
-function waitWritable(fd: number): void {
+/** Waits until a descriptor is ready for `events`, or has failed; false when time is over. */
+function isReady(fd: number, events: number, timeoutMs: number): boolean {
   const request = allocateStruct(PollFd.BYTES);
   request.view.setInt32(PollFd.FD, fd, true);
-  request.view.setInt16(PollFd.EVENTS, POLLOUT, true);
-  libc.poll(request.address, 1, WAIT_FOREVER);
+  request.view.setInt16(PollFd.EVENTS, events, true);
+  return libc.poll(request.address, 1, timeoutMs) > 0;
 }

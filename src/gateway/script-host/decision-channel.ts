@@ -1,4 +1,8 @@
-/** Requests from the data plane, and the answers to them. */
+/**
+ * Requests from the data plane, and the answers to them. What has arrived is taken at once and
+ * waits here, so that its age is known, and so that a request that is cancelled meanwhile is never
+ * asked.
+ */
 import { Errno } from '../../ffi/errno.ts';
 import { raise } from '../../ffi/errors.ts';
 import { allocateStruct } from '../../ffi/memory.ts';
@@ -15,11 +19,23 @@ import {
   requestIdOf,
 } from '../messages/decision.ts';
 
-/** Requests taken per wake-up, so that the supervisor is heard in a flood. */
-const REQUESTS_PER_READ = 256;
+/** Datagrams taken per wake-up, so that the supervisor is heard in a flood. */
+const DATAGRAMS_PER_READ = 256;
+
+/** More stay in the socket, until the data plane cannot write any more. */
+const QUEUE_MAX = 4096;
+
+/** What waits for its turn, in the order in which it arrived. */
+interface Arrival {
+  /** Microseconds. */
+  readonly at: number;
+  /** Absent: the request is cancelled. */
+  readonly request?: ConnectionRequest;
+}
 
 export interface DecisionHandlers {
-  onRequest(requestId: number, request: ConnectionRequest): void;
+  /** @param arrivedAt  in microseconds */
+  onRequest(requestId: number, request: ConnectionRequest, arrivedAt: number): void;
   onCancel(requestId: number): void;
 }
 
@@ -31,6 +47,8 @@ export class DecisionChannel {
   readonly #out = allocateStruct(DECISION_BYTES_MAX);
   /** Answers that the socket did not take. While there are some, no request is read. */
   #unsent: Uint8Array[] = [];
+  /** By request id. */
+  readonly #arrivals = new Map<number, Arrival>();
 
   constructor(fd: number) {
     this.#fd = fd;
@@ -41,21 +59,37 @@ export class DecisionChannel {
     return this.#unsent.length > 0;
   }
 
+  /** `work` would find something to do. */
+  get hasWork(): boolean {
+    return this.#arrivals.size > 0 && !this.isBlocked;
+  }
+
   /**
-   * Takes what has arrived.
+   * Takes what has arrived at `now`, in microseconds.
    *
    * @returns false at the end: the data plane is gone
    */
-  read(handlers: DecisionHandlers): boolean {
-    for (let i = 0; i < REQUESTS_PER_READ && !this.isBlocked; i++) {
+  read(now: number): boolean {
+    for (let i = 0; i < DATAGRAMS_PER_READ && this.#arrivals.size < QUEUE_MAX; i++) {
       const length = receive(this.#fd, this.#in.address, DECISION_BYTES_MAX);
       if (length === -Errno.EAGAIN) return true;
       if (length === -Errno.EINTR) continue;
       if (length === 0 || length === -Errno.ECONNRESET) return false;
       if (length < 0) raise(length, 'recv', { device: 'the data plane' });
-      this.#dispatch(length, handlers);
+      this.#enqueue(length, now);
     }
     return true;
+  }
+
+  /** Passes on what waits, until there is nothing or `mayGoOn` says no. */
+  work({ onRequest, onCancel }: DecisionHandlers, mayGoOn: () => boolean): void {
+    for (const [requestId, { request, at }] of this.#arrivals) {
+      if (this.isBlocked) return;
+      this.#arrivals.delete(requestId);
+      if (request === undefined) onCancel(requestId);
+      else onRequest(requestId, request, at);
+      if (!mayGoOn()) return;
+    }
   }
 
   answer(requestId: number, decision: Decision): void {
@@ -76,18 +110,19 @@ export class DecisionChannel {
     this.#unsent = waiting.slice(sent);
   }
 
-  #dispatch(length: number, { onRequest, onCancel }: DecisionHandlers): void {
+  #enqueue(length: number, now: number): void {
     const { view } = this.#in;
     const kind = datagramKind(view, 0, length);
     if (kind === 0 || epochOf(view, 0) !== this.epoch) return;
     const requestId = requestIdOf(view, 0);
     if (kind === DatagramKind.CANCEL) {
-      onCancel(requestId);
+      // What was not asked yet needs nothing else.
+      if (!this.#arrivals.delete(requestId)) this.#arrivals.set(requestId, { at: now });
       return;
     }
     const request = decodeDecisionRequest(view, 0, length);
     if (request === undefined) throw new Error(`malformed request of ${length} bytes`);
-    onRequest(requestId, request);
+    this.#arrivals.set(requestId, { at: now, request });
   }
 
   /** False when the socket is full. An answer to a data plane that is gone counts as sent. */

@@ -1,14 +1,24 @@
 /**
- * The process in which scripts run. One synchronous loop: requests of the data plane, messages of
- * the supervisor and deadlines of scripts, whatever comes first. Only while a bundle loads or a
- * sandbox is made does it give way to the event loop, because WebAssembly is compiled there.
+ * The process in which scripts run. One synchronous loop: messages of the supervisor, requests of
+ * the data plane and deadlines of scripts. Scripts work in slices of time, and the supervisor is
+ * heard between them, however much there is to do. While a bundle loads or a sandbox is made, the
+ * loop gives way to the event loop, where WebAssembly is compiled, for as long as scripts worked.
+ *
+ * Another host may serve the data plane until this one has loaded its first bundle, and they share
+ * one socket: nothing is read from it before.
  */
 import { Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { raise } from '../../ffi/errors.ts';
+import { SharedMemory } from '../../ffi/memory.ts';
+import { setNonBlocking } from '../../ffi/sockets.ts';
 import { ScriptHost } from '../../scripts-runtime/host.ts';
+import { SLICE_US } from '../../scripts-runtime/limits.ts';
 import { SERVICE_NAMES, Service } from '../../stack/flow-row.ts';
+import { kvChunks } from '../messages/kv-chunks.ts';
 import {
+  HEARTBEAT_BYTES,
   HeartbeatField,
+  type KvEntry,
   type ScriptBundle,
   ScriptHostFd,
   type ToScriptHost,
@@ -25,7 +35,9 @@ const US_PER_MS = 1000;
 export const SERVICES = SERVICE_NAMES.filter((_, service) => service !== Service.NONE);
 
 export class HostLoop {
-  readonly #heartbeat: DataView;
+  readonly #heartbeat = new DataView(
+    SharedMemory.map(ScriptHostFd.HEARTBEAT, HEARTBEAT_BYTES).buffer,
+  );
   readonly #control = new ControlChannel();
   readonly #decisions = new DecisionChannel(ScriptHostFd.DATA_PLANE);
   readonly #epoll = new Epoll();
@@ -33,11 +45,15 @@ export class HostLoop {
   /** Loads one after the other, in the order in which they were asked for. */
   #loads: Promise<void> = Promise.resolve();
   #loadsLeft = 0;
-  #isWatchingDecisions = true;
+  #restored: readonly KvEntry[] = [];
+  /** A bundle was loaded. */
+  #isServing = false;
+  #isWatchingDecisions = false;
   #isBlocked = false;
 
-  constructor(heartbeat: DataView) {
-    this.#heartbeat = heartbeat;
+  constructor() {
+    setNonBlocking(ScriptHostFd.DATA_PLANE);
+    const heartbeat = this.#heartbeat;
     const control = this.#control;
     this.#host = new ScriptHost(
       {
@@ -48,7 +64,9 @@ export class HostLoop {
         answer: (requestId, decision) => this.#decisions.answer(requestId, decision),
         resolve: (id, name) => control.send({ kind: 'resolve', id, name }),
         log: (line) => control.send({ kind: 'log', ...line }),
-        kv: (entries) => control.send({ kind: 'kv', entries }),
+        kv: (changes) => {
+          for (const entries of kvChunks(changes)) control.send({ kind: 'kv', entries });
+        },
         stats: (scripts) => control.send({ kind: 'stats', scripts }),
       },
       SERVICES,
@@ -58,47 +76,74 @@ export class HostLoop {
   /** Ends when the supervisor does. */
   async run(): Promise<void> {
     this.#watch(STDIN, Token.CONTROL);
-    this.#watch(ScriptHostFd.DATA_PLANE, Token.DECISIONS);
     this.#control.send({ kind: 'ready' });
     for (;;) {
-      const needsEventLoop = this.#loadsLeft > 0 || this.#host.isPreparing;
-      const count = this.#epoll.wait(needsEventLoop ? 0 : this.#timeoutMs());
+      const count = this.#epoll.wait(this.#hasWork ? 0 : this.#timeoutMs());
       if (count < 0) raise(count, 'epoll_wait');
       for (let i = 0; i < count; i++) {
         if (!this.#handle(this.#epoll.token(i), this.#epoll.events(i))) return;
       }
-      const now = processClock.now();
-      if (this.#host.nextDeadline() <= now) this.#host.expire(now);
+      const startedAt = processClock.now();
+      this.#work(startedAt);
       this.#updateWatch();
-      if (needsEventLoop) await nextTick();
+      if (this.#needsEventLoop) await this.#giveWay(processClock.now() - startedAt);
     }
+  }
+
+  get #needsEventLoop(): boolean {
+    return this.#loadsLeft > 0 || this.#host.isPreparing;
+  }
+
+  get #hasWork(): boolean {
+    return this.#needsEventLoop || this.#decisions.hasWork;
   }
 
   /** False when the supervisor is gone. */
   #handle(token: number, events: number): boolean {
     if (token === Token.CONTROL) return this.#control.read((message) => this.#receive(message));
     if ((events & EpollEvent.OUT) !== 0) this.#decisions.flush();
-    const isOpen = this.#decisions.read({
-      onRequest: (requestId, request) => {
-        // The data plane asks once it was told that a bundle is active; before, it is no one's.
-        if (this.#host.generation > 0) this.#host.request(requestId, request);
-      },
-      onCancel: (requestId) => this.#host.cancel(requestId),
-    });
-    if (!isOpen) {
+    if (!this.#decisions.read(processClock.now())) {
       this.#isWatchingDecisions = false;
       this.#epoll.remove(ScriptHostFd.DATA_PLANE);
     }
     return true;
   }
 
+  /** A slice of requests, and slices of what is due. */
+  #work(startedAt: number): void {
+    const host = this.#host;
+    const end = startedAt + SLICE_US;
+    this.#decisions.work(
+      {
+        onRequest: (requestId, request, at) => host.request(requestId, request, at),
+        onCancel: (requestId) => host.cancel(requestId),
+      },
+      () => processClock.now() < end,
+    );
+    const now = processClock.now();
+    if (host.nextDeadline() <= now) host.expire(now);
+  }
+
+  /** Lets the event loop work for as long as scripts did, in microseconds; once at least. */
+  async #giveWay(workedUs: number): Promise<void> {
+    const end = processClock.now() + workedUs;
+    do await nextTick();
+    while (this.#needsEventLoop && processClock.now() < end);
+  }
+
   #receive(message: ToScriptHost): void {
     switch (message.kind) {
-      case 'load':
+      case 'kv-restore':
+        this.#restored = this.#restored.concat(message.entries);
+        break;
+      case 'load': {
+        const kv = message.bundle.kv.concat(this.#restored);
+        this.#restored = [];
         this.#decisions.epoch = message.epoch;
         this.#loadsLeft++;
-        this.#loads = this.#loads.then(() => this.#load(message.bundle));
+        this.#loads = this.#loads.then(() => this.#load({ ...message.bundle, kv }));
         break;
+      }
       case 'resolved':
         this.#host.resolved(message.id, message.addresses, message.error ?? '');
         break;
@@ -108,12 +153,19 @@ export class HostLoop {
   async #load(bundle: ScriptBundle): Promise<void> {
     const { generation } = bundle;
     const issues = await this.#host.load(bundle);
+    if (issues.length === 0 && !this.#isServing) this.#serve();
     this.#control.send(
       issues.length === 0
         ? { kind: 'loaded', generation }
         : { kind: 'load-failed', generation, issues },
     );
     this.#loadsLeft--;
+  }
+
+  #serve(): void {
+    this.#isServing = true;
+    this.#isWatchingDecisions = true;
+    this.#watch(ScriptHostFd.DATA_PLANE, Token.DECISIONS);
   }
 
   #enter(generation: number, position: number, aheadUs: number): void {

@@ -33,6 +33,9 @@ export class Child {
   constructor(command: readonly string[], fds: readonly number[], handlers: ChildHandlers) {
     this.#process = Bun.spawn([...command], {
       stdio: ['pipe', 'pipe', 'inherit', ...fds],
+      // What a child must know it is told. Tokens and keys of the environment are not for a
+      // process that runs code of strangers.
+      env: {},
       // A session of its own: Ctrl-C in a terminal drains through the supervisor, and must not
       // reach the children first.
       detached: true,

@@ -18,6 +18,15 @@ import type { Logger } from './logger.ts';
 const CRASHES_MAX = 8;
 /** How long a kill may take; the loop of the data plane turns in microseconds. */
 const KILL_TIMEOUT_MS = 2_000;
+/** How often to look whether the loop turns: it does at least once a second. */
+const LOOK_PERIOD_MS = 1_000;
+/**
+ * Looks without a turn after which the process is stuck. Looks are counted, not time: a machine
+ * that slept gives its first look before the data plane had its first turn.
+ */
+const LOOKS_MAX = 5;
+/** As long as it starts: it clears its memory first, and a busy machine takes its time. */
+const LOOKS_MAX_AT_START = 30;
 /** Beyond the drain deadline: for a data plane that does not answer at all. */
 const DRAIN_GRACE_MS = 2_000;
 
@@ -28,10 +37,13 @@ export interface DataPlaneOptions {
   readonly scripts: ScriptsState;
   /** As DataPlaneFd orders them. */
   readonly fds: readonly number[];
+  /** Turns of the loop so far, from the counters. */
+  readonly loopTurns: () => number;
   readonly onFlowRows: (rows: Uint8Array) => void;
   /** It crashed too often. */
   readonly onGivenUp: () => void;
   readonly command?: readonly string[];
+  readonly lookPeriodMs?: number;
 }
 
 export class DataPlane {
@@ -45,6 +57,10 @@ export class DataPlane {
   #isReady = false;
   #wasReady = false;
   #isStopping = false;
+  #isStuck = false;
+  #turns = 0;
+  #looks = 0;
+  #watch: ReturnType<typeof setInterval> | undefined;
   #drained: ((cut: number) => void) | undefined;
   #drainEndsAt: number | undefined;
   restarts = 0;
@@ -62,6 +78,11 @@ export class DataPlane {
 
   get isReady(): boolean {
     return this.#isReady;
+  }
+
+  /** The loop stood still, and the process that replaces it is not ready yet. */
+  get isStuck(): boolean {
+    return this.#isStuck;
   }
 
   /** Settles when the first process runs its loop. */
@@ -107,6 +128,7 @@ export class DataPlane {
 
   async stop(): Promise<void> {
     this.#isStopping = true;
+    clearInterval(this.#watch);
     this.#child?.kill();
     await this.#child?.exited;
   }
@@ -118,10 +140,24 @@ export class DataPlane {
       onFlowRows,
       onExit: (exit) => this.#exited(exit),
     });
+    this.#looks = 0;
+    this.#watch = setInterval(() => this.#look(), this.#options.lookPeriodMs ?? LOOK_PERIOD_MS);
     this.#send({ kind: 'start', start, live: this.#live, scripts: this.#scripts });
     if (this.#drainEndsAt !== undefined) {
       this.#send({ kind: 'drain', deadlineMs: Math.max(0, this.#drainEndsAt - Date.now()) });
     }
+  }
+
+  /** Kills a process whose loop does not turn: one that replaces it resets flows that hang. */
+  #look(): void {
+    const turns = this.#options.loopTurns();
+    this.#looks = turns === this.#turns ? this.#looks + 1 : 0;
+    this.#turns = turns;
+    if (this.#looks < (this.#isReady ? LOOKS_MAX : LOOKS_MAX_AT_START)) return;
+    clearInterval(this.#watch);
+    this.#isStuck = true;
+    this.#options.log.error({ pid: this.pid, turns }, 'data-plane-stuck');
+    this.#child?.kill();
   }
 
   #send(message: ToDataPlane): void {
@@ -132,6 +168,7 @@ export class DataPlane {
     switch (message.kind) {
       case 'ready':
         this.#isReady = true;
+        this.#isStuck = false;
         this.#wasReady = true;
         this.#ready.resolve();
         break;
@@ -154,6 +191,7 @@ export class DataPlane {
 
   #exited({ code, signal, protocolError }: ChildExit): void {
     this.#isReady = false;
+    clearInterval(this.#watch);
     if (this.#isStopping) return;
     const { log, onGivenUp } = this.#options;
     const delayMs = this.#crashes.crashed(performance.now());

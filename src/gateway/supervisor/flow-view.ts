@@ -64,7 +64,7 @@ export function parseFlowId(id: string): number | undefined {
   return Number.isSafeInteger(serial) && serial > 0 ? serial : undefined;
 }
 
-/** @param untilUs  where the duration ends: now for a live flow, its last packet for an ended one */
+/** @param untilUs  where the duration ends: now for a live flow, the last packet of an ended one */
 export function viewFlow(flow: FlowSnapshot, untilUs: number, context: FlowContext): FlowView {
   const { names, iface, nowMs, nowUs } = context;
   const isScript = flow.decider === 'script';

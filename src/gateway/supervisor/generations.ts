@@ -3,6 +3,7 @@
  * then activated, under one lock; what does not load changes nothing. A rollback is a new
  * generation with old content, so that a number never means two things.
  */
+import { bundleFaults } from '../config/scripts.ts';
 import type { ScriptIssue, ScriptLimits, ScriptSource } from '../messages/script-control.ts';
 import { Mutex } from './mutex.ts';
 
@@ -33,7 +34,10 @@ export interface Generation extends BundleContent {
   readonly createdAt: number;
 }
 
-/** Runs bundles. Both answer with what is wrong; nothing wrong is an empty list. */
+/**
+ * Runs bundles. Both answer with what is wrong with the bundle; nothing wrong is an empty list.
+ * Both reject with ScriptHostError when no host could tell.
+ */
 export interface Activator {
   /** Loads the bundle aside, changing nothing. */
   check(bundle: Generation): Promise<readonly ScriptIssue[]>;
@@ -42,8 +46,8 @@ export interface Activator {
 }
 
 export interface ChangeOptions {
-  /** The ETag that the caller has seen; absent: whatever is active. */
-  readonly ifMatch?: string | undefined;
+  /** ETags that the caller accepts; absent: whatever is active. */
+  readonly ifMatch?: readonly string[] | undefined;
   /** Apply content that is identical to the active one. */
   readonly force?: boolean | undefined;
   /** Check only. */
@@ -60,6 +64,12 @@ export interface Change {
 export class StaleChangeError extends Error {
   override readonly name = 'StaleChangeError';
   readonly code = 'STALE';
+}
+
+/** The scripts may be right, but no host could load them now; nothing was changed. */
+export class ScriptHostError extends Error {
+  override readonly name = 'ScriptHostError';
+  readonly code = 'SCRIPT_HOST';
 }
 
 /** A bundle does not load; nothing was changed. */
@@ -162,8 +172,10 @@ export class Generations {
     propose: () => { content: BundleContent; origin: Origin; copyOf?: number },
     { ifMatch, force, dryRun }: ChangeOptions,
   ): Promise<Change> {
-    if (ifMatch !== undefined && ifMatch !== this.etag) {
-      throw new StaleChangeError(`the active generation is ${this.etag}, not ${ifMatch}`);
+    if (ifMatch !== undefined && !ifMatch.includes(this.etag)) {
+      throw new StaleChangeError(
+        `the active generation is ${this.etag}, not ${ifMatch.join(' or ')}`,
+      );
     }
     const { content, origin, copyOf } = propose();
     const hash = hashOf(content);
@@ -179,6 +191,7 @@ export class Generations {
       limits,
       ...(copyOf === undefined ? {} : { copyOf }),
     };
+    rejectOn(bundleFaults(scripts).map((message) => bundleIssue(next, 'limit', message)));
     rejectOn(await this.#activator.check(next));
     if (dryRun) return { generation: next, changed: false };
     rejectOn(await this.#activator.activate(next));
@@ -201,8 +214,19 @@ const rejectOn = (issues: readonly ScriptIssue[]): void => {
   if (issues.length > 0) throw new BundleRejectedError(issues);
 };
 
-/** The number alone would repeat after a restart of the gateway; the content alone, on a rollback. */
+/** The number alone would repeat after a restart of the gateway; the content, on a rollback. */
 const etagOf = (generation: Generation): string => `"${generation.number}-${generation.hash}"`;
+
+/** An issue that cannot be laid on one line: it names the only script, or the bundle. */
+export function bundleIssue(
+  { scripts }: BundleContent,
+  kind: string,
+  message: string,
+): ScriptIssue {
+  const only = scripts.length === 1 ? scripts[0] : undefined;
+  const place = { script: only?.name ?? '', file: only?.file ?? 'bundle' };
+  return { ...place, line: 0, column: 0, kind, message };
+}
 
 /** `scripts/route.ts:3:5: message` */
 export function formatScriptIssue(issue: ScriptIssue): string {

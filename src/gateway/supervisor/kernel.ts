@@ -1,4 +1,5 @@
 /** What the supervisor takes from the kernel and lends to its children: device, memory, sockets. */
+import { SystemError } from '../../ffi/errors.ts';
 import { SharedMemory } from '../../ffi/memory.ts';
 import { Netlink } from '../../ffi/netlink.ts';
 import { closeFd, socketPair } from '../../ffi/sockets.ts';
@@ -7,13 +8,15 @@ import { COUNTERS_BYTES } from '../../stack/counters.ts';
 import { stateBytes } from '../../stack/layout.ts';
 import { parseAddress } from '../../stack/wire/ip-address.ts';
 import type { Config } from '../config/schema.ts';
+import type { Cidr } from '../config/values.ts';
 import { HEARTBEAT_BYTES } from '../messages/script-control.ts';
 
 export interface Kernel extends Disposable {
   readonly tun: TunDevice;
   readonly state: SharedMemory;
   readonly counters: SharedMemory;
-  readonly heartbeat: SharedMemory;
+  /** Two, so that a new script host does not write over the signs of life of the old one. */
+  readonly heartbeats: readonly [SharedMemory, SharedMemory];
   /**
    * Ends of the data plane and of the script host. Both stay open here, so that a child that is
    * replaced finds the same socket.
@@ -21,39 +24,76 @@ export interface Kernel extends Disposable {
   readonly scripts: readonly [dataPlane: number, scriptHost: number];
 }
 
+export interface KernelOptions {
+  /**
+   * Told when IPv6 addresses are left out because the machine has no IPv6. Absent: that is an
+   * error, as the operator asked for them.
+   */
+  readonly onNoIpv6?: (error: SystemError) => void;
+}
+
 /**
  * Makes and configures everything; on a failure nothing is left.
  *
- * @throws SystemError  with a hint: `EPERM` without CAP_NET_ADMIN, `EBUSY` for a name in use
+ * @throws SystemError  with a hint: `EPERM` without CAP_NET_ADMIN, `EBUSY` for a name in use,
+ *                      `EACCES` for an IPv6 address where IPv6 is disabled
  */
-export function openKernel(config: Config): Kernel {
+export function openKernel(config: Config, { onNoIpv6 }: KernelOptions = {}): Kernel {
   using stack = new DisposableStack();
   const tun = stack.use(
     TunDevice.open({ name: config.device.name, offload: config.device.offload }),
   );
-  configureDevice(tun, config);
+  configureDevice(tun, config, onNoIpv6);
   const state = stack.use(SharedMemory.create('culvert-state', stateBytes(config.limits)));
   const counters = stack.use(SharedMemory.create('culvert-counters', COUNTERS_BYTES));
-  const heartbeat = stack.use(SharedMemory.create('culvert-heartbeat', HEARTBEAT_BYTES));
+  const heartbeat = () => stack.use(SharedMemory.create('culvert-heartbeat', HEARTBEAT_BYTES));
+  const heartbeats = [heartbeat(), heartbeat()] as const;
   const scripts = socketPair('seqpacket');
   stack.defer(() => {
     for (const fd of scripts) closeFd(fd);
   });
   const owned = stack.move();
-  return { tun, state, counters, heartbeat, scripts, [Symbol.dispose]: () => owned.dispose() };
+  return { tun, state, counters, heartbeats, scripts, [Symbol.dispose]: () => owned.dispose() };
 }
 
-function configureDevice(tun: TunDevice, { device }: Config): void {
+function configureDevice(
+  tun: TunDevice,
+  { device }: Config,
+  onNoIpv6: KernelOptions['onNoIpv6'],
+): void {
   using netlink = new Netlink();
   const index = netlink.linkIndex(tun.name);
   netlink.configureLink(index, { mtu: device.mtu, txQueueLength: device.txQueueLength, up: true });
-  for (const { ip, prefixLength } of device.addresses) {
-    netlink.addAddress(index, bytesOf(ip), prefixLength);
-  }
+  addAddresses(
+    device.addresses,
+    ({ ip, prefixLength }) => netlink.addAddress(index, bytesOf(ip), prefixLength),
+    onNoIpv6,
+  );
   for (const { ip, prefixLength } of device.routes) {
     netlink.addRoute(index, maskHostBits(bytesOf(ip), prefixLength), prefixLength);
   }
 }
+
+/** Adds all of them; without IPv6 in the kernel those of IPv4, where that is acceptable. */
+export function addAddresses(
+  addresses: readonly Cidr[],
+  add: (address: Cidr) => void,
+  onNoIpv6: KernelOptions['onNoIpv6'],
+): void {
+  for (const address of addresses) {
+    try {
+      add(address);
+    } catch (error) {
+      const isExpected = address.family === 6 && isNoIpv6(error);
+      if (!isExpected || onNoIpv6 === undefined) throw error;
+      onNoIpv6(error);
+    }
+  }
+}
+
+/** `EACCES`: net.ipv6.conf.*.disable_ipv6; the others: a kernel without IPv6. */
+const isNoIpv6 = (error: unknown): error is SystemError =>
+  error instanceof SystemError && ['EACCES', 'EOPNOTSUPP', 'EAFNOSUPPORT'].includes(error.code);
 
 function bytesOf(ip: string): Uint8Array {
   const bytes = parseAddress(ip);

@@ -1,18 +1,8 @@
-/**
- * Logs: pino lines on standard error, JSON or a short text for eyes. Lines are gathered and
- * written together, because a busy gateway ends thousands of flows a second and this process has
- * other work; a reader that stalls costs lines, which are counted, and never stops the gateway.
- */
-import { writeSync } from 'node:fs';
+/** Logs: pino lines on standard error, JSON or a short text for eyes. */
 import pino, { type Logger } from 'pino';
+import { LogSink } from './log-sink.ts';
 
 export type { Logger };
-
-/** How long a line may wait before it is written. */
-const FLUSH_MS = 20;
-/** Text that may wait while the reader of standard error stalls, in bytes. */
-const BACKLOG_MAX_BYTES = 4 * 1024 * 1024;
-const STDERR = 2;
 
 export interface LogOptions {
   readonly level: string;
@@ -21,7 +11,7 @@ export interface LogOptions {
 
 export function createLogger(options: LogOptions, sink = new LogSink()): Logger {
   const render = options.format === 'text' ? renderText : (line: string) => line;
-  return pino(
+  const log = pino(
     {
       level: options.level,
       base: null,
@@ -30,54 +20,8 @@ export function createLogger(options: LogOptions, sink = new LogSink()): Logger 
     },
     { write: (line: string) => sink.write(render(line)) },
   );
-}
-
-/** Writes gathered lines to a file descriptor. */
-export class LogSink {
-  readonly #fd: number;
-  #pending = '';
-  #dropped = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-
-  constructor(fd = STDERR) {
-    this.#fd = fd;
-    // Whoever exits without a word still leaves its last lines.
-    process.on('exit', () => this.flush());
-  }
-
-  write(line: string): void {
-    if (this.#pending.length + line.length > BACKLOG_MAX_BYTES) {
-      this.#dropped++;
-      return;
-    }
-    this.#pending += line;
-    this.#timer ??= setTimeout(() => this.flush(), FLUSH_MS);
-  }
-
-  flush(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    let bytes = Buffer.from(this.#pending);
-    this.#pending = '';
-    try {
-      while (bytes.length > 0) bytes = bytes.subarray(writeSync(this.#fd, bytes));
-    } catch (error) {
-      // EAGAIN: the reader is slow. Anything else, such as EPIPE: there is no reader.
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') return;
-      this.#pending = bytes.toString();
-      this.#timer = setTimeout(() => this.flush(), FLUSH_MS);
-      return;
-    }
-    if (this.#dropped > 0) this.#reportDropped();
-  }
-
-  #reportDropped(): void {
-    const dropped = this.#dropped;
-    this.#dropped = 0;
-    const time = new Date().toISOString();
-    const msg = 'log-lines-dropped';
-    this.write(`${JSON.stringify({ level: 'warn', time, dropped, msg })}\n`);
-  }
+  sink.onDropped = (dropped) => log.warn({ dropped }, 'log-lines-dropped');
+  return log;
 }
 
 /** `12:00:01.250 INFO  flow  proto=tcp src=10.0.0.1` from a JSON line. */
@@ -86,7 +30,7 @@ export function renderText(line: string): string {
   const clock = String(time).slice(11, 23);
   const words = Object.entries(fields).map(([name, value]) => `${name}=${renderValue(value)}`);
   const head = `${clock} ${String(level).toUpperCase().padEnd(5)} ${String(msg ?? '')}`;
-  return `${[head, ...words].join(' ')}\n`;
+  return `${escapeControls([head, ...words].join(' '))}\n`;
 }
 
 function renderValue(value: unknown): string {
@@ -94,3 +38,13 @@ function renderValue(value: unknown): string {
   const text = String(value);
   return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text);
 }
+
+/**
+ * A script chooses what its lines say: they must neither start a line of their own nor speak to
+ * the terminal. Escaped are C0, DEL, C1, line separators, and marks that turn the direction.
+ */
+const escapeControls = (text: string): string =>
+  text.replace(
+    /[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu,
+    (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );

@@ -1,18 +1,20 @@
 /** A generation as a script host gets it. */
-import type { KvEntry, ScriptBundle } from '../messages/script-control.ts';
+import type { ScriptBundle } from '../messages/script-control.ts';
 import type { Generation } from './generations.ts';
 
-export interface HostMemory {
+export interface HostFacts {
   /** Name of the device, as scripts will see it. */
   readonly iface: string;
-  readonly kv: readonly KvEntry[];
+  /** Scripts to be loaded and never asked. */
   readonly disabled: readonly string[];
 }
 
-export const toBundle = (generation: Generation, memory: HostMemory): ScriptBundle => ({
+export const toBundle = (generation: Generation, facts: HostFacts): ScriptBundle => ({
   generation: generation.number,
   scripts: generation.scripts,
   limits: generation.limits,
   vars: generation.vars,
-  ...memory,
+  // Sent ahead of it, in parts.
+  kv: [],
+  ...facts,
 });

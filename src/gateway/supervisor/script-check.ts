@@ -1,12 +1,25 @@
 /** Loads a bundle in a process that is thrown away, so that nothing it does can matter. */
-import type { ScriptIssue } from '../messages/script-control.ts';
+import { encodeJsonFrame, FrameTooLargeError } from '../messages/framing.ts';
+import type { ScriptIssue, ToScriptHost } from '../messages/script-control.ts';
 import { Child, type ChildExit, selfCommand } from './child.ts';
 import { parseFromScriptHost } from './child-messages.ts';
-import type { BundleContent, Generation } from './generations.ts';
+import {
+  type BundleContent,
+  bundleIssue,
+  type Generation,
+  ScriptHostError,
+} from './generations.ts';
 import { toBundle } from './script-bundle.ts';
+import { processCpuMs } from './watchdog.ts';
 
 /** A process of a compiled binary is up in 50 ms; a busy machine needs more. */
 export const START_ALLOWANCE_MS = 5_000;
+/** Whatever `loadMs` says: whoever asked for the change waits for an answer. */
+const LOAD_MAX_MS = 60_000;
+
+/** How long a bundle may take to load, all scripts together. */
+export const loadTimeMs = ({ limits, scripts }: BundleContent): number =>
+  Math.min(limits.loadMs * scripts.length, LOAD_MAX_MS);
 
 /** Checks scripts that belong to no gateway. */
 export const tryScripts = (content: BundleContent, iface: string) =>
@@ -16,6 +29,7 @@ export const tryScripts = (content: BundleContent, iface: string) =>
  * What is wrong with the scripts of a generation; nothing wrong is an empty list.
  *
  * @param iface  name of the device, as scripts will see it
+ * @throws ScriptHostError  when the machine did not get to it
  */
 export async function checkScripts(
   generation: Generation,
@@ -23,42 +37,47 @@ export async function checkScripts(
   command: readonly string[] = selfCommand('__script-check'),
 ): Promise<readonly ScriptIssue[]> {
   if (generation.scripts.length === 0) return [];
-  const { promise, resolve } = Promise.withResolvers<readonly ScriptIssue[]>();
+  const bundle = toBundle(generation, { iface, disabled: [] });
+  const message: ToScriptHost = { kind: 'load', bundle, epoch: 0 };
+  const tooLong = frameFault(message);
+  if (tooLong !== undefined) return [bundleIssue(generation, 'limit', tooLong)];
+  const { promise, resolve, reject } = Promise.withResolvers<readonly ScriptIssue[]>();
   const child = new Child(command, [], {
     onMessage: (raw) => {
-      const message = parseFromScriptHost(raw);
-      if (message.kind === 'loaded') resolve([]);
-      if (message.kind === 'load-failed') resolve(nonEmpty(message.issues, generation));
+      const answer = parseFromScriptHost(raw);
+      if (answer.kind === 'loaded') resolve([]);
+      if (answer.kind === 'load-failed') resolve(nonEmpty(answer.issues, generation));
     },
     onExit: (exit) => resolve([bundleIssue(generation, 'load', describeExit(exit))]),
   });
-  child.send({
-    kind: 'load',
-    bundle: toBundle(generation, { iface, kv: [], disabled: [] }),
-    epoch: 0,
-  });
-  const { loadMs } = generation.limits;
-  const timer = setTimeout(
-    () => {
-      resolve([bundleIssue(generation, 'limit', `did not load within ${loadMs} ms`)]);
-    },
-    loadMs * generation.scripts.length + START_ALLOWANCE_MS,
-  );
-  const issues = await promise;
-  clearTimeout(timer);
-  child.kill();
-  return issues;
+  child.send(message);
+  const timeoutMs = loadTimeMs(generation);
+  const timer = setTimeout(() => {
+    const text = `did not load within ${timeoutMs} ms`;
+    if (processCpuMs(child.pid) >= timeoutMs) resolve([bundleIssue(generation, 'limit', text)]);
+    else reject(new ScriptHostError(`the scripts ${text}: the machine is overloaded`));
+  }, timeoutMs + START_ALLOWANCE_MS);
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+    child.kill();
+  }
 }
 
-/** An issue that cannot be laid on one line: it names the only script, or the bundle. */
-export function bundleIssue(generation: Generation, kind: string, message: string): ScriptIssue {
-  const only = generation.scripts.length === 1 ? generation.scripts[0] : undefined;
-  const place = { script: only?.name ?? '', file: only?.file ?? 'bundle' };
-  return { ...place, line: 0, column: 0, kind, message };
+/** Why a message cannot be sent to a host; told here, where no host is there to be disturbed. */
+function frameFault(message: ToScriptHost): string | undefined {
+  try {
+    encodeJsonFrame(message);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof FrameTooLargeError)) throw error;
+    return `the scripts and their vars do not fit: ${error.message}`;
+  }
 }
 
 /** A refusal always has a reason: an empty list would read as success. */
-const nonEmpty = (
+export const nonEmpty = (
   issues: readonly ScriptIssue[],
   generation: Generation,
 ): readonly ScriptIssue[] =>

@@ -1,38 +1,41 @@
 /**
- * Keeps one script host running while a bundle is active, and kills it when it hangs.
+ * Keeps one script host running while a bundle is active.
  *
- * Life cycle: `idle` without a bundle; `running`; after an end of the process `waiting` for the
- * restart. A script for which the watchdog had to kill too often is disabled until the next change
- * of scripts. Invariant: the data plane is told `up` only when a host has loaded the active bundle,
- * and `down` with a new epoch as soon as that host is known to be lost.
+ * A new bundle is loaded into the host that runs, so that calls in flight finish where they began.
+ * A host that does not confirm in time, because a script keeps it busy or because it died, says
+ * nothing about the bundle: a new process loads it then, and takes over when it has. The old one
+ * serves until that moment. The same way a host comes back that ended.
+ *
+ * Invariants: the data plane is told `up` only of a host that has loaded the active bundle, and
+ * `down` as soon as that host is known to be lost. At most two processes live, each with a
+ * heartbeat page of its own. A script that got its host killed or crashed too often is disabled
+ * until the next change of scripts.
  */
 import type { ScriptsState } from '../messages/control.ts';
-import {
-  type FromScriptHost,
-  HeartbeatField,
-  type ScriptIssue,
-} from '../messages/script-control.ts';
+import type { FromScriptHost, ScriptIssue } from '../messages/script-control.ts';
 import { CrashPolicy } from './backoff.ts';
 import { KillBreaker } from './breaker.ts';
-import { Child, type ChildExit, selfCommand } from './child.ts';
-import { parseFromScriptHost } from './child-messages.ts';
-import type { Activator, Generation } from './generations.ts';
+import { selfCommand } from './child.ts';
+import { type Activator, bundleIssue, type Generation, ScriptHostError } from './generations.ts';
+import { type HeartbeatPage, type HostEnd, HostProcess } from './host-process.ts';
 import { KvJournal } from './kv-journal.ts';
 import type { Logger } from './logger.ts';
+import { Mutex } from './mutex.ts';
 import { Resolver } from './resolver.ts';
-import { toBundle } from './script-bundle.ts';
-import { bundleIssue, checkScripts, describeExit, START_ALLOWANCE_MS } from './script-check.ts';
+import { checkScripts, loadTimeMs, nonEmpty, START_ALLOWANCE_MS } from './script-check.ts';
+import { logScript } from './script-log.ts';
 import { ScriptTotalsTable } from './script-totals.ts';
-import { processCpuMs, WATCHDOG_PERIOD_MS, Watchdog } from './watchdog.ts';
+
+/** Beyond the time of the load itself: how long a host may be busy with its flows. */
+const BUSY_ALLOWANCE_MS = 2_000;
 
 export type HostState = 'idle' | 'running' | 'waiting';
 
 export interface ScriptHostOptions {
   readonly log: Logger;
-  /** As ScriptHostFd orders them. */
+  /** As ScriptHostFd orders them; the heartbeat page follows. */
   readonly fds: readonly number[];
-  /** The page that HeartbeatField describes. */
-  readonly heartbeat: DataView;
+  readonly pages: readonly [HeartbeatPage, HeartbeatPage];
   readonly iface: string;
   /** CLOCK_MONOTONIC in microseconds. */
   readonly monotonicUs: () => number;
@@ -40,9 +43,8 @@ export interface ScriptHostOptions {
   readonly onState: (state: ScriptsState) => void;
   readonly hostCommand?: readonly string[];
   readonly checkCommand?: readonly string[];
+  readonly busyAllowanceMs?: number;
 }
-
-type LoadEnd = (issues: readonly ScriptIssue[]) => void;
 
 export class ScriptHost implements Activator {
   readonly totals = new ScriptTotalsTable();
@@ -51,31 +53,29 @@ export class ScriptHost implements Activator {
   readonly #options: ScriptHostOptions;
   readonly #journal = new KvJournal();
   readonly #resolver = new Resolver();
-  /** Loads that were asked for and not answered, by generation. */
-  readonly #loads = new Map<number, LoadEnd>();
   readonly #crashes = new CrashPolicy();
   readonly #breaker = new KillBreaker();
-  #child: Child | undefined;
-  #watch: ReturnType<typeof setInterval> | undefined;
+  /** Processes come and go one at a time. */
+  readonly #lock = new Mutex();
+  /** The process that has loaded the active bundle. */
+  #host: HostProcess | undefined;
+  /** The process that is to take over. */
+  #next: HostProcess | undefined;
   #restart: ReturnType<typeof setTimeout> | undefined;
   #active: Generation | undefined;
-  /** The bundle that was sent last. */
-  #sent: Generation | undefined;
-  #state: HostState = 'idle';
   #epoch = 0;
-  /** The running host has loaded the active bundle. */
-  #isLoaded = false;
 
   constructor(options: ScriptHostOptions) {
     this.#options = options;
   }
 
   get state(): HostState {
-    return this.#state;
+    if (this.#host !== undefined) return 'running';
+    return this.#active === undefined ? 'idle' : 'waiting';
   }
 
   get pid(): number | undefined {
-    return this.#child?.pid;
+    return this.#host?.pid;
   }
 
   /** Scripts that are loaded but not asked any more. */
@@ -88,211 +88,208 @@ export class ScriptHost implements Activator {
     return checkScripts(bundle, iface, checkCommand);
   }
 
-  async activate(bundle: Generation): Promise<readonly ScriptIssue[]> {
-    this.#journal.prune(new Set(bundle.scripts.map((script) => script.name)), Date.now());
-    if (bundle.scripts.length === 0) {
-      await this.stop();
-      return [];
-    }
-    const issues = await this.#load(bundle, []);
-    if (issues.length === 0) {
-      this.#active = bundle;
-      this.#breaker.reset();
-      this.#setUp();
-    } else if (this.#active === undefined) {
-      await this.stop();
-    } else if (this.#child !== undefined && !this.#isLoaded) {
-      // The host was made for the bundle that it refused: it knows nothing of the active one.
-      await this.#reload(this.#active);
-    }
-    return issues;
+  activate(bundle: Generation): Promise<readonly ScriptIssue[]> {
+    return this.#lock.run(async () => {
+      this.#journal.prune(new Set(bundle.scripts.map((script) => script.name)), Date.now());
+      if (bundle.scripts.length === 0) {
+        await this.stop();
+        return [];
+      }
+      try {
+        const issues = await this.#change(bundle);
+        if (issues.length === 0) this.#commit(bundle);
+        return issues;
+      } finally {
+        if (this.#active === undefined) await this.stop();
+        else if (this.#host?.isUncertain) this.#restartAfter(0);
+      }
+    });
   }
 
   /** Ends the host for good; the data plane refuses unmatched flows at once. */
   async stop(): Promise<void> {
     this.#active = undefined;
-    this.#state = 'idle';
     clearTimeout(this.#restart);
-    const child = this.#child;
-    this.#forgetChild();
-    this.#options.onState({ state: 'none', epoch: this.#epoch });
-    child?.kill();
-    await child?.exited;
-  }
-
-  /** Loads into the running host, or into a new one, within the time that the limits grant. */
-  async #load(bundle: Generation, disabled: readonly string[]): Promise<readonly ScriptIssue[]> {
-    const child = this.#child ?? this.#spawn();
-    const { promise, resolve } = Promise.withResolvers<readonly ScriptIssue[]>();
-    this.#loads.set(bundle.number, resolve);
-    this.#sent = bundle;
-    const memory = { iface: this.#options.iface, kv: this.#journal.entries(Date.now()), disabled };
-    child.send({ kind: 'load', bundle: toBundle(bundle, memory), epoch: this.#epoch });
-    const timer = setTimeout(
-      () => {
-        const message = `did not load within ${bundle.limits.loadMs} ms`;
-        this.#endLoad(bundle.number, [bundleIssue(bundle, 'limit', message)]);
-        child.kill();
-      },
-      bundle.limits.loadMs * bundle.scripts.length + START_ALLOWANCE_MS,
-    );
-    const issues = await promise;
-    clearTimeout(timer);
-    // An exit tells nothing about a bundle; here its name is known.
-    return issues.map((issue) =>
-      issue.file === '' ? bundleIssue(bundle, issue.kind, issue.message) : issue,
-    );
-  }
-
-  #spawn(): Child {
-    clearTimeout(this.#restart);
-    const { fds, heartbeat, hostCommand = selfCommand('__script-host') } = this.#options;
-    this.#epoch++;
-    heartbeat.setFloat64(HeartbeatField.BUSY_SINCE, 0, true);
-    this.#isLoaded = false;
-    const child: Child = new Child(hostCommand, fds, {
-      onMessage: (raw) => this.#receive(child, parseFromScriptHost(raw)),
-      onExit: (exit) => this.#exited(child, exit),
-    });
-    this.#child = child;
-    this.#state = 'running';
-    const watchdog = new Watchdog(() => processCpuMs(child.pid));
-    this.#watch = setInterval(() => this.#look(watchdog), WATCHDOG_PERIOD_MS);
-    return child;
-  }
-
-  #forgetChild(): void {
-    clearInterval(this.#watch);
-    this.#child = undefined;
-    this.#isLoaded = false;
+    const processes = [this.#host, this.#next].filter((process) => process !== undefined);
+    this.#host = undefined;
+    this.#next = undefined;
     this.totals.hostEnded();
-    for (const generation of [...this.#loads.keys()]) {
-      this.#endLoad(generation, [exitIssue('the script host was stopped')]);
-    }
+    this.#options.onState({ state: 'none', epoch: this.#epoch });
+    for (const process of processes) process.kill();
+    await Promise.all(processes.map((process) => process.exited));
   }
 
-  #look(watchdog: Watchdog): void {
-    const { heartbeat, monotonicUs, log } = this.#options;
-    const limits = this.#sent?.limits;
-    if (limits === undefined) return;
-    const busySince = heartbeat.getFloat64(HeartbeatField.BUSY_SINCE, true);
-    const look = { now: monotonicUs(), busySince };
-    const judgement = watchdog.judge(look, limits.watchdogMs);
-    if (judgement === 'innocent') return;
-    const insideMs = Math.round((look.now - busySince) / 1000);
-    const script = this.#culprit();
-    log.error(
-      { script, kind: judgement, inside_ms: insideMs, pid: this.pid },
-      'script-host-killed',
-    );
-    this.restarts[judgement]++;
-    if (script !== undefined && this.#breaker.killed(script, Date.now(), limits)) {
-      log.error({ script, kills: limits.breakerHits }, 'script-disabled');
-    }
-    const child = this.#child;
-    this.#lost(`the script stayed ${insideMs} ms inside one call`);
-    child?.kill();
+  /** @throws ScriptHostError */
+  async #change(bundle: Generation): Promise<readonly ScriptIssue[]> {
+    const { log, busyAllowanceMs = BUSY_ALLOWANCE_MS } = this.#options;
+    const host = this.#host;
+    if (host === undefined || host.isUncertain) return this.#replace(bundle, []);
+    // It has the KV itself.
+    const memory = { kv: [], disabled: [] };
+    const outcome = await host.load(bundle, memory, loadTimeMs(bundle) + busyAllowanceMs);
+    if (outcome.kind === 'loaded') return [];
+    if (outcome.kind === 'refused') return nonEmpty(outcome.issues, bundle);
+    if (outcome.kind === 'stopped') throw stopped();
+    log.warn({ why: outcome.kind, pid: host.pid }, 'script-host-replaced');
+    return this.#replace(bundle, []);
   }
 
-  /** Name of the script that was entered last; undefined while a bundle is only being tried. */
-  #culprit(): string | undefined {
-    const { heartbeat } = this.#options;
-    const generation = heartbeat.getUint32(HeartbeatField.GENERATION, true);
-    const index = heartbeat.getUint32(HeartbeatField.SCRIPT, true);
-    return this.#active?.number === generation ? this.#active.scripts[index]?.name : undefined;
-  }
-
-  #receive(child: Child, message: FromScriptHost): void {
-    if (child !== this.#child) return;
-    switch (message.kind) {
-      case 'ready':
-        break;
+  /**
+   * Loads the bundle into a new process, which takes over when it has.
+   *
+   * @throws ScriptHostError
+   */
+  async #replace(bundle: Generation, disabled: readonly string[]): Promise<readonly ScriptIssue[]> {
+    const next = this.#spawn();
+    const memory = { kv: this.#journal.entries(Date.now()), disabled };
+    const timeoutMs = loadTimeMs(bundle) + START_ALLOWANCE_MS;
+    const outcome = await next.load(bundle, memory, timeoutMs);
+    if (this.#next === next) this.#next = undefined;
+    switch (outcome.kind) {
       case 'loaded':
-        this.#endLoad(message.generation, []);
-        break;
-      case 'load-failed':
-        this.#endLoad(message.generation, message.issues, true);
-        break;
+        this.#takeOver(next);
+        return [];
+      case 'refused':
+        next.kill();
+        return nonEmpty(outcome.issues, bundle);
+      case 'lost':
+        // Nothing else ran in it.
+        return [bundleIssue(bundle, 'load', outcome.reason)];
+      case 'silent':
+        next.kill();
+        throw new ScriptHostError(
+          `a new script host was not up within ${timeoutMs} ms: the machine is overloaded`,
+        );
+      case 'stopped':
+        throw stopped();
+    }
+  }
+
+  #spawn(): HostProcess {
+    const { fds, pages, iface, monotonicUs } = this.#options;
+    const { hostCommand = selfCommand('__script-host') } = this.#options;
+    const [first, second] = pages;
+    const process: HostProcess = new HostProcess({
+      command: hostCommand,
+      fds,
+      page: this.#host?.page === first ? second : first,
+      epoch: ++this.#epoch,
+      iface,
+      monotonicUs,
+      onMessage: (message) => this.#receive(process, message),
+      onLateLoad: () => this.#lost(process),
+      onEnd: (end) => this.#ended(process, end),
+    });
+    this.#next = process;
+    return process;
+  }
+
+  /** What waits for the old process gets the fallback: its epoch is over. */
+  #takeOver(next: HostProcess): void {
+    const old = this.#host;
+    this.#host = next;
+    if (old === undefined) return;
+    this.totals.hostEnded();
+    old.kill();
+  }
+
+  #commit(bundle: Generation): void {
+    this.#active = bundle;
+    this.#breaker.reset();
+    this.#tellUp();
+  }
+
+  #tellUp(): void {
+    const host = this.#host;
+    // A host that died since is known to be lost, and the data plane knows.
+    if (host !== undefined) this.#options.onState({ state: 'up', epoch: host.epoch });
+  }
+
+  #receive(process: HostProcess, message: FromScriptHost): void {
+    switch (message.kind) {
       case 'resolve':
-        void this.#resolve(child, message.id, message.name);
+        void this.#resolve(process, message.id, message.name);
         break;
       case 'log':
-        this.#logLine(message);
+        logScript(this.#options.log, message);
         break;
       case 'kv':
         this.#journal.record(message.entries);
         break;
       case 'stats':
-        this.totals.record(message.scripts);
+        if (process === this.#host) this.totals.record(message.scripts);
         break;
     }
   }
 
-  #endLoad(generation: number, issues: readonly ScriptIssue[], refused = false): void {
-    const end = this.#loads.get(generation);
-    this.#loads.delete(generation);
-    end?.(refused && issues.length === 0 ? [exitIssue('did not load, without a reason')] : issues);
+  async #resolve(process: HostProcess, id: number, name: string): Promise<void> {
+    process.send({ kind: 'resolved', id, ...(await this.#resolver.resolve(name)) });
   }
 
-  async #resolve(child: Child, id: number, name: string): Promise<void> {
-    child.send({ kind: 'resolved', id, ...(await this.#resolver.resolve(name)) });
-  }
-
-  #logLine(line: Extract<FromScriptHost, { kind: 'log' }>): void {
-    const { script, generation, flow, fields, message, level } = line;
-    const id = flow === undefined ? {} : { flow_id: flow.toString(36) };
-    this.#options.log[level](
-      { ...fields, event: 'script', script, script_version: generation, ...id },
-      message,
-    );
-  }
-
-  #exited(child: Child, exit: ChildExit): void {
-    if (child !== this.#child) return;
-    this.restarts.crash++;
-    const { code, signal, protocolError } = exit;
-    this.#options.log.error({ code, signal, err: protocolError }, 'script-host-exited');
-    this.#lost(describeExit(exit));
-  }
-
-  /** The host is gone or about to be: flows get the fallback until the next one is loaded. */
-  #lost(reason: string): void {
-    for (const generation of [...this.#loads.keys()]) {
-      this.#endLoad(generation, [exitIssue(reason)]);
-    }
-    this.#forgetChild();
+  #ended(process: HostProcess, end: HostEnd): void {
+    const { log } = this.#options;
+    const { generation, index } = process.lastEntered;
     const active = this.#active;
-    if (active === undefined) {
-      this.#state = 'idle';
-      return;
+    // Undefined while a bundle is only being tried: its refusal says enough.
+    const script = active?.number === generation ? active.scripts[index]?.name : undefined;
+    this.restarts[end.cause]++;
+    if (end.cause === 'crash') {
+      const { code, signal, protocolError } = end.exit;
+      log.error(
+        { script, code, signal, err: protocolError, pid: process.pid },
+        'script-host-exited',
+      );
+    } else {
+      const { cause, insideMs } = end;
+      log.error(
+        { script, kind: cause, inside_ms: insideMs, pid: process.pid },
+        'script-host-killed',
+      );
     }
+    if (active !== undefined && script !== undefined) {
+      const isDisabled = this.#breaker.killed(script, Date.now(), active.limits);
+      if (isDisabled) log.error({ script, kills: active.limits.breakerHits }, 'script-disabled');
+    }
+    this.#lost(process);
+  }
+
+  /** Flows get the fallback until another host has loaded the active bundle. */
+  #lost(process: HostProcess): void {
+    // Whoever waits for the load of the next one deals with its end.
+    if (process !== this.#host) return;
+    this.#host = undefined;
+    process.kill();
+    this.totals.hostEnded();
     this.#options.onState({ state: 'down', epoch: this.#epoch + 1 });
-    this.#state = 'waiting';
-    const delayMs = this.#crashes.crashed(performance.now()) ?? 0;
-    this.#restart = setTimeout(() => void this.#reload(active), delayMs);
+    this.#restartAfter(this.#crashes.crashed(performance.now()) ?? 0);
   }
 
-  async #reload(active: Generation): Promise<void> {
-    if (this.#isLoaded || this.#active !== active) return;
-    const issues = await this.#load(active, this.#breaker.disabled);
-    if (this.#active !== active) return;
-    if (issues.length === 0) this.#setUp();
-    // A host that died while loading is on its way back already.
-    else if (this.#child !== undefined) this.#child.kill();
+  #restartAfter(delayMs: number): void {
+    clearTimeout(this.#restart);
+    this.#restart = setTimeout(() => void this.#lock.run(() => this.#recover()), delayMs);
   }
 
-  #setUp(): void {
-    this.#isLoaded = true;
-    this.#options.onState({ state: 'up', epoch: this.#epoch });
+  async #recover(): Promise<void> {
+    const active = this.#active;
+    const isServed = this.#host !== undefined && !this.#host.isUncertain;
+    if (active === undefined || isServed) return;
+    if (await this.#isReplaced(active)) this.#tellUp();
+    else if (this.#active !== undefined) {
+      this.#restartAfter(this.#crashes.crashed(performance.now()) ?? 0);
+    }
+  }
+
+  async #isReplaced(active: Generation): Promise<boolean> {
+    try {
+      const issues = await this.#replace(active, this.#breaker.disabled);
+      if (issues.length > 0) this.#options.log.error({ issues }, 'script-host-not-restarted');
+      return issues.length === 0;
+    } catch (error) {
+      if (!(error instanceof ScriptHostError)) throw error;
+      this.#options.log.error({ why: error.message }, 'script-host-not-restarted');
+      return false;
+    }
   }
 }
 
-/** Without a place: the one who waits for the load knows the bundle. */
-const exitIssue = (message: string): ScriptIssue => ({
-  script: '',
-  file: '',
-  line: 0,
-  column: 0,
-  kind: 'load',
-  message,
-});
+const stopped = (): ScriptHostError => new ScriptHostError('the script host was stopped meanwhile');

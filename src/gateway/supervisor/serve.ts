@@ -1,5 +1,5 @@
 /** Runs a gateway from its start to its end: files, API, signals, exit code. */
-import { rmSync, writeFileSync, writeSync } from 'node:fs';
+import { accessSync, constants, fstatSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { basename, delimiter, dirname, relative } from 'node:path';
 import {
   type ConfigSource,
@@ -12,9 +12,13 @@ import { type AdminAddress, claimAddress, listen, resolveAdmin } from './api/lis
 import { welcomeText } from './banner.ts';
 import { ExitCode } from './exit-code.ts';
 import { openKernel } from './kernel.ts';
+import { LogSink } from './log-sink.ts';
 import { createLogger, type Logger } from './logger.ts';
 import { onSignals } from './signals.ts';
+import { explained } from './start-error.ts';
 import { Supervisor } from './supervisor.ts';
+
+const STDOUT = 1;
 
 export interface ServeOptions {
   readonly source: ConfigSource;
@@ -26,19 +30,26 @@ export interface ServeOptions {
 /**
  * Settles with the exit code of the process when the gateway has ended.
  *
- * @throws ConfigError, SystemError, AddressInUseError, BundleRejectedError  it could not start
+ * @throws ConfigError, SystemError, AddressInUseError, StartError, BundleRejectedError,
+ *         ScriptHostError  it could not start
  */
 export async function serve(options: ServeOptions): Promise<ExitCode> {
   const { source } = options;
   const loaded = loadConfig(source);
-  const script =
-    loaded.file === undefined ? materialiseDefaultScript(source.stateFolder) : undefined;
+  const isDefault = loaded.file === undefined;
+  checkOutputs(options);
+  const script = isDefault
+    ? explained(`the default script cannot be written below ${source.stateFolder}`, () =>
+        materialiseDefaultScript(source.stateFolder),
+      )
+    : undefined;
   const { address, token } = resolveAdmin(loaded.config.admin, loaded.file ?? 'embedded default');
   await claimAddress(address);
   const log = createLogger(loaded.config.log);
 
   using cleanup = new DisposableStack();
-  const kernel = cleanup.use(openKernel(loaded.config));
+  const onNoIpv6 = (error: Error) => log.warn({ why: error.message }, 'no-ipv6');
+  const kernel = cleanup.use(openKernel(loaded.config, isDefault ? { onNoIpv6 } : {}));
   const end = Promise.withResolvers<ExitCode>();
   const supervisor = new Supervisor({
     log,
@@ -68,13 +79,22 @@ function announce(
   cleanup: DisposableStack,
 ): void {
   if (pidfile !== undefined) {
-    writeFileSync(pidfile, `${process.pid}\n`);
+    explained(pidfile, () => writeFileSync(pidfile, `${process.pid}\n`));
     cleanup.defer(() => rmSync(pidfile, { force: true }));
   }
-  if (readyFd !== undefined) writeSync(readyFd, '1');
+  if (readyFd !== undefined) explained(`--ready-fd ${readyFd}`, () => writeSync(readyFd, '1'));
   log.info({ config: loaded.file, workdir: source.stateFolder, script }, 'started');
   if (script === undefined) return;
-  process.stdout.write(welcomeText(script, loaded.config.admin.listen, programName()));
+  // Whoever does not read it must not stop the gateway.
+  new LogSink(STDOUT).write(welcomeText(script, loaded.config.admin.listen, programName()));
+}
+
+/** What is written once the gateway runs should not be what ends it. @throws StartError */
+function checkOutputs({ pidfile, readyFd }: ServeOptions): void {
+  if (readyFd !== undefined) explained(`--ready-fd ${readyFd}`, () => fstatSync(readyFd));
+  if (pidfile !== undefined) {
+    explained(`--pidfile ${pidfile}`, () => accessSync(dirname(pidfile), constants.W_OK));
+  }
 }
 
 /** How this binary is called from the current folder: by its name when the shell finds it there. */

@@ -5,10 +5,10 @@
  * whole or not at all.
  */
 import { monotonicNow } from '../../ffi/clock.ts';
+import type { SharedMemory } from '../../ffi/memory.ts';
 import { CLOSE_REASON_NAMES, CloseReason } from '../../stack/close-reason.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../stack/drop-reason.ts';
-import { FlowReader } from '../../stack/layout.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { restartRequired, toLiveConfig, toStartConfig } from '../config/plane.ts';
 import { readScripts } from '../config/scripts.ts';
@@ -26,6 +26,7 @@ import { dropLayer } from './drop-layer.ts';
 import { EndedFlows } from './ended-flows.ts';
 import type { FlowContext, FlowNames } from './flow-view.ts';
 import { type BundleContent, type Change, type ChangeOptions, Generations } from './generations.ts';
+import type { HeartbeatPage } from './host-process.ts';
 import type { Kernel } from './kernel.ts';
 import { type FlowPage, LiveFlows, type LiveFlowView, type PageRequest } from './live-flows.ts';
 import type { Logger } from './logger.ts';
@@ -70,13 +71,13 @@ export class Supervisor implements ControlPlane, FlowNames {
     this.#options = options;
     this.#loaded = loaded;
     this.#counters = new Counters(kernel.counters.buffer);
-    const reader = new FlowReader(kernel.state.buffer, loaded.config.limits);
-    this.#liveFlows = new LiveFlows(reader, () => this.#flowContext());
+    const { limits } = loaded.config;
+    this.#liveFlows = new LiveFlows(kernel.state.buffer, limits, () => this.#flowContext());
     this.#endedFlows = new EndedFlows(log, () => this.#flowContext());
     this.#scriptHost = new ScriptHost({
       log,
-      fds: [kernel.scripts[1], kernel.heartbeat.fd],
-      heartbeat: new DataView(kernel.heartbeat.buffer),
+      fds: [kernel.scripts[1]],
+      pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
       iface: kernel.tun.name,
       monotonicUs: monotonicNow,
       onState: (state) => {
@@ -207,6 +208,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     const device = tun.probe();
     return [
       ...(this.#isDraining ? ['draining'] : []),
+      ...(this.#dataPlane?.isStuck ? ['data-plane-stuck'] : []),
       ...(this.#dataPlane?.isReady ? [] : ['data-plane-down']),
       ...(device === 'up' ? [] : [`device-${device}`]),
       ...(this.#scriptHost.state === 'waiting' ? ['script-host-down'] : []),
@@ -227,7 +229,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       generation: active.number,
       scripts: active.scripts.map((script) => script.name),
       scriptTotals: this.#scriptHost.totals.all(),
-      scriptFlows: [...this.#liveFlows.countByScript().values()],
+      scriptFlows: this.#liveFlows.countByScript(),
       scriptHostRestarts: this.#scriptHost.restarts,
       dataPlaneRestarts: this.#dataPlane?.restarts ?? 0,
       durations: this.#endedFlows.durations,
@@ -276,6 +278,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       live: this.#nextLiveConfig(loaded),
       scripts: this.#scriptsState,
       fds: [kernel.tun.fd, kernel.state.fd, kernel.counters.fd, kernel.scripts[0]],
+      loopTurns: () => this.#counters.get(Counter.LOOP_TURNS),
       onFlowRows: (rows) => this.#endedFlows.take(rows, this.#loaded.config.log.flows),
       onGivenUp: onFatal,
     });
@@ -379,6 +382,11 @@ function withScript({ scripts }: BundleContent, script: NewScript): readonly New
     ? scripts.map((old) => (old.name === script.name ? script : old))
     : [...scripts, script];
 }
+
+const pageOf = ({ fd, buffer }: SharedMemory): HeartbeatPage => ({
+  fd,
+  view: new DataView(buffer),
+});
 
 const pidOf = (owner: { readonly pid: number | undefined } | undefined): { pid?: number } =>
   owner?.pid === undefined ? {} : { pid: owner.pid };

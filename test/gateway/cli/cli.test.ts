@@ -45,6 +45,7 @@ describe('usage', () => {
     [['status', '--nope']],
     [['flows', 'kill']],
     [['status', '--admin', 'x']],
+    [['run', '--ready-fd', 'abc']],
   ])('%p ends with 2 and says why', async (args) => {
     const { code, out, err } = await culvert(args);
     expect({ code, out }).toEqual({ code: 2, out: '' });
@@ -85,7 +86,7 @@ describe('a gateway that answers', () => {
     });
   });
 
-  test('takes scripts and gives them back; what does not load ends with 4 and its place', async () => {
+  test('takes scripts and gives them back; what does not load ends with 4 and place', async () => {
     expect((await culvert(['script', 'put', 'route', file('one.ts', 'one')])).code).toBe(0);
     expect((await culvert(['script', 'put', 'route', file('two.ts', 'two')])).out).toStartWith(
       'now generation 2 ',
@@ -158,6 +159,19 @@ describe('a config', () => {
   test('that is right ends with 0', async () => {
     const { code, out } = await culvert(['check', '-c', file('good.yaml', 'device: {name: x0}')]);
     expect({ code, out }).toMatchObject({ code: 0, out: expect.stringContaining('ok') });
+  });
+
+  test('that is right but for what the flags of run name ends with 1 and their names', async () => {
+    const config = file('good.yaml', 'device: {name: x0}');
+    const cases: readonly (readonly [flags: readonly string[], message: string])[] = [
+      [['--ready-fd', '77'], 'culvert: --ready-fd 77: EBADF\n'],
+      [['--pidfile', '/nonexistent/pid'], 'culvert: --pidfile /nonexistent/pid: ENOENT\n'],
+      [['--admin', `/${'x'.repeat(200)}`], 'admin.listen: a path of 201 bytes'],
+    ];
+    for (const [flags, message] of cases) {
+      const { code, err } = await culvert(['run', '-c', config, ...flags]);
+      expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining(message) });
+    }
   });
 
   test('that a flag makes wrong is wrong', async () => {

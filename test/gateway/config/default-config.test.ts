@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test';
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -56,10 +56,27 @@ test('each script that cannot be read is an issue of its place', () => {
   }
 });
 
+test('a script that is no file is an issue, and not waited for', () => {
+  const stateFolder = folder();
+  const file = join(stateFolder, 'c.yaml');
+  Bun.spawnSync(['mkfifo', join(stateFolder, 'fifo.ts')]);
+  symlinkSync('real.ts', join(stateFolder, 'link.ts'));
+  writeFileSync(join(stateFolder, 'real.ts'), 'x');
+  writeFileSync(file, 'scripts: {load: [{name: a, file: fifo.ts}, {name: b, file: .}]}');
+  const loaded = loadConfig({ file, stateFolder, overrides: [] });
+  expect(() => readScripts(loaded)).toThrow(/fifo\.ts is no regular file\n.* is no regular file/);
+  writeFileSync(file, 'scripts: {load: [{name: c, file: link.ts}]}');
+  const linked = loadConfig({ file, stateFolder, overrides: [] });
+  expect(readScripts(linked)[0]?.source).toBe('x');
+});
+
 test('a bundle has a limit', () => {
   const stateFolder = folder();
   writeFileSync(join(stateFolder, 'big.ts'), '/'.repeat(1024 * 1024 + 1));
   writeFileSync(join(stateFolder, 'c.yaml'), 'scripts: {files: "*.ts"}');
   const loaded = loadConfig({ file: join(stateFolder, 'c.yaml'), stateFolder, overrides: [] });
-  expect(() => readScripts(loaded)).toThrow('1048577 bytes of source, at most 1048576');
+  expect(() => readScripts(loaded)).toThrow('big.ts has 1048577 bytes, at most 1048576');
+  writeFileSync(join(stateFolder, 'big.ts'), '/'.repeat(1024 * 1024));
+  writeFileSync(join(stateFolder, 'small.ts'), '//');
+  expect(() => readScripts(loaded)).toThrow('1048578 bytes of source in all scripts');
 });

@@ -3,7 +3,9 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ConfigError, loadConfigFile, parseConfig } from '../../../src/gateway/config/load.ts';
+import { collectOverrides } from '../../../src/gateway/config/overrides.ts';
 import { configJsonSchema } from '../../../src/gateway/config/schema.ts';
+import { stateBytes } from '../../../src/stack/layout.ts';
 
 function failure(text: string): ConfigError {
   try {
@@ -14,6 +16,19 @@ function failure(text: string): ConfigError {
   }
   throw new Error('the config was taken');
 }
+
+const ALIAS_BOMB = ['a: &a [x,x,x,x,x,x,x,x,x]', 'b: &b', 'c: &c', 'd: &d', 'e: &e']
+  .map((line, n) => {
+    const repeated = 'abcd'[n - 1];
+    return repeated === undefined ? line : `${line} [${`*${repeated},`.repeat(9)}]`;
+  })
+  .join('\n');
+
+const TOO_MANY_LISTENERS = `listeners: [${Array.from(
+  { length: 60 },
+  (_, n) =>
+    `{name: n${n}, action: drop, ports: ${n === 0 ? `&p [${'80,'.repeat(20_000)}]` : '*p'}}`,
+).join()}]`;
 
 describe('a config that is wrong names place and reason', () => {
   const cases: [name: string, text: string, message: string | RegExp][] = [
@@ -66,6 +81,18 @@ describe('a config that is wrong names place and reason', () => {
       'scripts: {load: [], files: "*.ts"}\n',
       '"load" and "files" exclude each other',
     ],
+    ['idle too long for a row', 'timeouts: {idle: 1001h}\n', 'must be between 0s and 1000h'],
+    ['an endless duration', `timeouts: {connect: ${'9'.repeat(400)}h}\n`, 'between 1ms and 1h'],
+    ['no time to decide', 'timeouts: {decision: 0s}\n', 'timeouts.decision: must be between'],
+    ['drain beyond a timer', 'drain: 600h\n', 'c.yaml:1:8: drain: must be between 0s and 24h'],
+    ['load beyond a timer', 'scripts: {limits: {loadMs: 3000000000}}\n', 'limits.loadMs: Too big'],
+    ['no memory', 'scripts: {limits: {memoryBytes: 0}}\n', 'must be between 1MiB and 1GiB'],
+    ['memory of no engine', 'scripts: {limits: {memoryBytes: 4GiB}}\n', 'between 1MiB and 1GiB'],
+    ['no stack', 'scripts: {limits: {stackBytes: 0}}\n', 'must be between 64KiB and 1MiB'],
+    ['too many listeners', TOO_MANY_LISTENERS, /^c\.yaml:1:\d+: listeners: are more than/],
+    ['alias of nothing', 'device:\n  name: *nope\n', /^c\.yaml:2:9: .*nope/],
+    ['alias of too much', ALIAS_BOMB, /^c\.yaml:5:\d+: .*[Aa]lias/],
+    ['alias of itself', 'listeners: &a [*a]\n', /^c\.yaml:1:\d+: listeners\[0\]/],
     ['short token', 'admin: {token: secret}\n', 'admin.token: Too small'],
     ['unknown limit', 'scripts: {limits: {cpuMs: 5}}\n', 'scripts.limits.cpuMs: unknown key'],
   ];
@@ -76,6 +103,27 @@ describe('a config that is wrong names place and reason', () => {
       ['a', 1],
       ['b', 2],
     ]));
+
+  test('a value of a flag or a variable is laid to its charge, not to the file', () => {
+    const text = 'device: {mtu: 1500}\n';
+    const mtu = (flags: object, env: Record<string, string>) => () =>
+      parseConfig(text, 'c.yaml', collectOverrides({ ...flags }, env));
+    expect(mtu({ mtu: '68' }, {})).toThrow(/^--mtu: device\.mtu: Too small/);
+    expect(mtu({}, { CULVERT_MTU: '68' })).toThrow(/^CULVERT_MTU: device\.mtu: Too small/);
+    expect(mtu({ logLevel: 'loud' }, {})).toThrow(/^--log-level: log\.level: /);
+  });
+
+  test('a file that is none, or a huge one, is not waited for', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'culvert-'));
+    const load = (name: string) => () => loadConfigFile(join(folder, name), []);
+    Bun.spawnSync(['mkfifo', join(folder, 'fifo')]);
+    writeFileSync(join(folder, 'huge'), '#'.repeat(5 * 1024 * 1024));
+    writeFileSync(join(folder, 'binary'), new Uint8Array([0xff, 0xfe]));
+    expect(load('fifo')).toThrow('fifo: is no regular file');
+    expect(load('.')).toThrow(/: is no regular file$/);
+    expect(load('huge')).toThrow('huge: has 5242880 bytes, at most 4194304');
+    expect(load('binary')).toThrow('binary: is not UTF-8');
+  });
 
   test('a file that is not there is an error with its path', () =>
     expect(() => loadConfigFile('/nonexistent/c.yaml', [])).toThrow(
@@ -95,6 +143,21 @@ describe('a config that is right', () => {
     });
     expect(config.drain).toBe(10_000);
     expect(config.admin.listen).toBe('unix:///run/culvert/admin.sock');
+  });
+
+  test('the bounds themselves are taken', () => {
+    const text = 'timeouts: {idle: 1000h, connect: 1ms}\ndrain: 24h\nlimits: {flows: 4194304}';
+    expect(parseConfig(text, 'c').timeouts.idle).toBeLessThan(2 ** 32);
+  });
+
+  test('the largest limits fit into one mapping of the data plane', () => {
+    const { limits } = parseConfig('limits: {flows: 4194304, slabBytes: 2GiB}', 'c');
+    expect(stateBytes(limits)).toBeLessThan(2 ** 32);
+  });
+
+  test('an alias of something is what it stands for', () => {
+    const text = 'local: {addresses: &a [10.0.0.1]}\ndevice: {addresses: *a}';
+    expect(parseConfig(text, 'c').device.addresses[0]?.ip).toBe('10.0.0.1');
   });
 
   test('JSON is YAML', () =>

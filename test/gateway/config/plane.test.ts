@@ -6,7 +6,11 @@ const CONFIG = `
 device: {name: x0, addresses: [10.0.0.1/24]}
 local: {addresses: [10.0.0.80]}
 listeners:
-  - {name: web, destination: [10.1.0.0/16, "fd00::/8"], ports: 80, action: forward, to: "127.0.0.1:8080"}
+  - name: web
+    destination: [10.1.0.0/16, "fd00::/8"]
+    ports: 80
+    action: forward
+    to: "127.0.0.1:8080"
   - {name: dns, protocol: udp, ports: 53, action: reject}
   - {name: rest, action: reject, protocol: any}
   - {name: end, action: drop}

@@ -40,12 +40,29 @@ describe('addresses', () => {
   test('an address alone is its own network', () =>
     expect(parseCidr('fd00::1')).toEqual({ ip: 'fd00::1', prefixLength: 128, family: 6 }));
 
-  test.each(['10.0.0.0/33', 'fd00::/129', '10.0.0/8', '10.0.0.0/8/8', 'fe80::1%eth0/64', '/8'])(
-    '"%s" is no network',
-    (text) => expect(parseCidr(text)).toBeUndefined(),
+  test.each([
+    '10.0.0.0/33',
+    'fd00::/129',
+    '10.0.0/8',
+    '10.0.0.0/8/8',
+    'fe80::1%eth0/64',
+    '/8',
+    '::ffff:1.2.3.4/95',
+  ])('"%s" is no network', (text) => expect(parseCidr(text)).toBeUndefined());
+
+  test.each([
+    ['::ffff:1.2.3.4', { ip: '1.2.3.4', prefixLength: 32, family: 4 }],
+    ['::FFFF:102:0/112', { ip: '1.2.0.0', prefixLength: 16, family: 4 }],
+    ['FD00::0:1/64', { ip: 'fd00::1', prefixLength: 64, family: 6 }],
+    ['64:ff9b::1.2.3.4/96', { ip: '64:ff9b::102:304', prefixLength: 96, family: 6 }],
+  ] as const)('%s is the network that packets are of', (text, network) =>
+    expect(parseCidr(text)).toEqual(network),
   );
 
   test.each([
+    ['::ffff:1.2.3.4', { ip: '1.2.3.4' }],
+    ['[::ffff:1.2.3.4]:80', { ip: '1.2.3.4', port: 80 }],
+    ['[::FFFF:102:304]:80', { ip: '1.2.3.4', port: 80 }],
     ['10.0.0.1', { ip: '10.0.0.1' }],
     ['10.0.0.1:80', { ip: '10.0.0.1', port: 80 }],
     ['fd00::1', { ip: 'fd00::1' }],

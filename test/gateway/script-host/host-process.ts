@@ -76,11 +76,12 @@ export class HostProcess {
   #watchdogMs = DEFAULT_SCRIPT_LIMITS.watchdogMs;
   #requestId = 0;
 
-  constructor(epoch = 1) {
+  /** @param runAs  command in front, which starts the host as somebody else */
+  constructor(epoch = 1, runAs: readonly string[] = []) {
     const [mine, theirs] = socketPair('seqpacket');
     this.epoch = epoch;
     this.#fd = mine;
-    this.#process = Bun.spawn(command('__script-host'), {
+    this.#process = Bun.spawn([...runAs, ...command('__script-host')], {
       stdio: ['pipe', 'pipe', 'inherit', theirs, this.#heartbeat.fd],
     });
     closeFd(theirs);

@@ -1,30 +1,20 @@
 import { expect, test } from 'bun:test';
-import { readFileSync } from 'node:fs';
-import { encodeJsonFrame, FrameReader } from '../../../src/gateway/messages/framing.ts';
+import {
+  encodeJsonFrame,
+  FrameReader,
+  FrameTooLargeError,
+} from '../../../src/gateway/messages/framing.ts';
+import { kvChunks } from '../../../src/gateway/messages/kv-chunks.ts';
 import type { FromScriptHost } from '../../../src/gateway/messages/script-control.ts';
 import { VerdictCode } from '../../../src/stack/flow-row.ts';
 import { command, HostProcess, makeBundle } from './host-process.ts';
 
-const scriptOf = (body: string) => `import { forward, reject } from 'culvert';
+const scriptOf = (body: string) => `import { decline, forward, reject } from 'culvert';
 export default { async flow(flow: any, env: any, ctx: any) {
 ${body}
 } };`;
 
 const WAIT = 'await new Promise((r) => setTimeout(r, 100));';
-
-test('a host has no privileges and few descriptors, and ends with the supervisor', async () => {
-  await using host = new HostProcess();
-  await host.message((m) => m.kind === 'ready');
-  const status = readFileSync(`/proc/${host.pid}/status`, 'utf8');
-  const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1];
-  expect(field('NoNewPrivs')).toBe('1');
-  expect(field('CapEff')).toBe('0000000000000000');
-  if (process.getuid?.() === 0) expect(field('Uid')).toBe('65534\t65534\t65534\t65534');
-  const limits = readFileSync(`/proc/${host.pid}/limits`, 'utf8');
-  expect(limits).toMatch(/Max core file size\s+0\s+0/);
-  expect(limits).toMatch(/Max open files\s+128\s+128/);
-  expect(await host.hangUp()).toBe(0);
-});
 
 test('a burst of requests is answered once each', async () => {
   await using host = new HostProcess();
@@ -38,16 +28,24 @@ test('a burst of requests is answered once each', async () => {
   }
 });
 
-test('requests that are early, of another epoch, or cancelled are not answered', async () => {
+test('requests of another epoch, or cancelled, are not answered', async () => {
   await using host = new HostProcess(5);
-  await host.message((m) => m.kind === 'ready');
-  const early = host.ask();
   await host.load(makeBundle({ a: scriptOf(`${WAIT} return forward()`) }));
   const stale = host.ask('192.0.2.1', 80, 4);
   const cancelled = host.ask();
   host.cancel(cancelled);
   expect(await host.decide()).toMatchObject({ verdict: VerdictCode.FORWARD });
-  expect([early, stale, cancelled].map((id) => host.poll(id))).toEqual([false, false, false]);
+  expect([stale, cancelled].map((id) => host.poll(id))).toEqual([false, false]);
+});
+
+test('a host leaves the socket to another one until it has loaded a bundle', async () => {
+  await using host = new HostProcess();
+  await host.message((m) => m.kind === 'ready');
+  const early = host.ask();
+  expect(await host.load(makeBundle({ a: scriptOf('return (') }))).toHaveLength(1);
+  expect(host.poll(early)).toBe(false);
+  await host.load(makeBundle({ a: scriptOf('return forward()') }, { generation: 2 }));
+  expect(await host.outcome(early)).toMatchObject({ verdict: VerdictCode.FORWARD });
 });
 
 test('decisions go on while another bundle loads, and finish on the old one', async () => {
@@ -104,6 +102,32 @@ test('logs, the KV journal and the counters reach the supervisor', async () => {
   });
   const stats = await host.message((m) => m.kind === 'stats' && m.scripts[0]?.decisions === 1);
   expect(stats).toMatchObject({ scripts: [{ script: 'a', generation: 1, errors: 0 }] });
+});
+
+test('KV stores larger than a frame come and go in parts', async () => {
+  const value = '\u0001'.repeat(65_000);
+  const names = ['a', 'b', 'c'];
+  const entries = names.flatMap((script) =>
+    Array.from({ length: 15 }, (_, i) => ({ script, key: `k${i}`, value })),
+  );
+  expect(() => encodeJsonFrame(entries)).toThrow(FrameTooLargeError);
+  const source = scriptOf(`const keys = env.KV.keys();
+    if (keys.length > 0) return reject({ reason: keys.length + ' ' + env.KV.get('k9').length });
+    for (let i = 0; i < 15; i++) env.KV.set('k' + i, '\\u0001'.repeat(65_000));
+    return flow.dst.port === 1 ? decline() : forward();`);
+  const scripts = Object.fromEntries(names.map((name) => [name, source]));
+
+  await using writer = new HostProcess();
+  await writer.load(makeBundle(scripts));
+  expect(await writer.decide('192.0.2.1', 1)).toMatchObject({ verdict: VerdictCode.DECLINE });
+  const journal = () => writer.messages.flatMap((m) => (m.kind === 'kv' ? m.entries : []));
+  await writer.message(() => journal().length === entries.length);
+  expect(journal()).toEqual(entries);
+
+  await using reader = new HostProcess();
+  for (const chunk of kvChunks(entries)) reader.send({ kind: 'kv-restore', entries: chunk });
+  await reader.load(makeBundle(scripts));
+  expect(await reader.decide()).toMatchObject({ text: '15 65000' });
 });
 
 test('a script may take longer to load than the watchdog allows a decision', async () => {

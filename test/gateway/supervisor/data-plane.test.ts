@@ -13,12 +13,15 @@ function setUp(mode = 'plain') {
   const config = parseConfig('', 'c');
   const { lines, log } = rememberingLog();
   const seen = { rows: 0, givenUp: 0 };
+  const loop = { turns: 0, stands: false };
   const plane = new DataPlane({
     log,
     start: toStartConfig(config, { name: 'x0', vnetHeader: true, offloads: 0 }),
     live: toLiveConfig(config, 1),
     scripts: { state: 'up', epoch: 4 },
     fds: [],
+    loopTurns: () => (loop.stands ? loop.turns : ++loop.turns),
+    lookPeriodMs: 5,
     onFlowRows: (rows) => {
       seen.rows += rows.length;
     },
@@ -29,7 +32,7 @@ function setUp(mode = 'plain') {
   });
   planes.push(plane);
   const starts = () => told(lines, 'start');
-  return { plane, lines, seen, starts, config };
+  return { plane, lines, seen, starts, config, loop };
 }
 
 describe('a data plane', () => {
@@ -55,6 +58,22 @@ describe('a data plane', () => {
       code: 5,
       restart_in_ms: 0,
     });
+  });
+
+  test('whose loop stands still is said to be stuck, killed and replaced', async () => {
+    const { plane, lines, starts, loop } = setUp();
+    await plane.ready;
+    const { pid } = plane;
+    await Bun.sleep(50);
+    expect(plane.isStuck).toBe(false);
+    loop.stands = true;
+    await until(() => plane.isStuck, 'the watch');
+    loop.stands = false;
+    await until(() => starts().length === 2 && plane.isReady, 'the second process');
+    expect(plane.isStuck).toBe(false);
+    expect(plane.pid).not.toBe(pid as number);
+    const said = lines.map((line) => line.msg).filter((msg) => msg?.startsWith('data-plane'));
+    expect(said).toEqual(['data-plane-stuck', 'data-plane-exited']);
   });
 
   test('answers kills and a drain', async () => {

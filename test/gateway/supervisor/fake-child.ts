@@ -1,6 +1,7 @@
 /**
  * Stands in for a child of the supervisor. Run with a mode; it answers loads by what their source
- * says: `refuse` fails, `die` ends the process, `hang` stays silent, the rest loads.
+ * says: `refuse` fails, `die` ends the process, `hang` stays silent, `burn` does so and works hard;
+ * `late` and `sly` are answered late where another bundle was loaded before, and else `sly` fails.
  */
 import {
   encodeFrame,
@@ -26,18 +27,26 @@ const tell = (seen: object) =>
 interface Load {
   kind: 'load';
   epoch: number;
-  bundle: { generation: number; scripts: { source: string }[]; kv: unknown[]; disabled?: string[] };
+  bundle: { generation: number; scripts: { source: string }[]; disabled?: string[] };
 }
 
-function load({ bundle, epoch }: Load): void {
+const LATE_MS = 300;
+let loads = 0;
+let restored = 0;
+
+async function load({ bundle, epoch }: Load): Promise<void> {
   const { source = '' } = bundle.scripts[0] ?? {};
-  tell({ kind: 'load', epoch, kv: bundle.kv.length, generation: bundle.generation });
+  tell({ kind: 'load', epoch, kv: restored, generation: bundle.generation });
+  const isFirst = ++loads === 1;
   if (source === 'die') process.exit(3);
   if (source === 'hang') return;
+  if (source === 'burn') for (;;);
+  if ((source === 'late' || source === 'sly') && !isFirst) await Bun.sleep(LATE_MS);
+  if (source === 'env') tell({ kind: 'env', names: Object.keys(process.env) });
   if (source === 'kv') send({ kind: 'kv', entries: [{ script: 'a', key: 'k', value: 1 }] });
   if (source === 'ask') send({ kind: 'resolve', id: 7, name: 'localhost' });
   const issue = { script: 'a', file: 'a.ts', line: 1, column: 2, kind: 'load', message: 'refused' };
-  if (source === 'refuse')
+  if (source === 'refuse' || (source === 'sly' && isFirst))
     send({ kind: 'load-failed', generation: bundle.generation, issues: [issue] });
   else send({ kind: 'loaded', generation: bundle.generation });
 }
@@ -48,8 +57,13 @@ send({ kind: 'ready' });
 const frames = new FrameReader();
 for await (const bytes of Bun.stdin.stream()) {
   frames.push(bytes, (_, body) => {
-    const message = JSON.parse(new TextDecoder().decode(body)) as { kind: string; serial?: number };
-    if (message.kind === 'load') load(message as unknown as Load);
+    const message = JSON.parse(new TextDecoder().decode(body)) as {
+      kind: string;
+      serial?: number;
+      entries?: unknown[];
+    };
+    if (message.kind === 'load') void load(message as unknown as Load);
+    else if (message.kind === 'kv-restore') restored += message.entries?.length ?? 0;
     else tell(message);
     if (message.kind === 'kill') send({ kind: 'killed', serial: message.serial, found: true });
     if (message.kind === 'drain') send({ kind: 'drained', cut: 2 });

@@ -3,7 +3,8 @@ import { EndedFlows } from '../../../src/gateway/supervisor/ended-flows.ts';
 import { FilterError, parseFilter } from '../../../src/gateway/supervisor/flow-filter.ts';
 import { flowId, parseFlowId } from '../../../src/gateway/supervisor/flow-view.ts';
 import { LiveFlows } from '../../../src/gateway/supervisor/live-flows.ts';
-import { createLogger, LogSink } from '../../../src/gateway/supervisor/logger.ts';
+import { LogSink } from '../../../src/gateway/supervisor/log-sink.ts';
+import { createLogger } from '../../../src/gateway/supervisor/logger.ts';
 import { CloseReason } from '../../../src/stack/close-reason.ts';
 import {
   Decider,
@@ -12,7 +13,6 @@ import {
   FlowPhase,
   VerdictCode,
 } from '../../../src/stack/flow-row.ts';
-import { FlowReader } from '../../../src/stack/layout.ts';
 import { TcpState } from '../../../src/stack/tcp/states.ts';
 
 const CAPACITY = 8;
@@ -65,8 +65,7 @@ const LIMITS = {
   slabBytes: 0,
   slabBytesPerFlow: 0,
 };
-const live = (rows: readonly number[]) =>
-  new LiveFlows(new FlowReader(memory(rows), LIMITS), context);
+const live = (rows: readonly number[]) => new LiveFlows(memory(rows), LIMITS, context);
 const everything = () => true;
 
 describe('live flows', () => {
@@ -105,9 +104,7 @@ describe('live flows', () => {
   });
 
   test('are counted per script and generation', () =>
-    expect([...live([0, 1]).countByScript().values()]).toEqual([
-      { script: 'route', generation: 3, count: 2 },
-    ]));
+    expect(live([0, 1]).countByScript()).toEqual([{ script: 'route', generation: 3, count: 2 }]));
 });
 
 describe('a filter', () => {

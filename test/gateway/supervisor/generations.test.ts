@@ -71,6 +71,31 @@ describe('a change', () => {
     expect(generations.history).toHaveLength(1);
   });
 
+  test('that makes all scripts together too large is refused before any host sees it', async () => {
+    const { activator, generations } = setUp();
+    const add = (name: string) =>
+      generations.apply('api', ({ scripts, ...rest }) => ({
+        ...rest,
+        scripts: [...scripts, { name, file: name, source: `/*${'x'.repeat(600_000)}*/` }],
+      }));
+    await add('a');
+    await expect(add('b')).rejects.toThrow('1200008 bytes of source in all scripts');
+    await expect(add('b')).rejects.toThrow(BundleRejectedError);
+    expect(activator.activated).toEqual([1]);
+  });
+
+  test('that makes too many scripts is refused', async () => {
+    const { generations } = setUp();
+    const scripts = Array.from({ length: 65 }, (_, n) => ({
+      name: `s${n}`,
+      file: 'f',
+      source: '',
+    }));
+    await expect(generations.apply('api', (active) => ({ ...active, scripts }))).rejects.toThrow(
+      '65 scripts, at most 64',
+    );
+  });
+
   test('with identical content is none, unless it is forced', async () => {
     const { activator, put } = setUp();
     await put('one');
@@ -92,8 +117,8 @@ describe('a change', () => {
     await put('one');
     const seen = generations.etag;
     await put('two');
-    await expect(put('broken', { ifMatch: seen })).rejects.toThrow(StaleChangeError);
-    expect((await put('three', { ifMatch: generations.etag })).changed).toBe(true);
+    await expect(put('broken', { ifMatch: [seen] })).rejects.toThrow(StaleChangeError);
+    expect((await put('three', { ifMatch: ['"1-x"', generations.etag] })).changed).toBe(true);
   });
 
   test('as a dry run is checked and not made', async () => {
@@ -110,8 +135,8 @@ describe('a change', () => {
     const { generations, put } = setUp();
     const seen = generations.etag;
     const results = await Promise.allSettled([
-      put('one', { ifMatch: seen }),
-      put('two', { ifMatch: seen }),
+      put('one', { ifMatch: [seen] }),
+      put('two', { ifMatch: [seen] }),
     ]);
     expect(results.map((result) => result.status)).toEqual(['fulfilled', 'rejected']);
     expect(generations.active.scripts[0]?.source).toBe('one');

@@ -1,12 +1,14 @@
 import { afterEach, describe, expect, test } from 'bun:test';
+import { openSync } from 'node:fs';
 import type { ScriptsState } from '../../../src/gateway/messages/control.ts';
 import { HEARTBEAT_BYTES, HeartbeatField } from '../../../src/gateway/messages/script-control.ts';
-import type { Generation } from '../../../src/gateway/supervisor/generations.ts';
+import { type Generation, ScriptHostError } from '../../../src/gateway/supervisor/generations.ts';
 import { checkScripts } from '../../../src/gateway/supervisor/script-check.ts';
 import { ScriptHost } from '../../../src/gateway/supervisor/script-host.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../src/scripts-runtime/limits.ts';
 import { fakeCommand, rememberingLog, told, until } from './support.ts';
 
+const devNull = openSync('/dev/null', 'r');
 const hosts: ScriptHost[] = [];
 afterEach(async () => {
   await Promise.all(hosts.splice(0).map((host) => host.stop()));
@@ -25,23 +27,34 @@ const bundle = (number: number, source: string, limits = {}): Generation => ({
 function setUp() {
   const states: ScriptsState[] = [];
   const { lines, log } = rememberingLog();
-  const heartbeat = new DataView(new ArrayBuffer(HEARTBEAT_BYTES));
+  const page = () => ({ fd: devNull, view: new DataView(new ArrayBuffer(HEARTBEAT_BYTES)) });
+  const pages = [page(), page()] as const;
+  const heartbeat = pages[0].view;
   const clock = { us: 1_000_000 };
   const host = new ScriptHost({
     log,
     fds: [],
-    heartbeat,
+    pages,
     iface: 'x0',
     monotonicUs: () => clock.us,
     onState: (state) => states.push(state),
     hostCommand: fakeCommand(),
     checkCommand: fakeCommand(),
+    busyAllowanceMs: 0,
   });
   hosts.push(host);
   /** What the host got with each load. */
   const loads = () => told(lines, 'load');
-  return { host, states, lines, loads, heartbeat, clock };
+  return { host, states, lines, loads, heartbeat, pages, clock };
 }
+
+const isAlive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
 
 describe('a bundle', () => {
   test('is up in a new host; an empty one ends the host', async () => {
@@ -84,10 +97,64 @@ describe('a bundle', () => {
     expect(states).toEqual([
       { state: 'up', epoch: 1 },
       { state: 'down', epoch: 2 },
+      { state: 'up', epoch: 3 },
+    ]);
+    // Once where another bundle ran, which tells nothing about it, and once alone.
+    expect(loads().map((load) => load['generation'])).toEqual([1, 2, 2, 1]);
+  });
+
+  test('that a busy host does not confirm is loaded by a new one, which takes over', async () => {
+    const { host, states, loads } = setUp();
+    await host.activate(bundle(1, 'fine'));
+    const { pid } = host;
+    expect(await host.activate(bundle(2, 'late', { loadMs: 50 }))).toEqual([]);
+    expect(host.pid).not.toBe(pid as number);
+    await until(() => !isAlive(pid as number), 'the end of the old host');
+    // The data plane never heard of a host that was down.
+    expect(states).toEqual([
+      { state: 'up', epoch: 1 },
       { state: 'up', epoch: 2 },
     ]);
-    await until(() => loads().length === 3, 'the third load');
-    expect(loads().at(-1)).toMatchObject({ epoch: 2, generation: 1 });
+    expect(loads().map((load) => [load['epoch'], load['generation']])).toEqual([
+      [1, 1],
+      [1, 2],
+      [2, 2],
+    ]);
+    expect(host.restarts.crash).toBe(0);
+  });
+
+  test('that is refused by the new host never becomes active in the busy one', async () => {
+    const { host, states, loads } = setUp();
+    await host.activate(bundle(1, 'fine'));
+    const { pid } = host;
+    expect(await host.activate(bundle(2, 'sly', { loadMs: 50 }))).toMatchObject([
+      { message: 'refused' },
+    ]);
+    // The old host may still take the bundle that it was given, so it is replaced.
+    await until(() => states.at(-1)?.state === 'up' && host.pid !== pid, 'the first bundle');
+    expect(loads().at(-1)).toMatchObject({ generation: 1 });
+    await until(() => !isAlive(pid as number), 'the end of the old host');
+  });
+
+  test('that no host could load on a busy machine is not to blame; nothing changes', async () => {
+    const { host, states } = setUp();
+    await host.activate(bundle(1, 'fine'));
+    const { pid } = host;
+    await expect(host.check(bundle(2, 'hang', { loadMs: 1000 }))).rejects.toThrow(ScriptHostError);
+    await expect(host.activate(bundle(2, 'hang', { loadMs: 10 }))).rejects.toThrow(ScriptHostError);
+    await until(() => host.pid !== undefined && host.pid !== pid, 'a host that is certain');
+    expect(states.map(({ state }) => state)).toEqual(['up', 'up']);
+  }, 20_000);
+
+  test('that works for too long while it is checked is to blame', async () => {
+    const issues = await checkScripts(bundle(1, 'burn', { loadMs: 10 }), 'x0', fakeCommand());
+    expect(issues).toMatchObject([{ kind: 'limit', message: 'did not load within 10 ms' }]);
+  }, 20_000);
+
+  test('that is too long for a message is refused before any process sees it', async () => {
+    const huge = { ...bundle(1, 'fine'), vars: { x: '\u0001'.repeat(3 * 1024 * 1024) } };
+    const issues = await checkScripts(huge, 'x0', ['/nonexistent']);
+    expect(issues).toMatchObject([{ kind: 'limit', message: expect.stringContaining('bytes') }]);
   });
 
   test('is checked in a process of its own', async () => {
@@ -144,6 +211,32 @@ describe('a host', () => {
     expect(host.disabled).toEqual(['a']);
     await host.activate(bundle(2, 'fine'));
     expect(host.disabled).toEqual([]);
+  });
+
+  test('that crashes too often comes back without the script that was entered last', async () => {
+    const { host, states, lines, pages } = setUp();
+    await host.activate(bundle(1, 'fine', { breakerHits: 2 }));
+    for (let crash = 1; crash <= 2; crash++) {
+      for (const { view } of pages) view.setUint32(HeartbeatField.GENERATION, 1, true);
+      process.kill(host.pid as number, 'SIGKILL');
+      await until(() => states.length === 1 + 2 * crash, 'the next host');
+      expect(host.disabled).toEqual(crash === 2 ? ['a'] : []);
+    }
+    expect(lines.filter((line) => line.msg === 'script-host-exited')).toMatchObject([
+      { script: 'a', signal: 'SIGKILL' },
+      { script: 'a', signal: 'SIGKILL' },
+    ]);
+    expect(lines.map((line) => line.msg)).toContain('script-disabled');
+  });
+
+  test('knows nothing of the environment', async () => {
+    const { host, lines } = setUp();
+    process.env['CULVERT_ADMIN_TOKEN'] = 'secret';
+    await host.activate(bundle(1, 'env'));
+    delete process.env['CULVERT_ADMIN_TOKEN'];
+    await until(() => told(lines, 'env').length === 1, 'the names');
+    expect(told(lines, 'env')[0]?.['names']).not.toContain('CULVERT_ADMIN_TOKEN');
+    expect(told(lines, 'env')[0]?.['names']).not.toContain('PATH');
   });
 
   test('gets names resolved', async () => {

@@ -1,4 +1,4 @@
-/** `culvert healthcheck`: 0 when the gateway takes new flows, else 1; for HEALTHCHECK and probes. */
+/** `culvert healthcheck`: 0 when the gateway takes new flows, else 1; for probes. */
 import type { Command } from 'commander';
 import { ExitCode } from '../../supervisor/exit-code.ts';
 import { CommandError } from '../command-error.ts';

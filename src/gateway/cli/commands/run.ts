@@ -1,5 +1,5 @@
 /** `culvert run`: the gateway in the foreground. */
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { serve } from '../../supervisor/serve.ts';
 import { type ConfigFlags, configSource, withConfig } from '../options.ts';
 import type { Finish } from '../program.ts';
@@ -8,7 +8,7 @@ import { check } from './check.ts';
 interface RunFlags extends ConfigFlags {
   readonly test?: boolean;
   readonly pidfile?: string;
-  readonly readyFd?: string;
+  readonly readyFd?: number;
 }
 
 export function addRun(program: Command, finish: Finish): void {
@@ -16,7 +16,7 @@ export function addRun(program: Command, finish: Finish): void {
     .description('run the gateway in the foreground; logs go to standard error')
     .option('-t, --test', 'as `culvert check`')
     .option('--pidfile <file>', 'write the process id here')
-    .option('--ready-fd <fd>', 'write "1" to this descriptor when packets are answered')
+    .option('--ready-fd <fd>', 'write "1" to this descriptor when packets are answered', parseFd)
     .action(async (flags: RunFlags) => finish(flags.test ? await check(flags) : await run(flags)));
 }
 
@@ -24,5 +24,10 @@ const run = ({ pidfile, readyFd, ...flags }: RunFlags) =>
   serve({
     source: configSource(flags),
     ...(pidfile === undefined ? {} : { pidfile }),
-    ...(readyFd === undefined ? {} : { readyFd: Number(readyFd) }),
+    ...(readyFd === undefined ? {} : { readyFd }),
   });
+
+function parseFd(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('expected a file descriptor.');
+  return Number(text);
+}

@@ -11,10 +11,11 @@ const PROBLEMS: Readonly<Record<number, string>> = {
   415: 'The body is of another type.',
   422: 'Config or scripts do not load; nothing was changed.',
   428: 'If-Match is missing.',
+  503: 'No script host could load the scripts now; nothing was changed.',
 };
 
 /** What a change of scripts can be answered with besides success. */
-export const CHANGE_PROBLEMS = [400, 412, 422, 428] as const;
+export const CHANGE_PROBLEMS = [400, 412, 422, 428, 503] as const;
 
 /** A route that answers with JSON of the schema, or with one of the problems. */
 export const describeJson = (

@@ -1,14 +1,20 @@
 /** Where the API listens: a unix socket of its owner, or TCP for bearers of a token. */
-import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { ConfigError } from '../../config/load.ts';
+import { readTextFile, UnreadableError } from '../../config/read-text-file.ts';
 import type { Config } from '../../config/schema.ts';
 import { parseTarget } from '../../config/values.ts';
+import { explained } from '../start-error.ts';
 
 const SOCKET_MODE = 0o600;
-/** Seconds without a byte; a change of scripts may take most of it. */
-const IDLE_TIMEOUT_S = 120;
+/** Seconds without a byte, the most that Bun can count; a change of scripts may take most of it. */
+const IDLE_TIMEOUT_S = 255;
+/** `sun_path` of unix(7), without its NUL. */
+const SOCKET_PATH_BYTES_MAX = 107;
+/** A token is a line of text. */
+const TOKEN_FILE_BYTES_MAX = 4096;
 
 export type AdminAddress =
   | { readonly kind: 'unix'; readonly path: string }
@@ -38,7 +44,14 @@ export function resolveAdmin(
   if (address === undefined) {
     throw fault('admin.listen', `"${admin.listen}" is neither unix:///PATH nor IP:PORT`);
   }
-  if (address.kind === 'unix') return { address };
+  if (address.kind === 'unix') {
+    const bytes = Buffer.byteLength(address.path);
+    if (bytes > SOCKET_PATH_BYTES_MAX) {
+      const most = SOCKET_PATH_BYTES_MAX;
+      throw fault('admin.listen', `a path of ${bytes} bytes; of a unix socket at most ${most}`);
+    }
+    return { address };
+  }
   const token = admin.token ?? readToken(admin.tokenFile, fault);
   if (token === undefined || token === '') {
     throw fault('admin.token', 'TCP needs a token: set admin.token or admin.tokenFile');
@@ -56,6 +69,7 @@ export class AddressInUseError extends Error {
  * Starts to serve. A socket file that nobody listens on is replaced.
  *
  * @throws AddressInUseError
+ * @throws StartError  `EADDRNOTAVAIL`, `EACCES` and their like
  */
 export async function listen(
   address: AdminAddress,
@@ -63,15 +77,20 @@ export async function listen(
 ): Promise<Bun.Server<undefined>> {
   if (address.kind === 'tcp') {
     const { ip: hostname, port } = address;
-    return Bun.serve({ hostname, port, fetch, idleTimeout: IDLE_TIMEOUT_S });
+    return serveAt(`port ${port} of ${hostname}`, () =>
+      Bun.serve({ hostname, port, fetch, idleTimeout: IDLE_TIMEOUT_S }),
+    );
   }
   await claimAddress(address);
-  mkdirSync(dirname(address.path), { recursive: true });
+  const { path } = address;
+  explained(`${dirname(path)} cannot be made`, () => mkdirSync(dirname(path), { recursive: true }));
   // Between bind and chmod the mode is what the umask leaves.
   const umask = process.umask(0o177);
   try {
-    const server = Bun.serve({ unix: address.path, fetch });
-    chmodSync(address.path, SOCKET_MODE);
+    // Bun counts idle seconds on a unix socket as well, 10 unless told; its types do not say so.
+    const options = { unix: path, fetch, idleTimeout: IDLE_TIMEOUT_S as never };
+    const server = serveAt(path, () => Bun.serve(options));
+    chmodSync(path, SOCKET_MODE);
     return server;
   } finally {
     process.umask(umask);
@@ -93,6 +112,15 @@ export async function claimAddress(address: AdminAddress): Promise<void> {
   unlinkSync(path);
 }
 
+function serveAt(place: string, serve: () => Bun.Server<undefined>): Bun.Server<undefined> {
+  try {
+    return explained(`the API cannot listen on ${place}`, serve);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    throw new AddressInUseError(`${place} is in use (see --admin)`, { cause: error });
+  }
+}
+
 function isAnswered(path: string): Promise<boolean> {
   const { promise, resolve: settle } = Promise.withResolvers<boolean>();
   const socket = connect(path);
@@ -107,9 +135,9 @@ function readToken(
 ): string | undefined {
   if (file === undefined) return undefined;
   try {
-    return readFileSync(file, 'utf8').trim();
+    return readTextFile(file, TOKEN_FILE_BYTES_MAX).trim();
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw fault('admin.tokenFile', `${file} cannot be read: ${code ?? 'unknown'}`, cause);
+    if (!(cause instanceof UnreadableError)) throw cause;
+    throw fault('admin.tokenFile', `${file} ${cause.message}`, cause);
   }
 }

@@ -3,24 +3,44 @@ import type { Context } from 'hono';
 import type { ChangeOptions } from '../generations.ts';
 import { ProblemError } from './problem.ts';
 
+/** An entity tag and what may stand behind it in a list, RFC 9110 §8.8.3 and §5.6.1. */
+const TAG = /\s*(?:W\/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)|\s*,/y;
+
 /**
  * Reads the precondition of a change. `If-Match: *` and `?force=true` stand for a person who
  * wants it whatever is there.
  *
- * @throws ProblemError  428 when there is none (RFC 6585 §3)
+ * @throws ProblemError  428 when there is none (RFC 6585 §3), 400 when it cannot be read
  */
 export function changeOptions(
   context: Context,
   query: { readonly force?: boolean | undefined; readonly dry_run?: boolean | undefined },
 ): ChangeOptions {
   const options = { force: query.force === true, dryRun: query.dry_run === true };
-  const ifMatch = context.req.header('If-Match')?.trim();
-  // Compression on the way makes a tag weak; it still names the same state.
-  if (ifMatch !== undefined && ifMatch !== '*')
-    return { ...options, ifMatch: ifMatch.replace(/^W\//, '') };
+  const ifMatch = parseIfMatch(context);
+  if (Array.isArray(ifMatch)) return { ...options, ifMatch };
   if (ifMatch === '*' || options.force || options.dryRun) return options;
   throw new ProblemError(
     428,
     'If-Match is missing: send the ETag of GET /v1/generations, or "*" for whatever is active',
   );
+}
+
+/**
+ * The tags of `If-Match`. Compression on the way makes a tag weak; it still names the same state,
+ * so a weak one is taken for the strong one.
+ *
+ * @throws ProblemError  400 when it is no list of tags
+ */
+export function parseIfMatch(context: Context): string[] | '*' | undefined {
+  const header = context.req.header('If-Match')?.trim();
+  if (header === undefined || header === '*') return header;
+  const tags: string[] = [];
+  TAG.lastIndex = 0;
+  while (TAG.lastIndex < header.length) {
+    const match = TAG.exec(header);
+    if (match === null) throw new ProblemError(400, `If-Match is no list of ETags: ${header}`);
+    if (match[1] !== undefined) tags.push(match[1]);
+  }
+  return tags;
 }

@@ -5,7 +5,12 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { ConfigError } from '../../config/load.ts';
 import type { ScriptIssue } from '../../messages/script-control.ts';
 import { FilterError } from '../flow-filter.ts';
-import { BundleRejectedError, NoSuchGenerationError, StaleChangeError } from '../generations.ts';
+import {
+  BundleRejectedError,
+  NoSuchGenerationError,
+  ScriptHostError,
+  StaleChangeError,
+} from '../generations.ts';
 import type { Logger } from '../logger.ts';
 import { NoSuchScriptError } from './control-plane.ts';
 import type { Problem } from './schemas.ts';
@@ -67,6 +72,7 @@ function describe(error: Error): Description {
   });
   if (error instanceof ProblemError) return { ...plain(error.status), errors: error.errors };
   if (error instanceof StaleChangeError) return plain(412);
+  if (error instanceof ScriptHostError) return plain(503);
   if (error instanceof NoSuchScriptError || error instanceof NoSuchGenerationError)
     return plain(404);
   if (error instanceof FilterError) {

@@ -54,6 +54,30 @@ describe('a script', () => {
     expect(plane.activeGeneration.scripts[0]?.source).toBe('one');
   });
 
+  test('is put when one of the ETags that are listed is right', async () => {
+    const list = `"0-old", ,W/${plane.etag} , "x,y"`;
+    expect((await put('route', 'one', { 'If-Match': list })).status).toBe(200);
+    expect((await put('route', 'two', { 'If-Match': list })).status).toBe(412);
+    expect((await put('route', 'two', { 'If-Match': '"a" "b"' })).status).toBe(400);
+    expect((await put('route', 'two', { 'If-Match': 'unquoted' })).status).toBe(400);
+  });
+
+  test('that would make all scripts together too large is refused with 422', async () => {
+    const large = `/*${'x'.repeat(600_000)}*/`;
+    expect((await put('one', large, { 'If-Match': '*' })).status).toBe(200);
+    const answer = await put('two', large, { 'If-Match': '*' });
+    expect(answer.status).toBe(422);
+    expect(await answer.text()).toContain('bytes of source in all scripts');
+    expect(plane.activeGeneration.number).toBe(1);
+  });
+
+  test('that no host could load now is no fault of the client: 503 with the reason', async () => {
+    const answer = await put('route', 'unlucky', { 'If-Match': '*' });
+    expect(answer.status).toBe(503);
+    expect(await answer.json()).toMatchObject({ detail: 'the machine is overloaded' });
+    expect(plane.activeGeneration.number).toBe(0);
+  });
+
   test('that does not load is refused with 422, line and column, and changes nothing', async () => {
     const before = plane.etag;
     const answer = await put('route', 'broken', { 'If-Match': '*' });
@@ -176,7 +200,7 @@ describe('flows', () => {
     const kill = (id: string, headers = {}) =>
       api.request(`/v1/flows/${id}`, { method: 'DELETE', headers });
     expect((await kill('a', { 'If-Match': '"b"' })).status).toBe(412);
-    expect((await kill('a', { 'If-Match': '"a"' })).status).toBe(204);
+    expect((await kill('a', { 'If-Match': '"b", "a"' })).status).toBe(204);
     expect((await kill('b')).status).toBe(404);
     expect((await kill('-1')).status).toBe(404);
     expect(plane.killed).toEqual([10, 11]);

@@ -5,7 +5,7 @@ import {
   type ControlPlane,
   NoSuchScriptError,
 } from '../../../../src/gateway/supervisor/api/control-plane.ts';
-import { Generations } from '../../../../src/gateway/supervisor/generations.ts';
+import { Generations, ScriptHostError } from '../../../../src/gateway/supervisor/generations.ts';
 import type { LiveFlowView } from '../../../../src/gateway/supervisor/live-flows.ts';
 import { createLogger } from '../../../../src/gateway/supervisor/logger.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
@@ -42,7 +42,7 @@ const flow = (id: string, port: number): LiveFlowView => ({
 
 const FLOWS = [flow('a', 80), flow('b', 443)];
 
-/** Sources that contain `broken` do not load: line 2, column 3. */
+/** Sources that contain `broken` do not load: line 2, column 3; `unlucky` finds no host. */
 export function fakePlane(): FakePlane {
   const generations = new Generations(
     {
@@ -57,7 +57,10 @@ export function fakePlane(): FakePlane {
             kind: 'syntax',
             message: 'unexpected token',
           })),
-      activate: async () => [],
+      activate: async ({ scripts }) => {
+        if (!scripts.some(({ source }) => source.includes('unlucky'))) return [];
+        throw new ScriptHostError('the machine is overloaded');
+      },
     },
     DEFAULT_SCRIPT_LIMITS,
   );
@@ -113,7 +116,14 @@ export function fakePlane(): FakePlane {
       return generations.etag;
     },
     putScript: (script, options) =>
-      generations.apply('api', (active) => ({ ...active, scripts: [script] }), options),
+      generations.apply(
+        'api',
+        (active) => ({
+          ...active,
+          scripts: [...active.scripts.filter(({ name }) => name !== script.name), script],
+        }),
+        options,
+      ),
     removeScript: (name, options) =>
       generations.apply(
         'api',

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { existsSync, mkdtempSync, statSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -10,6 +10,7 @@ import {
   parseAdminAddress,
   resolveAdmin,
 } from '../../../../src/gateway/supervisor/api/listen.ts';
+import { StartError } from '../../../../src/gateway/supervisor/start-error.ts';
 
 const socketPath = () => join(mkdtempSync(join(tmpdir(), 'culvert-')), 'admin.sock');
 const answer = () => new Response('here');
@@ -45,6 +46,23 @@ describe('an address', () => {
   });
 });
 
+describe('a TCP port', () => {
+  test('that is in use is an error that says so', async () => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await new Promise((resolve) => other.once('listening', resolve));
+    const { port } = other.address() as AddressInfo;
+    const tcp = { kind: 'tcp', ip: '127.0.0.1', port } as const;
+    await expect(listen(tcp, answer)).rejects.toThrow(AddressInUseError);
+    await expect(listen(tcp, answer)).rejects.toThrow(`port ${port} of 127.0.0.1 is in use`);
+    other.close();
+  });
+
+  test('of an address of another machine is an error that says so', async () =>
+    expect(listen({ kind: 'tcp', ip: '192.0.2.1', port: 9000 }, answer)).rejects.toThrow(
+      'cannot listen on port 9000 of 192.0.2.1: EADDRNOTAVAIL',
+    ));
+});
+
 describe('a unix socket', () => {
   test('is for its owner only, and answers', async () => {
     const path = socketPath();
@@ -56,16 +74,37 @@ describe('a unix socket', () => {
 
   test('that nobody listens on is replaced', async () => {
     const path = socketPath();
-    const leftOver = Bun.spawnSync([
-      process.execPath,
-      '-e',
-      `require("net").createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, "SIGKILL"))`,
-    ]);
+    const source = `require("net").createServer().listen(${JSON.stringify(path)}, () => {
+      process.kill(process.pid, "SIGKILL");
+    })`;
+    const leftOver = Bun.spawnSync([process.execPath, '-e', source]);
     expect(leftOver.signalCode).toBe('SIGKILL');
     expect(existsSync(path)).toBe(true);
     const server = await listen({ kind: 'unix', path }, answer);
     expect((await fetch('http://localhost/', { unix: path })).status).toBe(200);
     await server.stop(true);
+  });
+
+  test('waits for an answer longer than Bun does by itself', async () => {
+    const path = socketPath();
+    const server = await listen({ kind: 'unix', path }, async () => {
+      await Bun.sleep(12_000);
+      return answer();
+    });
+    expect(await (await fetch('http://localhost/', { unix: path })).text()).toBe('here');
+    await server.stop(true);
+  }, 20_000);
+
+  test('with a path that no socket can have is an error of the config', () => {
+    const listenAt = (length: number) => () =>
+      resolveAdmin({ listen: `/${'x'.repeat(length - 1)}` }, 'c.yaml');
+    expect(listenAt(107)).not.toThrow();
+    expect(listenAt(108)).toThrow('c.yaml: admin.listen: a path of 108 bytes');
+  });
+
+  test('whose folder cannot be made is an error with its path', async () => {
+    const path = '/dev/null/folder/admin.sock';
+    await expect(listen({ kind: 'unix', path }, answer)).rejects.toThrow(StartError);
   });
 
   test('that a gateway listens on is left to it', async () => {

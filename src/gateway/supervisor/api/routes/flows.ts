@@ -4,6 +4,7 @@ import { parseFilter } from '../../flow-filter.ts';
 import { parseFlowId } from '../../flow-view.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeJson, describeText } from '../describe.ts';
+import { parseIfMatch } from '../precondition.ts';
 import { ProblemError } from '../problem.ts';
 import { flow, flowParam, flows, flowsQuery } from '../schemas.ts';
 import { validate } from '../validate.ts';
@@ -38,9 +39,9 @@ export function flowRoutes(plane: ControlPlane): Hono {
     validate('param', flowParam),
     async (context) => {
       const { id } = context.req.valid('param');
-      const ifMatch = context.req.header('If-Match');
-      if (ifMatch !== undefined && ifMatch !== '*' && ifMatch !== `"${id}"`) {
-        throw new ProblemError(412, `the flow is "${id}", not ${ifMatch}`);
+      const ifMatch = parseIfMatch(context);
+      if (Array.isArray(ifMatch) && !ifMatch.includes(`"${id}"`)) {
+        throw new ProblemError(412, `the flow is "${id}", not ${ifMatch.join(' or ')}`);
       }
       if (!(await plane.killFlow(serialOf(id)))) throw gone(id);
       return context.body(null, 204);

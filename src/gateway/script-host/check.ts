@@ -1,0 +1,44 @@
+import { ScriptHost } from '../../scripts-runtime/host.ts';
+import type { ToScriptHost } from '../messages/script-control.ts';
+import { processClock } from './clock.ts';
+import { ControlChannel } from './control-channel.ts';
+import { SERVICES } from './host-loop.ts';
+
+/** Reads one `load`, does it, and answers. Ends the process when the supervisor is gone. */
+export async function checkOneBundle(): Promise<void> {
+  const control = new ControlChannel();
+  const messages: ToScriptHost[] = [];
+  while (messages.length === 0) {
+    const isOpen = control.read((message) => {
+      // A KV store is not needed to tell whether a bundle loads.
+      if (message.kind !== 'kv-restore') messages.push(message);
+    });
+    if (!isOpen) process.exit(1);
+  }
+  const [message] = messages;
+  if (message?.kind !== 'load') throw new Error(`expected a bundle, not ${message?.kind}`);
+  const { generation } = message.bundle;
+  const issues = await makeHost(control).load(message.bundle);
+  control.send(
+    issues.length === 0
+      ? { kind: 'loaded', generation }
+      : { kind: 'load-failed', generation, issues },
+  );
+}
+
+/** A host that is never asked. What scripts log while they load is worth showing. */
+const makeHost = (control: ControlChannel): ScriptHost =>
+  new ScriptHost(
+    {
+      ...processClock,
+      epochMs: Date.now,
+      enter: () => {},
+      leave: () => {},
+      answer: () => {},
+      resolve: () => {},
+      log: (line) => control.send({ kind: 'log', ...line }),
+      kv: () => {},
+      stats: () => {},
+    },
+    SERVICES,
+  );
