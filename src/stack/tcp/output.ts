@@ -6,16 +6,18 @@
  * of an upstream are passed on as they come.
  */
 import { Counter } from '../counters.ts';
-import type { SynOptions } from '../egress.ts';
+import type { SegmentOptions, SynOptions } from '../egress.ts';
 import { FlowField } from '../flow-row.ts';
 import { NO_SLAB, SLAB_PAYLOAD_AT, SlabField } from '../slab-pool.ts';
 import { type Instant, NEVER } from '../time.ts';
 import { asSeq, type Seq, seqAdd } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
+import { sackBytes } from '../wire/tcp-options.ts';
 import type { TcpContext } from './context.ts';
 import { armRetransmission, timeSegment } from './rtt.ts';
+import { takeSackBlocks } from './sack-blocks.ts';
 import { timestampClock } from './segment.ts';
-import { NO_ROW, TcbFlag } from './tcb.ts';
+import { NO_ROW, RCV_SACK_BLOCKS, TcbFlag } from './tcb.ts';
 
 /** Largest payload of a superpacket: an IP packet of 64 KiB less the longest headers. */
 const SUPERPACKET_PAYLOAD_BYTES = 65_535 - 40 - 60;
@@ -27,6 +29,14 @@ const RECEIVE_SCALE = 7;
 const LEAN_BUFFER_BYTES = 32 * 1024;
 
 const synOptions: SynOptions = { mss: 0, windowScale: -1, sackPermitted: false };
+/** Filled and read by one call of `sendSegment`. */
+const segmentOptions: SegmentOptions = {
+  hasTimestamps: false,
+  tsValue: 0,
+  tsEcho: 0,
+  sackCount: 0,
+  sackEdges: new Uint32Array(2 * RCV_SACK_BLOCKS),
+};
 
 /**
  * Sends a segment of the current flow; every segment carries the newest acknowledgment.
@@ -41,8 +51,8 @@ export function sendSegment(
   now: Instant,
 ): boolean {
   const tcb = tcp.tcb;
-  const hasTimestamps = tcb.has(TcbFlag.TIMESTAMPS);
   const window = advanceWindow(tcp);
+  fillOptions(tcp, flags, now);
   tcb.lastAckSent = tcb.rcvNxt;
   tcb.unackedBytes = 0;
   tcb.ackDeadline = NEVER;
@@ -54,13 +64,28 @@ export function sendSegment(
     tcb.rcvNxt,
     flags | TcpFlag.ACK,
     window,
-    hasTimestamps,
-    hasTimestamps ? (timestampClock(now) + tcb.tsOffset) >>> 0 : 0,
-    tcb.tsRecent,
+    segmentOptions,
     payloadAt,
     payloadLength,
-    tcb.mss,
+    // SACK blocks stand on every packet that the segment is cut into.
+    tcb.mss - sackBytes(segmentOptions.sackCount),
   );
+}
+
+function fillOptions(tcp: TcpContext, flags: number, now: Instant): void {
+  const tcb = tcp.tcb;
+  const hasTimestamps = tcb.has(TcbFlag.TIMESTAMPS);
+  segmentOptions.hasTimestamps = hasTimestamps;
+  segmentOptions.sackCount = 0;
+  if (hasTimestamps) {
+    segmentOptions.tsValue = (timestampClock(now) + tcb.tsOffset) >>> 0;
+    segmentOptions.tsEcho = tcb.tsRecent;
+  }
+  if (tcb.rcvSackCount === 0 && !tcb.has(TcbFlag.DSACK_OWED)) return;
+  if (!tcb.has(TcbFlag.SACK) || (flags & TcpFlag.RST) !== 0) return;
+  // Forty bytes of options hold four blocks, or three beside timestamps.
+  const limit = hasTimestamps ? RCV_SACK_BLOCKS - 1 : RCV_SACK_BLOCKS;
+  segmentOptions.sackCount = takeSackBlocks(tcb, segmentOptions.sackEdges, limit);
 }
 
 /** `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>`. */
@@ -80,7 +105,7 @@ export function sendSynAck(tcp: TcpContext, now: Instant): void {
   const hasTimestamps = tcb.has(TcbFlag.TIMESTAMPS);
   synOptions.mss = tcp.egress.mssFor(familyOf(tcp));
   synOptions.windowScale = tcb.has(TcbFlag.SCALING) ? RECEIVE_SCALE : -1;
-  synOptions.sackPermitted = false;
+  synOptions.sackPermitted = tcb.has(TcbFlag.SACK);
   // RFC 7323 §2.2: the window of a SYN is not scaled.
   const window = Math.min(0xffff, Math.max(receiveSpace(tcp), tcb.rcvWnd));
   tcb.rcvEdge = seqAdd(tcb.rcvNxt, window);

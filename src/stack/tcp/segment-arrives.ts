@@ -11,7 +11,7 @@ import { Counter } from '../counters.ts';
 import { DropReason } from '../drop-reason.ts';
 import { ClosedBy, FlowField, FlowPhase } from '../flow-row.ts';
 import { after, type Instant, micros, NEVER, seconds } from '../time.ts';
-import { asSeq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
+import { asSeq, seqAdd, seqDiff, seqGe, seqGt, seqLe } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { processAck } from './acknowledgment.ts';
 import { endFlow, freeFlow, settle, TIME_WAIT_US } from './close.ts';
@@ -20,6 +20,7 @@ import type { TcpContext } from './context.ts';
 import { oweAck, sendChallengeAck, sendSynAck } from './output.ts';
 import { acceptText, deliverFin, takeFin } from './receive.ts';
 import { stopTiming } from './rtt.ts';
+import { noteOldText } from './sack-blocks.ts';
 import { TcpState } from './states.ts';
 import { TcbFlag } from './tcb.ts';
 import { idleDeadline } from './timers.ts';
@@ -110,11 +111,14 @@ function checkSequence(tcp: TcpContext, now: Instant): DropReason {
     length === 0
       ? start === 0 || (start > 0 && start < window)
       : window > 0 && start < window && start + length > 0;
-  if (!acceptable) return answerUnacceptable(tcp, now);
+  if (!acceptable) return answerUnacceptable(tcp, start, now);
   // A reset is judged by the number that it carries (RFC 5961 §3.2), not by what is left of it.
   if (segment.has(TcpFlag.RST)) return DropReason.NONE;
   noteTimestamp(tcp, now);
-  if (start < 0) segment.trimFront(-start);
+  if (start < 0) {
+    noteOldText(tcb, segment.seq, segment.payloadLength);
+    segment.trimFront(-start);
+  }
   const beyond = seqDiff(seqAdd(segment.seq, segment.payloadLength), tcb.rcvEdge);
   if (beyond > 0) segment.trimBack(segment.payloadLength - beyond);
   return DropReason.NONE;
@@ -124,7 +128,7 @@ function checkSequence(tcp: TcpContext, now: Instant): DropReason {
  * "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the
  * RST bit is set)". A window probe is such a segment; its ACK field is news all the same.
  */
-function answerUnacceptable(tcp: TcpContext, now: Instant): DropReason {
+function answerUnacceptable(tcp: TcpContext, start: number, now: Instant): DropReason {
   const { tcb, segment } = tcp;
   if (segment.has(TcpFlag.RST)) return DropReason.OUT_OF_WINDOW;
   if (segment.has(TcpFlag.ACK) && tcb.state !== TcpState.SYN_RECEIVED && tcb.rcvWnd === 0) {
@@ -134,8 +138,9 @@ function answerUnacceptable(tcp: TcpContext, now: Instant): DropReason {
   }
   // An old FIN again means that its acknowledgment was lost: TIME-WAIT starts again.
   if (tcb.state === TcpState.TIME_WAIT && segment.has(TcpFlag.FIN)) restartTimeWait(tcp, now);
+  if (start < 0) noteOldText(tcb, segment.seq, segment.payloadLength);
   oweAck(tcp, true);
-  return seqLt(segment.seq, tcb.rcvNxt) ? DropReason.DUPLICATE : DropReason.OUT_OF_WINDOW;
+  return start < 0 ? DropReason.DUPLICATE : DropReason.OUT_OF_WINDOW;
 }
 
 /** RFC 7323 §5.3 R1, and §3.2: once negotiated, a segment without timestamps is not ours. */

@@ -67,9 +67,17 @@ const TcbField = {
   WAIT_NEXT: 232,
   WAIT_PREVIOUS: 236,
   SOURCE_BUCKET: 240,
+  RCV_SACK_COUNT: 244,
+  DSACK_LEFT: 248,
+  DSACK_RIGHT: 252,
+  /** RCV_SACK_BLOCKS times left and right edge. */
+  RCV_SACKS: 256,
 } as const;
 
-export const TCB_ROW_BYTES = 256;
+/** Blocks of early bytes that are remembered: as many as a segment has room for. */
+export const RCV_SACK_BLOCKS = 4;
+
+export const TCB_ROW_BYTES = 512;
 
 export const TcbFlag = {
   /** Timestamps were negotiated: they stand on every segment (RFC 7323 §3.2). */
@@ -104,6 +112,8 @@ export const TcbFlag = {
   HELD_COUNTED: 32768,
   /** CLOSE was called in SYN-RECEIVED: the FIN follows the handshake. */
   CLOSE_WANTED: 65536,
+  /** The next segment reports dsackLeft to dsackRight. */
+  DSACK_OWED: 131072,
 } as const;
 
 /** Not a row. */
@@ -630,5 +640,42 @@ export class Tcb {
   }
   set sourceBucket(value: number) {
     this.#view.setUint32(this.at + TcbField.SOURCE_BUCKET, value, true);
+  }
+
+  /** Blocks of early bytes that are reported, RFC 2018 §4; the blocks are `rcvSackLeft(i)`. */
+  get rcvSackCount(): number {
+    return this.#view.getUint32(this.at + TcbField.RCV_SACK_COUNT, true);
+  }
+  set rcvSackCount(value: number) {
+    this.#view.setUint32(this.at + TcbField.RCV_SACK_COUNT, value, true);
+  }
+
+  /** What arrived twice, RFC 2883; valid with DSACK_OWED. */
+  get dsackLeft(): Seq {
+    return this.#view.getUint32(this.at + TcbField.DSACK_LEFT, true) as Seq;
+  }
+  set dsackLeft(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.DSACK_LEFT, value, true);
+  }
+
+  get dsackRight(): Seq {
+    return this.#view.getUint32(this.at + TcbField.DSACK_RIGHT, true) as Seq;
+  }
+  set dsackRight(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.DSACK_RIGHT, value, true);
+  }
+
+  /** Left edge of block `index`, newest first; the right edge is behind the last byte. */
+  rcvSackLeft(index: number): Seq {
+    return this.#view.getUint32(this.at + TcbField.RCV_SACKS + index * 8, true) as Seq;
+  }
+
+  rcvSackRight(index: number): Seq {
+    return this.#view.getUint32(this.at + TcbField.RCV_SACKS + index * 8 + 4, true) as Seq;
+  }
+
+  setRcvSack(index: number, left: Seq, right: Seq): void {
+    this.#view.setUint32(this.at + TcbField.RCV_SACKS + index * 8, left, true);
+    this.#view.setUint32(this.at + TcbField.RCV_SACKS + index * 8 + 4, right, true);
   }
 }
