@@ -15,6 +15,7 @@ import { Ingress } from './ingress.ts';
 import { FRAME_BYTES, OWNER_ROW_BYTES, type StateLimits } from './layout.ts';
 import { HalfSipHash } from './sip-hash.ts';
 import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
+import { AckNews } from './tcp/ack-news.ts';
 import type { TcpContext, TcpSettings } from './tcp/context.ts';
 import { HeldSyns } from './tcp/held-syns.ts';
 import { flushAcks } from './tcp/output.ts';
@@ -87,6 +88,7 @@ export class Stack {
       heldSyns: new HeldSyns(arena, limits.heldSyns, limits.heldSynsPerSource, secret(1), counters),
       tcb,
       segment: new Segment(),
+      news: new AckNews(),
       settings: options.settings,
       asideAt: arena.take(SLAB_HEADROOM_BYTES),
       ackHead: NO_ROW,

@@ -64,6 +64,29 @@ export function leaveFastRecovery(tcb: Tcb): void {
   tcb.cwndCredit = 0;
 }
 
+/** A loss that SACK showed: the threshold comes down, the window follows by PRR. */
+export function cutOnLoss(tcb: Tcb): void {
+  halveThreshold(tcb);
+}
+
+/** A timeout with a scoreboard. @param isNew  the flight was not cut for already */
+export function cutOnTimeout(tcb: Tcb, isNew: boolean): void {
+  if (isNew) halveThreshold(tcb);
+  tcb.cwndCredit = 0;
+}
+
+/** RFC 6937 §3: at the end of a recovery the window is the threshold. */
+export function endRecovery(tcb: Tcb): void {
+  tcb.cwnd = tcb.ssthresh;
+  tcb.cwndCredit = 0;
+}
+
+/** Nothing was lost after all: RFC 4015 §3. */
+export function undoCut(tcb: Tcb): void {
+  tcb.cwnd = Math.max(tcb.cwnd, tcb.priorCwnd);
+  tcb.ssthresh = Math.max(tcb.ssthresh, tcb.priorSsthresh);
+}
+
 /** RFC 5681 §3.1: the loss window after a timeout; one loss halves the threshold once. */
 export function collapse(tcb: Tcb): void {
   if (!tcb.has(TcbFlag.LOSS_RECOVERY)) halveThreshold(tcb);

@@ -14,10 +14,12 @@ import { asSeq, type Seq, seqAdd } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { sackBytes } from '../wire/tcp-options.ts';
 import type { TcpContext } from './context.ts';
+import { armProbe } from './recovery-timer.ts';
 import { armRetransmission, timeSegment } from './rtt.ts';
 import { takeSackBlocks } from './sack-blocks.ts';
+import { startMarks } from './scoreboard.ts';
 import { timestampClock } from './segment.ts';
-import { NO_ROW, RCV_SACK_BLOCKS, TcbFlag } from './tcb.ts';
+import { NO_ROW, RCV_SACK_BLOCKS, RECOVERING, type Tcb, TcbFlag } from './tcb.ts';
 
 /** Largest payload of a superpacket: an IP packet of 64 KiB less the longest headers. */
 const SUPERPACKET_PAYLOAD_BYTES = 65_535 - 40 - 60;
@@ -143,19 +145,36 @@ export function sendRefusal(tcp: TcpContext): void {
  */
 export function sendRoom(tcp: TcpContext): number {
   const tcb = tcp.tcb;
-  if (tcb.has(TcbFlag.FIN_SENT | TcbFlag.LOSS_RECOVERY)) return 0;
+  if (tcb.has(TcbFlag.FIN_SENT)) return 0;
+  // What was lost goes first.
+  if (tcb.lostBytes > 0) return 0;
+  if (tcb.has(TcbFlag.LOSS_RECOVERY) && !tcb.has(TcbFlag.SACK)) return 0;
   const flight = tcb.flightSize;
   const slabRoom = tcp.settings.slabBytesPerFlow - tcb.sendSlabBytes;
-  let room = Math.min(tcb.sndWnd - flight, tcb.cwnd - flight, slabRoom);
+  let room = Math.min(tcb.sndWnd - flight, tcb.cwnd - tcb.inFlight, slabRoom);
   if (room <= 0) return 0;
   const mss = tcb.mss;
   if (flight !== 0) {
-    // While acknowledgments are due, wait for room that is worth a superpacket.
-    const worth = Math.min(SUPERPACKET_PAYLOAD_BYTES, tcb.cwnd >>> 2, tcb.maxSndWnd >>> 1);
-    if (room < worth || room < Math.min(mss, tcb.maxSndWnd >>> 1)) return 0;
+    if (room < worthSending(tcb) || room < Math.min(mss, tcb.maxSndWnd >>> 1)) return 0;
   }
   if (room > SUPERPACKET_PAYLOAD_BYTES) room = SUPERPACKET_PAYLOAD_BYTES;
   return room > mss ? room - (room % mss) : room;
+}
+
+/**
+ * While acknowledgments are due, it pays to wait for room for a superpacket: up to a quarter of the
+ * window, but no more than the path takes in a millisecond, so that a far peer gets no bursts. In
+ * recovery the acknowledgments that come are the clock, and each one counts.
+ */
+function worthSending(tcb: Tcb): number {
+  if (tcb.sackedBytes > 0 || tcb.has(RECOVERING)) return tcb.mss;
+  const perMillisecond = (tcb.cwnd * 1000) / Math.max(1, tcb.srttUs);
+  return Math.min(
+    SUPERPACKET_PAYLOAD_BYTES,
+    tcb.cwnd >>> 2,
+    tcb.maxSndWnd >>> 1,
+    Math.max(perMillisecond, 2 * tcb.mss),
+  );
 }
 
 /**
@@ -190,8 +209,15 @@ export function transmitSlab(
   }
   const flags = isLast ? TcpFlag.PSH | TcpFlag.FIN : TcpFlag.PSH;
   sendSegment(tcp, seq, flags, slabAt + SLAB_PAYLOAD_AT, length, now);
-  timeSegment(tcp, tcb.sndNxt, now);
   if (wasIdle || tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);
+  if (tcb.has(TcbFlag.SACK)) {
+    const packet = tcb.mss - sackBytes(segmentOptions.sackCount);
+    startMarks(view, slabAt, length, packet, now);
+    if (tcb.has(TcbFlag.FAST_RECOVERY)) tcb.prrOut += length;
+    armProbe(tcp, now);
+  } else {
+    timeSegment(tcp, tcb.sndNxt, now);
+  }
   tcb.count(FlowField.BYTES_DOWN, length);
   tcp.counters.add(Counter.BYTES_DOWN, length);
   tcb.touch(now);
@@ -206,6 +232,7 @@ export function sendFin(tcp: TcpContext, now: Instant): void {
   tcb.sndNxt = seqAdd(seq, 1);
   sendSegment(tcp, seq, TcpFlag.FIN, 0, 0, now);
   if (tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);
+  if (tcb.has(TcbFlag.SACK)) armProbe(tcp, now);
   tcb.touch(now);
 }
 

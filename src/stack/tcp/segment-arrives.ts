@@ -18,6 +18,7 @@ import { endFlow, freeFlow, settle, TIME_WAIT_US } from './close.ts';
 import { startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { oweAck, sendChallengeAck, sendSynAck } from './output.ts';
+import { startRack } from './rack.ts';
 import { acceptText, deliverFin, takeFin } from './receive.ts';
 import { stopTiming } from './rtt.ts';
 import { noteOldText } from './sack-blocks.ts';
@@ -223,6 +224,7 @@ function establish(tcp: TcpContext, now: Instant): void {
   tcb.sndWl1 = segment.seq;
   tcb.sndWl2 = segment.ack;
   startCongestion(tcb);
+  startRack(tcb);
   if (tcp.settings.keepaliveUs > 0) {
     tcb.keepaliveDeadline = after(now, micros(tcp.settings.keepaliveUs));
     tcp.wheel.schedule(tcb.row, tcb.keepaliveDeadline);
