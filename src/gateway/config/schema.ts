@@ -135,6 +135,10 @@ const limits = z
     message: 'is larger than flows',
   });
 
+const tcp = z.strictObject({
+  congestion: z.enum(['cubic', 'newreno']).default('cubic'),
+});
+
 const admin = z
   .strictObject({
     listen: z.string().min(1).default(DEFAULT_ADMIN),
@@ -169,6 +173,7 @@ export const configSchema = z.strictObject({
   scripts: scripts.prefault({}),
   timeouts: timeouts.prefault({}),
   limits: limits.prefault({}),
+  tcp: tcp.prefault({}),
   admin: admin.prefault({}),
   log: log.prefault({}),
   /** How long live flows may take to end after SIGTERM. */

@@ -41,4 +41,6 @@ export interface TcpSettings {
   slabBytesPerFlow: number;
   /** Microseconds of silence before the first keep-alive; 0 is never. */
   keepaliveUs: number;
+  /** Congestion control of new connections; `cubic` when absent. */
+  readonly congestion?: 'cubic' | 'newreno';
 }

@@ -202,6 +202,7 @@ export function transmitSlab(
   tcb.sendTail = slabAt;
   tcb.sendSlabBytes += tcp.slabs.sizeOf(slabAt);
   const wasIdle = tcb.sndUna === seq;
+  tcb.lastSentAt = now;
   tcb.sndNxt = seqAdd(seq, length + (isLast ? 1 : 0));
   if (isLast) {
     tcb.raise(TcbFlag.FIN_SENT);

@@ -9,6 +9,7 @@ import { asSeq, seqAdd, seqDiff, seqGe } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { cutOnLoss, cutOnTimeout, endRecovery, growWindow } from './congestion.ts';
 import type { TcpContext } from './context.ts';
+import { noteRoundTrip } from './hystart.ts';
 import { sendSegment } from './output.ts';
 import { reduce, startReduction } from './prr.ts';
 import { detectLoss, forgetReordering, loseOnTimeout, updateRack } from './rack.ts';
@@ -40,7 +41,9 @@ export function recoverOnAck(tcp: TcpContext, flightBefore: number, now: Instant
   const { tcb, news } = tcp;
   if (!news.isAdvance && news.delivered === 0 && !news.hasDsack) return;
   if (news.hasOriginal) {
-    if (news.isAdvance) sampleRtt(tcp, Math.max(1, now - news.originalSentAt));
+    const roundTripUs = Math.max(1, now - news.originalSentAt);
+    if (news.isAdvance) sampleRtt(tcp, roundTripUs);
+    noteRoundTrip(tcb, roundTripUs);
   } else if (news.hasResent && news.isAdvance) {
     sampleRttByEcho(tcp, now);
   }
@@ -53,7 +56,7 @@ export function recoverOnAck(tcp: TcpContext, flightBefore: number, now: Instant
   if (tcb.has(TcbFlag.FAST_RECOVERY)) {
     reduce(tcb, news.delivered, news.isAdvance && news.lost === 0);
   } else if (!wasUndone) {
-    growWindow(tcb, news.delivered, flightBefore, tcp.settings.slabBytesPerFlow);
+    growWindow(tcb, news.delivered, flightBefore, tcp.settings.slabBytesPerFlow, now);
   }
   const hasResent = resendLost(tcp, now);
   armTimers(tcp, waitUs, news.isAdvance || hasResent, now);
@@ -88,7 +91,7 @@ function enterFastRecovery(tcp: TcpContext): void {
   const tcb = tcp.tcb;
   tcp.counters.add(Counter.TCP_FAST_RETRANSMITS);
   prepareUndo(tcb);
-  cutOnLoss(tcb);
+  cutOnLoss(tcb, tcb.flightSize);
   startReduction(tcb);
   tcb.recover = tcb.sndNxt;
   tcb.lower(TcbFlag.PROBING);

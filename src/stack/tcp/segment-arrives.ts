@@ -15,7 +15,7 @@ import { asSeq, seqAdd, seqDiff, seqGe, seqGt, seqLe } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { processAck } from './acknowledgment.ts';
 import { endFlow, freeFlow, settle, TIME_WAIT_US } from './close.ts';
-import { startCongestion } from './congestion.ts';
+import { CongestionControl, startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { oweAck, sendChallengeAck, sendSynAck } from './output.ts';
 import { startRack } from './rack.ts';
@@ -223,8 +223,9 @@ function establish(tcp: TcpContext, now: Instant): void {
   tcb.maxSndWnd = tcb.sndWnd;
   tcb.sndWl1 = segment.seq;
   tcb.sndWl2 = segment.ack;
-  startCongestion(tcb);
+  startCongestion(tcb, congestionFor(tcp));
   startRack(tcb);
+  tcb.lastSentAt = now;
   if (tcp.settings.keepaliveUs > 0) {
     tcb.keepaliveDeadline = after(now, micros(tcp.settings.keepaliveUs));
     tcp.wheel.schedule(tcb.row, tcb.keepaliveDeadline);
@@ -232,6 +233,12 @@ function establish(tcp: TcpContext, now: Instant): void {
   tcp.owner.onEstablished(tcb.row, now);
   if (tcb.has(TcbFlag.CLOSE_WANTED) && !tcb.isGone) close(tcp, tcb.row, now);
 }
+
+/** NewReno needs no SACK; for all others it is a choice. */
+const congestionFor = ({ tcb, settings }: TcpContext): CongestionControl =>
+  tcb.has(TcbFlag.SACK) && settings.congestion !== 'newreno'
+    ? CongestionControl.CUBIC
+    : CongestionControl.NEW_RENO;
 
 /** Seventh step: who may still receive? */
 function takeText(tcp: TcpContext, now: Instant): DropReason {

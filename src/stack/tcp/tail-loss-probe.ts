@@ -52,7 +52,7 @@ export function endProbe(tcp: TcpContext): void {
     tcb.lower(TcbFlag.PROBING);
     if (isTwice || tcb.has(RECOVERING)) return;
     tcb.lower(TcbFlag.UNDOABLE);
-    cutOnLoss(tcb);
+    cutOnLoss(tcb, tcb.cwnd);
     endRecovery(tcb);
   }
 }

@@ -94,6 +94,21 @@ const TcbField = {
   PRIOR_CWND: 376,
   PRIOR_SSTHRESH: 380,
   RESENT_TS: 384,
+  CONGESTION: 388,
+  LAST_SENT_AT: 392,
+  CUBIC_EPOCH_AT: 400,
+  CUBIC_MAX: 408,
+  CUBIC_MAX_BEFORE: 416,
+  CUBIC_PRIOR: 424,
+  CUBIC_K: 432,
+  CUBIC_RENO: 440,
+  CUBIC_CARRY: 448,
+  HYSTART_END: 456,
+  ROUND_MIN_US: 460,
+  LAST_ROUND_MIN_US: 464,
+  ROUND_SAMPLES: 468,
+  CSS_BASE_US: 472,
+  CSS_ROUNDS: 476,
 } as const;
 
 /** Blocks of early bytes that are remembered: as many as a segment has room for. */
@@ -905,5 +920,124 @@ export class Tcb {
   }
   set resentTs(value: number) {
     this.#view.setUint32(this.at + TcbField.RESENT_TS, value, true);
+  }
+
+  /** How the window grows and is cut: a CongestionControl. */
+  get congestion(): number {
+    return this.#view.getUint32(this.at + TcbField.CONGESTION, true);
+  }
+  set congestion(value: number) {
+    this.#view.setUint32(this.at + TcbField.CONGESTION, value, true);
+  }
+
+  /** When new data was sent last. */
+  get lastSentAt(): Instant {
+    return this.#view.getFloat64(this.at + TcbField.LAST_SENT_AT, true) as Instant;
+  }
+  set lastSentAt(value: Instant) {
+    this.#view.setFloat64(this.at + TcbField.LAST_SENT_AT, value, true);
+  }
+
+  /** Start of the epoch of RFC 9438 §4.2; 0 before the first window of it. */
+  get cubicEpochAt(): Instant {
+    return this.#view.getFloat64(this.at + TcbField.CUBIC_EPOCH_AT, true) as Instant;
+  }
+  set cubicEpochAt(value: Instant) {
+    this.#view.setFloat64(this.at + TcbField.CUBIC_EPOCH_AT, value, true);
+  }
+
+  /** W_max of RFC 9438 §4.1.2 in bytes, and what undo would restore. */
+  get cubicMax(): number {
+    return this.#view.getFloat64(this.at + TcbField.CUBIC_MAX, true);
+  }
+  set cubicMax(value: number) {
+    this.#view.setFloat64(this.at + TcbField.CUBIC_MAX, value, true);
+  }
+
+  get cubicMaxBefore(): number {
+    return this.#view.getFloat64(this.at + TcbField.CUBIC_MAX_BEFORE, true);
+  }
+  set cubicMaxBefore(value: number) {
+    this.#view.setFloat64(this.at + TcbField.CUBIC_MAX_BEFORE, value, true);
+  }
+
+  /** cwnd_prior: the window at the last cut, in bytes. */
+  get cubicPrior(): number {
+    return this.#view.getFloat64(this.at + TcbField.CUBIC_PRIOR, true);
+  }
+  set cubicPrior(value: number) {
+    this.#view.setFloat64(this.at + TcbField.CUBIC_PRIOR, value, true);
+  }
+
+  /** K: seconds from the start of the epoch until W_max. */
+  get cubicK(): number {
+    return this.#view.getFloat64(this.at + TcbField.CUBIC_K, true);
+  }
+  set cubicK(value: number) {
+    this.#view.setFloat64(this.at + TcbField.CUBIC_K, value, true);
+  }
+
+  /** W_est: the window that Reno would have, in bytes. */
+  get cubicReno(): number {
+    return this.#view.getFloat64(this.at + TcbField.CUBIC_RENO, true);
+  }
+  set cubicReno(value: number) {
+    this.#view.setFloat64(this.at + TcbField.CUBIC_RENO, value, true);
+  }
+
+  /** The fraction of a byte that cwnd could not take. */
+  get cubicCarry(): number {
+    return this.#view.getFloat64(this.at + TcbField.CUBIC_CARRY, true);
+  }
+  set cubicCarry(value: number) {
+    this.#view.setFloat64(this.at + TcbField.CUBIC_CARRY, value, true);
+  }
+
+  /** windowEnd of RFC 9406 §4.2: the round ends when this is acknowledged. */
+  get hystartEnd(): Seq {
+    return this.#view.getUint32(this.at + TcbField.HYSTART_END, true) as Seq;
+  }
+  set hystartEnd(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.HYSTART_END, value, true);
+  }
+
+  /** currentRoundMinRTT; 0 when there is no sample. */
+  get roundMinUs(): number {
+    return this.#view.getUint32(this.at + TcbField.ROUND_MIN_US, true);
+  }
+  set roundMinUs(value: number) {
+    this.#view.setUint32(this.at + TcbField.ROUND_MIN_US, value, true);
+  }
+
+  /** lastRoundMinRTT. */
+  get lastRoundMinUs(): number {
+    return this.#view.getUint32(this.at + TcbField.LAST_ROUND_MIN_US, true);
+  }
+  set lastRoundMinUs(value: number) {
+    this.#view.setUint32(this.at + TcbField.LAST_ROUND_MIN_US, value, true);
+  }
+
+  /** rttSampleCount. */
+  get roundSamples(): number {
+    return this.#view.getUint32(this.at + TcbField.ROUND_SAMPLES, true);
+  }
+  set roundSamples(value: number) {
+    this.#view.setUint32(this.at + TcbField.ROUND_SAMPLES, value, true);
+  }
+
+  /** cssBaselineMinRtt; 0 outside of conservative slow start. */
+  get cssBaseUs(): number {
+    return this.#view.getUint32(this.at + TcbField.CSS_BASE_US, true);
+  }
+  set cssBaseUs(value: number) {
+    this.#view.setUint32(this.at + TcbField.CSS_BASE_US, value, true);
+  }
+
+  /** Rounds of it. */
+  get cssRounds(): number {
+    return this.#view.getUint32(this.at + TcbField.CSS_ROUNDS, true);
+  }
+  set cssRounds(value: number) {
+    this.#view.setUint32(this.at + TcbField.CSS_ROUNDS, value, true);
   }
 }

@@ -109,8 +109,8 @@ describe('its answer (§7.4)', () => {
 
   test('that it arrived once: it repaired a loss, and the window is cut for it', () => {
     const rig = probed();
-    const { cwnd } = rig.tcb;
     ack(rig, 5);
+    const { cwnd } = rig.tcb;
     sendFlight(rig, 2);
     roundTrip(rig);
     ack(rig, 7);
