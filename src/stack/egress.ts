@@ -18,7 +18,13 @@ import { emitIpv6Header, IPV6_HEADER_BYTES } from './wire/ipv6.ts';
 import { Protocol } from './wire/protocol.ts';
 import type { Seq } from './wire/seq.ts';
 import { emitTcpHeader, TCP_HEADER_BYTES, TcpField } from './wire/tcp.ts';
-import { emitSynOptions, emitTimestamps, TIMESTAMPS_BYTES } from './wire/tcp-options.ts';
+import {
+  emitSack,
+  emitSynOptions,
+  emitTimestamps,
+  sackBytes,
+  TIMESTAMPS_BYTES,
+} from './wire/tcp-options.ts';
 import {
   clearVnetHeader,
   emitVnetHeader,
@@ -42,6 +48,20 @@ export interface SynOptions {
   windowScale: number;
   sackPermitted: boolean;
 }
+
+/** Options of all other segments; one object is reused. */
+export interface SegmentOptions {
+  hasTimestamps: boolean;
+  tsValue: number;
+  tsEcho: number;
+  /** SACK blocks: left and right edge of each. */
+  sackCount: number;
+  readonly sackEdges: Uint32Array;
+}
+
+/** Bytes that these options take of each packet. */
+export const optionBytes = (options: SegmentOptions): number =>
+  (options.hasTimestamps ? TIMESTAMPS_BYTES : 0) + sackBytes(options.sackCount);
 
 export class Egress {
   readonly capabilities: DeviceCapabilities;
@@ -91,18 +111,20 @@ export class Egress {
     ack: Seq,
     flags: number,
     window: number,
-    hasTimestamps: boolean,
-    tsValue: number,
-    tsEcho: number,
+    options: SegmentOptions,
     payloadAt: number,
     payloadLength: number,
     mss: number,
   ): boolean {
-    const headerLength = TCP_HEADER_BYTES + (hasTimestamps ? TIMESTAMPS_BYTES : 0);
+    const headerLength = TCP_HEADER_BYTES + optionBytes(options);
     const tcpAt = payloadLength === 0 ? this.#scratchAt : payloadAt - headerLength;
     this.#tcpHeader(flowAt, tcpAt, seq, ack, headerLength, flags, window);
-    if (hasTimestamps) {
-      emitTimestamps(this.#view, tcpAt + TCP_HEADER_BYTES, tsValue, tsEcho);
+    let optionAt = tcpAt + TCP_HEADER_BYTES;
+    if (options.hasTimestamps) {
+      optionAt += emitTimestamps(this.#view, optionAt, options.tsValue, options.tsEcho);
+    }
+    if (options.sackCount > 0) {
+      emitSack(this.#view, optionAt, options.sackEdges, options.sackCount);
     }
     return this.#tcpPacket(
       flowAt + FlowField.DESTINATION,

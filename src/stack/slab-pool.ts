@@ -23,13 +23,22 @@ export const SlabField = {
   SEQ: 4,
   /** uint32: payload bytes. */
   LENGTH: 8,
-  /** uint32: payload bytes at the front that are done with. */
+  /** uint32, of received bytes: payload bytes at the front that are done with. */
   TAKEN: 12,
-  /** uint32: how often the slab's bytes were sent. */
-  TRANSMISSIONS: 16,
+  /** uint32, of sent bytes: bytes that one mark stands for; marks are in tcp/scoreboard.ts. */
+  UNIT: 12,
+  /** Two words of marks each. */
+  SACKED: 16,
+  LOST: 24,
+  RESENT: 32,
+  /** float64: when the bytes were sent first. */
+  SENT_AT: 40,
+  /** float64: the first and the last time that units marked RESENT were sent. */
+  RESENT_FROM: 48,
+  RESENT_AT: 56,
 } as const;
 
-const SLAB_META_BYTES = 32;
+const SLAB_META_BYTES = 64;
 /** Room for virtio-net, IPv6 and TCP headers with full options: 10 + 40 + 60 bytes. */
 export const SLAB_HEADROOM_BYTES = 128;
 export const SLAB_PAYLOAD_AT = SLAB_META_BYTES + SLAB_HEADROOM_BYTES;
@@ -45,7 +54,7 @@ const CLASS_ALL_FREE = [-1, 0b1111, 0b1] as const;
 const CLASS_COUNT = CLASS_SLABS.length;
 const NO_CHUNK = -1;
 
-/** Payload bytes of the classes: 2,016, 17,248 and 69,472. */
+/** Payload bytes of the classes: 1,984, 17,216 and 69,440. */
 export const SLAB_PAYLOAD_BYTES: readonly number[] = CLASS_BYTES.map((b) => b - SLAB_PAYLOAD_AT);
 export const LARGE_SLAB_PAYLOAD_BYTES = SLAB_PAYLOAD_BYTES[CLASS_COUNT - 1]!;
 

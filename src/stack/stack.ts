@@ -17,6 +17,7 @@ import { FRAME_BYTES, OWNER_ROW_BYTES, type StateLimits } from './layout.ts';
 import { Reassembly } from './reassembly/reassembly.ts';
 import { HalfSipHash } from './sip-hash.ts';
 import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
+import { AckNews } from './tcp/ack-news.ts';
 import type { TcpContext, TcpSettings } from './tcp/context.ts';
 import { HeldSyns } from './tcp/held-syns.ts';
 import { flushAcks } from './tcp/output.ts';
@@ -103,6 +104,7 @@ export class Stack {
       ),
       tcb,
       segment: new Segment(),
+      news: new AckNews(),
       settings: options.settings,
       asideAt: arena.take(SLAB_HEADROOM_BYTES),
       ackHead: NO_ROW,

@@ -8,7 +8,7 @@ const LEAST = 0.6;
  * The same where the overshoot of slow start loses a thousand segments at once: NewReno without
  * SACK learns of one of them in each round trip, and sends little else meanwhile.
  */
-const LEAST_AFTER_OVERFLOW = 0.03;
+const LEAST_AFTER_OVERFLOW = 0.6;
 
 let cells: GoodputCell[];
 beforeAll(() => {

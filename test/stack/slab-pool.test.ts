@@ -16,16 +16,16 @@ describe('a slab', () => {
   test('comes from the smallest class that holds it', () => {
     const slabs = pool(8);
     for (const [length, payload] of [
-      [1, 2016],
-      [2016, 2016],
-      [2017, 17_248],
-      [17_248, 17_248],
-      [17_249, 69_472],
-      [LARGE_SLAB_PAYLOAD_BYTES, 69_472],
+      [1, 1984],
+      [1984, 1984],
+      [1985, 17_216],
+      [17_216, 17_216],
+      [17_217, 69_440],
+      [LARGE_SLAB_PAYLOAD_BYTES, 69_440],
     ] as const) {
       expect(slabs.payloadOf(slabs.take(length))).toBe(payload);
     }
-    expect(SLAB_PAYLOAD_BYTES).toEqual([2016, 17_248, 69_472]);
+    expect(SLAB_PAYLOAD_BYTES).toEqual([1984, 17_216, 69_440]);
   });
 
   test('of the large class holds the largest IP packet', () => {

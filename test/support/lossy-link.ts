@@ -121,7 +121,8 @@ function takeMore(rig: TcpRig, bytes: number): void {
   if (!flow.isGone) rig.owner.pump(flow.row, rig.now);
 }
 
-function cut(segment: ReceivedSegment, cuts: boolean): ReceivedSegment[] {
+/** Packets of a superpacket. */
+export function cut(segment: ReceivedSegment, cuts: boolean): ReceivedSegment[] {
   const { payload, gsoSize } = segment;
   if (!cuts || gsoSize === 0) return [segment];
   const pieces: ReceivedSegment[] = [];

@@ -14,6 +14,7 @@ import {
   flagLetters,
   formatSegment,
   parseSegment,
+  relativeOption,
   type SegmentText,
   sameOptions,
 } from './segment-text.ts';
@@ -112,7 +113,7 @@ export class ScriptedPeer {
       ack: hasAck ? ((this.#serverIss ?? 0) + segment.ack!) >>> 0 : 0,
       flags: segment.flags,
       window: segment.window ?? 65_535,
-      options: encodeOptions(options ?? this.#usualOptions(segment.flags)),
+      options: encodeOptions(options ?? this.#usualOptions(segment.flags), this.#serverIss),
       payload: streamBytes(Stream.CLIENT, offset, segment.length),
     });
   }
@@ -134,7 +135,7 @@ export class ScriptedPeer {
       actual.length === expected.length &&
       (expected.ack === undefined || actual.ack === expected.ack) &&
       (expected.window === undefined || actual.window === expected.window) &&
-      (expected.options === undefined || sameOptions(expected.options, segment.options));
+      (expected.options === undefined || sameOptions(expected.options, actual.options ?? []));
     if (!isSame) throw new Error(`expected  ${line}\nbut came  ${formatSegment(actual)}`);
     return segment;
   }
@@ -187,7 +188,7 @@ export class ScriptedPeer {
       length: segment.payload.length,
       ack: (segment.flags & ACK) === 0 ? undefined : this.relativeAck(segment),
       window: like === undefined || like.window !== undefined ? segment.window : undefined,
-      options: segment.options,
+      options: segment.options.map((word) => relativeOption(word, this.options.iss)),
     };
   }
 

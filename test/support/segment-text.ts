@@ -3,6 +3,7 @@
  *
  *   S 0:0(0) win 65535 <mss 1460,sackOK,TS val 1 ecr 0,nop,wscale 7>
  *   P. 1:1001(1000) ack 1 win 512
+ *   . 1:1(0) ack 1 win 512 <nop,nop,sack 1001:2001 3001:4001>
  *
  * Flags are letters of `SFRPUEW` and `.` for ACK. Then first and last sequence number and the
  * payload's length; all numbers count from the initial sequence numbers. `*` stands for any value.
@@ -74,14 +75,18 @@ export function formatSegment(segment: SegmentText): string {
   return parts.join(' ');
 }
 
-/** Bytes of options, filled up with the end-of-list option. */
-export function encodeOptions(words: readonly string[]): Uint8Array<ArrayBuffer> {
-  const bytes = words.flatMap(encodeOption);
+/**
+ * Bytes of options, filled up with the end-of-list option.
+ *
+ * @param iss  where the numbers of SACK blocks count from
+ */
+export function encodeOptions(words: readonly string[], iss = 0): Uint8Array<ArrayBuffer> {
+  const bytes = words.flatMap((word) => encodeOption(word, iss));
   while (bytes.length % 4 !== 0) bytes.push(0);
   return Uint8Array.from(bytes);
 }
 
-function encodeOption(word: string): number[] {
+function encodeOption(word: string, iss: number): number[] {
   const [name = '', ...rest] = word.split(' ');
   const values = rest.map((text) => Number.parseInt(text, 10));
   switch (name) {
@@ -95,6 +100,10 @@ function encodeOption(word: string): number[] {
       return [4, 2];
     case 'TS':
       return [8, 10, ...word32(values[1]!), ...word32(values[3]!)];
+    case 'sack': {
+      const edges = rest.flatMap((block) => block.split(':')).map((text) => Number(text) + iss);
+      return [5, 2 + edges.length * 4, ...edges.flatMap((edge) => word32(edge >>> 0))];
+    }
     default:
       throw new Error(`unknown option: ${word}`);
   }
@@ -132,9 +141,26 @@ function decodeOption(view: DataView, at: number, kind: number): string {
       return 'sackOK';
     case 8:
       return `TS val ${view.getUint32(at + 2)} ecr ${view.getUint32(at + 6)}`;
+    case 5:
+      return `sack ${decodeBlocks(view, at)}`;
     default:
       return `kind ${kind}`;
   }
+}
+
+/** Absolute numbers. */
+function decodeBlocks(view: DataView, at: number): string {
+  const blocks: string[] = [];
+  for (let i = 2; i < view.getUint8(at + 1); i += 8) {
+    blocks.push(`${view.getUint32(at + i)}:${view.getUint32(at + i + 4)}`);
+  }
+  return blocks.join(' ');
+}
+
+/** The option word with the numbers of its SACK blocks counted from `iss`. */
+export function relativeOption(word: string, iss: number): string {
+  if (!word.startsWith('sack ')) return word;
+  return word.replace(/\d+/g, (edge) => String((Number(edge) - iss) | 0));
 }
 
 /** Whether the words agree, whatever their order; `*` agrees with anything. */

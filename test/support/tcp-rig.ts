@@ -40,6 +40,8 @@ const SECRETS = Uint32Array.of(0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0
 export interface RigOptions {
   readonly family?: 4 | 6;
   readonly timestamps?: boolean;
+  /** The rig's clients permit selective acknowledgments. */
+  readonly sack?: boolean;
   readonly capabilities?: DeviceCapabilities;
   readonly limits?: Partial<StateLimits>;
   readonly settings?: Partial<TcpSettings>;
@@ -175,8 +177,9 @@ export class TcpRig {
 
   /** The SYN of a modern client. */
   get synLine(): string {
-    const options = ['mss 1460', 'sackOK', 'nop', 'wscale 7'];
-    if (this.#options.timestamps) options.splice(2, 0, `TS val ${this.clock.ms} ecr 0`);
+    const options = ['mss 1460', 'nop', 'wscale 7'];
+    if (this.#options.timestamps) options.splice(1, 0, `TS val ${this.clock.ms} ecr 0`);
+    if (this.#options.sack) options.splice(1, 0, 'sackOK');
     return `S 0:0(0) win 65535 <${options.join(',')}>`;
   }
 

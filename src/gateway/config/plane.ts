@@ -34,12 +34,13 @@ export function toStartConfig(
     vnetHeader: device.vnetHeader,
     offloads: device.offloads,
     limits: config.limits,
+    congestion: config.tcp.congestion,
   };
 }
 
 /** Places of the config that differ and take effect only at the next start. */
 export function restartRequired(running: Config, wanted: Config): string[] {
-  const fixed = ['device', 'limits', 'admin'] as const;
+  const fixed = ['device', 'limits', 'tcp', 'admin'] as const;
   return fixed.flatMap((section) =>
     Object.keys({ ...running[section], ...wanted[section] })
       .filter(

@@ -159,6 +159,10 @@ const limits = z
     message: 'flows and slabBytes together need more than 4 GiB of memory',
   });
 
+const tcp = z.strictObject({
+  congestion: z.enum(['cubic', 'newreno']).default('cubic'),
+});
+
 const admin = z
   .strictObject({
     listen: z.string().min(1).default(DEFAULT_ADMIN),
@@ -199,6 +203,7 @@ export const configSchema = z.strictObject({
   scripts: scripts.prefault({}),
   timeouts: timeouts.prefault({}),
   limits: limits.prefault({}),
+  tcp: tcp.prefault({}),
   admin: admin.prefault({}),
   log: log.prefault({}),
   /** How long live flows may take to end after SIGTERM. */

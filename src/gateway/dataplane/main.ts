@@ -82,6 +82,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput): Loop 
     owner: flows,
     settings: {
       slabBytesPerFlow: start.limits.slabBytesPerFlow,
+      congestion: start.congestion,
       keepaliveUs: live.timeouts.keepaliveMs * 1000,
     },
     onLeftover: (rowAt) => reports.flow(new Uint8Array(memory.buffer), rowAt),

@@ -41,6 +41,8 @@ export interface StartConfig {
   readonly vnetHeader: boolean;
   readonly offloads: number;
   readonly limits: StateLimits;
+  /** Congestion control of the TCP towards clients. */
+  readonly congestion: 'cubic' | 'newreno';
 }
 
 export type ToDataPlane =

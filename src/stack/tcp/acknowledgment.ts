@@ -16,6 +16,8 @@ import type { TcpContext } from './context.ts';
 import { sendChallengeAck, sendRoom } from './output.ts';
 import { retransmitLost, retransmitOldest } from './retransmit.ts';
 import { armRetransmission, measureRtt } from './rtt.ts';
+import { recoverOnAck } from './sack-recovery.ts';
+import { noteAcked, takeSackOption } from './scoreboard.ts';
 import { TcbFlag } from './tcb.ts';
 
 /** RFC 5681 §3.2. */
@@ -37,7 +39,13 @@ export function processAck(tcp: TcpContext, now: Instant): DropReason {
   }
   const flight = tcb.flightSize;
   tcb.probes = 0;
-  if (seqGt(ack, tcb.sndUna)) {
+  if (tcb.has(TcbFlag.SACK)) {
+    const flightBefore = tcb.inFlight;
+    const isNew = seqGt(ack, tcb.sndUna);
+    if (isNew || ack === tcb.sndUna) updateWindow(tcp, isNew);
+    takeNews(tcp, ack, now);
+    recoverOnAck(tcp, flightBefore, now);
+  } else if (seqGt(ack, tcb.sndUna)) {
     updateWindow(tcp, true);
     onNewAck(tcp, ack, flight, now);
   } else if (isDuplicate(tcp, flight)) {
@@ -70,14 +78,31 @@ export function armPersist(tcp: TcpContext, now: Instant): void {
   if (tcb.flightSize === 0 && tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);
 }
 
+/** What the segment says of the send queue, for a peer that permits SACK. */
+function takeNews(tcp: TcpContext, ack: Seq, now: Instant): void {
+  const { tcb, news } = tcp;
+  news.clear();
+  if (seqGt(ack, tcb.sndUna)) {
+    const una = tcb.sndUna;
+    tcb.sndUna = ack;
+    news.isAdvance = true;
+    // The SYN-ACK is timed; slabs know for themselves when they were sent.
+    measureRtt(tcp, ack, now);
+    releaseAcked(tcp, una, ack);
+    if (ack === tcb.sndNxt) tcb.lower(TcbFlag.FIN_LOST);
+  }
+  if (tcp.segment.options.sackCount > 0) takeSackOption(tcp);
+}
+
 function onNewAck(tcp: TcpContext, ack: Seq, flight: number, now: Instant): void {
   const tcb = tcp.tcb;
-  const acked = seqDiff(ack, tcb.sndUna);
+  const una = tcb.sndUna;
+  const acked = seqDiff(ack, una);
   tcb.sndUna = ack;
   tcb.dupAcks = 0;
   tcb.touch(now);
   measureRtt(tcp, ack, now);
-  releaseAcked(tcp, ack);
+  releaseAcked(tcp, una, ack);
   if (tcb.has(TcbFlag.FAST_RECOVERY)) {
     if (seqGe(ack, tcb.recover)) {
       tcb.lower(TcbFlag.FAST_RECOVERY);
@@ -89,7 +114,7 @@ function onNewAck(tcp: TcpContext, ack: Seq, flight: number, now: Instant): void
   } else {
     // Outside of recovery `recover` stays close behind, or it would seem to lie ahead after 2 GiB.
     if (!tcb.has(TcbFlag.LOSS_RECOVERY) && seqGt(ack, tcb.recover)) tcb.recover = ack;
-    growWindow(tcb, acked, flight, tcp.settings.slabBytesPerFlow);
+    growWindow(tcb, acked, flight, tcp.settings.slabBytesPerFlow, now);
     if (tcb.has(TcbFlag.LOSS_RECOVERY)) {
       if (seqGe(ack, tcb.recover)) tcb.lower(TcbFlag.LOSS_RECOVERY);
       else retransmitLost(tcp, now);
@@ -151,14 +176,18 @@ function updateWindow(tcp: TcpContext, isNew: boolean): void {
 }
 
 /** Gives back the slabs whose last byte is acknowledged. */
-function releaseAcked(tcp: TcpContext, ack: Seq): void {
+function releaseAcked(tcp: TcpContext, una: Seq, ack: Seq): void {
   const tcb = tcp.tcb;
   const view = tcp.arena.view;
+  const hasMarks = tcb.has(TcbFlag.SACK);
   let slabAt = tcb.sendHead;
   while (slabAt !== NO_SLAB) {
     const start = asSeq(view.getUint32(slabAt + SlabField.SEQ, true));
     const length = view.getUint32(slabAt + SlabField.LENGTH, true);
-    if (seqDiff(ack, start) < length) break;
+    const acked = seqDiff(ack, start);
+    if (acked <= 0) break;
+    if (hasMarks) noteAcked(tcp, slabAt, Math.max(0, seqDiff(una, start)), Math.min(acked, length));
+    if (acked < length) break;
     const next = view.getInt32(slabAt + SlabField.NEXT, true);
     tcb.sendSlabBytes -= tcp.slabs.sizeOf(slabAt);
     tcp.slabs.release(slabAt);

@@ -1,18 +1,30 @@
+/**
+ * Congestion control: how large the window is. Pure arithmetic on the TCB; when to send is the
+ * matter of output.ts and of recovery.
+ *
+ * Two controls share one interface: CUBIC (cubic.ts), and NewReno, which is RFC 5681 with byte
+ * counting (RFC 3465). Both begin with slow start, which HyStart++ ends (hystart.ts). Peers without
+ * SACK are served by NewReno always, with the recovery of RFC 6582 that is its name.
+ */
+import type { Instant } from '../time.ts';
+import { cutCubic, endEpoch, growCubic, undoCubic } from './cubic.ts';
+import { SSTHRESH_UNKNOWN, slowStartGrowth, startHystart } from './hystart.ts';
 import { type Tcb, TcbFlag } from './tcb.ts';
 
-/*
- * NewReno: RFC 5681 with byte counting (RFC 3465), RFC 6582 for recovery. Pure arithmetic on the
- * TCB; when to send is the matter of output.ts and retransmit.ts.
- */
+export const CongestionControl = { NEW_RENO: 0, CUBIC: 1 } as const;
+export type CongestionControl = (typeof CongestionControl)[keyof typeof CongestionControl];
 
 /** RFC 6928 §2: ten segments. */
 const INITIAL_WINDOW_SEGMENTS = 10;
-const SSTHRESH_UNKNOWN = 0x7fffffff;
+/** RFC 2861 §3: what of the window before an idle time is kept as the threshold after it. */
+const IDLE_THRESHOLD_SHARE = 0.75;
 
-export function startCongestion(tcb: Tcb): void {
+export function startCongestion(tcb: Tcb, control: CongestionControl): void {
+  tcb.congestion = control;
   tcb.cwnd = INITIAL_WINDOW_SEGMENTS * tcb.mss;
   tcb.ssthresh = SSTHRESH_UNKNOWN;
   tcb.cwndCredit = 0;
+  startHystart(tcb);
 }
 
 /**
@@ -22,12 +34,27 @@ export function startCongestion(tcb: Tcb): void {
  * @param flight  bytes in flight before the acknowledgment
  * @param limit   bytes that this flow may ever have in flight
  */
-export function growWindow(tcb: Tcb, acked: number, flight: number, limit: number): void {
-  if (tcb.cwnd >= limit || flight + 2 * tcb.mss < tcb.cwnd / 2) return;
-  if (tcb.cwnd < tcb.ssthresh) {
-    tcb.cwnd = Math.min(limit, tcb.cwnd + acked);
-    return;
+export function growWindow(
+  tcb: Tcb,
+  acked: number,
+  flight: number,
+  limit: number,
+  now: Instant,
+): void {
+  if (tcb.cwnd >= limit) return;
+  if (flight + 2 * tcb.mss < tcb.cwnd / 2) {
+    endEpoch(tcb);
+  } else if (tcb.cwnd < tcb.ssthresh) {
+    tcb.cwnd = Math.min(limit, tcb.cwnd + slowStartGrowth(tcb, acked));
+  } else if (tcb.congestion === CongestionControl.CUBIC) {
+    tcb.cwnd = Math.min(limit, growCubic(tcb, acked, now));
+  } else {
+    growReno(tcb, acked, limit);
   }
+}
+
+/** One segment for each window that was acknowledged. */
+function growReno(tcb: Tcb, acked: number, limit: number): void {
   const credit = tcb.cwndCredit + acked;
   if (credit >= tcb.cwnd) {
     tcb.cwndCredit = credit - tcb.cwnd;
@@ -37,14 +64,54 @@ export function growWindow(tcb: Tcb, acked: number, flight: number, limit: numbe
   }
 }
 
-/** RFC 5681 §3.1, equation 4. */
-function halveThreshold(tcb: Tcb): void {
-  tcb.ssthresh = Math.max(tcb.flightSize >>> 1, 2 * tcb.mss);
+/** RFC 5681 §3.1, equation 4; RFC 9438 §4.6. @param flight  bytes that were in flight */
+function cutThreshold(tcb: Tcb, flight: number): void {
+  const threshold =
+    tcb.congestion === CongestionControl.CUBIC
+      ? Math.floor(cutCubic(tcb, Math.min(flight, tcb.cwnd)))
+      : flight >>> 1;
+  tcb.ssthresh = Math.max(threshold, 2 * tcb.mss);
+}
+
+/** A loss that SACK showed: the threshold comes down, the window follows by PRR. */
+export function cutOnLoss(tcb: Tcb, flight: number): void {
+  cutThreshold(tcb, flight);
+}
+
+/** A timeout with a scoreboard. @param isNew  the flight was not cut for already */
+export function cutOnTimeout(tcb: Tcb, isNew: boolean): void {
+  if (isNew) cutThreshold(tcb, tcb.flightSize);
+  tcb.cwndCredit = 0;
+}
+
+/** RFC 6937 §3: at the end of a recovery the window is the threshold. */
+export function endRecovery(tcb: Tcb): void {
+  tcb.cwnd = tcb.ssthresh;
+  tcb.cwndCredit = 0;
+}
+
+/** Nothing was lost after all: RFC 4015 §3, RFC 9438 §4.9. */
+export function undoCut(tcb: Tcb): void {
+  tcb.cwnd = Math.max(tcb.cwnd, tcb.priorCwnd);
+  tcb.ssthresh = Math.max(tcb.ssthresh, tcb.priorSsthresh);
+  if (tcb.congestion === CongestionControl.CUBIC) undoCubic(tcb);
+}
+
+/**
+ * RFC 5681 §4.1: after a timeout's length of silence nothing is known of the path, and the window
+ * begins small; the threshold remembers what it was.
+ */
+export function restartAfterIdle(tcb: Tcb): void {
+  const initial = INITIAL_WINDOW_SEGMENTS * tcb.mss;
+  if (tcb.cwnd <= initial) return;
+  tcb.ssthresh = Math.max(tcb.ssthresh, Math.floor(tcb.cwnd * IDLE_THRESHOLD_SHARE));
+  tcb.cwnd = initial;
+  endEpoch(tcb);
 }
 
 /** RFC 5681 §3.2 step 3: three segments have left the network. */
 export function enterFastRecovery(tcb: Tcb): void {
-  halveThreshold(tcb);
+  cutThreshold(tcb, tcb.flightSize);
   tcb.cwnd = tcb.ssthresh + 3 * tcb.mss;
 }
 
@@ -66,7 +133,7 @@ export function leaveFastRecovery(tcb: Tcb): void {
 
 /** RFC 5681 §3.1: the loss window after a timeout; one loss halves the threshold once. */
 export function collapse(tcb: Tcb): void {
-  if (!tcb.has(TcbFlag.LOSS_RECOVERY)) halveThreshold(tcb);
+  if (!tcb.has(TcbFlag.LOSS_RECOVERY)) cutThreshold(tcb, tcb.flightSize);
   tcb.cwnd = tcb.mss;
   tcb.cwndCredit = 0;
 }

@@ -4,6 +4,7 @@ import type { Egress } from '../egress.ts';
 import type { FlowTable } from '../flow-table.ts';
 import type { SlabPool } from '../slab-pool.ts';
 import type { TimerWheel } from '../timer-wheel.ts';
+import type { AckNews } from './ack-news.ts';
 import type { HeldSyns } from './held-syns.ts';
 import type { FlowOwner } from './owner.ts';
 import type { Segment } from './segment.ts';
@@ -25,6 +26,8 @@ export interface TcpContext {
   readonly tcb: Tcb;
   /** The segment that is being processed. */
   readonly segment: Segment;
+  /** What its acknowledgment told. */
+  readonly news: AckNews;
   readonly settings: TcpSettings;
   /** SLAB_HEADROOM_BYTES where bytes are set aside while a header covers them. */
   readonly asideAt: number;
@@ -38,4 +41,6 @@ export interface TcpSettings {
   slabBytesPerFlow: number;
   /** Microseconds of silence before the first keep-alive; 0 is never. */
   keepaliveUs: number;
+  /** Congestion control of new connections; `cubic` when absent. */
+  readonly congestion?: 'cubic' | 'newreno';
 }

@@ -7,16 +7,20 @@
  */
 import { Counter } from '../counters.ts';
 import { DropReason } from '../drop-reason.ts';
-import type { SynOptions } from '../egress.ts';
+import type { SegmentOptions, SynOptions } from '../egress.ts';
 import { FlowField } from '../flow-row.ts';
 import { NO_SLAB, SLAB_PAYLOAD_AT, SlabField } from '../slab-pool.ts';
 import { type Instant, NEVER } from '../time.ts';
 import { asSeq, type Seq, seqAdd } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
+import { sackBytes } from '../wire/tcp-options.ts';
 import type { TcpContext } from './context.ts';
+import { armProbe } from './recovery-timer.ts';
 import { armRetransmission, timeSegment } from './rtt.ts';
+import { takeSackBlocks } from './sack-blocks.ts';
+import { startMarks } from './scoreboard.ts';
 import { timestampClock } from './segment.ts';
-import { NO_ROW, TcbFlag } from './tcb.ts';
+import { NO_ROW, RCV_SACK_BLOCKS, RECOVERING, type Tcb, TcbFlag } from './tcb.ts';
 
 /** Largest payload of a superpacket: an IP packet of 64 KiB less the longest headers. */
 const SUPERPACKET_PAYLOAD_BYTES = 65_535 - 40 - 60;
@@ -28,6 +32,14 @@ const RECEIVE_SCALE = 7;
 const LEAN_BUFFER_BYTES = 32 * 1024;
 
 const synOptions: SynOptions = { mss: 0, windowScale: -1, sackPermitted: false };
+/** Filled and read by one call of `sendSegment`. */
+const segmentOptions: SegmentOptions = {
+  hasTimestamps: false,
+  tsValue: 0,
+  tsEcho: 0,
+  sackCount: 0,
+  sackEdges: new Uint32Array(2 * RCV_SACK_BLOCKS),
+};
 
 /**
  * Sends a segment of the current flow; every segment carries the newest acknowledgment.
@@ -42,8 +54,8 @@ export function sendSegment(
   now: Instant,
 ): boolean {
   const tcb = tcp.tcb;
-  const hasTimestamps = tcb.has(TcbFlag.TIMESTAMPS);
   const window = advanceWindow(tcp);
+  fillOptions(tcp, flags, now);
   tcb.lastAckSent = tcb.rcvNxt;
   tcb.unackedBytes = 0;
   tcb.ackDeadline = NEVER;
@@ -55,13 +67,28 @@ export function sendSegment(
     tcb.rcvNxt,
     flags | TcpFlag.ACK,
     window,
-    hasTimestamps,
-    hasTimestamps ? (timestampClock(now) + tcb.tsOffset) >>> 0 : 0,
-    tcb.tsRecent,
+    segmentOptions,
     payloadAt,
     payloadLength,
-    tcb.mss,
+    // SACK blocks stand on every packet that the segment is cut into.
+    tcb.mss - sackBytes(segmentOptions.sackCount),
   );
+}
+
+function fillOptions(tcp: TcpContext, flags: number, now: Instant): void {
+  const tcb = tcp.tcb;
+  const hasTimestamps = tcb.has(TcbFlag.TIMESTAMPS);
+  segmentOptions.hasTimestamps = hasTimestamps;
+  segmentOptions.sackCount = 0;
+  if (hasTimestamps) {
+    segmentOptions.tsValue = (timestampClock(now) + tcb.tsOffset) >>> 0;
+    segmentOptions.tsEcho = tcb.tsRecent;
+  }
+  if (tcb.rcvSackCount === 0 && !tcb.has(TcbFlag.DSACK_OWED)) return;
+  if (!tcb.has(TcbFlag.SACK) || (flags & TcpFlag.RST) !== 0) return;
+  // Forty bytes of options hold four blocks, or three beside timestamps.
+  const limit = hasTimestamps ? RCV_SACK_BLOCKS - 1 : RCV_SACK_BLOCKS;
+  segmentOptions.sackCount = takeSackBlocks(tcb, segmentOptions.sackEdges, limit);
 }
 
 /** `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>`. */
@@ -99,7 +126,7 @@ export function sendSynAck(tcp: TcpContext, now: Instant): void {
   const hasTimestamps = tcb.has(TcbFlag.TIMESTAMPS);
   synOptions.mss = tcp.egress.mssFor(familyOf(tcp));
   synOptions.windowScale = tcb.has(TcbFlag.SCALING) ? RECEIVE_SCALE : -1;
-  synOptions.sackPermitted = false;
+  synOptions.sackPermitted = tcb.has(TcbFlag.SACK);
   // RFC 7323 §2.2: the window of a SYN is not scaled.
   const window = Math.min(0xffff, Math.max(receiveSpace(tcp), tcb.rcvWnd));
   tcb.rcvEdge = seqAdd(tcb.rcvNxt, window);
@@ -137,19 +164,36 @@ export function sendRefusal(tcp: TcpContext): void {
  */
 export function sendRoom(tcp: TcpContext): number {
   const tcb = tcp.tcb;
-  if (tcb.has(TcbFlag.FIN_SENT | TcbFlag.LOSS_RECOVERY)) return 0;
+  if (tcb.has(TcbFlag.FIN_SENT)) return 0;
+  // What was lost goes first.
+  if (tcb.lostBytes > 0) return 0;
+  if (tcb.has(TcbFlag.LOSS_RECOVERY) && !tcb.has(TcbFlag.SACK)) return 0;
   const flight = tcb.flightSize;
   const slabRoom = tcp.settings.slabBytesPerFlow - tcb.sendSlabBytes;
-  let room = Math.min(tcb.sndWnd - flight, tcb.cwnd - flight, slabRoom);
+  let room = Math.min(tcb.sndWnd - flight, tcb.cwnd - tcb.inFlight, slabRoom);
   if (room <= 0) return 0;
   const mss = tcb.mss;
   if (flight !== 0) {
-    // While acknowledgments are due, wait for room that is worth a superpacket.
-    const worth = Math.min(SUPERPACKET_PAYLOAD_BYTES, tcb.cwnd >>> 2, tcb.maxSndWnd >>> 1);
-    if (room < worth || room < Math.min(mss, tcb.maxSndWnd >>> 1)) return 0;
+    if (room < worthSending(tcb) || room < Math.min(mss, tcb.maxSndWnd >>> 1)) return 0;
   }
   if (room > SUPERPACKET_PAYLOAD_BYTES) room = SUPERPACKET_PAYLOAD_BYTES;
   return room > mss ? room - (room % mss) : room;
+}
+
+/**
+ * While acknowledgments are due, it pays to wait for room for a superpacket: up to a quarter of the
+ * window, but no more than the path takes in a millisecond, so that a far peer gets no bursts. In
+ * recovery the acknowledgments that come are the clock, and each one counts.
+ */
+function worthSending(tcb: Tcb): number {
+  if (tcb.sackedBytes > 0 || tcb.has(RECOVERING)) return tcb.mss;
+  const perMillisecond = (tcb.cwnd * 1000) / Math.max(1, tcb.srttUs);
+  return Math.min(
+    SUPERPACKET_PAYLOAD_BYTES,
+    tcb.cwnd >>> 2,
+    tcb.maxSndWnd >>> 1,
+    Math.max(perMillisecond, 2 * tcb.mss),
+  );
 }
 
 /**
@@ -177,6 +221,7 @@ export function transmitSlab(
   tcb.sendTail = slabAt;
   tcb.sendSlabBytes += tcp.slabs.sizeOf(slabAt);
   const wasIdle = tcb.sndUna === seq;
+  tcb.lastSentAt = now;
   tcb.sndNxt = seqAdd(seq, length + (isLast ? 1 : 0));
   if (isLast) {
     tcb.raise(TcbFlag.FIN_SENT);
@@ -184,8 +229,15 @@ export function transmitSlab(
   }
   const flags = isLast ? TcpFlag.PSH | TcpFlag.FIN : TcpFlag.PSH;
   sendSegment(tcp, seq, flags, slabAt + SLAB_PAYLOAD_AT, length, now);
-  timeSegment(tcp, tcb.sndNxt, now);
   if (wasIdle || tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);
+  if (tcb.has(TcbFlag.SACK)) {
+    const packet = tcb.mss - sackBytes(segmentOptions.sackCount);
+    startMarks(view, slabAt, length, packet, now);
+    if (tcb.has(TcbFlag.FAST_RECOVERY)) tcb.prrOut += length;
+    armProbe(tcp, now);
+  } else {
+    timeSegment(tcp, tcb.sndNxt, now);
+  }
   tcb.count(FlowField.BYTES_DOWN, length);
   tcp.counters.add(Counter.BYTES_DOWN, length);
   tcb.touch(now);
@@ -200,6 +252,7 @@ export function sendFin(tcp: TcpContext, now: Instant): void {
   tcb.sndNxt = seqAdd(seq, 1);
   sendSegment(tcp, seq, TcpFlag.FIN, 0, 0, now);
   if (tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);
+  if (tcb.has(TcbFlag.SACK)) armProbe(tcp, now);
   tcb.touch(now);
 }
 

@@ -13,6 +13,7 @@ import type { Instant } from '../time.ts';
 import { asSeq, seqAdd, seqDiff, seqGt, seqLe, seqLt } from '../wire/seq.ts';
 import type { TcpContext } from './context.ts';
 import { isWindowWorthTelling, oweAck, receiveBuffer } from './output.ts';
+import { forgetTaken, noteDuplicate, noteEarly } from './sack-blocks.ts';
 import { TcbFlag } from './tcb.ts';
 
 /** Out-of-order segments of one flow; more than any window of full segments holds. */
@@ -39,7 +40,9 @@ export function acceptText(tcp: TcpContext, now: Instant): DropReason {
   }
   if (tcb.assemblyHead !== NO_SLAB) {
     drainAssembly(tcp, now);
-    if (!tcb.isGone) oweAck(tcp, true);
+    if (tcb.isGone) return DropReason.NONE;
+    forgetTaken(tcb);
+    oweAck(tcp, true);
   } else {
     oweAck(tcp, false);
   }
@@ -58,6 +61,7 @@ export function takeFin(tcp: TcpContext): boolean {
   releaseList(tcp, tcb.assemblyHead);
   tcb.assemblyHead = tcb.assemblyTail = NO_SLAB;
   tcb.assemblyBytes = tcb.assemblyCount = 0;
+  tcb.rcvSackCount = 0;
   oweAck(tcp, true);
   return true;
 }
@@ -191,6 +195,7 @@ function assemble(tcp: TcpContext): DropReason {
   }
   // What came early will come again; the last slabs are for what came in order.
   if (tcp.slabs.isLean) return DropReason.SLAB_BUDGET;
+  const textEnd = seqAdd(segment.seq, segment.payloadLength);
   let previous = NO_SLAB;
   let next = tcb.assemblyHead;
   const tail = tcb.assemblyTail;
@@ -202,7 +207,9 @@ function assemble(tcp: TcpContext): DropReason {
     previous = next;
     next = view.getInt32(next + SlabField.NEXT, true);
   }
-  if (previous !== NO_SLAB && !seqGt(segment.end, endOf(view, previous))) {
+  if (previous !== NO_SLAB && !seqGt(textEnd, endOf(view, previous))) {
+    noteDuplicate(tcb, segment.seq, textEnd);
+    if (tcb.has(TcbFlag.SACK)) noteEarly(tcb, segment.seq, textEnd);
     return DropReason.DUPLICATE;
   }
   const slabAt = tcp.slabs.take(segment.payloadLength);
@@ -218,6 +225,7 @@ function assemble(tcp: TcpContext): DropReason {
   if (next === NO_SLAB) tcb.assemblyTail = slabAt;
   tcb.assemblyBytes += payloadLength;
   tcb.assemblyCount += 1;
+  if (tcb.has(TcbFlag.SACK)) noteEarly(tcb, segment.seq, textEnd);
   return DropReason.NONE;
 }
 

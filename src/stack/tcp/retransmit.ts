@@ -59,7 +59,7 @@ function sendAgain(tcp: TcpContext, seq: Seq, limit: number, now: Instant): numb
       let bytes = Math.min(length - offset, limit);
       if (bytes > tcb.mss) bytes -= bytes % tcb.mss;
       countRetransmit(tcp);
-      sendFromSlab(tcp, slabAt, offset, bytes, seq, now);
+      sendFromSlab(tcp, slabAt, offset, bytes, seq, TcpFlag.PSH, now);
       return bytes;
     }
     slabAt = view.getInt32(slabAt + SlabField.NEXT, true);
@@ -72,28 +72,30 @@ function sendAgain(tcp: TcpContext, seq: Seq, limit: number, now: Instant): numb
   return 0;
 }
 
-function sendFromSlab(
+/** Sends bytes from the middle of a slab. What the header covers is put back. */
+export function sendFromSlab(
   tcp: TcpContext,
   slabAt: number,
   offset: number,
   bytes: number,
   seq: Seq,
+  flags: number,
   now: Instant,
 ): void {
   const payloadAt = slabAt + SLAB_PAYLOAD_AT + offset;
   if (offset === 0) {
-    sendSegment(tcp, seq, TcpFlag.PSH, payloadAt, bytes, now);
+    sendSegment(tcp, seq, flags, payloadAt, bytes, now);
     return;
   }
   const memory = tcp.arena.bytes;
   const asideAt = tcp.asideAt;
   const coveredAt = payloadAt - SLAB_HEADROOM_BYTES;
   memory.copyWithin(asideAt, coveredAt, payloadAt);
-  sendSegment(tcp, seq, TcpFlag.PSH, payloadAt, bytes, now);
+  sendSegment(tcp, seq, flags, payloadAt, bytes, now);
   memory.copyWithin(coveredAt, asideAt, asideAt + SLAB_HEADROOM_BYTES);
 }
 
-function countRetransmit(tcp: TcpContext): void {
+export function countRetransmit(tcp: TcpContext): void {
   const at = tcp.tcb.flowAt + FlowField.RETRANSMITS;
   tcp.arena.view.setUint32(at, tcp.arena.view.getUint32(at, true) + 1, true);
   tcp.counters.add(Counter.TCP_RETRANSMITS);

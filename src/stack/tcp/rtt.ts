@@ -3,6 +3,8 @@ import { after, type Instant, micros } from '../time.ts';
 import type { Seq } from '../wire/seq.ts';
 import { seqGe } from '../wire/seq.ts';
 import type { TcpContext } from './context.ts';
+import { timestampClock } from './segment.ts';
+import { TcbFlag, TimerKind } from './tcb.ts';
 
 /*
  * Round-trip time and retransmission timeout, RFC 6298. One segment per round trip is timed, with
@@ -42,6 +44,34 @@ export function measureRtt(tcp: TcpContext, ack: Seq, now: Instant): void {
   if (tcb.rttSentAt === 0 || !seqGe(ack, tcb.rttSeq)) return;
   const sample = Math.max(1, now - tcb.rttSentAt);
   tcb.rttSentAt = 0 as Instant;
+  takeSample(tcp, sample);
+}
+
+/**
+ * The same for a peer that permits SACK, where the slabs know when they were sent: one sample for
+ * each round trip counts, as the weights of RFC 6298 §2.3 are made for that.
+ *
+ * @param sampleUs  of what was sent once and is acknowledged now
+ */
+export function sampleRtt(tcp: TcpContext, sampleUs: number): void {
+  const tcb = tcp.tcb;
+  tcb.backoff = 0;
+  if (tcb.srttUs !== 0 && !seqGe(tcb.sndUna, tcb.rttSeq)) return;
+  tcb.rttSeq = tcb.sndNxt;
+  takeSample(tcp, sampleUs);
+}
+
+/** RFC 7323 §4.1: a timestamp tells which transmission was answered, if only in milliseconds. */
+export function sampleRttByEcho(tcp: TcpContext, now: Instant): void {
+  const { tcb, segment } = tcp;
+  if (!tcb.has(TcbFlag.TIMESTAMPS) || !segment.options.hasTimestamps) return;
+  const stamp = (timestampClock(now) + tcb.tsOffset) >>> 0;
+  const ms = (stamp - segment.options.tsEcho) | 0;
+  if (ms >= 0 && ms * 1000 < RTO_MAX_US) sampleRtt(tcp, Math.max(1, ms * 1000));
+}
+
+function takeSample(tcp: TcpContext, sample: number): void {
+  const tcb = tcp.tcb;
   tcb.backoff = 0;
   if (tcb.srttUs === 0) {
     tcb.srttUs = sample;
@@ -58,6 +88,7 @@ export function measureRtt(tcp: TcpContext, ack: Seq, now: Instant): void {
 export function armRetransmission(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
   const timeoutUs = Math.min(RTO_MAX_US, tcb.rtoUs * 2 ** Math.min(tcb.backoff, 16));
-  tcb.rtxDeadline = after(now, micros(timeoutUs));
+  tcb.rtoAt = tcb.rtxDeadline = after(now, micros(timeoutUs));
+  tcb.timerKind = TimerKind.TIMEOUT;
   tcp.wheel.schedule(tcb.row, tcb.rtxDeadline);
 }

@@ -11,15 +11,17 @@ import { Counter } from '../counters.ts';
 import { DropReason } from '../drop-reason.ts';
 import { ClosedBy, FlowField, FlowPhase } from '../flow-row.ts';
 import { after, type Instant, micros, NEVER, seconds } from '../time.ts';
-import { asSeq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
+import { asSeq, seqAdd, seqDiff, seqGe, seqGt, seqLe } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { processAck } from './acknowledgment.ts';
 import { endFlow, freeFlow, settle, TIME_WAIT_US } from './close.ts';
-import { startCongestion } from './congestion.ts';
+import { CongestionControl, startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { oweAck, sendChallengeAck, sendSynAck } from './output.ts';
+import { startRack } from './rack.ts';
 import { acceptText, deliverFin, takeFin } from './receive.ts';
 import { stopTiming } from './rtt.ts';
+import { noteOldText } from './sack-blocks.ts';
 import { TcpState } from './states.ts';
 import { TcbFlag } from './tcb.ts';
 import { idleDeadline } from './timers.ts';
@@ -107,11 +109,14 @@ function checkSequence(tcp: TcpContext, now: Instant): DropReason {
     length === 0
       ? start === 0 || (start > 0 && start < window)
       : window > 0 && start < window && start + length > 0;
-  if (!acceptable) return answerUnacceptable(tcp, now);
+  if (!acceptable) return answerUnacceptable(tcp, start, now);
   // A reset is judged by the number that it carries (RFC 5961 §3.2), not by what is left of it.
   if (segment.has(TcpFlag.RST)) return DropReason.NONE;
   noteTimestamp(tcp, now);
-  if (start < 0) segment.trimFront(-start);
+  if (start < 0) {
+    noteOldText(tcb, segment.seq, segment.payloadLength);
+    segment.trimFront(-start);
+  }
   const beyond = seqDiff(seqAdd(segment.seq, segment.payloadLength), tcb.rcvEdge);
   if (beyond > 0) segment.trimBack(segment.payloadLength - beyond);
   return DropReason.NONE;
@@ -121,7 +126,7 @@ function checkSequence(tcp: TcpContext, now: Instant): DropReason {
  * "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the
  * RST bit is set)". A window probe is such a segment; its ACK field is news all the same.
  */
-function answerUnacceptable(tcp: TcpContext, now: Instant): DropReason {
+function answerUnacceptable(tcp: TcpContext, start: number, now: Instant): DropReason {
   const { tcb, segment } = tcp;
   if (segment.has(TcpFlag.RST)) return DropReason.OUT_OF_WINDOW;
   if (segment.has(TcpFlag.ACK) && tcb.state !== TcpState.SYN_RECEIVED && tcb.rcvWnd === 0) {
@@ -131,8 +136,9 @@ function answerUnacceptable(tcp: TcpContext, now: Instant): DropReason {
   }
   // An old FIN again means that its acknowledgment was lost: TIME-WAIT starts again.
   if (tcb.state === TcpState.TIME_WAIT && segment.has(TcpFlag.FIN)) restartTimeWait(tcp, now);
+  if (start < 0) noteOldText(tcb, segment.seq, segment.payloadLength);
   oweAck(tcp, true);
-  return seqLt(segment.seq, tcb.rcvNxt) ? DropReason.DUPLICATE : DropReason.OUT_OF_WINDOW;
+  return start < 0 ? DropReason.DUPLICATE : DropReason.OUT_OF_WINDOW;
 }
 
 /** RFC 7323 §5.3 R1, and §3.2: once negotiated, a segment without timestamps is not ours. */
@@ -209,7 +215,9 @@ function establish(tcp: TcpContext, now: Instant): void {
   tcb.maxSndWnd = tcb.sndWnd;
   tcb.sndWl1 = segment.seq;
   tcb.sndWl2 = segment.ack;
-  startCongestion(tcb);
+  startCongestion(tcb, congestionFor(tcp));
+  startRack(tcb);
+  tcb.lastSentAt = now;
   if (tcp.settings.keepaliveUs > 0) {
     tcb.keepaliveDeadline = after(now, micros(tcp.settings.keepaliveUs));
     tcp.wheel.schedule(tcb.row, tcb.keepaliveDeadline);
@@ -217,6 +225,12 @@ function establish(tcp: TcpContext, now: Instant): void {
   // Behind a cookie the verdict is still to come; `accept` opens the flow then.
   if (!tcb.isWaiting) openFlow(tcp, now);
 }
+
+/** NewReno needs no SACK; for all others it is a choice. */
+const congestionFor = ({ tcb, settings }: TcpContext): CongestionControl =>
+  tcb.has(TcbFlag.SACK) && settings.congestion !== 'newreno'
+    ? CongestionControl.CUBIC
+    : CongestionControl.NEW_RENO;
 
 /** Seventh step: who may still receive? */
 function takeText(tcp: TcpContext, now: Instant): DropReason {

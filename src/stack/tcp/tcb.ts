@@ -67,10 +67,55 @@ const TcbField = {
   WAIT_NEXT: 232,
   WAIT_PREVIOUS: 236,
   SOURCE_BUCKET: 240,
-  CHALLENGED_AT_MS: 244,
+  RCV_SACK_COUNT: 244,
+  DSACK_LEFT: 248,
+  DSACK_RIGHT: 252,
+  /** RCV_SACK_BLOCKS times left and right edge. */
+  RCV_SACKS: 256,
+  RACK_SENT_AT: 288,
+  MIN_RTT_AT: 296,
+  RTO_AT: 304,
+  SACKED_BYTES: 312,
+  LOST_BYTES: 316,
+  RACK_END: 320,
+  RACK_RTT_US: 324,
+  RACK_FACK: 328,
+  REORDER_STEPS: 332,
+  REORDER_PERSIST: 336,
+  DSACK_ROUND: 340,
+  MIN_RTT_US: 344,
+  TIMER_KIND: 348,
+  PROBE_END: 352,
+  PRR_DELIVERED: 356,
+  PRR_OUT: 360,
+  RECOVER_FLIGHT: 364,
+  UNDO_MARK: 368,
+  UNDO_BYTES: 372,
+  PRIOR_CWND: 376,
+  PRIOR_SSTHRESH: 380,
+  RESENT_TS: 384,
+  CONGESTION: 388,
+  LAST_SENT_AT: 392,
+  CUBIC_EPOCH_AT: 400,
+  CUBIC_MAX: 408,
+  CUBIC_MAX_BEFORE: 416,
+  CUBIC_PRIOR: 424,
+  CUBIC_K: 432,
+  CUBIC_RENO: 440,
+  CUBIC_CARRY: 448,
+  HYSTART_END: 456,
+  ROUND_MIN_US: 460,
+  LAST_ROUND_MIN_US: 464,
+  ROUND_SAMPLES: 468,
+  CSS_BASE_US: 472,
+  CSS_ROUNDS: 476,
+  CHALLENGED_AT_MS: 480,
 } as const;
 
-export const TCB_ROW_BYTES = 256;
+/** Blocks of early bytes that are remembered: as many as a segment has room for. */
+export const RCV_SACK_BLOCKS = 4;
+
+export const TCB_ROW_BYTES = 512;
 
 export const TcbFlag = {
   /** Timestamps were negotiated: they stand on every segment (RFC 7323 §3.2). */
@@ -105,7 +150,35 @@ export const TcbFlag = {
   HELD_COUNTED: 32768,
   /** CLOSE was called in SYN-RECEIVED: the FIN follows the handshake. */
   CLOSE_WANTED: 65536,
+  /** The next segment reports dsackLeft to dsackRight. */
+  DSACK_OWED: 131072,
+  /** A tail loss probe is out, RFC 8985 §7. */
+  PROBING: 262144,
+  /** Something was sent again since the last cut of the window. */
+  RESENT_ANY: 524288,
+  /** Segments overtook each other on this path: RACK.reordering_seen. */
+  REORDERED: 1048576,
+  /** The FIN counts as lost. */
+  FIN_LOST: 2097152,
+  /** The last cut of the window may prove to have been a mistake. */
+  UNDOABLE: 4194304,
+  /** A duplicate was reported in this round trip: RACK.dsack_round is set. */
+  DSACK_SEEN: 8388608,
 } as const;
+
+/** In recovery of either kind. */
+export const RECOVERING = TcbFlag.FAST_RECOVERY | TcbFlag.LOSS_RECOVERY;
+
+/** What rtxDeadline is for. */
+export const TimerKind = {
+  /** The retransmission timeout of RFC 6298, or the persist timer. */
+  TIMEOUT: 0,
+  /** A tail loss probe, RFC 8985 §7.2. */
+  PROBE: 1,
+  /** What may only be late counts as lost then, RFC 8985 §6.3. */
+  REORDER: 2,
+} as const;
+export type TimerKind = (typeof TimerKind)[keyof typeof TimerKind];
 
 /** Not a row. */
 export const NO_ROW = -1;
@@ -147,6 +220,7 @@ export class Tcb {
     this.assemblyHead = this.assemblyTail = NO_ROW;
     this.ackNext = this.waitNext = this.waitPrevious = NO_ROW;
     this.rtxDeadline = this.ackDeadline = this.keepaliveDeadline = this.lifeDeadline = NEVER;
+    this.rtoAt = NEVER;
     this.#view.setUint8(this.flowAt + FlowField.TCP_STATE, TcpState.CLOSED);
   }
 
@@ -194,6 +268,11 @@ export class Tcb {
   /** Bytes sent and not acknowledged, SYN and FIN included. */
   get flightSize(): number {
     return (this.sndNxt - this.sndUna) >>> 0;
+  }
+
+  /** Bytes in the network, as far as is known: `pipe` of RFC 6675 §4. */
+  get inFlight(): number {
+    return Math.max(0, this.flightSize - this.sackedBytes - this.lostBytes);
   }
 
   /** RCV.WND: what the peer may send beyond rcvNxt. A FIN may stand right behind the edge. */
@@ -644,5 +723,335 @@ export class Tcb {
   }
   set challengedAtMs(value: number) {
     this.#view.setUint32(this.at + TcbField.CHALLENGED_AT_MS, value, true);
+  }
+
+  /** Blocks of early bytes that are reported, RFC 2018 §4; the blocks are `rcvSackLeft(i)`. */
+  get rcvSackCount(): number {
+    return this.#view.getUint32(this.at + TcbField.RCV_SACK_COUNT, true);
+  }
+  set rcvSackCount(value: number) {
+    this.#view.setUint32(this.at + TcbField.RCV_SACK_COUNT, value, true);
+  }
+
+  /** What arrived twice, RFC 2883; valid with DSACK_OWED. */
+  get dsackLeft(): Seq {
+    return this.#view.getUint32(this.at + TcbField.DSACK_LEFT, true) as Seq;
+  }
+  set dsackLeft(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.DSACK_LEFT, value, true);
+  }
+
+  get dsackRight(): Seq {
+    return this.#view.getUint32(this.at + TcbField.DSACK_RIGHT, true) as Seq;
+  }
+  set dsackRight(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.DSACK_RIGHT, value, true);
+  }
+
+  /** Left edge of block `index`, newest first; the right edge is behind the last byte. */
+  rcvSackLeft(index: number): Seq {
+    return this.#view.getUint32(this.at + TcbField.RCV_SACKS + index * 8, true) as Seq;
+  }
+
+  rcvSackRight(index: number): Seq {
+    return this.#view.getUint32(this.at + TcbField.RCV_SACKS + index * 8 + 4, true) as Seq;
+  }
+
+  setRcvSack(index: number, left: Seq, right: Seq): void {
+    this.#view.setUint32(this.at + TcbField.RCV_SACKS + index * 8, left, true);
+    this.#view.setUint32(this.at + TcbField.RCV_SACKS + index * 8 + 4, right, true);
+  }
+
+  /** RACK.xmit_ts, RFC 8985 §5.2: when the last sent of the delivered segments was sent. */
+  get rackSentAt(): Instant {
+    return this.#view.getFloat64(this.at + TcbField.RACK_SENT_AT, true) as Instant;
+  }
+  set rackSentAt(value: Instant) {
+    this.#view.setFloat64(this.at + TcbField.RACK_SENT_AT, value, true);
+  }
+
+  /** When minRttUs was measured. */
+  get minRttAt(): Instant {
+    return this.#view.getFloat64(this.at + TcbField.MIN_RTT_AT, true) as Instant;
+  }
+  set minRttAt(value: Instant) {
+    this.#view.setFloat64(this.at + TcbField.MIN_RTT_AT, value, true);
+  }
+
+  /** When the retransmission timeout is due; rtxDeadline may come before it. */
+  get rtoAt(): Instant {
+    return this.#view.getFloat64(this.at + TcbField.RTO_AT, true) as Instant;
+  }
+  set rtoAt(value: Instant) {
+    this.#view.setFloat64(this.at + TcbField.RTO_AT, value, true);
+  }
+
+  /** Bytes in flight that the peer holds above SND.UNA; see scoreboard.ts. */
+  get sackedBytes(): number {
+    return this.#view.getUint32(this.at + TcbField.SACKED_BYTES, true);
+  }
+  set sackedBytes(value: number) {
+    this.#view.setUint32(this.at + TcbField.SACKED_BYTES, value, true);
+  }
+
+  /** Bytes that count as lost and were not sent again since. */
+  get lostBytes(): number {
+    return this.#view.getUint32(this.at + TcbField.LOST_BYTES, true);
+  }
+  set lostBytes(value: number) {
+    this.#view.setUint32(this.at + TcbField.LOST_BYTES, value, true);
+  }
+
+  /** RACK.end_seq: sequence number behind that segment. */
+  get rackEnd(): Seq {
+    return this.#view.getUint32(this.at + TcbField.RACK_END, true) as Seq;
+  }
+  set rackEnd(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.RACK_END, value, true);
+  }
+
+  /** RACK.rtt: what that segment took. */
+  get rackRttUs(): number {
+    return this.#view.getUint32(this.at + TcbField.RACK_RTT_US, true);
+  }
+  set rackRttUs(value: number) {
+    this.#view.setUint32(this.at + TcbField.RACK_RTT_US, value, true);
+  }
+
+  /** RACK.fack: behind the highest byte delivered. */
+  get rackFack(): Seq {
+    return this.#view.getUint32(this.at + TcbField.RACK_FACK, true) as Seq;
+  }
+  set rackFack(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.RACK_FACK, value, true);
+  }
+
+  /** RACK.reo_wnd_mult: quarters of the least round trip to wait for what is late. */
+  get reorderSteps(): number {
+    return this.#view.getUint32(this.at + TcbField.REORDER_STEPS, true);
+  }
+  set reorderSteps(value: number) {
+    this.#view.setUint32(this.at + TcbField.REORDER_STEPS, value, true);
+  }
+
+  /** RACK.reo_wnd_persist: recoveries after which the window shrinks again. */
+  get reorderPersist(): number {
+    return this.#view.getUint32(this.at + TcbField.REORDER_PERSIST, true);
+  }
+  set reorderPersist(value: number) {
+    this.#view.setUint32(this.at + TcbField.REORDER_PERSIST, value, true);
+  }
+
+  /** RACK.dsack_round: duplicates below it are old news; valid with DSACK_SEEN. */
+  get dsackRound(): Seq {
+    return this.#view.getUint32(this.at + TcbField.DSACK_ROUND, true) as Seq;
+  }
+  set dsackRound(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.DSACK_ROUND, value, true);
+  }
+
+  /** Least round trip of the last minutes; 0 when none was measured. */
+  get minRttUs(): number {
+    return this.#view.getUint32(this.at + TcbField.MIN_RTT_US, true);
+  }
+  set minRttUs(value: number) {
+    this.#view.setUint32(this.at + TcbField.MIN_RTT_US, value, true);
+  }
+
+  /** What rtxDeadline is for: a TimerKind. */
+  get timerKind(): number {
+    return this.#view.getUint32(this.at + TcbField.TIMER_KIND, true);
+  }
+  set timerKind(value: number) {
+    this.#view.setUint32(this.at + TcbField.TIMER_KIND, value, true);
+  }
+
+  /** TLP.end_seq of RFC 8985 §7.1; valid with PROBING. */
+  get probeEnd(): Seq {
+    return this.#view.getUint32(this.at + TcbField.PROBE_END, true) as Seq;
+  }
+  set probeEnd(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.PROBE_END, value, true);
+  }
+
+  /** RFC 6937 §3: bytes that arrived since the recovery began, and that were sent. */
+  get prrDelivered(): number {
+    return this.#view.getUint32(this.at + TcbField.PRR_DELIVERED, true);
+  }
+  set prrDelivered(value: number) {
+    this.#view.setUint32(this.at + TcbField.PRR_DELIVERED, value, true);
+  }
+
+  get prrOut(): number {
+    return this.#view.getUint32(this.at + TcbField.PRR_OUT, true);
+  }
+  set prrOut(value: number) {
+    this.#view.setUint32(this.at + TcbField.PRR_OUT, value, true);
+  }
+
+  /** RecoverFS: bytes in flight when it began. */
+  get recoverFlight(): number {
+    return this.#view.getUint32(this.at + TcbField.RECOVER_FLIGHT, true);
+  }
+  set recoverFlight(value: number) {
+    this.#view.setUint32(this.at + TcbField.RECOVER_FLIGHT, value, true);
+  }
+
+  /** SND.UNA when the window was cut; duplicates above it may undo the cut. */
+  get undoMark(): Seq {
+    return this.#view.getUint32(this.at + TcbField.UNDO_MARK, true) as Seq;
+  }
+  set undoMark(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.UNDO_MARK, value, true);
+  }
+
+  /** Bytes that were sent again since, less those that arrived twice. */
+  get undoBytes(): number {
+    return this.#view.getUint32(this.at + TcbField.UNDO_BYTES, true);
+  }
+  set undoBytes(value: number) {
+    this.#view.setUint32(this.at + TcbField.UNDO_BYTES, value, true);
+  }
+
+  /** What the window was before the cut, and the threshold. */
+  get priorCwnd(): number {
+    return this.#view.getUint32(this.at + TcbField.PRIOR_CWND, true);
+  }
+  set priorCwnd(value: number) {
+    this.#view.setUint32(this.at + TcbField.PRIOR_CWND, value, true);
+  }
+
+  get priorSsthresh(): number {
+    return this.#view.getUint32(this.at + TcbField.PRIOR_SSTHRESH, true);
+  }
+  set priorSsthresh(value: number) {
+    this.#view.setUint32(this.at + TcbField.PRIOR_SSTHRESH, value, true);
+  }
+
+  /** Timestamp of the first segment that was sent again since the cut. */
+  get resentTs(): number {
+    return this.#view.getUint32(this.at + TcbField.RESENT_TS, true);
+  }
+  set resentTs(value: number) {
+    this.#view.setUint32(this.at + TcbField.RESENT_TS, value, true);
+  }
+
+  /** How the window grows and is cut: a CongestionControl. */
+  get congestion(): number {
+    return this.#view.getUint32(this.at + TcbField.CONGESTION, true);
+  }
+  set congestion(value: number) {
+    this.#view.setUint32(this.at + TcbField.CONGESTION, value, true);
+  }
+
+  /** When new data was sent last. */
+  get lastSentAt(): Instant {
+    return this.#view.getFloat64(this.at + TcbField.LAST_SENT_AT, true) as Instant;
+  }
+  set lastSentAt(value: Instant) {
+    this.#view.setFloat64(this.at + TcbField.LAST_SENT_AT, value, true);
+  }
+
+  /** Start of the epoch of RFC 9438 §4.2; 0 before the first window of it. */
+  get cubicEpochAt(): Instant {
+    return this.#view.getFloat64(this.at + TcbField.CUBIC_EPOCH_AT, true) as Instant;
+  }
+  set cubicEpochAt(value: Instant) {
+    this.#view.setFloat64(this.at + TcbField.CUBIC_EPOCH_AT, value, true);
+  }
+
+  /** W_max of RFC 9438 §4.1.2 in bytes, and what undo would restore. */
+  get cubicMax(): number {
+    return this.#view.getFloat64(this.at + TcbField.CUBIC_MAX, true);
+  }
+  set cubicMax(value: number) {
+    this.#view.setFloat64(this.at + TcbField.CUBIC_MAX, value, true);
+  }
+
+  get cubicMaxBefore(): number {
+    return this.#view.getFloat64(this.at + TcbField.CUBIC_MAX_BEFORE, true);
+  }
+  set cubicMaxBefore(value: number) {
+    this.#view.setFloat64(this.at + TcbField.CUBIC_MAX_BEFORE, value, true);
+  }
+
+  /** cwnd_prior: the window at the last cut, in bytes. */
+  get cubicPrior(): number {
+    return this.#view.getFloat64(this.at + TcbField.CUBIC_PRIOR, true);
+  }
+  set cubicPrior(value: number) {
+    this.#view.setFloat64(this.at + TcbField.CUBIC_PRIOR, value, true);
+  }
+
+  /** K: seconds from the start of the epoch until W_max. */
+  get cubicK(): number {
+    return this.#view.getFloat64(this.at + TcbField.CUBIC_K, true);
+  }
+  set cubicK(value: number) {
+    this.#view.setFloat64(this.at + TcbField.CUBIC_K, value, true);
+  }
+
+  /** W_est: the window that Reno would have, in bytes. */
+  get cubicReno(): number {
+    return this.#view.getFloat64(this.at + TcbField.CUBIC_RENO, true);
+  }
+  set cubicReno(value: number) {
+    this.#view.setFloat64(this.at + TcbField.CUBIC_RENO, value, true);
+  }
+
+  /** The fraction of a byte that cwnd could not take. */
+  get cubicCarry(): number {
+    return this.#view.getFloat64(this.at + TcbField.CUBIC_CARRY, true);
+  }
+  set cubicCarry(value: number) {
+    this.#view.setFloat64(this.at + TcbField.CUBIC_CARRY, value, true);
+  }
+
+  /** windowEnd of RFC 9406 §4.2: the round ends when this is acknowledged. */
+  get hystartEnd(): Seq {
+    return this.#view.getUint32(this.at + TcbField.HYSTART_END, true) as Seq;
+  }
+  set hystartEnd(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.HYSTART_END, value, true);
+  }
+
+  /** currentRoundMinRTT; 0 when there is no sample. */
+  get roundMinUs(): number {
+    return this.#view.getUint32(this.at + TcbField.ROUND_MIN_US, true);
+  }
+  set roundMinUs(value: number) {
+    this.#view.setUint32(this.at + TcbField.ROUND_MIN_US, value, true);
+  }
+
+  /** lastRoundMinRTT. */
+  get lastRoundMinUs(): number {
+    return this.#view.getUint32(this.at + TcbField.LAST_ROUND_MIN_US, true);
+  }
+  set lastRoundMinUs(value: number) {
+    this.#view.setUint32(this.at + TcbField.LAST_ROUND_MIN_US, value, true);
+  }
+
+  /** rttSampleCount. */
+  get roundSamples(): number {
+    return this.#view.getUint32(this.at + TcbField.ROUND_SAMPLES, true);
+  }
+  set roundSamples(value: number) {
+    this.#view.setUint32(this.at + TcbField.ROUND_SAMPLES, value, true);
+  }
+
+  /** cssBaselineMinRtt; 0 outside of conservative slow start. */
+  get cssBaseUs(): number {
+    return this.#view.getUint32(this.at + TcbField.CSS_BASE_US, true);
+  }
+  set cssBaseUs(value: number) {
+    this.#view.setUint32(this.at + TcbField.CSS_BASE_US, value, true);
+  }
+
+  /** Rounds of it. */
+  get cssRounds(): number {
+    return this.#view.getUint32(this.at + TcbField.CSS_ROUNDS, true);
+  }
+  set cssRounds(value: number) {
+    this.#view.setUint32(this.at + TcbField.CSS_ROUNDS, value, true);
   }
 }

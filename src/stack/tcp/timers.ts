@@ -10,8 +10,10 @@ import type { TcpContext } from './context.ts';
 import { sendAck, sendReset, sendRoom, sendSegment } from './output.ts';
 import { retransmitLost, retransmitOldest } from './retransmit.ts';
 import { armRetransmission } from './rtt.ts';
+import { recoverOnReorderTimer, recoverOnTimeout } from './sack-recovery.ts';
 import { TcpState } from './states.ts';
-import { TcbFlag } from './tcb.ts';
+import { sendProbe } from './tail-loss-probe.ts';
+import { TcbFlag, TimerKind } from './tcb.ts';
 
 /** R2 of RFC 9293 §3.8.3, in retransmissions: about 100 s and more with backoff; Linux has 15. */
 const RETRANSMIT_LIMIT = 15;
@@ -68,6 +70,14 @@ function onRetransmission(tcp: TcpContext, now: Instant): boolean {
   const tcb = tcp.tcb;
   tcb.rtxDeadline = NEVER;
   if (tcb.flightSize === 0) return onPersist(tcp, now);
+  if (tcb.timerKind === TimerKind.PROBE) {
+    sendProbe(tcp, now);
+    return true;
+  }
+  if (tcb.timerKind === TimerKind.REORDER) {
+    recoverOnReorderTimer(tcp, now);
+    return true;
+  }
   const limit = tcb.state === TcpState.SYN_RECEIVED ? SYN_ACK_LIMIT : RETRANSMIT_LIMIT;
   if (tcb.probes >= limit) {
     const isHandshake = tcb.state === TcpState.SYN_RECEIVED;
@@ -81,6 +91,9 @@ function onRetransmission(tcp: TcpContext, now: Instant): boolean {
   tcb.backoff += 1;
   if (tcb.state === TcpState.SYN_RECEIVED) {
     retransmitOldest(tcp, now);
+  } else if (tcb.has(TcbFlag.SACK)) {
+    recoverOnTimeout(tcp, now);
+    return true;
   } else {
     collapse(tcb);
     tcb.lower(TcbFlag.FAST_RECOVERY);

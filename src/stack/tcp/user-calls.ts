@@ -8,6 +8,7 @@ import type { Instant } from '../time.ts';
 import { seqAdd } from '../wire/seq.ts';
 import { armPersist } from './acknowledgment.ts';
 import { endFlow, noteReason, settle } from './close.ts';
+import { restartAfterIdle } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { sendFin, sendRefusal, sendReset, sendRoom, sendSynAck, transmitSlab } from './output.ts';
 import { drainBacklog } from './receive.ts';
@@ -68,6 +69,7 @@ export function setDeadline(tcp: TcpContext, row: number, deadline: Instant): vo
  */
 export function room(tcp: TcpContext, row: number, now: Instant): number {
   const tcb = tcp.tcb.moveTo(row);
+  if (tcb.flightSize === 0 && now - tcb.lastSentAt > tcb.rtoUs) restartAfterIdle(tcb);
   const bytes = sendRoom(tcp);
   if (bytes === 0 && !tcb.has(TcbFlag.FIN_SENT)) {
     tcb.raise(TcbFlag.SEND_WANTED);

@@ -25,6 +25,9 @@ export const TIMESTAMPS_BYTES = 12;
 /** RFC 7323 §2.3: a larger shift is used as 14. */
 const MAX_WINDOW_SCALE = 14;
 
+/** NOP NOP in front of a SACK option, so that its blocks stand at a multiple of 4. */
+const SACK_LEAD_BYTES = 2;
+
 /** NOP NOP TIMESTAMPS 10, as RFC 7323 appendix A lays it out; so does nearly every segment. */
 const TIMESTAMPS_WORD = 0x0101080a;
 /** The two NOPs in front of it. */
@@ -136,6 +139,20 @@ export function emitTimestamps(view: DataView, at: number, value: number, echo: 
   view.setUint32(at + TIMESTAMPS_LEAD + OptionField.VALUE, value);
   view.setUint32(at + TIMESTAMPS_LEAD + OptionField.TS_ECHO, echo);
   return TIMESTAMPS_BYTES;
+}
+
+/** Bytes that `emitSack` writes for so many blocks. */
+export const sackBytes = (count: number): number =>
+  count === 0 ? 0 : SACK_LEAD_BYTES + OptionField.VALUE + count * SACK_BLOCK_BYTES;
+
+/** Writes NOP NOP SACK and its blocks, RFC 2018 §3. @param edges  left and right edge of each */
+export function emitSack(view: DataView, at: number, edges: Uint32Array, count: number): void {
+  view.setUint16(at, (OptionKind.NOP << 8) | OptionKind.NOP);
+  const optionAt = at + SACK_LEAD_BYTES;
+  view.setUint8(optionAt + OptionField.KIND, OptionKind.SACK);
+  view.setUint8(optionAt + OptionField.LENGTH, OptionField.VALUE + count * SACK_BLOCK_BYTES);
+  const blocksAt = optionAt + OptionField.VALUE;
+  for (let i = 0; i < 2 * count; i++) view.setUint32(blocksAt + i * 4, edges[i]!);
 }
 
 /**

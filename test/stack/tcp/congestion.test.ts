@@ -3,11 +3,14 @@ import { describe, expect, test } from 'bun:test';
 import { FLOW_ROW_BYTES } from '../../../src/stack/flow-row.ts';
 import * as congestion from '../../../src/stack/tcp/congestion.ts';
 import { TCB_ROW_BYTES, Tcb, TcbFlag } from '../../../src/stack/tcp/tcb.ts';
+import type { Instant } from '../../../src/stack/time.ts';
 import { asSeq } from '../../../src/stack/wire/seq.ts';
+import type { RigOptions } from '../../support/tcp-rig.ts';
 import { inState } from '../../support/tcp-states.ts';
 
 const MSS = 1000;
 const NO_LIMIT = 10_000_000;
+const NOW = 5_000_000 as Instant;
 
 /** A block that has `flight` bytes in flight. */
 function block(flight = 0): Tcb {
@@ -17,7 +20,7 @@ function block(flight = 0): Tcb {
   tcb.mss = MSS;
   tcb.sndUna = asSeq(0xffff_ff00);
   tcb.sndNxt = asSeq(0xffff_ff00 + flight);
-  congestion.startCongestion(tcb);
+  congestion.startCongestion(tcb, congestion.CongestionControl.NEW_RENO);
   return tcb;
 }
 
@@ -28,30 +31,30 @@ test('a connection starts with ten segments (RFC 6928)', () => {
 describe('growth (RFC 5681 §3.1)', () => {
   test('in slow start is what was acknowledged', () => {
     const tcb = block();
-    congestion.growWindow(tcb, 10 * MSS, 10 * MSS, NO_LIMIT);
+    congestion.growWindow(tcb, 10 * MSS, 10 * MSS, NO_LIMIT, NOW);
     expect(tcb.cwnd).toBe(20 * MSS);
   });
 
   test('in congestion avoidance is one segment for a window', () => {
     const tcb = block();
     tcb.ssthresh = 10 * MSS;
-    for (let i = 0; i < 9; i++) congestion.growWindow(tcb, MSS, 10 * MSS, NO_LIMIT);
+    for (let i = 0; i < 9; i++) congestion.growWindow(tcb, MSS, 10 * MSS, NO_LIMIT, NOW);
     expect(tcb.cwnd).toBe(10 * MSS);
-    congestion.growWindow(tcb, MSS, 10 * MSS, NO_LIMIT);
+    congestion.growWindow(tcb, MSS, 10 * MSS, NO_LIMIT, NOW);
     expect(tcb.cwnd).toBe(11 * MSS);
   });
 
   test('ends at the limit of the flow', () => {
     const tcb = block();
-    congestion.growWindow(tcb, 10 * MSS, 10 * MSS, 12_345);
+    congestion.growWindow(tcb, 10 * MSS, 10 * MSS, 12_345, NOW);
     expect(tcb.cwnd).toBe(12_345);
-    congestion.growWindow(tcb, 10 * MSS, 10 * MSS, 12_345);
+    congestion.growWindow(tcb, 10 * MSS, 10 * MSS, 12_345, NOW);
     expect(tcb.cwnd).toBe(12_345);
   });
 
   test('does not happen while the window is not used', () => {
     const tcb = block();
-    congestion.growWindow(tcb, 100, 100, NO_LIMIT);
+    congestion.growWindow(tcb, 100, 100, NO_LIMIT, NOW);
     expect(tcb.cwnd).toBe(10 * MSS);
   });
 });
@@ -122,4 +125,73 @@ test('a second loss, after the first was repaired, halves the threshold again', 
     }
     expect(rig.flow.unsent).toBe(0);
   }
+});
+
+describe('CUBIC or NewReno', () => {
+  const controlOf = (options: RigOptions) => inState('ESTABLISHED', options).tcb.congestion;
+  const { CUBIC, NEW_RENO } = congestion.CongestionControl;
+
+  test('CUBIC is the default, NewReno a setting', () => {
+    expect(controlOf({ sack: true })).toBe(CUBIC);
+    expect(controlOf({ sack: true, settings: { congestion: 'newreno' } })).toBe(NEW_RENO);
+  });
+
+  test('a peer without SACK is served by NewReno', () => {
+    expect(controlOf({ sack: false })).toBe(NEW_RENO);
+  });
+
+  test('the first cuts to seven tenths, the second to a half', () => {
+    for (const [control, share] of [
+      [CUBIC, 0.7],
+      [NEW_RENO, 0.5],
+    ] as const) {
+      const tcb = block(10 * MSS);
+      tcb.congestion = control;
+      congestion.cutOnLoss(tcb, 10 * MSS);
+      expect(tcb.ssthresh).toBe(share * 10 * MSS);
+      congestion.endRecovery(tcb);
+      expect(tcb.cwnd).toBe(tcb.ssthresh);
+    }
+  });
+
+  test('an undone cut leaves the window that was', () => {
+    for (const control of [CUBIC, NEW_RENO]) {
+      const tcb = block(10 * MSS);
+      tcb.congestion = control;
+      [tcb.priorCwnd, tcb.priorSsthresh] = [tcb.cwnd, tcb.ssthresh];
+      congestion.cutOnTimeout(tcb, true);
+      tcb.cwnd = MSS;
+      congestion.undoCut(tcb);
+      expect([tcb.cwnd, tcb.ssthresh]).toEqual([tcb.priorCwnd, tcb.priorSsthresh]);
+    }
+  });
+});
+
+describe('after an idle time (RFC 5681 §4.1)', () => {
+  /** A connection with a window of a hundred segments and nothing in flight. */
+  function quiet() {
+    const rig = inState('ESTABLISHED', { sack: true });
+    rig.send(1000);
+    rig.peer.readAll();
+    rig.peer.sends('. 1:1(0) ack 1001 win 512');
+    rig.tcb.cwnd = 146_000;
+    return rig;
+  }
+
+  test('longer than the timeout, the window is the initial one, and grows back fast', () => {
+    const rig = quiet();
+    rig.wait(300);
+    rig.send(100_000);
+    const sent = rig.peer.readAll().reduce((sum, { payload }) => sum + payload.length, 0);
+    expect(sent).toBe(14_600);
+    expect(rig.tcb.ssthresh).toBeGreaterThanOrEqual(109_500);
+  });
+
+  test('that is shorter, the window stays', () => {
+    const rig = quiet();
+    rig.wait(100);
+    rig.send(60_000);
+    const sent = rig.peer.readAll().reduce((sum, { payload }) => sum + payload.length, 0);
+    expect(sent).toBe(60_000);
+  });
 });

@@ -1,6 +1,7 @@
 /** Segment text: in order, kept for a slow owner, early, overlapping. */
 import { describe, expect, test } from 'bun:test';
 import { Counter } from '../../../src/stack/counters.ts';
+import { permutations } from '../../support/permutations.ts';
 import { TcpRig } from '../../support/tcp-rig.ts';
 import { inState } from '../../support/tcp-states.ts';
 
@@ -361,10 +362,3 @@ describe('with the slab budget used up', () => {
     for (const slab of taken) rig.stack.slabs.release(slab);
   });
 });
-
-function permutations(items: readonly number[]): number[][] {
-  if (items.length < 2) return [[...items]];
-  return items.flatMap((item) =>
-    permutations(items.filter((other) => other !== item)).map((rest) => [item, ...rest]),
-  );
-}

@@ -236,8 +236,8 @@ describe('fast retransmit and NewReno (RFC 5681, RFC 6582)', () => {
     rig.send(3 * MSS);
     rig.peer.expectsNothing();
     duplicate(rig, 1, 6);
-    const ranges = sentRanges(rig);
-    expect(ranges).toEqual([`${1 + 8 * MSS}-${1 + 11 * MSS}`]);
+    const packet = (index: number) => `${1 + index * MSS}-${1 + (index + 1) * MSS}`;
+    expect(sentRanges(rig)).toEqual([packet(8), packet(9), packet(10)]);
     expect(rig.counters.get(Counter.TCP_FAST_RETRANSMITS)).toBe(1);
   });
 

@@ -1,0 +1,155 @@
+/**
+ * Loss recovery with a peer that permits SACK: RACK-TLP finds what was lost, PRR says how much may
+ * be sent, the scoreboard says what. Peers without SACK are served by NewReno (acknowledgment.ts).
+ */
+import { Counter } from '../counters.ts';
+import { NO_SLAB, SlabField } from '../slab-pool.ts';
+import type { Instant } from '../time.ts';
+import { asSeq, seqAdd, seqDiff, seqGe } from '../wire/seq.ts';
+import { TcpFlag } from '../wire/tcp.ts';
+import { cutOnLoss, cutOnTimeout, endRecovery, growWindow } from './congestion.ts';
+import type { TcpContext } from './context.ts';
+import { noteRoundTrip } from './hystart.ts';
+import { sendSegment } from './output.ts';
+import { reduce, startReduction } from './prr.ts';
+import { detectLoss, forgetReordering, loseOnTimeout, updateRack } from './rack.ts';
+import { armTimers } from './recovery-timer.ts';
+import { countRetransmit, sendFromSlab } from './retransmit.ts';
+import { armRetransmission, sampleRtt, sampleRttByEcho } from './rtt.ts';
+import {
+  findLost,
+  forgetSacked,
+  isReneging,
+  type LostRun,
+  markResent,
+  unitOf,
+} from './scoreboard.ts';
+import { endProbe } from './tail-loss-probe.ts';
+import { RECOVERING, TcbFlag } from './tcb.ts';
+import { noteResent, prepareUndo, undoIfSpurious } from './undo.ts';
+
+/** Filled and read inside `resendLost`. */
+const run: LostRun = { slabAt: NO_SLAB, from: 0, to: 0 };
+
+/**
+ * Loss detection, recovery and congestion control for the acknowledgment in hand, whose news the
+ * scoreboard has taken.
+ *
+ * @param flightBefore  bytes in flight before it
+ */
+export function recoverOnAck(tcp: TcpContext, flightBefore: number, now: Instant): void {
+  const { tcb, news } = tcp;
+  if (!news.isAdvance && news.delivered === 0 && !news.hasDsack) return;
+  if (news.hasOriginal) {
+    const roundTripUs = Math.max(1, now - news.originalSentAt);
+    if (news.isAdvance) sampleRtt(tcp, roundTripUs);
+    noteRoundTrip(tcb, roundTripUs);
+  } else if (news.hasResent && news.isAdvance) {
+    sampleRttByEcho(tcp, now);
+  }
+  updateRack(tcp, now);
+  endProbe(tcp);
+  const wasUndone = undoIfSpurious(tcp);
+  if (tcb.has(RECOVERING) && seqGe(tcb.sndUna, tcb.recover)) leaveRecovery(tcp);
+  const waitUs = detectLoss(tcp, now);
+  if (tcb.lostBytes > 0 && !tcb.has(RECOVERING)) enterFastRecovery(tcp);
+  if (tcb.has(TcbFlag.FAST_RECOVERY)) {
+    reduce(tcb, news.delivered, news.isAdvance && news.lost === 0);
+  } else if (!wasUndone) {
+    growWindow(tcb, news.delivered, flightBefore, tcp.settings.slabBytesPerFlow, now);
+  }
+  const hasResent = resendLost(tcp, now);
+  armTimers(tcp, waitUs, news.isAdvance || hasResent, now);
+}
+
+/** RFC 8985 §6.3: the reordering window has passed for what was merely late. */
+export function recoverOnReorderTimer(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  tcp.news.clear();
+  const waitUs = detectLoss(tcp, now);
+  if (tcb.lostBytes > 0 && !tcb.has(RECOVERING)) enterFastRecovery(tcp);
+  if (tcb.has(TcbFlag.FAST_RECOVERY)) reduce(tcb, 0, false);
+  armTimers(tcp, waitUs, resendLost(tcp, now), now);
+}
+
+/** The retransmission timeout, RFC 6298 §5.4, RFC 8985 §6.3. The caller has counted it. */
+export function recoverOnTimeout(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  if (!tcb.has(RECOVERING)) prepareUndo(tcb);
+  cutOnTimeout(tcb, !tcb.has(RECOVERING));
+  if (isReneging(tcp)) forgetSacked(tcp);
+  loseOnTimeout(tcp, now);
+  tcb.lower(TcbFlag.FAST_RECOVERY | TcbFlag.PROBING);
+  tcb.raise(TcbFlag.LOSS_RECOVERY);
+  tcb.recover = tcb.sndNxt;
+  tcb.cwnd = tcb.inFlight + tcb.mss;
+  resendLost(tcp, now);
+  armRetransmission(tcp, now);
+}
+
+function enterFastRecovery(tcp: TcpContext): void {
+  const tcb = tcp.tcb;
+  tcp.counters.add(Counter.TCP_FAST_RETRANSMITS);
+  prepareUndo(tcb);
+  cutOnLoss(tcb, tcb.flightSize);
+  startReduction(tcb);
+  tcb.recover = tcb.sndNxt;
+  tcb.lower(TcbFlag.PROBING);
+  tcb.raise(TcbFlag.FAST_RECOVERY);
+}
+
+function leaveRecovery(tcp: TcpContext): void {
+  const tcb = tcp.tcb;
+  if (tcb.has(TcbFlag.FAST_RECOVERY)) endRecovery(tcb);
+  tcb.lower(RECOVERING);
+  forgetReordering(tcb);
+}
+
+/** Sends again what is lost, as far as the window allows. @returns true when anything was sent */
+function resendLost(tcp: TcpContext, now: Instant): boolean {
+  const tcb = tcp.tcb;
+  const view = tcp.arena.view;
+  let hasSent = false;
+  run.slabAt = NO_SLAB;
+  while (tcb.lostBytes > 0) {
+    const room = tcb.cwnd - tcb.inFlight;
+    if (room < tcb.mss || !findLost(tcp, run, room)) return hasSent;
+    const { slabAt } = run;
+    const start = asSeq(view.getUint32(slabAt + SlabField.SEQ, true));
+    const length = view.getUint32(slabAt + SlabField.LENGTH, true);
+    const unit = unitOf(view, slabAt);
+    const from = Math.max(run.from * unit, seqDiff(tcb.sndUna, start));
+    const to = Math.min(run.to * unit, length);
+    // RFC 9293 §3.8.6: the peer may have taken back a part of its window.
+    if (seqDiff(seqAdd(start, to), tcb.sndUna) > Math.max(tcb.sndWnd, tcb.mss)) return hasSent;
+    markResent(tcp, slabAt, run.from, run.to, now);
+    sendPart(tcp, slabAt, from, to, now);
+    hasSent = true;
+  }
+  if (tcb.has(TcbFlag.FIN_LOST) && tcb.cwnd > tcb.inFlight) {
+    sendFinAgain(tcp, now);
+    hasSent = true;
+  }
+  return hasSent;
+}
+
+/** Sends bytes [from, to) of the slab again, and the FIN with them when it stands behind them. */
+function sendPart(tcp: TcpContext, slabAt: number, from: number, to: number, now: Instant): void {
+  const tcb = tcp.tcb;
+  const start = asSeq(tcp.arena.view.getUint32(slabAt + SlabField.SEQ, true));
+  const isTail = tcb.has(TcbFlag.FIN_SENT) && seqAdd(start, to + 1) === tcb.sndNxt;
+  const flags = isTail ? TcpFlag.PSH | TcpFlag.FIN : TcpFlag.PSH;
+  if (isTail) tcb.lower(TcbFlag.FIN_LOST);
+  countRetransmit(tcp);
+  noteResent(tcb, to - from, now);
+  if (tcb.has(TcbFlag.FAST_RECOVERY)) tcb.prrOut += to - from;
+  sendFromSlab(tcp, slabAt, from, to - from, seqAdd(start, from), flags, now);
+}
+
+function sendFinAgain(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  tcb.lower(TcbFlag.FIN_LOST);
+  countRetransmit(tcp);
+  noteResent(tcb, 1, now);
+  sendSegment(tcp, seqAdd(tcb.sndNxt, -1), TcpFlag.FIN, 0, 0, now);
+}
