@@ -14,7 +14,8 @@ import {
   type Thrown,
 } from './engine.ts';
 import guestSource from './guest.js' with { type: 'text' };
-import { type Kv, KvError, type KvValue } from './kv.ts';
+import type { Kv, KvValue } from './kv.ts';
+import { KvCalls, type KvResult } from './kv-calls.ts';
 import {
   ADDRESS_LENGTH,
   LOG_FIELDS_LENGTH,
@@ -58,7 +59,7 @@ export const Reply = {
 } as const;
 export type Reply = (typeof Reply)[keyof typeof Reply];
 
-/** UTF-16 units at which the guest cuts what it hands out, so that it does not cross for nothing. */
+/** UTF-16 units at which the guest cuts what it hands out: no more of it is used here. */
 const LENGTHS = {
   // One more than is shown: the cut can be told.
   message: LOG_MESSAGE_LENGTH + 1,
@@ -104,11 +105,10 @@ export class Guest {
   /** Result of the last `decide`; one object, because a decision is answered before the next. */
   readonly result: DecideResult = { reply: Reply.DECLINE, text: '' };
   readonly #engine: Engine;
-  readonly #kv: Kv;
+  readonly #kv: KvCalls;
   readonly #ports: GuestPorts;
   readonly #entries = new Map<Entry, QuickJSHandle>();
   readonly #page: SharedPage;
-  #kvError: KvError | undefined;
   #fault: Thrown | undefined;
 
   /** @throws Error when the built-in module does not run, which is a bug of ours */
@@ -120,7 +120,7 @@ export class Guest {
     clock: EngineClock,
   ) {
     this.#engine = new Engine(bare, settings.limits, clock);
-    this.#kv = kv;
+    this.#kv = new KvCalls(kv, () => ports.hit('kv'));
     this.#ports = ports;
     const { context } = this.#engine;
     this.#page = this.#engine.sharePage(PAGE_BYTES);
@@ -337,50 +337,13 @@ export class Guest {
         const [x, y, z] = [value, a, b].map((handle) => readKvValue(context, handle));
         return this.#kvHandle(
           context,
-          this.#runKv(text(operation) ?? '', text(key) ?? '', x, y, z),
+          this.#kv.run(text(operation) ?? '', text(key) ?? '', x, y, z),
         );
       },
     };
   }
 
-  /** What the operation answers; null when it was refused, and then `error` tells why. */
-  #runKv(
-    operation: string,
-    key: string,
-    value: KvValue | undefined,
-    a: KvValue | undefined,
-    b: KvValue | undefined,
-  ): KvValue | boolean | null | undefined {
-    const number = (x: KvValue | undefined) => (typeof x === 'number' ? x : undefined);
-    try {
-      switch (operation) {
-        case 'get':
-          return this.#kv.get(key);
-        case 'set':
-          this.#kv.set(key, value ?? '', number(a));
-          return undefined;
-        case 'add':
-          return this.#kv.add(key, value ?? '', number(a));
-        case 'cas':
-          return this.#kv.cas(key, a, value ?? '');
-        case 'incr':
-          return this.#kv.incr(key, number(value) ?? 1, number(a) ?? 0, number(b));
-        case 'delete':
-          return this.#kv.delete(key);
-        case 'keys':
-          return JSON.stringify(this.#kv.keys(key, number(value)));
-        default:
-          return JSON.stringify({ name: this.#kvError?.name, message: this.#kvError?.message });
-      }
-    } catch (error) {
-      if (!(error instanceof KvError)) throw error;
-      if (error.code === 'limit') this.#ports.hit('kv');
-      this.#kvError = error;
-      return null;
-    }
-  }
-
-  #kvHandle(context: QuickJSContext, value: KvValue | boolean | null | undefined): QuickJSHandle {
+  #kvHandle(context: QuickJSContext, value: KvResult): QuickJSHandle {
     if (typeof value === 'string') return context.newString(value);
     if (typeof value === 'number') return context.newNumber(value);
     if (value === undefined) return context.undefined;

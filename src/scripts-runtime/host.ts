@@ -153,8 +153,8 @@ export class ScriptHost {
   }
 
   /**
-   * Does what is due at `now`: timers of scripts, decisions that took too long, reports. Stops after
-   * some slices of time (SLICE_US) if there is more; then `nextDeadline` has come already.
+   * Does what is due at `now`: timers of scripts, decisions that took too long, reports. Stops
+   * after some slices of time (SLICE_US) if there is more; then `nextDeadline` has come already.
    */
   expire(now: number): void {
     this.#fireTimers(now);

@@ -13,7 +13,8 @@ import type { BareEngine, Breakage, EngineClock } from './engine.ts';
 import { type FailureKind, ScriptError } from './errors.ts';
 import { Guest, type GuestPorts, type GuestSettings, Reply } from './host-api.ts';
 import type { Kv } from './kv.ts';
-import { LOG_FIELDS_LENGTH, TIMER_MS_MAX, TIMER_MS_MIN, VERDICT_JSON_LENGTH } from './limits.ts';
+import { TIMER_MS_MAX, TIMER_MS_MIN, VERDICT_JSON_LENGTH } from './limits.ts';
+import { parseLogFields } from './log-fields.ts';
 import { LogLimit } from './log-limit.ts';
 import { parseVerdict, type ScriptVerdict } from './parse-verdict.ts';
 import type { Transpiled } from './transpile.ts';
@@ -326,7 +327,7 @@ export class Script {
     return {
       log: (level, flow, message, fields) => {
         if (this.#logLimit.admits(this.#ports.now())) {
-          this.#log(level, flow, message, parseFields(fields));
+          this.#log(level, flow, message, parseLogFields(fields));
         } else {
           counters.hit('log');
         }
@@ -386,18 +387,4 @@ function parseVerdictText(text: string, services: readonly string[]): ScriptVerd
     value = undefined;
   }
   return parseVerdict(value, services);
-}
-
-/** Fields of a log line: an object as JSON, which the guest made. */
-function parseFields(fields: string | undefined): Record<string, unknown> | undefined {
-  if (fields === undefined) return undefined;
-  if (fields.length > LOG_FIELDS_LENGTH) return { truncated: fields.slice(0, LOG_FIELDS_LENGTH) };
-  try {
-    const value: unknown = JSON.parse(fields);
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : { value };
-  } catch {
-    return { unprintable: true };
-  }
 }

@@ -73,7 +73,7 @@ test('flows that one timer lets go ask the next script one by one', async () => 
   expect(ids.map((id) => describe(world.answers.get(id)))).not.toContain('no answer');
 });
 
-test('flows that waited too long are all answered at once, and their signals fire in slices', async () => {
+test('flows that waited too long are answered at once, their signals fire in slices', async () => {
   const world = new ScriptWorld();
   await world.load(
     {
@@ -92,7 +92,7 @@ test('flows that waited too long are all answered at once, and their signals fir
   expect(world.turns - before).toBe(50);
 });
 
-test('a request that waited longer than the time for a verdict is refused and not asked', async () => {
+test('a request older than the time for a verdict is refused and not asked', async () => {
   const world = new ScriptWorld();
   await world.load({ a: syncScriptOf('return forward()') }, { limits: { wallMs: 1000 } });
   const before = world.turns;

@@ -37,7 +37,7 @@ async function outcome(source: string, file?: string): Promise<string> {
     : `${issue.line}:${issue.column} ${issue.kind}: ${issue.message}`;
 }
 
-/** Code of a module that leaves the trace as a macro, as the text of a `data:` URL after its `:`. */
+/** A module that leaves the trace by a macro of its own, as a `data:` URL without `data:`. */
 const macroModule = () => {
   const code =
     "import { writeFileSync } from 'node:fs' with { type: 'macro' };" +

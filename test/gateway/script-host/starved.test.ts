@@ -6,7 +6,7 @@ import { HostProcess, makeBundle } from './host-process.ts';
 /** Nearly the hard limit of a call. */
 const BURN_MS = 45;
 const FLOWS_PER_SECOND = 100;
-/** What a change of scripts may take on a busy machine; it is well below a second on a quiet one. */
+/** What a change of scripts may take on a busy machine; on a quiet one it takes half a second. */
 const LOAD_MS = 10_000;
 const TEST_TIMEOUT_MS = 30_000;
 
