@@ -60,7 +60,7 @@ export interface SegmentOptions {
 }
 
 /** Bytes that these options take of each packet. */
-export const optionBytes = (options: SegmentOptions): number =>
+const optionBytes = (options: SegmentOptions): number =>
   (options.hasTimestamps ? TIMESTAMPS_BYTES : 0) + sackBytes(options.sackCount);
 
 export class Egress {

@@ -39,7 +39,7 @@ export interface DownloadReport {
   readonly overflows: number;
 }
 
-export const WHOLE: Fate = { copies: 1, lateUs: 0 };
+const WHOLE: Fate = { copies: 1, lateUs: 0 };
 export const LOST: Fate = { copies: 0, lateUs: 0 };
 
 const LIMIT_US = 3_600_000_000;

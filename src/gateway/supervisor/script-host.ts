@@ -90,9 +90,9 @@ export class ScriptHost implements Activator {
 
   activate(bundle: Generation): Promise<readonly ScriptIssue[]> {
     return this.#lock.run(async () => {
-      this.#journal.prune(new Set(bundle.scripts.map((script) => script.name)), Date.now());
       if (bundle.scripts.length === 0) {
         await this.stop();
+        this.#pruneJournal(bundle);
         return [];
       }
       try {
@@ -195,8 +195,14 @@ export class ScriptHost implements Activator {
 
   #commit(bundle: Generation): void {
     this.#active = bundle;
+    this.#pruneJournal(bundle);
     this.#breaker.reset();
     this.#tellUp();
+  }
+
+  /** Forgets what scripts kept that are no more; only once their bundle has left for good. */
+  #pruneJournal(bundle: Generation): void {
+    this.#journal.prune(new Set(bundle.scripts.map((script) => script.name)), Date.now());
   }
 
   #tellUp(): void {

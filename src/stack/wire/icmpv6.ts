@@ -45,9 +45,6 @@ const MAX_QUOTED_BYTES = IPV6_MIN_MTU - IPV6_HEADER_BYTES - ICMPV6_HEADER_BYTES;
 export const icmpType = (view: DataView, at: number): number =>
   view.getUint8(at + Icmpv6Field.TYPE);
 
-export const icmpCode = (view: DataView, at: number): number =>
-  view.getUint8(at + Icmpv6Field.CODE);
-
 /** Identifier of an echo request or reply. */
 export const echoIdentifier = (view: DataView, at: number): number =>
   view.getUint16(at + Icmpv6Field.IDENTIFIER);
@@ -98,7 +95,7 @@ export function emitEchoReplyV6(
  * @param quotedAt   IP header of the packet; must not overlap what is written
  * @returns          bytes written, the IP header before them not counted
  */
-export function emitErrorV6(
+function emitErrorV6(
   view: DataView,
   ipSourceAt: number,
   ipDestinationAt: number,

@@ -32,8 +32,6 @@ export const TcpFlag = {
 
 /** Length of a header without options. */
 export const TCP_HEADER_BYTES = 20;
-/** The data offset counts to 15 words. */
-export const TCP_MAX_HEADER_BYTES = 60;
 
 export const sourcePort = (view: DataView, at: number): number =>
   view.getUint16(at + TcpField.SRC_PORT);

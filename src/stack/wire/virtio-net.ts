@@ -5,7 +5,7 @@
 import { DropReason } from '../drop-reason.ts';
 
 /** Offsets in bytes. */
-export const VnetField = {
+const VnetField = {
   FLAGS: 0,
   GSO_TYPE: 1,
   HEADER_LENGTH: 2,

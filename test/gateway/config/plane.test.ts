@@ -70,5 +70,9 @@ test('what is fixed at start is named when it differs', () => {
     'c',
   );
   expect(restartRequired(running, running)).toEqual([]);
-  expect(restartRequired(running, wanted)).toEqual(['device.mtu', 'limits.flows', 'tcp.congestion']);
+  expect(restartRequired(running, wanted)).toEqual([
+    'device.mtu',
+    'limits.flows',
+    'tcp.congestion',
+  ]);
 });

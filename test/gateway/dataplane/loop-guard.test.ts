@@ -15,7 +15,7 @@ function loops(guard: LoopGuard, ip: string, now: Instant, mark = 0): boolean {
 }
 
 describe.skipIf(!isRoot)('loop guard', () => {
-  test('what is routed into the own device is a loop; the rest is not; a mark can lead away', () => {
+  test('what is routed into the own device is a loop, unless a mark leads away', () => {
     using _ = new NetworkNamespace();
     using device = TunDevice.open({ name: 'cvtloop0', offload: false });
     ip('addr', 'add', '10.77.0.1/24', 'dev', device.name);

@@ -56,7 +56,7 @@ describe('the splice', () => {
     expect(rig.ended).toEqual(['limit']);
   });
 
-  test('a reset of the upstream is a reset for the client, even when send() met it first', async () => {
+  test('a reset of the upstream is one for the client, even when send() met it first', async () => {
     using server = await upstream();
     using rig = new DataPlaneRig({ port: server.port });
     await rig.connect();
