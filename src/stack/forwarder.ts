@@ -146,17 +146,18 @@ export class Forwarder {
   #onSyn(packet: SynPacket, now: Instant): DropReason {
     const { heldSyns, segment } = this.#tcp;
     if (this.#isDraining) return this.#resetUnknown(packet, DropReason.DRAINING, now);
-    const bucket = heldSyns.bucketOf(packet.sourceAt, packet.addressLength);
-    if (heldSyns.isPressed(bucket)) {
+    if (heldSyns.isPressed) {
       this.#answerWithCookie(packet, now);
       return DropReason.NONE;
     }
+    const bucket = heldSyns.bucketOf(packet.sourceAt, packet.addressLength);
     const limited = heldSyns.check(bucket);
     if (limited !== DropReason.NONE) return limited;
     const row = this.#insert(packet, now);
     if (row === NO_FLOW) return DropReason.FLOW_TABLE_FULL;
-    this.#begin(row, bucket, packet, now);
+    this.#begin(row, packet, now);
     const { tcb } = this.#tcp;
+    heldSyns.take(tcb, bucket);
     const hash = this.#isnHash;
     hash.start();
     hash.word(packet.hash);
@@ -173,21 +174,17 @@ export class Forwarder {
 
   /** An ACK that may answer a SYN-ACK with a cookie. */
   #onAck(packet: SynPacket, now: Instant): DropReason {
-    const { heldSyns, segment, counters } = this.#tcp;
+    const { segment, counters } = this.#tcp;
     if (!this.#cookies.check(packet, segment, now)) {
       counters.add(Counter.SYN_COOKIES_FAILED);
       return this.#resetUnknown(packet, DropReason.NO_FLOW, now);
     }
     counters.add(Counter.SYN_COOKIES_RECEIVED);
-    const bucket = heldSyns.bucketOf(packet.sourceAt, packet.addressLength);
-    let limited = this.#isDraining ? DropReason.DRAINING : heldSyns.check(bucket);
-    const row = limited === DropReason.NONE ? this.#insert(packet, now) : NO_FLOW;
-    if (row === NO_FLOW) {
-      if (limited === DropReason.NONE) limited = DropReason.FLOW_TABLE_FULL;
-      // The client believes in a connection: it must learn that there is none.
-      return this.#resetUnknown(packet, limited, now);
-    }
-    this.#begin(row, bucket, packet, now);
+    // Below, the client believes in a connection: it must learn that there is none.
+    if (this.#isDraining) return this.#resetUnknown(packet, DropReason.DRAINING, now);
+    const row = this.#insert(packet, now);
+    if (row === NO_FLOW) return this.#resetUnknown(packet, DropReason.FLOW_TABLE_FULL, now);
+    this.#begin(row, packet, now);
     this.#enterSynReceived();
     const { tcb, owner } = this.#tcp;
     owner.onSyn(row, now);
@@ -210,13 +207,12 @@ export class Forwarder {
   }
 
   /** Makes the row that of a flow in LISTEN. */
-  #begin(row: number, bucket: number, packet: SynPacket, now: Instant): void {
+  #begin(row: number, packet: SynPacket, now: Instant): void {
     const tcp = this.#tcp;
     const tcb = tcp.tcb.moveTo(row);
     tcb.clear();
     tcb.phase = FlowPhase.DECIDING;
     tcb.transition(TcpState.LISTEN);
-    tcp.heldSyns.take(tcb, bucket);
     tcb.lastReceivedAt = now;
     tcp.arena.view.setUint8(tcb.flowAt + FlowField.SYN_HOP_LIMIT, packet.hopLimit);
     tcp.counters.add(Counter.FLOWS_TOTAL);

@@ -59,7 +59,7 @@ test('reason and note are cut to 200 bytes at the end of a character', () => {
       const verdict = parseVerdict({ kind: 'reject', reason }, SERVICES);
       if (typeof verdict === 'string' || verdict.kind !== 'reject') throw new Error('no rejection');
       expect(Buffer.byteLength(verdict.reason)).toBeLessThanOrEqual(200);
-      expect(verdict.reason).not.toContain('\ufffd');
+      if (!reason.includes('\ufffd')) expect(verdict.reason).not.toContain('\ufffd');
       expect(Buffer.from(reason).toString().startsWith(verdict.reason)).toBe(true);
       if (Buffer.byteLength(reason) <= 200)
         expect(verdict.reason).toBe(Buffer.from(reason).toString());

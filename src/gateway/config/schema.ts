@@ -124,7 +124,7 @@ const SLAB_BYTES_PER_FLOW_MIN = 256 * 1024;
 
 const limits = z
   .strictObject({
-    flows: z.int().min(16).max(4_194_304).default(65_536),
+    flows: z.int().min(16).max(2_097_152).default(65_536),
     heldSyns: z.int().min(1).max(32_768).default(1024),
     heldSynsPerSource: positive.optional(),
     synCookiesFrom: z.int().min(0).max(1_048_576).optional(),

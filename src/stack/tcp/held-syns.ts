@@ -13,14 +13,13 @@ const BUCKETS = 8192;
  * by its ACK, that it exists. A source is an IPv4 address or an IPv6 /64; sources are told apart by
  * a keyed hash, and two that share a bucket share its limit.
  *
- * From `cookiesFrom` flows on, and from the same part of a source's limit on, a SYN is answered
- * with a cookie. What lies above is kept for clients that came back with one.
+ * From `cookiesFrom` flows on a SYN is answered with a cookie. A client that comes back with one has
+ * proved that it is no spoofed source: it is not counted here, nor turned away.
  */
 export class HeldSyns {
   readonly #limit: number;
   readonly #limitPerSource: number;
   readonly #cookiesFrom: number;
-  readonly #cookiesFromPerSource: number;
   readonly #perSource: Uint16Array;
   readonly #hash: HalfSipHash;
   readonly #view: DataView;
@@ -40,7 +39,6 @@ export class HeldSyns {
     this.#limit = limit;
     this.#limitPerSource = limitPerSource;
     this.#cookiesFrom = cookiesFrom;
-    this.#cookiesFromPerSource = Math.ceil((limitPerSource * cookiesFrom) / limit);
     this.#perSource = new Uint16Array(arena.buffer, arena.take(BUCKETS * 2), BUCKETS).fill(0);
     this.#hash = hash;
     this.#view = arena.view;
@@ -56,15 +54,12 @@ export class HeldSyns {
     return this.#hash.finish() % BUCKETS;
   }
 
-  /** Whether a SYN of this source gets a cookie; never, when `cookiesFrom` is the limit itself. */
-  isPressed(bucket: number): boolean {
-    if (this.#cookiesFrom >= this.#limit) return false;
-    return (
-      this.#held >= this.#cookiesFrom || this.#perSource[bucket]! >= this.#cookiesFromPerSource
-    );
+  /** Whether SYNs get cookies; never, when `cookiesFrom` is the limit itself. */
+  get isPressed(): boolean {
+    return this.#cookiesFrom < this.#limit && this.#held >= this.#cookiesFrom;
   }
 
-  /** Whether there is room for one more, proved or not. */
+  /** Whether there is room for one more. */
   check(bucket: number): DropReason {
     if (this.#held >= this.#limit) return DropReason.HELD_SYN_LIMIT;
     return this.#perSource[bucket]! >= this.#limitPerSource

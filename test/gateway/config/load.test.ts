@@ -146,12 +146,12 @@ describe('a config that is right', () => {
   });
 
   test('the bounds themselves are taken', () => {
-    const text = 'timeouts: {idle: 1000h, connect: 1ms}\ndrain: 24h\nlimits: {flows: 4194304}';
+    const text = 'timeouts: {idle: 1000h, connect: 1ms}\ndrain: 24h\nlimits: {flows: 2097152}';
     expect(parseConfig(text, 'c').timeouts.idle).toBeLessThan(2 ** 32);
   });
 
   test('the largest limits fit into one mapping of the data plane', () => {
-    const { limits } = parseConfig('limits: {flows: 4194304, slabBytes: 2GiB}', 'c');
+    const { limits } = parseConfig('limits: {flows: 2097152, slabBytes: 2GiB}', 'c');
     expect(stateBytes(limits)).toBeLessThan(2 ** 32);
   });
 

@@ -69,13 +69,27 @@ describe('a SYN under pressure (RFC 4987 §3.6)', () => {
     expect(cookieCounts(rig).sent).toBe(3);
   });
 
-  test('of a source that has its part is answered so, while other sources are held', () => {
+  test('of a source at its limit is dropped and comes again, while other sources are held', () => {
     const limits = { heldSyns: 16, heldSynsPerSource: 4, synCookiesFrom: 8 };
     const rig = new TcpRig({ limits });
     for (let port = 1; port <= 5; port++) rig.deliver(syn(port, '198.18.1.1'));
     rig.deliver(syn(1, '198.18.1.2'));
-    expect(rig.owner.flows).toHaveLength(3);
-    expect(cookieCounts(rig).sent).toBe(3);
+    expect(rig.owner.flows).toHaveLength(5);
+    expect(cookieCounts(rig).sent).toBe(0);
+  });
+
+  test('many clients that come back with cookies are all taken, whatever is held', () => {
+    const limits = { heldSyns: 4, heldSynsPerSource: 2, synCookiesFrom: 1 };
+    const rig = new TcpRig({ limits });
+    rig.deliver(syn(1, '198.18.1.9'));
+    for (let port = 40_001; port <= 40_012; port++) {
+      const client = rig.newPeer({ port });
+      client.sends(rig.synLine);
+      client.expects('S. 0:0(0) ack 1');
+      client.sends('. 1:1(0) ack 1 win 512');
+    }
+    expect(rig.owner.flows).toHaveLength(13);
+    expect(rig.drops).toEqual({});
   });
 
   test('an accepted flow counts until its client has answered the SYN-ACK', () => {
@@ -246,8 +260,8 @@ describe('an ACK with a cookie', () => {
     expect(rig.drops).toEqual({ 'no-flow': 1 });
   });
 
-  test('finds room above the threshold, and a reset when there is none', () => {
-    const rig = pressed({ limits: { heldSyns: 2, heldSynsPerSource: 2 } });
+  test('finds room while the table has rows, and a reset when there is none', () => {
+    const rig = pressed({ limits: { flows: 2, heldSyns: 2, heldSynsPerSource: 2 } });
     for (let port = 1; port <= 3; port++) {
       const client = rig.newPeer({ port });
       client.sends(rig.synLine);
@@ -257,7 +271,7 @@ describe('an ACK with a cookie', () => {
       else client.expectsNothing();
     }
     expect(rig.owner.flows).toHaveLength(2);
-    expect(rig.drops).toEqual({ 'held-syn-limit': 1 });
+    expect(rig.drops).toEqual({ 'flow-table-full': 1 });
   });
 
   test('is reset when the flow table is full', () => {
