@@ -19,6 +19,8 @@ export interface ConnectResult {
 
 type Target = { readonly host: string; readonly port: number };
 
+const RESET_AFTER_MS = 50;
+
 const servers = new Map<number, net.Server>();
 const reports = new Map<number, Promise<TransferReport>>();
 const holds = new Map<number, HeldFlows>();
@@ -70,7 +72,8 @@ const methods = {
   resetter: ({ port }: { port: number }): Promise<number> =>
     listen(port, (socket) => {
       socket.on('error', () => socket.destroy());
-      socket.resetAndDestroy();
+      // A reset at once would meet the gateway's dial, and be told as a refusal.
+      setTimeout(() => socket.resetAndDestroy(), RESET_AFTER_MS);
     }),
 
   /** Answers every HTTP request with `text`. */

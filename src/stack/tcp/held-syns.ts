@@ -13,8 +13,8 @@ const BUCKETS = 8192;
  * by its ACK, that it exists. A source is an IPv4 address or an IPv6 /64; sources are told apart by
  * a keyed hash, and two that share a bucket share its limit.
  *
- * From `cookiesFrom` flows on a SYN is answered with a cookie. A client that comes back with one has
- * proved that it is no spoofed source: it is not counted here, nor turned away.
+ * From `cookiesFrom` flows on a SYN is answered with a cookie. A client that comes back with one
+ * has proved that it is no spoofed source: it is not counted here, nor turned away.
  */
 export class HeldSyns {
   readonly #limit: number;
