@@ -21,6 +21,7 @@ import type { HalfSipHash } from './sip-hash.ts';
 import { countFlows, endFlow, freeFlow } from './tcp/close.ts';
 import type { TcpContext } from './tcp/context.ts';
 import { sendRefusal, sendReset, sendSynAck } from './tcp/output.ts';
+import { startWindow } from './tcp/receive-window.ts';
 import { startRtt } from './tcp/rtt.ts';
 import { type Segment, timestampClock } from './tcp/segment.ts';
 import { segmentArrives } from './tcp/segment-arrives.ts';
@@ -292,6 +293,7 @@ export class Forwarder {
     tcb.synMss = options.mss === 0 ? DEFAULT_MSS[family] : options.mss;
     tcb.mss = mss;
     tcb.rcvMss = DEFAULT_MSS[4];
+    startWindow(tcb);
     tcb.sndWnd = segment.window;
     tcb.maxSndWnd = segment.window;
   }

@@ -15,6 +15,7 @@ import { asSeq, type Seq, seqAdd } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { sackBytes } from '../wire/tcp-options.ts';
 import type { TcpContext } from './context.ts';
+import { advanceWindow, RECEIVE_SCALE, receiveSpace } from './receive-window.ts';
 import { armProbe } from './recovery-timer.ts';
 import { armRetransmission, timeSegment } from './rtt.ts';
 import { takeSackBlocks } from './sack-blocks.ts';
@@ -24,12 +25,6 @@ import { NO_ROW, RCV_SACK_BLOCKS, RECOVERING, type Tcb, TcbFlag } from './tcb.ts
 
 /** Largest payload of a superpacket: an IP packet of 64 KiB less the longest headers. */
 const SUPERPACKET_PAYLOAD_BYTES = 65_535 - 40 - 60;
-/** The window that every flow starts with and keeps while its upstream keeps up. */
-const RECEIVE_BUFFER_BYTES = 1024 * 1024;
-/** Shift of the windows we offer: 65,535 << 7 is 8 MiB. RFC 7323 §2.3. */
-const RECEIVE_SCALE = 7;
-/** What a flow may still be promised while the slab budget runs low. */
-const LEAN_BUFFER_BYTES = 32 * 1024;
 
 const synOptions: SynOptions = { mss: 0, windowScale: -1, sackPermitted: false };
 /** Filled and read by one call of `sendSegment`. */
@@ -170,7 +165,11 @@ export function sendRoom(tcp: TcpContext): number {
   if (tcb.has(TcbFlag.LOSS_RECOVERY) && !tcb.has(TcbFlag.SACK)) return 0;
   const flight = tcb.flightSize;
   const slabRoom = tcp.settings.slabBytesPerFlow - tcb.sendSlabBytes;
-  let room = Math.min(tcb.sndWnd - flight, tcb.cwnd - tcb.inFlight, slabRoom);
+  let room = Math.min(
+    tcb.sndWnd - flight,
+    tcb.cwnd + limitedTransmit(tcb) - tcb.inFlight,
+    slabRoom,
+  );
   if (room <= 0) return 0;
   const mss = tcb.mss;
   if (flight !== 0) {
@@ -181,12 +180,19 @@ export function sendRoom(tcp: TcpContext): number {
 }
 
 /**
+ * Limited transmit, RFC 3042: the first two duplicate ACKs of a peer without SACK each let one new
+ * segment out, so that a small window brings the third. With SACK, what arrived is out of `inFlight`.
+ */
+const limitedTransmit = (tcb: Tcb): number =>
+  tcb.dupAcks === 0 || tcb.has(RECOVERING) ? 0 : Math.min(tcb.dupAcks, 2) * tcb.mss;
+
+/**
  * While acknowledgments are due, it pays to wait for room for a superpacket: up to a quarter of the
  * window, but no more than the path takes in a millisecond, so that a far peer gets no bursts. In
  * recovery the acknowledgments that come are the clock, and each one counts.
  */
 function worthSending(tcb: Tcb): number {
-  if (tcb.sackedBytes > 0 || tcb.has(RECOVERING)) return tcb.mss;
+  if (tcb.sackedBytes > 0 || tcb.dupAcks > 0 || tcb.has(RECOVERING)) return tcb.mss;
   const perMillisecond = (tcb.cwnd * 1000) / Math.max(1, tcb.srttUs);
   return Math.min(
     SUPERPACKET_PAYLOAD_BYTES,
@@ -291,43 +297,6 @@ export function flushAcks(tcp: TcpContext, now: Instant): void {
 
 /** RFC 9293 §3.8.6.3 allows 500 ms; Linux waits 40 ms, and its peers are tuned to that. */
 const DELAYED_ACK_US = 40_000;
-
-/**
- * Moves the right edge of the receive window as far as memory allows, and returns the value for
- * the header. The edge moves in steps worth a segment (RFC 9293 §3.8.6.2.2) and never left.
- */
-function advanceWindow(tcp: TcpContext): number {
-  const tcb = tcp.tcb;
-  const scale = tcb.has(TcbFlag.SCALING) ? RECEIVE_SCALE : 0;
-  const wanted = Math.min(receiveSpace(tcp), 0xffff << scale);
-  if (wanted - tcb.rcvWnd >= Math.min(tcb.rcvMss, RECEIVE_BUFFER_BYTES >>> 1)) {
-    tcb.rcvEdge = seqAdd(tcb.rcvNxt, wanted);
-  }
-  // Rounded up to a step of the scale where memory allows. Where it does not, the client sees the
-  // edge less than a step further left (RFC 7323 §2.4), and is not refused what it was promised.
-  const field = Math.ceil(tcb.rcvWnd / (1 << scale));
-  if (field << scale > wanted) return tcb.rcvWnd >>> scale;
-  tcb.rcvEdge = seqAdd(tcb.rcvNxt, field << scale);
-  return field;
-}
-
-/** True when the window could be opened by enough to be worth a segment of its own. */
-export function isWindowWorthTelling(tcp: TcpContext): boolean {
-  const widest = tcp.tcb.has(TcbFlag.SCALING) ? RECEIVE_BUFFER_BYTES : 0xffff;
-  const opening = Math.min(receiveSpace(tcp), widest) - tcp.tcb.rcvWnd;
-  return opening >= Math.min(receiveBuffer(tcp) >>> 2, LEAN_BUFFER_BYTES >>> 1);
-}
-
-/** Bytes that a flow may hold for an owner that does not take them. */
-export const receiveBuffer = (tcp: TcpContext): number =>
-  Math.min(RECEIVE_BUFFER_BYTES, tcp.settings.slabBytesPerFlow);
-
-function receiveSpace(tcp: TcpContext): number {
-  const tcb = tcp.tcb;
-  const space = Math.max(0, receiveBuffer(tcp) - tcb.backlogBytes);
-  if (!tcp.slabs.isLean) return space;
-  return Math.min(space, Math.max(0, LEAN_BUFFER_BYTES - tcb.backlogBytes));
-}
 
 const familyOf = (tcp: TcpContext): number =>
   tcp.arena.view.getUint8(tcp.tcb.flowAt + FlowField.FAMILY);

@@ -12,7 +12,8 @@ import { NO_SLAB, SLAB_PAYLOAD_AT, SLAB_PAYLOAD_BYTES, SlabField } from '../slab
 import type { Instant } from '../time.ts';
 import { asSeq, seqAdd, seqDiff, seqGt, seqLe, seqLt } from '../wire/seq.ts';
 import type { TcpContext } from './context.ts';
-import { isWindowWorthTelling, oweAck, receiveBuffer } from './output.ts';
+import { oweAck } from './output.ts';
+import { isWindowWorthTelling, receiveBuffer, tuneWindow } from './receive-window.ts';
 import { forgetTaken, noteDuplicate, noteEarly } from './sack-blocks.ts';
 import { TcbFlag } from './tcb.ts';
 
@@ -46,6 +47,7 @@ export function acceptText(tcp: TcpContext, now: Instant): DropReason {
   } else {
     oweAck(tcp, false);
   }
+  tuneWindow(tcp, now);
   return DropReason.NONE;
 }
 

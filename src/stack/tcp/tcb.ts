@@ -110,6 +110,10 @@ const TcbField = {
   CSS_BASE_US: 472,
   CSS_ROUNDS: 476,
   CHALLENGED_AT_MS: 480,
+  RCV_BUFFER: 484,
+  TUNE_AT: 488,
+  TUNE_SEQ: 496,
+  TUNE_BEST: 500,
 } as const;
 
 /** Blocks of early bytes that are remembered: as many as a segment has room for. */
@@ -1053,5 +1057,37 @@ export class Tcb {
   }
   set cssRounds(value: number) {
     this.#view.setUint32(this.at + TcbField.CSS_ROUNDS, value, true);
+  }
+
+  /** Bytes that the peer may be promised, by what its path needs; see receive-window.ts. */
+  get rcvBuffer(): number {
+    return this.#view.getUint32(this.at + TcbField.RCV_BUFFER, true);
+  }
+  set rcvBuffer(value: number) {
+    this.#view.setUint32(this.at + TcbField.RCV_BUFFER, value, true);
+  }
+
+  /** Most bytes that the owner took in one round trip. */
+  get tuneBest(): number {
+    return this.#view.getUint32(this.at + TcbField.TUNE_BEST, true);
+  }
+  set tuneBest(value: number) {
+    this.#view.setUint32(this.at + TcbField.TUNE_BEST, value, true);
+  }
+
+  /** When the round trip began that is being measured; 0 before the first. */
+  get tuneAt(): Instant {
+    return this.#view.getFloat64(this.at + TcbField.TUNE_AT, true) as Instant;
+  }
+  set tuneAt(value: Instant) {
+    this.#view.setFloat64(this.at + TcbField.TUNE_AT, value, true);
+  }
+
+  /** Sequence number behind what the owner had taken then. */
+  get tuneSeq(): Seq {
+    return this.#view.getUint32(this.at + TcbField.TUNE_SEQ, true) as Seq;
+  }
+  set tuneSeq(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.TUNE_SEQ, value, true);
   }
 }

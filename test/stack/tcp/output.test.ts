@@ -184,11 +184,11 @@ describe('acknowledgments (RFC 9293 §3.8.6.3)', () => {
 });
 
 describe('the window that is offered', () => {
-  test('is 65,535 bytes on the SYN-ACK and a mebibyte after it', () => {
+  test('is 65,535 bytes on the SYN-ACK and 128 KiB after it', () => {
     const rig = inState('SYN-RECEIVED');
     expect(rig.peer.last.window).toBe(65_535);
     rig.peer.sends('F. 1:1(0) ack 1 win 512');
-    expect(rig.peer.expects('. 1:1(0) ack 2').window << 7).toBe(1024 * 1024);
+    expect(rig.peer.expects('. 1:1(0) ack 2').window << 7).toBe(128 * 1024);
   });
 
   test('is never taken back while the owner is slow', () => {
