@@ -49,8 +49,8 @@ function sendError(rig: TcpRig, name: ErrorName, mtu = 0, quote: Quote = {}): vo
 }
 
 /** A connection with 10,000 bytes in flight that the peer has not read. */
-function inFlight(family: 4 | 6, timestamps = false): TcpRig {
-  const rig = inState('ESTABLISHED', { family, timestamps });
+function inFlight(family: 4 | 6, timestamps = false, sack = false): TcpRig {
+  const rig = inState('ESTABLISHED', { family, timestamps, sack });
   rig.send(10_000);
   rig.frames.length = 0;
   return rig;
@@ -77,6 +77,28 @@ for (const family of FAMILIES) {
       const { cwnd } = rig.tcb;
       sendError(rig, 'tooBig', 1300);
       expect(rig.tcb.cwnd).toBe(cwnd);
+    });
+
+    test('with SACK, all goes again though the window is small, and what arrived does not', () => {
+      const rig = inFlight(family, false, true);
+      rig.peer.sends(`. 1:1(0) ack 1 win 512 <nop,nop,sack 7301:10001>`);
+      rig.frames.length = 0;
+      rig.tcb.cwnd = 2000;
+      sendError(rig, 'tooBig', 1300);
+      const seen: number[] = [];
+      for (let turn = 0; turn < 20 && rig.tcb.flightSize > 0; turn++) {
+        const segments = rig.peer.readAll();
+        seen.push(...segments.map((segment) => rig.peer.relative(segment)));
+        const last = segments.at(-1);
+        if (last === undefined) break;
+        const end = rig.peer.relative(last) + last.payload.length;
+        rig.clock.advance(10_000);
+        rig.peer.sends(`. 1:1(0) ack ${end > 7000 ? 10_001 : end} win 512`);
+      }
+      expect(rig.tcb.flightSize).toBe(0);
+      expect(seen).toEqual([...seen].sort((a, b) => a - b));
+      expect(Math.max(...seen)).toBeLessThan(7301);
+      expect(rig.counters.get(Counter.TCP_TIMEOUTS)).toBe(0);
     });
 
     test('leaves room for the timestamps of each segment', () => {

@@ -69,7 +69,8 @@ function cutThreshold(tcb: Tcb, flight: number): void {
   const threshold =
     tcb.congestion === CongestionControl.CUBIC
       ? Math.floor(cutCubic(tcb, Math.min(flight, tcb.cwnd)))
-      : flight >>> 1;
+      : // What limited transmit added does not count (RFC 5681 §3.2 step 2).
+        Math.min(flight, tcb.cwnd) >>> 1;
   tcb.ssthresh = Math.max(threshold, 2 * tcb.mss);
 }
 

@@ -9,6 +9,7 @@ import { TIMESTAMPS_BYTES } from '../wire/tcp-options.ts';
 import type { TcpContext } from './context.ts';
 import { retransmitLost } from './retransmit.ts';
 import { armRetransmission } from './rtt.ts';
+import { recoverOnPathMtu } from './sack-recovery.ts';
 import { TcpState } from './states.ts';
 import { TcbFlag } from './tcb.ts';
 
@@ -42,6 +43,10 @@ export function lowerPathMtu(tcp: TcpContext, mtu: number, now: Instant): void {
 /** As after a timeout, but at the speed that was reached. */
 function resendFlight(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
+  if (tcb.has(TcbFlag.SACK)) {
+    recoverOnPathMtu(tcp, now);
+    return;
+  }
   tcb.lower(TcbFlag.FAST_RECOVERY);
   tcb.raise(TcbFlag.LOSS_RECOVERY);
   tcb.dupAcks = 0;

@@ -178,6 +178,19 @@ export function loseOnTimeout(tcp: TcpContext, now: Instant): void {
   if (tcb.has(TcbFlag.FIN_SENT) && tcb.sndUna !== tcb.sndNxt) tcb.raise(TcbFlag.FIN_LOST);
 }
 
+/** Everything in flight is lost: it was too long for the path. */
+export function loseFlight(tcp: TcpContext): void {
+  const view = tcp.arena.view;
+  let slabAt = tcp.tcb.sendHead;
+  while (slabAt !== NO_SLAB) {
+    for (let word = 0; word < markWords(view, slabAt); word++) {
+      const live = unitsInFlight(tcp, slabAt, word);
+      if (live !== 0) markLost(tcp, slabAt, word, live);
+    }
+    slabAt = view.getInt32(slabAt + SlabField.NEXT, true);
+  }
+}
+
 function loseOldest(tcp: TcpContext): void {
   const view = tcp.arena.view;
   let slabAt = tcp.tcb.sendHead;

@@ -12,7 +12,7 @@ import type { TcpContext } from './context.ts';
 import { noteRoundTrip } from './hystart.ts';
 import { sendSegment } from './output.ts';
 import { reduce, startReduction } from './prr.ts';
-import { detectLoss, forgetReordering, loseOnTimeout, updateRack } from './rack.ts';
+import { detectLoss, forgetReordering, loseFlight, loseOnTimeout, updateRack } from './rack.ts';
 import { armTimers } from './recovery-timer.ts';
 import { countRetransmit, sendFromSlab } from './retransmit.ts';
 import { armRetransmission, sampleRtt, sampleRttByEcho } from './rtt.ts';
@@ -83,6 +83,17 @@ export function recoverOnTimeout(tcp: TcpContext, now: Instant): void {
   tcb.raise(TcbFlag.LOSS_RECOVERY);
   tcb.recover = tcb.sndNxt;
   tcb.cwnd = tcb.inFlight + tcb.mss;
+  resendLost(tcp, now);
+  armRetransmission(tcp, now);
+}
+
+/** Sends the whole flight again: a segment was too long for the path, RFC 1191 §6.4. */
+export function recoverOnPathMtu(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  loseFlight(tcp);
+  tcb.lower(TcbFlag.FAST_RECOVERY | TcbFlag.PROBING | TcbFlag.UNDOABLE);
+  tcb.raise(TcbFlag.LOSS_RECOVERY);
+  tcb.recover = tcb.sndNxt;
   resendLost(tcp, now);
   armRetransmission(tcp, now);
 }

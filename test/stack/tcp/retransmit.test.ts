@@ -294,3 +294,41 @@ describe('fast retransmit and NewReno (RFC 5681, RFC 6582)', () => {
     expect(rig.tcb.cwnd).toBe(MSS);
   });
 });
+
+describe('limited transmit (RFC 3042)', () => {
+  /** Three packets in flight, a window of three, and more to send. */
+  function smallWindow(): TcpRig {
+    const rig = inState('ESTABLISHED');
+    rig.tcb.cwnd = 3 * MSS;
+    rig.send(20 * MSS);
+    expect(sentRanges(rig)).toEqual([`1-${1 + 3 * MSS}`]);
+    return rig;
+  }
+
+  test('each of the first two duplicates lets one new segment out', () => {
+    const rig = smallWindow();
+    duplicate(rig, 1, 1);
+    expect(sentRanges(rig)).toEqual([`${1 + 3 * MSS}-${1 + 4 * MSS}`]);
+    duplicate(rig, 1, 1);
+    expect(sentRanges(rig)).toEqual([`${1 + 4 * MSS}-${1 + 5 * MSS}`]);
+    expect(rig.tcb.cwnd).toBe(3 * MSS);
+  });
+
+  test('so that the third starts the fast retransmit, with a threshold that leaves them out', () => {
+    const rig = smallWindow();
+    duplicate(rig, 1, 3);
+    expect(sentRanges(rig)).toContain(`1-${1 + MSS}`);
+    expect(rig.tcb.ssthresh).toBe(2 * MSS);
+    expect(rig.counters.get(Counter.TCP_TIMEOUTS)).toBe(0);
+  });
+
+  test('the window of the peer is kept', () => {
+    const rig = inState('ESTABLISHED');
+    ack(rig, 1, 34);
+    rig.send(20 * MSS);
+    const sent = sentRanges(rig);
+    for (let i = 0; i < 2; i++) ack(rig, 1, 34);
+    expect(sentRanges(rig)).toEqual([]);
+    expect(sent.length).toBeGreaterThan(0);
+  });
+});
