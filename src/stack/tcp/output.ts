@@ -262,6 +262,17 @@ export function sendFin(tcp: TcpContext, now: Instant): void {
   tcb.touch(now);
 }
 
+/** As Linux: TCP_MAX_QUICKACKS. */
+const QUICK_ACKS = 16;
+
+/**
+ * A packet was lost or came twice: the peer's window is small now, or its timeout has run, and an
+ * acknowledgment that waits for a second packet waits for nothing. The next few do not wait.
+ */
+export function acknowledgeQuickly(tcb: Tcb): void {
+  tcb.quickAcks = QUICK_ACKS;
+}
+
 /** Puts the current flow among those that owe an acknowledgment when the batch is done. */
 export function oweAck(tcp: TcpContext, atOnce: boolean): void {
   const tcb = tcp.tcb;
@@ -286,6 +297,9 @@ export function flushAcks(tcp: TcpContext, now: Instant): void {
     tcb.lower(TcbFlag.ACK_LISTED);
     tcb.ackNext = NO_ROW;
     if (tcb.has(TcbFlag.ACK_NOW) || tcb.unackedBytes >= 2 * tcb.rcvMss) {
+      sendAck(tcp, now);
+    } else if (tcb.unackedBytes > 0 && tcb.quickAcks > 0) {
+      tcb.quickAcks -= 1;
       sendAck(tcp, now);
     } else if (tcb.unackedBytes > 0 && tcb.ackDeadline === NEVER) {
       tcb.ackDeadline = (now + DELAYED_ACK_US) as Instant;

@@ -12,7 +12,7 @@ import { NO_SLAB, SLAB_PAYLOAD_AT, SLAB_PAYLOAD_BYTES, SlabField } from '../slab
 import type { Instant } from '../time.ts';
 import { asSeq, seqAdd, seqDiff, seqGt, seqLe, seqLt } from '../wire/seq.ts';
 import type { TcpContext } from './context.ts';
-import { oweAck } from './output.ts';
+import { acknowledgeQuickly, oweAck } from './output.ts';
 import { isWindowWorthTelling, receiveBuffer, tuneWindow } from './receive-window.ts';
 import { forgetTaken, noteDuplicate, noteEarly } from './sack-blocks.ts';
 import { TcbFlag } from './tcb.ts';
@@ -188,6 +188,7 @@ function assemble(tcp: TcpContext): DropReason {
   const { tcb, segment } = tcp;
   const { view, bytes } = tcp.arena;
   tcp.counters.add(Counter.TCP_OUT_OF_ORDER);
+  acknowledgeQuickly(tcb);
   oweAck(tcp, true);
   if (segment.payloadLength === 0) return DropReason.NONE;
   // Segments may overlap, so that the window alone does not bound what they hold.

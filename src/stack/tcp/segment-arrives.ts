@@ -17,7 +17,7 @@ import { processAck } from './acknowledgment.ts';
 import { endFlow, freeFlow, settle, TIME_WAIT_US } from './close.ts';
 import { CongestionControl, startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
-import { oweAck, sendChallengeAck, sendSynAck } from './output.ts';
+import { acknowledgeQuickly, oweAck, sendChallengeAck, sendSynAck } from './output.ts';
 import { startRack } from './rack.ts';
 import { acceptText, deliverFin, takeFin } from './receive.ts';
 import { stopTiming } from './rtt.ts';
@@ -136,7 +136,10 @@ function answerUnacceptable(tcp: TcpContext, start: number, now: Instant): DropR
   }
   // An old FIN again means that its acknowledgment was lost: TIME-WAIT starts again.
   if (tcb.state === TcpState.TIME_WAIT && segment.has(TcpFlag.FIN)) restartTimeWait(tcp, now);
-  if (start < 0) noteOldText(tcb, segment.seq, segment.payloadLength);
+  if (start < 0 && segment.payloadLength > 0) {
+    noteOldText(tcb, segment.seq, segment.payloadLength);
+    acknowledgeQuickly(tcb);
+  }
   oweAck(tcp, true);
   return start < 0 ? DropReason.DUPLICATE : DropReason.OUT_OF_WINDOW;
 }

@@ -114,6 +114,7 @@ const TcbField = {
   TUNE_AT: 488,
   TUNE_SEQ: 496,
   TUNE_BEST: 500,
+  QUICK_ACKS: 504,
 } as const;
 
 /** Blocks of early bytes that are remembered: as many as a segment has room for. */
@@ -1089,5 +1090,13 @@ export class Tcb {
   }
   set tuneSeq(value: Seq) {
     this.#view.setUint32(this.at + TcbField.TUNE_SEQ, value, true);
+  }
+
+  /** Acknowledgments that are not delayed, because packets were lost lately. */
+  get quickAcks(): number {
+    return this.#view.getUint32(this.at + TcbField.QUICK_ACKS, true);
+  }
+  set quickAcks(value: number) {
+    this.#view.setUint32(this.at + TcbField.QUICK_ACKS, value, true);
   }
 }

@@ -131,6 +131,24 @@ describe('acknowledgments (RFC 9293 §3.8.6.3)', () => {
     rig.peer.expectsNothing();
   });
 
+  test('do not wait after packets were lost or came twice, sixteen times', () => {
+    for (const sign of ['. 5001:5101(100) ack 1 win 512', '. 1:101(100) ack 1 win 512']) {
+      const rig = inState('ESTABLISHED');
+      rig.peer.sends('. 1:101(100) ack 1 win 512');
+      rig.wait(44);
+      rig.peer.readAll();
+      rig.peer.sends(sign);
+      rig.peer.expects('. 1:1(0) ack 101');
+      for (let i = 0; i < 16; i++) {
+        rig.peer.sends(`. ${101 + i * 100}:${201 + i * 100}(100) ack 1 win 512`);
+        rig.peer.expects(`. 1:1(0) ack ${201 + i * 100}`);
+      }
+      if (sign.startsWith('. 5001')) continue;
+      rig.peer.sends('. 1701:1801(100) ack 1 win 512');
+      rig.peer.expectsNothing();
+    }
+  });
+
   test('of two full segments do not wait', () => {
     const rig = inState('ESTABLISHED');
     rig.peer.sends(`. 1:${1 + MSS}(${MSS}) ack 1 win 512`);
