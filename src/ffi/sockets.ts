@@ -6,12 +6,14 @@
 import { Errno } from './errno.ts';
 import { checked } from './errors.ts';
 import { cString, lastErrno, libc } from './libc.ts';
-import { allocateStruct } from './memory.ts';
+import { allocateStruct, type StructMemory } from './memory.ts';
 import {
   AddressFamily,
   HOST_ORDER,
   INTERFACE_NAME_BYTES,
+  IoVec,
   Linger,
+  MsgHdr,
   SockAddrIn,
   SockAddrIn6,
 } from './structs.ts';
@@ -128,6 +130,41 @@ export function connectSocket(
 export function receive(fd: number, address: number, length: number): number {
   const count = libc.recv(fd, address, length, MSG_DONTWAIT);
   return count < 0 ? -lastErrno() : count;
+}
+
+/** Buffers that one call of `receiveVector` fills, one after the other. */
+export class ReceiveVector {
+  readonly #header = allocateStruct(MsgHdr.BYTES);
+  readonly #entries: StructMemory;
+
+  constructor(capacity: number) {
+    this.#entries = allocateStruct(capacity * IoVec.BYTES);
+    setWord(this.#header.view, MsgHdr.VECTOR, this.#entries.address);
+  }
+
+  /** Address of the `struct msghdr` of the first `count` buffers. */
+  message(count: number): number {
+    this.#header.view.setUint32(MsgHdr.VECTOR_LENGTH, count, HOST_ORDER);
+    return this.#header.address;
+  }
+
+  set(index: number, address: number, length: number): void {
+    const at = index * IoVec.BYTES;
+    setWord(this.#entries.view, at + IoVec.BASE, address);
+    this.#entries.view.setUint32(at + IoVec.LENGTH, length, HOST_ORDER);
+  }
+}
+
+/** A 64-bit word, without a BigInt. */
+function setWord(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value >>> 0, HOST_ORDER);
+  view.setUint32(at + 4, value / 2 ** 32, HOST_ORDER);
+}
+
+/** As `receive`, into the first `count` buffers. */
+export function receiveVector(fd: number, vector: ReceiveVector, count: number): number {
+  const received = libc.recvmsg(fd, vector.message(count), MSG_DONTWAIT);
+  return received < 0 ? -lastErrno() : received;
 }
 
 /** Bytes taken, possibly fewer than given; `-EAGAIN` when the socket is full. No SIGPIPE. */

@@ -37,6 +37,15 @@ export const EpollEventStruct =
 /** `struct linger`, linux/socket.h. */
 export const Linger = { ON_OFF: 0, SECONDS: 4, BYTES: 8 } as const;
 
+/** `struct iovec`, linux/uio.h. Both are eight bytes long. */
+export const IoVec = { BASE: 0, LENGTH: 8, BYTES: 16 } as const;
+
+/** `struct msghdr` of 64-bit systems, sys/socket.h. */
+export const MsgHdr = { VECTOR: 16, VECTOR_LENGTH: 24, BYTES: 56 } as const;
+
+/** `struct pollfd`, poll.h. */
+export const PollFd = { FD: 0, EVENTS: 4, BYTES: 8 } as const;
+
 /** `struct ucred`, linux/socket.h. */
 export const UCred = { PID: 0, UID: 4, GID: 8, BYTES: 12 } as const;
 

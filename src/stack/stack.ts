@@ -20,7 +20,7 @@ import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
 import { AckNews } from './tcp/ack-news.ts';
 import type { TcpContext, TcpSettings } from './tcp/context.ts';
 import { HeldSyns } from './tcp/held-syns.ts';
-import { flushAcks } from './tcp/output.ts';
+import { flushAcks, superpacketBytes } from './tcp/output.ts';
 import type { FlowOwner } from './tcp/owner.ts';
 import { resetLeftovers } from './tcp/recover.ts';
 import { Segment } from './tcp/segment.ts';
@@ -206,6 +206,11 @@ export class Stack {
 
   room(row: number, now: Instant): number {
     return calls.room(this.#tcp, row, now);
+  }
+
+  /** The most that one `transmit` takes. */
+  superpacketBytes(row: number): number {
+    return superpacketBytes(this.#tcp.tcb.moveTo(row));
   }
 
   transmit(row: number, slabAt: number, length: number, now: Instant): void {

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { closeSync, openSync } from 'node:fs';
 import { Epoll, EpollEvent } from '../../src/ffi/epoll.ts';
 import { Errno } from '../../src/ffi/errno.ts';
-import { addressOf } from '../../src/ffi/memory.ts';
+import { addressOf, allocateStruct } from '../../src/ffi/memory.ts';
 import * as sockets from '../../src/ffi/sockets.ts';
 import { parseAddress } from '../../src/stack/wire/ip-address.ts';
 import { descriptorCount } from './support/descriptors.ts';
@@ -221,6 +221,26 @@ describe('socketPair', () => {
     expect(sockets.receive(right, incomingAddress, incoming.length)).toBe(-Errno.EAGAIN);
     sockets.closeFd(left);
     expect(sockets.receive(right, incomingAddress, incoming.length)).toBe(0);
+    sockets.closeFd(right);
+  });
+
+  test('receiveVector fills one buffer after the other, and says when there is nothing', () => {
+    const [left, right] = sockets.socketPair('stream');
+    const into = allocateStruct(16);
+    const vector = new sockets.ReceiveVector(3);
+    vector.set(0, into.address, 4);
+    vector.set(1, into.address + 8, 4);
+    vector.set(2, into.address + 12, 4);
+    const text = Buffer.from('abcdefghijkl');
+    const from = allocateStruct(text.length);
+    from.bytes.set(text);
+    expect(sockets.receiveVector(right, vector, 3)).toBe(-Errno.EAGAIN);
+    sockets.send(left, from.address, 12);
+    expect(sockets.receiveVector(right, vector, 2)).toBe(8);
+    expect(Buffer.from(into.bytes).toString()).toBe('abcd\0\0\0\0efgh\0\0\0\0');
+    expect(sockets.receiveVector(right, vector, 3)).toBe(4);
+    sockets.closeFd(left);
+    expect(sockets.receiveVector(right, vector, 3)).toBe(0);
     sockets.closeFd(right);
   });
 

@@ -10,8 +10,6 @@ export interface GoodputCell {
   readonly up: number;
   /** What the theory expects: `cleanModel`, or `renoModel` where that is less. */
   readonly model: number;
-  /** Slow start fills the queue until it overflows. */
-  readonly overflows: boolean;
   /** What no TCP of this kind may exceed: the line, or twice `mathisModel` where that is less. */
   readonly most: number;
 }
@@ -98,7 +96,6 @@ export function measureGoodputs(): GoodputCell[] {
           cleanModel(transfers.bytes, roundTripS),
           renoModel(loss + (shape.late ?? 0), roundTripS),
         ),
-        overflows: transfers === OVERFLOWING,
         // With fewer losses than this, a short transfer is slow start and luck.
         most: loss < 0.01 ? LINE : Math.min(LINE, 2 * mathisModel(loss, roundTripS)),
       };

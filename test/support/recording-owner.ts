@@ -11,8 +11,6 @@ import type { Instant } from '../../src/stack/time.ts';
 import { checkStream, fillStream, Stream } from './byte-stream.ts';
 
 const CLOSED_BY_NAMES = ['none', 'client', 'upstream', 'gateway', 'script'];
-/** What a large slab takes, so that one call of `transmit` moves a superpacket. */
-const SEND_MAX = 65_435;
 
 /** What the owner keeps of one flow. */
 export interface OwnedFlow {
@@ -93,7 +91,7 @@ export class RecordingOwner implements FlowOwner {
     while (flow.unsent > 0) {
       const room = stack.room(row, now);
       if (room === 0) return true;
-      const length = Math.min(room, flow.unsent, SEND_MAX);
+      const length = Math.min(room, flow.unsent, stack.superpacketBytes(row));
       const slabAt = stack.slabs.take(length);
       if (slabAt === NO_SLAB) return false;
       fillStream(Stream.SERVER, flow.sent, stack.arena.bytes, slabAt + SLAB_PAYLOAD_AT, length);

@@ -1,40 +1,32 @@
 /**
  * The splice: bytes between a flow of the stack and its upstream socket.
  *
- *   upstream → client   recv() into a slab, headers in front of it, one write() to the device
+ *   upstream → client   recv() into slabs, headers in front of each, one write() to the device
  *   client → upstream   send() from where the device's frame was read to
  *
  * Sockets are watched edge-triggered: an event sets a bit, EAGAIN clears it, and nothing is
  * registered again. A direction that has more to do than its share goes on in the next turn.
  */
 import { Errno } from '../../ffi/errno.ts';
-import { closeFd, receive, resetOnClose, send, shutdownWrite } from '../../ffi/sockets.ts';
+import { closeFd, resetOnClose, send, shutdownWrite } from '../../ffi/sockets.ts';
 import { CloseReason } from '../../stack/close-reason.ts';
 import { ClosedBy, FlowField } from '../../stack/flow-row.ts';
-import {
-  LARGE_SLAB_PAYLOAD_BYTES,
-  NO_SLAB,
-  SLAB_PAYLOAD_AT,
-  SLAB_PAYLOAD_BYTES,
-} from '../../stack/slab-pool.ts';
 import type { Stack } from '../../stack/stack.ts';
 import type { Instant } from '../../stack/time.ts';
+import { Landing } from './landing.ts';
 import { UpstreamBit, type UpstreamTable } from './upstream-table.ts';
 
-/** Superpackets that one flow may send before the others have their turn. */
-const SHARE = 16;
+/** Calls of `recv` that one flow may make before the others have their turn. */
+const SHARE = 8;
 /** How long a flow waits that found no slab: an acknowledgment brings one back sooner or later. */
 const STARVED_WAIT_MS = 2;
-const SMALL = SLAB_PAYLOAD_BYTES[0]!;
-const MEDIUM = SLAB_PAYLOAD_BYTES[1]!;
 
 export class Splice {
   readonly #stack: Stack;
   readonly #upstreams: UpstreamTable;
   /** Address of the arena's first byte, for the kernel. */
   readonly #base: number;
-  /** The slab that the next `recv` fills. */
-  #landing = NO_SLAB;
+  readonly #landing: Landing;
   /** Rows to go on with in the next turn. */
   #again: Int32Array;
   #againCount = 0;
@@ -46,6 +38,7 @@ export class Splice {
     this.#stack = stack;
     this.#upstreams = upstreams;
     this.#base = base;
+    this.#landing = new Landing(stack.slabs, stack.arena.bytes, base);
     // A row may stand here twice, when its flow ended while it was listed.
     this.#again = new Int32Array(stack.flows.capacity * 2);
     this.#current = new Int32Array(stack.flows.capacity * 2);
@@ -84,19 +77,19 @@ export class Splice {
       if (!upstreams.has(row, UpstreamBit.READABLE)) return;
       const room = this.#stack.room(row, now);
       if (room === 0) return;
-      if (!this.#hasLanding()) {
+      const piece = Math.min(room, this.#stack.superpacketBytes(row));
+      const count = this.#landing.prepare(Math.floor(room / piece));
+      if (count === 0) {
         // Over budget: the fast side waits; a slab that comes back lets it go on.
         this.#isStarved = true;
         this.#list(row);
         return;
       }
-      const got = receive(fd, this.#base + this.#landing + SLAB_PAYLOAD_AT, room);
+      const got = this.#landing.receive(fd, piece, count);
       const goesOn =
         got <= 0
           ? this.#onNoBytes(row, got, now)
-          : got < room && upstreams.has(row, UpstreamBit.ENDING)
-            ? this.#onLastBytes(row, fd, got, room, now)
-            : this.#onBytes(row, got, got < room, now);
+          : this.#onReceived(row, fd, got, piece, count, now);
       if (!goesOn) return;
     }
     this.#list(row);
@@ -149,31 +142,31 @@ export class Splice {
     this.#upstreams.lower(row, UpstreamBit.READABLE | UpstreamBit.WRITABLE);
   }
 
-  /** The landing slab, or the smallest that holds `got` bytes, which are copied there. */
-  #fitting(got: number): number {
-    const landing = this.#landing;
-    if (got <= MEDIUM) {
-      const slabAt = this.#stack.slabs.take(got <= SMALL ? SMALL : MEDIUM);
-      if (slabAt !== NO_SLAB) {
-        const from = landing + SLAB_PAYLOAD_AT;
-        this.#stack.arena.bytes.copyWithin(slabAt + SLAB_PAYLOAD_AT, from, from + got);
-        return slabAt;
-      }
+  /** Sends what landed, in pieces. @returns false to stop */
+  #onReceived(
+    row: number,
+    fd: number,
+    got: number,
+    piece: number,
+    count: number,
+    now: Instant,
+  ): boolean {
+    let rest = got;
+    for (; rest > piece; rest -= piece) {
+      this.#stack.transmit(row, this.#landing.take(piece), piece, now);
     }
-    this.#landing = NO_SLAB;
-    return landing;
+    const isShort = got < piece * count;
+    if (!isShort || !this.#upstreams.has(row, UpstreamBit.ENDING)) {
+      return this.#onBytes(row, rest, isShort, now);
+    }
+    // With no space behind the bytes, the next turn asks for the FIN.
+    if (rest === piece) return this.#onBytes(row, rest, false, now);
+    return this.#onLastBytes(row, fd, rest, piece, now);
   }
 
-  #hasLanding(): boolean {
-    if (this.#landing === NO_SLAB) {
-      this.#landing = this.#stack.slabs.take(LARGE_SLAB_PAYLOAD_BYTES);
-    }
-    return this.#landing !== NO_SLAB;
-  }
-
-  /** Sends what the landing slab holds. @returns false to stop */
-  #onBytes(row: number, got: number, isDrained: boolean, now: Instant): boolean {
-    this.#stack.transmit(row, this.#fitting(got), got, now);
+  /** Sends the last piece. @returns false to stop */
+  #onBytes(row: number, length: number, isDrained: boolean, now: Instant): boolean {
+    this.#stack.transmit(row, this.#landing.take(length), length, now);
     if (isDrained) this.#upstreams.lower(row, UpstreamBit.READABLE);
     return !this.#isOverLimit(row);
   }
@@ -182,9 +175,9 @@ export class Splice {
    * The upstream has sent FIN, and a short read says that it comes next: asks for it, so that data
    * and FIN leave in one segment.
    */
-  #onLastBytes(row: number, fd: number, got: number, room: number, now: Instant): boolean {
+  #onLastBytes(row: number, fd: number, got: number, piece: number, now: Instant): boolean {
     const upstreams = this.#upstreams;
-    const more = receive(fd, this.#base + this.#landing + SLAB_PAYLOAD_AT + got, room - got);
+    const more = this.#landing.receiveMore(fd, got, piece - got);
     if (more !== 0) {
       const goesOn = this.#onBytes(row, got + Math.max(more, 0), false, now);
       return goesOn && (more > 0 || this.#onNoBytes(row, more, now));
@@ -192,7 +185,7 @@ export class Splice {
     upstreams.lower(row, UpstreamBit.READABLE);
     upstreams.raise(row, UpstreamBit.READ_DONE);
     if (upstreams.has(row, UpstreamBit.WRITE_SHUT)) this.release(row, false);
-    this.#stack.transmitLast(row, this.#fitting(got), got, now);
+    this.#stack.transmitLast(row, this.#landing.take(got), got, now);
     return false;
   }
 

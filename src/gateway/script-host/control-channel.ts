@@ -2,19 +2,14 @@
 import { Errno } from '../../ffi/errno.ts';
 import { raise } from '../../ffi/errors.ts';
 import { lastErrno, libc } from '../../ffi/libc.ts';
-import { addressOf, allocateStruct } from '../../ffi/memory.ts';
+import { addressOf } from '../../ffi/memory.ts';
+import { WAIT_FOREVER, waitReadable, waitWritable } from '../../ffi/poll.ts';
 import { encodeJsonFrame, FrameKind, FrameReader } from '../messages/framing.ts';
 import type { FromScriptHost, ToScriptHost } from '../messages/script-control.ts';
 
 export const STDIN = 0;
 const STDOUT = 1;
 const BUFFER_BYTES = 64 * 1024;
-
-/** struct pollfd, poll(2). */
-const PollFd = { FD: 0, EVENTS: 4, BYTES: 8 } as const;
-const POLLIN = 1;
-const POLLOUT = 4;
-const WAIT_FOREVER = -1;
 
 /** How long the rest of a message is waited for: the supervisor is in the middle of writing it. */
 const REST_WAIT_MS = 20;
@@ -44,7 +39,7 @@ export class ControlChannel {
       this.#reader.push(this.#bytes.subarray(0, count), (kind, body) => {
         if (kind === FrameKind.JSON) onMessage(JSON.parse(this.#utf8.decode(body)) as ToScriptHost);
       });
-    } while (this.#reader.isInsideFrame && isReady(STDIN, POLLIN, REST_WAIT_MS));
+    } while (this.#reader.isInsideFrame && waitReadable(STDIN, REST_WAIT_MS));
     return true;
   }
 
@@ -59,16 +54,8 @@ export class ControlChannel {
         continue;
       }
       const errno = lastErrno();
-      if (errno === Errno.EAGAIN) isReady(STDOUT, POLLOUT, WAIT_FOREVER);
+      if (errno === Errno.EAGAIN) waitWritable(STDOUT, WAIT_FOREVER);
       else if (errno !== Errno.EINTR) raise(errno, 'write', { device: 'standard output' });
     }
   }
-}
-
-/** Waits until a descriptor is ready for `events`, or has failed; false when time is over. */
-function isReady(fd: number, events: number, timeoutMs: number): boolean {
-  const request = allocateStruct(PollFd.BYTES);
-  request.view.setInt32(PollFd.FD, fd, true);
-  request.view.setInt16(PollFd.EVENTS, events, true);
-  return libc.poll(request.address, 1, timeoutMs) > 0;
 }

@@ -9,7 +9,8 @@
 import { constants, fstatSync, openSync } from 'node:fs';
 import { Errno } from '../../ffi/errno.ts';
 import { lastErrno, libc } from '../../ffi/libc.ts';
-import { addressOf, allocateStruct } from '../../ffi/memory.ts';
+import { addressOf } from '../../ffi/memory.ts';
+import { waitWritable } from '../../ffi/poll.ts';
 import { isNonBlocking, send } from '../../ffi/sockets.ts';
 
 /** How long a line may wait before it is written. */
@@ -21,10 +22,6 @@ const LAST_FLUSH_MS = 250;
 /** What a pipe that poll(2) calls writable takes without blocking: PIPE_BUF, pipe(7). */
 const PIPE_BUF_BYTES = 4096;
 const STDERR = 2;
-
-/** struct pollfd, poll(2). */
-const PollFd = { FD: 0, EVENTS: 4, BYTES: 8 } as const;
-const POLLOUT = 4;
 
 const NOTHING = new Uint8Array(new ArrayBuffer(0));
 const utf8 = new TextEncoder();
@@ -104,7 +101,7 @@ export class LogSink {
     const deadline = performance.now() + LAST_FLUSH_MS;
     for (this.flush(); this.#timer !== undefined; this.flush()) {
       const left = deadline - performance.now();
-      if (left <= 0 || !isWritable(this.#fd, left)) return;
+      if (left <= 0 || !waitWritable(this.#fd, left)) return;
     }
   }
 }
@@ -118,7 +115,7 @@ function writerOf(fd: number): (address: number, length: number) => number {
   const own = reopen(fd);
   if (own !== undefined) return (address, length) => write(own, address, length);
   return (address, length) =>
-    isWritable(fd, 0) ? write(fd, address, Math.min(length, PIPE_BUF_BYTES)) : -Errno.EAGAIN;
+    waitWritable(fd, 0) ? write(fd, address, Math.min(length, PIPE_BUF_BYTES)) : -Errno.EAGAIN;
 }
 
 /** The same pipe or terminal, non-blocking; undefined where it belongs to another user. */
@@ -136,12 +133,4 @@ function write(fd: number, address: number, length: number): number {
   if (count >= 0) return count;
   const errno = lastErrno();
   return errno === Errno.EINTR ? 0 : -errno;
-}
-
-/** Waits until `fd` takes something, or is broken: then a write says how. */
-function isWritable(fd: number, timeoutMs: number): boolean {
-  const request = allocateStruct(PollFd.BYTES);
-  request.view.setInt32(PollFd.FD, fd, true);
-  request.view.setInt16(PollFd.EVENTS, POLLOUT, true);
-  return libc.poll(request.address, 1, Math.ceil(timeoutMs)) > 0;
 }

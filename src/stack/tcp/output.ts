@@ -26,6 +26,9 @@ import { NO_ROW, RCV_SACK_BLOCKS, RECOVERING, type Tcb, TcbFlag } from './tcb.ts
 /** Largest payload of a superpacket: an IP packet of 64 KiB less the longest headers. */
 const SUPERPACKET_PAYLOAD_BYTES = 65_535 - 40 - 60;
 
+/** Room that is waited for where the path is fast: four superpackets, received by one call. */
+const WORTH_WAITING_BYTES = 4 * SUPERPACKET_PAYLOAD_BYTES;
+
 const synOptions: SynOptions = { mss: 0, windowScale: -1, sackPermitted: false };
 /** Filled and read by one call of `sendSegment`. */
 const segmentOptions: SegmentOptions = {
@@ -152,10 +155,14 @@ export function sendRefusal(tcp: TcpContext): void {
   tcp.egress.bareTcpOf(tcp.tcb.flowAt, asSeq(0), tcp.tcb.rcvNxt, TcpFlag.RST | TcpFlag.ACK);
 }
 
+/** Payload of the largest segment that can be handed to the device at once. */
+export const superpacketBytes = (tcb: Tcb): number =>
+  SUPERPACKET_PAYLOAD_BYTES - (SUPERPACKET_PAYLOAD_BYTES % tcb.mss);
+
 /**
- * Bytes of new data that may be sent now; 0 when it is better to wait. Sender's silly window
- * avoidance, RFC 9293 §3.8.6.2.1: a full segment, or half of the largest window seen, or nothing
- * is in flight that could bring a better answer.
+ * Bytes of new data that may be sent now, in pieces of a superpacket at most; 0 when it is better
+ * to wait. Sender's silly window avoidance, RFC 9293 §3.8.6.2.1: a full segment, or half of the
+ * largest window seen, or nothing is in flight that could bring a better answer.
  */
 export function sendRoom(tcp: TcpContext): number {
   const tcb = tcp.tcb;
@@ -165,7 +172,7 @@ export function sendRoom(tcp: TcpContext): number {
   if (tcb.has(TcbFlag.LOSS_RECOVERY) && !tcb.has(TcbFlag.SACK)) return 0;
   const flight = tcb.flightSize;
   const slabRoom = tcp.settings.slabBytesPerFlow - tcb.sendSlabBytes;
-  let room = Math.min(
+  const room = Math.min(
     tcb.sndWnd - flight,
     tcb.cwnd + limitedTransmit(tcb) - tcb.inFlight,
     slabRoom,
@@ -175,27 +182,27 @@ export function sendRoom(tcp: TcpContext): number {
   if (flight !== 0) {
     if (room < worthSending(tcb) || room < Math.min(mss, tcb.maxSndWnd >>> 1)) return 0;
   }
-  if (room > SUPERPACKET_PAYLOAD_BYTES) room = SUPERPACKET_PAYLOAD_BYTES;
   return room > mss ? room - (room % mss) : room;
 }
 
 /**
  * Limited transmit, RFC 3042: the first two duplicate ACKs of a peer without SACK each let one new
- * segment out, so that a small window brings the third. With SACK, what arrived is out of `inFlight`.
+ * segment out, so that a small window brings the third. With SACK, `inFlight` leaves out what has
+ * arrived.
  */
 const limitedTransmit = (tcb: Tcb): number =>
   tcb.dupAcks === 0 || tcb.has(RECOVERING) ? 0 : Math.min(tcb.dupAcks, 2) * tcb.mss;
 
 /**
- * While acknowledgments are due, it pays to wait for room for a superpacket: up to a quarter of the
- * window, but no more than the path takes in a millisecond, so that a far peer gets no bursts. In
- * recovery the acknowledgments that come are the clock, and each one counts.
+ * While acknowledgments are due, it pays to wait for room for several superpackets: up to a quarter
+ * of the window, but no more than the path takes in a millisecond, so that a far peer gets no
+ * bursts. In recovery the acknowledgments that come are the clock, and each one counts.
  */
 function worthSending(tcb: Tcb): number {
   if (tcb.sackedBytes > 0 || tcb.dupAcks > 0 || tcb.has(RECOVERING)) return tcb.mss;
   const perMillisecond = (tcb.cwnd * 1000) / Math.max(1, tcb.srttUs);
   return Math.min(
-    SUPERPACKET_PAYLOAD_BYTES,
+    WORTH_WAITING_BYTES,
     tcb.cwnd >>> 2,
     tcb.maxSndWnd >>> 1,
     Math.max(perMillisecond, 2 * tcb.mss),

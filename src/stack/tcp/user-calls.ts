@@ -64,8 +64,8 @@ export function setDeadline(tcp: TcpContext, row: number, deadline: Instant): vo
 }
 
 /**
- * Bytes of new data that `transmit` may take now, at most one superpacket. With 0 the owner is
- * told by `onRoom`.
+ * Bytes of new data that `transmit` may take now, no more than a superpacket at a time. With 0 the
+ * owner is told by `onRoom`.
  */
 export function room(tcp: TcpContext, row: number, now: Instant): number {
   const tcb = tcp.tcb.moveTo(row);

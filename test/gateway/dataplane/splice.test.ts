@@ -94,6 +94,33 @@ describe('the splice', () => {
     expect((last?.flags ?? 0) & 1).toBe(1);
   });
 
+  // A superpacket is 44 segments of 1460 bytes; four fill one call of recv.
+  test.each([4 * 44 * 1460, 4 * 44 * 1460 - 1, 4 * 44 * 1460 + 1, 1_000_003])(
+    'a download of %i bytes arrives in order, and then its end',
+    async (length) => {
+      using server = await upstream();
+      using rig = new DataPlaneRig({ port: server.port });
+      await rig.connect();
+      await rig.until(() => server.sockets.length === 1);
+      server.sockets[0]?.end(streamBytes(Stream.SERVER, 0, length));
+      let next = 1;
+      let largest = 0;
+      let hasEnded = false;
+      await rig.until(() => {
+        for (const segment of rig.peer.readAll()) {
+          expect(rig.peer.relative(segment)).toBe(next);
+          next += segment.payload.length;
+          largest = Math.max(largest, segment.payload.length);
+          hasEnded = (segment.flags & 1) !== 0;
+        }
+        rig.peer.sends(`. 1:1(0) ack ${next} win 65535`);
+        return hasEnded;
+      });
+      expect(next).toBe(1 + length);
+      expect(largest).toBeLessThanOrEqual(44 * 1460);
+    },
+  );
+
   test('an upstream named by a mapped address is dialled over IPv4', async () => {
     using server = await upstream();
     using rig = new DataPlaneRig({ port: server.port, ip: '::ffff:127.0.0.1' });

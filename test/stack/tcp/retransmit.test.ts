@@ -314,7 +314,7 @@ describe('limited transmit (RFC 3042)', () => {
     expect(rig.tcb.cwnd).toBe(3 * MSS);
   });
 
-  test('so that the third starts the fast retransmit, with a threshold that leaves them out', () => {
+  test('so that the third starts the fast retransmit; the threshold leaves them out', () => {
     const rig = smallWindow();
     duplicate(rig, 1, 3);
     expect(sentRanges(rig)).toContain(`1-${1 + MSS}`);
