@@ -101,12 +101,12 @@ test('what both sides wrote is what the log counted', async () => {
   expect(line).toMatchObject({ event: 'flow', proto: 'tcp', close_reason: 'eof' });
 });
 
-test('when all is done, no flow is left but in TIME-WAIT, and at most one slab', async () => {
+test('when all is done, no flow is left but in TIME-WAIT, and at most four slabs', async () => {
   await waitFor('the flows to end', async () => {
     return (await world.gateway.metric('culvert_flows_active')) === 0;
   });
-  // The one that the next read of an upstream goes into.
-  expect(await world.gateway.metric('culvert_slab_bytes')).toBeLessThan(2 * 64 * KIB);
+  // Those that the next read of an upstream goes into.
+  expect(await world.gateway.metric('culvert_slab_bytes')).toBeLessThan(5 * 64 * KIB);
 });
 
 describe.each([true, false])('iperf3 with offload %p', (offload) => {
