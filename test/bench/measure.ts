@@ -18,6 +18,8 @@ export interface Sample {
   readonly peer: string;
   readonly test: TestName;
   readonly repetition: number;
+  /** The first of this load that the process has seen; it is measured again when warm. */
+  readonly isCold: boolean;
   /** Cores that were busy with other programs of this machine meanwhile. */
   readonly foreignCores: number;
   readonly values: Values;
@@ -28,6 +30,8 @@ export interface Sample {
 export interface Load {
   /** Duration of a test. */
   readonly seconds: number;
+  /** How long a load runs before it is measured; 0 measures it at once. */
+  readonly warmUpSeconds: number;
   /** Connections to hold. */
   readonly held: number;
 }
@@ -58,7 +62,7 @@ const TEST_BODIES: Record<TestName, (peer: RunningPeer, load: Load) => Promise<V
 
 /** One test of one peer; a test that fails is a sample as well. */
 export async function sample(
-  at: Pick<Sample, 'peer' | 'test' | 'repetition'>,
+  at: Pick<Sample, 'peer' | 'test' | 'repetition' | 'isCold'>,
   running: RunningPeer,
   load: Load,
 ): Promise<Sample> {

@@ -20,13 +20,14 @@ test('Options overrule what quick sets', () => {
     peers: ['routed'],
     tests: ['dl1', 'hold'],
     repetitions: 2,
-    load: { seconds: 5, held: 1000 },
+    load: { seconds: 5, warmUpSeconds: 0, held: 1000 },
   });
 });
 
 test('A wrong argument is named', () => {
   expect(() => parseOptions(['nobody'])).toThrow('no such peer: nobody');
   expect(() => parseOptions(['-t', 'dl1,nothing'])).toThrow('no such test: nothing');
-  expect(() => parseOptions(['-n', '0'])).toThrow('-n');
+  expect(() => parseOptions(['-n', '0'])).toThrow('-n 0: not a number from 1');
+  expect(() => parseOptions(['--warm', 'x'])).toThrow('--warm x: not a number from 0');
   expect(() => parseOptions(['--fast'])).toThrow('--fast');
 });

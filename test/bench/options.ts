@@ -29,8 +29,11 @@ const DEFAULT_PEERS = [
   'pasta',
 ];
 
-const FULL = { repetitions: 3, seconds: 4, held: 9500 };
-const QUICK = { repetitions: 1, seconds: 1, held: 1000 };
+const FULL = { repetitions: 3, seconds: 4, warmUpSeconds: 3, held: 9500 };
+const QUICK = { repetitions: 1, seconds: 1, warmUpSeconds: 0, held: 1000 };
+
+const asOptions = ({ repetitions, seconds, warmUpSeconds, held }: typeof QUICK): string =>
+  `-n ${repetitions} --sec ${seconds} --warm ${warmUpSeconds} --hold ${held}`;
 
 export const USAGE = `npm run bench -- [options] [peer ...]
 
@@ -41,8 +44,9 @@ Without names: ${DEFAULT_PEERS.join(', ')}
   -t, --tests LIST   of ${TESTS.join(',')} (all)
   -n, --reps N       repetitions, the outer loop (${FULL.repetitions})
       --sec N        seconds of each test (${FULL.seconds})
+      --warm N       seconds that a load runs before it is measured (${FULL.warmUpSeconds})
       --hold N       connections of the hold test (${FULL.held})
-      --quick        as -n ${QUICK.repetitions} --sec ${QUICK.seconds} --hold ${QUICK.held} --print
+      --quick        as ${asOptions(QUICK)} --print
       --out FILE     write the tables there, as a section between markers (BENCHMARKS.md)
       --print        only print the tables
   -h, --help`;
@@ -64,6 +68,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     repetitions: count('-n', values.reps, usual.repetitions),
     load: {
       seconds: count('--sec', values.sec, usual.seconds),
+      warmUpSeconds: count('--warm', values.warm, usual.warmUpSeconds, 0),
       held: count('--hold', values.hold, usual.held),
     },
     report: quiet ? undefined : (values.out ?? join(ROOT, 'BENCHMARKS.md')),
@@ -79,6 +84,7 @@ function parse(args: readonly string[]) {
         tests: { type: 'string', short: 't' },
         reps: { type: 'string', short: 'n' },
         sec: { type: 'string' },
+        warm: { type: 'string' },
         hold: { type: 'string' },
         quick: { type: 'boolean' },
         out: { type: 'string' },
@@ -103,8 +109,10 @@ function testName(text: string): TestName {
   return name;
 }
 
-function count(option: string, text: string | undefined, usual: number): number {
+function count(option: string, text: string | undefined, usual: number, least = 1): number {
   if (text === undefined) return usual;
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new BenchError(`${option} ${text}: not a number from 1`);
+  if (!/^\d{1,6}$/.test(text) || Number(text) < least) {
+    throw new BenchError(`${option} ${text}: not a number from ${least}`);
+  }
   return Number(text);
 }

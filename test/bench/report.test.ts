@@ -6,6 +6,7 @@ const sample = (peer: string, repetition: number, outcome: Partial<Sample>): Sam
   peer,
   test: 'dl1',
   repetition,
+  isCold: false,
   foreignCores: 0,
   values: {},
   ...outcome,
@@ -19,6 +20,15 @@ describe('tables', () => {
       sample('a', 2, { values: { gbps: 12.34 } }),
     ]);
     expect(text).toContain('| peer | down, 1 stream |\n| --- | --- |\n| a | 9 (1.23..12.3) |');
+  });
+
+  test('The cold samples of a load stand in a table of their own', () => {
+    const text = renderTables([
+      sample('a', 0, { isCold: true, values: { gbps: 3 } }),
+      sample('a', 0, { values: { gbps: 9 } }),
+    ]);
+    expect(text).toContain('| peer | down, 1 stream |\n| --- | --- |\n| a | 9 |');
+    expect(text).toContain('| peer | down, 1 stream, Gbit/s |\n| --- | --- |\n| a | 3 |');
   });
 
   test('A table whose tests did not run is left out', () => {

@@ -6,6 +6,8 @@ interface Column {
   readonly title: string;
   readonly test: TestName;
   readonly metric: string;
+  /** Of the first samples of a load, not of those that count. */
+  readonly isCold: boolean;
 }
 
 interface Table {
@@ -19,7 +21,16 @@ const DOUBTFUL_CORES = 0.3;
 const BEGIN = '<!-- bench:begin: written by `npm run bench` -->';
 const END = '<!-- bench:end -->';
 
-const column = (title: string, test: TestName, metric: string): Column => ({ title, test, metric });
+const column = (title: string, test: TestName, metric: string): Column => ({
+  title,
+  test,
+  metric,
+  isCold: false,
+});
+const coldColumn = (title: string, test: TestName, metric: string): Column => ({
+  ...column(title, test, metric),
+  isCold: true,
+});
 
 const TABLES: readonly Table[] = [
   {
@@ -32,12 +43,16 @@ const TABLES: readonly Table[] = [
     ],
   },
   {
-    title: 'CPU seconds per GB, 1 stream',
+    title: 'CPU seconds per GB',
     columns: [
-      column('gateway, down', 'dl1', 'gatewayCpuPerGb'),
-      column('gateway, up', 'ul1', 'gatewayCpuPerGb'),
-      column('machine, down', 'dl1', 'machineCpuPerGb'),
-      column('machine, up', 'ul1', 'machineCpuPerGb'),
+      column('gateway, down 1', 'dl1', 'gatewayCpuPerGb'),
+      column('up 1', 'ul1', 'gatewayCpuPerGb'),
+      column('down 8', 'dl8', 'gatewayCpuPerGb'),
+      column('up 8', 'ul8', 'gatewayCpuPerGb'),
+      column('machine, down 1', 'dl1', 'machineCpuPerGb'),
+      column('up 1', 'ul1', 'machineCpuPerGb'),
+      column('down 8', 'dl8', 'machineCpuPerGb'),
+      column('up 8', 'ul8', 'machineCpuPerGb'),
     ],
   },
   {
@@ -63,6 +78,15 @@ const TABLES: readonly Table[] = [
     ],
   },
   {
+    title: 'The first seconds of a load after the start',
+    columns: [
+      coldColumn('down, 1 stream, Gbit/s', 'dl1', 'gbps'),
+      coldColumn('up, 1 stream, Gbit/s', 'ul1', 'gbps'),
+      coldColumn('conn/s', 'conn', 'perSecond'),
+      coldColumn('req/s', 'http', 'perSecond'),
+    ],
+  },
+  {
     title: 'Open idle connections',
     columns: [
       column('held', 'hold', 'held'),
@@ -80,15 +104,16 @@ measured. Client, gateway and server share the machine, so throughput is a figur
 gateway's CPU (user and system time of all its processes) is the one that carries over. Writing to a
 TUN runs the client's TCP inside the gateway's system call, so *down* charges the gateway with it.
 Down is server to client. A new connection is connect, one request, the reply, close, by 32 workers
-at a time (unloaded: one). Memory is the proportional set size of all the gateway's processes, after
-the tests above; the kernel's own memory for sockets is not in it. *routed* has no process: what it
-costs shows in the CPU of the machine only.`;
+at a time (unloaded: one). Each load runs for some seconds before it is measured: the first seconds
+after the start have a table of their own. Memory is the proportional set size of all the gateway's
+processes, after the tests above; the kernel's own memory for sockets is not in it. *routed* has no
+process: what it costs shows in the CPU of the machine only.`;
 
 /** All tables, as Markdown. */
 export function renderTables(samples: readonly Sample[]): string {
   const peers = [...new Set(samples.map((sample) => sample.peer))];
   const tables = TABLES.map(({ title, columns }) => {
-    const measured = columns.filter(({ test }) => samples.some((s) => s.test === test));
+    const measured = columns.filter((cell) => samples.some((sample) => isOf(sample, cell)));
     if (measured.length === 0) return '';
     const rows = peers.map((peer) => [
       peer,
@@ -102,10 +127,10 @@ export function renderTables(samples: readonly Sample[]): string {
 /** What failed, one line for each peer and reason; empty when nothing did. */
 export function renderFailures(samples: readonly Sample[]): string {
   const reasons = new Map<string, string[]>();
-  for (const { peer, test, repetition, error } of samples) {
+  for (const { peer, test, repetition, isCold, error } of samples) {
     if (error === undefined) continue;
     const reason = `${peer}: ${error.replaceAll(/\s+/g, ' ')}`;
-    const where = `${test} of repetition ${repetition + 1}`;
+    const where = `${isCold ? 'cold ' : ''}${test} of repetition ${repetition + 1}`;
     reasons.set(reason, [...(reasons.get(reason) ?? []), where]);
   }
   return [...reasons].map(([reason, where]) => `- ${reason} (${where.join(', ')})`).join('\n');
@@ -133,9 +158,12 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
 }
 
-function renderCell(samples: readonly Sample[], peer: string, { test, metric }: Column): string {
-  const mine = samples.filter((sample) => sample.peer === peer && sample.test === test);
-  const values = mine.flatMap((sample) => sample.values[metric] ?? []);
+const isOf = (sample: Sample, cell: Column): boolean =>
+  sample.test === cell.test && sample.isCold === cell.isCold;
+
+function renderCell(samples: readonly Sample[], peer: string, cell: Column): string {
+  const mine = samples.filter((sample) => sample.peer === peer && isOf(sample, cell));
+  const values = mine.flatMap((sample) => sample.values[cell.metric] ?? []);
   if (values.length === 0) return mine.length === 0 ? '-' : '*fail*';
   const [low, high] = [renderNumber(Math.min(...values)), renderNumber(Math.max(...values))];
   const middle = renderNumber(median(values));

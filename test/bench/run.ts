@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BenchError } from './command.ts';
 import { describeMachine, describeVersion } from './machine.ts';
-import { type Sample, sample } from './measure.ts';
+import { type Load, type Sample, sample, type TestName } from './measure.ts';
 import { type Options, PEER_FOLDER, parseOptions, USAGE } from './options.ts';
 import { type Peer, RunningPeer } from './peer.ts';
 import { renderFailures, renderTables, replaceSection } from './report.ts';
@@ -108,8 +108,8 @@ async function* measurePeer(
 ): AsyncGenerator<Sample> {
   let running: RunningPeer | undefined;
   try {
-    for (const test of options.tests) {
-      const at = { peer: name, test, repetition };
+    for (const { test, isCold, seconds } of options.tests.flatMap((t) => phases(t, options.load))) {
+      const at = { peer: name, test, repetition, isCold };
       try {
         running ??= await RunningPeer.start(name, peer, topology, folder);
       } catch (error) {
@@ -117,7 +117,7 @@ async function* measurePeer(
         yield { ...at, foreignCores: 0, values: {}, error: error.message };
         continue;
       }
-      const taken = await sample(at, running, options.load);
+      const taken = await sample(at, running, { ...options.load, seconds });
       yield taken;
       if (taken.error !== undefined) {
         await running.stop();
@@ -127,6 +127,13 @@ async function* measurePeer(
   } finally {
     await running?.stop();
   }
+}
+
+/** A load runs twice, cold and then warm; but held connections cost their memory once. */
+function phases(test: TestName, { seconds, warmUpSeconds }: Load) {
+  const warm = { test, isCold: false, seconds };
+  if (warmUpSeconds === 0 || test === 'hold') return [warm];
+  return [{ test, isCold: true, seconds: warmUpSeconds }, warm];
 }
 
 async function loadPeers(names: readonly string[]): Promise<Map<string, Peer>> {
@@ -175,10 +182,12 @@ async function renderSection(
   ].join('\n\n');
 }
 
-function describeSample({ peer, test, repetition, foreignCores, values, error }: Sample): string {
+function describeSample(taken: Sample): string {
+  const { peer, test, repetition, isCold, foreignCores, values, error } = taken;
   const told = Object.entries(values).map(([metric, value]) => `${metric} ${value.toFixed(2)}`);
   const what = error === undefined ? told.join(', ') : `FAILED: ${error}`;
-  return `${repetition + 1} ${peer} ${test}: ${what} (foreign ${foreignCores.toFixed(2)})`;
+  const load = isCold ? `cold ${test}` : test;
+  return `${repetition + 1} ${peer} ${load}: ${what} (foreign ${foreignCores.toFixed(2)})`;
 }
 
 try {
