@@ -14,6 +14,7 @@ import type { FailureKind } from './errors.ts';
 import { SLICE_US } from './limits.ts';
 import { isNamed, type NamedTarget, type ScriptVerdict } from './parse-verdict.ts';
 import type { Generation } from './registry.ts';
+import { RenewedMap } from './renewed-map.ts';
 import type { Script, ScriptAnswer } from './script.ts';
 
 /** `DecidedBy.script` when no script claimed the flow. */
@@ -60,13 +61,13 @@ const UINT32_COUNT = 2 ** 32;
 export class Decisions {
   readonly #ports: DecisionPorts;
   /** By request id; in the order in which they came. */
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #waiting = new RenewedMap<number, Waiting>();
   /** Request ids by the call of the script. */
-  readonly #calls = new Map<number, number>();
+  readonly #calls = new RenewedMap<number, number>();
   /** How many wait under each wall limit, in microseconds. */
-  readonly #wallLimits = new Map<number, number>();
-  readonly #lookups = new Map<number, Lookup>();
-  readonly #lookupIds = new Map<string, number>();
+  readonly #wallLimits = new RenewedMap<number, number>();
+  readonly #lookups = new RenewedMap<number, Lookup>();
+  readonly #lookupIds = new RenewedMap<string, number>();
   /** What came up during turns and may take turns of its own, in its order. */
   readonly #backlog: (() => void)[] = [];
   #lastCall = 0;

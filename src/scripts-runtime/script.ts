@@ -17,6 +17,7 @@ import { TIMER_MS_MAX, TIMER_MS_MIN, VERDICT_JSON_LENGTH } from './limits.ts';
 import { parseLogFields } from './log-fields.ts';
 import { LogLimit } from './log-limit.ts';
 import { parseVerdict, type ScriptVerdict } from './parse-verdict.ts';
+import { RenewedMap } from './renewed-map.ts';
 import type { Transpiled } from './transpile.ts';
 
 /** What a call into a script gave. */
@@ -84,7 +85,7 @@ export class Script {
   readonly #complaintLimit: LogLimit;
   readonly #parsed = new Map<string, ScriptAnswer>();
   /** Deadlines in microseconds by the id of the timer. */
-  readonly #timers = new Map<number, number>();
+  readonly #timers = new RenewedMap<number, number>();
   #guest: Guest | undefined;
   #nextTimer = Number.POSITIVE_INFINITY;
   #isGone = false;
@@ -163,7 +164,7 @@ export class Script {
   /** Runs the timers that are due at `now`, those of them that begin before `end`. */
   fireTimers(now: number, end: number): void {
     if (now < this.#nextTimer) return;
-    const due = Array.from(this.#timers).filter(([, at]) => at <= now);
+    const due = Array.from(this.#timers.entries()).filter(([, at]) => at <= now);
     for (const [id] of due.sort(([, a], [, b]) => a - b)) {
       if (!this.#timers.delete(id)) continue;
       this.#enterIfAlive((guest) => {

@@ -27,6 +27,7 @@ const QUEUE_MAX = 4096;
 
 /** What waits for its turn, in the order in which it arrived. */
 interface Arrival {
+  readonly requestId: number;
   /** Microseconds. */
   readonly at: number;
   /** Absent: the request is cancelled. */
@@ -47,8 +48,11 @@ export class DecisionChannel {
   readonly #out = allocateStruct(DECISION_BYTES_MAX);
   /** Answers that the socket did not take. While there are some, no request is read. */
   #unsent: Uint8Array[] = [];
-  /** By request id. */
-  readonly #arrivals = new Map<number, Arrival>();
+  /**
+   * Oldest first, the first `#taken` of them done with. No Map: see scripts-runtime/renewed-map.ts.
+   */
+  readonly #arrivals: Arrival[] = [];
+  #taken = 0;
 
   constructor(fd: number) {
     this.#fd = fd;
@@ -61,7 +65,11 @@ export class DecisionChannel {
 
   /** `work` would find something to do. */
   get hasWork(): boolean {
-    return this.#arrivals.size > 0 && !this.isBlocked;
+    return this.#waiting > 0 && !this.isBlocked;
+  }
+
+  get #waiting(): number {
+    return this.#arrivals.length - this.#taken;
   }
 
   /**
@@ -70,7 +78,7 @@ export class DecisionChannel {
    * @returns false at the end: the data plane is gone
    */
   read(now: number): boolean {
-    for (let i = 0; i < DATAGRAMS_PER_READ && this.#arrivals.size < QUEUE_MAX; i++) {
+    for (let i = 0; i < DATAGRAMS_PER_READ && this.#waiting < QUEUE_MAX; i++) {
       const length = receive(this.#fd, this.#in.address, DECISION_BYTES_MAX);
       if (length === -Errno.EAGAIN) return true;
       if (length === -Errno.EINTR) continue;
@@ -83,9 +91,8 @@ export class DecisionChannel {
 
   /** Passes on what waits, until there is nothing or `mayGoOn` says no. */
   work({ onRequest, onCancel }: DecisionHandlers, mayGoOn: () => boolean): void {
-    for (const [requestId, { request, at }] of this.#arrivals) {
-      if (this.isBlocked) return;
-      this.#arrivals.delete(requestId);
+    while (this.hasWork) {
+      const { requestId, request, at } = this.#take();
       if (request === undefined) onCancel(requestId);
       else onRequest(requestId, request, at);
       if (!mayGoOn()) return;
@@ -117,12 +124,36 @@ export class DecisionChannel {
     const requestId = requestIdOf(view, 0);
     if (kind === DatagramKind.CANCEL) {
       // What was not asked yet needs nothing else.
-      if (!this.#arrivals.delete(requestId)) this.#arrivals.set(requestId, { at: now });
+      if (!this.#forget(requestId)) this.#arrivals.push({ requestId, at: now });
       return;
     }
     const request = decodeDecisionRequest(view, 0, length);
     if (request === undefined) throw new Error(`malformed request of ${length} bytes`);
-    this.#arrivals.set(requestId, { at: now, request });
+    this.#arrivals.push({ requestId, at: now, request });
+  }
+
+  #take(): Arrival {
+    const arrival = this.#arrivals[this.#taken];
+    if (arrival === undefined) throw new Error('nothing has arrived');
+    this.#taken += 1;
+    if (this.#waiting === 0) {
+      this.#arrivals.length = 0;
+      this.#taken = 0;
+    } else if (this.#taken > QUEUE_MAX) {
+      this.#arrivals.splice(0, this.#taken);
+      this.#taken = 0;
+    }
+    return arrival;
+  }
+
+  /** @returns false when it does not wait any more */
+  #forget(requestId: number): boolean {
+    const found = this.#arrivals.findIndex(
+      (arrival, i) => i >= this.#taken && arrival.requestId === requestId,
+    );
+    if (found === -1) return false;
+    this.#arrivals.splice(found, 1);
+    return true;
   }
 
   /** False when the socket is full. An answer to a data plane that is gone counts as sent. */
