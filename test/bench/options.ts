@@ -29,7 +29,7 @@ const DEFAULT_PEERS = [
   'pasta',
 ];
 
-const FULL = { repetitions: 3, seconds: 4, warmUpSeconds: 3, held: 9500 };
+const FULL = { repetitions: 3, seconds: 4, warmUpSeconds: 2, held: 9500 };
 const QUICK = { repetitions: 1, seconds: 1, warmUpSeconds: 0, held: 1000 };
 
 const asOptions = ({ repetitions, seconds, warmUpSeconds, held }: typeof QUICK): string =>
