@@ -29,7 +29,7 @@ const DEFAULT_PEERS = [
   'pasta',
 ];
 
-const FULL = { repetitions: 3, seconds: 4, warmUpSeconds: 2, held: 9500 };
+const FULL = { repetitions: 3, seconds: 4, warmUpSeconds: 6, held: 9500 };
 const QUICK = { repetitions: 1, seconds: 1, warmUpSeconds: 0, held: 1000 };
 
 const asOptions = ({ repetitions, seconds, warmUpSeconds, held }: typeof QUICK): string =>
@@ -44,7 +44,7 @@ Without names: ${DEFAULT_PEERS.join(', ')}
   -t, --tests LIST   of ${TESTS.join(',')} (all)
   -n, --reps N       repetitions, the outer loop (${FULL.repetitions})
       --sec N        seconds of each test (${FULL.seconds})
-      --warm N       seconds that a load runs before it is measured (${FULL.warmUpSeconds})
+      --warm N       seconds of each load before it is measured, where a peer needs it (${FULL.warmUpSeconds})
       --hold N       connections of the hold test (${FULL.held})
       --quick        as ${asOptions(QUICK)} --print
       --out FILE     write the tables there, as a section between markers (BENCHMARKS.md)

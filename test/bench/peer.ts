@@ -42,6 +42,8 @@ export interface Peer {
   readonly isReady?: (place: Place) => Promise<boolean>;
   /** Most connections it can hold with the open files it may have, when not all. */
   readonly maxHeld?: number;
+  /** It is compiled while it runs: each load runs for some seconds before it counts. */
+  readonly warmsUp?: boolean;
 }
 
 export type VersionSource = { readonly debian: string } | { readonly command: readonly string[] };

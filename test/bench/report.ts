@@ -78,7 +78,7 @@ const TABLES: readonly Table[] = [
     ],
   },
   {
-    title: 'The first seconds of a load after the start',
+    title: 'The first seconds of each load, before all is compiled',
     columns: [
       coldColumn('down, 1 stream, Gbit/s', 'dl1', 'gbps'),
       coldColumn('up, 1 stream, Gbit/s', 'ul1', 'gbps'),
@@ -104,8 +104,8 @@ measured. Client, gateway and server share the machine, so throughput is a figur
 gateway's CPU (user and system time of all its processes) is the one that carries over. Writing to a
 TUN runs the client's TCP inside the gateway's system call, so *down* charges the gateway with it.
 Down is server to client. A new connection is connect, one request, the reply, close, by 32 workers
-at a time (unloaded: one). Each load runs for some seconds before it is measured: the first seconds
-after the start have a table of their own. Memory is the proportional set size of all the gateway's
+at a time (unloaded: one). A peer that is compiled while it runs has some seconds of each load before
+it is measured, and they have a table of their own. Memory is the proportional set size of all the gateway's
 processes, after the tests above; the kernel's own memory for sockets is not in it. *routed* has no
 process: what it costs shows in the CPU of the machine only.`;
 

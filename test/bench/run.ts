@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BenchError } from './command.ts';
 import { describeMachine, describeVersion } from './machine.ts';
-import { type Load, type Sample, sample, type TestName } from './measure.ts';
+import { type Sample, sample } from './measure.ts';
 import { type Options, PEER_FOLDER, parseOptions, USAGE } from './options.ts';
 import { type Peer, RunningPeer } from './peer.ts';
 import { renderFailures, renderTables, replaceSection } from './report.ts';
@@ -108,7 +108,7 @@ async function* measurePeer(
 ): AsyncGenerator<Sample> {
   let running: RunningPeer | undefined;
   try {
-    for (const { test, isCold, seconds } of options.tests.flatMap((t) => phases(t, options.load))) {
+    for (const { test, isCold, seconds } of phasesOf(peer, options)) {
       const at = { peer: name, test, repetition, isCold };
       try {
         running ??= await RunningPeer.start(name, peer, topology, folder);
@@ -129,11 +129,14 @@ async function* measurePeer(
   }
 }
 
-/** A load runs twice, cold and then warm; but held connections cost their memory once. */
-function phases(test: TestName, { seconds, warmUpSeconds }: Load) {
-  const warm = { test, isCold: false, seconds };
-  if (warmUpSeconds === 0 || test === 'hold') return [warm];
-  return [{ test, isCold: true, seconds: warmUpSeconds }, warm];
+/** Each load, for a peer that warms up cold first; but held connections cost their memory once. */
+function phasesOf({ warmsUp = false }: Peer, { tests, load }: Options) {
+  const { seconds, warmUpSeconds } = load;
+  return tests.flatMap((test) => {
+    const warm = { test, isCold: false, seconds };
+    if (!warmsUp || warmUpSeconds === 0 || test === 'hold') return [warm];
+    return [{ test, isCold: true, seconds: warmUpSeconds }, warm];
+  });
 }
 
 async function loadPeers(names: readonly string[]): Promise<Map<string, Peer>> {

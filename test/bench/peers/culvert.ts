@@ -26,6 +26,7 @@ const socketOf = ({ folder }: Place): string => join(folder, 'admin.sock');
 export const peer: Peer = {
   about: 'this gateway: every flow is decided by a script, then terminated and spliced',
   kind: 'tun',
+  warmsUp: true,
   requires: [{ path: BINARY, advice: 'npm run build' }],
   version: { command: [BINARY, 'version'] },
   files: (place) => ({
