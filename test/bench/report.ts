@@ -105,9 +105,9 @@ gateway's CPU (user and system time of all its processes) is the one that carrie
 TUN runs the client's TCP inside the gateway's system call, so *down* charges the gateway with it.
 Down is server to client. A new connection is connect, one request, the reply, close, by 32 workers
 at a time (unloaded: one). A peer that is compiled while it runs has some seconds of each load
-before it is measured, and they have a table of their own. Memory is the proportional set size of all
-the gateway's processes, after the tests above; the kernel's own memory for sockets is not in it.
-*routed* has no process: what it costs shows in the CPU of the machine only.`;
+before it is measured, and they have a table of their own. Memory is the proportional set size of
+all the gateway's processes, after the tests above; the kernel's own memory for sockets is not in
+it. *routed* has no process: what it costs shows in the CPU of the machine only.`;
 
 /** All tables, as Markdown. */
 export function renderTables(samples: readonly Sample[]): string {
