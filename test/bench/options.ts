@@ -44,7 +44,7 @@ Without names: ${DEFAULT_PEERS.join(', ')}
   -t, --tests LIST   of ${TESTS.join(',')} (all)
   -n, --reps N       repetitions, the outer loop (${FULL.repetitions})
       --sec N        seconds of each test (${FULL.seconds})
-      --warm N       seconds of a load before it counts, if a peer needs that (${FULL.warmUpSeconds})
+      --warm N       seconds of a load before it counts, where needed (${FULL.warmUpSeconds})
       --hold N       connections of the hold test (${FULL.held})
       --quick        as ${asOptions(QUICK)} --print
       --out FILE     write the tables there, as a section between markers (BENCHMARKS.md)
