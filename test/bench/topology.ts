@@ -29,6 +29,8 @@ const NETWORK_SETTINGS = [
   'net.ipv4.conf.default.rp_filter=0',
   'net.ipv4.ip_forward=1',
   'net.ipv4.ip_local_port_range=1025 65000',
+  // nginx listens there: its own connections must not take them.
+  'net.ipv4.ip_local_reserved_ports=15201,17000,18080',
   'net.ipv4.tcp_tw_reuse=1',
   'net.ipv4.tcp_fin_timeout=5',
   'net.ipv4.tcp_max_syn_backlog=16384',
