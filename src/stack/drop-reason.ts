@@ -53,10 +53,12 @@ export const DropReason = {
   FRAGMENT_LIMIT: 42,
   RESET_RATE_LIMIT: 43,
   CHALLENGE_RATE_LIMIT: 44,
-  VERDICT_DROP: 45,
-  DRAINING: 46,
+  /** Its client has a cookie, and the segment that brings it is still to come. */
+  BEFORE_COOKIE: 45,
+  VERDICT_DROP: 46,
+  DRAINING: 47,
   // The device
-  DEVICE_WRITE_FAILED: 47,
+  DEVICE_WRITE_FAILED: 48,
 } as const;
 
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];

@@ -26,7 +26,7 @@ import { startRtt } from './tcp/rtt.ts';
 import { type Segment, timestampClock } from './tcp/segment.ts';
 import { segmentArrives } from './tcp/segment-arrives.ts';
 import { TcpState } from './tcp/states.ts';
-import type { SynCookies } from './tcp/syn-cookies.ts';
+import { CookieMatch, type SynCookies } from './tcp/syn-cookies.ts';
 import { hashEnds, type SynPacket } from './tcp/syn-packet.ts';
 import { TcbFlag } from './tcp/tcb.ts';
 import type { Instant } from './time.ts';
@@ -176,7 +176,9 @@ export class Forwarder {
   /** An ACK that may answer a SYN-ACK with a cookie. */
   #onAck(packet: SynPacket, now: Instant): DropReason {
     const { segment, counters } = this.#tcp;
-    if (!this.#cookies.check(packet, segment, now)) {
+    const match = this.#cookies.check(packet, segment, now);
+    if (match === CookieMatch.LATER) return DropReason.BEFORE_COOKIE;
+    if (match === CookieMatch.NONE) {
       counters.add(Counter.SYN_COOKIES_FAILED);
       return this.#resetUnknown(packet, DropReason.NO_FLOW, now);
     }

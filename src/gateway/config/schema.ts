@@ -137,8 +137,7 @@ const limits = z
     // One source must not be able to hold the table: two thirds of it at most.
     heldSynsPerSource: value.heldSynsPerSource ?? Math.max(1, Math.floor((value.heldSyns * 2) / 3)),
     // Half of the table for SYNs, half for clients that have shown that they exist.
-    // Never, unless asked for: a cookie turns the honest handshake round.
-    synCookiesFrom: value.synCookiesFrom ?? value.heldSyns,
+    synCookiesFrom: value.synCookiesFrom ?? Math.ceil(value.heldSyns / 2),
   }))
   .refine((value) => value.slabBytes >= SLAB_BYTES_MIN && value.slabBytes <= SLAB_BYTES_MAX, {
     path: ['slabBytes'],

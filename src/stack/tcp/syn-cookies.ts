@@ -41,6 +41,16 @@ const SACK_BIT = 1 << 4;
 const ECN_BIT = 1 << 5;
 const OPTION_MASK = 0b111111;
 
+/** What an ACK has to do with our cookies. */
+export const CookieMatch = {
+  NONE: 0,
+  /** It answers a SYN-ACK with a cookie. */
+  FIRST: 1,
+  /** By its timestamp it comes from such a connection, but it is not the first segment of it. */
+  LATER: 2,
+} as const;
+export type CookieMatch = (typeof CookieMatch)[keyof typeof CookieMatch];
+
 export class SynCookies {
   readonly #view: DataView;
   readonly #refill: (secrets: Uint32Array) => void;
@@ -96,13 +106,16 @@ export class SynCookies {
   /**
    * Whether the ACK in `segment` answers a SYN-ACK of `make`. If so, its options become those of
    * the SYN, and `tsOffset` and `hasEcn` are set.
+   *
+   * Only the first segment of a connection carries what the cookie was made of. When it is lost,
+   * a tail loss probe of the client (RFC 8985 §7) may come before it is sent again; a reset would
+   * end what is about to begin. The timestamp of such a segment fits by chance once in 2^15.
    */
-  check(packet: SynPacket, segment: Segment, now: Instant): boolean {
+  check(packet: SynPacket, segment: Segment, now: Instant): CookieMatch {
     this.#rotate(now);
-    return (
-      this.#checkWith(this.#current, packet, segment, now) ||
-      this.#checkWith(this.#previous, packet, segment, now)
-    );
+    const match = this.#checkWith(this.#current, packet, segment, now);
+    if (match !== CookieMatch.NONE) return match;
+    return this.#checkWith(this.#previous, packet, segment, now);
   }
 
   /** Whether a cookie may be out there that is still good. */
@@ -110,18 +123,20 @@ export class SynCookies {
     return now - this.#lastMadeAt < 2 * SLOT_US;
   }
 
-  #checkWith(key: HalfSipHash, packet: SynPacket, segment: Segment, now: Instant): boolean {
+  #checkWith(key: HalfSipHash, packet: SynPacket, segment: Segment, now: Instant): CookieMatch {
     const cookie = seqAdd(segment.ack, -1);
     const mssClass = cookie & CLASS_MASK;
     const irs = seqAdd(segment.seq, -1);
-    if (this.#cookie(key, packet, segment, irs, mssClass) !== cookie) return false;
+    const isFirst = this.#cookie(key, packet, segment, irs, mssClass) === cookie;
     const { options } = segment;
+    if (!isFirst && !options.hasTimestamps) return CookieMatch.NONE;
     this.tsOffset = this.#offset(key, packet, segment);
     this.hasEcn = false;
     if (options.hasTimestamps) {
       const clock = timestampClock(now) + this.tsOffset;
       const age = (clock - options.tsEcho) | 0;
-      if (age < 0 || age > COOKIE_LIFE_MS + OPTION_MASK) return false;
+      if (age < 0 || age > COOKIE_LIFE_MS + OPTION_MASK) return CookieMatch.NONE;
+      if (!isFirst) return CookieMatch.LATER;
       const bits = options.tsEcho & OPTION_MASK;
       const scale = bits & SCALE_MASK;
       options.windowScale = scale === NO_SCALE ? -1 : scale;
@@ -129,7 +144,7 @@ export class SynCookies {
       this.hasEcn = (bits & ECN_BIT) !== 0;
     }
     options.mss = MSS_CLASSES[mssClass]!;
-    return true;
+    return CookieMatch.FIRST;
   }
 
   #cookie(key: HalfSipHash, packet: SynPacket, segment: Segment, irs: Seq, mssClass: number): Seq {

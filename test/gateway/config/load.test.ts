@@ -138,7 +138,7 @@ describe('a config that is right', () => {
     expect(config.limits).toMatchObject({
       heldSyns: 1024,
       heldSynsPerSource: 682,
-      synCookiesFrom: 1024,
+      synCookiesFrom: 512,
       slabBytes: 256 * 1024 ** 2,
     });
     expect(config.drain).toBe(10_000);

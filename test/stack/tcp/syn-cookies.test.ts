@@ -133,6 +133,25 @@ describe('an ACK with a cookie', () => {
     });
   }
 
+  test('may come after a later segment, which is dropped and not answered with a reset', () => {
+    const rig = withCookie({ timestamps: true });
+    rig.clock.advance(10_000);
+    rig.peer.sends('. 1449:2897(1448) ack 1 win 512');
+    rig.peer.expectsNothing();
+    expect(rig.drops).toEqual({ 'before-cookie': 1 });
+    expect(rig.owner.flows).toEqual([]);
+    rig.peer.sends('. 1:1449(1448) ack 1 win 512');
+    expect(rig.state).toBe('ESTABLISHED');
+    expect(cookieCounts(rig)).toEqual({ sent: 1, received: 1, failed: 0 });
+  });
+
+  test('is not awaited from a stranger, whose timestamp does not fit', () => {
+    const rig = withCookie({ timestamps: true });
+    rig.newPeer({ port: 40_001 }).sends('. 1449:2897(1448) ack 1 win 512 <TS val 1 ecr 77>');
+    expect(cookieCounts(rig)).toEqual({ sent: 1, received: 0, failed: 1 });
+    expect(rig.drops).toEqual({ 'no-flow': 1 });
+  });
+
   test('brings MSS, window scale, SACK and ECN back', () => {
     const rig = pressed({ timestamps: true });
     rig.peer.sends('SEW 0:0(0) win 65535 <mss 1400,sackOK,TS val 1 ecr 0,nop,wscale 9>');
