@@ -120,7 +120,7 @@ const TcbField = {
 /** Blocks of early bytes that are remembered: as many as a segment has room for. */
 export const RCV_SACK_BLOCKS = 4;
 
-export const TCB_ROW_BYTES = 512;
+export const TCB_ROW_BYTES = 640;
 
 export const TcbFlag = {
   /** Timestamps were negotiated: they stand on every segment (RFC 7323 §3.2). */
