@@ -28,6 +28,7 @@ const UNTESTED: Readonly<Record<string, string>> = {
   'src/stack/tcp/syn-packet.ts': 'a type, and a loop that the forwarder and the cookies share',
   'src/stack/tcp/path-mtu.ts': 'only icmp-errors.ts calls it; the traces of its test see it',
   'src/stack/tcp/states.ts': 'a table; the traces in test/stack/tcp walk it',
+  'src/stack/wire/ecn.ts': 'a table of numbers',
   'src/stack/wire/protocol.ts': 'a table of numbers',
 };
 

@@ -50,6 +50,7 @@ export const TunOffload = {
   CSUM: 0x01,
   TSO4: 0x02,
   TSO6: 0x04,
+  /** Superpackets with CWR; goes with one of the two above only. */
   TSO_ECN: 0x08,
   USO4: 0x20,
   USO6: 0x40,

@@ -18,6 +18,7 @@ const O_CLOEXEC = 0o2000000;
 
 /** What is asked of the kernel, best first. Segmentation without checksums is not offered. */
 const OFFLOADS_TO_TRY = [
+  TunOffload.CSUM | TunOffload.TSO4 | TunOffload.TSO6 | TunOffload.TSO_ECN,
   TunOffload.CSUM | TunOffload.TSO4 | TunOffload.TSO6,
   TunOffload.CSUM,
   0,

@@ -62,6 +62,9 @@ export const Counter = {
   /** ICMP errors about a segment in flight, and those that made a flow's segments shorter. */
   ICMP_ERRORS_MATCHED: 46,
   PATH_MTU_LOWERED: 47,
+  /** Data packets that came with CE, and windows that were cut because ECE came. */
+  ECN_MARKED: 48,
+  ECN_WINDOW_CUTS: 49,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

@@ -15,6 +15,8 @@ export interface DeviceCapabilities {
   /** The other side cuts superframes. */
   tso4: boolean;
   tso6: boolean;
+  /** It cuts those with CWR too, and keeps the flag on the first packet only. */
+  tsoEcn: boolean;
   /** Largest IP packet that goes out uncut, and the source of our MSS. */
   mtu: number;
 }

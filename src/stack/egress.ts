@@ -13,11 +13,12 @@ import { DropReason } from './drop-reason.ts';
 import { FlowField } from './flow-row.ts';
 import { completeChecksum, segment } from './offload/segment.ts';
 import { fold, pseudoHeaderSum } from './wire/checksum.ts';
+import { Ecn } from './wire/ecn.ts';
 import { emitIpv4Header, IPV4_HEADER_BYTES } from './wire/ipv4.ts';
 import { emitIpv6Header, IPV6_HEADER_BYTES } from './wire/ipv6.ts';
 import { Protocol } from './wire/protocol.ts';
 import type { Seq } from './wire/seq.ts';
-import { emitTcpHeader, TCP_HEADER_BYTES, TcpField } from './wire/tcp.ts';
+import { emitTcpHeader, TCP_HEADER_BYTES, TcpField, TcpFlag } from './wire/tcp.ts';
 import {
   emitSack,
   emitSynOptions,
@@ -103,6 +104,7 @@ export class Egress {
    * @param payloadAt  position of the payload behind at least 128 bytes of headroom; what lies
    *                   there is overwritten. 0 with `payloadLength` 0
    * @param mss        payload bytes after which a longer segment is cut
+   * @param ecn        codepoint of its packets
    * @returns          false when the device refused the frame
    */
   tcp(
@@ -115,6 +117,7 @@ export class Egress {
     payloadAt: number,
     payloadLength: number,
     mss: number,
+    ecn: Ecn,
   ): boolean {
     const headerLength = TCP_HEADER_BYTES + optionBytes(options);
     const tcpAt = payloadLength === 0 ? this.#scratchAt : payloadAt - headerLength;
@@ -134,6 +137,7 @@ export class Egress {
       headerLength,
       payloadLength,
       mss,
+      ecn,
     );
   }
 
@@ -171,6 +175,7 @@ export class Egress {
       headerLength,
       0,
       0,
+      Ecn.NOT_ECT,
     );
   }
 
@@ -197,7 +202,16 @@ export class Egress {
       flags,
       0,
     );
-    return this.#tcpPacket(sourceAt, destinationAt, addressLength, at, TCP_HEADER_BYTES, 0, 0);
+    return this.#tcpPacket(
+      sourceAt,
+      destinationAt,
+      addressLength,
+      at,
+      TCP_HEADER_BYTES,
+      0,
+      0,
+      Ecn.NOT_ECT,
+    );
   }
 
   /** Sends a bare segment of the flow whose row lies at `flowAt`, from the gateway's side. */
@@ -224,7 +238,15 @@ export class Egress {
     length: number,
   ): boolean {
     const protocol = addressLength === 4 ? Protocol.ICMP : Protocol.ICMPV6;
-    const ipAt = this.#ipHeader(sourceAt, destinationAt, addressLength, protocol, at, length);
+    const ipAt = this.#ipHeader(
+      sourceAt,
+      destinationAt,
+      addressLength,
+      protocol,
+      at,
+      length,
+      Ecn.NOT_ECT,
+    );
     return this.#write(ipAt, at + length, 0, 0);
   }
 
@@ -259,6 +281,7 @@ export class Egress {
     headerLength: number,
     payloadLength: number,
     mss: number,
+    ecn: Ecn,
   ): boolean {
     const view = this.#view;
     const length = headerLength + payloadLength;
@@ -270,6 +293,7 @@ export class Egress {
       Protocol.TCP,
       tcpAt,
       length,
+      ecn,
     );
     const pseudo = pseudoHeaderSum(
       view,
@@ -281,10 +305,15 @@ export class Egress {
     );
     view.setUint16(tcpAt + TcpField.CHECKSUM, fold(pseudo));
     if (payloadLength <= mss || mss === 0) return this.#write(ipAt, end, tcpAt - ipAt, 0);
-    const canCut = addressLength === 4 ? this.capabilities.tso4 : this.capabilities.tso6;
-    if (canCut) return this.#write(ipAt, end, tcpAt - ipAt, mss);
+    if (this.#canCut(addressLength, tcpAt)) return this.#write(ipAt, end, tcpAt - ipAt, mss);
     segment(view, ipAt, end, mss, this.#cutAt, this.#emitCut);
     return true;
+  }
+
+  /** Whether the device cuts the superpacket whose TCP header lies at `tcpAt`. */
+  #canCut(addressLength: number, tcpAt: number): boolean {
+    const { tso4, tso6, tsoEcn } = this.capabilities;
+    return (addressLength === 4 ? tso4 : tso6) && (tsoEcn || !hasCwr(this.#view, tcpAt));
   }
 
   /** Writes the IP header in front of the transport header. @returns its position */
@@ -295,15 +324,16 @@ export class Egress {
     protocol: number,
     transportAt: number,
     length: number,
+    ecn: Ecn,
   ): number {
     if (addressLength === 4) {
       const ipAt = transportAt - IPV4_HEADER_BYTES;
       const total = IPV4_HEADER_BYTES + length;
-      emitIpv4Header(this.#view, ipAt, total, protocol, HOP_LIMIT, 0, sourceAt, destinationAt);
+      emitIpv4Header(this.#view, ipAt, total, protocol, HOP_LIMIT, ecn, sourceAt, destinationAt);
       return ipAt;
     }
     const ipAt = transportAt - IPV6_HEADER_BYTES;
-    emitIpv6Header(this.#view, ipAt, length, protocol, HOP_LIMIT, 0, sourceAt, destinationAt);
+    emitIpv6Header(this.#view, ipAt, length, protocol, HOP_LIMIT, ecn, sourceAt, destinationAt);
     return ipAt;
   }
 
@@ -326,13 +356,11 @@ export class Egress {
         clearVnetHeader(view, frameAt);
       } else {
         const headerLength = checksumStart + ((view.getUint8(ipAt + checksumStart + 12) >> 4) << 2);
-        const isIpv4 = view.getUint8(ipAt) >>> 4 === 4;
-        const gsoType = gsoSize === 0 ? GsoType.NONE : isIpv4 ? GsoType.TCPV4 : GsoType.TCPV6;
         emitVnetHeader(
           view,
           frameAt,
           VnetFlag.NEEDS_CSUM,
-          gsoType,
+          gsoSize === 0 ? GsoType.NONE : gsoTypeOf(view, ipAt, ipAt + checksumStart),
           headerLength,
           gsoSize,
           checksumStart,
@@ -350,4 +378,13 @@ export class Egress {
     if (gsoSize !== 0) this.#counters.add(Counter.DEVICE_SUPERFRAMES_OUT);
     return true;
   }
+}
+
+const hasCwr = (view: DataView, tcpAt: number): boolean =>
+  (view.getUint8(tcpAt + TcpField.FLAGS) & TcpFlag.CWR) !== 0;
+
+/** What the device is told of a superpacket. */
+function gsoTypeOf(view: DataView, ipAt: number, tcpAt: number): number {
+  const type = view.getUint8(ipAt) >>> 4 === 4 ? GsoType.TCPV4 : GsoType.TCPV6;
+  return hasCwr(view, tcpAt) ? type | GsoType.ECN : type;
 }

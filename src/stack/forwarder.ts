@@ -20,10 +20,11 @@ import { RateLimit } from './rate-limit.ts';
 import type { HalfSipHash } from './sip-hash.ts';
 import { countFlows, endFlow, freeFlow } from './tcp/close.ts';
 import type { TcpContext } from './tcp/context.ts';
+import { allowEcn, isEcnSetup, noteRepeatedSyn } from './tcp/ecn.ts';
 import { sendRefusal, sendReset, sendSynAck } from './tcp/output.ts';
 import { startWindow } from './tcp/receive-window.ts';
 import { startRtt } from './tcp/rtt.ts';
-import { type Segment, timestampClock } from './tcp/segment.ts';
+import { timestampClock } from './tcp/segment.ts';
 import { segmentArrives } from './tcp/segment-arrives.ts';
 import { TcpState } from './tcp/states.ts';
 import { CookieMatch, type SynCookies } from './tcp/syn-cookies.ts';
@@ -115,6 +116,7 @@ export class Forwarder {
     }
     if (segment.has(TcpFlag.SYN) && !segment.has(TcpFlag.ACK)) {
       if (segment.seq !== tcb.irs) this.#readSyn(segment.seq, isEcnSetup(segment));
+      else noteRepeatedSyn(this.#tcp);
       return DropReason.HELD_SYN_REPEATED;
     }
     return DropReason.NO_FLOW;
@@ -276,7 +278,8 @@ export class Forwarder {
     tcb.rcvEdge = tcb.rcvNxt;
     const peerMss = Math.max(MIN_MSS, options.mss === 0 ? DEFAULT_MSS[family] : options.mss);
     let mss = Math.min(peerMss, egress.mssFor(family));
-    tcb.lower(TcbFlag.TIMESTAMPS | TcbFlag.SCALING | TcbFlag.SACK | TcbFlag.ECN_SETUP);
+    tcb.lower(TcbFlag.TIMESTAMPS | TcbFlag.SCALING | TcbFlag.SACK);
+    tcb.lower(TcbFlag.ECN_SETUP | TcbFlag.ECN);
     if (options.hasTimestamps) {
       tcb.raise(TcbFlag.TIMESTAMPS);
       tcb.tsRecent = options.tsValue;
@@ -291,7 +294,7 @@ export class Forwarder {
       tcb.sndScale = 0;
     }
     if (options.sackPermitted) tcb.raise(TcbFlag.SACK);
-    if (hasEcn) tcb.raise(TcbFlag.ECN_SETUP);
+    if (hasEcn) allowEcn(this.#tcp);
     tcb.synMss = options.mss === 0 ? DEFAULT_MSS[family] : options.mss;
     tcb.mss = mss;
     tcb.rcvMss = DEFAULT_MSS[4];
@@ -343,7 +346,3 @@ export class Forwarder {
     );
   }
 }
-
-/** RFC 3168 §6.1.1: an ECN-setup SYN. */
-const isEcnSetup = (segment: Segment): boolean =>
-  segment.has(TcpFlag.ECE) && segment.has(TcpFlag.CWR);

@@ -17,6 +17,7 @@ import { Arrived, segmentArrives } from './tcp/segment-arrives.ts';
 import { TcpState } from './tcp/states.ts';
 import type { SynPacket } from './tcp/syn-packet.ts';
 import type { Instant } from './time.ts';
+import { Ecn } from './wire/ecn.ts';
 import { isMulticast } from './wire/ip-address.ts';
 import * as ipv4 from './wire/ipv4.ts';
 import * as ipv6 from './wire/ipv6.ts';
@@ -49,6 +50,8 @@ export class Ingress {
   };
   /** The transport checksum is right, or was never made because the packet is local. */
   #isSummed = false;
+  /** Codepoint of the packet, or of all packets that a superpacket was made of. */
+  #ecn: Ecn = Ecn.NOT_ECT;
   #isReassembled = false;
   /** The fragment under the reader's eye; reused. */
   readonly #fragment: Fragment = {
@@ -125,6 +128,7 @@ export class Ingress {
     packet.destinationAt = at + ipv4.Ipv4Field.DESTINATION;
     packet.addressLength = 4;
     packet.hopLimit = ipv4.ttl(view, at);
+    this.#ecn = ipv4.ecn(view, at);
     const transportAt = at + ipv4.headerLength(view, at);
     return this.#transport(ipv4.protocol(view, at), transportAt, ipv4.ipv4End(view, at), now);
   }
@@ -142,6 +146,7 @@ export class Ingress {
     packet.destinationAt = at + ipv6.Ipv6Field.DESTINATION;
     packet.addressLength = 16;
     packet.hopLimit = ipv6.hopLimit(view, at);
+    this.#ecn = ipv6.ecn(view, at);
     return this.#transport(this.#extensions.protocol, this.#extensions.transportAt, packetEnd, now);
   }
 
@@ -228,7 +233,7 @@ export class Ingress {
     ) {
       return DropReason.BAD_TCP_CHECKSUM;
     }
-    reason = tcp.segment.read(view, at, end);
+    reason = tcp.segment.read(view, at, end, this.#ecn);
     if (reason !== DropReason.NONE) return reason;
     const { sourcePort, destinationPort } = tcp.segment;
     const ports = (sourcePort << 16) | destinationPort;

@@ -5,6 +5,7 @@ import { TunOffload } from '../../src/ffi/ioctls.ts';
 import { addressOf } from '../../src/ffi/memory.ts';
 import { closeFd, connectSocket, tcpSocket } from '../../src/ffi/sockets.ts';
 import { TunDevice } from '../../src/ffi/tun-device.ts';
+import { tcpPacket } from '../support/packet-builder.ts';
 import { descriptorCount } from './support/descriptors.ts';
 import { ip, isRoot, NetworkNamespace, OtherNamespace } from './support/namespace.ts';
 
@@ -38,7 +39,8 @@ describe.skipIf(!isRoot)('TunDevice', () => {
     using device = TunDevice.open({ name: NAME, offload: true });
     expect(device.name).toBe(NAME);
     expect(device.vnetHeader).toBe(true);
-    expect(device.offloads).toBe(TunOffload.CSUM | TunOffload.TSO4 | TunOffload.TSO6);
+    const { CSUM, TSO4, TSO6, TSO_ECN } = TunOffload;
+    expect(device.offloads).toBe(CSUM | TSO4 | TSO6 | TSO_ECN);
     expect(device.probe()).toBe('down');
     expect(ip('link', 'show', NAME)).toContain('state DOWN');
   });
@@ -94,6 +96,22 @@ describe.skipIf(!isRoot)('TunDevice', () => {
     const length = VNET_HEADER_BYTES + IPV4_HEADER_BYTES;
     expect(device.write(frameAddress, length)).toBe(length);
     expect(packetsReceived()).toBe(before + 1);
+  });
+
+  test('the kernel takes a superpacket with CWR, and the bit that tells of it', () => {
+    using device = TunDevice.open({ name: NAME, offload: true });
+    ip('link', 'set', NAME, 'addrgenmode', 'none');
+    ip('link', 'set', NAME, 'up');
+    const packet = tcpPacket({ flags: 0x98, payload: new Uint8Array(3000) });
+    // NEEDS_CSUM; TCPV4 with ECN; 40 bytes of headers; 1000 for each packet; the sum at 20 + 16.
+    const header = Uint8Array.of(1, 0x81, 40, 0, 1000 & 0xff, 1000 >> 8, 20, 0, 16, 0);
+    frame.set(header);
+    frame.set(packet, VNET_HEADER_BYTES);
+    const length = VNET_HEADER_BYTES + packet.length;
+    expect(device.write(frameAddress, length)).toBe(length);
+    // Without a type of TCP the bit means nothing.
+    frame[1] = 0x80;
+    expect(device.write(frameAddress, length)).toBe(-Errno.EINVAL);
   });
 
   test('a frame that the kernel refuses is -EINVAL, and -EIO while the device is down', () => {

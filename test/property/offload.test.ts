@@ -16,7 +16,7 @@ import {
 } from '../support/packet-builder.ts';
 import { withPcap } from '../support/pcap.ts';
 
-const { PSH, ACK } = tcp.TcpFlag;
+const { FIN, PSH, ACK, ECE, CWR } = tcp.TcpFlag;
 
 const tcpFields: fc.Arbitrary<TcpFields> = fc
   .record({
@@ -72,6 +72,34 @@ test('a superpacket that is cut and merged again is the same bytes', () => {
         ]);
       });
     }),
+    { numRuns: 300 },
+  );
+});
+
+test('CWR stays on the first packet (RFC 3168 §6.1.2), ECE and the codepoint on all', () => {
+  fc.assert(
+    fc.property(
+      tcpFields,
+      fc.integer({ min: 400, max: 9_000 }),
+      fc.subarray([FIN, PSH, ECE, CWR]),
+      (fields, gsoSize, bits) => {
+        const flags = bits.reduce((all, bit) => all | bit, ACK as number);
+        const packets = cut(tcpPacket({ ...fields, flags }), gsoSize);
+        withPcap('cut-with-ecn', packets, () => {
+          const last = packets.length - 1;
+          for (const [index, packet] of packets.entries()) {
+            const view = viewOf(packet);
+            const isIpv4 = packet[0]! >>> 4 === 4;
+            let expected = flags;
+            if (index !== 0) expected &= ~CWR;
+            if (index !== last) expected &= ~(FIN | PSH);
+            expect(view.getUint8((isIpv4 ? 20 : 40) + 13)).toBe(expected);
+            const trafficClass = isIpv4 ? view.getUint8(1) : (view.getUint16(0) >>> 4) & 0xff;
+            expect(trafficClass).toBe(fields.trafficClass!);
+          }
+        });
+      },
+    ),
     { numRuns: 300 },
   );
 });

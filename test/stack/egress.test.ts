@@ -6,6 +6,7 @@ import type { DeviceCapabilities } from '../../src/stack/device.ts';
 import { DropReason } from '../../src/stack/drop-reason.ts';
 import { Egress } from '../../src/stack/egress.ts';
 import { FLOW_ROW_BYTES, FlowField } from '../../src/stack/flow-row.ts';
+import { Ecn } from '../../src/stack/wire/ecn.ts';
 import { writeAddress } from '../../src/stack/wire/ip-address.ts';
 import { asSeq } from '../../src/stack/wire/seq.ts';
 import { FULL_OFFLOAD, MemoryDevice, NO_OFFLOAD } from '../support/memory-device.ts';
@@ -18,6 +19,8 @@ const ADDRESSES = {
 } as const;
 const HEADROOM = 128;
 const PAYLOAD_MAX = 70_000;
+const PLAIN: { readonly flags: number; readonly ecn: Ecn } = { flags: 0x18, ecn: Ecn.NOT_ECT };
+const REDUCED: typeof PLAIN = { flags: 0x98, ecn: Ecn.ECT_0 };
 
 /** An egress with one flow's row, and a payload behind its headroom. */
 class Bench {
@@ -44,13 +47,13 @@ class Bench {
   }
 
   /** Sends the first bytes of a pattern. */
-  send(length: number, timestamps: boolean, mss = 1460): boolean {
+  send(length: number, timestamps: boolean, mss = 1460, fields = PLAIN): boolean {
     this.#arena.bytes.set(pattern(length), this.#payloadAt);
     return this.egress.tcp(
       this.#flowAt,
       asSeq(0xffff_fff0),
       asSeq(77),
-      0x18,
+      fields.flags,
       500,
       {
         hasTimestamps: timestamps,
@@ -62,6 +65,7 @@ class Bench {
       length === 0 ? 0 : this.#payloadAt,
       length,
       mss,
+      fields.ecn,
     );
   }
 
@@ -111,6 +115,32 @@ for (const family of [4, 6] as const) {
       expect(bench.packets).toEqual([expected(family, timestamps, pattern(50_000))]);
       expect(bench.device.frames[0]?.gsoSize).toBe(1460);
       expect(bench.counters.get(Counter.DEVICE_SUPERFRAMES_OUT)).toBe(1);
+    });
+
+    test(`${name}: the device is told of CWR on a superpacket, and ECT is on its header`, () => {
+      const bench = new Bench(family, FULL_OFFLOAD);
+      bench.send(50_000, timestamps, 1460, REDUCED);
+      const fields = { flags: 0x98, trafficClass: 2 };
+      expect(bench.packets).toEqual([expected(family, timestamps, pattern(50_000), fields)]);
+      expect(bench.device.frames[0]?.gsoSize).toBe(1460);
+    });
+
+    test(`${name}: CWR is kept to the first packet where the device does not know it`, () => {
+      const bench = new Bench(family, { ...FULL_OFFLOAD, tsoEcn: false });
+      bench.send(3000, timestamps, 1400, REDUCED);
+      const payload = pattern(3000);
+      const cut = (from: number, fields: object) =>
+        expected(family, timestamps, payload.slice(from, from + 1400), {
+          trafficClass: 2,
+          ...fields,
+        });
+      expect(bench.packets).toEqual([
+        cut(0, { flags: 0x90 }),
+        cut(1400, { flags: 0x10, seq: 1384, identification: 1 }),
+        cut(2800, { flags: 0x18, seq: 2784, identification: 2 }),
+      ]);
+      bench.send(3000, timestamps, 1400);
+      expect(bench.device.frames.at(-1)?.gsoSize).toBe(1400);
     });
 
     test(`${name}: a superpacket is cut here when the device cannot`, () => {

@@ -18,6 +18,7 @@ setDefaultTimeout(60_000);
 const VNET = 10;
 const SEQ_AT = 4;
 const ACK_AT = 8;
+const FLAGS_AT = 13;
 const ISS = 5000;
 const ADDRESSES = {
   4: { source: '198.18.0.1', destination: '198.18.0.80', tcpAt: VNET + 20 },
@@ -58,7 +59,8 @@ class Circuit {
   sent = 0;
   #seq = ISS + 1;
 
-  constructor(family: 4 | 6, payload: number) {
+  /** @param hasEcn  the client uses ECN, and all its data comes with CE */
+  constructor(family: 4 | 6, payload: number, hasEcn = false) {
     const memory = new ArrayBuffer(stateBytes(LIMITS));
     const { source, destination, tcpAt } = ADDRESSES[family];
     this.#tcpAt = tcpAt;
@@ -91,10 +93,16 @@ class Circuit {
         tcpPacket({ source, destination, sourcePort: 9, destinationPort: 80, ...fields }),
       ]);
     const options = encodeOptions(['nop', 'nop', 'TS val 7 ecr 0']);
-    this.#frame = frame({ flags: 0x18, window: 8000, options, payload: new Uint8Array(payload) });
+    this.#frame = frame({
+      flags: 0x18,
+      window: 8000,
+      trafficClass: hasEcn ? 3 : 0,
+      options,
+      payload: new Uint8Array(payload),
+    });
     this.#ack = frame({ flags: 0x10, window: 8000, options });
     const syn = encodeOptions(['mss 1460', 'TS val 7 ecr 0', 'wscale 7']);
-    this.#syn = frame({ flags: 2, seq: ISS, options: syn });
+    this.#syn = frame({ flags: hasEcn ? 0xc2 : 2, seq: ISS, options: syn });
     this.#reset = frame({ flags: 4 });
     this.#ingest(this.#syn);
     this.acknowledge();
@@ -108,7 +116,9 @@ class Circuit {
     this.#seq += this.#frame.length - this.#ack.length;
   }
 
-  acknowledge(): void {
+  /** @param flags  ACK, or ECE with it */
+  acknowledge(flags = 0x10): void {
+    this.#ack[this.#tcpAt + FLAGS_AT] = flags;
     this.#number(this.#ack);
     this.#ingest(this.#ack);
   }
@@ -192,6 +202,20 @@ for (const family of [4, 6] as const) {
     expect(circuit.stack.slabs.bytesUsed).toBe(0);
   });
 }
+
+test('marked packets, their echo and cuts of the window allocate nothing', () => {
+  const circuit = new Circuit(4, 100, true);
+  const allocated = allocatedTypes((call) => {
+    circuit.data();
+    circuit.transmit(10_000);
+    circuit.turn(50);
+    circuit.acknowledge(call % 50 === 49 ? 0x50 : 0x10);
+    circuit.turn(50);
+  });
+  expect(allocated).toEqual([]);
+  expect(circuit.counters.get(Counter.ECN_MARKED)).toBe(22_000);
+  expect(circuit.counters.get(Counter.ECN_WINDOW_CUTS)).toBeGreaterThan(400);
+});
 
 test('early segments and delayed acknowledgments allocate nothing', () => {
   const circuit = new Circuit(4, 100);

@@ -9,6 +9,8 @@ const VNET_HEADER_BYTES = 10;
 const NEEDS_CSUM = 1;
 const GSO_TCPV4 = 1;
 const GSO_TCPV6 = 4;
+const GSO_ECN = 0x80;
+const CWR = 0x80;
 const CHECKSUM_IN_TCP = 16;
 
 /** What a kernel with all offloads grants. */
@@ -17,6 +19,7 @@ export const FULL_OFFLOAD: DeviceCapabilities = {
   checksumOffload: true,
   tso4: true,
   tso6: true,
+  tsoEcn: true,
   mtu: 1500,
 };
 
@@ -26,6 +29,7 @@ export const NO_OFFLOAD: DeviceCapabilities = {
   checksumOffload: false,
   tso4: false,
   tso6: false,
+  tsoEcn: false,
   mtu: 1500,
 };
 
@@ -68,13 +72,19 @@ export class MemoryDevice implements FrameSink {
     if (!this.capabilities.vnetHeader) return Uint8Array.from(packet);
     const frame = new Uint8Array(VNET_HEADER_BYTES + packet.length);
     frame.set(packet, VNET_HEADER_BYTES);
-    const isIpv4 = packet[0]! >>> 4 === 4;
     if (gsoSize > 0) {
-      frame[1] = isIpv4 ? GSO_TCPV4 : GSO_TCPV6;
+      frame[1] = gsoTypeOf(packet);
       new DataView(frame.buffer).setUint16(4, gsoSize, true);
     }
     return frame;
   }
+}
+
+/** The kernel sets the bit for CWR on a superpacket, and wants to be told of it. */
+function gsoTypeOf(packet: Uint8Array): number {
+  const isIpv4 = packet[0]! >>> 4 === 4;
+  const flags = packet[(isIpv4 ? (packet[0]! & 15) * 4 : 40) + 13]!;
+  return (isIpv4 ? GSO_TCPV4 : GSO_TCPV6) | ((flags & CWR) === 0 ? 0 : GSO_ECN);
 }
 
 /**
@@ -103,7 +113,7 @@ function completeFrame(frame: Uint8Array<ArrayBuffer>): OutgoingFrame {
   }
   const headers = tcpAt + (packet[tcpAt + 12]! >>> 4) * 4;
   if (headerBytes !== headers) throw new Error(`header length ${headerBytes}, not ${headers}`);
-  const expectedType = gsoSize === 0 ? 0 : isIpv4 ? GSO_TCPV4 : GSO_TCPV6;
+  const expectedType = gsoSize === 0 ? 0 : gsoTypeOf(packet);
   if (gsoType !== expectedType) throw new Error(`GSO type ${gsoType}, not ${expectedType}`);
   if (gsoSize !== 0 && packet.length - headers <= gsoSize) throw new Error('GSO of one segment');
   // The field holds the sum of the pseudo header, so that the sum over all gives the checksum.

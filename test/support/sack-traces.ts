@@ -9,7 +9,7 @@ export function farRig(options: RigOptions = {}): TcpRig {
   const rig = new TcpRig({ sack: true, ...options });
   rig.owner.reactions.syn = (row, now) => rig.stack.accept(row, now);
   rig.peer.sends(rig.synLine);
-  rig.peer.expects('S. 0:0(0) ack 1');
+  rig.peer.expects(rig.synAckLine);
   rig.clock.advance(ROUND_TRIP_MS * 1000);
   rig.peer.sends('. 1:1(0) ack 1 win 2000');
   return rig;
@@ -35,6 +35,11 @@ export function sentPackets(rig: TcpRig): number[] {
 /** An ACK of all packets before `acked`, with blocks of packets [from, to). */
 export function ack(rig: TcpRig, acked: number, ...blocks: [from: number, to: number][]): void {
   rig.peer.sends(ackLine(rig, acked, blocks));
+}
+
+/** The same with ECE, RFC 3168. */
+export function echo(rig: TcpRig, acked: number, ...blocks: [from: number, to: number][]): void {
+  rig.peer.sends(`E${ackLine(rig, acked, blocks)}`);
 }
 
 function ackLine(rig: TcpRig, acked: number, blocks: [number, number][]): string {

@@ -53,6 +53,8 @@ export interface ReceivedSegment {
   readonly options: readonly string[];
   readonly payload: Uint8Array<ArrayBuffer>;
   readonly gsoSize: number;
+  /** Codepoint of its packet, RFC 3168 §5. */
+  readonly ecn: number;
 }
 
 export class ScriptedPeer {
@@ -90,14 +92,15 @@ export class ScriptedPeer {
    * Sends a segment; its payload is the client's stream at that position.
    *
    * @param gsoSize  makes it a superpacket
+   * @param ecn      codepoint of its packet
    */
-  sends(line: string, gsoSize = 0): void {
+  sends(line: string, gsoSize = 0, ecn = 0): void {
     const segment = parseSegment(line);
-    this.#link.deliver(this.packet(segment), gsoSize);
+    this.#link.deliver(this.packet(segment, ecn), gsoSize);
   }
 
   /** The packet of a segment. */
-  packet(segment: SegmentText): Uint8Array<ArrayBuffer> {
+  packet(segment: SegmentText, ecn = 0): Uint8Array<ArrayBuffer> {
     const { options, iss } = { ...this.options, options: segment.options };
     const hasAck = (segment.flags & ACK) !== 0;
     if (hasAck && segment.ack === undefined) throw new Error('ACK flag without a number');
@@ -107,6 +110,7 @@ export class ScriptedPeer {
     return tcpPacket({
       source: address,
       destination: serverAddress,
+      trafficClass: ecn,
       sourcePort: port,
       destinationPort: serverPort,
       seq: (iss + segment.start) >>> 0,
@@ -249,5 +253,6 @@ export function parsePacket({ packet, gsoSize }: OutgoingFrame): ReceivedSegment
     options: decodeOptions(view, tcpAt + 20, headerEnd),
     payload: packet.slice(headerEnd),
     gsoSize,
+    ecn: (isIpv4 ? view.getUint8(1) : view.getUint16(0) >>> 4) & 0b11,
   };
 }

@@ -42,6 +42,8 @@ export interface RigOptions {
   readonly timestamps?: boolean;
   /** The rig's clients permit selective acknowledgments. */
   readonly sack?: boolean;
+  /** They ask for ECN. */
+  readonly ecn?: boolean;
   readonly capabilities?: DeviceCapabilities;
   readonly limits?: Partial<StateLimits>;
   readonly settings?: Partial<TcpSettings>;
@@ -180,14 +182,20 @@ export class TcpRig {
     const options = ['mss 1460', 'nop', 'wscale 7'];
     if (this.#options.timestamps) options.splice(1, 0, `TS val ${this.clock.ms} ecr 0`);
     if (this.#options.sack) options.splice(1, 0, 'sackOK');
-    return `S 0:0(0) win 65535 <${options.join(',')}>`;
+    const flags = this.#options.ecn ? 'SEW' : 'S';
+    return `${flags} 0:0(0) win 65535 <${options.join(',')}>`;
+  }
+
+  /** What it is answered with. */
+  get synAckLine(): string {
+    return `${this.#options.ecn ? 'SE.' : 'S.'} 0:0(0) ack 1`;
   }
 
   /** Takes the newest flow from its SYN to ESTABLISHED. @param window  as it stands in the ACK */
   connect(peer = this.peer, window = 512): void {
     this.owner.reactions.syn ??= (row, now) => this.stack.accept(row, now);
     peer.sends(this.synLine);
-    peer.expects('S. 0:0(0) ack 1');
+    peer.expects(this.synAckLine);
     peer.sends(`. 1:1(0) ack 1 win ${window}`);
     peer.expectsNothing();
   }

@@ -54,7 +54,7 @@ const STEPS: Readonly<Record<Exclude<StateName, 'CLOSED'>, (rig: TcpRig) => void
   'SYN-RECEIVED'(rig) {
     rig.peer.sends(rig.synLine);
     rig.accept();
-    rig.peer.expects('S. 0:0(0) ack 1');
+    rig.peer.expects(rig.synAckLine);
   },
   ESTABLISHED(rig) {
     rig.connect();

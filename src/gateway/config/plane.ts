@@ -35,6 +35,7 @@ export function toStartConfig(
     offloads: device.offloads,
     limits: config.limits,
     congestion: config.tcp.congestion,
+    ecn: config.tcp.ecn,
   };
 }
 

@@ -161,6 +161,7 @@ const limits = z
 
 const tcp = z.strictObject({
   congestion: z.enum(['cubic', 'newreno']).default('cubic'),
+  ecn: z.boolean().default(true),
 });
 
 const admin = z

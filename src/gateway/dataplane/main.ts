@@ -69,6 +69,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput): Loop 
     checksumOffload: start.vnetHeader && (start.offloads & TunOffload.CSUM) !== 0,
     tso4: start.vnetHeader && (start.offloads & TunOffload.TSO4) !== 0,
     tso6: start.vnetHeader && (start.offloads & TunOffload.TSO6) !== 0,
+    tsoEcn: start.vnetHeader && (start.offloads & TunOffload.TSO_ECN) !== 0,
     mtu: start.deviceMtu,
   };
   const device = new TunPort(tun, capabilities, memory.buffer, memory.address, counters, reports);
@@ -83,6 +84,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput): Loop 
     settings: {
       slabBytesPerFlow: start.limits.slabBytesPerFlow,
       congestion: start.congestion,
+      ecn: start.ecn,
       keepaliveUs: live.timeouts.keepaliveMs * 1000,
     },
     onLeftover: (rowAt) => reports.flow(new Uint8Array(memory.buffer), rowAt),

@@ -43,6 +43,8 @@ export interface StartConfig {
   readonly limits: StateLimits;
   /** Congestion control of the TCP towards clients. */
   readonly congestion: 'cubic' | 'newreno';
+  /** ECN where a client asks for it. */
+  readonly ecn: boolean;
 }
 
 export type ToDataPlane =

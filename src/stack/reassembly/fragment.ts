@@ -1,5 +1,6 @@
 /** One fragment of an IPv4 or IPv6 packet, and whether it can be one. */
 import { DropReason } from '../drop-reason.ts';
+import type { Ecn } from '../wire/ecn.ts';
 import { Protocol } from '../wire/protocol.ts';
 import { TCP_HEADER_BYTES } from '../wire/tcp.ts';
 
@@ -24,8 +25,7 @@ export interface Fragment {
   identification: number;
   /** IPv4: the protocol. IPv6: the next header that the fragment header names. */
   protocol: number;
-  /** ECN codepoint. */
-  ecn: number;
+  ecn: Ecn;
 }
 
 /**

@@ -19,6 +19,7 @@ import { Counter, type Counters } from '../counters.ts';
 import { DropReason } from '../drop-reason.ts';
 import type { HalfSipHash } from '../sip-hash.ts';
 import { type Instant, seconds } from '../time.ts';
+import { Ecn } from '../wire/ecn.ts';
 import { IPV4_HEADER_BYTES, Ipv4Field, refreshHeaderChecksum } from '../wire/ipv4.ts';
 import { IPV6_HEADER_BYTES, Ipv6Field } from '../wire/ipv6.ts';
 import { Chunks } from './chunks.ts';
@@ -32,11 +33,6 @@ const PACKETS_PER_SOURCE = 64;
 /** Linux (net.ipv4.ipfrag_time); RFC 1122 §3.3.2 and RFC 8200 §4.5 have 60 s. */
 const LIFE_US = seconds(30);
 const MAX_PACKET_BYTES = IPV6_HEADER_BYTES + 0xffff;
-
-/** RFC 3168 §5: codepoints. */
-const ECN_MASK = 0b11;
-const NOT_ECT = 0;
-const CE = 3;
 
 export class Reassembly {
   readonly #view: DataView;
@@ -199,9 +195,9 @@ export class Reassembly {
   /** Puts the whole packet together. Options and extension headers, which are checked, stay out. */
   #finish(packet: PartialPacket): DropReason {
     const { ecnSeen, total } = packet;
-    const isMarked = (ecnSeen & (1 << CE)) !== 0;
+    const isMarked = (ecnSeen & (1 << Ecn.CE)) !== 0;
     // RFC 3168 §5.3: CE may not appear on a packet whose sender does not know it.
-    if (isMarked && (ecnSeen & (1 << NOT_ECT)) !== 0) {
+    if (isMarked && (ecnSeen & (1 << Ecn.NOT_ECT)) !== 0) {
       return this.#refuse(packet, DropReason.BAD_FRAGMENT);
     }
     const view = this.#view;
@@ -215,7 +211,7 @@ export class Reassembly {
       view.setUint16(at + Ipv4Field.FLAGS_FRAGMENT, 0);
       if (isMarked) {
         const trafficClass = view.getUint8(at + Ipv4Field.TRAFFIC_CLASS);
-        view.setUint8(at + Ipv4Field.TRAFFIC_CLASS, trafficClass | ECN_MASK);
+        view.setUint8(at + Ipv4Field.TRAFFIC_CLASS, trafficClass | Ecn.CE);
       }
       refreshHeaderChecksum(view, at);
     } else {
@@ -223,7 +219,7 @@ export class Reassembly {
       view.setUint8(at + Ipv6Field.NEXT_HEADER, packet.protocol);
       if (isMarked) {
         const word = view.getInt32(at + Ipv6Field.VERSION_CLASS_LABEL);
-        view.setInt32(at + Ipv6Field.VERSION_CLASS_LABEL, word | (ECN_MASK << 20));
+        view.setInt32(at + Ipv6Field.VERSION_CLASS_LABEL, word | (Ecn.CE << 20));
       }
     }
     this.packetEnd = at + headerLength + total;

@@ -13,6 +13,7 @@ import {
   leaveFastRecovery,
 } from './congestion.ts';
 import type { TcpContext } from './context.ts';
+import { hasEcho, obeyEcho } from './ecn-echo.ts';
 import { sendChallengeAck, sendRoom } from './output.ts';
 import { retransmitLost, retransmitOldest } from './retransmit.ts';
 import { armRetransmission, measureRtt } from './rtt.ts';
@@ -53,6 +54,7 @@ export function processAck(tcp: TcpContext, now: Instant): DropReason {
   } else if (ack === tcb.sndUna) {
     updateWindow(tcp, false);
   }
+  obeyEcho(tcp);
   offerRoom(tcp, now);
   return DropReason.NONE;
 }
@@ -114,7 +116,7 @@ function onNewAck(tcp: TcpContext, ack: Seq, flight: number, now: Instant): void
   } else {
     // Outside of recovery `recover` stays close behind, or it would seem to lie ahead after 2 GiB.
     if (!tcb.has(TcbFlag.LOSS_RECOVERY) && seqGt(ack, tcb.recover)) tcb.recover = ack;
-    growWindow(tcb, acked, flight, tcp.settings.slabBytesPerFlow, now);
+    if (!hasEcho(tcp)) growWindow(tcb, acked, flight, tcp.settings.slabBytesPerFlow, now);
     if (tcb.has(TcbFlag.LOSS_RECOVERY)) {
       if (seqGe(ack, tcb.recover)) tcb.lower(TcbFlag.LOSS_RECOVERY);
       else retransmitLost(tcp, now);

@@ -7,6 +7,7 @@
  * SACK are served by NewReno always, with the recovery of RFC 6582 that is its name.
  */
 import type { Instant } from '../time.ts';
+import { seqAdd, seqLt } from '../wire/seq.ts';
 import { cutCubic, endEpoch, growCubic, undoCubic } from './cubic.ts';
 import { SSTHRESH_UNKNOWN, slowStartGrowth, startHystart } from './hystart.ts';
 import { type Tcb, TcbFlag } from './tcb.ts';
@@ -64,14 +65,45 @@ function growReno(tcb: Tcb, acked: number, limit: number): void {
   }
 }
 
-/** RFC 5681 §3.1, equation 4; RFC 9438 §4.6. @param flight  bytes that were in flight */
-function cutThreshold(tcb: Tcb, flight: number): void {
+/**
+ * RFC 5681 §3.1, equation 4; RFC 9438 §4.6. A window that ECE has cut is not cut once more by a
+ * loss of the same round trip (RFC 3168 §6.1.2).
+ *
+ * @param flight  bytes that were in flight
+ * @returns       the threshold, unbounded below
+ */
+function cutThreshold(tcb: Tcb, flight: number): number {
+  if (tcb.sendsEct) {
+    if (seqLt(tcb.sndUna, tcb.cutEnd)) {
+      // Nothing that undo could restore.
+      tcb.cubicMaxBefore = tcb.cubicMax;
+      return tcb.ssthresh;
+    }
+    tcb.cutEnd = tcb.sndNxt;
+    oweCwr(tcb);
+  }
   const threshold =
     tcb.congestion === CongestionControl.CUBIC
       ? Math.floor(cutCubic(tcb, Math.min(flight, tcb.cwnd)))
       : // What limited transmit added does not count (RFC 5681 §3.2 step 2).
         Math.min(flight, tcb.cwnd) >>> 1;
   tcb.ssthresh = Math.max(threshold, 2 * tcb.mss);
+  return threshold;
+}
+
+/** RFC 3168 §6.1.2: the window is reduced, "for any reason". */
+function oweCwr(tcb: Tcb): void {
+  if (tcb.sendsEct) tcb.raise(TcbFlag.CWR_OWED);
+}
+
+/**
+ * ECE: a packet of the last window met congestion, and nothing was lost. The cut is that of a loss,
+ * as RFC 3168 §6.1.2 and RFC 9438 §4.6 have it, and at once; the milder one of RFC 8511 is an
+ * experiment. Only here the window may fall to one segment.
+ */
+export function cutOnEcho(tcb: Tcb): void {
+  tcb.cwnd = Math.max(tcb.mss, cutThreshold(tcb, tcb.cwnd));
+  tcb.cwndCredit = 0;
 }
 
 /** A loss that SACK showed: the threshold comes down, the window follows by PRR. */
@@ -82,6 +114,7 @@ export function cutOnLoss(tcb: Tcb, flight: number): void {
 /** A timeout with a scoreboard. @param isNew  the flight was not cut for already */
 export function cutOnTimeout(tcb: Tcb, isNew: boolean): void {
   if (isNew) cutThreshold(tcb, tcb.flightSize);
+  oweCwr(tcb);
   tcb.cwndCredit = 0;
 }
 
@@ -96,6 +129,8 @@ export function undoCut(tcb: Tcb): void {
   tcb.cwnd = Math.max(tcb.cwnd, tcb.priorCwnd);
   tcb.ssthresh = Math.max(tcb.ssthresh, tcb.priorSsthresh);
   if (tcb.congestion === CongestionControl.CUBIC) undoCubic(tcb);
+  // The next sign of congestion counts.
+  tcb.cutEnd = seqAdd(tcb.sndUna, -1);
 }
 
 /**
@@ -135,6 +170,7 @@ export function leaveFastRecovery(tcb: Tcb): void {
 /** RFC 5681 §3.1: the loss window after a timeout; one loss halves the threshold once. */
 export function collapse(tcb: Tcb): void {
   if (!tcb.has(TcbFlag.LOSS_RECOVERY)) cutThreshold(tcb, tcb.flightSize);
+  oweCwr(tcb);
   tcb.cwnd = tcb.mss;
   tcb.cwndCredit = 0;
 }

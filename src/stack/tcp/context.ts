@@ -43,4 +43,6 @@ export interface TcpSettings {
   keepaliveUs: number;
   /** Congestion control of new connections; `cubic` when absent. */
   readonly congestion?: 'cubic' | 'newreno';
+  /** ECN where a client asks for it; true when absent. */
+  readonly ecn?: boolean;
 }

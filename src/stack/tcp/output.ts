@@ -11,10 +11,12 @@ import type { SegmentOptions, SynOptions } from '../egress.ts';
 import { FlowField } from '../flow-row.ts';
 import { NO_SLAB, SLAB_PAYLOAD_AT, SlabField } from '../slab-pool.ts';
 import { type Instant, NEVER } from '../time.ts';
+import { Ecn } from '../wire/ecn.ts';
 import { asSeq, type Seq, seqAdd } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { sackBytes } from '../wire/tcp-options.ts';
 import type { TcpContext } from './context.ts';
+import { setupAnswer, takeCwr } from './ecn.ts';
 import { advanceWindow, RECEIVE_SCALE, receiveSpace } from './receive-window.ts';
 import { armProbe } from './recovery-timer.ts';
 import { armRetransmission, timeSegment } from './rtt.ts';
@@ -42,6 +44,8 @@ const segmentOptions: SegmentOptions = {
 /**
  * Sends a segment of the current flow; every segment carries the newest acknowledgment.
  * The headroom in front of the payload is overwritten.
+ *
+ * @param ecn  ECT(0) on new data only: RFC 3168 §6.1.4 to §6.1.6
  */
 export function sendSegment(
   tcp: TcpContext,
@@ -50,10 +54,12 @@ export function sendSegment(
   payloadAt: number,
   payloadLength: number,
   now: Instant,
+  ecn: Ecn = Ecn.NOT_ECT,
 ): boolean {
   const tcb = tcp.tcb;
   const window = advanceWindow(tcp);
   fillOptions(tcp, flags, now);
+  const echo = tcb.has(TcbFlag.ECE_OWED) && (flags & TcpFlag.RST) === 0 ? TcpFlag.ECE : 0;
   tcb.lastAckSent = tcb.rcvNxt;
   tcb.unackedBytes = 0;
   tcb.ackDeadline = NEVER;
@@ -63,13 +69,14 @@ export function sendSegment(
     tcb.flowAt,
     seq,
     tcb.rcvNxt,
-    flags | TcpFlag.ACK,
+    flags | echo | TcpFlag.ACK,
     window,
     segmentOptions,
     payloadAt,
     payloadLength,
     // SACK blocks stand on every packet that the segment is cut into.
     tcb.mss - sackBytes(segmentOptions.sackCount),
+    ecn,
   );
 }
 
@@ -134,7 +141,7 @@ export function sendSynAck(tcp: TcpContext, now: Instant): void {
     tcb.flowAt,
     tcb.iss,
     tcb.rcvNxt,
-    TcpFlag.SYN | TcpFlag.ACK,
+    TcpFlag.SYN | TcpFlag.ACK | setupAnswer(tcb),
     window,
     synOptions,
     hasTimestamps,
@@ -166,7 +173,7 @@ export const superpacketBytes = (tcb: Tcb): number =>
  */
 export function sendRoom(tcp: TcpContext): number {
   const tcb = tcp.tcb;
-  if (tcb.has(TcbFlag.FIN_SENT)) return 0;
+  if (tcb.has(TcbFlag.FIN_SENT) || tcb.ecnPause !== 0) return 0;
   // What was lost goes first.
   if (tcb.lostBytes > 0) return 0;
   if (tcb.has(TcbFlag.LOSS_RECOVERY) && !tcb.has(TcbFlag.SACK)) return 0;
@@ -240,8 +247,9 @@ export function transmitSlab(
     tcb.raise(TcbFlag.FIN_SENT);
     tcb.lower(TcbFlag.SEND_WANTED);
   }
-  const flags = isLast ? TcpFlag.PSH | TcpFlag.FIN : TcpFlag.PSH;
-  sendSegment(tcp, seq, flags, slabAt + SLAB_PAYLOAD_AT, length, now);
+  const flags = (isLast ? TcpFlag.PSH | TcpFlag.FIN : TcpFlag.PSH) | takeCwr(tcb);
+  const ecn = tcb.sendsEct ? Ecn.ECT_0 : Ecn.NOT_ECT;
+  sendSegment(tcp, seq, flags, slabAt + SLAB_PAYLOAD_AT, length, now, ecn);
   if (wasIdle || tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);
   if (tcb.has(TcbFlag.SACK)) {
     const packet = tcb.mss - sackBytes(segmentOptions.sackCount);

@@ -9,6 +9,7 @@ import { asSeq, seqAdd, seqDiff, seqGe } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { cutOnLoss, cutOnTimeout, endRecovery, growWindow } from './congestion.ts';
 import type { TcpContext } from './context.ts';
+import { hasEcho } from './ecn-echo.ts';
 import { noteRoundTrip } from './hystart.ts';
 import { sendSegment } from './output.ts';
 import { reduce, startReduction } from './prr.ts';
@@ -55,7 +56,7 @@ export function recoverOnAck(tcp: TcpContext, flightBefore: number, now: Instant
   if (tcb.lostBytes > 0 && !tcb.has(RECOVERING)) enterFastRecovery(tcp);
   if (tcb.has(TcbFlag.FAST_RECOVERY)) {
     reduce(tcb, news.delivered, news.isAdvance && news.lost === 0);
-  } else if (!wasUndone) {
+  } else if (!wasUndone && !hasEcho(tcp)) {
     growWindow(tcb, news.delivered, flightBefore, tcp.settings.slabBytesPerFlow, now);
   }
   const hasResent = resendLost(tcp, now);

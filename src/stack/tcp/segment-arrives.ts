@@ -17,6 +17,8 @@ import { processAck } from './acknowledgment.ts';
 import { endFlow, freeFlow, settle, TIME_WAIT_US } from './close.ts';
 import { CongestionControl, startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
+import { noteMark, noteRepeatedSyn } from './ecn.ts';
+import { startEcho } from './ecn-echo.ts';
 import { acknowledgeQuickly, oweAck, sendChallengeAck, sendSynAck } from './output.ts';
 import { startRack } from './rack.ts';
 import { acceptText, deliverFin, takeFin } from './receive.ts';
@@ -93,6 +95,7 @@ function checkSequence(tcp: TcpContext, now: Instant): DropReason {
   if (tcb.state === TcpState.SYN_RECEIVED && segment.has(TcpFlag.SYN)) {
     // The client did not see our SYN-ACK and repeats its SYN.
     if (segment.seq === tcb.irs && !segment.has(TcpFlag.ACK | TcpFlag.RST)) {
+      noteRepeatedSyn(tcp);
       stopTiming(tcp);
       sendSynAck(tcp, now);
       return DropReason.DUPLICATE;
@@ -220,6 +223,7 @@ function establish(tcp: TcpContext, now: Instant): void {
   tcb.sndWl2 = segment.ack;
   startCongestion(tcb, congestionFor(tcp));
   startRack(tcb);
+  startEcho(tcp);
   tcb.lastSentAt = now;
   if (tcp.settings.keepaliveUs > 0) {
     tcb.keepaliveDeadline = after(now, micros(tcp.settings.keepaliveUs));
@@ -242,6 +246,7 @@ function takeText(tcp: TcpContext, now: Instant): DropReason {
     case TcpState.ESTABLISHED:
     case TcpState.FIN_WAIT_1:
     case TcpState.FIN_WAIT_2:
+      if (noteMark(tcp)) oweAck(tcp, true);
       return acceptText(tcp, now);
     default:
       // "This should not occur since a FIN has been received from the remote side."

@@ -1,5 +1,6 @@
 import type { DropReason } from '../drop-reason.ts';
 import type { Instant } from '../time.ts';
+import { Ecn } from '../wire/ecn.ts';
 import type { Seq } from '../wire/seq.ts';
 import { asSeq, seqAdd } from '../wire/seq.ts';
 import * as tcp from '../wire/tcp.ts';
@@ -20,13 +21,16 @@ export class Segment {
   destinationPort = 0;
   payloadAt = 0;
   payloadLength = 0;
+  /** Codepoint of the packet that it came in. */
+  ecn: Ecn = Ecn.NOT_ECT;
   readonly options = new TcpOptions();
 
   /**
    * Reads the segment whose header starts at `at` and whose payload ends at `end`; the header was
    * checked by `checkTcp`.
    */
-  read(view: DataView, at: number, end: number): DropReason {
+  read(view: DataView, at: number, end: number, ecn: Ecn = Ecn.NOT_ECT): DropReason {
+    this.ecn = ecn;
     this.sourcePort = tcp.sourcePort(view, at);
     this.destinationPort = tcp.destinationPort(view, at);
     this.seq = tcp.sequence(view, at);

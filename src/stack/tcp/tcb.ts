@@ -115,12 +115,15 @@ const TcbField = {
   TUNE_SEQ: 496,
   TUNE_BEST: 500,
   QUICK_ACKS: 504,
+  CUT_END: 508,
+  SYN_ACKS: 512,
+  ECN_PAUSE: 516,
 } as const;
 
 /** Blocks of early bytes that are remembered: as many as a segment has room for. */
 export const RCV_SACK_BLOCKS = 4;
 
-export const TCB_ROW_BYTES = 512;
+export const TCB_ROW_BYTES = 640;
 
 export const TcbFlag = {
   /** Timestamps were negotiated: they stand on every segment (RFC 7323 §3.2). */
@@ -149,7 +152,7 @@ export const TcbFlag = {
   REPORTED: 4096,
   /** The upstream was told of the peer's FIN. */
   FIN_DELIVERED: 8192,
-  /** The SYN asked for ECN. */
+  /** The SYN asked for ECN, and nothing has taken that back; see ecn.ts. */
   ECN_SETUP: 16384,
   /** Counted among the held SYNs. */
   HELD_COUNTED: 32768,
@@ -169,6 +172,12 @@ export const TcbFlag = {
   UNDOABLE: 4194304,
   /** A duplicate was reported in this round trip: RACK.dsack_round is set. */
   DSACK_SEEN: 8388608,
+  /** ECN is in use, RFC 3168: CE is answered with ECE. With ECN_SETUP, we send ECT as well. */
+  ECN: 16777216,
+  /** A packet came with CE: ECE stands on every segment until one with CWR comes. */
+  ECE_OWED: 33554432,
+  /** The window was cut: CWR stands on the next new data. */
+  CWR_OWED: 67108864,
 } as const;
 
 /** In recovery of either kind. */
@@ -728,6 +737,36 @@ export class Tcb {
   }
   set challengedAtMs(value: number) {
     this.#view.setUint32(this.at + TcbField.CHALLENGED_AT_MS, value, true);
+  }
+
+  /** What we send is ECN-capable. */
+  get sendsEct(): boolean {
+    const both = TcbFlag.ECN | TcbFlag.ECN_SETUP;
+    return (this.flags & both) === both;
+  }
+
+  /** SND.NXT when the window was last cut: it is cut again once more than that is acknowledged. */
+  get cutEnd(): Seq {
+    return this.#view.getUint32(this.at + TcbField.CUT_END, true) as Seq;
+  }
+  set cutEnd(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.CUT_END, value, true);
+  }
+
+  /** How often the SYN-ACK was sent. */
+  get synAcks(): number {
+    return this.#view.getUint32(this.at + TcbField.SYN_ACKS, true);
+  }
+  set synAcks(value: number) {
+    this.#view.setUint32(this.at + TcbField.SYN_ACKS, value, true);
+  }
+
+  /** Not 0: new data waits for a timeout, as ECE came and the window can be cut no further. */
+  get ecnPause(): number {
+    return this.#view.getUint32(this.at + TcbField.ECN_PAUSE, true);
+  }
+  set ecnPause(value: number) {
+    this.#view.setUint32(this.at + TcbField.ECN_PAUSE, value, true);
   }
 
   /** Blocks of early bytes that are reported, RFC 2018 §4; the blocks are `rcvSackLeft(i)`. */

@@ -107,9 +107,13 @@ function onRetransmission(tcp: TcpContext, now: Instant): boolean {
   return true;
 }
 
-/** Probes a closed window with a segment from before it: the answer tells the window. */
+/**
+ * Probes a closed window with a segment from before it: the answer tells the window. A sender that
+ * ECE has slowed to one segment for each timeout may go on (RFC 3168 §6.1.2).
+ */
 function onPersist(tcp: TcpContext, now: Instant): boolean {
   const tcb = tcp.tcb;
+  tcb.ecnPause = 0;
   if (!tcb.has(TcbFlag.SEND_WANTED)) return true;
   if (sendRoom(tcp) > 0) {
     tcb.lower(TcbFlag.SEND_WANTED);

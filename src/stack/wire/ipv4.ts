@@ -2,6 +2,7 @@
 import { DropReason } from '../drop-reason.ts';
 import { copyBytes } from './bytes.ts';
 import { checksum } from './checksum.ts';
+import type { Ecn } from './ecn.ts';
 import { isBroadcast, isLoopback, isMulticast, isUnspecified } from './ip-address.ts';
 
 /** Offsets in bytes. */
@@ -57,8 +58,7 @@ export const protocol = (view: DataView, at: number): number =>
 export const trafficClass = (view: DataView, at: number): number =>
   view.getUint8(at + Ipv4Field.TRAFFIC_CLASS);
 
-/** The ECN codepoint, RFC 3168 §5: 0 not-ECT, 1 ECT(1), 2 ECT(0), 3 CE. */
-export const ecn = (view: DataView, at: number): number => trafficClass(view, at) & 0b11;
+export const ecn = (view: DataView, at: number): Ecn => (trafficClass(view, at) & 0b11) as Ecn;
 
 /** Whether the packet is part of a larger one: MF set or an offset other than 0. */
 export const isFragment = (view: DataView, at: number): boolean =>

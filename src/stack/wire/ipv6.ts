@@ -1,6 +1,7 @@
 /** The IPv6 header and its extension headers, RFC 8200. */
 import { DropReason } from '../drop-reason.ts';
 import { copyBytes } from './bytes.ts';
+import type { Ecn } from './ecn.ts';
 import { isLoopback, isMapped, isMulticast, isUnspecified } from './ip-address.ts';
 import { Protocol } from './protocol.ts';
 
@@ -61,8 +62,7 @@ export const hopLimit = (view: DataView, at: number): number =>
 export const trafficClass = (view: DataView, at: number): number =>
   (view.getUint16(at + Ipv6Field.VERSION_CLASS_LABEL) >>> 4) & 0xff;
 
-/** The ECN codepoint, RFC 3168 §5: 0 not-ECT, 1 ECT(1), 2 ECT(0), 3 CE. */
-export const ecn = (view: DataView, at: number): number => trafficClass(view, at) & 0b11;
+export const ecn = (view: DataView, at: number): Ecn => (trafficClass(view, at) & 0b11) as Ecn;
 
 /** Bytes of the fragmentable part before this fragment, whose fragment header is at `at`. */
 export const fragmentOffset = (view: DataView, at: number): number =>

@@ -61,12 +61,14 @@ test('the start names the device as the kernel does', () => {
   expect(start).toMatchObject({ deviceName: 'x1', deviceMtu: 1500, vnetHeader: true, offloads: 7 });
   expect(start.limits.flows).toBe(65_536);
   expect(start.congestion).toBe('cubic');
+  expect(start.ecn).toBe(true);
 });
 
 test('what is fixed at start is named when it differs', () => {
   const running = parseConfig('', 'c');
   const wanted = parseConfig(
-    'device: {mtu: 9000}\nlimits: {flows: 2048}\ntcp: {congestion: newreno}\ntimeouts: {idle: 1m}',
+    'device: {mtu: 9000}\nlimits: {flows: 2048}\ntcp: {congestion: newreno, ecn: false}\n' +
+      'timeouts: {idle: 1m}',
     'c',
   );
   expect(restartRequired(running, running)).toEqual([]);
@@ -74,5 +76,6 @@ test('what is fixed at start is named when it differs', () => {
     'device.mtu',
     'limits.flows',
     'tcp.congestion',
+    'tcp.ecn',
   ]);
 });

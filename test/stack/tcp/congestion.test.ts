@@ -111,6 +111,71 @@ describe('a loss', () => {
   });
 });
 
+describe('ECN (RFC 3168 §6.1.2)', () => {
+  /** A block whose peer uses ECN, one window after its last cut. */
+  function ecnBlock(): Tcb {
+    const tcb = block(10 * MSS);
+    tcb.raise(TcbFlag.ECN | TcbFlag.ECN_SETUP);
+    tcb.cutEnd = asSeq(tcb.sndUna - 1);
+    return tcb;
+  }
+
+  test('an echo halves the window down to one segment, the threshold down to two', () => {
+    const tcb = ecnBlock();
+    for (const segments of [5, 2.5, 1.25, 1]) {
+      tcb.cutEnd = asSeq(tcb.sndUna - 1);
+      congestion.cutOnEcho(tcb);
+      expect(tcb.cwnd).toBe(segments * MSS);
+      expect(tcb.ssthresh).toBe(Math.max(2, segments) * MSS);
+    }
+  });
+
+  test('a timeout owes CWR each time, also when the threshold stays', () => {
+    for (const collapse of [
+      congestion.collapse,
+      (tcb: Tcb) => congestion.cutOnTimeout(tcb, !tcb.has(TcbFlag.LOSS_RECOVERY)),
+    ]) {
+      const tcb = ecnBlock();
+      for (let timeouts = 0; timeouts < 2; timeouts++) {
+        collapse(tcb);
+        expect(tcb.ssthresh).toBe(5 * MSS);
+        expect(tcb.has(TcbFlag.CWR_OWED)).toBe(true);
+        tcb.lower(TcbFlag.CWR_OWED);
+        tcb.raise(TcbFlag.LOSS_RECOVERY);
+      }
+    }
+  });
+
+  test('what undo restores is what the window was after the echo', () => {
+    const tcb = ecnBlock();
+    tcb.congestion = congestion.CongestionControl.CUBIC;
+    congestion.cutOnEcho(tcb);
+    const { cwnd, cubicMax } = tcb;
+    tcb.priorCwnd = cwnd;
+    congestion.cutOnLoss(tcb, 8 * MSS);
+    congestion.undoCut(tcb);
+    expect([tcb.cwnd, tcb.cubicMax]).toEqual([cwnd, cubicMax]);
+  });
+
+  test('a cut that was taken back does not stand for the next loss', () => {
+    const tcb = ecnBlock();
+    tcb.priorCwnd = tcb.cwnd;
+    tcb.priorSsthresh = tcb.ssthresh;
+    congestion.cutOnLoss(tcb, 10 * MSS);
+    congestion.undoCut(tcb);
+    congestion.cutOnLoss(tcb, 8 * MSS);
+    expect(tcb.ssthresh).toBe(4 * MSS);
+  });
+
+  test('without it a cut owes nothing, and losses cut as often as they come', () => {
+    const tcb = block(10 * MSS);
+    congestion.cutOnLoss(tcb, 10 * MSS);
+    congestion.cutOnLoss(tcb, 8 * MSS);
+    expect(tcb.ssthresh).toBe(4 * MSS);
+    expect(tcb.has(TcbFlag.CWR_OWED)).toBe(false);
+  });
+});
+
 test('a second loss, after the first was repaired, halves the threshold again', () => {
   const rig = inState('ESTABLISHED');
   for (let loss = 0; loss < 3; loss++) {

@@ -1,6 +1,7 @@
 /** SEGMENT ARRIVES, RFC 9293 §3.10.7: every state, every event. */
 import { describe, expect, test } from 'bun:test';
 import { FULL_OFFLOAD, NO_OFFLOAD } from '../../support/memory-device.ts';
+import type { TcpRig } from '../../support/tcp-rig.ts';
 import { inState, POSITIONS, STATES, type StateName } from '../../support/tcp-states.ts';
 
 const EVENTS = [
@@ -305,40 +306,76 @@ test('every pair of state and event has a case', () => {
   expect(Object.keys(MATRIX)).toEqual([...STATES]);
 });
 
+/** The flags and the codepoint of ECN change nothing in what a segment does. */
+const ECN_EVENTS = {
+  'SYN that asks for ECN': { like: 'SYN', letters: 'EW', ecn: 0 },
+  'ACK with ECE': { like: 'ACK', letters: 'E', ecn: 0 },
+  'data with CWR': { like: 'data', letters: 'W', ecn: 2 },
+  'data with CE': { like: 'data', letters: '', ecn: 3 },
+} as const;
+type EcnEventName = keyof typeof ECN_EVENTS;
+
+/** A client that uses ECN gets its answer with ECE, and at once. */
+function withEcn(answer: string, state: StateName, event: EcnEventName): string {
+  if (event === 'SYN that asks for ECN' && state === 'SYN-RECEIVED') return `SE${answer.slice(1)}`;
+  if (event === 'ACK with ECE' || !answer.startsWith('delayed ')) return answer;
+  const atOnce = answer.slice('delayed '.length);
+  return event === 'data with CE' ? `E${atOnce}` : atOnce;
+}
+
 const VARIANTS = [
   { family: 4, timestamps: false, capabilities: FULL_OFFLOAD },
   { family: 6, timestamps: false, capabilities: FULL_OFFLOAD },
   { family: 4, timestamps: true, capabilities: NO_OFFLOAD },
   { family: 6, timestamps: true, capabilities: NO_OFFLOAD },
+  { family: 4, timestamps: false, capabilities: FULL_OFFLOAD, ecn: true },
 ] as const;
+
+/** Sends the segment, and compares what comes of it. */
+function checkCase(rig: TcpRig, expected: Case, line: string, ecn: number): void {
+  const { answer, moves, drop, calls = [] } = expected;
+  const known = rig.owner.flows.flatMap((flow) => flow.calls).length;
+  // The owner of a reopened connection takes its time, so that its state can be seen.
+  rig.owner.reactions.syn = () => {};
+  rig.peer.sends(line, 0, ecn);
+  if (answer.startsWith('delayed ')) {
+    rig.peer.expectsNothing();
+    rig.wait(44);
+    rig.peer.expects(answer.slice('delayed '.length));
+  } else if (answer !== '') {
+    rig.peer.expects(answer);
+  }
+  rig.peer.expectsNothing();
+  const all = rig.owner.flows.flatMap((flow) => flow.calls);
+  expect(all.slice(known)).toEqual([...calls]);
+  expect(rig.drops).toEqual(drop === undefined ? {} : { [drop]: 1 });
+  if (moves === 'gone') rig.expectEmpty();
+  else expect(rig.state).toBe(moves);
+}
 
 for (const options of VARIANTS) {
   const { family, timestamps, capabilities } = options;
+  const hasEcn = 'ecn' in options;
   const device = capabilities.vnetHeader ? 'with a vnet header' : 'without a vnet header';
-  describe(`IPv${family}, timestamps ${timestamps}, ${device}`, () => {
+  describe(`IPv${family}, timestamps ${timestamps}, ECN ${hasEcn}, ${device}`, () => {
+    const lineOf = (rig: TcpRig, event: EventName, state: StateName) =>
+      segmentOf(event, state, timestamps ? `mss 1460,TS val ${rig.clock.ms} ecr 0` : 'mss 1460');
     for (const state of STATES) {
       for (const event of EVENTS) {
-        const { does, answer, moves, drop, calls = [] } = MATRIX[state][event];
-        test(`${state}: ${event} ${does}`, () => {
+        const expected = MATRIX[state][event];
+        test(`${state}: ${event} ${expected.does}`, () => {
           const rig = inState(state, options);
-          const known = rig.owner.flows.flatMap((flow) => flow.calls).length;
-          // The owner of a reopened connection takes its time, so that its state can be seen.
-          rig.owner.reactions.syn = () => {};
-          const synOptions = timestamps ? `mss 1460,TS val ${rig.clock.ms} ecr 0` : 'mss 1460';
-          rig.peer.sends(segmentOf(event, state, synOptions));
-          if (answer.startsWith('delayed ')) {
-            rig.peer.expectsNothing();
-            rig.wait(44);
-            rig.peer.expects(answer.slice('delayed '.length));
-          } else if (answer !== '') {
-            rig.peer.expects(answer);
-          }
-          rig.peer.expectsNothing();
-          const all = rig.owner.flows.flatMap((flow) => flow.calls);
-          expect(all.slice(known)).toEqual([...calls]);
-          expect(rig.drops).toEqual(drop === undefined ? {} : { [drop]: 1 });
-          if (moves === 'gone') rig.expectEmpty();
-          else expect(rig.state).toBe(moves);
+          checkCase(rig, expected, lineOf(rig, event, state), 0);
+        });
+      }
+      for (const [event, { like, letters, ecn }] of Object.entries(ECN_EVENTS)) {
+        const expected = MATRIX[state][like];
+        test(`${state}: ${event} ${expected.does}`, () => {
+          const rig = inState(state, options);
+          const answer = hasEcn
+            ? withEcn(expected.answer, state, event as EcnEventName)
+            : expected.answer;
+          checkCase(rig, { ...expected, answer }, letters + lineOf(rig, like, state), ecn);
         });
       }
     }

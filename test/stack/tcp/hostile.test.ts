@@ -68,6 +68,7 @@ test('without TSO a superpacket is cut in place at the largest MTU', () => {
     vnetHeader: true,
     checksumOffload: true,
     tso4: false,
+    tsoEcn: false,
     tso6: false,
     mtu: 30_000,
   };

@@ -155,7 +155,7 @@ describe('an ACK with a cookie', () => {
   test('brings MSS, window scale, SACK and ECN back', () => {
     const rig = pressed({ timestamps: true });
     rig.peer.sends('SEW 0:0(0) win 65535 <mss 1400,sackOK,TS val 1 ecr 0,nop,wscale 9>');
-    rig.peer.expects('S. 0:0(0) ack 1');
+    rig.peer.expects('SE. 0:0(0) ack 1');
     rig.peer.sends('. 1:1(0) ack 1 win 512');
     expect(rig.tcb.synMss).toBe(1380);
     expect(rig.tcb.mss).toBe(1368);
