@@ -161,7 +161,7 @@ const limits = z
   });
 
 const tcp = z.strictObject({
-  congestion: z.enum(['cubic', 'newreno']).default('cubic'),
+  congestion: z.enum(['cubic', 'newreno', 'bbr']).default('cubic'),
 });
 
 const admin = z

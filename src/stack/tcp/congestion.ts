@@ -4,14 +4,15 @@
  *
  * Two controls share one interface: CUBIC (cubic.ts), and NewReno, which is RFC 5681 with byte
  * counting (RFC 3465). Both begin with slow start, which HyStart++ ends (hystart.ts). Peers without
- * SACK are served by NewReno always, with the recovery of RFC 6582 that is its name.
+ * SACK are served by NewReno always, with the recovery of RFC 6582 that is its name. A third, BBR
+ * (bbr.ts), sets the window from its model after each acknowledgment; no cut of here touches it.
  */
 import type { Instant } from '../time.ts';
 import { cutCubic, endEpoch, growCubic, undoCubic } from './cubic.ts';
 import { SSTHRESH_UNKNOWN, slowStartGrowth, startHystart } from './hystart.ts';
 import { type Tcb, TcbFlag } from './tcb.ts';
 
-export const CongestionControl = { NEW_RENO: 0, CUBIC: 1 } as const;
+export const CongestionControl = { NEW_RENO: 0, CUBIC: 1, BBR: 2 } as const;
 export type CongestionControl = (typeof CongestionControl)[keyof typeof CongestionControl];
 
 /** RFC 6928 §2: ten segments. */
@@ -66,6 +67,7 @@ function growReno(tcb: Tcb, acked: number, limit: number): void {
 
 /** RFC 5681 §3.1, equation 4; RFC 9438 §4.6. @param flight  bytes that were in flight */
 function cutThreshold(tcb: Tcb, flight: number): void {
+  if (tcb.congestion === CongestionControl.BBR) return;
   const threshold =
     tcb.congestion === CongestionControl.CUBIC
       ? Math.floor(cutCubic(tcb, Math.min(flight, tcb.cwnd)))
@@ -85,8 +87,9 @@ export function cutOnTimeout(tcb: Tcb, isNew: boolean): void {
   tcb.cwndCredit = 0;
 }
 
-/** RFC 6937 §3: at the end of a recovery the window is the threshold. */
+/** RFC 6937 §3: at the end of a recovery the window is the threshold; BBR has none. */
 export function endRecovery(tcb: Tcb): void {
+  if (tcb.congestion === CongestionControl.BBR) return;
   tcb.cwnd = tcb.ssthresh;
   tcb.cwndCredit = 0;
 }
@@ -100,9 +103,10 @@ export function undoCut(tcb: Tcb): void {
 
 /**
  * RFC 5681 §4.1: after a timeout's length of silence nothing is known of the path, and the window
- * begins small; the threshold remembers what it was.
+ * begins small; the threshold remembers what it was. BBR keeps its model, and is paced.
  */
 export function restartAfterIdle(tcb: Tcb): void {
+  if (tcb.congestion === CongestionControl.BBR) return;
   const initial = INITIAL_WINDOW_SEGMENTS * tcb.mss;
   if (tcb.cwnd <= initial) return;
   tcb.ssthresh = Math.max(tcb.ssthresh, Math.floor(tcb.cwnd * IDLE_THRESHOLD_SHARE));
