@@ -39,7 +39,7 @@ export function stateBytes(limits: StateLimits): number {
     FlowTable.bytes(limits.flows) +
     (limits.flows + 1) * TCB_ROW_BYTES +
     limits.flows * OWNER_ROW_BYTES +
-    TimerWheel.bytes(limits.flows) +
+    2 * TimerWheel.bytes(limits.flows) +
     HeldSyns.BYTES +
     Egress.BYTES +
     SlabPool.bytes(limits.slabBytes) +

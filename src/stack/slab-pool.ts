@@ -36,9 +36,15 @@ export const SlabField = {
   /** float64: the first and the last time that units marked RESENT were sent. */
   RESENT_FROM: 48,
   RESENT_AT: 56,
+  /** What was known of the flow when the bytes were sent first; see tcp/delivery-rate.ts. */
+  DELIVERED: 64,
+  TX_IN_FLIGHT: 68,
+  DELIVERED_AT: 72,
+  FIRST_SENT_AT: 80,
+  IS_APP_LIMITED: 88,
 } as const;
 
-const SLAB_META_BYTES = 64;
+const SLAB_META_BYTES = 96;
 /** Room for virtio-net, IPv6 and TCP headers with full options: 10 + 40 + 60 bytes. */
 export const SLAB_HEADROOM_BYTES = 128;
 export const SLAB_PAYLOAD_AT = SLAB_META_BYTES + SLAB_HEADROOM_BYTES;
@@ -54,7 +60,7 @@ const CLASS_ALL_FREE = [-1, 0b1111, 0b1] as const;
 const CLASS_COUNT = CLASS_SLABS.length;
 const NO_CHUNK = -1;
 
-/** Payload bytes of the classes: 1,984, 17,216 and 69,440. */
+/** Payload bytes of the classes: 1,952, 17,184 and 69,408. */
 export const SLAB_PAYLOAD_BYTES: readonly number[] = CLASS_BYTES.map((b) => b - SLAB_PAYLOAD_AT);
 export const LARGE_SLAB_PAYLOAD_BYTES = SLAB_PAYLOAD_BYTES[CLASS_COUNT - 1]!;
 

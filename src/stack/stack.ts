@@ -18,16 +18,19 @@ import { Reassembly } from './reassembly/reassembly.ts';
 import { HalfSipHash } from './sip-hash.ts';
 import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
 import { AckNews } from './tcp/ack-news.ts';
+import { BbrState } from './tcp/bbr-state.ts';
 import type { TcpContext, TcpSettings } from './tcp/context.ts';
+import { RateSample } from './tcp/delivery-rate.ts';
 import { HeldSyns } from './tcp/held-syns.ts';
 import { flushAcks, superpacketBytes } from './tcp/output.ts';
 import type { FlowOwner } from './tcp/owner.ts';
+import { PACE_TICK_US } from './tcp/pacing.ts';
 import { resetLeftovers } from './tcp/recover.ts';
 import { Segment } from './tcp/segment.ts';
 import { SynCookies } from './tcp/syn-cookies.ts';
 import { NO_ROW, TCB_ROW_BYTES, Tcb } from './tcp/tcb.ts';
 import { TimeWaitList } from './tcp/time-wait.ts';
-import { expireRow } from './tcp/timers.ts';
+import { expireRow, onPaceTimer } from './tcp/timers.ts';
 import * as calls from './tcp/user-calls.ts';
 import type { Instant } from './time.ts';
 import { TimerWheel } from './timer-wheel.ts';
@@ -64,6 +67,7 @@ export class Stack {
   readonly #icmp: Icmp;
   readonly #ingress: Ingress;
   readonly #expireRow: (row: number) => void;
+  readonly #onPaceTimer: (row: number) => void;
   #now: Instant;
 
   constructor(options: StackOptions) {
@@ -90,6 +94,7 @@ export class Stack {
       flows: this.flows,
       slabs: this.slabs,
       wheel: new TimerWheel(arena, limits.flows, now),
+      paceWheel: new TimerWheel(arena, limits.flows, now, PACE_TICK_US),
       counters,
       egress,
       owner: options.owner,
@@ -103,8 +108,10 @@ export class Stack {
         counters,
       ),
       tcb,
+      bbr: new BbrState(arena.view, tcb),
       segment: new Segment(),
       news: new AckNews(),
+      rate: new RateSample(),
       settings: options.settings,
       asideAt: arena.take(SLAB_HEADROOM_BYTES),
       ackHead: NO_ROW,
@@ -124,6 +131,7 @@ export class Stack {
       capabilities,
     );
     this.#expireRow = (row) => expireRow(this.#tcp, row, this.#now);
+    this.#onPaceTimer = (row) => onPaceTimer(this.#tcp, row, this.#now);
     counters.set(Counter.FLOWS_LIMIT_NOW, limits.flows);
     counters.set(Counter.FLOWS_NOW, 0);
     counters.set(Counter.TIME_WAIT_NOW, 0);
@@ -144,7 +152,8 @@ export class Stack {
 
   /** When `expire` wants to be called. */
   pollAt(): Instant {
-    return this.#tcp.wheel.nextDeadline();
+    const { wheel, paceWheel } = this.#tcp;
+    return Math.min(wheel.nextDeadline(), paceWheel.nextDeadline()) as Instant;
   }
 
   /** Runs the timers that are due. */
@@ -152,6 +161,7 @@ export class Stack {
     this.#now = now;
     this.#icmp.setNow(now);
     this.#tcp.wheel.expire(now, this.#expireRow);
+    this.#tcp.paceWheel.expire(now, this.#onPaceTimer);
   }
 
   /** Microseconds of silence before the first keep-alive, for new connections; 0 is never. */

@@ -1,7 +1,7 @@
 /**
  * A timer wheel: one deadline per item (a flow), no object and no closure for any of them.
  *
- * A slot spans TICK_US. A deadline beyond the wheel's span lies in the last slot and is looked at
+ * A slot spans one tick. A deadline beyond the wheel's span lies in the last slot and is looked at
  * again when its turn comes. Deadlines that move away are left where they are: the item comes up
  * early, its owner finds nothing due and schedules it again. So the usual case, a deadline pushed
  * back by every acknowledgement, costs one comparison.
@@ -9,12 +9,14 @@
 import type { Arena } from './arena.ts';
 import { type Instant, NEVER } from './time.ts';
 
+/** Of a wheel that is not told otherwise. */
 const TICK_US = 4000;
 /** A power of two: 4,096 slots of 4 ms span 16 s. */
 const SLOTS = 4096;
 const NONE = -1;
 
 export class TimerWheel {
+  readonly #tickUs: number;
   readonly #next: Int32Array;
   readonly #previous: Int32Array;
   /** Tick at which the item is due; 0 when it is not in the wheel. */
@@ -29,19 +31,21 @@ export class TimerWheel {
     return capacity * 16 + SLOTS * 4 + SLOTS / 8 + 5 * 64;
   }
 
-  constructor(arena: Arena, capacity: number, now: Instant) {
+  /** @param tickUs  microseconds by which deadlines are rounded up at most */
+  constructor(arena: Arena, capacity: number, now: Instant, tickUs = TICK_US) {
+    this.#tickUs = tickUs;
     this.#dueTick = new Float64Array(arena.buffer, arena.take(capacity * 8), capacity).fill(0);
     this.#next = new Int32Array(arena.buffer, arena.take(capacity * 4), capacity);
     this.#previous = new Int32Array(arena.buffer, arena.take(capacity * 4), capacity);
     this.#heads = new Int32Array(arena.buffer, arena.take(SLOTS * 4), SLOTS).fill(NONE);
     this.#occupied = new Int32Array(arena.buffer, arena.take(SLOTS / 8), SLOTS / 32).fill(0);
-    this.#tick = Math.floor(now / TICK_US);
+    this.#tick = Math.floor(now / this.#tickUs);
   }
 
   /** Makes sure that `item` comes up at `deadline` or before. */
   schedule(item: number, deadline: Instant): void {
     if (deadline === NEVER) return;
-    let tick = Math.ceil(deadline / TICK_US);
+    let tick = Math.ceil(deadline / this.#tickUs);
     if (tick <= this.#tick) tick = this.#tick + 1;
     else if (tick >= this.#tick + SLOTS) tick = this.#tick + SLOTS - 1;
     const due = this.#dueTick[item]!;
@@ -76,20 +80,20 @@ export class TimerWheel {
       if (word === 0) continue;
       const slot = index * 32 + 31 - Math.clz32(word & -word);
       const distance = (slot - first + SLOTS) % SLOTS;
-      return ((this.#tick + 1 + distance) * TICK_US) as Instant;
+      return ((this.#tick + 1 + distance) * this.#tickUs) as Instant;
     }
     return NEVER;
   }
 
   /** Takes out every item that is due and hands it to `onDue`, which may schedule it again. */
   expire(now: Instant, onDue: (item: number) => void): void {
-    const target = Math.floor(now / TICK_US);
+    const target = Math.floor(now / this.#tickUs);
     if (this.#count === 0) {
       if (target > this.#tick) this.#tick = target;
       return;
     }
     while (this.#tick < target && this.#count > 0) {
-      const next = this.nextDeadline() / TICK_US;
+      const next = this.nextDeadline() / this.#tickUs;
       if (next > target) break;
       this.#tick = next;
       const slot = next % SLOTS;

@@ -1,4 +1,5 @@
 /** Long transfers over the links of the lossy bench, beside what the theory of Reno expects. */
+import type { TcpSettings } from '../../src/stack/tcp/context.ts';
 import { CLEAN, type LaneShape } from '../support/lane.ts';
 import { converse, type Scenario } from './conversation.ts';
 
@@ -8,6 +9,8 @@ export interface GoodputCell {
   /** Goodput with our stack as sender, and as receiver, in Mbit/s. */
   readonly down: number;
   readonly up: number;
+  /** As `down`, with BBR in the place of CUBIC. */
+  readonly bbr: number;
   /** What the theory expects: `cleanModel`, or `renoModel` where that is less. */
   readonly model: number;
   /** What no TCP of this kind may exceed: the line, or twice `mathisModel` where that is less. */
@@ -15,6 +18,7 @@ export interface GoodputCell {
 }
 
 type Transfers = typeof RANDOM;
+type Control = NonNullable<TcpSettings['congestion']>;
 
 interface Fault {
   readonly name: string;
@@ -48,7 +52,7 @@ const FAULTS: readonly Fault[] = [
 ];
 
 /** What the wire carries of payload at most, in Mbit/s. */
-const LINE = (BITS_PER_SECOND / 1e6) * (PAYLOAD_BYTES / MTU);
+export const LINE = (BITS_PER_SECOND / 1e6) * (PAYLOAD_BYTES / MTU);
 
 /** A transfer without a loss: slow start doubles the initial window each round trip. In Mbit/s. */
 function cleanModel(bytes: number, roundTripS: number): number {
@@ -92,6 +96,7 @@ export function measureGoodputs(): GoodputCell[] {
         fault: name,
         down: measure(lane, 'down', transfers),
         up: measure(lane, 'up', transfers),
+        bbr: measure(lane, 'down', transfers, 'bbr'),
         model: Math.min(
           cleanModel(transfers.bytes, roundTripS),
           renoModel(loss + (shape.late ?? 0), roundTripS),
@@ -107,30 +112,44 @@ export function measureGoodputs(): GoodputCell[] {
 export function renderGoodputs(cells: readonly GoodputCell[]): string {
   const number = (value: number): string => value.toFixed(value < 10 ? 2 : 1);
   return [
-    '| RTT | fault | down | up | expected |',
-    '| --- | --- | --- | --- | --- |',
-    ...cells.map(({ roundTripMs, fault, down, up, model }) => {
-      const values = [down, up, model].map(number);
+    '| RTT | fault | down | up | BBR down | expected |',
+    '| --- | --- | --- | --- | --- | --- |',
+    ...cells.map(({ roundTripMs, fault, down, up, bbr, model }) => {
+      const values = [down, up, bbr, model].map(number);
       return `| ${roundTripMs} ms | ${[fault, ...values].join(' | ')} |`;
     }),
   ].join('\n');
 }
 
 /** Mean over the seeds, in Mbit/s: all bytes over all time. */
-function measure(lane: LaneShape, direction: 'down' | 'up', { bytes, seeds }: Transfers): number {
+function measure(
+  lane: LaneShape,
+  direction: 'down' | 'up',
+  { bytes, seeds }: Transfers,
+  congestion: Control = 'cubic',
+): number {
   let us = 0;
   for (const seed of seeds) {
-    const talk = converse(bulk(seed, lane, direction, bytes)).talks[0]!;
+    const talk = converse(bulk(seed, lane, direction, bytes, congestion)).talks[0]!;
     us += direction === 'down' ? talk.downUs : talk.upUs;
   }
   return (seeds.length * bytes * 8) / us;
 }
 
-function bulk(seed: number, lane: LaneShape, direction: 'down' | 'up', bytes: number): Scenario {
+function bulk(
+  seed: number,
+  lane: LaneShape,
+  direction: 'down' | 'up',
+  bytes: number,
+  congestion: Control,
+): Scenario {
   const all = Number.MAX_SAFE_INTEGER / 2 ** 20;
   return {
     seed,
-    rig: { limits: { slabBytes: 32 * 2 ** 20, slabBytesPerFlow: 4 * 2 ** 20 } },
+    rig: {
+      limits: { slabBytes: 32 * 2 ** 20, slabBytesPerFlow: 4 * 2 ** 20 },
+      settings: { congestion },
+    },
     up: lane,
     down: lane,
     talks: [

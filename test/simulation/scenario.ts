@@ -7,6 +7,8 @@ import type { Scenario, Talk } from './conversation.ts';
 
 /** So many that a wrong carry shows: near the ends of the numbers, and of their signed half. */
 const INITIAL_SEQUENCE_NUMBERS = [1, 0x7fff_f000, 0xffff_f000];
+/** By the number of the seed, so that the rest of a scenario does not depend on it. */
+const CONTROLS = ['cubic', 'bbr', 'cubic', 'newreno', 'bbr'] as const;
 const MEGABIT = 1e6;
 const KEEPALIVE_US = 20_000_000;
 
@@ -61,6 +63,7 @@ export function scenarioOf(seed: number): Scenario {
         // How the stack learns of a client that is gone, when nothing is in flight. Without
         // need it would hide a persist timer that does not run.
         keepaliveUs: talks.some(({ abort }) => abort !== undefined) ? KEEPALIVE_US : 0,
+        congestion: CONTROLS[seed % CONTROLS.length]!,
       },
       // The stack's own numbers wrap in every other scenario, after a few segments.
       ...(pick(true, false) ? { start } : { stackIss: pick(...INITIAL_SEQUENCE_NUMBERS) }),

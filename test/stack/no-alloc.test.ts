@@ -4,7 +4,9 @@ import { COUNTERS_BYTES, Counter, Counters } from '../../src/stack/counters.ts';
 import { stateBytes } from '../../src/stack/layout.ts';
 import { SLAB_PAYLOAD_AT } from '../../src/stack/slab-pool.ts';
 import { Stack } from '../../src/stack/stack.ts';
+import type { TcpSettings } from '../../src/stack/tcp/context.ts';
 import type { FlowOwner } from '../../src/stack/tcp/owner.ts';
+import { TcbFlag } from '../../src/stack/tcp/tcb.ts';
 import type { Instant } from '../../src/stack/time.ts';
 import { FULL_OFFLOAD } from '../support/memory-device.ts';
 import { allocatedTypes } from '../support/no-alloc.ts';
@@ -60,7 +62,12 @@ class Circuit {
   #seq = ISS + 1;
 
   /** @param hasEcn  the client uses ECN, and all its data comes with CE */
-  constructor(family: 4 | 6, payload: number, hasEcn = false) {
+  constructor(
+    family: 4 | 6,
+    payload: number,
+    hasEcn = false,
+    congestion?: TcpSettings['congestion'],
+  ) {
     const memory = new ArrayBuffer(stateBytes(LIMITS));
     const { source, destination, tcpAt } = ADDRESSES[family];
     this.#tcpAt = tcpAt;
@@ -79,7 +86,11 @@ class Circuit {
         },
       },
       owner: this.owner,
-      settings: { slabBytesPerFlow: LIMITS.slabBytesPerFlow, keepaliveUs: 60_000_000 },
+      settings: {
+        slabBytesPerFlow: LIMITS.slabBytesPerFlow,
+        keepaliveUs: 60_000_000,
+        ...(congestion === undefined ? {} : { congestion }),
+      },
       onLeftover: () => {},
       secrets: new Uint32Array(8).fill(77),
       randomize: (into) => into.fill(78),
@@ -101,7 +112,8 @@ class Circuit {
       payload: new Uint8Array(payload),
     });
     this.#ack = frame({ flags: 0x10, window: 8000, options });
-    const syn = encodeOptions(['mss 1460', 'TS val 7 ecr 0', 'wscale 7']);
+    const words = ['mss 1460', 'TS val 7 ecr 0', 'wscale 7'];
+    const syn = encodeOptions(congestion === undefined ? words : [...words, 'sackOK']);
     this.#syn = frame({ flags: hasEcn ? 0xc2 : 2, seq: ISS, options: syn });
     this.#reset = frame({ flags: 4 });
     this.#ingest(this.#syn);
@@ -150,6 +162,16 @@ class Circuit {
     const slab = stack.slabs.take(length);
     stack.arena.bytes.fill(1, slab + SLAB_PAYLOAD_AT, slab + SLAB_PAYLOAD_AT + 8);
     stack.transmit(0, slab, length, this.now as Instant);
+  }
+
+  /** Sends what the window and the pacer allow. */
+  fill(): void {
+    const { stack } = this;
+    const now = this.now as Instant;
+    for (let room = stack.room(0, now); room > 0; room = stack.room(0, now)) {
+      const length = Math.min(room, stack.superpacketBytes(0));
+      stack.transmit(0, stack.slabs.take(length), length, now);
+    }
   }
 
   turn(us: number): void {
@@ -240,6 +262,28 @@ test('timeouts and what is sent again allocate nothing', () => {
   expect(allocated).toEqual([]);
   expect(circuit.counters.get(Counter.TCP_RETRANSMITS)).toBeGreaterThanOrEqual(22_000);
 });
+
+for (const congestion of ['cubic', 'bbr'] as const) {
+  test(`paced data to the client allocates nothing with ${congestion}, nor does its model`, () => {
+    const circuit = new Circuit(4, 0, false, congestion);
+    let wasPaced = 0;
+    const allocated = allocatedTypes(() => {
+      circuit.fill();
+      const end = circuit.sent;
+      for (let i = 0; i < 4; i++) {
+        circuit.turn(2500);
+        circuit.fill();
+      }
+      if (circuit.stack.tcb(0).has(TcbFlag.PACED)) wasPaced += 1;
+      circuit.sent = end;
+      circuit.acknowledge();
+      circuit.turn(100);
+    });
+    expect(allocated).toEqual([]);
+    expect(wasPaced).toBeGreaterThan(20_000);
+    expect(circuit.counters.get(Counter.BYTES_DOWN)).toBeGreaterThan(22_000 * 10_000);
+  });
+}
 
 test('connections that come and go allocate nothing', () => {
   const circuit = new Circuit(6, 100);

@@ -16,16 +16,16 @@ describe('a slab', () => {
   test('comes from the smallest class that holds it', () => {
     const slabs = pool(8);
     for (const [length, payload] of [
-      [1, 1984],
-      [1984, 1984],
-      [1985, 17_216],
-      [17_216, 17_216],
-      [17_217, 69_440],
-      [LARGE_SLAB_PAYLOAD_BYTES, 69_440],
+      [1, 1952],
+      [1952, 1952],
+      [1953, 17_184],
+      [17_184, 17_184],
+      [17_185, 69_408],
+      [LARGE_SLAB_PAYLOAD_BYTES, 69_408],
     ] as const) {
       expect(slabs.payloadOf(slabs.take(length))).toBe(payload);
     }
-    expect(SLAB_PAYLOAD_BYTES).toEqual([1984, 17_216, 69_440]);
+    expect(SLAB_PAYLOAD_BYTES).toEqual([1952, 17_184, 69_408]);
   });
 
   test('of the large class holds the largest IP packet', () => {

@@ -34,6 +34,17 @@ test('an item comes up once, at its deadline or up to 4 ms later, and not before
   expect(timers.nextDeadline()).toBe(NEVER);
 });
 
+test('a wheel with ticks of a millisecond is that much more exact, and spans a quarter', () => {
+  const arena = new Arena(new ArrayBuffer(TimerWheel.bytes(16)));
+  const timers = new TimerWheel(arena, 16, START, 1000);
+  timers.schedule(3, (START + 2300) as Instant);
+  expect(timers.nextDeadline()).toBe(at(3));
+  expect(due(timers, at(2))).toEqual([]);
+  expect(due(timers, at(3))).toEqual([3]);
+  timers.schedule(1, at(60_000));
+  expect(timers.nextDeadline()).toBeLessThan(at(4200));
+});
+
 test('a deadline in the past comes up with the next tick', () => {
   const timers = wheel();
   timers.schedule(1, at(-500));

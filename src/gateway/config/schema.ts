@@ -160,7 +160,7 @@ const limits = z
   });
 
 const tcp = z.strictObject({
-  congestion: z.enum(['cubic', 'newreno']).default('cubic'),
+  congestion: z.enum(['cubic', 'newreno', 'bbr']).default('cubic'),
   ecn: z.boolean().default(true),
 });
 

@@ -42,7 +42,7 @@ export interface StartConfig {
   readonly offloads: number;
   readonly limits: StateLimits;
   /** Congestion control of the TCP towards clients. */
-  readonly congestion: 'cubic' | 'newreno';
+  readonly congestion: 'cubic' | 'newreno' | 'bbr';
   /** ECN where a client asks for it. */
   readonly ecn: boolean;
 }

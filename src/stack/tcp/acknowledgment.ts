@@ -60,10 +60,10 @@ export function processAck(tcp: TcpContext, now: Instant): DropReason {
 }
 
 /** Tells the owner of room, when it waits for room. */
-function offerRoom(tcp: TcpContext, now: Instant): void {
+export function offerRoom(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
   if (!tcb.has(TcbFlag.SEND_WANTED) || tcb.has(TcbFlag.REPORTED)) return;
-  if (sendRoom(tcp) === 0) {
+  if (sendRoom(tcp, now) === 0) {
     armPersist(tcp, now);
     return;
   }
@@ -73,10 +73,11 @@ function offerRoom(tcp: TcpContext, now: Instant): void {
 
 /**
  * The persist timer, RFC 9293 §3.8.6.1: with nothing in flight and no window, only a probe can
- * find out that the window opened.
+ * find out that the window opened. A flow that waits for the pacer needs no probe.
  */
 export function armPersist(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
+  if (tcb.has(TcbFlag.PACE_WAIT)) return;
   if (tcb.flightSize === 0 && tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);
 }
 
@@ -84,6 +85,7 @@ export function armPersist(tcp: TcpContext, now: Instant): void {
 function takeNews(tcp: TcpContext, ack: Seq, now: Instant): void {
   const { tcb, news } = tcp;
   news.clear();
+  tcp.rate.clear();
   if (seqGt(ack, tcb.sndUna)) {
     const una = tcb.sndUna;
     tcb.sndUna = ack;

@@ -91,6 +91,7 @@ export function freeFlow(tcp: TcpContext): void {
   if (tcb.has(TcbFlag.ACK_LISTED)) unlistAck(tcp);
   tcb.transition(TcpState.CLOSED);
   tcp.wheel.cancel(row);
+  tcp.paceWheel.cancel(row);
   tcp.flows.remove(row);
   countFlows(tcp);
 }

@@ -4,7 +4,8 @@
  *
  * Two controls share one interface: CUBIC (cubic.ts), and NewReno, which is RFC 5681 with byte
  * counting (RFC 3465). Both begin with slow start, which HyStart++ ends (hystart.ts). Peers without
- * SACK are served by NewReno always, with the recovery of RFC 6582 that is its name.
+ * SACK are served by NewReno always, with the recovery of RFC 6582 that is its name. A third, BBR
+ * (bbr.ts), sets the window from its model after each acknowledgment; no cut of here touches it.
  */
 import type { Instant } from '../time.ts';
 import { seqAdd, seqLt } from '../wire/seq.ts';
@@ -12,7 +13,7 @@ import { cutCubic, endEpoch, growCubic, undoCubic } from './cubic.ts';
 import { SSTHRESH_UNKNOWN, slowStartGrowth, startHystart } from './hystart.ts';
 import { type Tcb, TcbFlag } from './tcb.ts';
 
-export const CongestionControl = { NEW_RENO: 0, CUBIC: 1 } as const;
+export const CongestionControl = { NEW_RENO: 0, CUBIC: 1, BBR: 2 } as const;
 export type CongestionControl = (typeof CongestionControl)[keyof typeof CongestionControl];
 
 /** RFC 6928 §2: ten segments. */
@@ -22,6 +23,8 @@ const IDLE_THRESHOLD_SHARE = 0.75;
 
 export function startCongestion(tcb: Tcb, control: CongestionControl): void {
   tcb.congestion = control;
+  // BBR has no answer to ECE, so its packets do not ask for marks.
+  if (control === CongestionControl.BBR) tcb.lower(TcbFlag.ECN_SETUP);
   tcb.cwnd = INITIAL_WINDOW_SEGMENTS * tcb.mss;
   tcb.ssthresh = SSTHRESH_UNKNOWN;
   tcb.cwndCredit = 0;
@@ -73,6 +76,7 @@ function growReno(tcb: Tcb, acked: number, limit: number): void {
  * @returns       the threshold, unbounded below
  */
 function cutThreshold(tcb: Tcb, flight: number): number {
+  if (tcb.congestion === CongestionControl.BBR) return tcb.ssthresh;
   if (tcb.sendsEct) {
     if (seqLt(tcb.sndUna, tcb.cutEnd)) {
       // Nothing that undo could restore.
@@ -118,8 +122,9 @@ export function cutOnTimeout(tcb: Tcb, isNew: boolean): void {
   tcb.cwndCredit = 0;
 }
 
-/** RFC 6937 §3: at the end of a recovery the window is the threshold. */
+/** RFC 6937 §3: at the end of a recovery the window is the threshold; BBR has none. */
 export function endRecovery(tcb: Tcb): void {
+  if (tcb.congestion === CongestionControl.BBR) return;
   tcb.cwnd = tcb.ssthresh;
   tcb.cwndCredit = 0;
 }
@@ -135,9 +140,10 @@ export function undoCut(tcb: Tcb): void {
 
 /**
  * RFC 5681 §4.1: after a timeout's length of silence nothing is known of the path, and the window
- * begins small; the threshold remembers what it was.
+ * begins small; the threshold remembers what it was. BBR keeps its model, and is paced.
  */
 export function restartAfterIdle(tcb: Tcb): void {
+  if (tcb.congestion === CongestionControl.BBR) return;
   const initial = INITIAL_WINDOW_SEGMENTS * tcb.mss;
   if (tcb.cwnd <= initial) return;
   tcb.ssthresh = Math.max(tcb.ssthresh, Math.floor(tcb.cwnd * IDLE_THRESHOLD_SHARE));

@@ -5,6 +5,8 @@ import type { FlowTable } from '../flow-table.ts';
 import type { SlabPool } from '../slab-pool.ts';
 import type { TimerWheel } from '../timer-wheel.ts';
 import type { AckNews } from './ack-news.ts';
+import type { BbrState } from './bbr-state.ts';
+import type { RateSample } from './delivery-rate.ts';
 import type { HeldSyns } from './held-syns.ts';
 import type { FlowOwner } from './owner.ts';
 import type { Segment } from './segment.ts';
@@ -17,6 +19,8 @@ export interface TcpContext {
   readonly flows: FlowTable;
   readonly slabs: SlabPool;
   readonly wheel: TimerWheel;
+  /** When the pacer lets flows go on, in ticks of PACE_TICK_US. */
+  readonly paceWheel: TimerWheel;
   readonly counters: Counters;
   readonly egress: Egress;
   readonly owner: FlowOwner;
@@ -24,10 +28,14 @@ export interface TcpContext {
   readonly heldSyns: HeldSyns;
   /** The cursor; see tcb.ts. */
   readonly tcb: Tcb;
+  /** What pacing and BBR keep in the row that `tcb` is at. */
+  readonly bbr: BbrState;
   /** The segment that is being processed. */
   readonly segment: Segment;
   /** What its acknowledgment told. */
   readonly news: AckNews;
+  /** How fast the path delivered, as far as it told that. */
+  readonly rate: RateSample;
   readonly settings: TcpSettings;
   /** SLAB_HEADROOM_BYTES where bytes are set aside while a header covers them. */
   readonly asideAt: number;
@@ -42,7 +50,7 @@ export interface TcpSettings {
   /** Microseconds of silence before the first keep-alive; 0 is never. */
   keepaliveUs: number;
   /** Congestion control of new connections; `cubic` when absent. */
-  readonly congestion?: 'cubic' | 'newreno';
+  readonly congestion?: 'cubic' | 'newreno' | 'bbr';
   /** ECN where a client asks for it; true when absent. */
   readonly ecn?: boolean;
 }

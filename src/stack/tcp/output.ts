@@ -15,8 +15,12 @@ import { Ecn } from '../wire/ecn.ts';
 import { asSeq, type Seq, seqAdd } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { sackBytes } from '../wire/tcp-options.ts';
+import { restartBbr } from './bbr.ts';
+import { CongestionControl } from './congestion.ts';
 import type { TcpContext } from './context.ts';
+import { noteSendState } from './delivery-rate.ts';
 import { setupAnswer, takeCwr } from './ecn.ts';
+import { notePaced, paceSlabRoom } from './pacing.ts';
 import { advanceWindow, RECEIVE_SCALE, receiveSpace } from './receive-window.ts';
 import { armProbe } from './recovery-timer.ts';
 import { armRetransmission, timeSegment } from './rtt.ts';
@@ -169,9 +173,10 @@ export const superpacketBytes = (tcb: Tcb): number =>
 /**
  * Bytes of new data that may be sent now, in pieces of a superpacket at most; 0 when it is better
  * to wait. Sender's silly window avoidance, RFC 9293 §3.8.6.2.1: a full segment, or half of the
- * largest window seen, or nothing is in flight that could bring a better answer.
+ * largest window seen, or nothing is in flight that could bring a better answer. A flow that waits
+ * for the pacer will be woken.
  */
-export function sendRoom(tcp: TcpContext): number {
+export function sendRoom(tcp: TcpContext, now: Instant): number {
   const tcb = tcp.tcb;
   if (tcb.has(TcbFlag.FIN_SENT) || tcb.ecnPause !== 0) return 0;
   // What was lost goes first.
@@ -179,7 +184,7 @@ export function sendRoom(tcp: TcpContext): number {
   if (tcb.has(TcbFlag.LOSS_RECOVERY) && !tcb.has(TcbFlag.SACK)) return 0;
   const flight = tcb.flightSize;
   const slabRoom = tcp.settings.slabBytesPerFlow - tcb.sendSlabBytes;
-  const room = Math.min(
+  let room = Math.min(
     tcb.sndWnd - flight,
     tcb.cwnd + limitedTransmit(tcb) - tcb.inFlight,
     slabRoom,
@@ -189,6 +194,7 @@ export function sendRoom(tcp: TcpContext): number {
   if (flight !== 0) {
     if (room < worthSending(tcb) || room < Math.min(mss, tcb.maxSndWnd >>> 1)) return 0;
   }
+  if (tcb.has(TcbFlag.PACED)) room = Math.min(room, paceSlabRoom(tcp, now));
   return room > mss ? room - (room % mss) : room;
 }
 
@@ -249,11 +255,16 @@ export function transmitSlab(
   }
   const flags = (isLast ? TcpFlag.PSH | TcpFlag.FIN : TcpFlag.PSH) | takeCwr(tcb);
   const ecn = tcb.sendsEct ? Ecn.ECT_0 : Ecn.NOT_ECT;
+  if (tcb.has(TcbFlag.PACED)) notePaced(tcp, length, now);
   sendSegment(tcp, seq, flags, slabAt + SLAB_PAYLOAD_AT, length, now, ecn);
   if (wasIdle || tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);
   if (tcb.has(TcbFlag.SACK)) {
     const packet = tcb.mss - sackBytes(segmentOptions.sackCount);
     startMarks(view, slabAt, length, packet, now);
+    if (tcb.congestion === CongestionControl.BBR) {
+      if (wasIdle) restartBbr(tcp, now);
+      noteSendState(tcp, slabAt, wasIdle, now);
+    }
     if (tcb.has(TcbFlag.FAST_RECOVERY)) tcb.prrOut += length;
     armProbe(tcp, now);
   } else {

@@ -7,11 +7,19 @@ import { NO_SLAB, SlabField } from '../slab-pool.ts';
 import type { Instant } from '../time.ts';
 import { asSeq, seqAdd, seqDiff, seqGe } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
-import { cutOnLoss, cutOnTimeout, endRecovery, growWindow } from './congestion.ts';
+import { forgetLosses, noteLosses, updateBbr } from './bbr.ts';
+import {
+  CongestionControl,
+  cutOnLoss,
+  cutOnTimeout,
+  endRecovery,
+  growWindow,
+} from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { hasEcho } from './ecn-echo.ts';
 import { noteRoundTrip } from './hystart.ts';
 import { sendSegment } from './output.ts';
+import { notePaced, paceByWindow, paceRoom } from './pacing.ts';
 import { reduce, startReduction } from './prr.ts';
 import { detectLoss, forgetReordering, loseFlight, loseOnTimeout, updateRack } from './rack.ts';
 import { armTimers } from './recovery-timer.ts';
@@ -41,10 +49,11 @@ const run: LostRun = { slabAt: NO_SLAB, from: 0, to: 0 };
 export function recoverOnAck(tcp: TcpContext, flightBefore: number, now: Instant): void {
   const { tcb, news } = tcp;
   if (!news.isAdvance && news.delivered === 0 && !news.hasDsack) return;
+  const isBbr = tcb.congestion === CongestionControl.BBR;
   if (news.hasOriginal) {
     const roundTripUs = Math.max(1, now - news.originalSentAt);
     if (news.isAdvance) sampleRtt(tcp, roundTripUs);
-    noteRoundTrip(tcb, roundTripUs);
+    if (!isBbr) noteRoundTrip(tcb, roundTripUs);
   } else if (news.hasResent && news.isAdvance) {
     sampleRttByEcho(tcp, now);
   }
@@ -54,22 +63,32 @@ export function recoverOnAck(tcp: TcpContext, flightBefore: number, now: Instant
   if (tcb.has(RECOVERING) && seqGe(tcb.sndUna, tcb.recover)) leaveRecovery(tcp);
   const waitUs = detectLoss(tcp, now);
   if (tcb.lostBytes > 0 && !tcb.has(RECOVERING)) enterFastRecovery(tcp);
-  if (tcb.has(TcbFlag.FAST_RECOVERY)) {
-    reduce(tcb, news.delivered, news.isAdvance && news.lost === 0);
-  } else if (!wasUndone && !hasEcho(tcp)) {
-    growWindow(tcb, news.delivered, flightBefore, tcp.settings.slabBytesPerFlow, now);
+  if (isBbr) {
+    if (wasUndone) forgetLosses(tcp);
+    updateBbr(tcp, flightBefore, now);
+  } else {
+    if (tcb.has(TcbFlag.FAST_RECOVERY)) {
+      reduce(tcb, news.delivered, news.isAdvance && news.lost === 0);
+    } else if (!wasUndone && !hasEcho(tcp)) {
+      growWindow(tcb, news.delivered, flightBefore, tcp.settings.slabBytesPerFlow, now);
+    }
+    paceByWindow(tcp);
   }
   const hasResent = resendLost(tcp, now);
   armTimers(tcp, waitUs, news.isAdvance || hasResent, now);
 }
 
-/** RFC 8985 §6.3: the reordering window has passed for what was merely late. */
+/**
+ * RFC 8985 §6.3: the reordering window has passed for what was merely late. Or the pacer lets BBR
+ * send again what was lost.
+ */
 export function recoverOnReorderTimer(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
   tcp.news.clear();
   const waitUs = detectLoss(tcp, now);
   if (tcb.lostBytes > 0 && !tcb.has(RECOVERING)) enterFastRecovery(tcp);
-  if (tcb.has(TcbFlag.FAST_RECOVERY)) reduce(tcb, 0, false);
+  if (tcb.congestion === CongestionControl.BBR) noteLosses(tcp);
+  else if (tcb.has(TcbFlag.FAST_RECOVERY)) reduce(tcb, 0, false);
   armTimers(tcp, waitUs, resendLost(tcp, now), now);
 }
 
@@ -117,15 +136,22 @@ function leaveRecovery(tcp: TcpContext): void {
   forgetReordering(tcb);
 }
 
-/** Sends again what is lost, as far as the window allows. @returns true when anything was sent */
+/**
+ * Sends again what is lost, as far as the window allows, and the pacer of BBR; PRR needs none.
+ *
+ * @returns true when anything was sent
+ */
 function resendLost(tcp: TcpContext, now: Instant): boolean {
   const tcb = tcp.tcb;
   const view = tcp.arena.view;
+  const isPaced = tcb.has(TcbFlag.PACED) && tcb.congestion === CongestionControl.BBR;
   let hasSent = false;
   run.slabAt = NO_SLAB;
   while (tcb.lostBytes > 0) {
-    const room = tcb.cwnd - tcb.inFlight;
-    if (room < tcb.mss || !findLost(tcp, run, room)) return hasSent;
+    let room = tcb.cwnd - tcb.inFlight;
+    if (room < tcb.mss) return hasSent;
+    if (isPaced) room = Math.min(room, paceRoom(tcp, now));
+    if (room === 0 || !findLost(tcp, run, room)) return hasSent;
     const { slabAt } = run;
     const start = asSeq(view.getUint32(slabAt + SlabField.SEQ, true));
     const length = view.getUint32(slabAt + SlabField.LENGTH, true);
@@ -154,6 +180,7 @@ function sendPart(tcp: TcpContext, slabAt: number, from: number, to: number, now
   if (isTail) tcb.lower(TcbFlag.FIN_LOST);
   countRetransmit(tcp);
   noteResent(tcb, to - from, now);
+  if (tcb.has(TcbFlag.PACED)) notePaced(tcp, to - from, now);
   if (tcb.has(TcbFlag.FAST_RECOVERY)) tcb.prrOut += to - from;
   sendFromSlab(tcp, slabAt, from, to - from, seqAdd(start, from), flags, now);
 }

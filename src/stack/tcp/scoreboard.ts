@@ -20,7 +20,9 @@
 import { NO_SLAB, SlabField } from '../slab-pool.ts';
 import type { Instant } from '../time.ts';
 import { asSeq, type Seq, seqAdd, seqDiff, seqGt, seqLe, seqLt } from '../wire/seq.ts';
+import { CongestionControl } from './congestion.ts';
 import type { TcpContext } from './context.ts';
+import { takeSendState } from './delivery-rate.ts';
 import { TcbFlag } from './tcb.ts';
 
 /** Units of a slab: bits in two words. */
@@ -136,6 +138,7 @@ function noteDelivered(tcp: TcpContext, slabAt: number, word: number, fresh: num
     const sentAt = view.getFloat64(slabAt + SlabField.SENT_AT, true) as Instant;
     const lowest = unitEnd(view, slabAt, word * WORD_BITS + lowestBit(original));
     news.takeOriginal(sentAt, lowest, highestEnd(view, slabAt, word, original));
+    if (tcp.tcb.congestion === CongestionControl.BBR) takeSendState(tcp, slabAt);
   }
   if (resent !== 0) {
     const sentAt = view.getFloat64(slabAt + SlabField.RESENT_FROM, true) as Instant;

@@ -14,6 +14,7 @@ import { after, type Instant, micros, NEVER, seconds } from '../time.ts';
 import { asSeq, seqAdd, seqDiff, seqGe, seqGt, seqLe } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { processAck } from './acknowledgment.ts';
+import { startBbr } from './bbr.ts';
 import { endFlow, freeFlow, settle, TIME_WAIT_US } from './close.ts';
 import { CongestionControl, startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
@@ -222,6 +223,7 @@ function establish(tcp: TcpContext, now: Instant): void {
   tcb.sndWl1 = segment.seq;
   tcb.sndWl2 = segment.ack;
   startCongestion(tcb, congestionFor(tcp));
+  if (tcb.congestion === CongestionControl.BBR) startBbr(tcp, now);
   startRack(tcb);
   startEcho(tcp);
   tcb.lastSentAt = now;
@@ -234,10 +236,17 @@ function establish(tcp: TcpContext, now: Instant): void {
 }
 
 /** NewReno needs no SACK; for all others it is a choice. */
-const congestionFor = ({ tcb, settings }: TcpContext): CongestionControl =>
-  tcb.has(TcbFlag.SACK) && settings.congestion !== 'newreno'
-    ? CongestionControl.CUBIC
-    : CongestionControl.NEW_RENO;
+function congestionFor({ tcb, settings }: TcpContext): CongestionControl {
+  if (!tcb.has(TcbFlag.SACK)) return CongestionControl.NEW_RENO;
+  switch (settings.congestion) {
+    case 'newreno':
+      return CongestionControl.NEW_RENO;
+    case 'bbr':
+      return CongestionControl.BBR;
+    default:
+      return CongestionControl.CUBIC;
+  }
+}
 
 /** Seventh step: who may still receive? */
 function takeText(tcp: TcpContext, now: Instant): DropReason {

@@ -11,8 +11,11 @@ import { type Instant, NEVER } from '../time.ts';
 import type { Seq } from '../wire/seq.ts';
 import { TCP_EDGES, TcpState, tcpStateName } from './states.ts';
 
-/** Offsets in bytes; instants are float64, all else 32 bits wide, in host byte order. */
-const TcbField = {
+/**
+ * Offsets in bytes; instants are float64, all else 32 bits wide where nothing else is said, in host
+ * byte order.
+ */
+export const TcbField = {
   RTT_SENT_AT: 0,
   TS_RECENT_AT: 8,
   RTX_DEADLINE: 16,
@@ -118,6 +121,32 @@ const TcbField = {
   CUT_END: 508,
   SYN_ACKS: 512,
   ECN_PAUSE: 516,
+  /** Pacing, delivery rate and BBR, behind a cursor of their own: bbr-state.ts. */
+  PACE_AT: 520,
+  DELIVERED_AT: 528,
+  FIRST_SENT_AT: 536,
+  /** float32. */
+  PACING_RATE: 544,
+  DELIVERED: 548,
+  APP_LIMITED_UNTIL: 552,
+  ROUND_END: 556,
+  ROUND_COUNT: 560,
+  /** Four uint8. */
+  BBR_MODE: 564,
+  BBR_PHASE: 565,
+  FULL_BANDWIDTH_ROUNDS: 566,
+  LOSS_EVENTS: 567,
+  BBR_MIN_RTT_US: 568,
+  /** Instants modulo 2^32. */
+  BBR_MIN_RTT_AT: 572,
+  BBR_PHASE_AT: 576,
+  /** float32. */
+  FULL_BANDWIDTH: 580,
+  LOST_IN_ROUND: 584,
+  /** BANDWIDTH_SLOTS float32. */
+  BANDWIDTHS: 588,
+  BANDWIDTH_EPOCH: 608,
+  INFLIGHT_HIGH: 612,
 } as const;
 
 /** Blocks of early bytes that are remembered: as many as a segment has room for. */
@@ -178,6 +207,10 @@ export const TcbFlag = {
   ECE_OWED: 33554432,
   /** The window was cut: CWR stands on the next new data. */
   CWR_OWED: 67108864,
+  /** What is sent is spread over time; see pacing.ts. */
+  PACED: 536870912,
+  /** The pacer will wake this flow. */
+  PACE_WAIT: 1073741824,
 } as const;
 
 /** In recovery of either kind. */

@@ -4,8 +4,9 @@ import { Counter } from '../counters.ts';
 import { ClosedBy, FlowField, FlowPhase } from '../flow-row.ts';
 import { after, type Instant, micros, NEVER, seconds } from '../time.ts';
 import { seqAdd } from '../wire/seq.ts';
+import { offerRoom } from './acknowledgment.ts';
 import { endFlow, freeFlow } from './close.ts';
-import { collapse } from './congestion.ts';
+import { CongestionControl, collapse } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { sendAck, sendReset, sendRoom, sendSegment } from './output.ts';
 import { retransmitLost, retransmitOldest } from './retransmit.ts';
@@ -46,6 +47,16 @@ export function expireRow(tcp: TcpContext, row: number, now: Instant): void {
       idle,
     ) as Instant,
   );
+}
+
+/** The pacer lets the flow in `row` go on: with what was lost, then with new data. */
+export function onPaceTimer(tcp: TcpContext, row: number, now: Instant): void {
+  const tcb = tcp.tcb.moveTo(row);
+  tcb.lower(TcbFlag.PACE_WAIT);
+  if (tcb.lostBytes > 0 && tcb.congestion === CongestionControl.BBR) {
+    recoverOnReorderTimer(tcp, now);
+  }
+  offerRoom(tcp, now);
 }
 
 /** @returns false when the flow is gone */
@@ -115,7 +126,7 @@ function onPersist(tcp: TcpContext, now: Instant): boolean {
   const tcb = tcp.tcb;
   tcb.ecnPause = 0;
   if (!tcb.has(TcbFlag.SEND_WANTED)) return true;
-  if (sendRoom(tcp) > 0) {
+  if (sendRoom(tcp, now) > 0) {
     tcb.lower(TcbFlag.SEND_WANTED);
     tcb.backoff = 0;
     tcp.owner.onRoom(tcb.row, now);

@@ -70,7 +70,7 @@ export function setDeadline(tcp: TcpContext, row: number, deadline: Instant): vo
 export function room(tcp: TcpContext, row: number, now: Instant): number {
   const tcb = tcp.tcb.moveTo(row);
   if (tcb.flightSize === 0 && now - tcb.lastSentAt > tcb.rtoUs) restartAfterIdle(tcb);
-  const bytes = sendRoom(tcp);
+  const bytes = sendRoom(tcp, now);
   if (bytes === 0 && !tcb.has(TcbFlag.FIN_SENT)) {
     tcb.raise(TcbFlag.SEND_WANTED);
     armPersist(tcp, now);

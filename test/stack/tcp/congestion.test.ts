@@ -192,17 +192,19 @@ test('a second loss, after the first was repaired, halves the threshold again', 
   }
 });
 
-describe('CUBIC or NewReno', () => {
+describe('CUBIC, NewReno or BBR', () => {
   const controlOf = (options: RigOptions) => inState('ESTABLISHED', options).tcb.congestion;
-  const { CUBIC, NEW_RENO } = congestion.CongestionControl;
+  const { CUBIC, NEW_RENO, BBR } = congestion.CongestionControl;
 
-  test('CUBIC is the default, NewReno a setting', () => {
+  test('CUBIC is the default, the others are settings', () => {
     expect(controlOf({ sack: true })).toBe(CUBIC);
     expect(controlOf({ sack: true, settings: { congestion: 'newreno' } })).toBe(NEW_RENO);
+    expect(controlOf({ sack: true, settings: { congestion: 'bbr' } })).toBe(BBR);
   });
 
   test('a peer without SACK is served by NewReno', () => {
     expect(controlOf({ sack: false })).toBe(NEW_RENO);
+    expect(controlOf({ sack: false, settings: { congestion: 'bbr' } })).toBe(NEW_RENO);
   });
 
   test('the first cuts to seven tenths, the second to a half', () => {
@@ -217,6 +219,17 @@ describe('CUBIC or NewReno', () => {
       congestion.endRecovery(tcb);
       expect(tcb.cwnd).toBe(tcb.ssthresh);
     }
+  });
+
+  test('no cut touches the window of BBR, nor its threshold', () => {
+    const tcb = block(10 * MSS);
+    tcb.congestion = BBR;
+    const before = [tcb.cwnd, tcb.ssthresh];
+    congestion.cutOnLoss(tcb, 10 * MSS);
+    congestion.endRecovery(tcb);
+    congestion.cutOnTimeout(tcb, true);
+    congestion.restartAfterIdle(tcb);
+    expect([tcb.cwnd, tcb.ssthresh]).toEqual(before);
   });
 
   test('an undone cut leaves the window that was', () => {
