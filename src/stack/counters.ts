@@ -62,6 +62,8 @@ export const Counter = {
   /** ICMP errors about a segment in flight, and those that made a flow's segments shorter. */
   ICMP_ERRORS_MATCHED: 46,
   PATH_MTU_LOWERED: 47,
+  /** Flows whose full-sized segments timed out again and again, and became shorter. */
+  BLACK_HOLES_SUSPECTED: 48,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

@@ -5,6 +5,7 @@ import { NO_SLAB, SlabField } from '../slab-pool.ts';
 import { type Instant, NEVER } from '../time.ts';
 import { asSeq, type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
+import { isMtuProbeLostAlone, noteMtuProbeAcked } from './black-hole.ts';
 import {
   deflatePartial,
   enterFastRecovery,
@@ -149,8 +150,12 @@ function onDuplicateAck(tcp: TcpContext, now: Instant): void {
   tcp.counters.add(Counter.TCP_FAST_RETRANSMITS);
   tcb.recover = tcb.sndNxt;
   tcb.raise(TcbFlag.FAST_RECOVERY);
+  const { cwnd } = tcb;
+  const isProbe = isMtuProbeLostAlone(tcp);
   retransmitOldest(tcp, now);
   enterFastRecovery(tcb);
+  // A lost probe of the path is no sign of congestion, RFC 4821 §3.
+  if (isProbe) tcb.cwnd = tcb.ssthresh = cwnd;
   armRetransmission(tcp, now);
 }
 
@@ -195,4 +200,5 @@ function releaseAcked(tcp: TcpContext, una: Seq, ack: Seq): void {
   }
   tcb.sendHead = slabAt;
   if (slabAt === NO_SLAB) tcb.sendTail = NO_SLAB;
+  noteMtuProbeAcked(tcp, ack);
 }

@@ -7,6 +7,7 @@
  * SACK are served by NewReno always, with the recovery of RFC 6582 that is its name.
  */
 import type { Instant } from '../time.ts';
+import { lossWindow } from './black-hole.ts';
 import { cutCubic, endEpoch, growCubic, undoCubic } from './cubic.ts';
 import { SSTHRESH_UNKNOWN, slowStartGrowth, startHystart } from './hystart.ts';
 import { type Tcb, TcbFlag } from './tcb.ts';
@@ -135,6 +136,6 @@ export function leaveFastRecovery(tcb: Tcb): void {
 /** RFC 5681 §3.1: the loss window after a timeout; one loss halves the threshold once. */
 export function collapse(tcb: Tcb): void {
   if (!tcb.has(TcbFlag.LOSS_RECOVERY)) cutThreshold(tcb, tcb.flightSize);
-  tcb.cwnd = tcb.mss;
+  tcb.cwnd = lossWindow(tcb);
   tcb.cwndCredit = 0;
 }

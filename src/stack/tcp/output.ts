@@ -14,6 +14,7 @@ import { type Instant, NEVER } from '../time.ts';
 import { asSeq, type Seq, seqAdd } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { sackBytes } from '../wire/tcp-options.ts';
+import { mtuProbeBytes, takeMtuProbe } from './black-hole.ts';
 import type { TcpContext } from './context.ts';
 import { advanceWindow, RECEIVE_SCALE, receiveSpace } from './receive-window.ts';
 import { armProbe } from './recovery-timer.ts';
@@ -182,6 +183,8 @@ export function sendRoom(tcp: TcpContext): number {
   if (flight !== 0) {
     if (room < worthSending(tcb) || room < Math.min(mss, tcb.maxSndWnd >>> 1)) return 0;
   }
+  const probe = mtuProbeBytes(tcb);
+  if (probe > 0 && room >= probe) return probe;
   return room > mss ? room - (room % mss) : room;
 }
 
@@ -224,7 +227,9 @@ export function transmitSlab(
 ): void {
   const tcb = tcp.tcb;
   const view = tcp.arena.view;
-  const seq = tcb.sndNxt;
+  const { mss, sndNxt: seq } = tcb;
+  // Restored below: the one packet of a probe is longer than others.
+  tcb.mss = takeMtuProbe(tcb, seq, length);
   view.setInt32(slabAt + SlabField.NEXT, NO_SLAB, true);
   view.setUint32(slabAt + SlabField.SEQ, seq, true);
   view.setUint32(slabAt + SlabField.LENGTH, length, true);
@@ -242,9 +247,10 @@ export function transmitSlab(
   }
   const flags = isLast ? TcpFlag.PSH | TcpFlag.FIN : TcpFlag.PSH;
   sendSegment(tcp, seq, flags, slabAt + SLAB_PAYLOAD_AT, length, now);
+  const packet = tcb.mss - sackBytes(segmentOptions.sackCount);
+  tcb.mss = mss;
   if (wasIdle || tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);
   if (tcb.has(TcbFlag.SACK)) {
-    const packet = tcb.mss - sackBytes(segmentOptions.sackCount);
     startMarks(view, slabAt, length, packet, now);
     if (tcb.has(TcbFlag.FAST_RECOVERY)) tcb.prrOut += length;
     armProbe(tcp, now);

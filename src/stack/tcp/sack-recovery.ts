@@ -7,6 +7,7 @@ import { NO_SLAB, SlabField } from '../slab-pool.ts';
 import type { Instant } from '../time.ts';
 import { asSeq, seqAdd, seqDiff, seqGe } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
+import { isMtuProbeLostAlone, lossWindow, noteMtuProbeLost } from './black-hole.ts';
 import { cutOnLoss, cutOnTimeout, endRecovery, growWindow } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { noteRoundTrip } from './hystart.ts';
@@ -25,7 +26,7 @@ import {
   unitOf,
 } from './scoreboard.ts';
 import { endProbe } from './tail-loss-probe.ts';
-import { RECOVERING, TcbFlag } from './tcb.ts';
+import { RECOVERING, type Tcb, TcbFlag } from './tcb.ts';
 import { noteResent, prepareUndo, undoIfSpurious } from './undo.ts';
 
 /** Filled and read inside `resendLost`. */
@@ -82,7 +83,7 @@ export function recoverOnTimeout(tcp: TcpContext, now: Instant): void {
   tcb.lower(TcbFlag.FAST_RECOVERY | TcbFlag.PROBING);
   tcb.raise(TcbFlag.LOSS_RECOVERY);
   tcb.recover = tcb.sndNxt;
-  tcb.cwnd = tcb.inFlight + tcb.mss;
+  tcb.cwnd = tcb.inFlight + lossWindow(tcb);
   resendLost(tcp, now);
   armRetransmission(tcp, now);
 }
@@ -101,12 +102,23 @@ export function recoverOnPathMtu(tcp: TcpContext, now: Instant): void {
 function enterFastRecovery(tcp: TcpContext): void {
   const tcb = tcp.tcb;
   tcp.counters.add(Counter.TCP_FAST_RETRANSMITS);
+  if (isMtuProbeLostAlone(tcp)) {
+    repairMtuProbe(tcb);
+    return;
+  }
   prepareUndo(tcb);
   cutOnLoss(tcb, tcb.flightSize);
   startReduction(tcb);
   tcb.recover = tcb.sndNxt;
   tcb.lower(TcbFlag.PROBING);
   tcb.raise(TcbFlag.FAST_RECOVERY);
+}
+
+/** A probe of the path was lost, and nothing else: it goes again, and the window stays. */
+function repairMtuProbe(tcb: Tcb): void {
+  tcb.lower(TcbFlag.PROBING | TcbFlag.UNDOABLE);
+  tcb.raise(TcbFlag.LOSS_RECOVERY);
+  tcb.recover = tcb.sndNxt;
 }
 
 function leaveRecovery(tcp: TcpContext): void {
@@ -152,6 +164,7 @@ function sendPart(tcp: TcpContext, slabAt: number, from: number, to: number, now
   const flags = isTail ? TcpFlag.PSH | TcpFlag.FIN : TcpFlag.PSH;
   if (isTail) tcb.lower(TcbFlag.FIN_LOST);
   countRetransmit(tcp);
+  noteMtuProbeLost(tcp, slabAt);
   noteResent(tcb, to - from, now);
   if (tcb.has(TcbFlag.FAST_RECOVERY)) tcb.prrOut += to - from;
   sendFromSlab(tcp, slabAt, from, to - from, seqAdd(start, from), flags, now);

@@ -11,7 +11,7 @@ import { type Instant, NEVER } from '../time.ts';
 import type { Seq } from '../wire/seq.ts';
 import { TCP_EDGES, TcpState, tcpStateName } from './states.ts';
 
-/** Offsets in bytes; instants are float64, all else 32 bits wide, in host byte order. */
+/** Offsets in bytes; instants are float64, all else 32 bits wide if not noted, host byte order. */
 const TcbField = {
   RTT_SENT_AT: 0,
   TS_RECENT_AT: 8,
@@ -115,6 +115,13 @@ const TcbField = {
   TUNE_SEQ: 496,
   TUNE_BEST: 500,
   QUICK_ACKS: 504,
+  STALL_UNA: 624,
+  /** uint8 */
+  STALL_TIMEOUTS: 628,
+  MTU_PROBES: 629,
+  /** uint16 */
+  FULL_MSS: 630,
+  MTU_PROBE_END: 632,
 } as const;
 
 /** Blocks of early bytes that are remembered: as many as a segment has room for. */
@@ -169,6 +176,8 @@ export const TcbFlag = {
   UNDOABLE: 4194304,
   /** A duplicate was reported in this round trip: RACK.dsack_round is set. */
   DSACK_SEEN: 8388608,
+  /** A packet longer than the others is out, to find out whether the path takes it. */
+  MTU_PROBING: 134217728,
 } as const;
 
 /** In recovery of either kind. */
@@ -445,6 +454,45 @@ export class Tcb {
   }
   set mss(value: number) {
     this.#view.setUint32(this.at + TcbField.MSS, value, true);
+  }
+
+  /** SND.UNA when the timer ran out last, and how often it did for it; see black-hole.ts. */
+  get stallUna(): Seq {
+    return this.#view.getUint32(this.at + TcbField.STALL_UNA, true) as Seq;
+  }
+  set stallUna(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.STALL_UNA, value, true);
+  }
+
+  get stallTimeouts(): number {
+    return this.#view.getUint8(this.at + TcbField.STALL_TIMEOUTS);
+  }
+  set stallTimeouts(value: number) {
+    this.#view.setUint8(this.at + TcbField.STALL_TIMEOUTS, value);
+  }
+
+  /** Probes of the path that were lost. */
+  get mtuProbes(): number {
+    return this.#view.getUint8(this.at + TcbField.MTU_PROBES);
+  }
+  set mtuProbes(value: number) {
+    this.#view.setUint8(this.at + TcbField.MTU_PROBES, value);
+  }
+
+  /** `mss` before a black hole was suspected; 0 when none is. */
+  get fullMss(): number {
+    return this.#view.getUint16(this.at + TcbField.FULL_MSS, true);
+  }
+  set fullMss(value: number) {
+    this.#view.setUint16(this.at + TcbField.FULL_MSS, value, true);
+  }
+
+  /** Sequence number behind the probe; valid with MTU_PROBING. */
+  get mtuProbeEnd(): Seq {
+    return this.#view.getUint32(this.at + TcbField.MTU_PROBE_END, true) as Seq;
+  }
+  set mtuProbeEnd(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.MTU_PROBE_END, value, true);
   }
 
   /** MSS option of the SYN, or its default. */

@@ -4,6 +4,7 @@ import { Counter } from '../counters.ts';
 import { ClosedBy, FlowField, FlowPhase } from '../flow-row.ts';
 import { after, type Instant, micros, NEVER, seconds } from '../time.ts';
 import { seqAdd } from '../wire/seq.ts';
+import { suspectBlackHole } from './black-hole.ts';
 import { endFlow, freeFlow } from './close.ts';
 import { collapse } from './congestion.ts';
 import type { TcpContext } from './context.ts';
@@ -89,6 +90,7 @@ function onRetransmission(tcp: TcpContext, now: Instant): boolean {
   tcp.counters.add(Counter.TCP_TIMEOUTS);
   tcb.probes += 1;
   tcb.backoff += 1;
+  if (tcb.state !== TcpState.SYN_RECEIVED) suspectBlackHole(tcp);
   if (tcb.state === TcpState.SYN_RECEIVED) {
     retransmitOldest(tcp, now);
   } else if (tcb.has(TcbFlag.SACK)) {
