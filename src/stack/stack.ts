@@ -22,6 +22,7 @@ import type { TcpContext, TcpSettings } from './tcp/context.ts';
 import { HeldSyns } from './tcp/held-syns.ts';
 import { flushAcks, superpacketBytes } from './tcp/output.ts';
 import type { FlowOwner } from './tcp/owner.ts';
+import { PathMtuCache } from './tcp/path-mtu-cache.ts';
 import { resetLeftovers } from './tcp/recover.ts';
 import { Segment } from './tcp/segment.ts';
 import { SynCookies } from './tcp/syn-cookies.ts';
@@ -44,7 +45,7 @@ export interface StackOptions {
   readonly settings: TcpSettings;
   /** The row at this position ended with the data plane that had this memory before. */
   readonly onLeftover: (rowAt: number) => void;
-  /** At least eight uint32 from the system's random source. */
+  /** At least ten uint32 from the system's random source. */
   readonly secrets: Uint32Array;
   /** Fills an array from the system's random source: secrets that do not last, once a minute. */
   readonly randomize: (into: Uint32Array) => void;
@@ -102,6 +103,7 @@ export class Stack {
         secret(1),
         counters,
       ),
+      pathMtus: new PathMtuCache(arena, secret(4)),
       tcb,
       segment: new Segment(),
       news: new AckNews(),

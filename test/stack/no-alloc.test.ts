@@ -79,7 +79,7 @@ class Circuit {
       owner: this.owner,
       settings: { slabBytesPerFlow: LIMITS.slabBytesPerFlow, keepaliveUs: 60_000_000 },
       onLeftover: () => {},
-      secrets: new Uint32Array(8).fill(77),
+      secrets: new Uint32Array(10).fill(77),
       randomize: (into) => into.fill(78),
       now: this.now as Instant,
     });

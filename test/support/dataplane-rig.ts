@@ -80,7 +80,7 @@ export class DataPlaneRig {
       owner: this.#flows,
       settings: { slabBytesPerFlow: LIMITS.slabBytesPerFlow, keepaliveUs: 0 },
       onLeftover: () => {},
-      secrets: new Uint32Array([1, 2, 3, 4, 5, 6, 7, 8]),
+      secrets: new Uint32Array([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
       randomize: (into) => into.fill(9),
       now: monotonicNow(),
     });

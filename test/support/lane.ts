@@ -19,7 +19,7 @@ export interface LaneShape {
   readonly lateByUs: number;
   /** Packets in which a bit is turned over. */
   readonly corrupt: number;
-  /** Longer packets vanish, and nobody says so: a black hole of RFC 4821. Of any length by default. */
+  /** Longer packets vanish, and nobody says so: a black hole. All lengths pass by default. */
   readonly longestBytes?: number;
 }
 

@@ -89,7 +89,7 @@ function takeNews(tcp: TcpContext, ack: Seq, now: Instant): void {
     news.isAdvance = true;
     // The SYN-ACK is timed; slabs know for themselves when they were sent.
     measureRtt(tcp, ack, now);
-    releaseAcked(tcp, una, ack);
+    releaseAcked(tcp, una, ack, now);
     if (ack === tcb.sndNxt) tcb.lower(TcbFlag.FIN_LOST);
   }
   if (tcp.segment.options.sackCount > 0) takeSackOption(tcp);
@@ -103,7 +103,7 @@ function onNewAck(tcp: TcpContext, ack: Seq, flight: number, now: Instant): void
   tcb.dupAcks = 0;
   tcb.touch(now);
   measureRtt(tcp, ack, now);
-  releaseAcked(tcp, una, ack);
+  releaseAcked(tcp, una, ack, now);
   if (tcb.has(TcbFlag.FAST_RECOVERY)) {
     if (seqGe(ack, tcb.recover)) {
       tcb.lower(TcbFlag.FAST_RECOVERY);
@@ -181,7 +181,7 @@ function updateWindow(tcp: TcpContext, isNew: boolean): void {
 }
 
 /** Gives back the slabs whose last byte is acknowledged. */
-function releaseAcked(tcp: TcpContext, una: Seq, ack: Seq): void {
+function releaseAcked(tcp: TcpContext, una: Seq, ack: Seq, now: Instant): void {
   const tcb = tcp.tcb;
   const view = tcp.arena.view;
   const hasMarks = tcb.has(TcbFlag.SACK);
@@ -200,5 +200,5 @@ function releaseAcked(tcp: TcpContext, una: Seq, ack: Seq): void {
   }
   tcb.sendHead = slabAt;
   if (slabAt === NO_SLAB) tcb.sendTail = NO_SLAB;
-  noteMtuProbeAcked(tcp, ack);
+  noteMtuProbeAcked(tcp, ack, now);
 }

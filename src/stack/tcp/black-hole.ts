@@ -8,13 +8,15 @@
  * size is what it was. When they do, and recovery is over, one packet of new data goes out in the
  * old size, while the others stay short: a probe (RFC 4821 §7). It arrives: there is no hole, and
  * all is as before. It is lost: there is one. That is no sign of congestion (RFC 4821 §3), and the
- * window stays. After three lost probes the flow stays with what it has.
+ * window stays. After three lost probes the flow stays with what it has. The first one tells later
+ * flows to the same client where to begin (path-mtu-cache.ts).
  *
  *   fullMss      0 when nothing is suspected, else the size to come back to
  *   MTU_PROBING  a probe is in flight; it is the packet that ends at mtuProbeEnd
  */
 import { Counter } from '../counters.ts';
 import { NO_SLAB, SlabField } from '../slab-pool.ts';
+import type { Instant } from '../time.ts';
 import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
 import { asSeq, type Seq, seqAdd, seqDiff, seqGe } from '../wire/seq.ts';
 import type { TcpContext } from './context.ts';
@@ -126,10 +128,11 @@ export function takeMtuProbe(tcb: Tcb, seq: Seq, length: number): number {
 }
 
 /** `ack` was taken: a probe that it covers, and that was not sent again, has arrived. */
-export function noteMtuProbeAcked(tcp: TcpContext, ack: Seq): void {
+export function noteMtuProbeAcked(tcp: TcpContext, ack: Seq, now: Instant): void {
   const tcb = tcp.tcb;
   if (!tcb.has(TcbFlag.MTU_PROBING) || !seqGe(ack, tcb.mtuProbeEnd)) return;
   clearSuspicion(tcb);
+  tcp.pathMtus.forget(tcb.flowAt, now);
 }
 
 /** The oldest packet is lost, and no other: when it is a probe, its size alone is to blame. */
@@ -141,11 +144,12 @@ export function isMtuProbeLostAlone(tcp: TcpContext): boolean {
 }
 
 /** Bytes of this slab are being sent again. @returns true when they were a probe, which is lost */
-export function noteMtuProbeLost(tcp: TcpContext, slabAt: number): boolean {
+export function noteMtuProbeLost(tcp: TcpContext, slabAt: number, now: Instant): boolean {
   if (!isMtuProbe(tcp, slabAt)) return false;
   const tcb = tcp.tcb;
   tcb.lower(TcbFlag.MTU_PROBING);
   tcb.mtuProbes += 1;
+  tcp.pathMtus.lower(tcb.flowAt, tcb.mss + packetHeaders(tcp), now);
   if (tcb.mtuProbes >= PROBES_MAX) tcb.fullMss = 0;
   return true;
 }

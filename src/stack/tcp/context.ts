@@ -7,6 +7,7 @@ import type { TimerWheel } from '../timer-wheel.ts';
 import type { AckNews } from './ack-news.ts';
 import type { HeldSyns } from './held-syns.ts';
 import type { FlowOwner } from './owner.ts';
+import type { PathMtuCache } from './path-mtu-cache.ts';
 import type { Segment } from './segment.ts';
 import type { Tcb } from './tcb.ts';
 import type { TimeWaitList } from './time-wait.ts';
@@ -22,6 +23,7 @@ export interface TcpContext {
   readonly owner: FlowOwner;
   readonly timeWait: TimeWaitList;
   readonly heldSyns: HeldSyns;
+  readonly pathMtus: PathMtuCache;
   /** The cursor; see tcb.ts. */
   readonly tcb: Tcb;
   /** The segment that is being processed. */

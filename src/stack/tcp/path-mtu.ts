@@ -1,7 +1,7 @@
 /** Path MTU discovery, RFC 1191 and RFC 8201: a flow whose segments are too long for its path. */
 import { Counter } from '../counters.ts';
 import type { Instant } from '../time.ts';
-import { limitSuspicion } from './black-hole.ts';
+import { limitSuspicion, lossWindow } from './black-hole.ts';
 import type { TcpContext } from './context.ts';
 import { leastMtu, packetHeaders } from './packet-headers.ts';
 import { retransmitLost } from './retransmit.ts';
@@ -20,12 +20,21 @@ import { TcbFlag } from './tcb.ts';
 export function lowerPathMtu(tcp: TcpContext, mtu: number, now: Instant): void {
   const tcb = tcp.tcb;
   if (tcb.state === TcpState.SYN_RECEIVED) return;
-  const mss = Math.max(mtu, leastMtu(tcp)) - packetHeaders(tcp);
+  const pathMtu = Math.max(mtu, leastMtu(tcp));
+  const mss = pathMtu - packetHeaders(tcp);
+  if (mss < lossWindow(tcb)) tcp.pathMtus.lower(tcb.flowAt, pathMtu, now);
   limitSuspicion(tcb, mss);
   if (mss >= tcb.mss) return;
   tcb.mss = mss;
   tcp.counters.add(Counter.PATH_MTU_LOWERED);
   resendFlight(tcp, now);
+}
+
+/** The flow begins: an earlier one to the same client may have found the path narrow. */
+export function startPathMtu(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  const known = tcp.pathMtus.find(tcb.flowAt, now);
+  if (known > 0) tcb.mss = Math.min(tcb.mss, known - packetHeaders(tcp));
 }
 
 /** As after a timeout, but at the speed that was reached. */

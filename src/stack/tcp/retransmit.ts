@@ -60,7 +60,7 @@ function sendAgain(tcp: TcpContext, seq: Seq, limit: number, now: Instant): numb
       let bytes = Math.min(length - offset, limit);
       if (bytes > tcb.mss) bytes -= bytes % tcb.mss;
       countRetransmit(tcp);
-      noteMtuProbeLost(tcp, slabAt);
+      noteMtuProbeLost(tcp, slabAt, now);
       sendFromSlab(tcp, slabAt, offset, bytes, seq, TcpFlag.PSH, now);
       return bytes;
     }

@@ -164,7 +164,7 @@ function sendPart(tcp: TcpContext, slabAt: number, from: number, to: number, now
   const flags = isTail ? TcpFlag.PSH | TcpFlag.FIN : TcpFlag.PSH;
   if (isTail) tcb.lower(TcbFlag.FIN_LOST);
   countRetransmit(tcp);
-  noteMtuProbeLost(tcp, slabAt);
+  noteMtuProbeLost(tcp, slabAt, now);
   noteResent(tcb, to - from, now);
   if (tcb.has(TcbFlag.FAST_RECOVERY)) tcb.prrOut += to - from;
   sendFromSlab(tcp, slabAt, from, to - from, seqAdd(start, from), flags, now);

@@ -18,6 +18,7 @@ import { endFlow, freeFlow, settle, TIME_WAIT_US } from './close.ts';
 import { CongestionControl, startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { acknowledgeQuickly, oweAck, sendChallengeAck, sendSynAck } from './output.ts';
+import { startPathMtu } from './path-mtu.ts';
 import { startRack } from './rack.ts';
 import { acceptText, deliverFin, takeFin } from './receive.ts';
 import { stopTiming } from './rtt.ts';
@@ -218,6 +219,7 @@ function establish(tcp: TcpContext, now: Instant): void {
   tcb.maxSndWnd = tcb.sndWnd;
   tcb.sndWl1 = segment.seq;
   tcb.sndWl2 = segment.ack;
+  startPathMtu(tcp, now);
   startCongestion(tcb, congestionFor(tcp));
   startRack(tcb);
   tcb.lastSentAt = now;

@@ -38,7 +38,7 @@ function probeTail(tcp: TcpContext, slabAt: number, now: Instant): void {
   markResent(tcp, slabAt, units - 1, units, now);
   countRetransmit(tcp);
   // Lost for its size, it needs no cut of the window when it arrives now.
-  if (noteMtuProbeLost(tcp, slabAt)) tcb.lower(TcbFlag.PROBING);
+  if (noteMtuProbeLost(tcp, slabAt, now)) tcb.lower(TcbFlag.PROBING);
   const flags = tcb.has(TcbFlag.FIN_SENT) ? TcpFlag.PSH | TcpFlag.FIN : TcpFlag.PSH;
   sendFromSlab(tcp, slabAt, from, length - from, seqAdd(start, from), flags, now);
 }

@@ -143,6 +143,12 @@ for (const sack of [true, false]) {
       expect(rig.tcb.fullMss).toBe(0);
     });
 
+    test('the next flow of the client begins full, as nothing is sure yet', () => {
+      const { rig } = shortened({ sack });
+      rig.connect(rig.newPeer({ port: 40_001 }));
+      expect(rig.tcb.mss).toBe(1460);
+    });
+
     test('short pieces of data are no probe', () => {
       const { rig } = shortened({ sack });
       rig.send(700);
@@ -198,6 +204,25 @@ describe('a probe that is lost', () => {
       expect(rig.tcb.ssthresh).toBeGreaterThanOrEqual(least);
       if (sack) expect(rig.tcb.cwnd).toBeGreaterThanOrEqual(least);
       expect(rig.tcb.mss).toBe(1024);
+    });
+
+    test(`${title}: tells the next flow of the client where to begin`, () => {
+      const { rig } = shortened({ sack });
+      loseProbe(rig, sack);
+      rig.connect(rig.newPeer({ port: 40_001 }));
+      expect(rig.tcb.mss).toBe(1024);
+    });
+
+    test(`${title}: is forgotten when a later one arrives`, () => {
+      const { rig } = shortened({ sack });
+      loseProbe(rig, sack);
+      rig.tcb.cwnd = 10_000;
+      rig.send(8_000);
+      rig.peer.readAll();
+      takeMore(rig);
+      expect(rig.tcb.mss).toBe(1460);
+      rig.connect(rig.newPeer({ port: 40_001 }));
+      expect(rig.tcb.mss).toBe(1460);
     });
 
     test(`${title}: is repeated twice, and then no more (RFC 8899 §5.1.2)`, () => {
