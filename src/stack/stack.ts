@@ -161,6 +161,11 @@ export class Stack {
     this.#tcp.settings.keepaliveUs = keepaliveUs;
   }
 
+  /** Microseconds that sent data may stay unacknowledged; 0 leaves it to the number of timeouts. */
+  setUserTimeout(userTimeoutUs: number): void {
+    this.#tcp.settings.userTimeoutUs = userTimeoutUs;
+  }
+
   /** Flows that are not over: those in TIME-WAIT are. */
   get liveFlows(): number {
     return this.flows.used - this.#tcp.timeWait.count;

@@ -37,6 +37,7 @@ const LIVE: LiveConfig = {
     idleMs: 3_600_000,
     halfCloseMs: 300_000,
     keepaliveMs: 0,
+    userMs: 0,
   },
 };
 

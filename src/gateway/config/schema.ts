@@ -112,6 +112,7 @@ const timeouts = z.strictObject({
   idle: duration(0, IDLE_MS_MAX).prefault('1h'),
   halfClose: duration(0, IDLE_MS_MAX).prefault('5m'),
   keepalive: duration(0, IDLE_MS_MAX).prefault('2m'),
+  user: duration(0, IDLE_MS_MAX).prefault('0s'),
 });
 
 /** A few dozen superpackets; and half of what one mapping can hold. */

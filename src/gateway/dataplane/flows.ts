@@ -76,6 +76,7 @@ export class Flows implements FlowOwner {
     this.#use.dialer.configure(live);
     this.#use.stack.setLocalAddresses(live.localAddresses);
     this.#use.stack.setKeepalive(live.timeouts.keepaliveMs * 1000);
+    this.#use.stack.setUserTimeout(live.timeouts.userMs * 1000);
   }
 
   /** The script host came, went, or is not wanted; what waits for one that is gone fails closed. */

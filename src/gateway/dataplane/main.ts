@@ -84,6 +84,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput): Loop 
       slabBytesPerFlow: start.limits.slabBytesPerFlow,
       congestion: start.congestion,
       keepaliveUs: live.timeouts.keepaliveMs * 1000,
+      userTimeoutUs: live.timeouts.userMs * 1000,
     },
     onLeftover: (rowAt) => reports.flow(new Uint8Array(memory.buffer), rowAt),
     secrets: crypto.getRandomValues(new Uint32Array(10)),

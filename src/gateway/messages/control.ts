@@ -30,6 +30,8 @@ export interface LiveConfig {
     readonly idleMs: number;
     readonly halfCloseMs: number;
     readonly keepaliveMs: number;
+    /** How long sent data may stay unacknowledged; 0 leaves it to the number of timeouts. */
+    readonly userMs: number;
   };
 }
 

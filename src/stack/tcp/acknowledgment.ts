@@ -19,6 +19,7 @@ import { retransmitLost, retransmitOldest } from './retransmit.ts';
 import { armRetransmission, measureRtt } from './rtt.ts';
 import { recoverOnAck } from './sack-recovery.ts';
 import { noteAcked, takeSackOption } from './scoreboard.ts';
+import { timestampClock } from './segment.ts';
 import { TcbFlag } from './tcb.ts';
 
 /** RFC 5681 §3.2. */
@@ -201,4 +202,5 @@ function releaseAcked(tcp: TcpContext, una: Seq, ack: Seq, now: Instant): void {
   tcb.sendHead = slabAt;
   if (slabAt === NO_SLAB) tcb.sendTail = NO_SLAB;
   noteMtuProbeAcked(tcp, ack, now);
+  tcb.unackedSinceMs = timestampClock(now);
 }

@@ -43,6 +43,11 @@ export interface TcpSettings {
   slabBytesPerFlow: number;
   /** Microseconds of silence before the first keep-alive; 0 is never. */
   keepaliveUs: number;
+  /**
+   * Microseconds that sent data may stay unacknowledged: R2 of RFC 9293 §3.8.3 as a time. With 0,
+   * the default, the number of timeouts decides.
+   */
+  userTimeoutUs?: number;
   /** Congestion control of new connections; `cubic` when absent. */
   readonly congestion?: 'cubic' | 'newreno';
 }

@@ -239,6 +239,7 @@ export function transmitSlab(
   tcb.sendTail = slabAt;
   tcb.sendSlabBytes += tcp.slabs.sizeOf(slabAt);
   const wasIdle = tcb.sndUna === seq;
+  if (wasIdle) tcb.unackedSinceMs = timestampClock(now);
   tcb.lastSentAt = now;
   tcb.sndNxt = seqAdd(seq, length + (isLast ? 1 : 0));
   if (isLast) {
@@ -268,6 +269,7 @@ export function sendFin(tcp: TcpContext, now: Instant): void {
   const seq = tcb.sndNxt;
   tcb.raise(TcbFlag.FIN_SENT);
   tcb.lower(TcbFlag.SEND_WANTED);
+  if (tcb.sndUna === seq) tcb.unackedSinceMs = timestampClock(now);
   tcb.sndNxt = seqAdd(seq, 1);
   sendSegment(tcp, seq, TcpFlag.FIN, 0, 0, now);
   if (tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);

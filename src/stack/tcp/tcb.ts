@@ -122,6 +122,7 @@ const TcbField = {
   /** uint16 */
   FULL_MSS: 630,
   MTU_PROBE_END: 632,
+  UNACKED_SINCE_MS: 636,
 } as const;
 
 /** Blocks of early bytes that are remembered: as many as a segment has room for. */
@@ -493,6 +494,17 @@ export class Tcb {
   }
   set mtuProbeEnd(value: Seq) {
     this.#view.setUint32(this.at + TcbField.MTU_PROBE_END, value, true);
+  }
+
+  /**
+   * Since when the oldest sequence number in flight waits to be acknowledged, or stands first, on
+   * `timestampClock`; valid with something in flight.
+   */
+  get unackedSinceMs(): number {
+    return this.#view.getUint32(this.at + TcbField.UNACKED_SINCE_MS, true);
+  }
+  set unackedSinceMs(value: number) {
+    this.#view.setUint32(this.at + TcbField.UNACKED_SINCE_MS, value, true);
   }
 
   /** MSS option of the SYN, or its default. */
