@@ -21,7 +21,7 @@ const UNTESTED: Readonly<Record<string, string>> = {
   'src/stack/reassembly/chunks.ts': 'a pool; the tests of reassembly fill and empty it',
   'src/stack/reassembly/partial-packet.ts': 'what reassembly.ts keeps; its tests see every part',
   'src/stack/time.ts': 'types and one-line arithmetic',
-  'src/stack/verdict.ts': 'types only',
+  'src/stack/verdict.ts': 'types, and a list of names',
   'src/stack/device.ts': 'types only',
   'src/stack/tcp/context.ts': 'types only',
   'src/stack/tcp/owner.ts': 'types only',

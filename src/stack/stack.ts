@@ -32,7 +32,7 @@ import { expireRow } from './tcp/timers.ts';
 import * as calls from './tcp/user-calls.ts';
 import type { Instant } from './time.ts';
 import { TimerWheel } from './timer-wheel.ts';
-import type { RejectWith } from './verdict.ts';
+import type { CongestionName, RejectWith } from './verdict.ts';
 
 export interface StackOptions {
   /** At least `stateBytes(limits)` long. */
@@ -188,6 +188,11 @@ export class Stack {
   /** The cursor, moved to `row`: what its SYN said and its phase. Valid until the next call. */
   tcb(row: number): Tcb {
     return this.#tcp.tcb.moveTo(row);
+  }
+
+  /** The congestion control of a flow that is still to be accepted, not the configured one. */
+  setCongestion(row: number, name: CongestionName): void {
+    calls.setCongestion(this.#tcp, row, name);
   }
 
   accept(row: number, now: Instant): void {

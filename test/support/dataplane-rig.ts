@@ -50,6 +50,8 @@ export interface DataPlaneOptions {
   readonly ip?: string;
   readonly acceptFirst?: boolean;
   readonly maxBytes?: number;
+  /** As DecisionAnswer has it. */
+  readonly congestion?: number;
 }
 
 export class DataPlaneRig {
@@ -107,6 +109,11 @@ export class DataPlaneRig {
     return this.stack.flows.used;
   }
 
+  /** CongestionControl of the connection. */
+  get congestion(): number {
+    return this.stack.tcb(this.#row).congestion;
+  }
+
   /** Sends the SYN and lets the script answer: forward. */
   dial(): void {
     this.peer.sends(SYN);
@@ -116,6 +123,7 @@ export class DataPlaneRig {
     answer.toFamily = (this.#options.ip ?? '127.0.0.1').includes(':') ? 6 : 4;
     answer.toPort = this.#options.port;
     answer.maxBytes = this.#options.maxBytes ?? 0;
+    answer.congestion = this.#options.congestion ?? 0;
     this.#flows.onAnswer(this.#row, answer, monotonicNow());
   }
 

@@ -1,6 +1,7 @@
 /** The one schema of the config file: it validates, fills in defaults, and prints itself. */
 import { z } from 'zod';
 import { stateBytes } from '../../stack/layout.ts';
+import { CONGESTION_NAMES } from '../../stack/verdict.ts';
 import { cidr, duration, ipAddress, mark, ports, size, sizeBetween, target } from './values.ts';
 
 /** Longest name the kernel takes for an interface, IFNAMSIZ - 1. */
@@ -162,7 +163,7 @@ const limits = z
   });
 
 const tcp = z.strictObject({
-  congestion: z.enum(['cubic', 'newreno']).default('cubic'),
+  congestion: z.enum(CONGESTION_NAMES).default('cubic'),
 });
 
 const admin = z

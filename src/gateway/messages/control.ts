@@ -1,6 +1,6 @@
 /** Messages between the supervisor and the data plane (JSON frames, see framing.ts). */
 import type { StateLimits } from '../../stack/layout.ts';
-import type { RejectWith } from '../../stack/verdict.ts';
+import type { CongestionName, RejectWith } from '../../stack/verdict.ts';
 
 /** A static listener, ready to match: addresses parsed, defaults filled in. */
 export interface ListenerRule {
@@ -44,7 +44,7 @@ export interface StartConfig {
   readonly offloads: number;
   readonly limits: StateLimits;
   /** Congestion control of the TCP towards clients. */
-  readonly congestion: 'cubic' | 'newreno';
+  readonly congestion: CongestionName;
 }
 
 export type ToDataPlane =

@@ -7,6 +7,7 @@
  * SACK are served by NewReno always, with the recovery of RFC 6582 that is its name.
  */
 import type { Instant } from '../time.ts';
+import type { CongestionName } from '../verdict.ts';
 import { lossWindow } from './black-hole.ts';
 import { cutCubic, endEpoch, growCubic, undoCubic } from './cubic.ts';
 import { SSTHRESH_UNKNOWN, slowStartGrowth, startHystart } from './hystart.ts';
@@ -15,10 +16,29 @@ import { type Tcb, TcbFlag } from './tcb.ts';
 export const CongestionControl = { NEW_RENO: 0, CUBIC: 1 } as const;
 export type CongestionControl = (typeof CongestionControl)[keyof typeof CongestionControl];
 
+const BY_NAME = {
+  cubic: CongestionControl.CUBIC,
+  newreno: CongestionControl.NEW_RENO,
+} as const satisfies Record<CongestionName, CongestionControl>;
+
 /** RFC 6928 §2: ten segments. */
 const INITIAL_WINDOW_SEGMENTS = 10;
 /** RFC 2861 §3: what of the window before an idle time is kept as the threshold after it. */
 const IDLE_THRESHOLD_SHARE = 0.75;
+
+/** The flow's own control, instead of the configured one; before the first byte is sent. */
+export function chooseCongestion(tcb: Tcb, name: CongestionName): void {
+  tcb.congestion = BY_NAME[name];
+  tcb.raise(TcbFlag.CONGESTION_CHOSEN);
+}
+
+/** What the flow begins with. NewReno needs no SACK; for all others that is a condition. */
+export function congestionOf(tcb: Tcb, configured: CongestionName = 'cubic'): CongestionControl {
+  if (!tcb.has(TcbFlag.SACK)) return CongestionControl.NEW_RENO;
+  return tcb.has(TcbFlag.CONGESTION_CHOSEN)
+    ? (tcb.congestion as CongestionControl)
+    : BY_NAME[configured];
+}
 
 export function startCongestion(tcb: Tcb, control: CongestionControl): void {
   tcb.congestion = control;

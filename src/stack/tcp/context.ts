@@ -4,6 +4,7 @@ import type { Egress } from '../egress.ts';
 import type { FlowTable } from '../flow-table.ts';
 import type { SlabPool } from '../slab-pool.ts';
 import type { TimerWheel } from '../timer-wheel.ts';
+import type { CongestionName } from '../verdict.ts';
 import type { AckNews } from './ack-news.ts';
 import type { HeldSyns } from './held-syns.ts';
 import type { FlowOwner } from './owner.ts';
@@ -49,5 +50,5 @@ export interface TcpSettings {
    */
   userTimeoutUs?: number;
   /** Congestion control of new connections; `cubic` when absent. */
-  readonly congestion?: 'cubic' | 'newreno';
+  readonly congestion?: CongestionName;
 }

@@ -15,7 +15,7 @@ import { asSeq, seqAdd, seqDiff, seqGe, seqGt, seqLe } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { processAck } from './acknowledgment.ts';
 import { endFlow, freeFlow, settle, TIME_WAIT_US } from './close.ts';
-import { CongestionControl, startCongestion } from './congestion.ts';
+import { congestionOf, startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { acknowledgeQuickly, oweAck, sendChallengeAck, sendSynAck } from './output.ts';
 import { startPathMtu } from './path-mtu.ts';
@@ -220,7 +220,7 @@ function establish(tcp: TcpContext, now: Instant): void {
   tcb.sndWl1 = segment.seq;
   tcb.sndWl2 = segment.ack;
   startPathMtu(tcp, now);
-  startCongestion(tcb, congestionFor(tcp));
+  startCongestion(tcb, congestionOf(tcb, tcp.settings.congestion));
   startRack(tcb);
   tcb.lastSentAt = now;
   if (tcp.settings.keepaliveUs > 0) {
@@ -230,12 +230,6 @@ function establish(tcp: TcpContext, now: Instant): void {
   // Behind a cookie the verdict is still to come; `accept` opens the flow then.
   if (!tcb.isWaiting) openFlow(tcp, now);
 }
-
-/** NewReno needs no SACK; for all others it is a choice. */
-const congestionFor = ({ tcb, settings }: TcpContext): CongestionControl =>
-  tcb.has(TcbFlag.SACK) && settings.congestion !== 'newreno'
-    ? CongestionControl.CUBIC
-    : CongestionControl.NEW_RENO;
 
 /** Seventh step: who may still receive? */
 function takeText(tcp: TcpContext, now: Instant): DropReason {

@@ -179,6 +179,8 @@ export const TcbFlag = {
   DSACK_SEEN: 8388608,
   /** A packet longer than the others is out, to find out whether the path takes it. */
   MTU_PROBING: 134217728,
+  /** `congestion` was chosen for this flow, and is not the configured one. */
+  CONGESTION_CHOSEN: 268435456,
 } as const;
 
 /** In recovery of either kind. */
