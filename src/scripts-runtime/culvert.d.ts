@@ -85,6 +85,8 @@ declare module 'culvert' {
     halfCloseTimeoutMs?: number;
     /** Close the flow after so many bytes, both directions together. */
     maxBytes?: number;
+    /** Congestion control towards the client; `tcp.congestion` of the configuration by default. */
+    congestion?: 'cubic' | 'newreno' | 'bbr';
   }
   /** Connect the flow to `to`; with no address, to where the client wanted to go. */
   export function forward(to?: Addr, options?: ForwardOptions): Verdict;

@@ -91,6 +91,7 @@ const FORWARD_OPTIONS = {
   idleTimeoutMs: count,
   halfCloseTimeoutMs: count,
   maxBytes: count,
+  congestion: oneOf(...settings.congestions),
 };
 
 /** The gateway cuts it again, by bytes and at the end of a character. */

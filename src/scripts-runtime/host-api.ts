@@ -3,7 +3,7 @@
  * page of memory that both sides read, because each value that crosses costs a microsecond.
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
-import type { ConnectionRequest } from '../stack/verdict.ts';
+import { CONGESTION_NAMES, type ConnectionRequest } from '../stack/verdict.ts';
 import type { LogLevel } from './bundle.ts';
 import {
   type BareEngine,
@@ -279,7 +279,11 @@ export class Guest {
   #installHost({ limits, version, iface, vars, services }: GuestSettings): void {
     const { context } = this.#engine;
     const host = context.newObject();
-    const plain = { version, iface, vars, services, limits, lengths: LENGTHS };
+    const plain = {
+      ...{ version, iface, vars, services, limits },
+      lengths: LENGTHS,
+      congestions: CONGESTION_NAMES,
+    };
     const settings = context.newString(JSON.stringify(plain));
     context.setProp(host, 'settings', settings);
     context.setProp(host, 'page', this.#page.handle);

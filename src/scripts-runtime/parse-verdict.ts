@@ -3,7 +3,13 @@
  * but what crosses the border is text, and text is believed only after this.
  */
 import { isIPv4, isIPv6 } from 'node:net';
-import type { Endpoint, ForwardVerdict, RejectWith, Verdict } from '../stack/verdict.ts';
+import {
+  CONGESTION_NAMES,
+  type Endpoint,
+  type ForwardVerdict,
+  type RejectWith,
+  type Verdict,
+} from '../stack/verdict.ts';
 import { cutText } from './cut-text.ts';
 import { ADDRESS_LENGTH, VERDICT_TEXT_BYTES } from './limits.ts';
 
@@ -96,7 +102,7 @@ function parse(fields: Record<string, unknown>, services: readonly string[]): Sc
 }
 
 function parseForward(fields: Record<string, unknown>): ScriptVerdict {
-  const { to, handshake = 'dial-first', proxyProtocol, bind } = fields;
+  const { to, handshake = 'dial-first', proxyProtocol, bind, congestion } = fields;
   const target = typeof to === 'string' ? parseTarget(to) : undefined;
   if (to !== undefined && target === undefined) {
     throw new Refusal(
@@ -113,12 +119,17 @@ function parseForward(fields: Record<string, unknown>): ScriptVerdict {
   if (bind !== undefined && (typeof bind !== 'string' || !isBindAddress(bind))) {
     throw new Refusal('forward(): bind is an address without a port');
   }
+  const control = CONGESTION_NAMES.find((name) => name === congestion);
+  if (congestion !== undefined && control === undefined) {
+    throw new Refusal(`forward(): congestion is one of ${CONGESTION_NAMES.join(', ')}`);
+  }
   return {
     kind: 'forward',
     handshake,
     ...(target === undefined ? {} : { to: target }),
     ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
     ...(bind === undefined ? {} : { bind }),
+    ...(control === undefined ? {} : { congestion: control }),
     ...numbers(fields),
   };
 }

@@ -65,6 +65,8 @@ export const Counter = {
   /** Data packets that came with CE, and windows that were cut because ECE came. */
   ECN_MARKED: 48,
   ECN_WINDOW_CUTS: 49,
+  /** Flows whose full-sized segments timed out again and again, and became shorter. */
+  BLACK_HOLES_SUSPECTED: 50,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

@@ -8,6 +8,7 @@ import { FlowTable } from './flow-table.ts';
 import { Reassembly } from './reassembly/reassembly.ts';
 import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
 import { HeldSyns } from './tcp/held-syns.ts';
+import { PathMtuCache } from './tcp/path-mtu-cache.ts';
 import { TCB_ROW_BYTES } from './tcp/tcb.ts';
 import { TimerWheel } from './timer-wheel.ts';
 
@@ -41,6 +42,7 @@ export function stateBytes(limits: StateLimits): number {
     limits.flows * OWNER_ROW_BYTES +
     2 * TimerWheel.bytes(limits.flows) +
     HeldSyns.BYTES +
+    PathMtuCache.BYTES +
     Egress.BYTES +
     SlabPool.bytes(limits.slabBytes) +
     FRAME_BYTES +

@@ -25,6 +25,7 @@ import { HeldSyns } from './tcp/held-syns.ts';
 import { flushAcks, superpacketBytes } from './tcp/output.ts';
 import type { FlowOwner } from './tcp/owner.ts';
 import { PACE_TICK_US } from './tcp/pacing.ts';
+import { PathMtuCache } from './tcp/path-mtu-cache.ts';
 import { resetLeftovers } from './tcp/recover.ts';
 import { Segment } from './tcp/segment.ts';
 import { SynCookies } from './tcp/syn-cookies.ts';
@@ -34,7 +35,7 @@ import { expireRow, onPaceTimer } from './tcp/timers.ts';
 import * as calls from './tcp/user-calls.ts';
 import type { Instant } from './time.ts';
 import { TimerWheel } from './timer-wheel.ts';
-import type { RejectWith } from './verdict.ts';
+import type { CongestionName, RejectWith } from './verdict.ts';
 
 export interface StackOptions {
   /** At least `stateBytes(limits)` long. */
@@ -47,7 +48,7 @@ export interface StackOptions {
   readonly settings: TcpSettings;
   /** The row at this position ended with the data plane that had this memory before. */
   readonly onLeftover: (rowAt: number) => void;
-  /** At least eight uint32 from the system's random source. */
+  /** At least ten uint32 from the system's random source. */
   readonly secrets: Uint32Array;
   /** Fills an array from the system's random source: secrets that do not last, once a minute. */
   readonly randomize: (into: Uint32Array) => void;
@@ -107,6 +108,7 @@ export class Stack {
         secret(1),
         counters,
       ),
+      pathMtus: new PathMtuCache(arena, secret(4)),
       tcb,
       bbr: new BbrState(arena.view, tcb),
       segment: new Segment(),
@@ -169,6 +171,11 @@ export class Stack {
     this.#tcp.settings.keepaliveUs = keepaliveUs;
   }
 
+  /** Microseconds that sent data may stay unacknowledged; 0 leaves it to the number of timeouts. */
+  setUserTimeout(userTimeoutUs: number): void {
+    this.#tcp.settings.userTimeoutUs = userTimeoutUs;
+  }
+
   /** Flows that are not over: those in TIME-WAIT are. */
   get liveFlows(): number {
     return this.flows.used - this.#tcp.timeWait.count;
@@ -191,6 +198,11 @@ export class Stack {
   /** The cursor, moved to `row`: what its SYN said and its phase. Valid until the next call. */
   tcb(row: number): Tcb {
     return this.#tcp.tcb.moveTo(row);
+  }
+
+  /** The congestion control of a flow that is still to be accepted, not the configured one. */
+  setCongestion(row: number, name: CongestionName): void {
+    calls.setCongestion(this.#tcp, row, name);
   }
 
   accept(row: number, now: Instant): void {

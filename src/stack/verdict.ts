@@ -3,6 +3,10 @@
  * Plain values; they cross a process boundary.
  */
 
+/** Names of the congestion controls, in the config, for scripts, and by position in messages. */
+export const CONGESTION_NAMES = ['cubic', 'newreno', 'bbr'] as const;
+export type CongestionName = (typeof CONGESTION_NAMES)[number];
+
 /** An address as text, `10.0.0.1` or `fd00::1`, and a port. */
 export interface Endpoint {
   readonly ip: string;
@@ -50,6 +54,8 @@ export interface ForwardVerdict {
   readonly connectTimeoutMs?: number;
   readonly idleTimeoutMs?: number;
   readonly halfCloseTimeoutMs?: number;
+  /** Towards the client; absent: the configured one. */
+  readonly congestion?: CongestionName;
   /** Bytes in both directions together after which the flow is closed with `limit`. */
   readonly maxBytes?: number;
 }

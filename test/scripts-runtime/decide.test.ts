@@ -128,7 +128,7 @@ test('options of forward arrive, and the rest is left to the configuration', asy
   const world = await worldOf({
     a: syncScriptOf(`return forward('[fd00::1]:443', {
       handshake: 'accept-first', proxyProtocol: 1, bind: '10.0.0.9', mark: 0, maxBytes: 2 ** 40,
-      connectTimeoutMs: 1, idleTimeoutMs: 2, halfCloseTimeoutMs: 3 })`),
+      connectTimeoutMs: 1, idleTimeoutMs: 2, halfCloseTimeoutMs: 3, congestion: 'newreno' })`),
     b: syncScriptOf('return forward()'),
   });
   expect(world.decide()).toMatchObject({
@@ -143,6 +143,7 @@ test('options of forward arrive, and the rest is left to the configuration', asy
       connectTimeoutMs: 1,
       idleTimeoutMs: 2,
       halfCloseTimeoutMs: 3,
+      congestion: 'newreno',
     },
   });
 });

@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { parseTarget, parseVerdict } from '../../src/scripts-runtime/parse-verdict.ts';
+import { CONGESTION_NAMES } from '../../src/stack/verdict.ts';
 
 const SERVICES = ['welcome'];
 
@@ -8,7 +9,19 @@ test('any value is a verdict or a reason, never an exception', () => {
   const kind = fc.constantFrom('decline', 'reject', 'forward', 'redirect', 'nat', '');
   const option = fc.oneof(
     fc.anything(),
-    fc.constantFrom('rst', 'drop', 'welcome', 'dial-first', '10.0.0.1:80', 1, 2, 0, -1, 1.5),
+    fc.constantFrom(
+      'rst',
+      'drop',
+      'welcome',
+      'dial-first',
+      'cubic',
+      '10.0.0.1:80',
+      1,
+      2,
+      0,
+      -1,
+      1.5,
+    ),
   );
   const keys = fc.constantFrom(
     'with',
@@ -22,6 +35,7 @@ test('any value is a verdict or a reason, never an exception', () => {
     'idleTimeoutMs',
     'halfCloseTimeoutMs',
     'maxBytes',
+    'congestion',
     'listener',
     'note',
     'extra',
@@ -45,11 +59,19 @@ test('any value is a verdict or a reason, never an exception', () => {
         expect(verdict.to.port).toBeGreaterThan(0);
         expect(verdict.to.port).toBeLessThan(65_536);
       }
+      expect([undefined, ...CONGESTION_NAMES]).toContain(verdict.congestion);
       for (const name of ['mark', 'connectTimeoutMs', 'idleTimeoutMs'] as const) {
         expect(verdict[name] === undefined || Number.isInteger(verdict[name])).toBe(true);
       }
     }),
     { numRuns: 2000 },
+  );
+});
+
+test('a congestion control that does not exist is named, with those that do', () => {
+  const verdict = { kind: 'forward', congestion: 'tahoe' };
+  expect(parseVerdict(verdict, SERVICES)).toBe(
+    `forward(): congestion is one of ${CONGESTION_NAMES.join(', ')}`,
   );
 });
 

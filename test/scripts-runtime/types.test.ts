@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { SCRIPT_TYPES } from '../../src/scripts-runtime/types.ts';
+import { CONGESTION_NAMES } from '../../src/stack/verdict.ts';
 import { ScriptWorld, syncScriptOf } from './script-world.ts';
 
 const FILE = new URL('../../src/scripts-runtime/culvert.d.ts', import.meta.url);
@@ -24,6 +25,11 @@ test('every function of the types exists, and what they lack tells that it does'
   await world.load({ a: syncScriptOf('return claim()') }, { generation: 2 });
   world.decide();
   expect(world.lines[0]).toContain('claim() is not available in this version of culvert');
+});
+
+test('the types know the congestion controls that there are', () => {
+  const union = CONGESTION_NAMES.map((name) => `'${name}'`).join(' | ');
+  expect(SCRIPT_TYPES).toContain(`congestion?: ${union};`);
 });
 
 test('every member of FlowInfo, Ctx and the environment in the types exists', async () => {

@@ -126,6 +126,43 @@ for (const family of FAMILIES) {
       expect(rig.frames).toEqual([]);
     });
 
+    test('is remembered for the next flow of the client, for ten minutes', () => {
+      const rig = inFlight(family);
+      const { mss } = rig.tcb;
+      sendError(rig, 'tooBig', 1300);
+      const later = () => {
+        rig.frames.length = 0;
+        const peer = rig.newPeer({ port: 40_001 + rig.owner.flows.length });
+        rig.connect(peer);
+        rig.send(10_000);
+        return peer.read()!.gsoSize;
+      };
+      expect(later()).toBe(1300 - headers);
+      rig.clock.advance(599_000_000);
+      expect(later()).toBe(1300 - headers);
+      rig.clock.advance(1_000_000);
+      expect(later()).toBe(mss);
+    });
+
+    test('says nothing of what we take: the MSS of a SYN-ACK is that of the device', () => {
+      const rig = inFlight(family);
+      const { mss } = rig.tcb;
+      sendError(rig, 'tooBig', 1300);
+      rig.frames.length = 0;
+      const peer = rig.newPeer({ port: 40_001 });
+      peer.sends(rig.synLine);
+      expect(peer.read()!.options).toContain(`mss ${mss}`);
+    });
+
+    test('of another client says nothing of this one', () => {
+      const rig = inFlight(family);
+      const { mss } = rig.tcb;
+      sendError(rig, 'tooBig', 1300);
+      rig.frames.length = 0;
+      rig.connect(rig.newPeer({ address: family === 4 ? '198.18.0.2' : 'fd00::2' }));
+      expect(rig.tcb.mss).toBe(mss);
+    });
+
     for (const mtu of [0, 68, 500]) {
       test(`an MTU of ${mtu} is taken for the least that a path must carry`, () => {
         const rig = inFlight(family);

@@ -92,7 +92,7 @@ class Circuit {
         ...(congestion === undefined ? {} : { congestion }),
       },
       onLeftover: () => {},
-      secrets: new Uint32Array(8).fill(77),
+      secrets: new Uint32Array(10).fill(77),
       randomize: (into) => into.fill(78),
       now: this.now as Instant,
     });

@@ -37,6 +37,7 @@ const LIVE: LiveConfig = {
     idleMs: 3_600_000,
     halfCloseMs: 300_000,
     keepaliveMs: 0,
+    userMs: 0,
   },
 };
 
@@ -49,6 +50,8 @@ export interface DataPlaneOptions {
   readonly ip?: string;
   readonly acceptFirst?: boolean;
   readonly maxBytes?: number;
+  /** As DecisionAnswer has it. */
+  readonly congestion?: number;
 }
 
 export class DataPlaneRig {
@@ -80,7 +83,7 @@ export class DataPlaneRig {
       owner: this.#flows,
       settings: { slabBytesPerFlow: LIMITS.slabBytesPerFlow, keepaliveUs: 0 },
       onLeftover: () => {},
-      secrets: new Uint32Array([1, 2, 3, 4, 5, 6, 7, 8]),
+      secrets: new Uint32Array([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
       randomize: (into) => into.fill(9),
       now: monotonicNow(),
     });
@@ -106,6 +109,11 @@ export class DataPlaneRig {
     return this.stack.flows.used;
   }
 
+  /** CongestionControl of the connection. */
+  get congestion(): number {
+    return this.stack.tcb(this.#row).congestion;
+  }
+
   /** Sends the SYN and lets the script answer: forward. */
   dial(): void {
     this.peer.sends(SYN);
@@ -115,6 +123,7 @@ export class DataPlaneRig {
     answer.toFamily = (this.#options.ip ?? '127.0.0.1').includes(':') ? 6 : 4;
     answer.toPort = this.#options.port;
     answer.maxBytes = this.#options.maxBytes ?? 0;
+    answer.congestion = this.#options.congestion ?? 0;
     this.#flows.onAnswer(this.#row, answer, monotonicNow());
   }
 

@@ -19,6 +19,8 @@ export interface LaneShape {
   readonly lateByUs: number;
   /** Packets in which a bit is turned over. */
   readonly corrupt: number;
+  /** Longer packets vanish, and nobody says so: a black hole. All lengths pass by default. */
+  readonly longestBytes?: number;
 }
 
 /** What happened to the packets so far. */
@@ -97,7 +99,7 @@ export class Lane {
       return;
     }
     this.#freeAtUs = startUs + (byteLength * 8e6) / shape.bitsPerSecond;
-    if (isLost) {
+    if (isLost || byteLength > (shape.longestBytes ?? Number.POSITIVE_INFINITY)) {
       counts.lost += 1;
       return;
     }

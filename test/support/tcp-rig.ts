@@ -35,7 +35,9 @@ const SETTINGS: TcpSettings = {
 };
 
 /** Fixed, so that a trace runs the same way every time. */
-const SECRETS = Uint32Array.of(0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 1, 2, 3);
+const SECRETS = Uint32Array.of(
+  ...[0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 1, 2, 3, 4, 5],
+);
 
 export interface RigOptions {
   readonly family?: 4 | 6;

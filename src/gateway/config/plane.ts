@@ -19,6 +19,7 @@ export function toLiveConfig(config: Config, generation: number): LiveConfig {
       idleMs: timeouts.idle,
       halfCloseMs: timeouts.halfClose,
       keepaliveMs: timeouts.keepalive,
+      userMs: timeouts.user,
     },
   };
 }

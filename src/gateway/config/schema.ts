@@ -1,6 +1,7 @@
 /** The one schema of the config file: it validates, fills in defaults, and prints itself. */
 import { z } from 'zod';
 import { stateBytes } from '../../stack/layout.ts';
+import { CONGESTION_NAMES } from '../../stack/verdict.ts';
 import { cidr, duration, ipAddress, mark, ports, size, sizeBetween, target } from './values.ts';
 
 /** Longest name the kernel takes for an interface, IFNAMSIZ - 1. */
@@ -112,6 +113,7 @@ const timeouts = z.strictObject({
   idle: duration(0, IDLE_MS_MAX).prefault('1h'),
   halfClose: duration(0, IDLE_MS_MAX).prefault('5m'),
   keepalive: duration(0, IDLE_MS_MAX).prefault('2m'),
+  user: duration(0, IDLE_MS_MAX).prefault('0s'),
 });
 
 /** A few dozen superpackets; and half of what one mapping can hold. */
@@ -160,7 +162,7 @@ const limits = z
   });
 
 const tcp = z.strictObject({
-  congestion: z.enum(['cubic', 'newreno', 'bbr']).default('cubic'),
+  congestion: z.enum(CONGESTION_NAMES).default('cubic'),
   ecn: z.boolean().default(true),
 });
 

@@ -19,7 +19,7 @@ import { Unreachable } from '../../stack/forwarder.ts';
 import type { Stack } from '../../stack/stack.ts';
 import type { FlowOwner } from '../../stack/tcp/owner.ts';
 import { after, type Instant, millis, NEVER } from '../../stack/time.ts';
-import type { RejectWith } from '../../stack/verdict.ts';
+import { CONGESTION_NAMES, type RejectWith } from '../../stack/verdict.ts';
 import { writeAddress } from '../../stack/wire/ip-address.ts';
 import type { ListenerRule, LiveConfig, ScriptsState } from '../messages/control.ts';
 import { type DecisionAnswer, HandshakeCode, VERDICT_FAILED } from '../messages/decision.ts';
@@ -76,6 +76,7 @@ export class Flows implements FlowOwner {
     this.#use.dialer.configure(live);
     this.#use.stack.setLocalAddresses(live.localAddresses);
     this.#use.stack.setKeepalive(live.timeouts.keepaliveMs * 1000);
+    this.#use.stack.setUserTimeout(live.timeouts.userMs * 1000);
   }
 
   /** The script host came, went, or is not wanted; what waits for one that is gone fails closed. */
@@ -256,6 +257,8 @@ export class Flows implements FlowOwner {
       view.setUint32(at + FlowField.HALF_CLOSE_TIMEOUT_MS, answer.halfCloseTimeoutMs, true);
     }
     view.setFloat64(at + FlowField.MAX_BYTES, answer.maxBytes, true);
+    const congestion = CONGESTION_NAMES[answer.congestion - 1];
+    if (congestion !== undefined) stack.setCongestion(row, congestion);
     const plan = this.#plan;
     plan.mark = answer.mark;
     plan.bind = decisions.bindAddress(answer);

@@ -86,9 +86,10 @@ function assemble({ start, live, scripts }: Start, control: ControlInput): Loop 
       congestion: start.congestion,
       ecn: start.ecn,
       keepaliveUs: live.timeouts.keepaliveMs * 1000,
+      userTimeoutUs: live.timeouts.userMs * 1000,
     },
     onLeftover: (rowAt) => reports.flow(new Uint8Array(memory.buffer), rowAt),
-    secrets: crypto.getRandomValues(new Uint32Array(8)),
+    secrets: crypto.getRandomValues(new Uint32Array(10)),
     randomize: (into) => crypto.getRandomValues(into as Uint32Array<ArrayBuffer>),
     now: monotonicNow(),
   });

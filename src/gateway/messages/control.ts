@@ -1,6 +1,6 @@
 /** Messages between the supervisor and the data plane (JSON frames, see framing.ts). */
 import type { StateLimits } from '../../stack/layout.ts';
-import type { RejectWith } from '../../stack/verdict.ts';
+import type { CongestionName, RejectWith } from '../../stack/verdict.ts';
 
 /** A static listener, ready to match: addresses parsed, defaults filled in. */
 export interface ListenerRule {
@@ -30,6 +30,8 @@ export interface LiveConfig {
     readonly idleMs: number;
     readonly halfCloseMs: number;
     readonly keepaliveMs: number;
+    /** How long sent data may stay unacknowledged; 0 leaves it to the number of timeouts. */
+    readonly userMs: number;
   };
 }
 
@@ -42,7 +44,7 @@ export interface StartConfig {
   readonly offloads: number;
   readonly limits: StateLimits;
   /** Congestion control of the TCP towards clients. */
-  readonly congestion: 'cubic' | 'newreno' | 'bbr';
+  readonly congestion: CongestionName;
   /** ECN where a client asks for it. */
   readonly ecn: boolean;
 }

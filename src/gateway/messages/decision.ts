@@ -7,7 +7,7 @@ import type { Decision } from '../../scripts-runtime/decide.ts';
 import { FAILURE_KINDS } from '../../scripts-runtime/errors.ts';
 import { VERDICT_TEXT_BYTES } from '../../scripts-runtime/limits.ts';
 import { SERVICE_NAMES, VerdictCode } from '../../stack/flow-row.ts';
-import type { ConnectionRequest, RejectWith } from '../../stack/verdict.ts';
+import { CONGESTION_NAMES, type ConnectionRequest, type RejectWith } from '../../stack/verdict.ts';
 import { formatAddress, writeAddress } from '../../stack/wire/ip-address.ts';
 
 /** First byte of every datagram. */
@@ -65,6 +65,8 @@ const AnswerField = {
   MARK: 56,
   HAS_MARK: 60,
   TEXT_LENGTH: 61,
+  /** Position in CONGESTION_NAMES, and one more; 0 for the configured one. */
+  CONGESTION: 62,
   CONNECT_TIMEOUT_MS: 64,
   IDLE_TIMEOUT_MS: 68,
   HALF_CLOSE_TIMEOUT_MS: 72,
@@ -235,7 +237,7 @@ export function encodeDecisionAnswer(
 type Forward = Extract<Extract<Decision, { kind: 'verdict' }>['verdict'], { kind: 'forward' }>;
 
 function writeForward(view: DataView, at: number, verdict: Forward): void {
-  const { to, bind, mark } = verdict;
+  const { to, bind, mark, congestion } = verdict;
   view.setUint8(at + AnswerField.DETAIL, HandshakeCode[verdict.handshake]);
   view.setUint8(at + AnswerField.PROXY_PROTOCOL, verdict.proxyProtocol ?? 0);
   if (to !== undefined) {
@@ -251,6 +253,8 @@ function writeForward(view: DataView, at: number, verdict: Forward): void {
   view.setUint32(at + AnswerField.IDLE_TIMEOUT_MS, verdict.idleTimeoutMs ?? 0, true);
   view.setUint32(at + AnswerField.HALF_CLOSE_TIMEOUT_MS, verdict.halfCloseTimeoutMs ?? 0, true);
   view.setFloat64(at + AnswerField.MAX_BYTES, verdict.maxBytes ?? 0, true);
+  const control = congestion === undefined ? 0 : CONGESTION_NAMES.indexOf(congestion) + 1;
+  view.setUint8(at + AnswerField.CONGESTION, control);
 }
 
 function writeText(view: DataView, at: number, text: string): number {
@@ -295,6 +299,8 @@ export class DecisionAnswer {
   halfCloseTimeoutMs = 0;
   /** 0 for no limit. */
   maxBytes = 0;
+  /** Position in CONGESTION_NAMES, and one more; 0 for the configured one. */
+  congestion = 0;
   textAt = 0;
   textLength = 0;
 }
@@ -327,6 +333,7 @@ export function decodeDecisionAnswer(
   into.idleTimeoutMs = view.getUint32(at + AnswerField.IDLE_TIMEOUT_MS, true);
   into.halfCloseTimeoutMs = view.getUint32(at + AnswerField.HALF_CLOSE_TIMEOUT_MS, true);
   into.maxBytes = view.getFloat64(at + AnswerField.MAX_BYTES, true);
+  into.congestion = view.getUint8(at + AnswerField.CONGESTION);
   into.textAt = at + AnswerField.TEXT;
   into.textLength = textLength;
   return true;

@@ -150,6 +150,11 @@ const TCP_COUNTERS: readonly (readonly [Counter, string, string])[] = [
   [Counter.PATH_MTU_LOWERED, 'path_mtu_lowered', 'Flows whose path MTU was found to be less.'],
   [Counter.ECN_MARKED, 'ecn_marked', 'Data packets that came with CE.'],
   [Counter.ECN_WINDOW_CUTS, 'ecn_window_cuts', 'Windows cut because a client saw CE.'],
+  [
+    Counter.BLACK_HOLES_SUSPECTED,
+    'black_holes_suspected',
+    'Flows that went on in shorter segments, as full ones timed out.',
+  ],
   [Counter.TCP_RESETS_SENT, 'resets_sent', 'RST segments sent.'],
   [Counter.TCP_RESETS_RECEIVED, 'resets_received', 'RST segments accepted.'],
   [Counter.TCP_CHALLENGE_ACKS, 'challenge_acks', 'Challenge ACKs sent.'],

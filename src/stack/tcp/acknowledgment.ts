@@ -5,6 +5,7 @@ import { NO_SLAB, SlabField } from '../slab-pool.ts';
 import { type Instant, NEVER } from '../time.ts';
 import { asSeq, type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
+import { isMtuProbeLostAlone, noteMtuProbeAcked } from './black-hole.ts';
 import {
   deflatePartial,
   enterFastRecovery,
@@ -19,6 +20,7 @@ import { retransmitLost, retransmitOldest } from './retransmit.ts';
 import { armRetransmission, measureRtt } from './rtt.ts';
 import { recoverOnAck } from './sack-recovery.ts';
 import { noteAcked, takeSackOption } from './scoreboard.ts';
+import { timestampClock } from './segment.ts';
 import { TcbFlag } from './tcb.ts';
 
 /** RFC 5681 §3.2. */
@@ -92,7 +94,7 @@ function takeNews(tcp: TcpContext, ack: Seq, now: Instant): void {
     news.isAdvance = true;
     // The SYN-ACK is timed; slabs know for themselves when they were sent.
     measureRtt(tcp, ack, now);
-    releaseAcked(tcp, una, ack);
+    releaseAcked(tcp, una, ack, now);
     if (ack === tcb.sndNxt) tcb.lower(TcbFlag.FIN_LOST);
   }
   if (tcp.segment.options.sackCount > 0) takeSackOption(tcp);
@@ -106,7 +108,7 @@ function onNewAck(tcp: TcpContext, ack: Seq, flight: number, now: Instant): void
   tcb.dupAcks = 0;
   tcb.touch(now);
   measureRtt(tcp, ack, now);
-  releaseAcked(tcp, una, ack);
+  releaseAcked(tcp, una, ack, now);
   if (tcb.has(TcbFlag.FAST_RECOVERY)) {
     if (seqGe(ack, tcb.recover)) {
       tcb.lower(TcbFlag.FAST_RECOVERY);
@@ -153,8 +155,12 @@ function onDuplicateAck(tcp: TcpContext, now: Instant): void {
   tcp.counters.add(Counter.TCP_FAST_RETRANSMITS);
   tcb.recover = tcb.sndNxt;
   tcb.raise(TcbFlag.FAST_RECOVERY);
+  const { cwnd } = tcb;
+  const isProbe = isMtuProbeLostAlone(tcp);
   retransmitOldest(tcp, now);
   enterFastRecovery(tcb);
+  // A lost probe of the path is no sign of congestion, RFC 4821 §3.
+  if (isProbe) tcb.cwnd = tcb.ssthresh = cwnd;
   armRetransmission(tcp, now);
 }
 
@@ -180,7 +186,7 @@ function updateWindow(tcp: TcpContext, isNew: boolean): void {
 }
 
 /** Gives back the slabs whose last byte is acknowledged. */
-function releaseAcked(tcp: TcpContext, una: Seq, ack: Seq): void {
+function releaseAcked(tcp: TcpContext, una: Seq, ack: Seq, now: Instant): void {
   const tcb = tcp.tcb;
   const view = tcp.arena.view;
   const hasMarks = tcb.has(TcbFlag.SACK);
@@ -199,4 +205,6 @@ function releaseAcked(tcp: TcpContext, una: Seq, ack: Seq): void {
   }
   tcb.sendHead = slabAt;
   if (slabAt === NO_SLAB) tcb.sendTail = NO_SLAB;
+  noteMtuProbeAcked(tcp, ack, now);
+  tcb.unackedSinceMs = timestampClock(now);
 }

@@ -8,7 +8,9 @@
  * (bbr.ts), sets the window from its model after each acknowledgment; no cut of here touches it.
  */
 import type { Instant } from '../time.ts';
+import type { CongestionName } from '../verdict.ts';
 import { seqAdd, seqLt } from '../wire/seq.ts';
+import { lossWindow } from './black-hole.ts';
 import { cutCubic, endEpoch, growCubic, undoCubic } from './cubic.ts';
 import { SSTHRESH_UNKNOWN, slowStartGrowth, startHystart } from './hystart.ts';
 import { type Tcb, TcbFlag } from './tcb.ts';
@@ -16,10 +18,30 @@ import { type Tcb, TcbFlag } from './tcb.ts';
 export const CongestionControl = { NEW_RENO: 0, CUBIC: 1, BBR: 2 } as const;
 export type CongestionControl = (typeof CongestionControl)[keyof typeof CongestionControl];
 
+const BY_NAME = {
+  cubic: CongestionControl.CUBIC,
+  newreno: CongestionControl.NEW_RENO,
+  bbr: CongestionControl.BBR,
+} as const satisfies Record<CongestionName, CongestionControl>;
+
 /** RFC 6928 §2: ten segments. */
 const INITIAL_WINDOW_SEGMENTS = 10;
 /** RFC 2861 §3: what of the window before an idle time is kept as the threshold after it. */
 const IDLE_THRESHOLD_SHARE = 0.75;
+
+/** The flow's own control, instead of the configured one; before the first byte is sent. */
+export function chooseCongestion(tcb: Tcb, name: CongestionName): void {
+  tcb.congestion = BY_NAME[name];
+  tcb.raise(TcbFlag.CONGESTION_CHOSEN);
+}
+
+/** What the flow begins with. NewReno needs no SACK; for all others that is a condition. */
+export function congestionOf(tcb: Tcb, configured: CongestionName = 'cubic'): CongestionControl {
+  if (!tcb.has(TcbFlag.SACK)) return CongestionControl.NEW_RENO;
+  return tcb.has(TcbFlag.CONGESTION_CHOSEN)
+    ? (tcb.congestion as CongestionControl)
+    : BY_NAME[configured];
+}
 
 export function startCongestion(tcb: Tcb, control: CongestionControl): void {
   tcb.congestion = control;
@@ -177,6 +199,6 @@ export function leaveFastRecovery(tcb: Tcb): void {
 export function collapse(tcb: Tcb): void {
   if (!tcb.has(TcbFlag.LOSS_RECOVERY)) cutThreshold(tcb, tcb.flightSize);
   oweCwr(tcb);
-  tcb.cwnd = tcb.mss;
+  tcb.cwnd = lossWindow(tcb);
   tcb.cwndCredit = 0;
 }

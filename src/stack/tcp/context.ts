@@ -4,11 +4,13 @@ import type { Egress } from '../egress.ts';
 import type { FlowTable } from '../flow-table.ts';
 import type { SlabPool } from '../slab-pool.ts';
 import type { TimerWheel } from '../timer-wheel.ts';
+import type { CongestionName } from '../verdict.ts';
 import type { AckNews } from './ack-news.ts';
 import type { BbrState } from './bbr-state.ts';
 import type { RateSample } from './delivery-rate.ts';
 import type { HeldSyns } from './held-syns.ts';
 import type { FlowOwner } from './owner.ts';
+import type { PathMtuCache } from './path-mtu-cache.ts';
 import type { Segment } from './segment.ts';
 import type { Tcb } from './tcb.ts';
 import type { TimeWaitList } from './time-wait.ts';
@@ -26,6 +28,7 @@ export interface TcpContext {
   readonly owner: FlowOwner;
   readonly timeWait: TimeWaitList;
   readonly heldSyns: HeldSyns;
+  readonly pathMtus: PathMtuCache;
   /** The cursor; see tcb.ts. */
   readonly tcb: Tcb;
   /** What pacing and BBR keep in the row that `tcb` is at. */
@@ -49,8 +52,13 @@ export interface TcpSettings {
   slabBytesPerFlow: number;
   /** Microseconds of silence before the first keep-alive; 0 is never. */
   keepaliveUs: number;
+  /**
+   * Microseconds that sent data may stay unacknowledged: R2 of RFC 9293 §3.8.3 as a time. With 0,
+   * the default, the number of timeouts decides.
+   */
+  userTimeoutUs?: number;
   /** Congestion control of new connections; `cubic` when absent. */
-  readonly congestion?: 'cubic' | 'newreno' | 'bbr';
+  readonly congestion?: CongestionName;
   /** ECN where a client asks for it; true when absent. */
   readonly ecn?: boolean;
 }

@@ -16,6 +16,7 @@ import { asSeq, type Seq, seqAdd } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { sackBytes } from '../wire/tcp-options.ts';
 import { restartBbr } from './bbr.ts';
+import { mtuProbeBytes, takeMtuProbe } from './black-hole.ts';
 import { CongestionControl } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { noteSendState } from './delivery-rate.ts';
@@ -195,6 +196,8 @@ export function sendRoom(tcp: TcpContext, now: Instant): number {
     if (room < worthSending(tcb) || room < Math.min(mss, tcb.maxSndWnd >>> 1)) return 0;
   }
   if (tcb.has(TcbFlag.PACED)) room = Math.min(room, paceSlabRoom(tcp, now));
+  const probe = mtuProbeBytes(tcb);
+  if (probe > 0 && room >= probe) return probe;
   return room > mss ? room - (room % mss) : room;
 }
 
@@ -237,7 +240,9 @@ export function transmitSlab(
 ): void {
   const tcb = tcp.tcb;
   const view = tcp.arena.view;
-  const seq = tcb.sndNxt;
+  const { mss, sndNxt: seq } = tcb;
+  // Restored below: the one packet of a probe is longer than others.
+  tcb.mss = takeMtuProbe(tcb, seq, length);
   view.setInt32(slabAt + SlabField.NEXT, NO_SLAB, true);
   view.setUint32(slabAt + SlabField.SEQ, seq, true);
   view.setUint32(slabAt + SlabField.LENGTH, length, true);
@@ -247,6 +252,7 @@ export function transmitSlab(
   tcb.sendTail = slabAt;
   tcb.sendSlabBytes += tcp.slabs.sizeOf(slabAt);
   const wasIdle = tcb.sndUna === seq;
+  if (wasIdle) tcb.unackedSinceMs = timestampClock(now);
   tcb.lastSentAt = now;
   tcb.sndNxt = seqAdd(seq, length + (isLast ? 1 : 0));
   if (isLast) {
@@ -257,9 +263,10 @@ export function transmitSlab(
   const ecn = tcb.sendsEct ? Ecn.ECT_0 : Ecn.NOT_ECT;
   if (tcb.has(TcbFlag.PACED)) notePaced(tcp, length, now);
   sendSegment(tcp, seq, flags, slabAt + SLAB_PAYLOAD_AT, length, now, ecn);
+  const packet = tcb.mss - sackBytes(segmentOptions.sackCount);
+  tcb.mss = mss;
   if (wasIdle || tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);
   if (tcb.has(TcbFlag.SACK)) {
-    const packet = tcb.mss - sackBytes(segmentOptions.sackCount);
     startMarks(view, slabAt, length, packet, now);
     if (tcb.congestion === CongestionControl.BBR) {
       if (wasIdle) restartBbr(tcp, now);
@@ -281,6 +288,7 @@ export function sendFin(tcp: TcpContext, now: Instant): void {
   const seq = tcb.sndNxt;
   tcb.raise(TcbFlag.FIN_SENT);
   tcb.lower(TcbFlag.SEND_WANTED);
+  if (tcb.sndUna === seq) tcb.unackedSinceMs = timestampClock(now);
   tcb.sndNxt = seqAdd(seq, 1);
   sendSegment(tcp, seq, TcpFlag.FIN, 0, 0, now);
   if (tcb.rtxDeadline === NEVER) armRetransmission(tcp, now);

@@ -1,23 +1,14 @@
 /** Path MTU discovery, RFC 1191 and RFC 8201: a flow whose segments are too long for its path. */
 import { Counter } from '../counters.ts';
-import { FlowField } from '../flow-row.ts';
 import type { Instant } from '../time.ts';
-import { IPV4_HEADER_BYTES } from '../wire/ipv4.ts';
-import { IPV6_HEADER_BYTES, IPV6_MIN_MTU } from '../wire/ipv6.ts';
-import { TCP_HEADER_BYTES } from '../wire/tcp.ts';
-import { TIMESTAMPS_BYTES } from '../wire/tcp-options.ts';
+import { limitSuspicion, lossWindow } from './black-hole.ts';
 import type { TcpContext } from './context.ts';
+import { leastMtu, packetHeaders } from './packet-headers.ts';
 import { retransmitLost } from './retransmit.ts';
 import { armRetransmission } from './rtt.ts';
 import { recoverOnPathMtu } from './sack-recovery.ts';
 import { TcpState } from './states.ts';
 import { TcbFlag } from './tcb.ts';
-
-/**
- * What every host takes (RFC 1122 §3.3.2). A smaller MTU of IPv4 is allowed, but hardly ever true,
- * and a forged one makes a connection slow; Linux has 552 (net.ipv4.route.min_pmtu).
- */
-const IPV4_MIN_MTU = 576;
 
 /**
  * Makes the current flow's segments fit packets of `mtu` bytes, and sends what is in flight again:
@@ -29,15 +20,21 @@ const IPV4_MIN_MTU = 576;
 export function lowerPathMtu(tcp: TcpContext, mtu: number, now: Instant): void {
   const tcb = tcp.tcb;
   if (tcb.state === TcpState.SYN_RECEIVED) return;
-  const isIpv4 = tcp.arena.view.getUint8(tcb.flowAt + FlowField.FAMILY) === 4;
-  const floor = isIpv4 ? IPV4_MIN_MTU : IPV6_MIN_MTU;
-  const ipHeader = isIpv4 ? IPV4_HEADER_BYTES : IPV6_HEADER_BYTES;
-  const options = tcb.has(TcbFlag.TIMESTAMPS) ? TIMESTAMPS_BYTES : 0;
-  const mss = Math.max(mtu, floor) - ipHeader - TCP_HEADER_BYTES - options;
+  const pathMtu = Math.max(mtu, leastMtu(tcp));
+  const mss = pathMtu - packetHeaders(tcp);
+  if (mss < lossWindow(tcb)) tcp.pathMtus.lower(tcb.flowAt, pathMtu, now);
+  limitSuspicion(tcb, mss);
   if (mss >= tcb.mss) return;
   tcb.mss = mss;
   tcp.counters.add(Counter.PATH_MTU_LOWERED);
   resendFlight(tcp, now);
+}
+
+/** The flow begins: an earlier one to the same client may have found the path narrow. */
+export function startPathMtu(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  const known = tcp.pathMtus.find(tcb.flowAt, now);
+  if (known > 0) tcb.mss = Math.min(tcb.mss, known - packetHeaders(tcp));
 }
 
 /** As after a timeout, but at the speed that was reached. */

@@ -9,6 +9,7 @@ import { NO_SLAB, SLAB_HEADROOM_BYTES, SLAB_PAYLOAD_AT, SlabField } from '../sla
 import type { Instant } from '../time.ts';
 import { asSeq, type Seq, seqAdd, seqDiff, seqGe, seqLt } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
+import { noteMtuProbeLost } from './black-hole.ts';
 import type { TcpContext } from './context.ts';
 import { sendSegment, sendSynAck } from './output.ts';
 import { stopTiming } from './rtt.ts';
@@ -59,6 +60,7 @@ function sendAgain(tcp: TcpContext, seq: Seq, limit: number, now: Instant): numb
       let bytes = Math.min(length - offset, limit);
       if (bytes > tcb.mss) bytes -= bytes % tcb.mss;
       countRetransmit(tcp);
+      noteMtuProbeLost(tcp, slabAt, now);
       sendFromSlab(tcp, slabAt, offset, bytes, seq, TcpFlag.PSH, now);
       return bytes;
     }

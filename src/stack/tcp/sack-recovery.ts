@@ -8,6 +8,7 @@ import type { Instant } from '../time.ts';
 import { asSeq, seqAdd, seqDiff, seqGe } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { forgetLosses, noteLosses, updateBbr } from './bbr.ts';
+import { isMtuProbeLostAlone, lossWindow, noteMtuProbeLost } from './black-hole.ts';
 import {
   CongestionControl,
   cutOnLoss,
@@ -34,7 +35,7 @@ import {
   unitOf,
 } from './scoreboard.ts';
 import { endProbe } from './tail-loss-probe.ts';
-import { RECOVERING, TcbFlag } from './tcb.ts';
+import { RECOVERING, type Tcb, TcbFlag } from './tcb.ts';
 import { noteResent, prepareUndo, undoIfSpurious } from './undo.ts';
 
 /** Filled and read inside `resendLost`. */
@@ -102,7 +103,7 @@ export function recoverOnTimeout(tcp: TcpContext, now: Instant): void {
   tcb.lower(TcbFlag.FAST_RECOVERY | TcbFlag.PROBING);
   tcb.raise(TcbFlag.LOSS_RECOVERY);
   tcb.recover = tcb.sndNxt;
-  tcb.cwnd = tcb.inFlight + tcb.mss;
+  tcb.cwnd = tcb.inFlight + lossWindow(tcb);
   resendLost(tcp, now);
   armRetransmission(tcp, now);
 }
@@ -121,12 +122,23 @@ export function recoverOnPathMtu(tcp: TcpContext, now: Instant): void {
 function enterFastRecovery(tcp: TcpContext): void {
   const tcb = tcp.tcb;
   tcp.counters.add(Counter.TCP_FAST_RETRANSMITS);
+  if (isMtuProbeLostAlone(tcp)) {
+    repairMtuProbe(tcb);
+    return;
+  }
   prepareUndo(tcb);
   cutOnLoss(tcb, tcb.flightSize);
   startReduction(tcb);
   tcb.recover = tcb.sndNxt;
   tcb.lower(TcbFlag.PROBING);
   tcb.raise(TcbFlag.FAST_RECOVERY);
+}
+
+/** A probe of the path was lost, and nothing else: it goes again, and the window stays. */
+function repairMtuProbe(tcb: Tcb): void {
+  tcb.lower(TcbFlag.PROBING | TcbFlag.UNDOABLE);
+  tcb.raise(TcbFlag.LOSS_RECOVERY);
+  tcb.recover = tcb.sndNxt;
 }
 
 function leaveRecovery(tcp: TcpContext): void {
@@ -179,6 +191,7 @@ function sendPart(tcp: TcpContext, slabAt: number, from: number, to: number, now
   const flags = isTail ? TcpFlag.PSH | TcpFlag.FIN : TcpFlag.PSH;
   if (isTail) tcb.lower(TcbFlag.FIN_LOST);
   countRetransmit(tcp);
+  noteMtuProbeLost(tcp, slabAt, now);
   noteResent(tcb, to - from, now);
   if (tcb.has(TcbFlag.PACED)) notePaced(tcp, to - from, now);
   if (tcb.has(TcbFlag.FAST_RECOVERY)) tcb.prrOut += to - from;

@@ -16,11 +16,12 @@ import { TcpFlag } from '../wire/tcp.ts';
 import { processAck } from './acknowledgment.ts';
 import { startBbr } from './bbr.ts';
 import { endFlow, freeFlow, settle, TIME_WAIT_US } from './close.ts';
-import { CongestionControl, startCongestion } from './congestion.ts';
+import { CongestionControl, congestionOf, startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { noteMark, noteRepeatedSyn } from './ecn.ts';
 import { startEcho } from './ecn-echo.ts';
 import { acknowledgeQuickly, oweAck, sendChallengeAck, sendSynAck } from './output.ts';
+import { startPathMtu } from './path-mtu.ts';
 import { startRack } from './rack.ts';
 import { acceptText, deliverFin, takeFin } from './receive.ts';
 import { stopTiming } from './rtt.ts';
@@ -222,7 +223,8 @@ function establish(tcp: TcpContext, now: Instant): void {
   tcb.maxSndWnd = tcb.sndWnd;
   tcb.sndWl1 = segment.seq;
   tcb.sndWl2 = segment.ack;
-  startCongestion(tcb, congestionFor(tcp));
+  startPathMtu(tcp, now);
+  startCongestion(tcb, congestionOf(tcb, tcp.settings.congestion));
   if (tcb.congestion === CongestionControl.BBR) startBbr(tcp, now);
   startRack(tcb);
   startEcho(tcp);
@@ -233,19 +235,6 @@ function establish(tcp: TcpContext, now: Instant): void {
   }
   // Behind a cookie the verdict is still to come; `accept` opens the flow then.
   if (!tcb.isWaiting) openFlow(tcp, now);
-}
-
-/** NewReno needs no SACK; for all others it is a choice. */
-function congestionFor({ tcb, settings }: TcpContext): CongestionControl {
-  if (!tcb.has(TcbFlag.SACK)) return CongestionControl.NEW_RENO;
-  switch (settings.congestion) {
-    case 'newreno':
-      return CongestionControl.NEW_RENO;
-    case 'bbr':
-      return CongestionControl.BBR;
-    default:
-      return CongestionControl.CUBIC;
-  }
 }
 
 /** Seventh step: who may still receive? */

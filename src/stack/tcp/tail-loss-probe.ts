@@ -3,6 +3,7 @@ import { NO_SLAB, SlabField } from '../slab-pool.ts';
 import type { Instant } from '../time.ts';
 import { asSeq, seqAdd, seqDiff, seqGe, seqGt } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
+import { noteMtuProbeLost } from './black-hole.ts';
 import { cutOnLoss, endRecovery } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { sendSegment } from './output.ts';
@@ -36,6 +37,8 @@ function probeTail(tcp: TcpContext, slabAt: number, now: Instant): void {
   const from = Math.max((units - 1) * unit, seqDiff(tcb.sndUna, start));
   markResent(tcp, slabAt, units - 1, units, now);
   countRetransmit(tcp);
+  // Lost for its size, it needs no cut of the window when it arrives now.
+  if (noteMtuProbeLost(tcp, slabAt, now)) tcb.lower(TcbFlag.PROBING);
   const flags = tcb.has(TcbFlag.FIN_SENT) ? TcpFlag.PSH | TcpFlag.FIN : TcpFlag.PSH;
   sendFromSlab(tcp, slabAt, from, length - from, seqAdd(start, from), flags, now);
 }

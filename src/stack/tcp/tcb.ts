@@ -147,6 +147,14 @@ export const TcbField = {
   BANDWIDTHS: 588,
   BANDWIDTH_EPOCH: 608,
   INFLIGHT_HIGH: 612,
+  STALL_UNA: 624,
+  /** uint8 */
+  STALL_TIMEOUTS: 628,
+  MTU_PROBES: 629,
+  /** uint16 */
+  FULL_MSS: 630,
+  MTU_PROBE_END: 632,
+  UNACKED_SINCE_MS: 636,
 } as const;
 
 /** Blocks of early bytes that are remembered: as many as a segment has room for. */
@@ -211,6 +219,10 @@ export const TcbFlag = {
   PACED: 536870912,
   /** The pacer will wake this flow. */
   PACE_WAIT: 1073741824,
+  /** A packet longer than the others is out, to find out whether the path takes it. */
+  MTU_PROBING: 134217728,
+  /** `congestion` was chosen for this flow, and is not the configured one. */
+  CONGESTION_CHOSEN: 268435456,
 } as const;
 
 /** In recovery of either kind. */
@@ -487,6 +499,56 @@ export class Tcb {
   }
   set mss(value: number) {
     this.#view.setUint32(this.at + TcbField.MSS, value, true);
+  }
+
+  /** SND.UNA when the timer ran out last, and how often it did for it; see black-hole.ts. */
+  get stallUna(): Seq {
+    return this.#view.getUint32(this.at + TcbField.STALL_UNA, true) as Seq;
+  }
+  set stallUna(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.STALL_UNA, value, true);
+  }
+
+  get stallTimeouts(): number {
+    return this.#view.getUint8(this.at + TcbField.STALL_TIMEOUTS);
+  }
+  set stallTimeouts(value: number) {
+    this.#view.setUint8(this.at + TcbField.STALL_TIMEOUTS, value);
+  }
+
+  /** Probes of the path that were lost. */
+  get mtuProbes(): number {
+    return this.#view.getUint8(this.at + TcbField.MTU_PROBES);
+  }
+  set mtuProbes(value: number) {
+    this.#view.setUint8(this.at + TcbField.MTU_PROBES, value);
+  }
+
+  /** `mss` before a black hole was suspected; 0 when none is. */
+  get fullMss(): number {
+    return this.#view.getUint16(this.at + TcbField.FULL_MSS, true);
+  }
+  set fullMss(value: number) {
+    this.#view.setUint16(this.at + TcbField.FULL_MSS, value, true);
+  }
+
+  /** Sequence number behind the probe; valid with MTU_PROBING. */
+  get mtuProbeEnd(): Seq {
+    return this.#view.getUint32(this.at + TcbField.MTU_PROBE_END, true) as Seq;
+  }
+  set mtuProbeEnd(value: Seq) {
+    this.#view.setUint32(this.at + TcbField.MTU_PROBE_END, value, true);
+  }
+
+  /**
+   * Since when the oldest sequence number in flight waits to be acknowledged, or stands first, on
+   * `timestampClock`; valid with something in flight.
+   */
+  get unackedSinceMs(): number {
+    return this.#view.getUint32(this.at + TcbField.UNACKED_SINCE_MS, true);
+  }
+  set unackedSinceMs(value: number) {
+    this.#view.setUint32(this.at + TcbField.UNACKED_SINCE_MS, value, true);
   }
 
   /** MSS option of the SYN, or its default. */

@@ -5,6 +5,7 @@ import { ClosedBy, FlowField, FlowPhase } from '../flow-row.ts';
 import { after, type Instant, micros, NEVER, seconds } from '../time.ts';
 import { seqAdd } from '../wire/seq.ts';
 import { offerRoom } from './acknowledgment.ts';
+import { suspectBlackHole } from './black-hole.ts';
 import { endFlow, freeFlow } from './close.ts';
 import { CongestionControl, collapse } from './congestion.ts';
 import type { TcpContext } from './context.ts';
@@ -12,6 +13,7 @@ import { sendAck, sendReset, sendRoom, sendSegment } from './output.ts';
 import { retransmitLost, retransmitOldest } from './retransmit.ts';
 import { armRetransmission } from './rtt.ts';
 import { recoverOnReorderTimer, recoverOnTimeout } from './sack-recovery.ts';
+import { timestampClock } from './segment.ts';
 import { TcpState } from './states.ts';
 import { sendProbe } from './tail-loss-probe.ts';
 import { TcbFlag, TimerKind } from './tcb.ts';
@@ -37,6 +39,11 @@ export function expireRow(tcp: TcpContext, row: number, now: Instant): void {
     abortSilent(tcp, now);
     return;
   }
+  const user = userDeadline(tcp, now);
+  if (user <= now) {
+    giveUp(tcp, CloseReason.USER_TIMEOUT, now);
+    return;
+  }
   tcp.wheel.schedule(
     row,
     Math.min(
@@ -45,6 +52,7 @@ export function expireRow(tcp: TcpContext, row: number, now: Instant): void {
       tcb.rtxDeadline,
       tcb.keepaliveDeadline,
       idle,
+      user,
     ) as Instant,
   );
 }
@@ -89,18 +97,16 @@ function onRetransmission(tcp: TcpContext, now: Instant): boolean {
     recoverOnReorderTimer(tcp, now);
     return true;
   }
-  const limit = tcb.state === TcpState.SYN_RECEIVED ? SYN_ACK_LIMIT : RETRANSMIT_LIMIT;
-  if (tcb.probes >= limit) {
-    const isHandshake = tcb.state === TcpState.SYN_RECEIVED;
-    sendReset(tcp, now);
-    const reason = isHandshake ? CloseReason.HANDSHAKE_TIMEOUT : CloseReason.RETRANSMIT_LIMIT;
-    endFlow(tcp, reason, ClosedBy.CLIENT, now);
+  const isHandshake = tcb.state === TcpState.SYN_RECEIVED;
+  if (tcb.probes >= (isHandshake ? SYN_ACK_LIMIT : retransmitLimit(tcp))) {
+    giveUp(tcp, isHandshake ? CloseReason.HANDSHAKE_TIMEOUT : CloseReason.RETRANSMIT_LIMIT, now);
     return false;
   }
   tcp.counters.add(Counter.TCP_TIMEOUTS);
   tcb.probes += 1;
   tcb.backoff += 1;
-  if (tcb.state === TcpState.SYN_RECEIVED) {
+  if (!isHandshake) suspectBlackHole(tcp);
+  if (isHandshake) {
     retransmitOldest(tcp, now);
   } else if (tcb.has(TcbFlag.SACK)) {
     recoverOnTimeout(tcp, now);
@@ -133,8 +139,7 @@ function onPersist(tcp: TcpContext, now: Instant): boolean {
     return !tcb.isGone;
   }
   if (tcb.probes >= RETRANSMIT_LIMIT) {
-    sendReset(tcp, now);
-    endFlow(tcp, CloseReason.RETRANSMIT_LIMIT, ClosedBy.CLIENT, now);
+    giveUp(tcp, CloseReason.RETRANSMIT_LIMIT, now);
     return false;
   }
   tcb.probes += 1;
@@ -145,7 +150,38 @@ function onPersist(tcp: TcpContext, now: Instant): boolean {
   return true;
 }
 
-/** RFC 9293 §3.8.4. @returns false when the flow is gone */
+/** Timeouts in a row that a flow survives; where a user timeout is set, that decides. */
+const retransmitLimit = ({ settings: { userTimeoutUs = 0 } }: TcpContext): number =>
+  userTimeoutUs > 0 ? Number.POSITIVE_INFINITY : RETRANSMIT_LIMIT;
+
+/**
+ * When what is in flight will have waited for too long: the user timeout of RFC 9293 §3.9.1.1 and
+ * RFC 5482. It is looked at when a timer runs, so that one below the retransmission timeout takes
+ * effect with that. A closed window may stay so for as long as the client says so (§3.8.6.1).
+ */
+function userDeadline(tcp: TcpContext, now: Instant): Instant {
+  const { tcb, settings } = tcp;
+  const timeoutUs = settings.userTimeoutUs ?? 0;
+  if (timeoutUs === 0 || tcb.flightSize === 0) return NEVER;
+  if (tcb.phase !== FlowPhase.OPEN && tcb.phase !== FlowPhase.CLOSING) return NEVER;
+  const waitedUs = ((timestampClock(now) - tcb.unackedSinceMs) >>> 0) * 1000;
+  const silentUs = now - tcb.lastReceivedAt;
+  const countsUs = tcb.sndWnd === 0 ? Math.min(waitedUs, silentUs) : waitedUs;
+  return (now + timeoutUs - countsUs) as Instant;
+}
+
+/** The client does not answer: a reset tells it, should it be there after all. */
+function giveUp(tcp: TcpContext, reason: CloseReason, now: Instant): void {
+  sendReset(tcp, now);
+  endFlow(tcp, reason, ClosedBy.CLIENT, now);
+}
+
+/**
+ * RFC 9293 §3.8.4: nothing in flight, and no segment of the client for the interval. The RFC has
+ * two hours and off as defaults, for hosts; a gateway's clients vanish, and each holds an upstream.
+ *
+ * @returns false when the flow is gone
+ */
 function onKeepalive(tcp: TcpContext, now: Instant): boolean {
   const tcb = tcp.tcb;
   const idleUs = tcp.settings.keepaliveUs;
@@ -153,14 +189,14 @@ function onKeepalive(tcp: TcpContext, now: Instant): boolean {
   if (idleUs === 0 || tcb.state === TcpState.TIME_WAIT) {
     tcb.keepaliveDeadline = NEVER;
   } else if (due > now) {
-    tcb.probes = 0;
+    // With data in flight they are timeouts, and the retransmission limit counts on them.
+    if (tcb.flightSize === 0) tcb.probes = 0;
     tcb.keepaliveDeadline = due;
   } else if (tcb.flightSize > 0) {
     // The retransmission timer watches the client already.
     tcb.keepaliveDeadline = after(now, KEEPALIVE_INTERVAL_US);
   } else if (tcb.probes >= KEEPALIVE_PROBES) {
-    sendReset(tcp, now);
-    endFlow(tcp, CloseReason.KEEPALIVE, ClosedBy.CLIENT, now);
+    giveUp(tcp, CloseReason.KEEPALIVE, now);
     return false;
   } else {
     tcb.probes += 1;

@@ -5,10 +5,11 @@
 import type { CloseReason } from '../close-reason.ts';
 import { type ClosedBy, FlowPhase } from '../flow-row.ts';
 import type { Instant } from '../time.ts';
+import type { CongestionName } from '../verdict.ts';
 import { seqAdd } from '../wire/seq.ts';
 import { armPersist } from './acknowledgment.ts';
 import { endFlow, noteReason, settle } from './close.ts';
-import { restartAfterIdle } from './congestion.ts';
+import { chooseCongestion, congestionOf, restartAfterIdle, startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { sendFin, sendRefusal, sendReset, sendRoom, sendSynAck, transmitSlab } from './output.ts';
 import { drainBacklog } from './receive.ts';
@@ -31,6 +32,14 @@ export function accept(tcp: TcpContext, row: number, now: Instant): void {
   sendSynAck(tcp, now);
   timeSegment(tcp, tcb.sndNxt, now);
   armRetransmission(tcp, now);
+}
+
+/** The congestion control of a flow that is still to be accepted. */
+export function setCongestion(tcp: TcpContext, row: number, name: CongestionName): void {
+  const tcb = tcp.tcb.moveTo(row);
+  chooseCongestion(tcb, name);
+  // A client that came back with a cookie is in ESTABLISHED already; nothing was sent to it yet.
+  if (tcb.state !== TcpState.LISTEN) startCongestion(tcb, congestionOf(tcb));
 }
 
 /** The SYN-ACK has gone out long ago, and the client's bytes may wait here. */

@@ -49,7 +49,12 @@ test('the gateway answers for the addresses of its device and its local ones', (
   const live = toLiveConfig(parseConfig(CONFIG, 'c'), 7);
   expect(live.localAddresses).toEqual(['10.0.0.1', '10.0.0.80']);
   expect(live.generation).toBe(7);
-  expect(live.timeouts).toMatchObject({ decisionMs: 500, connectMs: 10_000 });
+  expect(live.timeouts).toMatchObject({ decisionMs: 500, connectMs: 10_000, userMs: 0 });
+});
+
+test('the user timeout is one of the timeouts', () => {
+  const live = toLiveConfig(parseConfig('timeouts: {user: 1m30s}', 'c'), 1);
+  expect(live.timeouts.userMs).toBe(90_000);
 });
 
 test('the start names the device as the kernel does', () => {

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import net from 'node:net';
+import { CongestionControl } from '../../../src/stack/tcp/congestion.ts';
+import { CONGESTION_NAMES } from '../../../src/stack/verdict.ts';
 import { Stream, streamBytes } from '../../support/byte-stream.ts';
 import { DataPlaneRig } from '../../support/dataplane-rig.ts';
 
@@ -31,6 +33,20 @@ async function upstream(): Promise<{
     },
   };
 }
+
+describe('a verdict', () => {
+  test('chooses the congestion control of its flow, if there is such a one', async () => {
+    using server = await upstream();
+    const controls: number[] = [];
+    for (const congestion of [0, CONGESTION_NAMES.indexOf('newreno') + 1, 200]) {
+      using rig = new DataPlaneRig({ port: server.port, congestion });
+      await rig.connect();
+      controls.push(rig.congestion);
+    }
+    const { CUBIC, NEW_RENO } = CongestionControl;
+    expect(controls).toEqual([CUBIC, NEW_RENO, CUBIC]);
+  });
+});
 
 describe('the splice', () => {
   test('a reset of the client in the batch that passes a limit leaves no row behind', async () => {

@@ -21,6 +21,7 @@ import {
 import type { Decision } from '../../../src/scripts-runtime/decide.ts';
 import { FAILURE_KINDS } from '../../../src/scripts-runtime/errors.ts';
 import { Service, VerdictCode } from '../../../src/stack/flow-row.ts';
+import { CONGESTION_NAMES } from '../../../src/stack/verdict.ts';
 import { formatAddress, writeAddress } from '../../../src/stack/wire/ip-address.ts';
 
 const AT = 8;
@@ -165,6 +166,7 @@ test('a forward with every option arrives, and one with none has none', () => {
       idleTimeoutMs: 2,
       halfCloseTimeoutMs: 3,
       maxBytes: 2 ** 50,
+      congestion: 'newreno',
     },
   });
   const { answer, view } = full;
@@ -182,6 +184,7 @@ test('a forward with every option arrives, and one with none has none', () => {
     idleTimeoutMs: 2,
     halfCloseTimeoutMs: 3,
     maxBytes: 2 ** 50,
+    congestion: CONGESTION_NAMES.indexOf('newreno') + 1,
   });
   const plain = roundTrip({
     kind: 'verdict',
@@ -194,5 +197,6 @@ test('a forward with every option arrives, and one with none has none', () => {
     bindFamily: 0,
     mark: -1,
     maxBytes: 0,
+    congestion: 0,
   });
 });

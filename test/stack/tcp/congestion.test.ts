@@ -4,8 +4,9 @@ import { FLOW_ROW_BYTES } from '../../../src/stack/flow-row.ts';
 import * as congestion from '../../../src/stack/tcp/congestion.ts';
 import { TCB_ROW_BYTES, Tcb, TcbFlag } from '../../../src/stack/tcp/tcb.ts';
 import type { Instant } from '../../../src/stack/time.ts';
+import type { CongestionName } from '../../../src/stack/verdict.ts';
 import { asSeq } from '../../../src/stack/wire/seq.ts';
-import type { RigOptions } from '../../support/tcp-rig.ts';
+import { type RigOptions, TcpRig } from '../../support/tcp-rig.ts';
 import { inState } from '../../support/tcp-states.ts';
 
 const MSS = 1000;
@@ -271,5 +272,48 @@ describe('after an idle time (RFC 5681 §4.1)', () => {
     rig.send(60_000);
     const sent = rig.peer.readAll().reduce((sum, { payload }) => sum + payload.length, 0);
     expect(sent).toBe(60_000);
+  });
+});
+
+describe('the control that the owner chooses for a flow', () => {
+  const { CUBIC, NEW_RENO } = congestion.CongestionControl;
+
+  /** A flow whose owner chooses before it accepts. */
+  function chosen(name: CongestionName, options: RigOptions): number {
+    const rig = inState('LISTEN', options);
+    rig.stack.setCongestion(rig.row, name);
+    rig.accept();
+    rig.peer.expects('S. 0:0(0) ack 1');
+    rig.peer.sends('. 1:1(0) ack 1 win 512');
+    return rig.tcb.congestion;
+  }
+
+  test('is used whatever is configured', () => {
+    expect(chosen('newreno', { sack: true })).toBe(NEW_RENO);
+    expect(chosen('cubic', { sack: true, settings: { congestion: 'newreno' } })).toBe(CUBIC);
+  });
+
+  test('is NewReno for a peer without SACK, whatever is chosen', () => {
+    expect(chosen('cubic', { sack: false })).toBe(NEW_RENO);
+  });
+
+  test('is used though the client came with a cookie, and has finished the handshake', () => {
+    const rig = new TcpRig({ sack: true, timestamps: true, limits: { synCookiesFrom: 0 } });
+    rig.peer.sends(rig.synLine);
+    rig.peer.read();
+    rig.peer.sends('. 1:1(0) ack 1 win 512');
+    expect([rig.state, rig.tcb.congestion]).toEqual(['ESTABLISHED', CUBIC]);
+    rig.stack.setCongestion(rig.row, 'newreno');
+    rig.accept();
+    expect([rig.flow.calls.at(-1), rig.tcb.congestion]).toEqual(['established', NEW_RENO]);
+  });
+
+  test('of one flow is not that of the next in the same row', () => {
+    const rig = inState('LISTEN', { sack: true });
+    const { row } = rig;
+    rig.stack.setCongestion(row, 'newreno');
+    rig.peer.sends('R 1:1(0) win 0');
+    rig.connect(rig.newPeer({ port: 40_001 }));
+    expect([rig.row, rig.tcb.congestion]).toEqual([row, CUBIC]);
   });
 });

@@ -119,10 +119,140 @@ describe('keep-alive (RFC 9293 §3.8.4)', () => {
     expect(rig.counters.get(Counter.TCP_TIMEOUTS)).toBeGreaterThan(0);
   });
 
+  test('does not help a client that acknowledges nothing past the retransmission limit', () => {
+    const rig = inState('ESTABLISHED', { settings: { keepaliveUs: 1_500_000 } });
+    rig.wait(1_000);
+    rig.peer.sends('. 1:1(0) ack 1 win 512');
+    rig.send(100);
+    rig.wait(3_600_000);
+    expect(rig.flow.calls.at(-1)).toBe('closed retransmit-limit by client');
+    expect(rig.counters.get(Counter.TCP_TIMEOUTS)).toBe(15);
+  });
+
+  test('carries no data, and a number from before the window (RFC 9293 §3.8.4)', () => {
+    const rig = inState('ESTABLISHED', { settings });
+    rig.send(100);
+    rig.peer.readAll();
+    rig.peer.sends('. 1:1(0) ack 101 win 512');
+    rig.waitForFrame();
+    rig.peer.expects('. 100:100(0) ack 1');
+  });
+
+  test('one question without an answer ends nothing (RFC 9293 §3.8.4)', () => {
+    const rig = inState('ESTABLISHED', { settings });
+    for (let i = 0; i < 8; i++) {
+      rig.waitForFrame();
+      rig.peer.read();
+    }
+    rig.peer.sends('. 1:1(0) ack 1 win 512');
+    for (let i = 0; i < 8; i++) {
+      rig.waitForFrame();
+      rig.peer.read();
+    }
+    expect(rig.state).toBe('ESTABLISHED');
+  });
+
   test('is off when it is 0', () => {
     const rig = inState('ESTABLISHED');
     rig.wait(3_600_000);
     rig.peer.expectsNothing();
+  });
+});
+
+describe('the user timeout (RFC 9293 §3.9.1.1, RFC 5482)', () => {
+  const withUserTimeout = (seconds: number, sack: boolean): TcpRig =>
+    inState('ESTABLISHED', { sack, settings: { userTimeoutUs: seconds * 1e6 } });
+
+  for (const sack of [true, false]) {
+    const title = sack ? 'with SACK' : 'without SACK';
+
+    test(`${title}: sent data that stays unacknowledged for so long resets the client`, () => {
+      const rig = withUserTimeout(30, sack);
+      rig.wait(100_000);
+      rig.send(1000);
+      rig.wait(29_990);
+      expect(rig.state).toBe('ESTABLISHED');
+      rig.peer.readAll();
+      rig.wait(20);
+      rig.peer.expects('R. 1001:1001(0) ack 1');
+      expect(rig.flow.calls.at(-1)).toBe('closed user-timeout by client');
+      rig.expectEmpty();
+    });
+
+    test(`${title}: begins again with each new acknowledgment`, () => {
+      const rig = withUserTimeout(30, sack);
+      rig.send(5000);
+      for (const acked of [1001, 2001, 3001]) {
+        rig.wait(25_000);
+        rig.peer.sends(`. 1:1(0) ack ${acked} win 512`);
+      }
+      expect(rig.state).toBe('ESTABLISHED');
+      rig.wait(30_100);
+      expect(rig.flow.calls.at(-1)).toBe('closed user-timeout by client');
+    });
+
+    test(`${title}: is not put off by segments that acknowledge nothing new`, () => {
+      const rig = withUserTimeout(30, sack);
+      rig.send(1000);
+      for (let i = 0; i < 5; i++) {
+        rig.wait(5_000);
+        rig.peer.sends(`. 1:1(0) ack 1 win ${512 + i}`);
+      }
+      rig.wait(5_100);
+      expect(rig.flow.calls.at(-1)).toBe('closed user-timeout by client');
+    });
+
+    test(`${title}: may be longer than fifteen timeouts take`, () => {
+      const rig = withUserTimeout(7200, sack);
+      rig.send(1000);
+      rig.wait(7_190_000);
+      expect(rig.state).toBe('ESTABLISHED');
+      expect(rig.counters.get(Counter.TCP_TIMEOUTS)).toBeGreaterThan(15);
+      rig.wait(10_100);
+      expect(rig.flow.calls.at(-1)).toBe('closed user-timeout by client');
+    });
+  }
+
+  test('a FIN waits no longer than data', () => {
+    const rig = withUserTimeout(10, true);
+    rig.wait(60_000);
+    rig.close();
+    rig.wait(9_990);
+    expect(rig.state).toBe('FIN-WAIT-1');
+    rig.wait(20);
+    expect(rig.flow.calls.at(-1)).toBe('closed user-timeout by client');
+  });
+
+  test('does not count while nothing is in flight', () => {
+    const rig = withUserTimeout(10, true);
+    rig.wait(3_600_000);
+    expect(rig.state).toBe('ESTABLISHED');
+  });
+
+  test('does not count while the client keeps its window closed and says so (§3.8.6.1)', () => {
+    const rig = withUserTimeout(10, true);
+    rig.send(1000);
+    for (let i = 0; i < 10; i++) {
+      rig.wait(5_000);
+      rig.peer.sends('. 1:1(0) ack 1 win 0');
+    }
+    expect(rig.state).toBe('ESTABLISHED');
+    rig.wait(10_100);
+    expect(rig.flow.calls.at(-1)).toBe('closed user-timeout by client');
+  });
+
+  test('leaves the handshake to its own limit', () => {
+    const rig = inState('SYN-RECEIVED', { settings: { userTimeoutUs: 1e6 } });
+    rig.wait(20_000);
+    expect(rig.state).toBe('SYN-RECEIVED');
+  });
+
+  test('can be changed while flows live', () => {
+    const rig = inState('ESTABLISHED');
+    rig.stack.setUserTimeout(5e6);
+    rig.send(1000);
+    rig.wait(5_100);
+    expect(rig.flow.calls.at(-1)).toBe('closed user-timeout by client');
   });
 });
 
