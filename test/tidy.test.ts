@@ -26,6 +26,8 @@ const UNTESTED: Readonly<Record<string, string>> = {
   'src/stack/tcp/context.ts': 'types only',
   'src/stack/tcp/owner.ts': 'types only',
   'src/stack/tcp/syn-packet.ts': 'a type, and a loop that the forwarder and the cookies share',
+  'src/stack/tcp/initial-sequence.ts': 'a hash and a clock; the forwarder and the dials share it',
+  'src/stack/tcp/peer-syn.ts': 'the traces of the forwarder and of syn-sent.ts see each option',
   'src/stack/tcp/path-mtu.ts': 'only icmp-errors.ts calls it; the traces of its test see it',
   'src/stack/tcp/states.ts': 'a table; the traces in test/stack/tcp walk it',
   'src/stack/wire/protocol.ts': 'a table of numbers',
