@@ -26,6 +26,7 @@ const UNTESTED: Readonly<Record<string, string>> = {
   'src/stack/tcp/context.ts': 'types only',
   'src/stack/tcp/owner.ts': 'types only',
   'src/stack/tcp/syn-packet.ts': 'a type, and a loop that the forwarder and the cookies share',
+  'src/stack/tcp/dialing.ts': 'the end of a dial; the traces of active-open.test.ts see it',
   'src/stack/tcp/initial-sequence.ts': 'a hash and a clock; the forwarder and the dials share it',
   'src/stack/tcp/peer-syn.ts': 'the traces of the forwarder and of syn-sent.ts see each option',
   'src/stack/tcp/path-mtu.ts': 'only icmp-errors.ts calls it; the traces of its test see it',

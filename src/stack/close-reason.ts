@@ -42,6 +42,8 @@ export const CloseReason = {
   CLIENT_GONE: 22,
   /** An ICMP error said so before the client had finished the handshake. */
   CLIENT_UNREACHABLE: 23,
+  /** Nobody wants the connection any more that was being dialled: another was faster. */
+  DIAL_ABANDONED: 24,
 } as const;
 
 export type CloseReason = (typeof CloseReason)[keyof typeof CloseReason];

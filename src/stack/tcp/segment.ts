@@ -21,6 +21,8 @@ export class Segment {
   payloadAt = 0;
   payloadLength = 0;
   readonly options = new TcpOptions();
+  /** As it arrived, whatever was trimmed since. */
+  #isSyn = false;
 
   /**
    * Reads the segment whose header starts at `at` and whose payload ends at `end`; the header was
@@ -32,6 +34,7 @@ export class Segment {
     this.seq = tcp.sequence(view, at);
     this.ack = tcp.acknowledgment(view, at);
     this.flags = tcp.flags(view, at);
+    this.#isSyn = this.has(TcpFlag.SYN);
     this.window = tcp.window(view, at);
     const headerLength = tcp.headerLength(view, at);
     this.payloadAt = at + headerLength;
@@ -41,6 +44,15 @@ export class Segment {
 
   has(flag: number): boolean {
     return (this.flags & flag) !== 0;
+  }
+
+  /**
+   * SEG.WND in bytes; that of a SYN is never scaled, RFC 7323 §2.2.
+   *
+   * @param scale  Snd.Wind.Shift
+   */
+  windowBytes(scale: number): number {
+    return this.#isSyn ? this.window : this.window << scale;
   }
 
   /** SEG.LEN: payload and the sequence numbers of SYN and FIN. */
