@@ -44,6 +44,8 @@ export const CloseReason = {
   CLIENT_UNREACHABLE: 23,
   /** The client did not acknowledge within the user timeout. */
   USER_TIMEOUT: 24,
+  /** Nobody wants the connection any more that was being dialled: another was faster. */
+  DIAL_ABANDONED: 25,
 } as const;
 
 export type CloseReason = (typeof CloseReason)[keyof typeof CloseReason];

@@ -42,7 +42,7 @@ const SCRATCH_HEADROOM = 128;
 /** Where one packet of a cut superpacket is built: as long as any MTU allows. */
 const CUT_BYTES = 65_535 + 2 * SCRATCH_HEADROOM;
 
-/** Options of a SYN-ACK; one object is reused. */
+/** Options of a SYN or SYN-ACK; one object is reused. */
 export interface SynOptions {
   mss: number;
   /** -1: not negotiated. */
@@ -141,8 +141,8 @@ export class Egress {
     );
   }
 
-  /** Sends the SYN-ACK of a flow. */
-  synAck(
+  /** Sends the SYN or SYN-ACK of a flow. */
+  syn(
     flowAt: number,
     seq: Seq,
     ack: Seq,

@@ -83,7 +83,7 @@ export const FlowPhase = {
   DECIDING: 1,
   /** The upstream is dialled, and the client waits as before. */
   DIALING: 2,
-  /** SYN-ACK sent. */
+  /** SYN-ACK sent; or SYN, by a flow that the stack opened. */
   HANDSHAKE: 3,
   OPEN: 4,
   /** A FIN was seen in at least one direction. */

@@ -3,7 +3,7 @@
  * chaining through the rows themselves. Capacity is fixed; a full table is an answer.
  *
  * Every packet that enters the device travels in the original direction, client to gateway, so one
- * tuple per row is enough here.
+ * tuple per row is enough here. Of a flow that the stack opened, the far end stands as the source.
  */
 import type { Arena } from './arena.ts';
 import { FLOW_ROW_BYTES, FlowField, FlowPhase } from './flow-row.ts';

@@ -18,31 +18,25 @@ import { NO_FLOW } from './flow-table.ts';
 import type { Icmp } from './icmp.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { HalfSipHash } from './sip-hash.ts';
-import { countFlows, endFlow, freeFlow } from './tcp/close.ts';
+import { countFlows, endFlow, makeRoom } from './tcp/close.ts';
 import type { TcpContext } from './tcp/context.ts';
-import { allowEcn, isEcnSetup, noteRepeatedSyn } from './tcp/ecn.ts';
+import { isEcnSetup, noteRepeatedSyn } from './tcp/ecn.ts';
+import { initialSequence } from './tcp/initial-sequence.ts';
 import { sendRefusal, sendReset, sendSynAck } from './tcp/output.ts';
-import { startWindow } from './tcp/receive-window.ts';
+import { DEFAULT_MSS, readSyn } from './tcp/peer-syn.ts';
 import { startRtt } from './tcp/rtt.ts';
 import { timestampClock } from './tcp/segment.ts';
 import { segmentArrives } from './tcp/segment-arrives.ts';
 import { TcpState } from './tcp/states.ts';
 import { CookieMatch, type SynCookies } from './tcp/syn-cookies.ts';
-import { hashEnds, type SynPacket } from './tcp/syn-packet.ts';
-import { TcbFlag } from './tcp/tcb.ts';
+import type { SynPacket } from './tcp/syn-packet.ts';
 import type { Instant } from './time.ts';
 import type { RejectWith } from './verdict.ts';
 import { Icmpv4Unreachable } from './wire/icmpv4.ts';
 import { Icmpv6Unreachable } from './wire/icmpv6.ts';
 import { Protocol } from './wire/protocol.ts';
-import { asSeq, type Seq, seqAdd } from './wire/seq.ts';
+import { asSeq, seqAdd } from './wire/seq.ts';
 import { TCP_HEADER_BYTES, TcpFlag } from './wire/tcp.ts';
-
-/** RFC 9293 §3.7.1: what a SYN without the option means. */
-const DEFAULT_MSS = { 4: 536, 6: 1220 } as const;
-const MIN_MSS = 64;
-/** Bytes of the timestamp option on every segment. */
-const TIMESTAMPS_BYTES = 12;
 
 /** Which ICMP error refuses a flow: codes of RFC 792, RFC 1812 §5.2.7.1 and RFC 4443 §3.1. */
 export const Unreachable = { PORT: 0, HOST: 1, NETWORK: 2, PROHIBITED: 3 } as const;
@@ -115,7 +109,7 @@ export class Forwarder {
       return DropReason.NONE;
     }
     if (segment.has(TcpFlag.SYN) && !segment.has(TcpFlag.ACK)) {
-      if (segment.seq !== tcb.irs) this.#readSyn(segment.seq, isEcnSetup(segment));
+      if (segment.seq !== tcb.irs) readSyn(this.#tcp, segment.seq, isEcnSetup(segment));
       else noteRepeatedSyn(this.#tcp);
       return DropReason.HELD_SYN_REPEATED;
     }
@@ -167,10 +161,18 @@ export class Forwarder {
     hash.word(segment.sourcePort);
     hash.word(now % 0x100000000);
     tcb.tsOffset = hash.finish();
-    tcb.iss = this.#initialSequence(packet, now);
+    tcb.iss = initialSequence(
+      hash,
+      this.#tcp.arena.view,
+      packet.sourceAt,
+      packet.destinationAt,
+      packet.addressLength,
+      (segment.sourcePort << 16) | segment.destinationPort,
+      now,
+    );
     tcb.sndUna = tcb.sndNxt = tcb.recover = tcb.rtxNxt = tcb.iss;
     tcb.count(FlowField.PACKETS_UP, 1);
-    this.#readSyn(segment.seq, isEcnSetup(segment));
+    readSyn(this.#tcp, segment.seq, isEcnSetup(segment));
     this.#tcp.owner.onSyn(row, now);
     return DropReason.NONE;
   }
@@ -205,7 +207,7 @@ export class Forwarder {
     tcb.iss = seqAdd(segment.ack, -1);
     tcb.sndUna = tcb.recover = tcb.rtxNxt = tcb.iss;
     tcb.sndNxt = segment.ack;
-    this.#readSyn(seqAdd(segment.seq, -1), this.#cookies.hasEcn);
+    readSyn(this.#tcp, seqAdd(segment.seq, -1), this.#cookies.hasEcn);
     tcb.rcvEdge = seqAdd(tcb.rcvNxt, COOKIE_WINDOW_BYTES);
     tcb.lastAckSent = tcb.rcvNxt;
     startRtt(this.#tcp);
@@ -244,7 +246,7 @@ export class Forwarder {
     tcb.clear();
     tcb.iss = cookies.iss;
     tcb.tsOffset = (cookies.tsValue - timestampClock(now)) >>> 0;
-    this.#readSyn(segment.seq, cookies.hasEcn);
+    readSyn(this.#tcp, segment.seq, cookies.hasEcn);
     tcp.counters.add(Counter.SYN_COOKIES_SENT);
     sendSynAck(tcp, now);
   }
@@ -252,10 +254,7 @@ export class Forwarder {
   /** A row for the SYN; the oldest connection in TIME-WAIT gives way when the table is full. */
   #insert(packet: SynPacket, now: Instant): number {
     const tcp = this.#tcp;
-    if (tcp.flows.used >= tcp.flows.capacity && tcp.timeWait.count > 0) {
-      tcp.tcb.moveTo(tcp.timeWait.oldest);
-      freeFlow(tcp);
-    }
+    makeRoom(tcp);
     return tcp.flows.insert(
       packet.hash,
       packet.sourceAt,
@@ -266,49 +265,6 @@ export class Forwarder {
       Protocol.TCP,
       now,
     );
-  }
-
-  /** Takes IRS and the options of the SYN. Data on a SYN is not kept: the client sends it again. */
-  #readSyn(irs: Seq, hasEcn: boolean): void {
-    const { tcb, segment, arena, egress } = this.#tcp;
-    const { options } = segment;
-    const family = arena.view.getUint8(tcb.flowAt + FlowField.FAMILY) === 4 ? 4 : 6;
-    tcb.irs = irs;
-    tcb.rcvNxt = seqAdd(irs, 1);
-    tcb.rcvEdge = tcb.rcvNxt;
-    const peerMss = Math.max(MIN_MSS, options.mss === 0 ? DEFAULT_MSS[family] : options.mss);
-    let mss = Math.min(peerMss, egress.mssFor(family));
-    tcb.lower(TcbFlag.TIMESTAMPS | TcbFlag.SCALING | TcbFlag.SACK);
-    tcb.lower(TcbFlag.ECN_SETUP | TcbFlag.ECN);
-    if (options.hasTimestamps) {
-      tcb.raise(TcbFlag.TIMESTAMPS);
-      tcb.tsRecent = options.tsValue;
-      tcb.tsRecentAt = tcb.lastReceivedAt;
-      // RFC 6691 §3.1: the MSS counts no options, the segment does.
-      mss -= TIMESTAMPS_BYTES;
-    }
-    if (options.windowScale >= 0) {
-      tcb.raise(TcbFlag.SCALING);
-      tcb.sndScale = options.windowScale;
-    } else {
-      tcb.sndScale = 0;
-    }
-    if (options.sackPermitted) tcb.raise(TcbFlag.SACK);
-    if (hasEcn) allowEcn(this.#tcp);
-    tcb.synMss = options.mss === 0 ? DEFAULT_MSS[family] : options.mss;
-    tcb.mss = mss;
-    tcb.rcvMss = DEFAULT_MSS[4];
-    startWindow(tcb);
-    tcb.sndWnd = segment.window;
-    tcb.maxSndWnd = segment.window;
-  }
-
-  /** RFC 6528 §3: a clock of 4 µs, and a hash of the tuple that only we can compute. */
-  #initialSequence(packet: SynPacket, now: Instant) {
-    const hash = this.#isnHash;
-    hash.start();
-    hashEnds(hash, this.#tcp.arena.view, packet, this.#tcp.segment);
-    return asSeq(hash.finish() + Math.floor(now / 4));
   }
 
   /**

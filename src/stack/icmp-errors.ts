@@ -9,6 +9,7 @@
  *                 (RFC 1191, RFC 8201); never shorter than every path must carry, nor longer
  *   unreachable   ends a handshake; afterwards it is a rumour, and the retransmission timer decides
  *                 (RFC 5461 §4, RFC 1122 §4.2.3.9)
+ *   about a dial  port and protocol end it, the others are remembered: see #onDialError
  *   the others    are counted
  */
 import { CloseReason } from './close-reason.ts';
@@ -18,11 +19,12 @@ import { ClosedBy } from './flow-row.ts';
 import { NO_FLOW } from './flow-table.ts';
 import { endFlow } from './tcp/close.ts';
 import type { TcpContext } from './tcp/context.ts';
+import { isDialing } from './tcp/dialing.ts';
 import { lowerPathMtu } from './tcp/path-mtu.ts';
 import { TcpState } from './tcp/states.ts';
 import type { Instant } from './time.ts';
 import { ICMPV4_HEADER_BYTES, Icmpv4Field, Icmpv4Type, Icmpv4Unreachable } from './wire/icmpv4.ts';
-import { ICMPV6_HEADER_BYTES, Icmpv6Field, Icmpv6Type } from './wire/icmpv6.ts';
+import { ICMPV6_HEADER_BYTES, Icmpv6Field, Icmpv6Type, Icmpv6Unreachable } from './wire/icmpv6.ts';
 import * as ipv4 from './wire/ipv4.ts';
 import * as ipv6 from './wire/ipv6.ts';
 import { Protocol } from './wire/protocol.ts';
@@ -32,6 +34,9 @@ import * as tcpHeader from './wire/tcp.ts';
 /** Of a TCP header, what every error quotes: ports and sequence number. RFC 792. */
 const QUOTED_TCP_BYTES = 8;
 const MTU_MASK_V4 = 0xffff;
+/** Besides "unreachable", RFC 1122 §4.2.3.9. A source quench is ignored, RFC 6633 §3. */
+const SOFT_TYPES_V4: readonly number[] = [Icmpv4Type.TIME_EXCEEDED, Icmpv4Type.PARAMETER_PROBLEM];
+const SOFT_TYPES_V6: readonly number[] = [Icmpv6Type.TIME_EXCEEDED, Icmpv6Type.PARAMETER_PROBLEM];
 
 /** What an error says. */
 const Kind = { OTHER: 0, UNREACHABLE: 1, TOO_BIG: 2 } as const;
@@ -69,6 +74,10 @@ export class IcmpErrors {
     const row = this.#find(addressLength);
     if (row === NO_FLOW || !this.#isInFlight(row)) return DropReason.ICMP_UNMATCHED;
     this.#tcp.counters.add(Counter.ICMP_ERRORS_MATCHED);
+    if (isDialing(this.#tcp.tcb)) {
+      this.#onDialError(isIpv4, at, now);
+      return DropReason.NONE;
+    }
     const kind = isIpv4 ? this.#kindV4(at) : this.#kindV6(at);
     if (kind === Kind.UNREACHABLE) this.#onUnreachable(now);
     else if (kind === Kind.TOO_BIG) this.#onTooBig(isIpv4, at, now);
@@ -153,6 +162,32 @@ export class IcmpErrors {
     const type = this.#tcp.arena.view.getUint8(at + Icmpv6Field.TYPE);
     if (type === Icmpv6Type.PACKET_TOO_BIG) return Kind.TOO_BIG;
     return type === Icmpv6Type.UNREACHABLE ? Kind.UNREACHABLE : Kind.OTHER;
+  }
+
+  /**
+   * About our SYN. RFC 9293 §3.9.2.2: port and protocol unreachable are hard errors and end the
+   * dial; the others are soft, and only tell why, should nobody answer. What the RFC does not name,
+   * as "administratively prohibited", is soft too.
+   */
+  #onDialError(isIpv4: boolean, at: number, now: Instant): void {
+    const { view } = this.#tcp.arena;
+    const type = view.getUint8(at + Icmpv4Field.TYPE);
+    const code = view.getUint8(at + Icmpv4Field.CODE);
+    if (type === (isIpv4 ? Icmpv4Type.UNREACHABLE : Icmpv6Type.UNREACHABLE)) {
+      if (code === (isIpv4 ? Icmpv4Unreachable.PORT : Icmpv6Unreachable.PORT)) {
+        endFlow(this.#tcp, CloseReason.DIAL_REFUSED, ClosedBy.UPSTREAM, now);
+        return;
+      }
+      if (isIpv4 && code === Icmpv4Unreachable.PROTOCOL) {
+        endFlow(this.#tcp, CloseReason.DIAL_UNREACHABLE, ClosedBy.UPSTREAM, now);
+        return;
+      }
+      // No path is too narrow for a SYN.
+      if (isIpv4 && code === Icmpv4Unreachable.FRAGMENTATION_NEEDED) return;
+    } else if (!(isIpv4 ? SOFT_TYPES_V4 : SOFT_TYPES_V6).includes(type)) {
+      return;
+    }
+    this.#tcp.tcb.dialError = CloseReason.DIAL_UNREACHABLE;
   }
 
   #onUnreachable(now: Instant): void {

@@ -16,6 +16,7 @@ import type { TcpContext } from './tcp/context.ts';
 import { Arrived, segmentArrives } from './tcp/segment-arrives.ts';
 import { TcpState } from './tcp/states.ts';
 import type { SynPacket } from './tcp/syn-packet.ts';
+import { synSentArrives } from './tcp/syn-sent.ts';
 import type { Instant } from './time.ts';
 import { Ecn } from './wire/ecn.ts';
 import { isMulticast } from './wire/ip-address.ts';
@@ -249,7 +250,9 @@ export class Ingress {
       Protocol.TCP,
     );
     if (row === NO_FLOW) return this.#forwarder.onUnknown(packet, now);
-    if (tcp.tcb.moveTo(row).state === TcpState.LISTEN) return this.#forwarder.onHeld(now);
+    const state = tcp.tcb.moveTo(row).state;
+    if (state === TcpState.LISTEN) return this.#forwarder.onHeld(now);
+    if (state === TcpState.SYN_SENT) return synSentArrives(tcp, now);
     if (segmentArrives(tcp, now) === Arrived.REOPEN) return this.#forwarder.onUnknown(packet, now);
     return DropReason.NONE;
   }

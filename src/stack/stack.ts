@@ -18,6 +18,7 @@ import { Reassembly } from './reassembly/reassembly.ts';
 import { HalfSipHash } from './sip-hash.ts';
 import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
 import { AckNews } from './tcp/ack-news.ts';
+import { ActiveOpen } from './tcp/active-open.ts';
 import { BbrState } from './tcp/bbr-state.ts';
 import type { TcpContext, TcpSettings } from './tcp/context.ts';
 import { RateSample } from './tcp/delivery-rate.ts';
@@ -65,6 +66,7 @@ export class Stack {
   readonly ownerAt: number;
   readonly #tcp: TcpContext;
   readonly #forwarder: Forwarder;
+  readonly #opener: ActiveOpen;
   readonly #icmp: Icmp;
   readonly #ingress: Ingress;
   readonly #expireRow: (row: number) => void;
@@ -123,6 +125,7 @@ export class Stack {
     this.#icmp = new Icmp(arena.view, egress, counters, new IcmpErrors(this.#tcp));
     const cookies = new SynCookies(arena.view, options.randomize);
     this.#forwarder = new Forwarder(this.#tcp, this.#icmp, secret(2), cookies);
+    this.#opener = new ActiveOpen(this.#tcp, secret(2));
     const reassembly = new Reassembly(arena, counters, secret(3));
     this.#ingress = new Ingress(
       arena,
@@ -203,6 +206,41 @@ export class Stack {
   /** The congestion control of a flow that is still to be accepted, not the configured one. */
   setCongestion(row: number, name: CongestionName): void {
     calls.setCongestion(this.#tcp, row, name);
+  }
+
+  /**
+   * Dials into the device: sends a SYN, and again, until the owner's `onConnected` or `onClosed`
+   * tells how it ended. Not from inside a call of the owner.
+   *
+   * For Happy Eyeballs (RFC 8305) a caller dials one address of a name after the other, some 250 ms
+   * apart, notes the row whose `onConnected` came first, and then, when the stack has returned,
+   * aborts all others with DIAL_ABANDONED. A loser that has answered sees a reset, one that has not
+   * sees one if it still does, and that is all that is left of it here or there.
+   *
+   * @param sourceAt, destinationAt  positions of the addresses in the arena; in a flow's row they
+   *                    may lie while that flow lives
+   * @param sourcePort  0 has one chosen, by RFC 6056
+   * @param deadline    gives up then; NEVER leaves it to the retransmission limit, three minutes
+   * @returns           its row, in which the far end stands as the source; below 0 a NotOpened
+   */
+  connect(
+    sourceAt: number,
+    sourcePort: number,
+    destinationAt: number,
+    destinationPort: number,
+    addressLength: number,
+    deadline: Instant,
+    now: Instant,
+  ): number {
+    return this.#opener.connect(
+      sourceAt,
+      sourcePort,
+      destinationAt,
+      destinationPort,
+      addressLength,
+      deadline,
+      now,
+    );
   }
 
   accept(row: number, now: Instant): void {

@@ -1,7 +1,7 @@
 /**
  * Clients of the reference TCP talk through a link to servers behind our stack, on a clock that is
- * moved from event to event. Rules that hold at all times are checked all the time; what must hold
- * at the end, at the end.
+ * moved from event to event. Either side opens, or both at once. Rules that hold at all times are
+ * checked all the time; what must hold at the end, at the end.
  */
 import { CloseReason } from '../../src/stack/close-reason.ts';
 import { Counter } from '../../src/stack/counters.ts';
@@ -18,8 +18,10 @@ import { cutFrame } from './segment-bytes.ts';
 export interface Talk extends ReferenceOptions {
   /** Bytes that the server sends before its FIN. */
   readonly serverLength: number;
-  /** After how long the client connects. */
+  /** After how long the connection is opened. */
   readonly startUs: number;
+  /** Who opens it; the client when absent. With `both` the SYNs cross. */
+  readonly opener?: 'client' | 'stack' | 'both';
   /** Who lets the connection fall, and when, from the start of the scenario; else it ends well. */
   readonly abort?: { readonly by: 'client' | 'server'; readonly atUs: number } | undefined;
 }
@@ -194,6 +196,7 @@ class Conversation {
     const { owner, stack } = this.#rig;
     owner.appetite = 0;
     owner.reactions.syn = (row, now) => stack.accept(row, now);
+    owner.reactions.connected = (row, now) => owner.reactions.established?.(row, now);
     owner.reactions.established = (row, now) => {
       const client = this.#clientOf(row);
       client.flow = owner.flow(row);
@@ -232,7 +235,7 @@ class Conversation {
     for (const client of this.#clients) {
       if (!client.hasStarted && client.startAt <= clock.now) {
         client.hasStarted = true;
-        client.tcp.connect(clock.now);
+        this.#open(client);
       }
       if (client.tcp.deadline <= clock.now) client.tcp.tick(clock.now);
       if (client.abortAt <= clock.now) this.#abort(client);
@@ -241,6 +244,18 @@ class Conversation {
     stack.flush(clock.now);
     this.#collect();
     for (const client of this.#clients) this.#check(client);
+  }
+
+  #open(client: Client): void {
+    const rig = this.#rig;
+    const { talk, tcp } = client;
+    const { opener = 'client' } = talk;
+    if (opener !== 'client') {
+      const row = rig.dial(rig.newPeer({ port: talk.sourcePort }));
+      if (row < 0) throw new Error(`port ${talk.sourcePort} is not dialled: ${row}`);
+      client.flow = rig.owner.flow(row);
+    }
+    if (opener !== 'stack') tcp.connect(rig.now);
   }
 
   #abort(client: Client): void {

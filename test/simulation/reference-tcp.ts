@@ -1,7 +1,8 @@
 /**
- * A second TCP, to hold ours against: a client that connects, sends the client's stream and its
- * FIN, and takes the server's. Its halves are reference-sender.ts and reference-receiver.ts; here
- * are the handshake, the header, and the rules that every segment of ours must keep.
+ * A second TCP, to hold ours against: a client that connects, or waits to be dialled, or both;
+ * that sends the client's stream and its FIN, and takes the server's. Its halves are
+ * reference-sender.ts and reference-receiver.ts; here are the handshake, the header, and the rules
+ * that every segment of ours must keep.
  */
 import { parseAddress } from '../../src/stack/wire/ip-address.ts';
 import { Stream, streamBytes } from '../support/byte-stream.ts';
@@ -59,6 +60,8 @@ export class ReferenceTcp {
   #synDeadline = NEVER;
   #synTries = 0;
   #serverIss = 0;
+  /** The stack's SYN was seen before it stood: what is sent until then is a SYN-ACK. */
+  #hasPeerSyn = false;
   #usesTimestamps = false;
   #usesSack = false;
   #ownShift = 0;
@@ -93,15 +96,23 @@ export class ReferenceTcp {
     return Math.min(this.#synDeadline, this.sender.deadline, this.receiver.deadline);
   }
 
+  /** Sends its SYN, for the first time or again. Not called, it waits for that of the stack. */
   connect(now: number): void {
     this.#now = now;
     this.#synDeadline = now + SYN_TIMEOUT_US * 2 ** this.#synTries++;
+    this.#sendSyn();
+  }
+
+  #sendSyn(): void {
     const { mss, sack, windowScale, timestamps } = this.options;
-    this.#transmit(0, Flag.SYN, EMPTY, {
+    const isAnswer = this.#hasPeerSyn;
+    // What the stack's SYN did not offer has no place on the answer (RFC 7323 §2.2, §3.2).
+    const hasTimestamps = isAnswer ? this.#usesTimestamps : timestamps;
+    this.#transmit(0, isAnswer ? Flag.SYN | Flag.ACK : Flag.SYN, EMPTY, {
       mss,
       windowScale,
       sackPermitted: sack,
-      timestamps: timestamps ? { value: this.#clock, echo: 0 } : undefined,
+      timestamps: hasTimestamps ? { value: this.#clock, echo: this.#tsRecent } : undefined,
     });
   }
 
@@ -138,15 +149,19 @@ export class ReferenceTcp {
     const isSyn = (segment.flags & Flag.SYN) !== 0;
     if (this.isClosed) this.#refuse(segment);
     else if ((segment.flags & Flag.RST) !== 0) this.#takeReset(segment);
-    else if (this.openedAt === 0) {
-      if (isSyn) this.#open(segment);
-    } else if (isSyn) this.#acknowledge();
+    else if (this.openedAt === 0) this.#shakeHands(segment);
+    else if (isSyn) this.#acknowledge();
     else this.#take(segment);
   }
 
   /** RFC 9293 §3.10.7.1: there is no connection. */
-  #refuse({ flags, ack }: SegmentFields): void {
+  #refuse({ flags, seq, ack }: SegmentFields): void {
     if ((flags & Flag.RST) !== 0) return;
+    if ((flags & Flag.ACK) === 0) {
+      // A SYN: the reset must say that it was seen.
+      this.#transmit(-this.options.iss, Flag.RST | Flag.ACK, EMPTY, { ack: (seq + 1) >>> 0 });
+      return;
+    }
     this.#transmit(1 + ((ack - this.options.iss - 1) | 0), Flag.RST, EMPTY, {});
   }
 
@@ -156,9 +171,30 @@ export class ReferenceTcp {
     if (isExpected && !this.isDone) this.wasReset = true;
   }
 
-  #open(segment: SegmentFields): void {
+  /** Before the connection stands: a SYN, a SYN-ACK, or the ACK of ours. */
+  #shakeHands(segment: SegmentFields): void {
+    const isSyn = (segment.flags & Flag.SYN) !== 0;
+    const hasAck = (segment.flags & Flag.ACK) !== 0;
+    const isOurs = hasAck && segment.ack === (this.options.iss + 1) >>> 0;
+    if (isSyn) {
+      if (hasAck && !isOurs) throw new Error('SYN-ACK of another connection');
+      this.#takeSyn(segment);
+    }
+    if (isOurs && this.#hasPeerSyn) {
+      this.#open(isSyn ? segment.window : segment.window << this.#peerShift);
+      if (isSyn) this.#acknowledge();
+      else this.#take(segment);
+      this.#sendAll(this.sender.transmit(this.#now));
+    } else if (isSyn) {
+      if (this.#synDeadline === NEVER) this.#synDeadline = this.#now + SYN_TIMEOUT_US;
+      this.#sendSyn();
+    }
+  }
+
+  #takeSyn(segment: SegmentFields): void {
     const { options } = this;
-    if (segment.ack !== (options.iss + 1) >>> 0) throw new Error('SYN-ACK of another connection');
+    if (this.#hasPeerSyn && segment.seq !== this.#serverIss) throw new Error('two different SYNs');
+    this.#hasPeerSyn = true;
     this.#serverIss = segment.seq;
     this.#usesTimestamps = options.timestamps && segment.timestamps !== undefined;
     this.#usesSack = options.sack && segment.sackPermitted;
@@ -167,14 +203,15 @@ export class ReferenceTcp {
       this.#peerShift = segment.windowScale;
     }
     if (segment.timestamps !== undefined) this.#tsRecent = segment.timestamps.value;
+  }
+
+  #open(window: number): void {
     this.#synDeadline = NEVER;
     this.openedAt = this.#now;
     this.#newestAck = 1;
-    this.#peerEdge = 1 + segment.window;
-    this.#window = segment.window;
-    this.sender.window = segment.window;
-    this.#acknowledge();
-    this.#sendAll(this.sender.transmit(this.#now));
+    this.#peerEdge = 1 + window;
+    this.#window = window;
+    this.sender.window = window;
   }
 
   #take(segment: SegmentFields): void {
@@ -288,7 +325,7 @@ export class ReferenceTcp {
       sourcePort,
       destinationPort,
       seq: (iss + start) >>> 0,
-      ack: isSyn ? 0 : this.#absolute(this.receiver.rcvNxt),
+      ack: (flags & Flag.ACK) === 0 ? 0 : this.#absolute(this.receiver.rcvNxt),
       flags,
       window: this.receiver.promise(isSyn ? 0 : this.#ownShift),
       mss: 0,

@@ -50,9 +50,9 @@ export function scenarioOf(seed: number): Scenario {
       atUs: Math.floor(random() * pick(1e5, 1e6, 1e7)),
     }),
   });
-  const talks = Array.from({ length: count }, talk);
+  const drawn = Array.from({ length: count }, talk);
   const start = (CLOCK_START + Math.floor(random() * 2 ** 34)) as Instant;
-  return {
+  const scenario = {
     seed,
     rig: {
       family,
@@ -62,7 +62,7 @@ export function scenarioOf(seed: number): Scenario {
         slabBytesPerFlow: pick(20_000, 150_000, 2_000_000),
         // How the stack learns of a client that is gone, when nothing is in flight. Without
         // need it would hide a persist timer that does not run.
-        keepaliveUs: talks.some(({ abort }) => abort !== undefined) ? KEEPALIVE_US : 0,
+        keepaliveUs: drawn.some(({ abort }) => abort !== undefined) ? KEEPALIVE_US : 0,
         congestion: CONTROLS[seed % CONTROLS.length]!,
       },
       // The stack's own numbers wrap in every other scenario, after a few segments.
@@ -70,11 +70,16 @@ export function scenarioOf(seed: number): Scenario {
     },
     up,
     down,
-    talks,
     ownerPace: pick(700, 20_000, 10_000_000),
     clientPace: pick(700, 20_000, 10_000_000),
     serverWaitsForFin: pick(true, false),
     batchUs: pick(0, 0, 300, 3000),
     refusing: pick(0, 0, 0, 0.1),
   };
+  // Drawn last, so that all else of a seed is as it was before the stack could dial.
+  const talks = drawn.map((one) => ({
+    ...one,
+    opener: pick('client' as const, 'client' as const, 'stack' as const, 'both' as const),
+  }));
+  return { ...scenario, talks };
 }

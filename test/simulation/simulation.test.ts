@@ -8,14 +8,18 @@ const SEEDS = 300;
 
 test(`every byte arrives and nothing is left, with ${SEEDS} seeds`, () => {
   const sum = { lost: 0, duplicated: 0, late: 0, corrupted: 0, overflowed: 0 };
+  const openers = { client: 0, stack: 0, both: 0 };
   for (let seed = 1; seed <= SEEDS; seed++) {
-    const { up, down } = converse(scenarioOf(seed));
+    const scenario = scenarioOf(seed);
+    const { up, down } = converse(scenario);
+    for (const { opener = 'client' } of scenario.talks) openers[opener] += 1;
     for (const fault of Object.keys(sum) as (keyof typeof sum)[]) {
       sum[fault] += up.counts[fault] + down.counts[fault];
     }
   }
   // The links did what they are here for.
   for (const count of Object.values(sum)) expect(count).toBeGreaterThan(100);
+  for (const count of Object.values(openers)) expect(count).toBeGreaterThan(100);
 }, 120_000);
 
 test('a window that opens unheard is asked for', () => {

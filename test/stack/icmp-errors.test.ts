@@ -8,8 +8,25 @@ import { inState } from '../support/tcp-states.ts';
 const FAMILIES = [4, 6] as const;
 /** Type and code of the errors that the tests send, by family. */
 const ERRORS = {
-  4: { tooBig: [3, 4], port: [3, 3], host: [3, 1], timeExceeded: [11, 0] },
-  6: { tooBig: [2, 0], port: [1, 4], host: [1, 3], timeExceeded: [3, 0] },
+  4: {
+    tooBig: [3, 4],
+    port: [3, 3],
+    host: [3, 1],
+    network: [3, 0],
+    prohibited: [3, 13],
+    timeExceeded: [11, 0],
+    parameterProblem: [12, 0],
+  },
+  6: {
+    tooBig: [2, 0],
+    port: [1, 4],
+    host: [1, 3],
+    network: [1, 0],
+    prohibited: [1, 1],
+    timeExceeded: [3, 0],
+    // "Unrecognized next header": what IPv6 has for an unreachable protocol.
+    parameterProblem: [4, 1],
+  },
 } as const;
 type ErrorName = keyof (typeof ERRORS)[4];
 
@@ -206,6 +223,81 @@ for (const family of FAMILIES) {
     }
   });
 
+  describe(`IPv${family}: about a SYN of ours`, () => {
+    const SOFT = ['host', 'network', 'prohibited', 'timeExceeded', 'parameterProblem'] as const;
+    const syn = { seq: 0, length: 0 };
+
+    for (const state of ['SYN-SENT', 'crossed'] as const) {
+      const dialing = (): TcpRig => {
+        const rig = inState('SYN-SENT', { family });
+        if (state === 'SYN-SENT') return rig;
+        rig.peer.sends(rig.synLine);
+        rig.peer.expects('S. 0:0(0) ack 1');
+        return rig;
+      };
+
+      test(`${state}: an unreachable port refuses the dial`, () => {
+        const rig = dialing();
+        sendError(rig, 'port', 0, syn);
+        expect(rig.flow.calls).toEqual(['closed dial-refused by upstream']);
+        rig.expectEmpty();
+      });
+
+      for (const name of SOFT) {
+        test(`${state}: a soft error (${name}) tells why, when nobody answers`, () => {
+          const rig = dialing();
+          sendError(rig, name, 0, syn);
+          expect(rig.flow.calls).toEqual([]);
+          rig.wait(245_000);
+          rig.frames.length = 0;
+          expect(rig.flow.calls).toEqual(['closed dial-unreachable by upstream']);
+          rig.expectEmpty();
+        });
+      }
+    }
+
+    test('a soft error is forgotten when the answer comes', () => {
+      const rig = inState('SYN-SENT', { family });
+      sendError(rig, 'host', 0, syn);
+      rig.peer.sends(rig.synAckLine);
+      rig.peer.expects('. 1:1(0) ack 1');
+      expect(rig.flow.calls).toEqual(['connected']);
+    });
+
+    test('a soft error tells why at the deadline, too', () => {
+      const rig = inState('CLOSED', { family });
+      rig.dial(rig.peer, { deadline: rig.clock.in(100) });
+      rig.peer.expects('S 0:0(0)');
+      sendError(rig, 'network', 0, syn);
+      rig.wait(105);
+      expect(rig.flow.calls).toEqual(['closed dial-unreachable by upstream']);
+    });
+
+    test('"too big" says nothing: every path takes a SYN', () => {
+      const rig = inState('SYN-SENT', { family });
+      sendError(rig, 'tooBig', 30, { seq: 0, length: 20 });
+      rig.wait(245_000);
+      expect(rig.flow.calls).toEqual(['closed dial-timeout by upstream']);
+    });
+
+    test('of another number is not believed (RFC 5927 §4.1)', () => {
+      const rig = inState('SYN-SENT', { family });
+      for (const seq of [-1, 1]) sendError(rig, 'port', 0, { seq, length: 0 });
+      expect(rig.state).toBe('SYN-SENT');
+      expect(rig.drops).toEqual({ 'icmp-unmatched': 2 });
+    });
+
+    test('an unreachable port is a rumour once the connection stands', () => {
+      const rig = inState('SYN-SENT', { family });
+      rig.peer.sends(rig.synAckLine);
+      rig.peer.expects('. 1:1(0) ack 1');
+      rig.send(100);
+      rig.peer.expects('P. 1:101(100) ack 1');
+      sendError(rig, 'port', 0, { seq: 1, length: 100 });
+      expect(rig.state).toBe('ESTABLISHED');
+    });
+  });
+
   describe(`IPv${family}: an error is not believed`, () => {
     const forged: Readonly<Record<string, Quote>> = {
       'when what it quotes was acknowledged (RFC 5927 §4.1)': { seq: 0 },
@@ -261,3 +353,39 @@ for (const family of FAMILIES) {
     expect(rig.flow.calls).toEqual(['syn']);
   });
 }
+
+test('IPv4: an unreachable protocol ends a dial', () => {
+  const rig = inState('SYN-SENT');
+  const { address, port, serverAddress, serverPort } = rig.peer.options;
+  const quoted = tcpPacket({
+    source: serverAddress,
+    destination: address,
+    sourcePort: serverPort,
+    destinationPort: port,
+    seq: rig.peer.serverIss,
+    flags: 0x02,
+  });
+  rig.deliver(
+    icmpPacket({ source: address, destination: serverAddress, type: 3, code: 2, payload: quoted }),
+  );
+  expect(rig.flow.calls).toEqual(['closed dial-unreachable by upstream']);
+  rig.expectEmpty();
+});
+
+test('IPv4: a source quench about a SYN is ignored (RFC 6633)', () => {
+  const rig = inState('SYN-SENT');
+  const { address, port, serverAddress, serverPort } = rig.peer.options;
+  const quoted = tcpPacket({
+    source: serverAddress,
+    destination: address,
+    sourcePort: serverPort,
+    destinationPort: port,
+    seq: rig.peer.serverIss,
+    flags: 0x02,
+  });
+  rig.deliver(
+    icmpPacket({ source: address, destination: serverAddress, type: 4, code: 0, payload: quoted }),
+  );
+  rig.wait(245_000);
+  expect(rig.flow.calls).toEqual(['closed dial-timeout by upstream']);
+});

@@ -37,6 +37,7 @@ class Sink implements FlowOwner {
   }
   onDeadline(): void {}
   onEstablished(): void {}
+  onConnected(): void {}
   onData(_row: number, _at: number, length: number): number {
     this.taken += length;
     return length;

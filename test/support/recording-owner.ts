@@ -31,14 +31,22 @@ export interface OwnedFlow {
 }
 
 /** Names of the calls, to hang a reaction on. */
-export type OwnerCall = 'syn' | 'deadline' | 'established' | 'data' | 'fin' | 'room' | 'closed';
+export type OwnerCall =
+  | 'syn'
+  | 'deadline'
+  | 'established'
+  | 'connected'
+  | 'data'
+  | 'fin'
+  | 'room'
+  | 'closed';
 
 export class RecordingOwner implements FlowOwner {
   /** What happens in a call, besides writing it down. */
   readonly reactions: Partial<Record<OwnerCall, (row: number, now: Instant) => void>> = {};
   /** Bytes that a new flow takes before the stack has to keep them. */
   appetite = Number.POSITIVE_INFINITY;
-  /** Every flow that ever was, in the order of their SYNs. */
+  /** Every flow that ever was, in the order of their SYNs, ours or the client's. */
   readonly flows: OwnedFlow[] = [];
   readonly #byRow = new Map<number, OwnedFlow>();
   #stack: Stack | undefined;
@@ -107,9 +115,19 @@ export class RecordingOwner implements FlowOwner {
   }
 
   onSyn(row: number, now: Instant): void {
+    this.#begin(row, ['syn']);
+    this.reactions.syn?.(row, now);
+  }
+
+  /** The stack dials for us: `connect` has returned this row. */
+  opened(row: number): void {
+    this.#begin(row, []);
+  }
+
+  #begin(row: number, calls: string[]): void {
     const flow: OwnedFlow = {
       row,
-      calls: ['syn'],
+      calls,
       received: 0,
       appetite: this.appetite,
       sent: 0,
@@ -121,7 +139,6 @@ export class RecordingOwner implements FlowOwner {
     if (this.#byRow.get(row)?.isGone === false) throw new Error(`row ${row} was given twice`);
     this.flows.push(flow);
     this.#byRow.set(row, flow);
-    this.reactions.syn?.(row, now);
   }
 
   onDeadline(row: number, now: Instant): void {
@@ -130,6 +147,10 @@ export class RecordingOwner implements FlowOwner {
 
   onEstablished(row: number, now: Instant): void {
     this.#note(row, 'established', now);
+  }
+
+  onConnected(row: number, now: Instant): void {
+    this.#note(row, 'connected', now);
   }
 
   onData(row: number, at: number, length: number, now: Instant): number {

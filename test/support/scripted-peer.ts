@@ -212,11 +212,14 @@ export class ScriptedPeer {
     );
   }
 
-  /** RFC 7323 §3.2: on every segment once negotiated, but a reset may come without. */
+  /**
+   * RFC 7323 §3.2: on every segment once negotiated, but a reset may come without; and on a SYN
+   * that asks.
+   */
   #checkTimestamps(segment: ReceivedSegment): void {
     const word = segment.options.find((option) => option.startsWith('TS '));
     if (word !== undefined) this.#tsRecent = Number(word.split(' ')[2]);
-    if ((segment.flags & RST) !== 0) return;
+    if ((segment.flags & RST) !== 0 || (segment.flags & (SYN | ACK)) === SYN) return;
     if ((word !== undefined) !== this.options.timestamps) {
       const has = word === undefined ? 'no timestamp' : 'a timestamp';
       throw new Error(`${has} on ${flagLetters(segment.flags)}`);

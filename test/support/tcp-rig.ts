@@ -13,6 +13,7 @@ import { Stack } from '../../src/stack/stack.ts';
 import type { TcpSettings } from '../../src/stack/tcp/context.ts';
 import { tcpStateName } from '../../src/stack/tcp/states.ts';
 import { type Instant, NEVER } from '../../src/stack/time.ts';
+import { writeAddress } from '../../src/stack/wire/ip-address.ts';
 import { CLOCK_START, ManualClock } from './manual-clock.ts';
 import { FULL_OFFLOAD, MemoryDevice } from './memory-device.ts';
 import { RecordingOwner } from './recording-owner.ts';
@@ -56,6 +57,15 @@ export interface RigOptions {
   /** The memory of an earlier stack. */
   readonly memory?: ArrayBuffer;
   readonly start?: Instant;
+}
+
+/** What differs from the ends that a peer knows. */
+export interface DialOptions {
+  readonly source?: string;
+  readonly sourcePort?: number;
+  readonly destination?: string;
+  readonly destinationPort?: number;
+  readonly deadline?: Instant;
 }
 
 export class TcpRig {
@@ -189,7 +199,7 @@ export class TcpRig {
   }
 
   /** What it is answered with. */
-  get synAckLine(): string {
+  get synAnswer(): string {
     return `${this.#options.ecn ? 'SE.' : 'S.'} 0:0(0) ack 1`;
   }
 
@@ -197,9 +207,39 @@ export class TcpRig {
   connect(peer = this.peer, window = 512): void {
     this.owner.reactions.syn ??= (row, now) => this.stack.accept(row, now);
     peer.sends(this.synLine);
-    peer.expects(this.synAckLine);
+    peer.expects(this.synAnswer);
     peer.sends(`. 1:1(0) ack 1 win ${window}`);
     peer.expectsNothing();
+  }
+
+  /**
+   * Has the stack dial a peer, from the address and port that the peer knows as the server's.
+   *
+   * @returns the row, or why there is none
+   */
+  dial(peer = this.peer, options: DialOptions = {}): number {
+    const { stack } = this;
+    const { address, port, serverAddress, serverPort } = peer.options;
+    const sourceAt = stack.frameAt;
+    const destinationAt = sourceAt + 16;
+    const family = writeAddress(options.source ?? serverAddress, stack.arena.view, sourceAt);
+    writeAddress(options.destination ?? address, stack.arena.view, destinationAt);
+    const row = stack.connect(
+      sourceAt,
+      options.sourcePort ?? serverPort,
+      destinationAt,
+      options.destinationPort ?? port,
+      family === 4 ? 4 : 16,
+      options.deadline ?? NEVER,
+      this.now,
+    );
+    if (row >= 0) this.owner.opened(row);
+    return row;
+  }
+
+  /** The SYN-ACK of a modern peer. */
+  get synAckLine(): string {
+    return this.synLine.replace('S 0:0(0)', 'S. 0:0(0) ack 1');
   }
 
   /** Row of the newest flow. */

@@ -1,10 +1,11 @@
-/** One constructor for each state of RFC 9293 §3.3.2 that this side can be in. */
+/** One constructor for each state of RFC 9293 §3.3.2. */
 import { type RigOptions, TcpRig } from './tcp-rig.ts';
 
-/** CLOSED is a tuple without a flow; LISTEN a SYN that is held. */
+/** CLOSED is a tuple without a flow; LISTEN a SYN that is held; in SYN-SENT the stack dials. */
 export const STATES = [
   'CLOSED',
   'LISTEN',
+  'SYN-SENT',
   'SYN-RECEIVED',
   'ESTABLISHED',
   'FIN-WAIT-1',
@@ -28,6 +29,7 @@ export interface Position {
 export const POSITIONS: Readonly<Record<StateName, Position>> = {
   CLOSED: { peer: 0, stack: 0 },
   LISTEN: { peer: 1, stack: 0 },
+  'SYN-SENT': { peer: 0, stack: 1 },
   'SYN-RECEIVED': { peer: 1, stack: 1 },
   ESTABLISHED: { peer: 1, stack: 1 },
   'FIN-WAIT-1': { peer: 1, stack: 2 },
@@ -50,6 +52,10 @@ export function inState(state: StateName, options: RigOptions = {}): TcpRig {
 const STEPS: Readonly<Record<Exclude<StateName, 'CLOSED'>, (rig: TcpRig) => void>> = {
   LISTEN(rig) {
     rig.peer.sends(rig.synLine);
+  },
+  'SYN-SENT'(rig) {
+    rig.dial();
+    rig.peer.expects('S 0:0(0)');
   },
   'SYN-RECEIVED'(rig) {
     rig.peer.sends(rig.synLine);

@@ -161,6 +161,10 @@ export class Flows implements FlowOwner {
     if (this.#service(row) === Service.NONE) splice.download(row, now);
   }
 
+  onConnected(row: number): void {
+    throw new Error(`row ${row} was dialled into the device, and nobody here does that`);
+  }
+
   onData(row: number, at: number, length: number, now: Instant): number {
     const { splice, welcome } = this.#use;
     return this.#service(row) === Service.NONE

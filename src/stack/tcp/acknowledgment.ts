@@ -138,7 +138,7 @@ function isDuplicate(tcp: TcpContext, flight: number): boolean {
     segment.ack === tcb.sndUna &&
     segment.payloadLength === 0 &&
     !segment.has(TcpFlag.SYN | TcpFlag.FIN) &&
-    segment.window << tcb.sndScale === tcb.sndWnd
+    segment.windowBytes(tcb.sndScale) === tcb.sndWnd
   );
 }
 
@@ -172,7 +172,7 @@ function updateWindow(tcp: TcpContext, isNew: boolean): void {
     seqLt(tcb.sndWl1, segment.seq) ||
     (tcb.sndWl1 === segment.seq && seqLe(tcb.sndWl2, segment.ack))
   ) {
-    const window = segment.window << tcb.sndScale;
+    const window = segment.windowBytes(tcb.sndScale);
     // A window that opens ends the persist state; its timer must not count as a timeout.
     if (window > tcb.sndWnd && tcb.flightSize === 0) {
       tcb.rtxDeadline = NEVER;

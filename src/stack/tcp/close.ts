@@ -76,6 +76,13 @@ function lingerInTimeWait(tcp: TcpContext, now: Instant): void {
   tcp.wheel.schedule(row, tcb.lifeDeadline);
 }
 
+/** Before a new flow: the oldest connection in TIME-WAIT gives way when the table is full. */
+export function makeRoom(tcp: TcpContext): void {
+  if (tcp.flows.used < tcp.flows.capacity || tcp.timeWait.count === 0) return;
+  tcp.tcb.moveTo(tcp.timeWait.oldest);
+  freeFlow(tcp);
+}
+
 /** Gives back everything that the current flow, already reported, holds. */
 export function freeFlow(tcp: TcpContext): void {
   const tcb = tcp.tcb;

@@ -130,8 +130,18 @@ export function sendChallengeAck(tcp: TcpContext, now: Instant): DropReason {
   return DropReason.CHALLENGED;
 }
 
+/** `<SEQ=ISS><CTL=SYN>`, the first time or again, with the options that the TCB's flags say. */
+export function sendSyn(tcp: TcpContext, now: Instant): void {
+  sendHandshake(tcp, TcpFlag.SYN, now);
+}
+
 /** `<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>`, the first time or again. */
 export function sendSynAck(tcp: TcpContext, now: Instant): void {
+  sendHandshake(tcp, TcpFlag.SYN | TcpFlag.ACK, now);
+}
+
+/** In SYN-SENT, RCV.NXT and TS.Recent are 0, and so are the fields of the SYN. */
+function sendHandshake(tcp: TcpContext, flags: number, now: Instant): void {
   const tcb = tcp.tcb;
   const hasTimestamps = tcb.has(TcbFlag.TIMESTAMPS);
   synOptions.mss = tcp.egress.mssFor(familyOf(tcp));
@@ -142,11 +152,11 @@ export function sendSynAck(tcp: TcpContext, now: Instant): void {
   tcb.rcvEdge = seqAdd(tcb.rcvNxt, window);
   tcb.lastAckSent = tcb.rcvNxt;
   tcb.count(FlowField.PACKETS_DOWN, 1);
-  tcp.egress.synAck(
+  tcp.egress.syn(
     tcb.flowAt,
     tcb.iss,
     tcb.rcvNxt,
-    TcpFlag.SYN | TcpFlag.ACK | setupAnswer(tcb),
+    flags | (flags === TcpFlag.SYN ? 0 : setupAnswer(tcb)),
     window,
     synOptions,
     hasTimestamps,

@@ -3,6 +3,9 @@ import type { Instant } from '../time.ts';
 /**
  * Who owns the far side of a connection: the splice to an upstream, or a service. The stack calls
  * it while it handles a segment or a timer; a call may use the stack for its own row only.
+ *
+ * The client is whoever is behind the device: of a connection that `connect` opened, the one that
+ * was dialled.
  */
 export interface FlowOwner {
   /** A SYN is held in this row; sooner or later `accept` or `reject` answers it. */
@@ -11,6 +14,8 @@ export interface FlowOwner {
   onDeadline(row: number, now: Instant): void;
   /** The client finished the handshake. */
   onEstablished(row: number, now: Instant): void;
+  /** The far end has answered: the connection that `connect` opened stands. */
+  onConnected(row: number, now: Instant): void;
   /**
    * In-order bytes of the client lie in the arena during the call.
    *

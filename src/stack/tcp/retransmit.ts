@@ -11,7 +11,7 @@ import { asSeq, type Seq, seqAdd, seqDiff, seqGe, seqLt } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { noteMtuProbeLost } from './black-hole.ts';
 import type { TcpContext } from './context.ts';
-import { sendSegment, sendSynAck } from './output.ts';
+import { sendSegment, sendSyn, sendSynAck } from './output.ts';
 import { stopTiming } from './rtt.ts';
 import { TcpState } from './states.ts';
 import { TcbFlag } from './tcb.ts';
@@ -19,10 +19,11 @@ import { TcbFlag } from './tcb.ts';
 /** Sends the oldest unacknowledged segment again: at most one full-sized segment. */
 export function retransmitOldest(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
-  if (tcb.state === TcpState.SYN_RECEIVED) {
+  if (tcb.state === TcpState.SYN_RECEIVED || tcb.state === TcpState.SYN_SENT) {
     countRetransmit(tcp);
     stopTiming(tcp);
-    sendSynAck(tcp, now);
+    if (tcb.state === TcpState.SYN_SENT) sendSyn(tcp, now);
+    else sendSynAck(tcp, now);
     return;
   }
   sendAgain(tcp, tcb.sndUna, tcb.mss, now);

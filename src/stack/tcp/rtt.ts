@@ -14,6 +14,8 @@ import { TcbFlag, TimerKind } from './tcb.ts';
 
 /** RFC 6298 §2.1. */
 const RTO_INITIAL_US = 1_000_000;
+/** RFC 6298 §5.7. */
+const RTO_AFTER_LOST_SYN_US = 3_000_000;
 /** RFC 6298 §2.4 says 1 s; Linux has had 200 ms for two decades: a lost tail waits 0.8 s less. */
 const RTO_MIN_US = 200_000;
 /** RFC 6298 §2.5 allows a bound of at least 60 s. */
@@ -21,6 +23,12 @@ const RTO_MAX_US = 60_000_000;
 
 export function startRtt(tcp: TcpContext): void {
   tcp.tcb.rtoUs = RTO_INITIAL_US;
+}
+
+/** RFC 6298 §5.7: data follows a SYN that timed out, and no round trip was measured. */
+export function restartRtt(tcp: TcpContext): void {
+  tcp.tcb.rtoUs = RTO_AFTER_LOST_SYN_US;
+  tcp.tcb.backoff = 0;
 }
 
 /** Times the segment that ends at `end`, unless one is being timed. */

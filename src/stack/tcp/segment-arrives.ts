@@ -2,8 +2,8 @@
  * SEGMENT ARRIVES, RFC 9293 §3.10.7, heading for heading. Read it with the RFC beside it.
  *
  * What the RFC calls LISTEN is a SYN that is held here: it waits for a verdict and for the dial,
- * and is answered once with SYN-ACK, RST or ICMP (forwarder.ts). SYN-SENT does not exist on this
- * side: the stack does not open connections.
+ * and is answered once with SYN-ACK, RST or ICMP (forwarder.ts). SYN-SENT has a file of its own,
+ * syn-sent.ts.
  */
 
 import { CloseReason } from '../close-reason.ts';
@@ -18,6 +18,7 @@ import { startBbr } from './bbr.ts';
 import { endFlow, freeFlow, settle, TIME_WAIT_US } from './close.ts';
 import { CongestionControl, congestionOf, startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
+import { isDialing, startAfterDial } from './dialing.ts';
 import { noteMark, noteRepeatedSyn } from './ecn.ts';
 import { startEcho } from './ecn-echo.ts';
 import { acknowledgeQuickly, oweAck, sendChallengeAck, sendSynAck } from './output.ts';
@@ -73,6 +74,12 @@ function otherState(tcp: TcpContext, now: Instant): DropReason {
   if (refused !== DropReason.NONE) return refused;
   // The acknowledgment may have ended the connection.
   if (tcb.isGone) return DropReason.NONE;
+  return takeTextAndFin(tcp, now);
+}
+
+/** The steps from the sixth on. */
+export function takeTextAndFin(tcp: TcpContext, now: Instant): DropReason {
+  const { tcb, segment } = tcp;
   // Sixth, URG: urgent data is delivered in line, as RFC 6093 §6 advises.
   // Seventh: the segment text.
   let reason: DropReason = DropReason.NONE;
@@ -102,6 +109,8 @@ function checkSequence(tcp: TcpContext, now: Instant): DropReason {
       sendSynAck(tcp, now);
       return DropReason.DUPLICATE;
     }
+    // Both sides opened: the peer's SYN comes again, with the ACK of ours (RFC 9293 figure 8).
+    if (segment.seq === tcb.irs && tcb.has(TcbFlag.OPENED)) segment.trimFront(1);
   }
   if (tcb.has(TcbFlag.TIMESTAMPS) && !segment.has(TcpFlag.RST)) {
     const stale = checkTimestamps(tcp, now);
@@ -122,9 +131,14 @@ function checkSequence(tcp: TcpContext, now: Instant): DropReason {
     noteOldText(tcb, segment.seq, segment.payloadLength);
     segment.trimFront(-start);
   }
+  trimToWindow(tcp);
+  return DropReason.NONE;
+}
+
+/** Cuts off what lies right of the window. */
+export function trimToWindow({ tcb, segment }: TcpContext): void {
   const beyond = seqDiff(seqAdd(segment.seq, segment.payloadLength), tcb.rcvEdge);
   if (beyond > 0) segment.trimBack(segment.payloadLength - beyond);
-  return DropReason.NONE;
 }
 
 /**
@@ -176,7 +190,9 @@ function onReset(tcp: TcpContext, now: Instant): DropReason {
   const { tcb, segment } = tcp;
   if (segment.seq !== tcb.rcvNxt) return sendChallengeAck(tcp, now);
   tcp.counters.add(Counter.TCP_RESETS_RECEIVED);
-  endFlow(tcp, CloseReason.CLIENT_RESET, ClosedBy.CLIENT, now);
+  // "If this connection was initiated with an active OPEN, then the connection was refused."
+  if (isDialing(tcb)) endFlow(tcp, CloseReason.DIAL_REFUSED, ClosedBy.UPSTREAM, now);
+  else endFlow(tcp, CloseReason.CLIENT_RESET, ClosedBy.CLIENT, now);
   return DropReason.NONE;
 }
 
@@ -209,17 +225,18 @@ function checkAck(tcp: TcpContext, now: Instant): DropReason {
   return DropReason.NONE;
 }
 
-/** `<SEQ=SEG.ACK><CTL=RST>` in SYN-RECEIVED. */
-function sendUnacceptableReset(tcp: TcpContext): void {
+/** `<SEQ=SEG.ACK><CTL=RST>` in SYN-SENT and SYN-RECEIVED. */
+export function sendUnacceptableReset(tcp: TcpContext): void {
   const { tcb, segment } = tcp;
   tcp.counters.add(Counter.TCP_RESETS_SENT);
   tcp.egress.bareTcpOf(tcb.flowAt, segment.ack, asSeq(0), TcpFlag.RST);
 }
 
-function establish(tcp: TcpContext, now: Instant): void {
+/** The segment ends the handshake; its ACK field is still to be processed. */
+export function establish(tcp: TcpContext, now: Instant): void {
   const { tcb, segment } = tcp;
   tcb.transition(TcpState.ESTABLISHED);
-  tcb.sndWnd = segment.window << tcb.sndScale;
+  tcb.sndWnd = segment.windowBytes(tcb.sndScale);
   tcb.maxSndWnd = tcb.sndWnd;
   tcb.sndWl1 = segment.seq;
   tcb.sndWl2 = segment.ack;
@@ -228,6 +245,7 @@ function establish(tcp: TcpContext, now: Instant): void {
   if (tcb.congestion === CongestionControl.BBR) startBbr(tcp, now);
   startRack(tcb);
   startEcho(tcp);
+  if (tcb.has(TcbFlag.OPENED)) startAfterDial(tcp, now);
   tcb.lastSentAt = now;
   if (tcp.settings.keepaliveUs > 0) {
     tcb.keepaliveDeadline = after(now, micros(tcp.settings.keepaliveUs));

@@ -24,6 +24,8 @@ export class Segment {
   /** Codepoint of the packet that it came in. */
   ecn: Ecn = Ecn.NOT_ECT;
   readonly options = new TcpOptions();
+  /** As it arrived, whatever was trimmed since. */
+  #isSyn = false;
 
   /**
    * Reads the segment whose header starts at `at` and whose payload ends at `end`; the header was
@@ -36,6 +38,7 @@ export class Segment {
     this.seq = tcp.sequence(view, at);
     this.ack = tcp.acknowledgment(view, at);
     this.flags = tcp.flags(view, at);
+    this.#isSyn = this.has(TcpFlag.SYN);
     this.window = tcp.window(view, at);
     const headerLength = tcp.headerLength(view, at);
     this.payloadAt = at + headerLength;
@@ -45,6 +48,15 @@ export class Segment {
 
   has(flag: number): boolean {
     return (this.flags & flag) !== 0;
+  }
+
+  /**
+   * SEG.WND in bytes; that of a SYN is never scaled, RFC 7323 §2.2.
+   *
+   * @param scale  Snd.Wind.Shift
+   */
+  windowBytes(scale: number): number {
+    return this.#isSyn ? this.window : this.window << scale;
   }
 
   /** SEG.LEN: payload and the sequence numbers of SYN and FIN. */

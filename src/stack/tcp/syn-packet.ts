@@ -19,9 +19,22 @@ export function hashEnds(
   packet: SynPacket,
   segment: Segment,
 ): void {
-  for (let i = 0; i < packet.addressLength; i += 4) {
-    hash.word(view.getInt32(packet.sourceAt + i));
-    hash.word(view.getInt32(packet.destinationAt + i));
+  const ports = (segment.sourcePort << 16) | segment.destinationPort;
+  hashTuple(hash, view, packet.sourceAt, packet.destinationAt, packet.addressLength, ports);
+}
+
+/** The same for ends that lie anywhere. @param ports  of the source in the upper half */
+export function hashTuple(
+  hash: HalfSipHash,
+  view: DataView,
+  sourceAt: number,
+  destinationAt: number,
+  addressLength: number,
+  ports: number,
+): void {
+  for (let i = 0; i < addressLength; i += 4) {
+    hash.word(view.getInt32(sourceAt + i));
+    hash.word(view.getInt32(destinationAt + i));
   }
-  hash.word((segment.sourcePort << 16) | segment.destinationPort);
+  hash.word(ports);
 }

@@ -147,6 +147,7 @@ export const TcbField = {
   BANDWIDTHS: 588,
   BANDWIDTH_EPOCH: 608,
   INFLIGHT_HIGH: 612,
+  DIAL_ERROR: 616,
   STALL_UNA: 624,
   /** uint8 */
   STALL_TIMEOUTS: 628,
@@ -185,6 +186,8 @@ export const TcbFlag = {
   FAST_RECOVERY: 512,
   /** Recovery after a timeout: everything up to `recover` is sent again. */
   LOSS_RECOVERY: 1024,
+  /** The stack opened it: the handshake began with our SYN. */
+  OPENED: 2048,
   /** The flow's end was reported: no more calls to its owner. */
   REPORTED: 4096,
   /** The upstream was told of the peer's FIN. */
@@ -443,6 +446,14 @@ export class Tcb {
   }
   set sndWl2(value: Seq) {
     this.#view.setUint32(this.at + TcbField.SND_WL2, value, true);
+  }
+
+  /** What ICMP said of the dial, should it come to nothing: a CloseReason, or NONE. */
+  get dialError(): number {
+    return this.#view.getUint32(this.at + TcbField.DIAL_ERROR, true);
+  }
+  set dialError(value: number) {
+    this.#view.setUint32(this.at + TcbField.DIAL_ERROR, value, true);
   }
 
   /** ISS: initial send sequence number. */

@@ -9,6 +9,7 @@ import { suspectBlackHole } from './black-hole.ts';
 import { endFlow, freeFlow } from './close.ts';
 import { CongestionControl, collapse } from './congestion.ts';
 import type { TcpContext } from './context.ts';
+import { giveUpDial, isDialing } from './dialing.ts';
 import { sendAck, sendReset, sendRoom, sendSegment } from './output.ts';
 import { retransmitLost, retransmitOldest } from './retransmit.ts';
 import { armRetransmission } from './rtt.ts';
@@ -22,6 +23,11 @@ import { TcbFlag, TimerKind } from './tcb.ts';
 const RETRANSMIT_LIMIT = 15;
 /** As Linux: a client that never answers our SYN-ACK is given up after about a minute. */
 const SYN_ACK_LIMIT = 5;
+/**
+ * A dial is given up after 183 s: RFC 9293 §3.8.3 asks for three minutes at least (MUST-23). Its
+ * owner sets a deadline that comes sooner.
+ */
+const SYN_LIMIT = 7;
 /** RFC 9293 §3.8.4 leaves the count to us; nine probes as Linux. */
 const KEEPALIVE_PROBES = 9;
 const KEEPALIVE_INTERVAL_US = seconds(15);
@@ -75,6 +81,10 @@ function onLife(tcp: TcpContext, now: Instant): boolean {
     return false;
   }
   tcb.lifeDeadline = NEVER;
+  if (isDialing(tcb)) {
+    giveUpDial(tcp, now);
+    return false;
+  }
   tcp.owner.onDeadline(tcb.row, now);
   return !tcb.isGone;
 }
@@ -97,8 +107,13 @@ function onRetransmission(tcp: TcpContext, now: Instant): boolean {
     recoverOnReorderTimer(tcp, now);
     return true;
   }
-  const isHandshake = tcb.state === TcpState.SYN_RECEIVED;
-  if (tcb.probes >= (isHandshake ? SYN_ACK_LIMIT : retransmitLimit(tcp))) {
+  const isHandshake = tcb.state === TcpState.SYN_SENT || tcb.state === TcpState.SYN_RECEIVED;
+  if (isDialing(tcb)) {
+    if (tcb.probes >= SYN_LIMIT) {
+      giveUpDial(tcp, now);
+      return false;
+    }
+  } else if (tcb.probes >= (isHandshake ? SYN_ACK_LIMIT : retransmitLimit(tcp))) {
     giveUp(tcp, isHandshake ? CloseReason.HANDSHAKE_TIMEOUT : CloseReason.RETRANSMIT_LIMIT, now);
     return false;
   }

@@ -1,16 +1,18 @@
 /**
  * What the owner of a connection may ask, RFC 9293 §3.10.2 to §3.10.5, in the words of a gateway:
- * the passive OPEN ends with `accept` or `reject`, SEND is `transmit`, RECEIVE is `drain`.
+ * the passive OPEN ends with `accept` or `reject`, SEND is `transmit`, RECEIVE is `drain`. The
+ * active OPEN is in active-open.ts.
  */
-import type { CloseReason } from '../close-reason.ts';
-import { type ClosedBy, FlowPhase } from '../flow-row.ts';
-import type { Instant } from '../time.ts';
+import { CloseReason } from '../close-reason.ts';
+import { ClosedBy, FlowPhase } from '../flow-row.ts';
+import { type Instant, NEVER } from '../time.ts';
 import type { CongestionName } from '../verdict.ts';
 import { seqAdd } from '../wire/seq.ts';
 import { armPersist } from './acknowledgment.ts';
 import { endFlow, noteReason, settle } from './close.ts';
 import { chooseCongestion, congestionOf, restartAfterIdle, startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
+import { isDialing } from './dialing.ts';
 import { sendFin, sendRefusal, sendReset, sendRoom, sendSynAck, transmitSlab } from './output.ts';
 import { drainBacklog } from './receive.ts';
 import { armRetransmission, startRtt, timeSegment } from './rtt.ts';
@@ -56,13 +58,19 @@ function acceptProved(tcp: TcpContext, now: Instant): void {
   drain(tcp, tcb.row, now);
 }
 
-/** The owner has accepted the flow and the client has finished the handshake. */
+/** The handshake is done, and the owner has accepted the flow or asked for it. */
 export function openFlow(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
   tcp.heldSyns.release(tcb);
   tcb.phase = tcb.has(TcbFlag.FIN_RECEIVED) ? FlowPhase.CLOSING : FlowPhase.OPEN;
   tcb.touch(now);
-  tcp.owner.onEstablished(tcb.row, now);
+  if (tcb.has(TcbFlag.OPENED)) {
+    // The dial came in time.
+    tcb.lifeDeadline = NEVER;
+    tcp.owner.onConnected(tcb.row, now);
+  } else {
+    tcp.owner.onEstablished(tcb.row, now);
+  }
   if (tcb.has(TcbFlag.CLOSE_WANTED) && !tcb.isGone) close(tcp, tcb.row, now);
 }
 
@@ -114,15 +122,21 @@ export function transmitLast(
 
 /** RECEIVE: the owner can take bytes again. */
 export function drain(tcp: TcpContext, row: number, now: Instant): void {
-  tcp.tcb.moveTo(row);
+  // RFC 9293 §3.10.3: "Queue for processing after entering ESTABLISHED state".
+  if (isDialing(tcp.tcb.moveTo(row))) return;
   drainBacklog(tcp, now);
   if (!tcp.tcb.isGone) settle(tcp, now);
 }
 
 /** CLOSE: no more data from this side. The other direction goes on. */
 export function close(tcp: TcpContext, row: number, now: Instant): void {
-  tcp.tcb.moveTo(row);
-  if (beginClose(tcp)) sendFin(tcp, now);
+  const tcb = tcp.tcb.moveTo(row);
+  if (tcb.state === TcpState.SYN_SENT) {
+    // RFC 9293 §3.10.4: "Delete the TCB".
+    endFlow(tcp, CloseReason.DIAL_ABANDONED, ClosedBy.GATEWAY, now);
+  } else if (beginClose(tcp)) {
+    sendFin(tcp, now);
+  }
 }
 
 /** The change of state that sending a FIN is. @returns false when none is to be sent now */
@@ -147,7 +161,10 @@ function beginClose(tcp: TcpContext): boolean {
   return true;
 }
 
-/** ABORT: the client sees a reset, and the flow is gone. */
+/**
+ * ABORT: the client sees a reset, and the flow is gone. In SYN-SENT nothing is sent (RFC 9293
+ * §3.10.5): should a SYN-ACK come yet, it belongs to no flow, and is answered with a reset.
+ */
 export function abort(
   tcp: TcpContext,
   row: number,
@@ -159,6 +176,8 @@ export function abort(
   if (tcb.isGone) return;
   noteReason(tcp, reason, by);
   if (tcb.state === TcpState.LISTEN) sendRefusal(tcp);
-  else if (tcb.phase !== FlowPhase.TIME_WAIT) sendReset(tcp, now);
+  else if (tcb.state !== TcpState.SYN_SENT && tcb.phase !== FlowPhase.TIME_WAIT) {
+    sendReset(tcp, now);
+  }
   endFlow(tcp, reason, by, now);
 }

@@ -63,7 +63,8 @@ export const urgentPointer = (view: DataView, at: number): number =>
 
 /**
  * The door check of the segment in [at, end), all but its checksum. Flags that no TCP sends are
- * refused: none at all, and SYN together with FIN or RST.
+ * refused: none at all, SYN together with RST, and SYN with FIN where it asks for a connection. A
+ * SYN-ACK may bring the whole of a short answer, FIN included.
  */
 export function checkTcp(view: DataView, at: number, end: number): DropReason {
   if (end - at < TCP_HEADER_BYTES) return DropReason.BAD_TCP_HEADER;
@@ -71,10 +72,9 @@ export function checkTcp(view: DataView, at: number, end: number): DropReason {
   if (header < TCP_HEADER_BYTES || header > end - at) return DropReason.BAD_TCP_HEADER;
   const bits = flags(view, at);
   if (bits === 0) return DropReason.BAD_TCP_FLAGS;
-  if ((bits & TcpFlag.SYN) !== 0 && (bits & (TcpFlag.FIN | TcpFlag.RST)) !== 0) {
-    return DropReason.BAD_TCP_FLAGS;
-  }
-  return DropReason.NONE;
+  if ((bits & TcpFlag.SYN) === 0) return DropReason.NONE;
+  const isBad = (bits & TcpFlag.RST) !== 0 || (bits & (TcpFlag.FIN | TcpFlag.ACK)) === TcpFlag.FIN;
+  return isBad ? DropReason.BAD_TCP_FLAGS : DropReason.NONE;
 }
 
 /**

@@ -6,6 +6,7 @@ import { inState, POSITIONS, STATES, type StateName } from '../../support/tcp-st
 
 const EVENTS = [
   'SYN',
+  'SYN-ACK',
   'ACK',
   'data',
   'FIN',
@@ -33,15 +34,26 @@ interface Case {
 /** Further to the right than any window that the stack has offered in these states. */
 const BEYOND = 2_000_000;
 
+/** A SYN may be the peer's first. */
+const IS_FIRST_SYN: ReadonlySet<StateName> = new Set([
+  'CLOSED',
+  'LISTEN',
+  'SYN-SENT',
+  'SYN-RECEIVED',
+]);
+
 /** The segment of an event; the ACK field acknowledges all that the stack has sent. */
 function segmentOf(event: EventName, state: StateName, synOptions: string): string {
   const { peer, stack } = POSITIONS[state];
   const tail = `ack ${stack} win 512`;
   switch (event) {
     case 'SYN': {
-      const isFirst = state === 'SYN-RECEIVED' || state === 'LISTEN' || state === 'CLOSED';
-      const seq = isFirst ? 0 : peer + 9;
+      const seq = IS_FIRST_SYN.has(state) ? 0 : peer + 9;
       return `S ${seq}:${seq}(0) win 65535 <${synOptions}>`;
+    }
+    case 'SYN-ACK': {
+      const seq = IS_FIRST_SYN.has(state) ? 0 : peer + 9;
+      return `S. ${seq}:${seq}(0) ack ${stack} win 65535 <${synOptions}>`;
     }
     case 'ACK':
       return `. ${peer}:${peer}(0) ${tail}`;
@@ -52,7 +64,8 @@ function segmentOf(event: EventName, state: StateName, synOptions: string): stri
     case 'RST in window':
       return `R ${peer + 1}:${peer + 1}(0)`;
     case 'RST exact':
-      return `R ${peer}:${peer}(0)`;
+      // In SYN-SENT the ACK is what a reset must have right (RFC 5961 §3.2).
+      return state === 'SYN-SENT' ? 'R. 0:0(0) ack 1' : `R ${peer}:${peer}(0)`;
     case 'old segment':
       return `P. ${peer - 50}:${peer}(50) ${tail}`;
     case 'beyond window':
@@ -66,8 +79,8 @@ const unknown = (answer: string): Case => ({
   moves: 'gone',
   drop: 'no-flow',
 });
-const ignored = (state: StateName, drop: string): Case => ({
-  does: 'is ignored: the SYN waits for its verdict',
+const ignored = (state: StateName, drop: string, why = 'waits for its verdict'): Case => ({
+  does: `is ignored: the SYN ${why}`,
   answer: '',
   moves: state,
   drop,
@@ -101,6 +114,7 @@ const afterFin = (state: StateName): Case => ({
 const MATRIX: Readonly<Record<StateName, Readonly<Record<EventName, Case>>>> = {
   CLOSED: {
     SYN: { does: 'is held and shown to the owner', answer: '', moves: 'LISTEN', calls: ['syn'] },
+    'SYN-ACK': unknown('R 0:0(0)'),
     ACK: unknown('R 0:0(0)'),
     data: unknown('R 0:0(0)'),
     FIN: unknown('R 0:0(0)'),
@@ -116,6 +130,7 @@ const MATRIX: Readonly<Record<StateName, Readonly<Record<EventName, Case>>>> = {
   },
   LISTEN: {
     SYN: ignored('LISTEN', 'held-syn-repeated'),
+    'SYN-ACK': ignored('LISTEN', 'no-flow'),
     ACK: ignored('LISTEN', 'no-flow'),
     data: ignored('LISTEN', 'no-flow'),
     FIN: ignored('LISTEN', 'no-flow'),
@@ -129,6 +144,31 @@ const MATRIX: Readonly<Record<StateName, Readonly<Record<EventName, Case>>>> = {
     'old segment': ignored('LISTEN', 'no-flow'),
     'beyond window': ignored('LISTEN', 'no-flow'),
   },
+  'SYN-SENT': {
+    SYN: {
+      does: 'is answered with a SYN-ACK: both sides open',
+      answer: 'S. 0:0(0) ack 1',
+      moves: 'SYN-RECEIVED',
+    },
+    'SYN-ACK': {
+      does: 'moves to ESTABLISHED and is acknowledged',
+      answer: '. 1:1(0) ack 1',
+      moves: 'ESTABLISHED',
+      calls: ['connected'],
+    },
+    ACK: ignored('SYN-SENT', 'no-flow', 'has no answer yet'),
+    data: ignored('SYN-SENT', 'no-flow', 'has no answer yet'),
+    FIN: ignored('SYN-SENT', 'no-flow', 'has no answer yet'),
+    'RST in window': ignored('SYN-SENT', 'no-ack', 'is not acknowledged by it'),
+    'RST exact': {
+      does: 'means that the dial was refused',
+      answer: '',
+      moves: 'gone',
+      calls: ['closed dial-refused by upstream'],
+    },
+    'old segment': ignored('SYN-SENT', 'no-flow', 'has no answer yet'),
+    'beyond window': ignored('SYN-SENT', 'no-flow', 'has no answer yet'),
+  },
   'SYN-RECEIVED': {
     SYN: {
       does: 'is answered with the SYN-ACK again',
@@ -136,6 +176,7 @@ const MATRIX: Readonly<Record<StateName, Readonly<Record<EventName, Case>>>> = {
       moves: 'SYN-RECEIVED',
       drop: 'duplicate',
     },
+    'SYN-ACK': unacceptable('SYN-RECEIVED', '. 1:1(0) ack 1'),
     ACK: {
       does: 'moves to ESTABLISHED',
       answer: '',
@@ -161,6 +202,7 @@ const MATRIX: Readonly<Record<StateName, Readonly<Record<EventName, Case>>>> = {
   },
   ESTABLISHED: {
     SYN: challenged('ESTABLISHED', '. 1:1(0) ack 1'),
+    'SYN-ACK': challenged('ESTABLISHED', '. 1:1(0) ack 1'),
     ACK: nothing('ESTABLISHED'),
     data: {
       does: 'is delivered, and acknowledged within 40 ms',
@@ -181,6 +223,7 @@ const MATRIX: Readonly<Record<StateName, Readonly<Record<EventName, Case>>>> = {
   },
   'FIN-WAIT-1': {
     SYN: challenged('FIN-WAIT-1', '. 2:2(0) ack 1'),
+    'SYN-ACK': challenged('FIN-WAIT-1', '. 2:2(0) ack 1'),
     ACK: { does: 'of our FIN moves to FIN-WAIT-2', answer: '', moves: 'FIN-WAIT-2' },
     data: {
       does: 'is delivered: only our direction is closed',
@@ -201,6 +244,7 @@ const MATRIX: Readonly<Record<StateName, Readonly<Record<EventName, Case>>>> = {
   },
   'FIN-WAIT-2': {
     SYN: challenged('FIN-WAIT-2', '. 2:2(0) ack 1'),
+    'SYN-ACK': challenged('FIN-WAIT-2', '. 2:2(0) ack 1'),
     ACK: nothing('FIN-WAIT-2'),
     data: {
       does: 'is delivered: only our direction is closed',
@@ -221,6 +265,7 @@ const MATRIX: Readonly<Record<StateName, Readonly<Record<EventName, Case>>>> = {
   },
   'CLOSE-WAIT': {
     SYN: challenged('CLOSE-WAIT', '. 1:1(0) ack 2'),
+    'SYN-ACK': challenged('CLOSE-WAIT', '. 1:1(0) ack 2'),
     ACK: nothing('CLOSE-WAIT'),
     data: afterFin('CLOSE-WAIT'),
     FIN: { does: 'further right is acknowledged', answer: '. 1:1(0) ack 2', moves: 'CLOSE-WAIT' },
@@ -231,6 +276,7 @@ const MATRIX: Readonly<Record<StateName, Readonly<Record<EventName, Case>>>> = {
   },
   CLOSING: {
     SYN: challenged('CLOSING', '. 2:2(0) ack 2'),
+    'SYN-ACK': challenged('CLOSING', '. 2:2(0) ack 2'),
     ACK: {
       does: 'of our FIN moves to TIME-WAIT',
       answer: '',
@@ -257,6 +303,7 @@ const MATRIX: Readonly<Record<StateName, Readonly<Record<EventName, Case>>>> = {
   },
   'LAST-ACK': {
     SYN: challenged('LAST-ACK', '. 2:2(0) ack 2'),
+    'SYN-ACK': challenged('LAST-ACK', '. 2:2(0) ack 2'),
     ACK: {
       does: 'of our FIN ends the connection',
       answer: '',
@@ -288,6 +335,7 @@ const MATRIX: Readonly<Record<StateName, Readonly<Record<EventName, Case>>>> = {
       moves: 'LISTEN',
       calls: ['syn'],
     },
+    'SYN-ACK': challenged('TIME-WAIT', '. 2:2(0) ack 2'),
     ACK: nothing('TIME-WAIT'),
     data: afterFin('TIME-WAIT'),
     FIN: { does: 'further right is acknowledged', answer: '. 2:2(0) ack 2', moves: 'TIME-WAIT' },

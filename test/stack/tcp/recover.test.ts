@@ -13,7 +13,7 @@ function takeOver(rig: TcpRig, family: 4 | 6): TcpRig {
 for (const family of [4, 6] as const) {
   for (const state of STATES) {
     if (state === 'CLOSED') continue;
-    const isSilent = state === 'LISTEN' || state === 'TIME-WAIT';
+    const isSilent = state === 'LISTEN' || state === 'SYN-SENT' || state === 'TIME-WAIT';
     test(`${state}: an IPv${family} client is ${isSilent ? 'told nothing' : 'reset'}`, () => {
       const rig = inState(state, { family });
       const next = takeOver(rig, family);

@@ -70,3 +70,11 @@ test('the timestamp clock ticks in milliseconds and wraps around', () => {
   expect(timestampClock(1999 as Instant)).toBe(1);
   expect(timestampClock((2 ** 32 * 1000 + 5000) as Instant)).toBe(5);
 });
+
+test('the window of a SYN is not scaled, even when the SYN was trimmed (RFC 7323 §2.2)', () => {
+  expect(read({ flags: 0x10, window: 1000 }).windowBytes(3)).toBe(8000);
+  const segment = read({ flags: 0x12, window: 1000 });
+  segment.trimFront(1);
+  expect(segment.has(TcpFlag.SYN)).toBe(false);
+  expect(segment.windowBytes(3)).toBe(1000);
+});

@@ -252,7 +252,7 @@ describe('abort', () => {
   for (const family of [4, 6] as const) {
     for (const state of STATES) {
       if (state === 'CLOSED') continue;
-      const isSilent = state === 'TIME-WAIT';
+      const isSilent = state === 'SYN-SENT' || state === 'TIME-WAIT';
       const how = isSilent ? 'silently' : 'with RST';
       test(`${state}: abort ends an IPv${family} flow ${how}`, () => {
         const rig = inState(state, { family });

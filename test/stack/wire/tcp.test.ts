@@ -89,7 +89,9 @@ describe('checkTcp', () => {
 
   test('refuses exactly the flags that no TCP sends', () => {
     for (let flags = 0; flags < 256; flags++) {
-      const isBad = flags === 0 || ((flags & SYN) !== 0 && (flags & (FIN | RST)) !== 0);
+      const isSyn = (flags & SYN) !== 0;
+      const isFinOfRequest = (flags & (FIN | ACK)) === FIN;
+      const isBad = flags === 0 || (isSyn && ((flags & RST) !== 0 || isFinOfRequest));
       const expected = isBad ? DropReason.BAD_TCP_FLAGS : DropReason.NONE;
       expect(check(tcpPacket({ flags, payload: pattern(3) }))).toBe(expected);
     }
