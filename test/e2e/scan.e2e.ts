@@ -14,7 +14,7 @@ const OPEN = [1, 22, 80, 1023, 1024, 8443, 32_767, 32_768, 49_151, 49_152, 60_99
 /** Ports that one call scans: an agent's answer has to come within two minutes. */
 const SHARE = 8192;
 
-test(`a scan of ${PORTS} ports shows what is open behind the gateway, and nothing else`, async () => {
+test(`a scan of ${PORTS} ports shows exactly what is open behind the gateway`, async () => {
   // A line for each flow would measure the log.
   await using world = await World.start({ config: { log: { flows: false } } });
   const { client, server, gateway } = world;

@@ -2,7 +2,7 @@
 import { expect, test } from 'bun:test';
 import { Counter } from '../../src/stack/counters.ts';
 import { CLEAN, type LaneShape } from '../support/lane.ts';
-import { converse, type Outcome } from './conversation.ts';
+import { converse, type Outcome, type Talk } from './conversation.ts';
 
 const BYTES = 400_000;
 const ALL = Number.MAX_SAFE_INTEGER / 2 ** 20;
@@ -13,33 +13,34 @@ interface Path {
   readonly longestBytes: number;
   readonly sack: boolean;
   readonly loss?: number;
+  readonly again?: { readonly afterUs: number };
 }
 
-/** A download, then an upload, over one connection. */
-function transfer({ family, sack, longestBytes, loss = 0 }: Path, seed: number): Outcome {
+/** A download beside a short upload; with `again`, a second one of the same client, later. */
+function transfer({ family, sack, longestBytes, loss = 0, again }: Path, seed: number): Outcome {
   const isIpv4 = family === 4;
+  const talk: Talk = {
+    source: isIpv4 ? '198.18.0.1' : 'fd00::1',
+    destination: isIpv4 ? '198.18.0.80' : 'fd00::80',
+    sourcePort: 40_000,
+    destinationPort: 443,
+    iss: 1,
+    mss: isIpv4 ? 1460 : 1440,
+    length: 20_000,
+    buffer: 300_000,
+    timestamps: true,
+    sack,
+    windowScale: 7,
+    serverLength: BYTES,
+    startUs: 0,
+  };
+  const later = { ...talk, sourcePort: 40_001, startUs: again?.afterUs ?? 0 };
   return converse({
     seed,
     rig: { family },
     up: LANE,
     down: { ...LANE, longestBytes, loss },
-    talks: [
-      {
-        source: isIpv4 ? '198.18.0.1' : 'fd00::1',
-        destination: isIpv4 ? '198.18.0.80' : 'fd00::80',
-        sourcePort: 40_000,
-        destinationPort: 443,
-        iss: 1,
-        mss: isIpv4 ? 1460 : 1440,
-        length: 20_000,
-        buffer: 300_000,
-        timestamps: true,
-        sack,
-        windowScale: 7,
-        serverLength: BYTES,
-        startUs: 0,
-      },
-    ],
+    talks: again === undefined ? [talk] : [talk, later],
     ownerPace: ALL,
     clientPace: ALL,
     serverWaitsForFin: false,
@@ -64,6 +65,14 @@ for (const sack of [true, false]) {
       expect(talks[0]!.downUs / 1e6).toBeLessThan(mostSeconds);
     });
   }
+
+  test(`what one flow found out, the next need not (${sack ? 'SACK' : 'no SACK'})`, () => {
+    const again = { afterUs: 20e6 };
+    const { rig, talks } = transfer({ family: 4, longestBytes: 1100, sack, again }, 1);
+    expect(rig.counters.get(Counter.BLACK_HOLES_SUSPECTED)).toBe(1);
+    expect(rig.counters.get(Counter.TCP_TIMEOUTS)).toBe(3);
+    expect(talks[1]!.downUs / 1e6).toBeLessThan(0.6);
+  });
 
   test(`one packet in ten lost at random is hardly ever taken for a hole (${sack})`, () => {
     let [suspected, packets] = [0, 0];

@@ -148,7 +148,11 @@ const TCP_COUNTERS: readonly (readonly [Counter, string, string])[] = [
   [Counter.TCP_TIMEOUTS, 'timeouts', 'Retransmission timeouts.'],
   [Counter.TCP_OUT_OF_ORDER, 'out_of_order', 'Segments that came before their turn.'],
   [Counter.PATH_MTU_LOWERED, 'path_mtu_lowered', 'Flows whose path MTU was found to be less.'],
-  [Counter.BLACK_HOLES_SUSPECTED, 'black_holes_suspected', 'Flows made shorter by timeouts.'],
+  [
+    Counter.BLACK_HOLES_SUSPECTED,
+    'black_holes_suspected',
+    'Flows that went on in shorter segments, as full ones timed out.',
+  ],
   [Counter.TCP_RESETS_SENT, 'resets_sent', 'RST segments sent.'],
   [Counter.TCP_RESETS_RECEIVED, 'resets_received', 'RST segments accepted.'],
   [Counter.TCP_CHALLENGE_ACKS, 'challenge_acks', 'Challenge ACKs sent.'],
