@@ -29,6 +29,8 @@ export interface Conversation {
 }
 
 const PACE_US = 5000;
+/** More losses in a row may end a handshake: no SYN-ACK is sent for ever, and no SYN. */
+const OPENING_LOSSES_MAX = 3;
 /** Simulated time in which everything must have arrived. */
 const LIMIT_US = 3_600_000_000;
 
@@ -60,8 +62,14 @@ export function converse(conversation: Conversation): TcpRig {
   const rig = new TcpRig(conversation.rig);
   const packets: Packet[] = [];
   let order = 0;
+  let openingLosses = 0;
+  const mayLose = () => {
+    if (rig.owner.flows.at(-1)?.calls.includes('established')) return true;
+    openingLosses += 1;
+    return openingLosses <= OPENING_LOSSES_MAX;
+  };
   const carry = (deliver: () => void) => {
-    if (random(1000) < link.lossPerMille) return;
+    if (random(1000) < link.lossPerMille && mayLose()) return;
     const copies = random(1000) < link.doublePerMille ? 2 : 1;
     for (let i = 0; i < copies; i++) {
       const due = rig.now + link.delayUs + random(link.jitterUs + 1);

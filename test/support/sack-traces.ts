@@ -9,7 +9,7 @@ export function farRig(options: RigOptions = {}): TcpRig {
   const rig = new TcpRig({ sack: true, ...options });
   rig.owner.reactions.syn = (row, now) => rig.stack.accept(row, now);
   rig.peer.sends(rig.synLine);
-  rig.peer.expects(rig.synAckLine);
+  rig.peer.expects(rig.synAnswer);
   rig.clock.advance(ROUND_TRIP_MS * 1000);
   rig.peer.sends('. 1:1(0) ack 1 win 2000');
   return rig;

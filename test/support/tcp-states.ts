@@ -60,7 +60,7 @@ const STEPS: Readonly<Record<Exclude<StateName, 'CLOSED'>, (rig: TcpRig) => void
   'SYN-RECEIVED'(rig) {
     rig.peer.sends(rig.synLine);
     rig.accept();
-    rig.peer.expects(rig.synAckLine);
+    rig.peer.expects(rig.synAnswer);
   },
   ESTABLISHED(rig) {
     rig.connect();

@@ -34,7 +34,8 @@ const FLOOR_MSS_IPV4 = 256;
 const FIRST_TIMEOUTS = 3;
 /** Further timeouts for each further step. */
 const STEP_TIMEOUTS = 2;
-const STEPS_MAX_TIMEOUTS = 255;
+/** What the count in the block can hold. */
+const TIMEOUTS_MAX = 255;
 /** RFC 8899 §5.1.2, MAX_PROBES: one may be lost by chance. */
 const PROBES_MAX = 3;
 /** Packets behind a probe for which there is room: their acknowledgments tell that it was lost. */
@@ -50,7 +51,7 @@ export function suspectBlackHole(tcp: TcpContext): void {
     tcb.stallUna = tcb.sndUna;
     tcb.stallTimeouts = 0;
   }
-  tcb.stallTimeouts = Math.min(tcb.stallTimeouts + 1, STEPS_MAX_TIMEOUTS);
+  tcb.stallTimeouts = Math.min(tcb.stallTimeouts + 1, TIMEOUTS_MAX);
   const further = tcb.stallTimeouts - FIRST_TIMEOUTS;
   if (further < 0 || further % STEP_TIMEOUTS !== 0) return;
   // The steps have been gone down for this segment, and it was no hole.

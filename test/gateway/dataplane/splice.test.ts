@@ -124,6 +124,8 @@ describe('the splice', () => {
       let hasEnded = false;
       await rig.until(() => {
         for (const segment of rig.peer.readAll()) {
+          // The clock is real: on a slow machine a tail loss probe repeats what was read.
+          if (rig.peer.relative(segment) < next) continue;
           expect(rig.peer.relative(segment)).toBe(next);
           next += segment.payload.length;
           largest = Math.max(largest, segment.payload.length);
