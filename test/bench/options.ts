@@ -2,7 +2,7 @@
 
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { count, parseArguments } from './arguments.ts';
 import { BenchError } from './command.ts';
 import { type Load, TESTS, type TestName } from './measure.ts';
 import { ROOT } from './requirements.ts';
@@ -75,28 +75,18 @@ export function parseOptions(args: readonly string[]): Options | undefined {
   };
 }
 
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        tests: { type: 'string', short: 't' },
-        reps: { type: 'string', short: 'n' },
-        sec: { type: 'string' },
-        warm: { type: 'string' },
-        hold: { type: 'string' },
-        quick: { type: 'boolean' },
-        out: { type: 'string' },
-        print: { type: 'boolean' },
-        help: { type: 'boolean', short: 'h' },
-      },
-    });
-  } catch (error) {
-    if (error instanceof TypeError) throw new BenchError(error.message, { cause: error });
-    throw error;
-  }
-}
+const parse = (args: readonly string[]) =>
+  parseArguments(args, {
+    tests: { type: 'string', short: 't' },
+    reps: { type: 'string', short: 'n' },
+    sec: { type: 'string' },
+    warm: { type: 'string' },
+    hold: { type: 'string' },
+    quick: { type: 'boolean' },
+    out: { type: 'string' },
+    print: { type: 'boolean' },
+    help: { type: 'boolean', short: 'h' },
+  });
 
 function peerNames(): string[] {
   const files = readdirSync(PEER_FOLDER).filter((file) => file.endsWith('.ts'));
@@ -107,12 +97,4 @@ function testName(text: string): TestName {
   const name = TESTS.find((test) => test === text);
   if (name === undefined) throw new BenchError(`no such test: ${text} (${TESTS.join(',')})`);
   return name;
-}
-
-function count(option: string, text: string | undefined, usual: number, least = 1): number {
-  if (text === undefined) return usual;
-  if (!/^\d{1,6}$/.test(text) || Number(text) < least) {
-    throw new BenchError(`${option} ${text}: not a number from ${least}`);
-  }
-  return Number(text);
 }

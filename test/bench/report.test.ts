@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test';
+import { replaceSection } from './document.ts';
 import type { Sample } from './measure.ts';
-import { median, renderFailures, renderTables, replaceSection } from './report.ts';
+import { MARKERS, median, renderFailures, renderTables } from './report.ts';
 
 const sample = (peer: string, repetition: number, outcome: Partial<Sample>): Sample => ({
   peer,
@@ -71,20 +72,20 @@ describe('tables', () => {
 
 describe('section', () => {
   test('A document without markers gets the section at its end', () => {
-    const text = replaceSection('# Benchmarks\n', 'one');
+    const text = replaceSection('# Benchmarks\n', MARKERS, 'one');
     expect(text.startsWith('# Benchmarks\n\n<!-- bench:begin')).toBe(true);
     expect(text.endsWith('one\n\n<!-- bench:end -->\n')).toBe(true);
   });
 
   test('A second run replaces the section and nothing around it', () => {
-    const first = `${replaceSection('before\n', 'one')}\nafter\n`;
-    const second = replaceSection(first, 'two');
+    const first = `${replaceSection('before\n', MARKERS, 'one')}\nafter\n`;
+    const second = replaceSection(first, MARKERS, 'two');
     expect(second).toBe(first.replace('one', 'two'));
   });
 
   test('One marker without the other is refused', () => {
-    const torn = replaceSection('', 'one').replace('<!-- bench:end -->', '');
-    expect(() => replaceSection(torn, 'two')).toThrow('markers');
+    const torn = replaceSection('', MARKERS, 'one').replace('<!-- bench:end -->', '');
+    expect(() => replaceSection(torn, MARKERS, 'two')).toThrow('markers');
   });
 });
 

@@ -1,5 +1,6 @@
 /** From samples to the tables of BENCHMARKS.md. */
 
+import type { Markers } from './document.ts';
 import type { Sample, TestName } from './measure.ts';
 
 interface Column {
@@ -18,8 +19,11 @@ interface Table {
 /** Fewest foreign cores that make a sample doubtful. */
 const DOUBTFUL_CORES = 0.3;
 
-const BEGIN = '<!-- bench:begin: written by `npm run bench` -->';
-const END = '<!-- bench:end -->';
+export const MARKERS: Markers = {
+  name: 'bench',
+  begin: '<!-- bench:begin: written by `npm run bench` -->',
+  end: '<!-- bench:end -->',
+};
 
 const column = (title: string, test: TestName, metric: string): Column => ({
   title,
@@ -134,20 +138,6 @@ export function renderFailures(samples: readonly Sample[]): string {
     reasons.set(reason, [...(reasons.get(reason) ?? []), where]);
   }
   return [...reasons].map(([reason, where]) => `- ${reason} (${where.join(', ')})`).join('\n');
-}
-
-/**
- * Puts the section between its markers; at the end when the document has none.
- *
- * @throws Error  when only one of the two markers is there
- */
-export function replaceSection(document: string, section: string): string {
-  const text = `${BEGIN}\n\n${section}\n\n${END}`;
-  const begin = document.indexOf(BEGIN);
-  const end = document.indexOf(END);
-  if (begin === -1 && end === -1) return `${document.trimEnd()}\n\n${text}\n`.trimStart();
-  if (begin === -1 || end < begin) throw new Error('BENCHMARKS.md: its bench markers do not match');
-  return document.slice(0, begin) + text + document.slice(end + END.length);
 }
 
 /** Median; NaN of nothing. */

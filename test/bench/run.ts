@@ -3,22 +3,14 @@
  * the inner one, so that every peer sees the same drift of the machine.
  */
 
-import {
-  appendFileSync,
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BenchError } from './command.ts';
+import { writeSection } from './document.ts';
 import { describeMachine, describeVersion } from './machine.ts';
 import { type Sample, sample } from './measure.ts';
 import { type Options, PEER_FOLDER, parseOptions, USAGE } from './options.ts';
 import { type Peer, RunningPeer } from './peer.ts';
-import { renderFailures, renderTables, replaceSection } from './report.ts';
+import { MARKERS, renderFailures, renderTables } from './report.ts';
 import {
   BASE_REQUIREMENTS,
   buildGo,
@@ -29,12 +21,11 @@ import {
   install,
   isThere,
 } from './requirements.ts';
+import { takeSamples } from './sampling.ts';
 import { startServer } from './server.ts';
-import { Topology } from './topology.ts';
+import type { Topology } from './topology.ts';
 
 const SAMPLES_FILE = join(CACHE, 'samples.jsonl');
-
-const NEW_DOCUMENT = '# Benchmarks\n';
 
 async function main(): Promise<number> {
   const options = parseOptions(process.argv.slice(2));
@@ -57,45 +48,19 @@ async function main(): Promise<number> {
   const samples = await measureAll(peers, options);
   const section = await renderSection(startedAt, peers, missing, samples);
   console.log(`\n${section}`);
-  if (options.report !== undefined) {
-    const old = existsSync(options.report) ? readFileSync(options.report, 'utf8') : NEW_DOCUMENT;
-    writeFileSync(options.report, replaceSection(old, section));
-    console.log(`\nwritten to ${options.report}`);
-  }
+  if (options.report !== undefined) writeSection(options.report, MARKERS, section);
   return missing.length > 0 || samples.some((s) => s.error !== undefined) ? 1 : 0;
 }
 
-async function measureAll(peers: ReadonlyMap<string, Peer>, options: Options): Promise<Sample[]> {
-  const folder = mkdtempSync(join(tmpdir(), 'culvert-bench-'));
-  const topology = new Topology();
-  const samples: Sample[] = [];
-  const giveUp = async (signal: NodeJS.Signals): Promise<void> => {
-    await topology.down();
-    rmSync(folder, { recursive: true });
-    process.exit(signal === 'SIGINT' ? 130 : 143);
-  };
-  process.once('SIGINT', giveUp).once('SIGTERM', giveUp);
-  writeFileSync(SAMPLES_FILE, '');
-  try {
-    await topology.up();
+const measureAll = (peers: ReadonlyMap<string, Peer>, options: Options): Promise<Sample[]> =>
+  takeSamples(SAMPLES_FILE, describeSample, async function* (topology, folder) {
     await startServer(topology, folder);
     for (let repetition = 0; repetition < options.repetitions; repetition++) {
       for (const [name, peer] of peers) {
-        for await (const taken of measurePeer(name, peer, repetition, topology, folder, options)) {
-          samples.push(taken);
-          appendFileSync(SAMPLES_FILE, `${JSON.stringify(taken)}\n`);
-          console.log(describeSample(taken));
-        }
+        yield* measurePeer(name, peer, repetition, topology, folder, options);
       }
     }
-  } finally {
-    await topology.down();
-    process.off('SIGINT', giveUp).off('SIGTERM', giveUp);
-    if (samples.every((s) => s.error === undefined)) rmSync(folder, { recursive: true });
-    else console.error(`the logs are in ${folder}`);
-  }
-  return samples;
-}
+  });
 
 /** All tests of one peer in one repetition. After a failed test it goes on with a fresh process. */
 async function* measurePeer(

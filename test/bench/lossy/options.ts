@@ -1,7 +1,7 @@
 /** The command line of the lossy bench. */
 
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { count, parseArguments } from '../arguments.ts';
 import { BenchError } from '../command.ts';
 import { ROOT } from '../requirements.ts';
 import { FAULTS, ROUND_TRIPS_MS } from './link.ts';
@@ -57,28 +57,18 @@ export function parseLossyOptions(args: readonly string[]): LossyOptions | undef
   };
 }
 
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        rtt: { type: 'string', short: 'r' },
-        fault: { type: 'string', short: 'f' },
-        rate: { type: 'string' },
-        reps: { type: 'string', short: 'n' },
-        sec: { type: 'string' },
-        quick: { type: 'boolean' },
-        out: { type: 'string' },
-        print: { type: 'boolean' },
-        help: { type: 'boolean', short: 'h' },
-      },
-    });
-  } catch (error) {
-    if (error instanceof TypeError) throw new BenchError(error.message, { cause: error });
-    throw error;
-  }
-}
+const parse = (args: readonly string[]) =>
+  parseArguments(args, {
+    rtt: { type: 'string', short: 'r' },
+    fault: { type: 'string', short: 'f' },
+    rate: { type: 'string' },
+    reps: { type: 'string', short: 'n' },
+    sec: { type: 'string' },
+    quick: { type: 'boolean' },
+    out: { type: 'string' },
+    print: { type: 'boolean' },
+    help: { type: 'boolean', short: 'h' },
+  });
 
 function pathName(text: string): PathName {
   const name = PATHS.find((path) => path === text);
@@ -96,10 +86,4 @@ function faultNames(word: string): string[] {
   const names = FAULTS.map(({ name }) => name).filter((name) => name.includes(word));
   if (names.length === 0) throw new BenchError(`no fault has ${word} in its name`);
   return names;
-}
-
-function count(option: string, text: string | undefined, usual: number): number {
-  if (text === undefined) return usual;
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new BenchError(`${option} ${text}: not a number from 1`);
-  return Number(text);
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test';
-import { type LossySample, renderCells, replaceLossySection } from './report.ts';
+import { replaceSection } from '../document.ts';
+import { type LossySample, MARKERS, renderCells } from './report.ts';
 
 const counts = {
   packets: 0,
@@ -52,11 +53,11 @@ test('samples that the relay itself held up are counted', () => {
 });
 
 test('the section goes between its markers, and leaves the rest of the document alone', () => {
-  const first = replaceLossySection('# Benchmarks\n\nbefore\n', 'old');
-  const second = replaceLossySection(`${first}\nafter\n`, 'new');
+  const first = replaceSection('# Benchmarks\n\nbefore\n', MARKERS, 'old');
+  const second = replaceSection(`${first}\nafter\n`, MARKERS, 'new');
   expect(second).toContain('before');
   expect(second).toContain('after');
   expect(second).toContain('new');
   expect(second).not.toContain('old');
-  expect(() => replaceLossySection(first.replace('lossy:end', 'x'), 'new')).toThrow('markers');
+  expect(() => replaceSection(first.replace('lossy:end', 'x'), MARKERS, 'new')).toThrow('markers');
 });

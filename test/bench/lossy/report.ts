@@ -1,5 +1,6 @@
 /** From samples of the lossy bench to the table of BENCHMARKS.md. */
 
+import type { Markers } from '../document.ts';
 import { median } from '../report.ts';
 import { PATHS, type PathName } from './paths.ts';
 import type { RelayReport } from './relay.ts';
@@ -29,9 +30,12 @@ const MEASURED = 'culvert';
 /** A packet that the relay itself keeps that long makes a sample doubtful. */
 const DOUBTFUL_MS = 30;
 
-const BEGIN = '<!-- lossy:begin: written by `npm run bench:lossy` -->';
-const END = '<!-- lossy:end -->';
-const TITLE = '## Lossy links';
+export const MARKERS: Markers = {
+  name: 'lossy',
+  begin: '<!-- lossy:begin: written by `npm run bench:lossy` -->',
+  end: '<!-- lossy:end -->',
+};
+export const TITLE = '## Lossy links';
 
 const LEGEND = `Goodput in Mbit/s at the receiver, median (lowest..highest) of the repetitions;
 *fail*: every repetition failed. RTT is that of the empty link, faults hold for both directions.
@@ -63,20 +67,6 @@ export function renderCells(samples: readonly LossySample[]): string {
   const reached = ratios.filter((ratio) => ratio >= GOAL).length;
   const summary = `${reached} of ${ratios.length} cells reach ${GOAL.toFixed(2)} of the kernel.`;
   return [table, LEGEND, ...(isCompared ? [summary] : []), renderRelay(samples)].join('\n\n');
-}
-
-/**
- * Puts the section between its markers; at the end when the document has none.
- *
- * @throws Error  when only one of the two markers is there
- */
-export function replaceLossySection(document: string, section: string): string {
-  const text = `${BEGIN}\n\n${TITLE}\n\n${section}\n\n${END}`;
-  const begin = document.indexOf(BEGIN);
-  const end = document.indexOf(END);
-  if (begin === -1 && end === -1) return `${document.trimEnd()}\n\n${text}\n`.trimStart();
-  if (begin === -1 || end < begin) throw new Error('BENCHMARKS.md: its lossy markers do not match');
-  return document.slice(0, begin) + text + document.slice(end + END.length);
 }
 
 /** Samples by cell, in the order of their first. */

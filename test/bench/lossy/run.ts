@@ -4,22 +4,15 @@
  * loop, and the link treats the packets of each by the same random numbers.
  */
 
-import {
-  appendFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { BenchError, launch, must, run, waitFor } from '../command.ts';
+import { writeSection } from '../document.ts';
 import { describeMachine, describeVersion } from '../machine.ts';
 import { CACHE, checkMachine, describeMissing, install, isThere } from '../requirements.ts';
+import { takeSamples } from '../sampling.ts';
 import { parseIperf } from '../tool-output.ts';
-import { inside, Topology } from '../topology.ts';
+import { inside, type Topology } from '../topology.ts';
 import {
   CONGESTION_CONTROL,
   FAULTS,
@@ -32,10 +25,9 @@ import {
 } from './link.ts';
 import { type LossyOptions, parseLossyOptions, USAGE } from './options.ts';
 import { ADDRESSES, PATH_ABOUT, PATH_PEERS, type PathName, startPaths } from './paths.ts';
-import { type Direction, type LossySample, renderCells, replaceLossySection } from './report.ts';
+import { type Direction, type LossySample, MARKERS, renderCells, TITLE } from './report.ts';
 
 const SAMPLES_FILE = join(CACHE, 'lossy-samples.jsonl');
-const NEW_DOCUMENT = '# Benchmarks\n';
 
 /** Of iperf3, on each end of the test; it may also wait for a reply over a link that loses it. */
 const GRACE_S = 20;
@@ -74,9 +66,13 @@ async function main(): Promise<number> {
   const section = await renderSection(startedAt, options, samples);
   console.log(`\n${section}`);
   if (options.report !== undefined) {
-    const old = existsSync(options.report) ? readFileSync(options.report, 'utf8') : NEW_DOCUMENT;
-    writeFileSync(options.report, replaceLossySection(old, section));
-    console.log(`\nwritten to ${options.report}`);
+    writeSection(
+      options.report,
+      MARKERS,
+      `${TITLE}
+
+${section}`,
+    );
   }
   return samples.some(({ error }) => error !== undefined) ? 1 : 0;
 }
@@ -94,38 +90,16 @@ async function checkRequirements(paths: readonly PathName[]): Promise<void> {
   if (missing.length > 0) throw new BenchError(`missing: ${describeMissing(missing)}`);
 }
 
-async function measureAll(options: LossyOptions): Promise<LossySample[]> {
-  const folder = mkdtempSync(join(tmpdir(), 'culvert-bench-'));
-  const topology = new Topology();
-  const samples: LossySample[] = [];
-  const giveUp = async (signal: NodeJS.Signals): Promise<void> => {
-    await topology.down();
-    rmSync(folder, { recursive: true });
-    process.exit(signal === 'SIGINT' ? 130 : 143);
-  };
-  process.once('SIGINT', giveUp).once('SIGTERM', giveUp);
-  writeFileSync(SAMPLES_FILE, '');
-  try {
-    await topology.up();
+const measureAll = (options: LossyOptions): Promise<LossySample[]> =>
+  takeSamples(SAMPLES_FILE, describeSample, async function* (topology, folder) {
     await removeVeth(topology);
     for (const namespace of [topology.client, topology.gateway, topology.server]) {
       await must(inside(namespace, ['sysctl', '-q', '-w', ...SETTINGS]));
     }
     await useCongestionControl(topology);
     await startPaths(topology, options.paths, folder);
-    for await (const sample of cells(topology, options, folder)) {
-      samples.push(sample);
-      appendFileSync(SAMPLES_FILE, `${JSON.stringify(sample)}\n`);
-      console.log(describeSample(sample));
-    }
-  } finally {
-    await topology.down();
-    process.off('SIGINT', giveUp).off('SIGTERM', giveUp);
-    if (samples.every((s) => s.error === undefined)) rmSync(folder, { recursive: true });
-    else console.error(`the logs are in ${folder}`);
-  }
-  return samples;
-}
+    yield* cells(topology, options, folder);
+  });
 
 async function* cells(
   topology: Topology,
