@@ -354,8 +354,8 @@ for (const family of FAMILIES) {
   });
 }
 
-test('IPv4: an unreachable protocol ends a dial', () => {
-  const rig = inState('SYN-SENT');
+/** An ICMP error of the peer about the stack's own SYN. */
+function quoteSyn(rig: TcpRig, type: number, code: number): void {
   const { address, port, serverAddress, serverPort } = rig.peer.options;
   const quoted = tcpPacket({
     source: serverAddress,
@@ -366,26 +366,20 @@ test('IPv4: an unreachable protocol ends a dial', () => {
     flags: 0x02,
   });
   rig.deliver(
-    icmpPacket({ source: address, destination: serverAddress, type: 3, code: 2, payload: quoted }),
+    icmpPacket({ source: address, destination: serverAddress, type, code, payload: quoted }),
   );
+}
+
+test('IPv4: an unreachable protocol ends a dial', () => {
+  const rig = inState('SYN-SENT');
+  quoteSyn(rig, 3, 2);
   expect(rig.flow.calls).toEqual(['closed dial-unreachable by upstream']);
   rig.expectEmpty();
 });
 
 test('IPv4: a source quench about a SYN is ignored (RFC 6633)', () => {
   const rig = inState('SYN-SENT');
-  const { address, port, serverAddress, serverPort } = rig.peer.options;
-  const quoted = tcpPacket({
-    source: serverAddress,
-    destination: address,
-    sourcePort: serverPort,
-    destinationPort: port,
-    seq: rig.peer.serverIss,
-    flags: 0x02,
-  });
-  rig.deliver(
-    icmpPacket({ source: address, destination: serverAddress, type: 4, code: 0, payload: quoted }),
-  );
+  quoteSyn(rig, 4, 0);
   rig.wait(245_000);
   expect(rig.flow.calls).toEqual(['closed dial-timeout by upstream']);
 });

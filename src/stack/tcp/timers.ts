@@ -120,21 +120,23 @@ function onRetransmission(tcp: TcpContext, now: Instant): boolean {
   tcp.counters.add(Counter.TCP_TIMEOUTS);
   tcb.probes += 1;
   tcb.backoff += 1;
-  if (!isHandshake) suspectBlackHole(tcp);
   if (isHandshake) {
     retransmitOldest(tcp, now);
-  } else if (tcb.has(TcbFlag.SACK)) {
+    armRetransmission(tcp, now);
+    return true;
+  }
+  suspectBlackHole(tcp);
+  if (tcb.has(TcbFlag.SACK)) {
     recoverOnTimeout(tcp, now);
     return true;
-  } else {
-    collapse(tcb);
-    tcb.lower(TcbFlag.FAST_RECOVERY);
-    tcb.raise(TcbFlag.LOSS_RECOVERY);
-    tcb.dupAcks = 0;
-    tcb.recover = tcb.sndNxt;
-    tcb.rtxNxt = tcb.sndUna;
-    retransmitLost(tcp, now);
   }
+  collapse(tcb);
+  tcb.lower(TcbFlag.FAST_RECOVERY);
+  tcb.raise(TcbFlag.LOSS_RECOVERY);
+  tcb.dupAcks = 0;
+  tcb.recover = tcb.sndNxt;
+  tcb.rtxNxt = tcb.sndUna;
+  retransmitLost(tcp, now);
   armRetransmission(tcp, now);
   return true;
 }
