@@ -46,6 +46,12 @@ export const CloseReason = {
   USER_TIMEOUT: 24,
   /** Nobody wants the connection any more that was being dialled: another was faster. */
   DIAL_ABANDONED: 25,
+  /** No address or port is left to translate to. */
+  NAT_EXHAUSTED: 26,
+  /** It had no reply yet, and gave way to a new flow when the table was full. */
+  EARLY_DROP: 27,
+  /** The verdict cannot be carried out for a flow of this kind or family. */
+  VERDICT_UNFIT: 28,
 } as const;
 
 export type CloseReason = (typeof CloseReason)[keyof typeof CloseReason];

@@ -67,6 +67,22 @@ export const Counter = {
   ECN_WINDOW_CUTS: 49,
   /** Flows whose full-sized segments timed out again and again, and became shorter. */
   BLACK_HOLES_SUSPECTED: 50,
+  /** Flows rewritten at L3, flows over datagram sockets, and NAT mappings. */
+  NAT_FLOWS_NOW: 51,
+  SESSIONS_NOW: 52,
+  NAT_MAPPINGS_NOW: 53,
+  /** Packets rewritten and handed back, and superpackets among them. */
+  NAT_PACKETS: 54,
+  NAT_SUPERPACKETS: 55,
+  FLOWS_REAPED: 56,
+  FLOWS_EARLY_DROPPED: 57,
+  /** Datagrams from clients to upstreams and back, and system calls that moved them. */
+  DATAGRAMS_UP: 58,
+  DATAGRAMS_DOWN: 59,
+  DATAGRAM_SENDS: 60,
+  DATAGRAM_RECEIVES: 61,
+  /** ICMP errors passed on to a client, translated. */
+  ICMP_ERRORS_RELAYED: 62,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

@@ -59,6 +59,20 @@ export const DropReason = {
   DRAINING: 47,
   // The device
   DEVICE_WRITE_FAILED: 48,
+  // Flows that are tracked and not terminated
+  /** Outside of the windows, or impossible in the flow's state. */
+  CONNTRACK_INVALID: 49,
+  CONNTRACK_SOURCE_LIMIT: 50,
+  /** Too many packets wait for the verdict about their flow. */
+  PARKED_LIMIT: 51,
+  /** It does not fit the next link; its sender was told, if it asked to be. */
+  PACKET_TOO_BIG: 52,
+  /** The socket towards the upstream took no more. */
+  UPSTREAM_FULL: 53,
+  UPSTREAM_SEND_FAILED: 54,
+  /** A datagram of an upstream, longer than any packet towards the client. */
+  UPSTREAM_TOO_LONG: 55,
+  HOP_LIMIT_EXCEEDED: 56,
 } as const;
 
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];

@@ -70,11 +70,92 @@ export const FlowField = {
   HALF_CLOSE_TIMEOUT_MS: 156,
   /** float64; 0 is no limit. */
   MAX_BYTES: 160,
-  /** uint8: TTL or hop limit of the SYN. */
+  /** uint8: TTL or hop limit of the first packet. */
   SYN_HOP_LIMIT: 168,
+  /** uint8: Carrier. */
+  CARRIER: 169,
+  /** uint8: TrackState, of a flow that is not terminated by our TCP. */
+  TRACK_STATE: 170,
+  /** uint8: bits of TrackBit. */
+  TRACK_BITS: 171,
+  /** int32: row of the NAT mapping and one more; 0 for none. See nat/mappings.ts. */
+  MAPPING: 172,
+  /** 16 bytes: the source that the upstream of a NAT flow sees, and so where replies go. */
+  NAT_SOURCE: 176,
+  /** uint16: its port, or the identifier of an ICMP echo. */
+  NAT_SOURCE_PORT: 192,
+  /** int32, uint32: as NEXT and HASH, of the tuple of replies. */
+  REPLY_NEXT: 196,
+  REPLY_HASH: 200,
+  /** int32: first slab of the packets that wait for a verdict, and one more; 0 for none. */
+  PARKED: 204,
+  /** float64 Instant: from then on the flow is no more; conntrack/reaper.ts takes it out. */
+  EXPIRES_AT: 208,
+  /** What conntrack/tcp-window.ts knows of the two senders; 16 bytes each, uint32. */
+  WINDOW_ORIGINAL: 216,
+  WINDOW_REPLY: 232,
+  /** uint8 each: window scales, last direction and event. uint32: last sequence number. */
+  SCALE_ORIGINAL: 248,
+  SCALE_REPLY: 249,
+  LAST_DIRECTION: 250,
+  LAST_EVENT: 251,
+  LAST_SEQ: 252,
 } as const;
 
-export const FLOW_ROW_BYTES = 192;
+export const FLOW_ROW_BYTES = 256;
+
+/** Who carries the packets of a flow. */
+export const Carrier = {
+  /** Nobody yet: it waits for a verdict. */
+  NONE: 0,
+  /** Terminated by our TCP, and spliced to an upstream or answered by a service. */
+  TCP: 1,
+  /** Rewritten at L3, and handed back to the kernel. */
+  NAT: 2,
+  /** UDP or ICMP echo over a socket of the gateway. */
+  SESSION: 3,
+} as const;
+export type Carrier = (typeof Carrier)[keyof typeof Carrier];
+export const CARRIER_NAMES = Object.keys(Carrier).map((n) => n.toLowerCase());
+
+/**
+ * How far a flow has come that we only watch: TCP as the kernel's nf_conntrack names its states
+ * (include/uapi/linux/netfilter/nf_conntrack_tcp.h), the others by what was seen of them.
+ */
+export const TrackState = {
+  NONE: 0,
+  SYN_SENT: 1,
+  SYN_RECV: 2,
+  ESTABLISHED: 3,
+  FIN_WAIT: 4,
+  CLOSE_WAIT: 5,
+  LAST_ACK: 6,
+  TIME_WAIT: 7,
+  CLOSE: 8,
+  /** Both ends sent a SYN. */
+  SYN_SENT2: 9,
+  /** UDP, ICMP and others: one direction was seen, both were, both and more than once. */
+  UNREPLIED: 10,
+  REPLIED: 11,
+  STREAM: 12,
+} as const;
+export type TrackState = (typeof TrackState)[keyof typeof TrackState];
+/** As `conntrack -L` prints them: `SYN_SENT`. */
+export const TRACK_STATE_NAMES = Object.keys(TrackState);
+
+export const TrackBit = {
+  /** A packet of the reply direction was seen: IPS_SEEN_REPLY. */
+  SEEN_REPLY: 1,
+  /** It is not dropped early when the table is full: IPS_ASSURED. */
+  ASSURED: 2,
+  /** Source, destination is rewritten: IPS_SRC_NAT, IPS_DST_NAT. */
+  SOURCE_NAT: 4,
+  DESTINATION_NAT: 8,
+  /** It was picked up in the middle: windows are not checked. */
+  LIBERAL: 16,
+  /** The tuple of replies is in the table. */
+  HAS_REPLY: 32,
+} as const;
 
 /** The life of a flow, as `culvert flows` prints it. */
 export const FlowPhase = {
@@ -100,6 +181,7 @@ export const VerdictCode = {
   DROP: 3,
   FORWARD: 4,
   REDIRECT: 5,
+  NAT: 6,
 } as const;
 export type VerdictCode = (typeof VerdictCode)[keyof typeof VerdictCode];
 const VERDICT_NAMES = Object.keys(VerdictCode).map((n) => n.toLowerCase());
@@ -121,7 +203,17 @@ export const SERVICE_NAMES = Object.keys(Service).map((n) => n.toLowerCase());
 /** A row as a plain value, for the control plane. */
 export interface FlowSnapshot {
   readonly serial: number;
-  readonly protocol: 'tcp' | 'udp' | 'icmp';
+  /** `tcp`, `udp`, `icmp`, or the IANA number of another protocol. */
+  readonly protocol: string;
+  readonly carrier: string;
+  /** Of a flow that is not terminated here: `SYN_SENT`; `NONE` for others. */
+  readonly trackState: string;
+  readonly isAssured: boolean;
+  readonly hasReply: boolean;
+  /** The source that the upstream sees, when it is not the client. */
+  readonly natSource: Endpoint | undefined;
+  /** 0: it does not expire by itself. */
+  readonly expiresAt: Instant;
   readonly phase: string;
   /** As RFC 9293 prints them: `FIN-WAIT-1`. */
   readonly tcpState: string;
@@ -147,7 +239,7 @@ export interface FlowSnapshot {
   readonly closedBy: string;
 }
 
-const PROTOCOL_NAMES: Record<number, 'tcp' | 'udp' | 'icmp'> = {
+const PROTOCOL_NAMES: Record<number, string> = {
   6: 'tcp',
   17: 'udp',
   1: 'icmp',
@@ -186,7 +278,16 @@ export function readFlowRow(view: DataView, at: number): FlowSnapshot | undefine
   const upstreamFamily = u8(FlowField.UPSTREAM_FAMILY);
   const snapshot: FlowSnapshot = {
     serial,
-    protocol: PROTOCOL_NAMES[u8(FlowField.PROTOCOL)] ?? 'tcp',
+    protocol: PROTOCOL_NAMES[u8(FlowField.PROTOCOL)] ?? String(u8(FlowField.PROTOCOL)),
+    carrier: CARRIER_NAMES[u8(FlowField.CARRIER)] ?? 'unknown',
+    trackState: TRACK_STATE_NAMES[u8(FlowField.TRACK_STATE)] ?? 'unknown',
+    isAssured: (u8(FlowField.TRACK_BITS) & TrackBit.ASSURED) !== 0,
+    hasReply: (u8(FlowField.TRACK_BITS) & TrackBit.SEEN_REPLY) !== 0,
+    natSource:
+      (u8(FlowField.TRACK_BITS) & TrackBit.SOURCE_NAT) === 0
+        ? undefined
+        : endpoint(view, at + FlowField.NAT_SOURCE, family, u16(FlowField.NAT_SOURCE_PORT)),
+    expiresAt: f64(FlowField.EXPIRES_AT) as Instant,
     phase: PHASE_NAMES[u8(FlowField.PHASE)] ?? 'unknown',
     tcpState: TCP_STATE_NAMES[u8(FlowField.TCP_STATE)] ?? 'unknown',
     source: endpoint(view, at + FlowField.SOURCE, family, u16(FlowField.SOURCE_PORT)),

@@ -173,7 +173,7 @@ export class Forwarder {
     tcb.sndUna = tcb.sndNxt = tcb.recover = tcb.rtxNxt = tcb.iss;
     tcb.count(FlowField.PACKETS_UP, 1);
     readSyn(this.#tcp, segment.seq, isEcnSetup(segment));
-    this.#tcp.owner.onSyn(row, now);
+    this.#tcp.owner.onFlow(row, now);
     return DropReason.NONE;
   }
 
@@ -194,7 +194,7 @@ export class Forwarder {
     this.#begin(row, packet, now);
     this.#enterSynReceived();
     const { tcb, owner } = this.#tcp;
-    owner.onSyn(row, now);
+    owner.onFlow(row, now);
     if (!tcb.isGone) segmentArrives(this.#tcp, now);
     return DropReason.NONE;
   }

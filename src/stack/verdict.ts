@@ -7,6 +7,9 @@
 export const CONGESTION_NAMES = ['cubic', 'newreno', 'bbr'] as const;
 export type CongestionName = (typeof CONGESTION_NAMES)[number];
 
+/** What a flow speaks; `icmp` is an echo of ICMP or ICMPv6. */
+export type FlowProtocol = 'tcp' | 'udp' | 'icmp';
+
 /** An address as text, `10.0.0.1` or `fd00::1`, and a port. */
 export interface Endpoint {
   readonly ip: string;
@@ -14,11 +17,15 @@ export interface Endpoint {
   readonly family: 4 | 6;
 }
 
-/** A SYN that waits for a verdict. It is answered exactly once; a late answer is ignored. */
+/**
+ * A new flow that waits for a verdict: a SYN, the first datagram, or an ICMP echo request. It is
+ * answered exactly once; a late answer is ignored.
+ */
 export interface ConnectionRequest {
   /** Serial number of the flow: never used twice while the gateway runs. */
   readonly flow: number;
-  readonly protocol: 'tcp' | 'udp';
+  readonly protocol: FlowProtocol;
+  /** Ports of an ICMP echo: its identifier, and 0. */
   readonly source: Endpoint;
   readonly destination: Endpoint;
   readonly syn: {
@@ -60,11 +67,23 @@ export interface ForwardVerdict {
   readonly maxBytes?: number;
 }
 
+/** Not terminated here: rewritten at L3 and handed back to the kernel. */
+export interface NatVerdict {
+  readonly kind: 'nat';
+  /** Absent: the original destination. Port 0 keeps the port. */
+  readonly to?: Endpoint;
+  /** The upstream sees an address of `nat.addresses` as source, not the client's. */
+  readonly masquerade: boolean;
+  /** Milliseconds; absent: the configured values. */
+  readonly idleTimeoutMs?: number;
+}
+
 export type Verdict =
   /** Nobody claims the flow: the fallback of the gateway applies. */
   | { readonly kind: 'decline' }
   | { readonly kind: 'reject'; readonly with: RejectWith; readonly reason: string }
   | ForwardVerdict
+  | NatVerdict
   /** A service inside the gateway answers; `note` is shown by it. */
   | { readonly kind: 'redirect'; readonly listener: string; readonly note: string };
 

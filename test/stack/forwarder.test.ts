@@ -156,7 +156,7 @@ describe('reject', () => {
     });
   }
 
-  test('may be the answer inside onSyn', () => {
+  test('may be the answer inside onFlow', () => {
     const rig = new TcpRig();
     rig.owner.reactions.syn = () => reject(rig, 'rst');
     rig.peer.sends(rig.synLine);

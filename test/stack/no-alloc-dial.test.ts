@@ -31,7 +31,7 @@ class Counting implements FlowOwner {
   connected = 0;
   closed = 0;
 
-  onSyn(): void {}
+  onFlow(): void {}
   onDeadline(): void {}
   onEstablished(): void {}
   onConnected(): void {

@@ -32,7 +32,7 @@ class Sink implements FlowOwner {
   stack: Stack | undefined;
   taken = 0;
 
-  onSyn(row: number, now: Instant): void {
+  onFlow(row: number, now: Instant): void {
     this.stack?.accept(row, now);
   }
   onDeadline(): void {}

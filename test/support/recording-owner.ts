@@ -114,7 +114,7 @@ export class RecordingOwner implements FlowOwner {
     return true;
   }
 
-  onSyn(row: number, now: Instant): void {
+  onFlow(row: number, now: Instant): void {
     this.#begin(row, ['syn']);
     this.reactions.syn?.(row, now);
   }

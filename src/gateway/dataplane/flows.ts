@@ -1,5 +1,5 @@
 /**
- * The owner of all flows: the path of a decision, and who gets the bytes. Start at `onSyn`.
+ * The owner of all flows: the path of a decision, and who gets the bytes. Start at `onFlow`.
  *
  *   SYN → listener, or script → forward: dial, then accept, then splice
  *                              → redirect: accept, then a service of the gateway
@@ -87,7 +87,7 @@ export class Flows implements FlowOwner {
     this.#use.decisions.abandonAll((row) => this.#failDecision(row, now));
   }
 
-  onSyn(row: number, now: Instant): void {
+  onFlow(row: number, now: Instant): void {
     const { stack, upstreams, decisions } = this.#use;
     upstreams.clear(row);
     upstreams.setSince(row, now);

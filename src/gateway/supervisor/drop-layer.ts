@@ -1,7 +1,16 @@
 /** Where in the stack a packet was dropped: the label `layer`. */
 import { DropReason } from '../../stack/drop-reason.ts';
 
-export type DropLayer = 'ip' | 'tcp' | 'udp' | 'icmp' | 'limit' | 'policy' | 'device';
+export type DropLayer =
+  | 'ip'
+  | 'tcp'
+  | 'udp'
+  | 'icmp'
+  | 'conntrack'
+  | 'limit'
+  | 'policy'
+  | 'upstream'
+  | 'device';
 
 /** First reason of each run of reasons; drop-reason.ts orders them so. */
 const RUNS: readonly (readonly [first: number, layer: DropLayer])[] = [
@@ -14,6 +23,11 @@ const RUNS: readonly (readonly [first: number, layer: DropLayer])[] = [
   [DropReason.FLOW_TABLE_FULL, 'limit'],
   [DropReason.VERDICT_DROP, 'policy'],
   [DropReason.DEVICE_WRITE_FAILED, 'device'],
+  [DropReason.CONNTRACK_INVALID, 'conntrack'],
+  [DropReason.CONNTRACK_SOURCE_LIMIT, 'limit'],
+  [DropReason.PACKET_TOO_BIG, 'ip'],
+  [DropReason.UPSTREAM_FULL, 'upstream'],
+  [DropReason.HOP_LIMIT_EXCEEDED, 'ip'],
 ];
 
 export const dropLayer = (reason: number): DropLayer =>

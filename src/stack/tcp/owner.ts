@@ -8,8 +8,8 @@ import type { Instant } from '../time.ts';
  * was dialled.
  */
 export interface FlowOwner {
-  /** A SYN is held in this row; sooner or later `accept` or `reject` answers it. */
-  onSyn(row: number, now: Instant): void;
+  /** A new flow is held in this row; `accept`, `nat`, `admit` or `reject` answers it. */
+  onFlow(row: number, now: Instant): void;
   /** The deadline of `setDeadline` has passed: the decision or the dial takes too long. */
   onDeadline(row: number, now: Instant): void;
   /** The client finished the handshake. */

@@ -48,7 +48,7 @@ export function setCongestion(tcp: TcpContext, row: number, name: CongestionName
 function acceptProved(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
   if (tcb.state === TcpState.SYN_RECEIVED) {
-    // Inside `onSyn`: the ACK with the cookie is processed next, and opens the flow.
+    // Inside `onFlow`: the ACK with the cookie is processed next, and opens the flow.
     tcb.phase = FlowPhase.HANDSHAKE;
     return;
   }

@@ -211,7 +211,7 @@ describe('an ACK with a cookie', () => {
     expect(rig.flow.received).toBe(100);
   });
 
-  test('may be accepted inside onSyn', () => {
+  test('may be accepted inside onFlow', () => {
     const rig = withCookie();
     rig.owner.reactions.syn = (row, now) => rig.stack.accept(row, now);
     rig.peer.sends('P. 1:101(100) ack 1 win 512');
@@ -350,7 +350,7 @@ describe('a client that waits behind its cookie', () => {
     });
   }
 
-  test('may be rejected inside onSyn', () => {
+  test('may be rejected inside onFlow', () => {
     const rig = withCookie();
     rig.owner.reactions.syn = (row, now) =>
       rig.stack.reject(row, 'rst', 0, CloseReason.REJECTED, ClosedBy.SCRIPT, now);

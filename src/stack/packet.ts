@@ -1,0 +1,29 @@
+import type { SynPacket } from './tcp/syn-packet.ts';
+
+/**
+ * The IP packet under the reader's eye. There is one, and it is used again for the next; all
+ * positions are of the arena.
+ */
+export interface Packet extends SynPacket {
+  /** The vnet header, or the IP header of a frame without one. */
+  frameAt: number;
+  ipAt: number;
+  /** End of the packet; padding of the frame may follow. */
+  end: number;
+  /** The header behind all extension headers. */
+  transportAt: number;
+  /** IANA number of that header. */
+  protocol: number;
+  /** DSCP and ECN, as one byte. */
+  trafficClass: number;
+  /**
+   * Of an ICMP echo request, its identifier and 0; of a reply, 0 and its identifier. Both are 0 for
+   * protocols without ports.
+   */
+  sourcePort: number;
+  destinationPort: number;
+  /** The checksum field of the transport holds the folded sum of the pseudo header, no more. */
+  isPartial: boolean;
+  /** Payload bytes of each packet of a superpacket; 0 for a single packet. */
+  gsoSize: number;
+}
