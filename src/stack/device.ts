@@ -17,6 +17,8 @@ export interface DeviceCapabilities {
   tso6: boolean;
   /** It cuts those with CWR too, and keeps the flag on the first packet only. */
   tsoEcn: boolean;
+  /** It cuts runs of UDP datagrams. */
+  uso: boolean;
   /** Largest IP packet that goes out uncut, and the source of our MSS. */
   mtu: number;
 }

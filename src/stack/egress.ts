@@ -1,21 +1,20 @@
 /**
- * Builds outgoing frames. Headers are written in front of the payload where it lies: one write
- * sends a segment, however large, and no payload byte is summed or copied while the device cuts
- * and sums for us. What it cannot cut or sum is done here, in `offload/segment.ts`.
+ * Builds the segments of our TCP, and ICMP packets. Headers are written in front of the payload
+ * where it lies: one write sends a segment, however large, and no payload byte is summed or copied
+ * while the device cuts and sums for us.
  *
- *   | virtio-net | IPv4 or IPv6 | TCP, UDP or ICMP | payload |
+ *   | virtio-net | IPv4 or IPv6 | TCP or ICMP | payload |
  *   frameAt      ipAt           transportAt
  */
 import type { Arena } from './arena.ts';
-import { Counter, type Counters } from './counters.ts';
-import type { DeviceCapabilities, FrameSink } from './device.ts';
-import { DropReason } from './drop-reason.ts';
+import type { DeviceCapabilities } from './device.ts';
 import { FlowField } from './flow-row.ts';
-import { completeChecksum, segment } from './offload/segment.ts';
+import type { FrameWriter } from './frame-writer.ts';
+import type { Packet } from './packet.ts';
 import { fold, pseudoHeaderSum } from './wire/checksum.ts';
 import { Ecn } from './wire/ecn.ts';
-import { emitIpv4Header, IPV4_HEADER_BYTES } from './wire/ipv4.ts';
-import { emitIpv6Header, IPV6_HEADER_BYTES } from './wire/ipv6.ts';
+import { IPV4_HEADER_BYTES } from './wire/ipv4.ts';
+import { IPV6_HEADER_BYTES } from './wire/ipv6.ts';
 import { Protocol } from './wire/protocol.ts';
 import type { Seq } from './wire/seq.ts';
 import { emitTcpHeader, TCP_HEADER_BYTES, TcpField, TcpFlag } from './wire/tcp.ts';
@@ -26,21 +25,11 @@ import {
   sackBytes,
   TIMESTAMPS_BYTES,
 } from './wire/tcp-options.ts';
-import {
-  clearVnetHeader,
-  emitVnetHeader,
-  GsoType,
-  VNET_HEADER_BYTES,
-  VnetFlag,
-} from './wire/virtio-net.ts';
+import { GsoType } from './wire/virtio-net.ts';
 
-/** RFC 1700's default, and what Linux sends. */
-const HOP_LIMIT = 64;
 /** Largest frame that is built or cut here: headers and one MTU, or an ICMP error. */
 const SCRATCH_BYTES = 16_384;
 const SCRATCH_HEADROOM = 128;
-/** Where one packet of a cut superpacket is built: as long as any MTU allows. */
-const CUT_BYTES = 65_535 + 2 * SCRATCH_HEADROOM;
 
 /** Options of a SYN or SYN-ACK; one object is reused. */
 export interface SynOptions {
@@ -67,24 +56,17 @@ const optionBytes = (options: SegmentOptions): number =>
 export class Egress {
   readonly capabilities: DeviceCapabilities;
   readonly #view: DataView;
-  readonly #sink: FrameSink;
-  readonly #counters: Counters;
+  readonly #writer: FrameWriter;
   /** Frames without a slab are built here; it is free again when `transmit` returns. */
   readonly #scratchAt: number;
-  /** Where superframes are cut when the device cannot. */
-  readonly #cutAt: number;
-  readonly #emitCut: (ipAt: number, end: number) => void;
 
-  static readonly BYTES = SCRATCH_BYTES + CUT_BYTES + 2 * 64;
+  static readonly BYTES = SCRATCH_BYTES + 64;
 
-  constructor(arena: Arena, sink: FrameSink, capabilities: DeviceCapabilities, counters: Counters) {
-    this.capabilities = capabilities;
+  constructor(arena: Arena, writer: FrameWriter) {
+    this.capabilities = writer.capabilities;
     this.#view = arena.view;
-    this.#sink = sink;
-    this.#counters = counters;
+    this.#writer = writer;
     this.#scratchAt = arena.take(SCRATCH_BYTES) + SCRATCH_HEADROOM;
-    this.#cutAt = arena.take(CUT_BYTES) + SCRATCH_HEADROOM;
-    this.#emitCut = (ipAt, end) => this.#write(ipAt, end, 0, 0);
   }
 
   /** Where a transport header and payload of at most 16,000 bytes may be built. */
@@ -229,6 +211,11 @@ export class Egress {
     );
   }
 
+  /** Hands a rewritten packet back to the device. */
+  forward(packet: Packet): boolean {
+    return this.#writer.forward(packet);
+  }
+
   /** Sends an ICMP message that lies, with its checksum, at `at`. */
   icmp(
     sourceAt: number,
@@ -238,7 +225,7 @@ export class Egress {
     length: number,
   ): boolean {
     const protocol = addressLength === 4 ? Protocol.ICMP : Protocol.ICMPV6;
-    const ipAt = this.#ipHeader(
+    const ipAt = this.#writer.ipHeader(
       sourceAt,
       destinationAt,
       addressLength,
@@ -247,7 +234,7 @@ export class Egress {
       length,
       Ecn.NOT_ECT,
     );
-    return this.#write(ipAt, at + length, 0, 0);
+    return this.#writer.plain(ipAt, at + length);
   }
 
   #tcpHeader(
@@ -286,7 +273,7 @@ export class Egress {
     const view = this.#view;
     const length = headerLength + payloadLength;
     const end = tcpAt + length;
-    const ipAt = this.#ipHeader(
+    const ipAt = this.#writer.ipHeader(
       sourceAt,
       destinationAt,
       addressLength,
@@ -304,9 +291,15 @@ export class Egress {
       length,
     );
     view.setUint16(tcpAt + TcpField.CHECKSUM, fold(pseudo));
-    if (payloadLength <= mss || mss === 0) return this.#write(ipAt, end, tcpAt - ipAt, 0);
-    if (this.#canCut(addressLength, tcpAt)) return this.#write(ipAt, end, tcpAt - ipAt, mss);
-    segment(view, ipAt, end, mss, this.#cutAt, this.#emitCut);
+    const writer = this.#writer;
+    if (payloadLength <= mss || mss === 0) {
+      return writer.partial(ipAt, end, tcpAt, TcpField.CHECKSUM, headerLength, GsoType.NONE, 0);
+    }
+    if (this.#canCut(addressLength, tcpAt)) {
+      const type = gsoTypeOf(view, ipAt, tcpAt);
+      return writer.partial(ipAt, end, tcpAt, TcpField.CHECKSUM, headerLength, type, mss);
+    }
+    writer.cut(ipAt, end, mss);
     return true;
   }
 
@@ -314,69 +307,6 @@ export class Egress {
   #canCut(addressLength: number, tcpAt: number): boolean {
     const { tso4, tso6, tsoEcn } = this.capabilities;
     return (addressLength === 4 ? tso4 : tso6) && (tsoEcn || !hasCwr(this.#view, tcpAt));
-  }
-
-  /** Writes the IP header in front of the transport header. @returns its position */
-  #ipHeader(
-    sourceAt: number,
-    destinationAt: number,
-    addressLength: number,
-    protocol: number,
-    transportAt: number,
-    length: number,
-    ecn: Ecn,
-  ): number {
-    if (addressLength === 4) {
-      const ipAt = transportAt - IPV4_HEADER_BYTES;
-      const total = IPV4_HEADER_BYTES + length;
-      emitIpv4Header(this.#view, ipAt, total, protocol, HOP_LIMIT, ecn, sourceAt, destinationAt);
-      return ipAt;
-    }
-    const ipAt = transportAt - IPV6_HEADER_BYTES;
-    emitIpv6Header(this.#view, ipAt, length, protocol, HOP_LIMIT, ecn, sourceAt, destinationAt);
-    return ipAt;
-  }
-
-  /**
-   * Hands a packet to the device.
-   *
-   * @param checksumStart  offset of a TCP header whose checksum field holds the pseudo-header sum;
-   *                       0 when the packet's checksums are complete
-   * @param gsoSize        payload bytes after which the device cuts; 0 for a single packet
-   */
-  #write(ipAt: number, end: number, checksumStart: number, gsoSize: number): boolean {
-    const view = this.#view;
-    let frameAt = ipAt;
-    if (checksumStart !== 0 && !this.capabilities.checksumOffload) {
-      completeChecksum(view, ipAt, checksumStart, TcpField.CHECKSUM, end);
-    }
-    if (this.capabilities.vnetHeader) {
-      frameAt -= VNET_HEADER_BYTES;
-      if (checksumStart === 0 || !this.capabilities.checksumOffload) {
-        clearVnetHeader(view, frameAt);
-      } else {
-        const headerLength = checksumStart + ((view.getUint8(ipAt + checksumStart + 12) >> 4) << 2);
-        emitVnetHeader(
-          view,
-          frameAt,
-          VnetFlag.NEEDS_CSUM,
-          gsoSize === 0 ? GsoType.NONE : gsoTypeOf(view, ipAt, ipAt + checksumStart),
-          headerLength,
-          gsoSize,
-          checksumStart,
-          TcpField.CHECKSUM,
-        );
-      }
-    }
-    const length = end - frameAt;
-    if (!this.#sink.transmit(frameAt, length)) {
-      this.#counters.drop(DropReason.DEVICE_WRITE_FAILED);
-      return false;
-    }
-    this.#counters.add(Counter.DEVICE_FRAMES_OUT);
-    this.#counters.add(Counter.DEVICE_BYTES_OUT, end - ipAt);
-    if (gsoSize !== 0) this.#counters.add(Counter.DEVICE_SUPERFRAMES_OUT);
-    return true;
   }
 }
 

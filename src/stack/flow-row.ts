@@ -87,7 +87,7 @@ export const FlowField = {
   /** int32, uint32: as NEXT and HASH, of the tuple of replies. */
   REPLY_NEXT: 196,
   REPLY_HASH: 200,
-  /** int32: first slab of the packets that wait for a verdict, and one more; 0 for none. */
+  /** uint32: first slab of the packets that wait for a verdict, and one more; 0 for none. */
   PARKED: 204,
   /** float64 Instant: from then on the flow is no more; conntrack/reaper.ts takes it out. */
   EXPIRES_AT: 208,

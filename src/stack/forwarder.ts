@@ -15,7 +15,9 @@ import { Counter } from './counters.ts';
 import { DropReason } from './drop-reason.ts';
 import { ClosedBy, FlowField, FlowPhase } from './flow-row.ts';
 import { NO_FLOW } from './flow-table.ts';
-import type { Icmp } from './icmp.ts';
+import type { IcmpErrorKind } from './icmp-error-kind.ts';
+import type { IcmpSender } from './icmp-sender.ts';
+import type { Packet } from './packet.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { HalfSipHash } from './sip-hash.ts';
 import { countFlows, endFlow, makeRoom } from './tcp/close.ts';
@@ -29,31 +31,11 @@ import { timestampClock } from './tcp/segment.ts';
 import { segmentArrives } from './tcp/segment-arrives.ts';
 import { TcpState } from './tcp/states.ts';
 import { CookieMatch, type SynCookies } from './tcp/syn-cookies.ts';
-import type { SynPacket } from './tcp/syn-packet.ts';
 import type { Instant } from './time.ts';
 import type { RejectWith } from './verdict.ts';
-import { Icmpv4Unreachable } from './wire/icmpv4.ts';
-import { Icmpv6Unreachable } from './wire/icmpv6.ts';
 import { Protocol } from './wire/protocol.ts';
 import { asSeq, seqAdd } from './wire/seq.ts';
 import { TCP_HEADER_BYTES, TcpFlag } from './wire/tcp.ts';
-
-/** Which ICMP error refuses a flow: codes of RFC 792, RFC 1812 §5.2.7.1 and RFC 4443 §3.1. */
-export const Unreachable = { PORT: 0, HOST: 1, NETWORK: 2, PROHIBITED: 3 } as const;
-export type Unreachable = (typeof Unreachable)[keyof typeof Unreachable];
-
-const V4_CODES = [
-  Icmpv4Unreachable.PORT,
-  Icmpv4Unreachable.HOST,
-  Icmpv4Unreachable.NETWORK,
-  Icmpv4Unreachable.ADMINISTRATIVELY_PROHIBITED,
-] as const;
-const V6_CODES = [
-  Icmpv6Unreachable.PORT,
-  Icmpv6Unreachable.ADDRESS,
-  Icmpv6Unreachable.NO_ROUTE,
-  Icmpv6Unreachable.ADMINISTRATIVELY_PROHIBITED,
-] as const;
 
 /**
  * Resets for segments that belong to no flow: with spoofed sources they hit others. The burst lets
@@ -66,14 +48,14 @@ const COOKIE_WINDOW_BYTES = 0xffff;
 
 export class Forwarder {
   readonly #tcp: TcpContext;
-  readonly #icmp: Icmp;
+  readonly #icmp: IcmpSender;
   /** Keyed apart from the flow table: initial sequence numbers must not leak its hash. */
   readonly #isnHash: HalfSipHash;
   readonly #cookies: SynCookies;
   readonly #resets = new RateLimit(RESETS_PER_SECOND, RESETS_BURST);
   #isDraining = false;
 
-  constructor(tcp: TcpContext, icmp: Icmp, isnHash: HalfSipHash, cookies: SynCookies) {
+  constructor(tcp: TcpContext, icmp: IcmpSender, isnHash: HalfSipHash, cookies: SynCookies) {
     this.#tcp = tcp;
     this.#icmp = icmp;
     this.#isnHash = isnHash;
@@ -86,7 +68,7 @@ export class Forwarder {
   }
 
   /** A segment arrived that belongs to no flow; `tcp.segment` holds it. */
-  onUnknown(packet: SynPacket, now: Instant): DropReason {
+  onUnknown(packet: Packet, now: Instant): DropReason {
     const segment = this.#tcp.segment;
     // RFC 9293 §3.10.7.2: first RST, second ACK, third SYN.
     if (segment.has(TcpFlag.RST)) return DropReason.NO_FLOW;
@@ -119,12 +101,12 @@ export class Forwarder {
   /**
    * Refuses the held SYN in `row`, visibly or silently, and frees it.
    *
-   * @param code  what an ICMP error says
+   * @param kind  what an ICMP error says
    */
   reject(
     row: number,
     how: RejectWith,
-    code: Unreachable,
+    kind: IcmpErrorKind,
     reason: CloseReason,
     by: ClosedBy,
     now: Instant,
@@ -134,13 +116,13 @@ export class Forwarder {
     // Behind a cookie the client is in ESTABLISHED, where only a reset tells it anything.
     if (tcb.state !== TcpState.LISTEN) sendReset(tcp, now);
     else if (how === 'rst') sendRefusal(tcp);
-    else if (how === 'icmp') this.#unreachable(code);
+    else if (how === 'icmp') this.#icmp.aboutSyn(tcb.flowAt, tcb.irs, TCP_HEADER_BYTES, kind);
     else tcp.counters.drop(DropReason.VERDICT_DROP);
     endFlow(tcp, reason, by, now);
   }
 
   /** A SYN that opens something new. */
-  #onSyn(packet: SynPacket, now: Instant): DropReason {
+  #onSyn(packet: Packet, now: Instant): DropReason {
     const { heldSyns, segment } = this.#tcp;
     if (this.#isDraining) return this.#resetUnknown(packet, DropReason.DRAINING, now);
     if (heldSyns.isPressed) {
@@ -173,12 +155,14 @@ export class Forwarder {
     tcb.sndUna = tcb.sndNxt = tcb.recover = tcb.rtxNxt = tcb.iss;
     tcb.count(FlowField.PACKETS_UP, 1);
     readSyn(this.#tcp, segment.seq, isEcnSetup(segment));
+    // Should the verdict be to rewrite it; without, the client's next SYN will do.
+    this.#tcp.parked.add(row, packet);
     this.#tcp.owner.onFlow(row, now);
     return DropReason.NONE;
   }
 
   /** An ACK that may answer a SYN-ACK with a cookie. */
-  #onAck(packet: SynPacket, now: Instant): DropReason {
+  #onAck(packet: Packet, now: Instant): DropReason {
     const { segment, counters } = this.#tcp;
     const match = this.#cookies.check(packet, segment, now);
     if (match === CookieMatch.LATER) return DropReason.BEFORE_COOKIE;
@@ -214,7 +198,7 @@ export class Forwarder {
   }
 
   /** Makes the row that of a flow in LISTEN. */
-  #begin(row: number, packet: SynPacket, now: Instant): void {
+  #begin(row: number, packet: Packet, now: Instant): void {
     const tcp = this.#tcp;
     const tcb = tcp.tcb.moveTo(row);
     tcb.clear();
@@ -227,7 +211,7 @@ export class Forwarder {
   }
 
   /** Sends the SYN-ACK that a flow would send, from the scratch row, with a cookie for its ISS. */
-  #answerWithCookie(packet: SynPacket, now: Instant): void {
+  #answerWithCookie(packet: Packet, now: Instant): void {
     const tcp = this.#tcp;
     const { tcb, segment, flows } = tcp;
     const cookies = this.#cookies;
@@ -252,7 +236,7 @@ export class Forwarder {
   }
 
   /** A row for the SYN; the oldest connection in TIME-WAIT gives way when the table is full. */
-  #insert(packet: SynPacket, now: Instant): number {
+  #insert(packet: Packet, now: Instant): number {
     const tcp = this.#tcp;
     makeRoom(tcp);
     return tcp.flows.insert(
@@ -272,7 +256,7 @@ export class Forwarder {
    *
    * @returns `reason`, or that there was none, as too many had to be sent
    */
-  #resetUnknown(packet: SynPacket, reason: DropReason, now: Instant): DropReason {
+  #resetUnknown(packet: Packet, reason: DropReason, now: Instant): DropReason {
     const { segment, egress, counters } = this.#tcp;
     if (!this.#resets.take(now)) return DropReason.RESET_RATE_LIMIT;
     const hasAck = segment.has(TcpFlag.ACK);
@@ -288,17 +272,5 @@ export class Forwarder {
       hasAck ? TcpFlag.RST : TcpFlag.RST | TcpFlag.ACK,
     );
     return reason;
-  }
-
-  /** Quotes the SYN, built again from the row: addresses, ports and sequence number suffice. */
-  #unreachable(code: Unreachable): void {
-    const { tcb, arena } = this.#tcp;
-    const isIpv4 = arena.view.getUint8(tcb.flowAt + FlowField.FAMILY) === 4;
-    this.#icmp.unreachableSyn(
-      tcb.flowAt,
-      tcb.irs,
-      TCP_HEADER_BYTES,
-      isIpv4 ? V4_CODES[code]! : V6_CODES[code]!,
-    );
   }
 }

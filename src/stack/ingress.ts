@@ -1,24 +1,26 @@
 /**
  * The path of a packet into the stack, top to bottom:
- * frame → IP → tuple → flow table → TCP, or ICMP, or a reason to drop it. Fragments wait in
- * `reassembly` until their packet is whole, and arrive then.
+ * frame → IP → tuple → flow table → TCP, NAT, a datagram's socket, or a reason to drop it.
+ * Fragments wait in `reassembly` until their packet is whole, and arrive then; packets of a new
+ * flow may wait for a verdict (parked-packets.ts), and arrive once more.
  */
 import type { Arena } from './arena.ts';
 import { Counter, type Counters } from './counters.ts';
+import type { Datagrams } from './datagrams.ts';
 import type { DeviceCapabilities } from './device.ts';
 import { DropReason } from './drop-reason.ts';
 import { NO_FLOW } from './flow-table.ts';
 import type { Forwarder } from './forwarder.ts';
 import type { Icmp } from './icmp.ts';
+import type { Packet } from './packet.ts';
 import type { Fragment } from './reassembly/fragment.ts';
 import type { Reassembly } from './reassembly/reassembly.ts';
 import type { TcpContext } from './tcp/context.ts';
 import { Arrived, segmentArrives } from './tcp/segment-arrives.ts';
 import { TcpState } from './tcp/states.ts';
-import type { SynPacket } from './tcp/syn-packet.ts';
 import { synSentArrives } from './tcp/syn-sent.ts';
 import type { Instant } from './time.ts';
-import { Ecn } from './wire/ecn.ts';
+import { ECN_MASK, type Ecn } from './wire/ecn.ts';
 import { isMulticast } from './wire/ip-address.ts';
 import * as ipv4 from './wire/ipv4.ts';
 import * as ipv6 from './wire/ipv6.ts';
@@ -37,22 +39,31 @@ export class Ingress {
   readonly #tcp: TcpContext;
   readonly #forwarder: Forwarder;
   readonly #icmp: Icmp;
+  readonly #datagrams: Datagrams;
   readonly #reassembly: Reassembly;
   readonly #counters: Counters;
   readonly #capabilities: DeviceCapabilities;
   readonly #extensions = new ipv6.ExtensionWalk();
   /** The packet under the reader's eye; reused. */
-  readonly #packet: SynPacket = {
+  readonly #packet: Packet = {
+    frameAt: 0,
+    ipAt: 0,
+    end: 0,
+    transportAt: 0,
+    protocol: 0,
     sourceAt: 0,
     destinationAt: 0,
     addressLength: 4,
+    sourcePort: 0,
+    destinationPort: 0,
     hash: 0,
     hopLimit: 0,
+    trafficClass: 0,
+    isPartial: false,
+    gsoSize: 0,
   };
   /** The transport checksum is right, or was never made because the packet is local. */
   #isSummed = false;
-  /** Codepoint of the packet, or of all packets that a superpacket was made of. */
-  #ecn: Ecn = Ecn.NOT_ECT;
   #isReassembled = false;
   /** The fragment under the reader's eye; reused. */
   readonly #fragment: Fragment = {
@@ -73,6 +84,7 @@ export class Ingress {
     tcp: TcpContext,
     forwarder: Forwarder,
     icmp: Icmp,
+    datagrams: Datagrams,
     reassembly: Reassembly,
     capabilities: DeviceCapabilities,
   ) {
@@ -80,6 +92,7 @@ export class Ingress {
     this.#tcp = tcp;
     this.#forwarder = forwarder;
     this.#icmp = icmp;
+    this.#datagrams = datagrams;
     this.#reassembly = reassembly;
     this.#counters = tcp.counters;
     this.#capabilities = capabilities;
@@ -90,20 +103,34 @@ export class Ingress {
     const counters = this.#counters;
     counters.add(Counter.DEVICE_FRAMES_IN);
     counters.add(Counter.DEVICE_BYTES_IN, end - at);
-    counters.drop(this.#frame(at, end, now));
+    if (this.#capabilities.vnetHeader && end - at >= VNET_HEADER_BYTES) {
+      if (gsoSize(this.#view, at) !== 0) counters.add(Counter.DEVICE_SUPERFRAMES_IN);
+    }
+    counters.drop(this.#frame(at, end, this.#capabilities.vnetHeader, now));
   }
 
-  #frame(at: number, end: number, now: Instant): DropReason {
-    if (!this.#capabilities.vnetHeader) {
-      this.#isSummed = false;
-      return this.#ip(at, end, now);
-    }
+  /** Takes a packet [at, end) once more that had to wait. @param headerBytes  of its vnet header */
+  again(at: number, end: number, headerBytes: number, now: Instant): void {
+    const isReassembled = this.#isReassembled;
+    // What was reassembled lies there without a vnet header, and is no fragment any more.
+    this.#isReassembled = false;
+    this.#counters.drop(this.#frame(at, end, headerBytes > 0, now));
+    this.#isReassembled = isReassembled;
+  }
+
+  #frame(at: number, end: number, hasVnetHeader: boolean, now: Instant): DropReason {
+    const packet = this.#packet;
+    packet.frameAt = at;
+    packet.isPartial = this.#isSummed = false;
+    packet.gsoSize = 0;
+    if (!hasVnetHeader) return this.#ip(at, end, now);
     const reason = checkVnetHeader(this.#view, at, end);
     if (reason !== DropReason.NONE) return reason;
     // NEEDS_CSUM: the sender is this kernel, and left the sum to the hardware there is not.
     const flags = vnetFlags(this.#view, at);
+    packet.isPartial = (flags & VnetFlag.NEEDS_CSUM) !== 0;
     this.#isSummed = (flags & (VnetFlag.NEEDS_CSUM | VnetFlag.DATA_VALID)) !== 0;
-    if (gsoSize(this.#view, at) !== 0) this.#counters.add(Counter.DEVICE_SUPERFRAMES_IN);
+    packet.gsoSize = gsoSize(this.#view, at);
     return this.#ip(at + VNET_HEADER_BYTES, end, now);
   }
 
@@ -125,13 +152,16 @@ export class Ingress {
     if (reason !== DropReason.NONE) return reason;
     if (ipv4.isFragment(view, at)) return this.#fragmentV4(at, now);
     const packet = this.#packet;
+    packet.ipAt = at;
+    packet.end = ipv4.ipv4End(view, at);
+    packet.transportAt = at + ipv4.headerLength(view, at);
+    packet.protocol = ipv4.protocol(view, at);
     packet.sourceAt = at + ipv4.Ipv4Field.SOURCE;
     packet.destinationAt = at + ipv4.Ipv4Field.DESTINATION;
     packet.addressLength = 4;
     packet.hopLimit = ipv4.ttl(view, at);
-    this.#ecn = ipv4.ecn(view, at);
-    const transportAt = at + ipv4.headerLength(view, at);
-    return this.#transport(ipv4.protocol(view, at), transportAt, ipv4.ipv4End(view, at), now);
+    packet.trafficClass = ipv4.trafficClass(view, at);
+    return this.#transport(now);
   }
 
   #ipv6(at: number, end: number, now: Instant): DropReason {
@@ -143,12 +173,16 @@ export class Ingress {
     if (walked !== DropReason.NONE) return walked;
     if (this.#extensions.isFragment) return this.#fragmentV6(at, packetEnd, now);
     const packet = this.#packet;
+    packet.ipAt = at;
+    packet.end = packetEnd;
+    packet.transportAt = this.#extensions.transportAt;
+    packet.protocol = this.#extensions.protocol;
     packet.sourceAt = at + ipv6.Ipv6Field.SOURCE;
     packet.destinationAt = at + ipv6.Ipv6Field.DESTINATION;
     packet.addressLength = 16;
     packet.hopLimit = ipv6.hopLimit(view, at);
-    this.#ecn = ipv6.ecn(view, at);
-    return this.#transport(this.#extensions.protocol, this.#extensions.transportAt, packetEnd, now);
+    packet.trafficClass = ipv6.trafficClass(view, at);
+    return this.#transport(now);
   }
 
   #fragmentV4(at: number, now: Instant): DropReason {
@@ -196,36 +230,34 @@ export class Ingress {
     if (reason !== DropReason.NONE || !reassembly.isWhole) return reason;
     this.#isReassembled = true;
     // What the device says of a fragment's checksum says nothing of the packet's.
-    this.#isSummed = false;
-    const ended = this.#ip(reassembly.packetAt, reassembly.packetEnd, now);
+    const ended = this.#frame(reassembly.packetAt, reassembly.packetEnd, false, now);
     this.#isReassembled = false;
     return ended;
   }
 
-  #transport(protocol: number, at: number, end: number, now: Instant): DropReason {
+  #transport(now: Instant): DropReason {
     const packet = this.#packet;
-    if (isMulticast(this.#view, packet.destinationAt, packet.addressLength)) {
+    const { protocol, addressLength } = packet;
+    if (isMulticast(this.#view, packet.destinationAt, addressLength)) {
       return DropReason.MULTICAST_DESTINATION;
     }
-    const isIpv4 = packet.addressLength === 4;
-    if (protocol === Protocol.TCP) return this.#tcpSegment(at, end, now);
-    if (protocol === (isIpv4 ? Protocol.ICMP : Protocol.ICMPV6)) {
-      return this.#icmp.onMessage(
-        packet.sourceAt,
-        packet.destinationAt,
-        packet.addressLength,
-        at,
-        end,
-      );
+    if (protocol === Protocol.TCP) return this.#tcpSegment(now);
+    if (protocol === Protocol.UDP) return this.#datagrams.onUdp(packet, this.#isSummed, now);
+    if (protocol === (addressLength === 4 ? Protocol.ICMP : Protocol.ICMPV6)) {
+      return this.#icmp.onMessage(packet, now);
     }
-    return protocol === Protocol.UDP ? DropReason.UDP_UNSUPPORTED : DropReason.UNKNOWN_PROTOCOL;
+    // The ICMP of the other family means nothing here.
+    if (protocol === Protocol.ICMP || protocol === Protocol.ICMPV6) {
+      return DropReason.UNKNOWN_PROTOCOL;
+    }
+    return this.#datagrams.onOther(packet, now);
   }
 
-  #tcpSegment(at: number, end: number, now: Instant): DropReason {
+  #tcpSegment(now: Instant): DropReason {
     const view = this.#view;
     const tcp = this.#tcp;
     const packet = this.#packet;
-    const { sourceAt, destinationAt, addressLength } = packet;
+    const { sourceAt, destinationAt, addressLength, transportAt: at, end } = packet;
     let reason = checkTcp(view, at, end);
     if (reason !== DropReason.NONE) return reason;
     if (
@@ -234,9 +266,11 @@ export class Ingress {
     ) {
       return DropReason.BAD_TCP_CHECKSUM;
     }
-    reason = tcp.segment.read(view, at, end, this.#ecn);
+    reason = tcp.segment.read(view, at, end, (packet.trafficClass & ECN_MASK) as Ecn);
     if (reason !== DropReason.NONE) return reason;
     const { sourcePort, destinationPort } = tcp.segment;
+    packet.sourcePort = sourcePort;
+    packet.destinationPort = destinationPort;
     const ports = (sourcePort << 16) | destinationPort;
     const flows = tcp.flows;
     packet.hash = flows.hashOf(sourceAt, destinationAt, addressLength, ports, Protocol.TCP);
@@ -249,11 +283,27 @@ export class Ingress {
       destinationPort,
       Protocol.TCP,
     );
-    if (row === NO_FLOW) return this.#forwarder.onUnknown(packet, now);
+    if (row === NO_FLOW) return this.#unknownTcp(now);
     const state = tcp.tcb.moveTo(row).state;
+    if (state === TcpState.CLOSED) return this.#rewrittenTcp(row, flows.foundReply, now);
     if (state === TcpState.LISTEN) return this.#forwarder.onHeld(now);
     if (state === TcpState.SYN_SENT) return synSentArrives(tcp, now);
-    if (segmentArrives(tcp, now) === Arrived.REOPEN) return this.#forwarder.onUnknown(packet, now);
+    if (segmentArrives(tcp, now) === Arrived.REOPEN) return this.#unknownTcp(now);
     return DropReason.NONE;
+  }
+
+  /** A segment of a flow that is not terminated here; its time may be over. */
+  #rewrittenTcp(row: number, isReply: boolean, now: Instant): DropReason {
+    const datagrams = this.#datagrams;
+    if (datagrams.endIfOver(row, now)) return this.#unknownTcp(now);
+    return datagrams.onKnown(row, isReply, this.#packet, now);
+  }
+
+  /** What a static listener rewrites needs no verdict, nor a cookie in a flood. */
+  #unknownTcp(now: Instant): DropReason {
+    const packet = this.#packet;
+    return this.#datagrams.takesTcp(packet)
+      ? this.#datagrams.begin(packet, now)
+      : this.#forwarder.onUnknown(packet, now);
   }
 }

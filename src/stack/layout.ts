@@ -5,6 +5,7 @@
 import { Egress } from './egress.ts';
 import { FLOW_ROW_BYTES, type FlowSnapshot, readFlowRow } from './flow-row.ts';
 import { FlowTable } from './flow-table.ts';
+import { FrameWriter } from './frame-writer.ts';
 import { Reassembly } from './reassembly/reassembly.ts';
 import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
 import { HeldSyns } from './tcp/held-syns.ts';
@@ -43,6 +44,7 @@ export function stateBytes(limits: StateLimits): number {
     2 * TimerWheel.bytes(limits.flows) +
     HeldSyns.BYTES +
     PathMtuCache.BYTES +
+    FrameWriter.BYTES +
     Egress.BYTES +
     SlabPool.bytes(limits.slabBytes) +
     FRAME_BYTES +

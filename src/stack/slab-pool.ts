@@ -25,6 +25,8 @@ export const SlabField = {
   LENGTH: 8,
   /** uint32, of received bytes: payload bytes at the front that are done with. */
   TAKEN: 12,
+  /** uint32, of a parked packet: bytes before its IP header. */
+  HEADER_BYTES: 12,
   /** uint32, of sent bytes: bytes that one mark stands for; marks are in tcp/scoreboard.ts. */
   UNIT: 12,
   /** Two words of marks each. */

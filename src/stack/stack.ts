@@ -4,16 +4,23 @@
  */
 import { Arena } from './arena.ts';
 import { CloseReason } from './close-reason.ts';
+import { Conntrack, type TrackSettings } from './conntrack/conntrack.ts';
 import { Counter, type Counters } from './counters.ts';
+import { DatagramEgress } from './datagram-egress.ts';
+import { Datagrams } from './datagrams.ts';
 import type { DeviceCapabilities, FrameSink } from './device.ts';
 import { Egress } from './egress.ts';
-import type { ClosedBy } from './flow-row.ts';
+import { Carrier, type ClosedBy, FlowField, FlowPhase } from './flow-row.ts';
 import { FlowTable } from './flow-table.ts';
-import { Forwarder, type Unreachable } from './forwarder.ts';
+import { Forwarder } from './forwarder.ts';
+import { FrameWriter } from './frame-writer.ts';
 import { Icmp } from './icmp.ts';
+import type { IcmpErrorKind } from './icmp-error-kind.ts';
 import { IcmpErrors } from './icmp-errors.ts';
+import { IcmpSender } from './icmp-sender.ts';
 import { Ingress } from './ingress.ts';
 import { FRAME_BYTES, OWNER_ROW_BYTES, type StateLimits } from './layout.ts';
+import { ParkedPackets, type Replay } from './parked-packets.ts';
 import { Reassembly } from './reassembly/reassembly.ts';
 import { HalfSipHash } from './sip-hash.ts';
 import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
@@ -30,6 +37,7 @@ import { PathMtuCache } from './tcp/path-mtu-cache.ts';
 import { resetLeftovers } from './tcp/recover.ts';
 import { Segment } from './tcp/segment.ts';
 import { SynCookies } from './tcp/syn-cookies.ts';
+import { TcpState } from './tcp/states.ts';
 import { NO_ROW, TCB_ROW_BYTES, Tcb } from './tcp/tcb.ts';
 import { TimeWaitList } from './tcp/time-wait.ts';
 import { expireRow, onPaceTimer } from './tcp/timers.ts';
@@ -37,6 +45,7 @@ import * as calls from './tcp/user-calls.ts';
 import type { Instant } from './time.ts';
 import { TimerWheel } from './timer-wheel.ts';
 import type { CongestionName, RejectWith } from './verdict.ts';
+import { Protocol } from './wire/protocol.ts';
 
 export interface StackOptions {
   /** At least `stateBytes(limits)` long. */
@@ -47,6 +56,8 @@ export interface StackOptions {
   readonly sink: FrameSink;
   readonly owner: FlowOwner;
   readonly settings: TcpSettings;
+  /** Of flows that are not terminated here; may change while they live. */
+  readonly tracking: TrackSettings;
   /** The row at this position ended with the data plane that had this memory before. */
   readonly onLeftover: (rowAt: number) => void;
   /** At least ten uint32 from the system's random source. */
@@ -67,10 +78,14 @@ export class Stack {
   readonly #tcp: TcpContext;
   readonly #forwarder: Forwarder;
   readonly #opener: ActiveOpen;
-  readonly #icmp: Icmp;
+  readonly #icmp: IcmpSender;
+  readonly #conntrack: Conntrack;
+  readonly #datagrams: Datagrams;
+  readonly #replies: DatagramEgress;
   readonly #ingress: Ingress;
   readonly #expireRow: (row: number) => void;
   readonly #onPaceTimer: (row: number) => void;
+  readonly #replay: Replay;
   #now: Instant;
 
   constructor(options: StackOptions) {
@@ -85,17 +100,20 @@ export class Stack {
       arena.take((limits.flows + 1) * TCB_ROW_BYTES),
       this.flows.rowAt(0),
     );
-    const egress = new Egress(arena, options.sink, capabilities, counters);
+    const writer = new FrameWriter(arena, options.sink, capabilities, counters);
+    const egress = new Egress(arena, writer);
     const lastSerial = resetLeftovers(arena, tcb, limits.flows, egress, (rowAt) => {
       counters.close(CloseReason.RESTART);
       options.onLeftover(rowAt);
     });
     this.flows.continueAfter(lastSerial);
     this.slabs = new SlabPool(arena, limits.slabBytes);
+    const parked = new ParkedPackets(arena, this.flows, this.slabs);
     this.#tcp = {
       arena,
       flows: this.flows,
       slabs: this.slabs,
+      parked,
       wheel: new TimerWheel(arena, limits.flows, now),
       paceWheel: new TimerWheel(arena, limits.flows, now, PACE_TICK_US),
       counters,
@@ -122,7 +140,24 @@ export class Stack {
     };
     this.frameAt = arena.take(FRAME_BYTES);
     this.ownerAt = arena.take(limits.flows * OWNER_ROW_BYTES);
-    this.#icmp = new Icmp(arena.view, egress, counters, new IcmpErrors(this.#tcp));
+    this.#icmp = new IcmpSender(arena.view, egress, counters);
+    this.#conntrack = new Conntrack(
+      { arena, flows: this.flows, counters, egress, owner: options.owner },
+      options.tracking,
+      secret(5),
+      now,
+    );
+    this.#datagrams = new Datagrams(this.#tcp, this.#conntrack, this.#icmp, parked);
+    this.#replies = new DatagramEgress(this.#tcp, writer, this.#conntrack, this.#icmp);
+    const icmp = new Icmp(
+      arena.view,
+      egress,
+      counters,
+      this.#icmp,
+      this.#conntrack,
+      this.#datagrams,
+      new IcmpErrors(this.#tcp),
+    );
     const cookies = new SynCookies(arena.view, options.randomize);
     this.#forwarder = new Forwarder(this.#tcp, this.#icmp, secret(2), cookies);
     this.#opener = new ActiveOpen(this.#tcp, secret(2));
@@ -131,11 +166,15 @@ export class Stack {
       arena,
       this.#tcp,
       this.#forwarder,
-      this.#icmp,
+      icmp,
+      this.#datagrams,
       reassembly,
       capabilities,
     );
     this.#expireRow = (row) => expireRow(this.#tcp, row, this.#now);
+    this.#replay = (at, end, headerBytes) => {
+      this.#ingress.again(at, end, headerBytes, this.#now);
+    };
     this.#onPaceTimer = (row) => onPaceTimer(this.#tcp, row, this.#now);
     counters.set(Counter.FLOWS_LIMIT_NOW, limits.flows);
     counters.set(Counter.FLOWS_NOW, 0);
@@ -145,6 +184,7 @@ export class Stack {
 
   /** Takes a frame of `length` bytes that was read to `at`. */
   ingest(at: number, length: number, now: Instant): void {
+    this.#now = now;
     this.#icmp.setNow(now);
     this.#ingress.frame(at, at + length, now);
   }
@@ -158,7 +198,8 @@ export class Stack {
   /** When `expire` wants to be called. */
   pollAt(): Instant {
     const { wheel, paceWheel } = this.#tcp;
-    return Math.min(wheel.nextDeadline(), paceWheel.nextDeadline()) as Instant;
+    const reapAt = this.#conntrack.nextReapAt();
+    return Math.min(wheel.nextDeadline(), paceWheel.nextDeadline(), reapAt) as Instant;
   }
 
   /** Runs the timers that are due. */
@@ -167,6 +208,7 @@ export class Stack {
     this.#icmp.setNow(now);
     this.#tcp.wheel.expire(now, this.#expireRow);
     this.#tcp.paceWheel.expire(now, this.#onPaceTimer);
+    this.#conntrack.reap(now);
   }
 
   /** Microseconds of silence before the first keep-alive, for new connections; 0 is never. */
@@ -191,6 +233,7 @@ export class Stack {
   /** Refuses new flows from now on. */
   drain(): void {
     this.#forwarder.drain();
+    this.#datagrams.drain();
   }
 
   /** Position of the flow's row (flow-row.ts). */
@@ -247,17 +290,80 @@ export class Stack {
     calls.accept(this.#tcp, row, now);
   }
 
-  /** Refuses the held SYN in `row`; see forwarder.ts. */
+  /**
+   * Has the flow in `row`, which waits for a verdict, rewritten at L3 from its first packet on; the
+   * target stands in its row as that of a dial does.
+   *
+   * @param masquerade  the upstream sees an address of the pool, not the client's
+   * @returns NONE, or why it cannot be: the flow still waits, to be refused
+   */
+  nat(row: number, masquerade: boolean, now: Instant): CloseReason {
+    const { tcb, arena, parked } = this.#tcp;
+    const at = this.flows.rowAt(row);
+    // A client that came back with a cookie has a connection with us, and with nobody else.
+    if (tcb.moveTo(row).state > TcpState.LISTEN) return CloseReason.VERDICT_UNFIT;
+    const reason = this.#conntrack.begin(row, masquerade, now);
+    if (reason !== CloseReason.NONE) return reason;
+    if (arena.view.getUint8(at + FlowField.PROTOCOL) === Protocol.TCP) {
+      tcb.moveTo(row).transition(TcpState.CLOSED);
+    }
+    this.#leaveHold(row, now);
+    parked.replay(row, this.#replay);
+    return CloseReason.NONE;
+  }
+
+  /** The owner has a socket for the datagrams of the flow in `row`; those that wait come at once. */
+  admit(row: number, now: Instant): void {
+    const at = this.flows.rowAt(row);
+    this.arena.view.setUint8(at + FlowField.CARRIER, Carrier.SESSION);
+    this.#conntrack.touch(row, false, now);
+    this.#leaveHold(row, now);
+    this.#tcp.parked.replay(row, this.#replay);
+  }
+
+  /** As `DatagramEgress.datagram`. */
+  datagram(
+    row: number,
+    payloadAt: number,
+    length: number,
+    segmentBytes: number,
+    trafficClass: number,
+    now: Instant,
+  ): boolean {
+    return this.#replies.datagram(row, payloadAt, length, segmentBytes, trafficClass, now);
+  }
+
+  /** As `DatagramEgress.echoReply`. */
+  echoReply(row: number, at: number, length: number, trafficClass: number, now: Instant): boolean {
+    return this.#replies.echoReply(row, at, length, trafficClass, now);
+  }
+
+  /** As `DatagramEgress.error`. */
+  relayError(
+    row: number,
+    kind: IcmpErrorKind,
+    parameter: number,
+    offenderAt: number,
+    quotedAt: number,
+    quotedLength: number,
+    now: Instant,
+  ): void {
+    this.#icmp.setNow(now);
+    this.#replies.error(row, kind, parameter, offenderAt, quotedAt, quotedLength);
+  }
+
+  /** Refuses the flow in `row`, which waits for a verdict; see forwarder.ts and datagrams.ts. */
   reject(
     row: number,
     how: RejectWith,
-    code: Unreachable,
+    kind: IcmpErrorKind,
     reason: CloseReason,
     by: ClosedBy,
     now: Instant,
   ): void {
     this.#icmp.setNow(now);
-    this.#forwarder.reject(row, how, code, reason, by, now);
+    if (this.#isTcp(row)) this.#forwarder.reject(row, how, kind, reason, by, now);
+    else this.#datagrams.reject(row, how, kind, reason, by, now);
   }
 
   setDeadline(row: number, deadline: Instant): void {
@@ -291,6 +397,26 @@ export class Stack {
   }
 
   abort(row: number, reason: CloseReason, by: ClosedBy, now: Instant): void {
-    calls.abort(this.#tcp, row, reason, by, now);
+    if (this.#isTcp(row)) calls.abort(this.#tcp, row, reason, by, now);
+    else this.#datagrams.end(row, reason, by, now);
+  }
+
+  /** Our TCP has, or will have, the flow in `row`. */
+  #isTcp(row: number): boolean {
+    const at = this.flows.rowAt(row);
+    return (
+      this.arena.view.getUint8(at + FlowField.PROTOCOL) === Protocol.TCP &&
+      this.#tcp.tcb.moveTo(row).state !== TcpState.CLOSED
+    );
+  }
+
+  /** The flow has its verdict, and is not terminated. */
+  #leaveHold(row: number, now: Instant): void {
+    const { tcb, heldSyns, wheel } = this.#tcp;
+    this.#now = now;
+    this.#icmp.setNow(now);
+    tcb.moveTo(row).phase = FlowPhase.OPEN;
+    heldSyns.release(tcb);
+    wheel.cancel(row);
   }
 }

@@ -5,6 +5,7 @@ import { COUNTERS_BYTES, Counter, Counters } from '../../src/stack/counters.ts';
 import type { DeviceCapabilities } from '../../src/stack/device.ts';
 import { DropReason } from '../../src/stack/drop-reason.ts';
 import { Egress } from '../../src/stack/egress.ts';
+import { FrameWriter } from '../../src/stack/frame-writer.ts';
 import { FLOW_ROW_BYTES, FlowField } from '../../src/stack/flow-row.ts';
 import { Ecn } from '../../src/stack/wire/ecn.ts';
 import { writeAddress } from '../../src/stack/wire/ip-address.ts';
@@ -32,11 +33,12 @@ class Bench {
   readonly #payloadAt: number;
 
   constructor(family: 4 | 6, capabilities: DeviceCapabilities) {
-    const size = Egress.BYTES + FLOW_ROW_BYTES + HEADROOM + PAYLOAD_MAX + 512;
+    const size = FrameWriter.BYTES + Egress.BYTES + FLOW_ROW_BYTES + HEADROOM + PAYLOAD_MAX + 512;
     this.#arena = new Arena(new ArrayBuffer(size));
     const { view } = this.#arena;
     this.device = new MemoryDevice(this.#arena.buffer, capabilities);
-    this.egress = new Egress(this.#arena, this.device, capabilities, this.counters);
+    const writer = new FrameWriter(this.#arena, this.device, capabilities, this.counters);
+    this.egress = new Egress(this.#arena, writer);
     this.#flowAt = this.#arena.take(FLOW_ROW_BYTES);
     this.#payloadAt = this.#arena.take(HEADROOM + PAYLOAD_MAX) + HEADROOM;
     writeAddress(ADDRESSES[family].source, view, this.#flowAt + FlowField.SOURCE);

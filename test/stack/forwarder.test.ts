@@ -3,7 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import { CloseReason } from '../../src/stack/close-reason.ts';
 import { Counter } from '../../src/stack/counters.ts';
 import { ClosedBy, FlowField, readFlowRow } from '../../src/stack/flow-row.ts';
-import { Unreachable } from '../../src/stack/forwarder.ts';
+import { IcmpErrorKind } from '../../src/stack/icmp-error-kind.ts';
 import type { RejectWith } from '../../src/stack/verdict.ts';
 import { parseIcmpError } from '../support/icmp-error.ts';
 import { tcpPacket } from '../support/packet-builder.ts';
@@ -121,7 +121,8 @@ describe('reject', () => {
     });
 
     const codes = family === 4 ? [3, 1, 0, 13] : [4, 3, 0, 1];
-    for (const [name, code] of Object.entries(Unreachable)) {
+    const { PORT, HOST, NETWORK, PROHIBITED } = IcmpErrorKind;
+    for (const [name, code] of Object.entries({ PORT, HOST, NETWORK, PROHIBITED })) {
       test(`IPv${family}: with ICMP ${name}, which quotes the SYN`, () => {
         const rig = inState('LISTEN', { family });
         reject(rig, 'icmp', code);

@@ -31,6 +31,12 @@ class Counting implements FlowOwner {
   connected = 0;
   closed = 0;
 
+  isNat(): boolean {
+    return false;
+  }
+
+  onDatagram(): void {}
+
   onFlow(): void {}
   onDeadline(): void {}
   onEstablished(): void {}

@@ -32,6 +32,12 @@ class Sink implements FlowOwner {
   stack: Stack | undefined;
   taken = 0;
 
+  isNat(): boolean {
+    return false;
+  }
+
+  onDatagram(): void {}
+
   onFlow(row: number, now: Instant): void {
     this.stack?.accept(row, now);
   }

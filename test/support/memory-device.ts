@@ -20,6 +20,7 @@ export const FULL_OFFLOAD: DeviceCapabilities = {
   tso4: true,
   tso6: true,
   tsoEcn: true,
+  uso: true,
   mtu: 1500,
 };
 
@@ -30,6 +31,7 @@ export const NO_OFFLOAD: DeviceCapabilities = {
   tso4: false,
   tso6: false,
   tsoEcn: false,
+  uso: false,
   mtu: 1500,
 };
 

@@ -48,6 +48,8 @@ export class RecordingOwner implements FlowOwner {
   appetite = Number.POSITIVE_INFINITY;
   /** Every flow that ever was, in the order of their SYNs, ours or the client's. */
   readonly flows: OwnedFlow[] = [];
+  /** What `onDatagram` was given, in order. */
+  readonly datagrams: Uint8Array[] = [];
   readonly #byRow = new Map<number, OwnedFlow>();
   #stack: Stack | undefined;
 
@@ -112,6 +114,19 @@ export class RecordingOwner implements FlowOwner {
       stack.close(row, now);
     }
     return true;
+  }
+
+  /** Whether a static listener rewrites a new flow: nothing does, until a test says so. */
+  natOf: FlowOwner['isNat'] = () => false;
+
+  isNat(protocol: number, destinationAt: number, addressLength: number, port: number): boolean {
+    return this.natOf(protocol, destinationAt, addressLength, port);
+  }
+
+  onDatagram(row: number, at: number, length: number, segmentBytes: number, hopLimit: number): void {
+    const run = segmentBytes > 0 ? ` in runs of ${segmentBytes}` : '';
+    this.flow(row).calls.push(`datagram ${length}${run} hop limit ${hopLimit}`);
+    this.datagrams.push(this.#use.arena.bytes.slice(at, at + length));
   }
 
   onFlow(row: number, now: Instant): void {

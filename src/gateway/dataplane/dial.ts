@@ -11,7 +11,7 @@ import {
   tcpSocket,
 } from '../../ffi/sockets.ts';
 import { CloseReason } from '../../stack/close-reason.ts';
-import { Unreachable } from '../../stack/forwarder.ts';
+import { IcmpErrorKind } from '../../stack/icmp-error-kind.ts';
 import type { RejectWith } from '../../stack/verdict.ts';
 import { writeAddress } from '../../stack/wire/ip-address.ts';
 
@@ -74,33 +74,33 @@ export function startConnect(
 export interface DialFailure {
   readonly reason: CloseReason;
   readonly how: RejectWith;
-  readonly code: Unreachable;
+  readonly code: IcmpErrorKind;
 }
 
 const REFUSED: DialFailure = {
   reason: CloseReason.DIAL_REFUSED,
   how: 'rst',
-  code: Unreachable.PORT,
+  code: IcmpErrorKind.PORT,
 };
-const unreachable = (code: Unreachable): DialFailure => ({
+const unreachable = (code: IcmpErrorKind): DialFailure => ({
   reason: CloseReason.DIAL_UNREACHABLE,
   how: 'icmp',
   code,
 });
-const HOST = unreachable(Unreachable.HOST);
-const NETWORK = unreachable(Unreachable.NETWORK);
-const PROHIBITED = unreachable(Unreachable.PROHIBITED);
-const FAILED: DialFailure = { reason: CloseReason.DIAL_FAILED, how: 'rst', code: Unreachable.HOST };
+const HOST = unreachable(IcmpErrorKind.HOST);
+const NETWORK = unreachable(IcmpErrorKind.NETWORK);
+const PROHIBITED = unreachable(IcmpErrorKind.PROHIBITED);
+const FAILED: DialFailure = { reason: CloseReason.DIAL_FAILED, how: 'rst', code: IcmpErrorKind.HOST };
 
 export const DIAL_LOOP: DialFailure = {
   reason: CloseReason.DIAL_LOOP,
   how: 'rst',
-  code: Unreachable.HOST,
+  code: IcmpErrorKind.HOST,
 };
 export const DIAL_TIMEOUT: DialFailure = {
   reason: CloseReason.DIAL_TIMEOUT,
   how: 'icmp',
-  code: Unreachable.HOST,
+  code: IcmpErrorKind.HOST,
 };
 
 /** @param errno  positive */

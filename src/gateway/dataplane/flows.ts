@@ -15,7 +15,7 @@ import {
   Service,
   VerdictCode,
 } from '../../stack/flow-row.ts';
-import { Unreachable } from '../../stack/forwarder.ts';
+import { IcmpErrorKind } from '../../stack/icmp-error-kind.ts';
 import type { Stack } from '../../stack/stack.ts';
 import type { FlowOwner } from '../../stack/tcp/owner.ts';
 import { after, type Instant, millis, NEVER } from '../../stack/time.ts';
@@ -139,7 +139,7 @@ export class Flows implements FlowOwner {
     switch (answer.verdict) {
       case VerdictCode.DECLINE:
         this.#noteVerdict(row, VerdictCode.DECLINE);
-        stack.reject(row, 'rst', Unreachable.PORT, CloseReason.UNCLAIMED, ClosedBy.GATEWAY, now);
+        stack.reject(row, 'rst', IcmpErrorKind.PORT, CloseReason.UNCLAIMED, ClosedBy.GATEWAY, now);
         break;
       case VerdictCode.REJECT:
         this.#reject(row, REJECT_WITH[answer.detail] ?? 'rst', ClosedBy.SCRIPT, now);
@@ -293,7 +293,7 @@ export class Flows implements FlowOwner {
   #reject(row: number, how: RejectWith, by: ClosedBy, now: Instant): void {
     this.#noteVerdict(row, how === 'drop' ? VerdictCode.DROP : VerdictCode.REJECT);
     const reason = how === 'drop' ? CloseReason.DROPPED : CloseReason.REJECTED;
-    this.#use.stack.reject(row, how, Unreachable.PROHIBITED, reason, by, now);
+    this.#use.stack.reject(row, how, IcmpErrorKind.PROHIBITED, reason, by, now);
   }
 
   /** The fallback verdict: fail closed, visibly. */
@@ -305,7 +305,7 @@ export class Flows implements FlowOwner {
   #refuse(row: number, how: RejectWith, reason: CloseReason, now: Instant): void {
     this.#noteDecider(row, Decider.FALLBACK, 0, 0);
     this.#noteVerdict(row, VerdictCode.REJECT);
-    this.#use.stack.reject(row, how, Unreachable.PORT, reason, ClosedBy.GATEWAY, now);
+    this.#use.stack.reject(row, how, IcmpErrorKind.PORT, reason, ClosedBy.GATEWAY, now);
   }
 
   #service(row: number): number {

@@ -32,6 +32,8 @@ const PACKETS = 256;
 const PACKETS_PER_SOURCE = 64;
 /** Linux (net.ipv4.ipfrag_time); RFC 1122 §3.3.2 and RFC 8200 §4.5 have 60 s. */
 const LIFE_US = seconds(30);
+/** In front of a whole packet: a vnet header, should it be handed back to the device. */
+const HEADROOM_BYTES = 64;
 const MAX_PACKET_BYTES = IPV6_HEADER_BYTES + 0xffff;
 
 export class Reassembly {
@@ -49,7 +51,7 @@ export class Reassembly {
   packetEnd = 0;
   isWhole = false;
 
-  static readonly BYTES = Chunks.BYTES + PACKETS * IPV6_HEADER_BYTES + MAX_PACKET_BYTES + 2 * 64;
+  static readonly BYTES = Chunks.BYTES + PACKETS * IPV6_HEADER_BYTES + HEADROOM_BYTES + MAX_PACKET_BYTES + 2 * 64;
 
   constructor(arena: Arena, counters: Counters, hash: HalfSipHash) {
     this.#view = arena.view;
@@ -61,7 +63,7 @@ export class Reassembly {
     for (let i = 0; i < PACKETS; i++) {
       this.#packets.push(new PartialPacket(headersAt + i * IPV6_HEADER_BYTES, this.#chunks));
     }
-    this.packetAt = arena.take(MAX_PACKET_BYTES);
+    this.packetAt = arena.take(HEADROOM_BYTES + MAX_PACKET_BYTES) + HEADROOM_BYTES;
   }
 
   /** Takes a fragment. With NONE it is kept, or it made its packet whole: see `isWhole`. */

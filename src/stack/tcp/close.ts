@@ -97,6 +97,7 @@ export function freeFlow(tcp: TcpContext): void {
   if (tcb.has(TcbFlag.HELD_COUNTED)) tcp.heldSyns.release(tcb);
   if (tcb.has(TcbFlag.ACK_LISTED)) unlistAck(tcp);
   tcb.transition(TcpState.CLOSED);
+  tcp.parked.release(row);
   tcp.wheel.cancel(row);
   tcp.paceWheel.cancel(row);
   tcp.flows.remove(row);

@@ -2,6 +2,7 @@ import type { Arena } from '../arena.ts';
 import type { Counters } from '../counters.ts';
 import type { Egress } from '../egress.ts';
 import type { FlowTable } from '../flow-table.ts';
+import type { ParkedPackets } from '../parked-packets.ts';
 import type { SlabPool } from '../slab-pool.ts';
 import type { TimerWheel } from '../timer-wheel.ts';
 import type { CongestionName } from '../verdict.ts';
@@ -20,6 +21,8 @@ export interface TcpContext {
   readonly arena: Arena;
   readonly flows: FlowTable;
   readonly slabs: SlabPool;
+  /** SYNs and datagrams of flows that wait for a verdict. */
+  readonly parked: ParkedPackets;
   readonly wheel: TimerWheel;
   /** When the pacer lets flows go on, in ticks of PACE_TICK_US. */
   readonly paceWheel: TimerWheel;

@@ -1,7 +1,8 @@
 import type { Instant } from '../time.ts';
 
 /**
- * Who owns the far side of a connection: the splice to an upstream, or a service. The stack calls
+ * Who decides about flows, and owns the far side of those that end here: the splice to an upstream,
+ * a datagram socket, or a service. The stack calls
  * it while it handles a segment or a timer; a call may use the stack for its own row only.
  *
  * The client is whoever is behind the device: of a connection that `connect` opened, the one that
@@ -26,6 +27,29 @@ export interface FlowOwner {
   onFin(row: number, now: Instant): void;
   /** There is room to send again. */
   onRoom(row: number, now: Instant): void;
+  /**
+   * Whether a static listener has flows to this destination rewritten at L3: they begin at once,
+   * with no verdict asked for.
+   *
+   * @param protocol  IANA number
+   */
+  isNat(protocol: number, destinationAt: number, addressLength: number, port: number): boolean;
+  /**
+   * A datagram of a flow that was admitted lies in the arena during the call: the payload of UDP,
+   * or a whole ICMP echo request.
+   *
+   * @param segmentBytes  of each of several datagrams but the last; 0 for one
+   * @param hopLimit      as it arrived, above 1
+   */
+  onDatagram(
+    row: number,
+    at: number,
+    length: number,
+    segmentBytes: number,
+    hopLimit: number,
+    trafficClass: number,
+    now: Instant,
+  ): void;
   /** The flow ended; its row still tells why. The last call for it. */
   onClosed(row: number, now: Instant): void;
 }

@@ -23,6 +23,7 @@ import { idleDeadline } from './timers.ts';
 /** Answers the held SYN with SYN-ACK; a client that came back with a cookie is let in. */
 export function accept(tcp: TcpContext, row: number, now: Instant): void {
   const tcb = tcp.tcb.moveTo(row);
+  tcp.parked.release(row);
   if (tcb.state !== TcpState.LISTEN) {
     acceptProved(tcp, now);
     return;

@@ -6,4 +6,6 @@ export const Ecn = {
   /** A router on the path was congested. */
   CE: 3,
 } as const;
+/** The bits of a traffic class that are ECN. */
+export const ECN_MASK = 0b11;
 export type Ecn = (typeof Ecn)[keyof typeof Ecn];

@@ -95,7 +95,7 @@ export function emitEchoReplyV6(
  * @param quotedAt   IP header of the packet; must not overlap what is written
  * @returns          bytes written, the IP header before them not counted
  */
-function emitErrorV6(
+export function emitErrorV6(
   view: DataView,
   ipSourceAt: number,
   ipDestinationAt: number,

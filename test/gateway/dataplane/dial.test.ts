@@ -3,16 +3,16 @@ import { Errno } from '../../../src/ffi/errno.ts';
 import { closeFd } from '../../../src/ffi/sockets.ts';
 import { dialFailure, openSocket, startConnect } from '../../../src/gateway/dataplane/dial.ts';
 import { CloseReason } from '../../../src/stack/close-reason.ts';
-import { Unreachable } from '../../../src/stack/forwarder.ts';
+import { IcmpErrorKind } from '../../../src/stack/icmp-error-kind.ts';
 import { writeAddress } from '../../../src/stack/wire/ip-address.ts';
 
 describe('a failed dial tells the client what happened', () => {
   const cases = [
     [Errno.ECONNREFUSED, 'rst', CloseReason.DIAL_REFUSED, undefined],
-    [Errno.ENETUNREACH, 'icmp', CloseReason.DIAL_UNREACHABLE, Unreachable.NETWORK],
-    [Errno.EHOSTUNREACH, 'icmp', CloseReason.DIAL_UNREACHABLE, Unreachable.HOST],
-    [Errno.EACCES, 'icmp', CloseReason.DIAL_UNREACHABLE, Unreachable.PROHIBITED],
-    [Errno.ETIMEDOUT, 'icmp', CloseReason.DIAL_TIMEOUT, Unreachable.HOST],
+    [Errno.ENETUNREACH, 'icmp', CloseReason.DIAL_UNREACHABLE, IcmpErrorKind.NETWORK],
+    [Errno.EHOSTUNREACH, 'icmp', CloseReason.DIAL_UNREACHABLE, IcmpErrorKind.HOST],
+    [Errno.EACCES, 'icmp', CloseReason.DIAL_UNREACHABLE, IcmpErrorKind.PROHIBITED],
+    [Errno.ETIMEDOUT, 'icmp', CloseReason.DIAL_TIMEOUT, IcmpErrorKind.HOST],
     [Errno.EMFILE, 'rst', CloseReason.DIAL_FAILED, undefined],
   ] as const;
   for (const [errno, how, reason, code] of cases) {

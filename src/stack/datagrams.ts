@@ -1,0 +1,282 @@
+/**
+ * Packets of flows that our TCP does not terminate: UDP, ICMP echo, the rest, and TCP that a static
+ * listener rewrites. The path is that of a SYN, without a handshake: a packet that matches no flow takes a row and waits, with those
+ * that follow it, for a verdict. Then the flow is carried by NAT (conntrack), or its datagrams go
+ * to the owner, who has a socket for them; what comes back leaves by datagram-egress.ts.
+ */
+import { CloseReason } from './close-reason.ts';
+import type { Conntrack } from './conntrack/conntrack.ts';
+import { Counter } from './counters.ts';
+import { DropReason } from './drop-reason.ts';
+import { Carrier, ClosedBy, FlowField, FlowPhase } from './flow-row.ts';
+import { NO_FLOW } from './flow-table.ts';
+import { IcmpErrorKind } from './icmp-error-kind.ts';
+import { type IcmpSender, OWN_ADDRESS } from './icmp-sender.ts';
+import type { Packet } from './packet.ts';
+import type { ParkedPackets } from './parked-packets.ts';
+import { countFlows, makeRoom } from './tcp/close.ts';
+import type { TcpContext } from './tcp/context.ts';
+import type { Instant } from './time.ts';
+import type { RejectWith } from './verdict.ts';
+import { isBroadcast } from './wire/ip-address.ts';
+import { ipv4End, version } from './wire/ipv4.ts';
+import { Ipv6Field, ipv6End } from './wire/ipv6.ts';
+import { Protocol } from './wire/protocol.ts';
+import { TcpFlag } from './wire/tcp.ts';
+import * as udp from './wire/udp.ts';
+
+export class Datagrams {
+  readonly #shared: TcpContext;
+  readonly #conntrack: Conntrack;
+  readonly #icmp: IcmpSender;
+  readonly #parked: ParkedPackets;
+  #isDraining = false;
+
+  constructor(
+    shared: TcpContext,
+    conntrack: Conntrack,
+    icmp: IcmpSender,
+    parked: ParkedPackets,
+  ) {
+    this.#shared = shared;
+    this.#conntrack = conntrack;
+    this.#icmp = icmp;
+    this.#parked = parked;
+  }
+
+  /** No new flows from now on. */
+  drain(): void {
+    this.#isDraining = true;
+  }
+
+  /** @param isSummed  the checksum is right, or was never made because the packet is local */
+  onUdp(packet: Packet, isSummed: boolean, now: Instant): DropReason {
+    const { view } = this.#shared.arena;
+    const { sourceAt, destinationAt, addressLength, transportAt: at, end } = packet;
+    const reason = udp.checkUdp(view, at, end);
+    if (reason !== DropReason.NONE) return reason;
+    if (
+      !isSummed &&
+      !udp.udpChecksumValid(view, sourceAt, destinationAt, addressLength, at)
+    ) {
+      return DropReason.BAD_UDP_CHECKSUM;
+    }
+    packet.sourcePort = udp.sourcePort(view, at);
+    packet.destinationPort = udp.destinationPort(view, at);
+    return this.onPacket(packet, now);
+  }
+
+  /** A protocol that only a static NAT listener may want. */
+  onOther(packet: Packet, now: Instant): DropReason {
+    packet.sourcePort = packet.destinationPort = 0;
+    const row = this.#find(packet, now);
+    if (row !== NO_FLOW) return this.onKnown(row, this.#shared.flows.foundReply, packet, now);
+    const { protocol, destinationAt, addressLength } = packet;
+    if (this.#shared.owner.isNat(protocol, destinationAt, addressLength, 0)) {
+      return this.begin(packet, now);
+    }
+    this.#refuse(packet, IcmpErrorKind.PROTOCOL);
+    return DropReason.UNKNOWN_PROTOCOL;
+  }
+
+  /** A packet whose ports are known; its checksum is right. */
+  onPacket(packet: Packet, now: Instant): DropReason {
+    const row = this.#find(packet, now);
+    return row === NO_FLOW
+      ? this.begin(packet, now)
+      : this.onKnown(row, this.#shared.flows.foundReply, packet, now);
+  }
+
+  /** A packet that only answers: it begins no flow. */
+  onReply(packet: Packet, now: Instant): DropReason {
+    const row = this.#find(packet, now);
+    return row === NO_FLOW
+      ? DropReason.ICMP_NOT_FOR_US
+      : this.onKnown(row, this.#shared.flows.foundReply, packet, now);
+  }
+
+  /** Whether a segment without a flow begins one that a static listener rewrites. */
+  takesTcp({ destinationAt, addressLength, destinationPort }: Packet): boolean {
+    const { owner, segment } = this.#shared;
+    if (!owner.isNat(Protocol.TCP, destinationAt, addressLength, destinationPort)) return false;
+    if (segment.has(TcpFlag.RST)) return false;
+    const isSyn = segment.has(TcpFlag.SYN) && !segment.has(TcpFlag.ACK);
+    return isSyn || this.#conntrack.picksUp;
+  }
+
+  /** The verdict is a refusal: tells the client, or does not, and frees the row. */
+  reject(
+    row: number,
+    how: RejectWith,
+    kind: IcmpErrorKind,
+    reason: CloseReason,
+    by: ClosedBy,
+    now: Instant,
+  ): void {
+    const ipAt = this.#parked.firstAt(row);
+    if (how === 'drop' || ipAt === 0) {
+      this.#shared.counters.drop(DropReason.VERDICT_DROP);
+    } else {
+      const { view } = this.#shared.arena;
+      const isIpv4 = version(view, ipAt) === 4;
+      const end = isIpv4 ? ipv4End(view, ipAt) : ipv6End(view, ipAt);
+      const destinationAt = this.#shared.flows.rowAt(row) + FlowField.DESTINATION;
+      this.#icmp.about(ipAt, end, this.#kindFor(row, how, kind), 0, destinationAt);
+    }
+    this.end(row, reason, by, now);
+  }
+
+  /** Ends a flow that is not one of our TCP, at whatever stage. */
+  end(row: number, reason: CloseReason, by: ClosedBy, now: Instant): void {
+    this.release(row);
+    this.#conntrack.end(row, reason, by, now);
+    countFlows(this.#shared);
+  }
+
+  /** The flow in `row` waits no longer. */
+  release(row: number): void {
+    const { tcb, heldSyns, wheel } = this.#shared;
+    this.#parked.release(row);
+    heldSyns.release(tcb.moveTo(row));
+    wheel.cancel(row);
+  }
+
+  /** For a datagram there is no reset: a port that is closed says so by ICMP. */
+  #kindFor(row: number, how: RejectWith, kind: IcmpErrorKind): IcmpErrorKind {
+    const at = this.#shared.flows.rowAt(row);
+    const isUdp = this.#shared.arena.view.getUint8(at + FlowField.PROTOCOL) === Protocol.UDP;
+    if (isUdp) return how === 'rst' ? IcmpErrorKind.PORT : kind;
+    return kind === IcmpErrorKind.PORT ? IcmpErrorKind.HOST : kind;
+  }
+
+  /** The flow of a packet; one whose time is over ends here. */
+  #find(packet: Packet, now: Instant): number {
+    const { flows } = this.#shared;
+    const { sourceAt, destinationAt, addressLength, sourcePort, destinationPort } = packet;
+    const ports = (sourcePort << 16) | destinationPort;
+    packet.hash = flows.hashOf(sourceAt, destinationAt, addressLength, ports, packet.protocol);
+    const row = flows.find(
+      packet.hash,
+      sourceAt,
+      destinationAt,
+      addressLength,
+      sourcePort,
+      destinationPort,
+      packet.protocol,
+    );
+    return row === NO_FLOW || this.endIfOver(row, now) ? NO_FLOW : row;
+  }
+
+  /** Ends a flow whose time is over before anybody has taken it out. @returns whether it was */
+  endIfOver(row: number, now: Instant): boolean {
+    const { flows, arena } = this.#shared;
+    const expiresAt = arena.view.getFloat64(flows.rowAt(row) + FlowField.EXPIRES_AT, true);
+    if (expiresAt === 0 || expiresAt > now) return false;
+    this.end(row, CloseReason.IDLE, ClosedBy.GATEWAY, now);
+    return true;
+  }
+
+  /** A packet of the flow in `row`. */
+  onKnown(row: number, isReply: boolean, packet: Packet, now: Instant): DropReason {
+    const { flows, arena } = this.#shared;
+    switch (arena.view.getUint8(flows.rowAt(row) + FlowField.CARRIER)) {
+      case Carrier.NAT:
+        if (!this.#mayPass(packet)) return DropReason.HOP_LIMIT_EXCEEDED;
+        return this.#conntrack.carry(row, isReply, packet, now);
+      case Carrier.SESSION:
+        return this.#deliver(row, packet, now);
+      default:
+        return this.#parked.add(row, packet);
+    }
+  }
+
+  /** A datagram of a flow that has a socket. */
+  #deliver(row: number, packet: Packet, now: Instant): DropReason {
+    if (!this.#mayPass(packet)) return DropReason.HOP_LIMIT_EXCEEDED;
+    const { flows, arena, owner, counters } = this.#shared;
+    const { view } = arena;
+    const { transportAt, end, gsoSize, hopLimit, trafficClass } = packet;
+    const isUdp = packet.protocol === Protocol.UDP;
+    const dataAt = isUdp ? transportAt + udp.UDP_HEADER_BYTES : transportAt;
+    const dataEnd = isUdp ? transportAt + udp.datagramLength(view, transportAt) : end;
+    const length = dataEnd - dataAt;
+    const count = gsoSize === 0 ? 1 : Math.ceil(length / gsoSize);
+    const at = flows.rowAt(row);
+    addTo(view, at + FlowField.PACKETS_UP, count);
+    addTo(view, at + FlowField.BYTES_UP, length);
+    counters.add(Counter.DATAGRAMS_UP, count);
+    counters.add(Counter.BYTES_UP, length);
+    this.#conntrack.touch(row, false, now);
+    owner.onDatagram(row, dataAt, length, gsoSize, hopLimit, trafficClass, now);
+    return DropReason.NONE;
+  }
+
+  /** A packet that matches no flow. */
+  begin(packet: Packet, now: Instant): DropReason {
+    const { protocol, destinationAt, addressLength, destinationPort } = packet;
+    const { owner, heldSyns, arena, counters } = this.#shared;
+    if (isBroadcast(arena.view, destinationAt, addressLength)) {
+      return DropReason.MULTICAST_DESTINATION;
+    }
+    if (this.#isDraining) {
+      this.#refuse(packet, IcmpErrorKind.PROHIBITED);
+      return DropReason.DRAINING;
+    }
+    // A static rule answers at once: there is nobody to be kept from asking too much.
+    const isAsked = !owner.isNat(protocol, destinationAt, addressLength, destinationPort);
+    const bucket = heldSyns.bucketOf(packet.sourceAt, addressLength);
+    const limited = isAsked ? heldSyns.check(bucket) : DropReason.NONE;
+    if (limited !== DropReason.NONE) return limited;
+    const row = this.#insert(packet, now);
+    if (row === NO_FLOW) return DropReason.FLOW_TABLE_FULL;
+    const parked = this.#parked.add(row, packet);
+    if (parked !== DropReason.NONE) {
+      this.#shared.flows.remove(row);
+      return parked;
+    }
+    const tcb = this.#shared.tcb.moveTo(row);
+    tcb.clear();
+    tcb.phase = FlowPhase.DECIDING;
+    arena.view.setUint8(tcb.flowAt + FlowField.SYN_HOP_LIMIT, packet.hopLimit);
+    if (isAsked) heldSyns.take(tcb, bucket);
+    counters.add(Counter.FLOWS_TOTAL);
+    countFlows(this.#shared);
+    owner.onFlow(row, now);
+    return DropReason.NONE;
+  }
+
+  /** A row for the packet; what has least to lose gives way when the table is full. */
+  #insert(packet: Packet, now: Instant): number {
+    const { flows } = this.#shared;
+    makeRoom(this.#shared);
+    if (flows.used >= flows.capacity) this.#conntrack.earlyDrop(now);
+    return flows.insert(
+      packet.hash,
+      packet.sourceAt,
+      packet.destinationAt,
+      packet.addressLength,
+      packet.sourcePort,
+      packet.destinationPort,
+      packet.protocol,
+      now,
+    );
+  }
+
+  /** RFC 1812 §5.3.1, RFC 8200 §3: what cannot go one hop farther ends here, and its sender is told. */
+  #mayPass(packet: Packet): boolean {
+    if (packet.hopLimit > 1) return true;
+    this.#icmp.about(packet.ipAt, packet.end, IcmpErrorKind.HOP_LIMIT, 0, OWN_ADDRESS);
+    return false;
+  }
+
+  #refuse(packet: Packet, kind: IcmpErrorKind): void {
+    const { ipAt, end, destinationAt, addressLength } = packet;
+    // RFC 4443 §3.4: where the unknown number stands; we look at no header before the first.
+    const parameter =
+      kind === IcmpErrorKind.PROTOCOL && addressLength === 16 ? Ipv6Field.NEXT_HEADER : 0;
+    this.#icmp.about(ipAt, end, kind, parameter, destinationAt);
+  }
+}
+
+const addTo = (view: DataView, at: number, by: number): void =>
+  view.setFloat64(at, view.getFloat64(at, true) + by, true);

@@ -1,0 +1,93 @@
+/**
+ * The packets of flows that wait for a verdict: a SYN, or the first datagrams. They lie in slabs,
+ * frame and all, and arrive once more when the verdict is there.
+ */
+import type { Arena } from './arena.ts';
+import { DropReason } from './drop-reason.ts';
+import { FlowField } from './flow-row.ts';
+import type { FlowTable } from './flow-table.ts';
+import type { Packet } from './packet.ts';
+import { NO_SLAB, SLAB_PAYLOAD_AT, SlabField, type SlabPool } from './slab-pool.ts';
+
+/** A resolver sends two queries at once, and QUIC a handful; the others come again. */
+const PACKETS_PER_FLOW = 8;
+
+/** What happens to a packet that had to wait. `headerBytes` is the length of its vnet header. */
+export type Replay = (frameAt: number, end: number, headerBytes: number) => void;
+
+export class ParkedPackets {
+  readonly #arena: Arena;
+  readonly #flows: FlowTable;
+  readonly #slabs: SlabPool;
+
+  constructor(arena: Arena, flows: FlowTable, slabs: SlabPool) {
+    this.#arena = arena;
+    this.#flows = flows;
+    this.#slabs = slabs;
+  }
+
+  /** Keeps a copy of a packet of the flow in `row`. */
+  add(row: number, packet: Packet): DropReason {
+    const { view, bytes } = this.#arena;
+    let tail = this.#headOf(row);
+    let count = tail === NO_SLAB ? 0 : 1;
+    for (; tail !== NO_SLAB; count++) {
+      const next = view.getInt32(tail + SlabField.NEXT, true);
+      if (next === NO_SLAB) break;
+      tail = next;
+    }
+    if (count >= PACKETS_PER_FLOW || this.#slabs.isLean) return DropReason.PARKED_LIMIT;
+    const length = packet.end - packet.frameAt;
+    const slab = this.#slabs.take(length);
+    if (slab === NO_SLAB) return DropReason.SLAB_BUDGET;
+    bytes.copyWithin(slab + SLAB_PAYLOAD_AT, packet.frameAt, packet.end);
+    view.setInt32(slab + SlabField.NEXT, NO_SLAB, true);
+    view.setUint32(slab + SlabField.LENGTH, length, true);
+    view.setUint32(slab + SlabField.HEADER_BYTES, packet.ipAt - packet.frameAt, true);
+    if (tail === NO_SLAB) this.#setHead(row, slab);
+    else view.setInt32(tail + SlabField.NEXT, slab, true);
+    return DropReason.NONE;
+  }
+
+  /** Position of the IP header of the oldest, or 0 when there is none. */
+  firstAt(row: number): number {
+    const slab = this.#headOf(row);
+    if (slab === NO_SLAB) return 0;
+    return slab + SLAB_PAYLOAD_AT + this.#arena.view.getUint32(slab + SlabField.HEADER_BYTES, true);
+  }
+
+  /** Hands them over, oldest first, and forgets them. */
+  replay(row: number, onPacket: Replay): void {
+    const { view } = this.#arena;
+    let slab = this.#headOf(row);
+    this.#setHead(row, NO_SLAB);
+    while (slab !== NO_SLAB) {
+      const next = view.getInt32(slab + SlabField.NEXT, true);
+      const at = slab + SLAB_PAYLOAD_AT;
+      const end = at + view.getUint32(slab + SlabField.LENGTH, true);
+      onPacket(at, end, view.getUint32(slab + SlabField.HEADER_BYTES, true));
+      this.#slabs.release(slab);
+      slab = next;
+    }
+  }
+
+  release(row: number): void {
+    const { view } = this.#arena;
+    let slab = this.#headOf(row);
+    this.#setHead(row, NO_SLAB);
+    while (slab !== NO_SLAB) {
+      const next = view.getInt32(slab + SlabField.NEXT, true);
+      this.#slabs.release(slab);
+      slab = next;
+    }
+  }
+
+  /** The row has the position and one more, so that a fresh row has none. */
+  #headOf(row: number): number {
+    return this.#arena.view.getUint32(this.#flows.rowAt(row) + FlowField.PARKED, true) - 1;
+  }
+
+  #setHead(row: number, slab: number): void {
+    this.#arena.view.setUint32(this.#flows.rowAt(row) + FlowField.PARKED, slab + 1, true);
+  }
+}
