@@ -2,16 +2,21 @@
  * The flow table: rows in the arena (flow-row.ts), found by a keyed hash of the tuple with
  * chaining through the rows themselves. Capacity is fixed; a full table is an answer.
  *
- * Every packet that enters the device travels in the original direction, client to gateway, so one
- * tuple per row is enough here. Of a flow that the stack opened, the far end stands as the source.
+ * A flow that ends here is met in one direction only, from the client, so its original tuple is
+ * enough; of a flow that the stack opened, the far end stands as the source. Of a flow that is
+ * rewritten, both directions pass, and `insertReply` adds the tuple of its replies. A link of a
+ * chain is the row's number, times two, and one more when it stands for replies.
  */
 import type { Arena } from './arena.ts';
-import { FLOW_ROW_BYTES, FlowField, FlowPhase } from './flow-row.ts';
+import { FLOW_ROW_BYTES, FlowField, FlowPhase, TrackBit } from './flow-row.ts';
 import type { HalfSipHash } from './sip-hash.ts';
 import type { Instant } from './time.ts';
 
 /** Not a row. */
 export const NO_FLOW = -1;
+const NO_LINK = -1;
+/** Link and hash of the reply tuple lie this far behind those of the original one. */
+const REPLY_FIELDS = FlowField.REPLY_NEXT - FlowField.NEXT;
 
 export class FlowTable {
   readonly capacity: number;
@@ -24,21 +29,26 @@ export class FlowTable {
   #used = 0;
   /** Rows never used since the start: the free list is made as it is needed. */
   #fresh = 0;
+  /** One past the highest row that an earlier data plane left and that was taken over. */
+  #adoptedEnd = 0;
   #nextSerial = 1;
+  /** The tuple that the last successful `find` met was that of replies. */
+  foundReply = false;
 
-  static bytes(capacity: number): number {
-    return (capacity + 1) * FLOW_ROW_BYTES + 64 + bucketCount(capacity) * 4 + 64;
+  /** @param buckets  of the hash; 0 leaves it to the capacity */
+  static bytes(capacity: number, buckets = 0): number {
+    return (capacity + 1) * FLOW_ROW_BYTES + 64 + bucketCount(capacity, buckets) * 4 + 64;
   }
 
-  constructor(arena: Arena, capacity: number, hash: HalfSipHash) {
+  constructor(arena: Arena, capacity: number, hash: HalfSipHash, wantedBuckets = 0) {
     this.capacity = capacity;
     this.#view = arena.view;
     this.#rowsAt = arena.take((capacity + 1) * FLOW_ROW_BYTES);
-    const buckets = bucketCount(capacity);
+    const buckets = bucketCount(capacity, wantedBuckets);
     this.#bucketsAt = arena.take(buckets * 4);
     this.#mask = buckets - 1;
     this.#hash = hash;
-    new Int32Array(arena.buffer, this.#bucketsAt, buckets).fill(NO_FLOW);
+    new Int32Array(arena.buffer, this.#bucketsAt, buckets).fill(NO_LINK);
   }
 
   /** Serial numbers go on after those of an earlier data plane. */
@@ -53,6 +63,20 @@ export class FlowTable {
 
   get used(): number {
     return this.#used;
+  }
+
+  /** One past the highest row that may hold a flow: what a walk over all flows has to look at. */
+  get end(): number {
+    return Math.max(this.#fresh, this.#adoptedEnd);
+  }
+
+  /** The first flow in `row` or behind it; NO_FLOW when there is none. For a dump. */
+  nextLive(row: number): number {
+    const end = this.end;
+    for (let next = row; next < end; next++) {
+      if (this.#isTaken(next)) return next;
+    }
+    return NO_FLOW;
   }
 
   /** Position of a row in the arena. */
@@ -80,7 +104,7 @@ export class FlowTable {
     return hash.finish();
   }
 
-  /** @returns the row of the tuple, or NO_FLOW */
+  /** @returns the row of the tuple, or NO_FLOW; `foundReply` says which of the row's two it is */
   find(
     hash: number,
     sourceAt: number,
@@ -91,23 +115,53 @@ export class FlowTable {
     protocol: number,
   ): number {
     const view = this.#view;
-    let row = view.getInt32(this.#bucketsAt + (hash & this.#mask) * 4, true);
-    while (row !== NO_FLOW) {
-      const at = this.rowAt(row);
+    let link = view.getInt32(this.#bucketsAt + (hash & this.#mask) * 4, true);
+    while (link !== NO_LINK) {
+      const at = this.rowAt(link >> 1);
+      const isReply = (link & 1) !== 0;
+      const linkAt = isReply ? at + REPLY_FIELDS : at;
       if (
-        view.getUint32(at + FlowField.HASH, true) === hash &&
-        view.getUint16(at + FlowField.SOURCE_PORT, true) === sourcePort &&
-        view.getUint16(at + FlowField.DESTINATION_PORT, true) === destinationPort &&
+        view.getUint32(linkAt + FlowField.HASH, true) === hash &&
         view.getUint8(at + FlowField.PROTOCOL) === protocol &&
         view.getUint8(at + FlowField.FAMILY) === (addressLength === 4 ? 4 : 6) &&
-        sameWords(view, at + FlowField.SOURCE, sourceAt, addressLength) &&
-        sameWords(view, at + FlowField.DESTINATION, destinationAt, addressLength)
+        (isReply
+          ? this.#isReplyTuple(
+              at,
+              sourceAt,
+              destinationAt,
+              addressLength,
+              sourcePort,
+              destinationPort,
+            )
+          : view.getUint16(at + FlowField.SOURCE_PORT, true) === sourcePort &&
+            view.getUint16(at + FlowField.DESTINATION_PORT, true) === destinationPort &&
+            sameWords(view, at + FlowField.SOURCE, sourceAt, addressLength) &&
+            sameWords(view, at + FlowField.DESTINATION, destinationAt, addressLength))
       ) {
-        return row;
+        this.foundReply = isReply;
+        return link >> 1;
       }
-      row = view.getInt32(at + FlowField.NEXT, true);
+      link = view.getInt32(linkAt + FlowField.NEXT, true);
     }
     return NO_FLOW;
+  }
+
+  /** Whether replies of the flow whose row lies at `at` come from and go to these ends. */
+  #isReplyTuple(
+    at: number,
+    sourceAt: number,
+    destinationAt: number,
+    addressLength: number,
+    sourcePort: number,
+    destinationPort: number,
+  ): boolean {
+    const view = this.#view;
+    return (
+      view.getUint16(at + FlowField.UPSTREAM_PORT, true) === sourcePort &&
+      view.getUint16(at + FlowField.NAT_SOURCE_PORT, true) === destinationPort &&
+      sameWords(view, at + FlowField.UPSTREAM, sourceAt, addressLength) &&
+      sameWords(view, at + FlowField.NAT_SOURCE, destinationAt, addressLength)
+    );
   }
 
   /** Adds a flow that `find` did not find. @returns its row, or NO_FLOW when the table is full */
@@ -122,22 +176,110 @@ export class FlowTable {
     now: Instant,
   ): number {
     const view = this.#view;
-    let row = this.#free;
-    if (row !== NO_FLOW) this.#free = view.getInt32(this.rowAt(row) + FlowField.NEXT, true);
-    else if (this.#fresh < this.capacity) row = this.#fresh++;
-    else return NO_FLOW;
+    const row = this.#takeRow();
+    if (row === NO_FLOW) return NO_FLOW;
     this.#used += 1;
     this.writeTuple(row, sourceAt, destinationAt, addressLength, sourcePort, destinationPort);
     const at = this.rowAt(row);
     view.setUint8(at + FlowField.PROTOCOL, protocol);
     view.setFloat64(at + FlowField.STARTED_AT, now, true);
     view.setFloat64(at + FlowField.LAST_USED_AT, now, true);
+    this.#link(row * 2, at, hash);
+    view.setFloat64(at + FlowField.SERIAL, this.#nextSerial++, true);
+    return row;
+  }
+
+  /**
+   * Makes the row findable by its replies: from UPSTREAM to NAT_SOURCE. A flow whose two tuples are
+   * the same, from an end to itself, has nothing to add.
+   *
+   * @returns the row that has this tuple already, in either direction; NO_FLOW when all is well
+   */
+  insertReply(row: number): number {
+    const view = this.#view;
+    const at = this.rowAt(row);
+    const length = view.getUint8(at + FlowField.FAMILY) === 4 ? 4 : 16;
+    const protocol = view.getUint8(at + FlowField.PROTOCOL);
+    const sourcePort = view.getUint16(at + FlowField.UPSTREAM_PORT, true);
+    const port = view.getUint16(at + FlowField.NAT_SOURCE_PORT, true);
+    const sourceAt = at + FlowField.UPSTREAM;
+    const destinationAt = at + FlowField.NAT_SOURCE;
+    const ports = (sourcePort << 16) | port;
+    const hash = this.hashOf(sourceAt, destinationAt, length, ports, protocol);
+    const found = this.find(hash, sourceAt, destinationAt, length, sourcePort, port, protocol);
+    if (found === row) return NO_FLOW;
+    if (found !== NO_FLOW) return found;
+    this.#link(row * 2 + 1, at + REPLY_FIELDS, hash);
+    const bits = view.getUint8(at + FlowField.TRACK_BITS);
+    view.setUint8(at + FlowField.TRACK_BITS, bits | TrackBit.HAS_REPLY);
+    return NO_FLOW;
+  }
+
+  /**
+   * Takes over a flow that an earlier data plane left in `row`, under its serial number; its
+   * replies are not found before `insertReply`.
+   *
+   * @returns false when another row has its tuple: the flow is lost
+   */
+  adopt(row: number): boolean {
+    const view = this.#view;
+    const at = this.rowAt(row);
+    const length = view.getUint8(at + FlowField.FAMILY) === 4 ? 4 : 16;
+    const protocol = view.getUint8(at + FlowField.PROTOCOL);
+    const sourcePort = view.getUint16(at + FlowField.SOURCE_PORT, true);
+    const port = view.getUint16(at + FlowField.DESTINATION_PORT, true);
+    const sourceAt = at + FlowField.SOURCE;
+    const destinationAt = at + FlowField.DESTINATION;
+    const ports = (sourcePort << 16) | port;
+    const hash = this.hashOf(sourceAt, destinationAt, length, ports, protocol);
+    if (this.find(hash, sourceAt, destinationAt, length, sourcePort, port, protocol) !== NO_FLOW) {
+      return false;
+    }
+    this.#link(row * 2, at, hash);
+    const bits = view.getUint8(at + FlowField.TRACK_BITS);
+    view.setUint8(at + FlowField.TRACK_BITS, bits & ~TrackBit.HAS_REPLY);
+    this.#used += 1;
+    this.#adoptedEnd = Math.max(this.#adoptedEnd, row + 1);
+    return true;
+  }
+
+  /** A free row; those that were taken over before any was used are passed by. */
+  #takeRow(): number {
+    const row = this.#free;
+    if (row !== NO_FLOW) {
+      this.#free = this.#view.getInt32(this.rowAt(row) + FlowField.NEXT, true);
+      return row;
+    }
+    while (this.#fresh < this.#adoptedEnd && this.#isTaken(this.#fresh)) this.#fresh += 1;
+    return this.#fresh < this.capacity ? this.#fresh++ : NO_FLOW;
+  }
+
+  #isTaken(row: number): boolean {
+    return this.#view.getFloat64(this.rowAt(row) + FlowField.SERIAL, true) !== 0;
+  }
+
+  /** @param at  position from which NEXT and HASH of the link are reached */
+  #link(link: number, at: number, hash: number): void {
+    const view = this.#view;
     view.setUint32(at + FlowField.HASH, hash, true);
     const bucketAt = this.#bucketsAt + (hash & this.#mask) * 4;
     view.setInt32(at + FlowField.NEXT, view.getInt32(bucketAt, true), true);
-    view.setInt32(bucketAt, row, true);
-    view.setFloat64(at + FlowField.SERIAL, this.#nextSerial++, true);
-    return row;
+    view.setInt32(bucketAt, link, true);
+  }
+
+  #unlink(link: number): void {
+    const view = this.#view;
+    const at = this.#linkAt(link);
+    const hash = view.getUint32(at + FlowField.HASH, true);
+    let pointerAt = this.#bucketsAt + (hash & this.#mask) * 4;
+    while (view.getInt32(pointerAt, true) !== link) {
+      pointerAt = this.#linkAt(view.getInt32(pointerAt, true)) + FlowField.NEXT;
+    }
+    view.setInt32(pointerAt, view.getInt32(at + FlowField.NEXT, true), true);
+  }
+
+  #linkAt(link: number): number {
+    return this.rowAt(link >> 1) + (link & 1) * REPLY_FIELDS;
   }
 
   /** Makes the row that of a flow between these ends, of which nothing else is known. */
@@ -161,17 +303,13 @@ export class FlowTable {
     view.setUint8(at + FlowField.FAMILY, addressLength === 4 ? 4 : 6);
   }
 
-  /** Takes a flow out; its row is free at once. */
+  /** Takes a flow out, with both of its tuples; its row is free at once. */
   remove(row: number): void {
     const view = this.#view;
     const at = this.rowAt(row);
-    const hash = view.getUint32(at + FlowField.HASH, true);
-    const next = view.getInt32(at + FlowField.NEXT, true);
-    let linkAt = this.#bucketsAt + (hash & this.#mask) * 4;
-    while (view.getInt32(linkAt, true) !== row) {
-      linkAt = this.rowAt(view.getInt32(linkAt, true)) + FlowField.NEXT;
-    }
-    view.setInt32(linkAt, next, true);
+    this.#unlink(row * 2);
+    const bits = view.getUint8(at + FlowField.TRACK_BITS);
+    if ((bits & TrackBit.HAS_REPLY) !== 0) this.#unlink(row * 2 + 1);
     view.setFloat64(at + FlowField.SERIAL, 0, true);
     view.setUint8(at + FlowField.PHASE, FlowPhase.FREE);
     view.setInt32(at + FlowField.NEXT, this.#free, true);
@@ -189,8 +327,12 @@ export class FlowTable {
   }
 }
 
-/** A power of two above the capacity, so that chains are short when the table is full. */
-const bucketCount = (capacity: number): number => 2 ** Math.ceil(Math.log2(capacity + 1));
+/**
+ * A power of two: the wanted number or the next above it, else one for each tuple that the rows may
+ * have, so that chains are short when the table is full.
+ */
+const bucketCount = (capacity: number, wanted: number): number =>
+  2 ** Math.ceil(Math.log2(wanted > 0 ? wanted : 2 * capacity));
 
 function sameWords(view: DataView, aAt: number, bAt: number, length: number): boolean {
   for (let i = 0; i < length; i += 4) {

@@ -16,6 +16,8 @@ import { TimerWheel } from './timer-wheel.ts';
 /** Capacities, fixed when the gateway starts. */
 export interface StateLimits {
   readonly flows: number;
+  /** Of the hash of flows; 0 or absent leaves it to their number. */
+  readonly flowBuckets?: number;
   /** Flows that are not open yet, in all and per source. */
   readonly heldSyns: number;
   readonly heldSynsPerSource: number;
@@ -38,7 +40,7 @@ const ALIGNMENT_BYTES = 32 * 64;
 /** Bytes of memory that a stack with these limits takes. */
 export function stateBytes(limits: StateLimits): number {
   const bytes =
-    FlowTable.bytes(limits.flows) +
+    FlowTable.bytes(limits.flows, limits.flowBuckets) +
     (limits.flows + 1) * TCB_ROW_BYTES +
     limits.flows * OWNER_ROW_BYTES +
     2 * TimerWheel.bytes(limits.flows) +

@@ -94,7 +94,7 @@ export class Stack {
     const secret = (pair: number) => new HalfSipHash(secrets[pair * 2]!, secrets[pair * 2 + 1]!);
     this.arena = arena;
     this.#now = now;
-    this.flows = new FlowTable(arena, limits.flows, secret(0));
+    this.flows = new FlowTable(arena, limits.flows, secret(0), limits.flowBuckets);
     const tcb = new Tcb(
       arena.view,
       arena.take((limits.flows + 1) * TCB_ROW_BYTES),

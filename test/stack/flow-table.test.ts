@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test';
 import { Arena } from '../../src/stack/arena.ts';
-import { FlowField, readFlowRow } from '../../src/stack/flow-row.ts';
+import { FlowField, readFlowRow, TrackBit } from '../../src/stack/flow-row.ts';
 import { FlowTable, NO_FLOW } from '../../src/stack/flow-table.ts';
 import { HalfSipHash } from '../../src/stack/sip-hash.ts';
 import type { Instant } from '../../src/stack/time.ts';
@@ -67,6 +67,16 @@ class Table {
       destinationPort,
       protocol,
     );
+  }
+
+  /** Writes where the flow in `row` really goes, and which source is seen there. */
+  translate(row: number, { source, destination, sourcePort, destinationPort }: Tuple): number {
+    const at = this.flows.rowAt(row);
+    writeAddress(destination, this.view, at + FlowField.UPSTREAM);
+    writeAddress(source, this.view, at + FlowField.NAT_SOURCE);
+    this.view.setUint16(at + FlowField.UPSTREAM_PORT, destinationPort, true);
+    this.view.setUint16(at + FlowField.NAT_SOURCE_PORT, sourcePort, true);
+    return this.flows.insertReply(row);
   }
 
   #write({ source, destination }: Tuple): number {
@@ -161,4 +171,78 @@ test('the hash depends on the key, and on every part of the tuple', () => {
     one.hash(V4, 17),
   ];
   expect(new Set(hashes).size).toBe(hashes.length);
+});
+
+/** What the upstream sees of V4, and its answer. */
+const TRANSLATED = {
+  source: '192.0.2.1',
+  destination: '198.18.0.9',
+  sourcePort: 1024,
+  destinationPort: 8080,
+};
+const reversed = (tuple: Tuple): Tuple => ({
+  source: tuple.destination,
+  destination: tuple.source,
+  sourcePort: tuple.destinationPort,
+  destinationPort: tuple.sourcePort,
+});
+
+test('a flow is found by its replies too, and the table says so', () => {
+  const table = new Table(8);
+  const row = table.insert(V4);
+  expect(table.translate(row, TRANSLATED)).toBe(NO_FLOW);
+  expect(table.find(reversed(TRANSLATED))).toBe(row);
+  expect(table.flows.foundReply).toBe(true);
+  expect(table.find(V4)).toBe(row);
+  expect(table.flows.foundReply).toBe(false);
+  expect(table.find(TRANSLATED)).toBe(NO_FLOW);
+  expect(table.find(reversed(V4))).toBe(NO_FLOW);
+  expect(table.find(reversed(TRANSLATED), 17)).toBe(NO_FLOW);
+});
+
+test('a removed flow is found in neither direction', () => {
+  const table = new Table(8);
+  const row = table.insert(V4);
+  table.translate(row, TRANSLATED);
+  table.flows.remove(row);
+  expect(table.find(V4)).toBe(NO_FLOW);
+  expect(table.find(reversed(TRANSLATED))).toBe(NO_FLOW);
+});
+
+test('a reply tuple that is taken is refused, and its owner named', () => {
+  const table = new Table(8);
+  const first = table.insert(V4);
+  table.translate(first, TRANSLATED);
+  const second = table.insert({ ...V4, sourcePort: 40_001 });
+  expect(table.translate(second, TRANSLATED)).toBe(first);
+  expect(table.find(reversed(TRANSLATED))).toBe(first);
+  const third = table.insert(reversed({ ...TRANSLATED, sourcePort: 1025 }));
+  expect(table.translate(second, { ...TRANSLATED, sourcePort: 1025 })).toBe(third);
+  // What was refused leaves nothing behind.
+  table.flows.remove(second);
+  expect(table.find(reversed(TRANSLATED))).toBe(first);
+});
+
+test('a flow from an end to itself has one tuple', () => {
+  const table = new Table(8);
+  const own = { ...V4, destination: V4.source, destinationPort: V4.sourcePort };
+  const row = table.insert(own);
+  expect(table.translate(row, own)).toBe(NO_FLOW);
+  const at = table.flows.rowAt(row);
+  expect(table.view.getUint8(at + FlowField.TRACK_BITS) & TrackBit.HAS_REPLY).toBe(0);
+  table.flows.remove(row);
+  expect(table.find(own)).toBe(NO_FLOW);
+});
+
+test('a dump walks over live rows only', () => {
+  const table = new Table(8);
+  const rows = [0, 1, 2, 3].map((i) => table.insert({ ...V4, sourcePort: i }));
+  table.flows.remove(rows[0]!);
+  table.flows.remove(rows[2]!);
+  const seen: number[] = [];
+  for (let row = table.flows.nextLive(0); row !== NO_FLOW; row = table.flows.nextLive(row + 1)) {
+    seen.push(row);
+  }
+  expect(seen).toEqual([rows[1]!, rows[3]!]);
+  expect(table.flows.end).toBe(4);
 });
