@@ -73,5 +73,24 @@ export function pseudoHeaderSum(
  * that of RFC 1071 never turns a right checksum into its other zero.
  */
 export function adjust(oldChecksum: number, oldWord: number, newWord: number): number {
-  return ~fold((~oldChecksum & 0xffff) + (~oldWord & 0xffff) + newWord) & 0xffff;
+  return adjustBy(oldChecksum, (~oldWord & 0xffff) + newWord);
+}
+
+/** The same for many words. @param change  sum of ~old and new words, each of 16 bits */
+export const adjustBy = (oldChecksum: number, change: number): number =>
+  ~fold((~oldChecksum & 0xffff) + change) & 0xffff;
+
+/**
+ * What a sum gains when the bytes at `at` give way to those at `byAt`: ~m + m' of RFC 1624.
+ *
+ * @param length  a multiple of 4; an address or two
+ */
+export function changeOf(view: DataView, at: number, byAt: number, length: number): number {
+  let change = 0;
+  for (let i = 0; i < length; i += 4) {
+    const oldWord = ~view.getInt32(at + i);
+    const newWord = view.getInt32(byAt + i);
+    change += (oldWord >>> 16) + (oldWord & 0xffff) + (newWord >>> 16) + (newWord & 0xffff);
+  }
+  return change;
 }

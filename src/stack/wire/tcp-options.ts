@@ -133,6 +133,31 @@ export class TcpOptions {
   }
 }
 
+/** No MSS option in this range. */
+export const NO_MSS = -1;
+
+/**
+ * Where the value of the next MSS option of the options in [at, end) lies. What cannot be read
+ * ends the search: it may be a packet of somebody else's connection, and is not ours to refuse.
+ */
+export function mssValueAt(view: DataView, at: number, end: number): number {
+  let position = at;
+  while (position < end) {
+    const kind = view.getUint8(position + OptionField.KIND);
+    if (kind === OptionKind.END) return NO_MSS;
+    if (kind === OptionKind.NOP) {
+      position += 1;
+      continue;
+    }
+    if (end - position < 2) return NO_MSS;
+    const length = view.getUint8(position + OptionField.LENGTH);
+    if (length < 2 || length > end - position) return NO_MSS;
+    if (kind === OptionKind.MSS && length === OptionBytes.MSS) return position + OptionField.VALUE;
+    position += length;
+  }
+  return NO_MSS;
+}
+
 /** Writes NOP NOP TIMESTAMPS and returns its 12 bytes. */
 export function emitTimestamps(view: DataView, at: number, value: number, echo: number): number {
   view.setInt32(at, TIMESTAMPS_WORD);
