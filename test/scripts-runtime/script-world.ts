@@ -165,8 +165,11 @@ export function describe(decision: Decision | undefined): string {
     case 'redirect':
       return `redirect ${verdict.listener}${verdict.note && ` ${verdict.note}`}`;
     case 'forward':
-      return verdict.to === undefined
-        ? 'forward'
-        : `forward ${hostOf(verdict.to)}:${verdict.to.port}`;
+      return `forward${targetOf(verdict.to)}`;
+    case 'nat':
+      return `nat${targetOf(verdict.to)}${verdict.masquerade ? ' masquerade' : ''}`;
   }
 }
+
+const targetOf = (to: Endpoint | undefined): string =>
+  to === undefined ? '' : ` ${hostOf(to)}:${to.port}`;

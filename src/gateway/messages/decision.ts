@@ -7,7 +7,13 @@ import type { Decision } from '../../scripts-runtime/decide.ts';
 import { FAILURE_KINDS } from '../../scripts-runtime/errors.ts';
 import { VERDICT_TEXT_BYTES } from '../../scripts-runtime/limits.ts';
 import { SERVICE_NAMES, VerdictCode } from '../../stack/flow-row.ts';
-import { CONGESTION_NAMES, type ConnectionRequest, type RejectWith } from '../../stack/verdict.ts';
+import {
+  CONGESTION_NAMES,
+  type ConnectionRequest,
+  type Endpoint,
+  type ForwardVerdict,
+  type RejectWith,
+} from '../../stack/verdict.ts';
 import { formatAddress, writeAddress } from '../../stack/wire/ip-address.ts';
 
 /** First byte of every datagram. */
@@ -67,6 +73,8 @@ const AnswerField = {
   TEXT_LENGTH: 61,
   /** Position in CONGESTION_NAMES, and one more; 0 for the configured one. */
   CONGESTION: 62,
+  /** 1 when the source is rewritten too. */
+  MASQUERADE: 63,
   CONNECT_TIMEOUT_MS: 64,
   IDLE_TIMEOUT_MS: 68,
   HALF_CLOSE_TIMEOUT_MS: 72,
@@ -231,19 +239,26 @@ export function encodeDecisionAnswer(
       view.setUint8(at + AnswerField.VERDICT, VerdictCode.FORWARD);
       writeForward(view, at, verdict);
       return ANSWER_FIXED_BYTES;
+    case 'nat':
+      view.setUint8(at + AnswerField.VERDICT, VerdictCode.NAT);
+      writeTarget(view, at, verdict.to);
+      view.setUint8(at + AnswerField.MASQUERADE, verdict.masquerade ? 1 : 0);
+      view.setUint32(at + AnswerField.IDLE_TIMEOUT_MS, verdict.idleTimeoutMs ?? 0, true);
+      return ANSWER_FIXED_BYTES;
   }
 }
 
-type Forward = Extract<Extract<Decision, { kind: 'verdict' }>['verdict'], { kind: 'forward' }>;
+function writeTarget(view: DataView, at: number, to: Endpoint | undefined): void {
+  if (to === undefined) return;
+  view.setUint8(at + AnswerField.TO_FAMILY, writeAddress(to.ip, view, at + AnswerField.TO));
+  view.setUint16(at + AnswerField.TO_PORT, to.port, true);
+}
 
-function writeForward(view: DataView, at: number, verdict: Forward): void {
-  const { to, bind, mark, congestion } = verdict;
+function writeForward(view: DataView, at: number, verdict: ForwardVerdict): void {
+  const { bind, mark, congestion } = verdict;
   view.setUint8(at + AnswerField.DETAIL, HandshakeCode[verdict.handshake]);
   view.setUint8(at + AnswerField.PROXY_PROTOCOL, verdict.proxyProtocol ?? 0);
-  if (to !== undefined) {
-    view.setUint8(at + AnswerField.TO_FAMILY, writeAddress(to.ip, view, at + AnswerField.TO));
-    view.setUint16(at + AnswerField.TO_PORT, to.port, true);
-  }
+  writeTarget(view, at, verdict.to);
   if (bind !== undefined) {
     view.setUint8(at + AnswerField.BIND_FAMILY, writeAddress(bind, view, at + AnswerField.BIND));
   }
@@ -282,8 +297,9 @@ export class DecisionAnswer {
   generation = 0;
   /** Position of the script; 0xffff_ffff when none claimed the flow. */
   script = 0;
-  /** 4, 6, or 0 for the original destination. */
+  /** 4, 6, or 0 for the original destination, address and port. */
   toFamily = 0;
+  /** Never 0 beside an address, but for a flow without ports. */
   toPort = 0;
   toAt = 0;
   /** 4, 6, or 0 for any local address. */
@@ -301,6 +317,8 @@ export class DecisionAnswer {
   maxBytes = 0;
   /** Position in CONGESTION_NAMES, and one more; 0 for the configured one. */
   congestion = 0;
+  /** Of a NAT: the upstream sees an address of the pool as source. */
+  masquerade = false;
   textAt = 0;
   textLength = 0;
 }
@@ -334,6 +352,7 @@ export function decodeDecisionAnswer(
   into.halfCloseTimeoutMs = view.getUint32(at + AnswerField.HALF_CLOSE_TIMEOUT_MS, true);
   into.maxBytes = view.getFloat64(at + AnswerField.MAX_BYTES, true);
   into.congestion = view.getUint8(at + AnswerField.CONGESTION);
+  into.masquerade = view.getUint8(at + AnswerField.MASQUERADE) !== 0;
   into.textAt = at + AnswerField.TEXT;
   into.textLength = textLength;
   return true;

@@ -21,7 +21,7 @@ import {
 import type { Decision } from '../../../src/scripts-runtime/decide.ts';
 import { FAILURE_KINDS } from '../../../src/scripts-runtime/errors.ts';
 import { Service, VerdictCode } from '../../../src/stack/flow-row.ts';
-import { CONGESTION_NAMES } from '../../../src/stack/verdict.ts';
+import { CONGESTION_NAMES, type NatVerdict } from '../../../src/stack/verdict.ts';
 import { formatAddress, writeAddress } from '../../../src/stack/wire/ip-address.ts';
 
 const AT = 8;
@@ -198,5 +198,29 @@ test('a forward with every option arrives, and one with none has none', () => {
     mark: -1,
     maxBytes: 0,
     congestion: 0,
+  });
+});
+
+test('a NAT arrives with its target, whether it masquerades, and its idle time', () => {
+  const nat = (v: Omit<NatVerdict, 'kind'>) =>
+    roundTrip({ kind: 'verdict', by: BY, verdict: { kind: 'nat', ...v } });
+  const { answer, view } = nat({
+    to: { ip: 'fd00::1', port: 53, family: 6 },
+    masquerade: true,
+    idleTimeoutMs: 4000,
+  });
+  expect(formatAddress(view, answer.toAt, 16)).toBe('fd00::1');
+  expect(answer).toMatchObject({
+    verdict: VerdictCode.NAT,
+    toFamily: 6,
+    toPort: 53,
+    masquerade: true,
+    idleTimeoutMs: 4000,
+  });
+  expect(nat({ masquerade: false }).answer).toMatchObject({
+    verdict: VerdictCode.NAT,
+    toFamily: 0,
+    masquerade: false,
+    idleTimeoutMs: 0,
   });
 });
