@@ -31,12 +31,7 @@ export class DatagramEgress {
   readonly #conntrack: Conntrack;
   readonly #icmp: IcmpSender;
 
-  constructor(
-    shared: TcpContext,
-    writer: FrameWriter,
-    conntrack: Conntrack,
-    icmp: IcmpSender,
-  ) {
+  constructor(shared: TcpContext, writer: FrameWriter, conntrack: Conntrack, icmp: IcmpSender) {
     this.#shared = shared;
     this.#writer = writer;
     this.#conntrack = conntrack;

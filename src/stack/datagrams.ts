@@ -32,12 +32,7 @@ export class Datagrams {
   readonly #parked: ParkedPackets;
   #isDraining = false;
 
-  constructor(
-    shared: TcpContext,
-    conntrack: Conntrack,
-    icmp: IcmpSender,
-    parked: ParkedPackets,
-  ) {
+  constructor(shared: TcpContext, conntrack: Conntrack, icmp: IcmpSender, parked: ParkedPackets) {
     this.#shared = shared;
     this.#conntrack = conntrack;
     this.#icmp = icmp;
@@ -55,10 +50,7 @@ export class Datagrams {
     const { sourceAt, destinationAt, addressLength, transportAt: at, end } = packet;
     const reason = udp.checkUdp(view, at, end);
     if (reason !== DropReason.NONE) return reason;
-    if (
-      !isSummed &&
-      !udp.udpChecksumValid(view, sourceAt, destinationAt, addressLength, at)
-    ) {
+    if (!isSummed && !udp.udpChecksumValid(view, sourceAt, destinationAt, addressLength, at)) {
       return DropReason.BAD_UDP_CHECKSUM;
     }
     packet.sourcePort = udp.sourcePort(view, at);

@@ -10,12 +10,7 @@ import { completeChecksum, segment } from './offload/segment.ts';
 import type { Packet } from './packet.ts';
 import { emitIpv4Header, IPV4_HEADER_BYTES } from './wire/ipv4.ts';
 import { emitIpv6Header, IPV6_HEADER_BYTES } from './wire/ipv6.ts';
-import {
-  clearVnetHeader,
-  emitVnetHeader,
-  VNET_HEADER_BYTES,
-  VnetFlag,
-} from './wire/virtio-net.ts';
+import { clearVnetHeader, emitVnetHeader, VNET_HEADER_BYTES, VnetFlag } from './wire/virtio-net.ts';
 
 /** RFC 1700's default, and what Linux sends. */
 export const HOP_LIMIT = 64;
@@ -59,16 +54,7 @@ export class FrameWriter {
     if (addressLength === 4) {
       const ipAt = transportAt - IPV4_HEADER_BYTES;
       const total = IPV4_HEADER_BYTES + length;
-      emitIpv4Header(
-        view,
-        ipAt,
-        total,
-        protocol,
-        HOP_LIMIT,
-        trafficClass,
-        sourceAt,
-        destinationAt,
-      );
+      emitIpv4Header(view, ipAt, total, protocol, HOP_LIMIT, trafficClass, sourceAt, destinationAt);
       return ipAt;
     }
     const ipAt = transportAt - IPV6_HEADER_BYTES;

@@ -74,13 +74,7 @@ export class IcmpSender {
    * @param parameter  the MTU of TOO_BIG, the position of an unknown header in IPv6, else 0
    * @param sourceAt   position of the error's source address, or OWN_ADDRESS
    */
-  about(
-    ipAt: number,
-    end: number,
-    kind: IcmpErrorKind,
-    parameter: number,
-    sourceAt: number,
-  ): void {
+  about(ipAt: number, end: number, kind: IcmpErrorKind, parameter: number, sourceAt: number): void {
     const view = this.#view;
     const isIpv4 = version(view, ipAt) === 4;
     const addressLength = isIpv4 ? 4 : 16;

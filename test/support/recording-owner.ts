@@ -123,7 +123,13 @@ export class RecordingOwner implements FlowOwner {
     return this.natOf(protocol, destinationAt, addressLength, port);
   }
 
-  onDatagram(row: number, at: number, length: number, segmentBytes: number, hopLimit: number): void {
+  onDatagram(
+    row: number,
+    at: number,
+    length: number,
+    segmentBytes: number,
+    hopLimit: number,
+  ): void {
     const run = segmentBytes > 0 ? ` in runs of ${segmentBytes}` : '';
     this.flow(row).calls.push(`datagram ${length}${run} hop limit ${hopLimit}`);
     this.datagrams.push(this.#use.arena.bytes.slice(at, at + length));

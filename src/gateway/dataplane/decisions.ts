@@ -10,7 +10,6 @@ import { FlowField } from '../../stack/flow-row.ts';
 import type { Stack } from '../../stack/stack.ts';
 import { TcbFlag } from '../../stack/tcp/tcb.ts';
 import { formatAddress } from '../../stack/wire/ip-address.ts';
-import { Protocol } from '../../stack/wire/protocol.ts';
 import { DataPlaneFd } from '../messages/control.ts';
 import {
   answerText,
@@ -47,7 +46,7 @@ export class Decisions {
     this.#counters = counters;
   }
 
-  /** Asks about the held SYN in `row`. @returns false when the host's queue is full */
+  /** Asks about the flow in `row`, which waits. @returns false when the host's queue is full */
   ask(row: number, epoch: number): boolean {
     this.#epoch = epoch;
     const request = this.#nextRequest();
@@ -136,6 +135,8 @@ export class Decisions {
   #encode(row: number, request: number): number {
     const { view } = this.#stack.arena;
     const at = this.#stack.rowAt(row);
+    const protocol = view.getUint8(at + FlowField.PROTOCOL);
+    // Of a datagram's row it says nothing, as of a SYN without options.
     const tcb = this.#stack.tcb(row);
     return encodeDecisionRequest(
       this.#view,
@@ -143,7 +144,7 @@ export class Decisions {
       request,
       this.#epoch,
       view.getFloat64(at + FlowField.SERIAL, true),
-      Protocol.TCP,
+      protocol,
       view.getUint8(at + FlowField.FAMILY),
       view,
       at + FlowField.SOURCE,

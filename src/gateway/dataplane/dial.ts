@@ -90,7 +90,11 @@ const unreachable = (code: IcmpErrorKind): DialFailure => ({
 const HOST = unreachable(IcmpErrorKind.HOST);
 const NETWORK = unreachable(IcmpErrorKind.NETWORK);
 const PROHIBITED = unreachable(IcmpErrorKind.PROHIBITED);
-const FAILED: DialFailure = { reason: CloseReason.DIAL_FAILED, how: 'rst', code: IcmpErrorKind.HOST };
+const FAILED: DialFailure = {
+  reason: CloseReason.DIAL_FAILED,
+  how: 'rst',
+  code: IcmpErrorKind.HOST,
+};
 
 export const DIAL_LOOP: DialFailure = {
   reason: CloseReason.DIAL_LOOP,

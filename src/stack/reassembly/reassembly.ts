@@ -51,7 +51,8 @@ export class Reassembly {
   packetEnd = 0;
   isWhole = false;
 
-  static readonly BYTES = Chunks.BYTES + PACKETS * IPV6_HEADER_BYTES + HEADROOM_BYTES + MAX_PACKET_BYTES + 2 * 64;
+  static readonly BYTES =
+    Chunks.BYTES + PACKETS * IPV6_HEADER_BYTES + HEADROOM_BYTES + MAX_PACKET_BYTES + 2 * 64;
 
   constructor(arena: Arena, counters: Counters, hash: HalfSipHash) {
     this.#view = arena.view;

@@ -1,0 +1,234 @@
+/**
+ * What a verdict does to a flow that waits: it is dialled for, given a socket for its datagrams,
+ * rewritten, answered by a service, or refused with a reason. The verdict is a listener's or a
+ * script's; where it does not fit the flow, or there is none, the flow is refused.
+ */
+import { CloseReason } from '../../stack/close-reason.ts';
+import { Counter } from '../../stack/counters.ts';
+import { ClosedBy, Decider, FlowField, Service, VerdictCode } from '../../stack/flow-row.ts';
+import { IcmpErrorKind } from '../../stack/icmp-error-kind.ts';
+import { type Instant, NEVER } from '../../stack/time.ts';
+import { CONGESTION_NAMES, type RejectWith } from '../../stack/verdict.ts';
+import { writeAddress } from '../../stack/wire/ip-address.ts';
+import { Protocol } from '../../stack/wire/protocol.ts';
+import type { ListenerRule } from '../messages/control.ts';
+import { type DecisionAnswer, HandshakeCode } from '../messages/decision.ts';
+import { CONFIGURED_MARK, type DialPlan } from './dialer.ts';
+import type { FlowParts } from './flows.ts';
+
+/** By `RejectCode` of messages/decision.ts. */
+const REJECT_WITH: readonly RejectWith[] = ['rst', 'icmp', 'drop'];
+
+export class Verdicts {
+  readonly #parts: FlowParts;
+  readonly #plan: DialPlan = {
+    mark: CONFIGURED_MARK,
+    bind: '',
+    acceptFirst: false,
+    proxyProtocol: 0,
+    connectTimeoutMs: 0,
+  };
+
+  constructor(parts: FlowParts) {
+    this.#parts = parts;
+  }
+
+  /** A listener decides: the one at `index` of `generation` of the configuration. */
+  ofListener(
+    row: number,
+    index: number,
+    generation: number,
+    action: ListenerRule['action'],
+    now: Instant,
+  ): void {
+    this.#noteDecider(row, Decider.LISTENER, index, generation);
+    switch (action.kind) {
+      case 'drop':
+        this.#reject(row, 'drop', ClosedBy.GATEWAY, now);
+        break;
+      case 'reject':
+        this.#reject(row, action.with, ClosedBy.GATEWAY, now);
+        break;
+      case 'nat':
+        this.#setUpstream(row, action.to);
+        this.#setIdleTimeout(row, action.idleTimeoutMs ?? 0);
+        this.#nat(row, action.masquerade, now);
+        break;
+      case 'forward':
+        this.#setUpstream(row, action.to);
+        this.#plan.mark = CONFIGURED_MARK;
+        this.#plan.bind = '';
+        this.#plan.acceptFirst = false;
+        this.#plan.proxyProtocol = 0;
+        this.#plan.connectTimeoutMs = 0;
+        this.#forward(row, now);
+        break;
+    }
+  }
+
+  /** A script decides. */
+  ofScript(row: number, answer: DecisionAnswer, now: Instant): void {
+    const { stack } = this.#parts;
+    this.#noteDecider(row, Decider.SCRIPT, answer.script, answer.generation);
+    switch (answer.verdict) {
+      case VerdictCode.DECLINE:
+        this.#noteVerdict(row, VerdictCode.DECLINE);
+        stack.reject(row, 'rst', IcmpErrorKind.PORT, CloseReason.UNCLAIMED, ClosedBy.GATEWAY, now);
+        break;
+      case VerdictCode.REJECT:
+        this.#reject(row, REJECT_WITH[answer.detail] ?? 'rst', ClosedBy.SCRIPT, now);
+        break;
+      case VerdictCode.REDIRECT:
+        this.#redirect(row, answer, now);
+        break;
+      case VerdictCode.NAT:
+        this.#setTarget(row, answer);
+        this.#setIdleTimeout(row, answer.idleTimeoutMs);
+        this.#nat(row, answer.masquerade, now);
+        break;
+      case VerdictCode.FORWARD:
+        this.#forwardAsScriptSays(row, answer, now);
+        break;
+      default:
+        this.fail(row, now);
+    }
+  }
+
+  /** The fallback verdict: fail closed, visibly. */
+  fail(row: number, now: Instant): void {
+    this.#parts.counters.add(Counter.DECISIONS_FAILED);
+    this.refuse(row, CloseReason.SCRIPT_FAILED, now);
+  }
+
+  /** Nobody decides about the flow, or nobody can. */
+  refuse(row: number, reason: CloseReason, now: Instant): void {
+    this.#noteDecider(row, Decider.FALLBACK, 0, 0);
+    this.#noteVerdict(row, VerdictCode.REJECT);
+    this.#parts.stack.reject(row, 'rst', IcmpErrorKind.PORT, reason, ClosedBy.GATEWAY, now);
+  }
+
+  /** Writes a target into the row: the original destination, or parts of another. */
+  #setUpstream(row: number, to: { readonly ip: string; readonly port?: number } | undefined): void {
+    this.#copyDestination(row);
+    if (to === undefined) return;
+    const { stack } = this.#parts;
+    const view = stack.arena.view;
+    const at = stack.rowAt(row);
+    const family = writeAddress(to.ip, view, at + FlowField.UPSTREAM);
+    view.setUint8(at + FlowField.UPSTREAM_FAMILY, family);
+    if (to.port !== undefined && this.#hasPorts(row)) {
+      view.setUint16(at + FlowField.UPSTREAM_PORT, to.port, true);
+    }
+  }
+
+  /** The target of a script's answer. */
+  #setTarget(row: number, answer: DecisionAnswer): void {
+    this.#copyDestination(row);
+    if (answer.toFamily === 0) return;
+    const { stack, decisions } = this.#parts;
+    const view = stack.arena.view;
+    const at = stack.rowAt(row);
+    decisions.copyTarget(answer, at + FlowField.UPSTREAM);
+    view.setUint8(at + FlowField.UPSTREAM_FAMILY, answer.toFamily);
+    if (this.#hasPorts(row)) view.setUint16(at + FlowField.UPSTREAM_PORT, answer.toPort, true);
+  }
+
+  #copyDestination(row: number): void {
+    const { stack } = this.#parts;
+    const { bytes, view } = stack.arena;
+    const at = stack.rowAt(row);
+    const from = at + FlowField.DESTINATION;
+    bytes.copyWithin(at + FlowField.UPSTREAM, from, from + 16);
+    const port = view.getUint16(at + FlowField.DESTINATION_PORT, true);
+    view.setUint16(at + FlowField.UPSTREAM_PORT, port, true);
+    view.setUint8(at + FlowField.UPSTREAM_FAMILY, view.getUint8(at + FlowField.FAMILY));
+  }
+
+  #setIdleTimeout(row: number, ms: number): void {
+    const { stack } = this.#parts;
+    stack.arena.view.setUint32(stack.rowAt(row) + FlowField.IDLE_TIMEOUT_MS, ms, true);
+  }
+
+  #forwardAsScriptSays(row: number, answer: DecisionAnswer, now: Instant): void {
+    const { stack, decisions } = this.#parts;
+    const view = stack.arena.view;
+    const at = stack.rowAt(row);
+    this.#setTarget(row, answer);
+    if (answer.idleTimeoutMs > 0) this.#setIdleTimeout(row, answer.idleTimeoutMs);
+    if (answer.halfCloseTimeoutMs > 0) {
+      view.setUint32(at + FlowField.HALF_CLOSE_TIMEOUT_MS, answer.halfCloseTimeoutMs, true);
+    }
+    view.setFloat64(at + FlowField.MAX_BYTES, answer.maxBytes, true);
+    const congestion = CONGESTION_NAMES[answer.congestion - 1];
+    if (congestion !== undefined && this.#isTcp(row)) stack.setCongestion(row, congestion);
+    const plan = this.#plan;
+    plan.mark = answer.mark;
+    plan.bind = decisions.bindAddress(answer);
+    plan.acceptFirst = answer.detail === HandshakeCode['accept-first'];
+    plan.proxyProtocol = answer.proxyProtocol;
+    plan.connectTimeoutMs = answer.connectTimeoutMs;
+    this.#forward(row, now);
+  }
+
+  #forward(row: number, now: Instant): void {
+    const { dialer, sessions } = this.#parts;
+    this.#noteVerdict(row, VerdictCode.FORWARD);
+    if (this.#isTcp(row)) dialer.dial(row, this.#plan, now);
+    else sessions.start(row, this.#plan, now);
+  }
+
+  #nat(row: number, masquerade: boolean, now: Instant): void {
+    const { stack } = this.#parts;
+    this.#noteVerdict(row, VerdictCode.NAT);
+    const reason = stack.nat(row, masquerade, now);
+    if (reason === CloseReason.NONE) return;
+    stack.reject(row, 'icmp', IcmpErrorKind.PROHIBITED, reason, ClosedBy.GATEWAY, now);
+  }
+
+  #redirect(row: number, answer: DecisionAnswer, now: Instant): void {
+    const { stack, decisions, welcome } = this.#parts;
+    if (answer.detail !== Service.WELCOME || !this.#isTcp(row)) {
+      this.fail(row, now);
+      return;
+    }
+    this.#noteVerdict(row, VerdictCode.REDIRECT);
+    stack.arena.view.setUint8(stack.rowAt(row) + FlowField.SERVICE, answer.detail);
+    welcome.open(row, decisions.text(answer));
+    stack.setDeadline(row, NEVER);
+    stack.accept(row, now);
+  }
+
+  #reject(row: number, how: RejectWith, by: ClosedBy, now: Instant): void {
+    this.#noteVerdict(row, how === 'drop' ? VerdictCode.DROP : VerdictCode.REJECT);
+    const reason = how === 'drop' ? CloseReason.DROPPED : CloseReason.REJECTED;
+    this.#parts.stack.reject(row, how, IcmpErrorKind.PROHIBITED, reason, by, now);
+  }
+
+  #isTcp(row: number): boolean {
+    return this.#protocol(row) === Protocol.TCP;
+  }
+
+  #hasPorts(row: number): boolean {
+    const protocol = this.#protocol(row);
+    return protocol === Protocol.TCP || protocol === Protocol.UDP;
+  }
+
+  #protocol(row: number): number {
+    const { stack } = this.#parts;
+    return stack.arena.view.getUint8(stack.rowAt(row) + FlowField.PROTOCOL);
+  }
+
+  #noteVerdict(row: number, verdict: VerdictCode): void {
+    const { stack } = this.#parts;
+    stack.arena.view.setUint8(stack.rowAt(row) + FlowField.VERDICT, verdict);
+  }
+
+  #noteDecider(row: number, decider: Decider, index: number, generation: number): void {
+    const { stack } = this.#parts;
+    const view = stack.arena.view;
+    const at = stack.rowAt(row);
+    view.setUint8(at + FlowField.DECIDER, decider);
+    view.setUint32(at + FlowField.DECIDER_INDEX, index, true);
+    view.setUint32(at + FlowField.GENERATION, generation, true);
+  }
+}
