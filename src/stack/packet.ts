@@ -27,3 +27,22 @@ export interface Packet extends SynPacket {
   /** Payload bytes of each packet of a superpacket; 0 for a single packet. */
   gsoSize: number;
 }
+
+/** A packet of which nothing is known yet. */
+export const emptyPacket = (): Packet => ({
+  frameAt: 0,
+  ipAt: 0,
+  end: 0,
+  transportAt: 0,
+  protocol: 0,
+  addressLength: 4,
+  sourceAt: 0,
+  destinationAt: 0,
+  hopLimit: 0,
+  trafficClass: 0,
+  sourcePort: 0,
+  destinationPort: 0,
+  hash: 0,
+  isPartial: false,
+  gsoSize: 0,
+});

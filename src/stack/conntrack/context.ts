@@ -1,9 +1,7 @@
 import type { Arena } from '../arena.ts';
 import type { Counters } from '../counters.ts';
-import type { DropReason } from '../drop-reason.ts';
 import type { FlowTable } from '../flow-table.ts';
 import type { Packet } from '../packet.ts';
-import type { HalfSipHash } from '../sip-hash.ts';
 import type { Instant } from '../time.ts';
 import type { Seq } from '../wire/seq.ts';
 import type { TrackTimeouts } from './timeouts.ts';
@@ -15,15 +13,12 @@ export interface TrackContext {
   readonly counters: Counters;
   readonly egress: TrackEgress;
   readonly owner: TrackOwner;
-  readonly settings: TrackSettings;
-  /** Keyed by a secret. */
-  readonly hash: HalfSipHash;
 }
 
 /** The part of the egress that rewritten packets leave by. */
 export interface TrackEgress {
-  /** Hands a rewritten packet back to the device, where it lies. */
-  forward(packet: Packet): DropReason;
+  /** Hands a rewritten packet back to the device, where it lies; a failure is counted there. */
+  forward(packet: Packet): boolean;
   /** Largest payload of a TCP segment without options, by family. */
   mssFor(family: number): number;
   /** Sends a segment without payload between two addresses in the arena. */

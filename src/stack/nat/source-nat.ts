@@ -19,7 +19,7 @@ const OVERLOAD_PROBES = 128;
 const IDENTIFIER_MAX = 0xffff;
 
 /** Whether flows of this protocol have something like a port. */
-export const hasPorts = (protocol: number): boolean =>
+const hasPorts = (protocol: number): boolean =>
   protocol === Protocol.TCP || protocol === Protocol.UDP || isEcho(protocol);
 
 /** Any identifier will do. */
