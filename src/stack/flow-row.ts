@@ -84,6 +84,8 @@ export const FlowField = {
   NAT_SOURCE: 176,
   /** uint16: its port, or the identifier of an ICMP echo. */
   NAT_SOURCE_PORT: 192,
+  /** uint16: window of the last SYN that was let through unexamined; see conntrack/tcp-track.ts. */
+  LAST_WINDOW: 194,
   /** int32, uint32: as NEXT and HASH, of the tuple of replies. */
   REPLY_NEXT: 196,
   REPLY_HASH: 200,
@@ -94,10 +96,13 @@ export const FlowField = {
   /** What conntrack/tcp-window.ts knows of the two senders; 16 bytes each, uint32. */
   WINDOW_ORIGINAL: 216,
   WINDOW_REPLY: 232,
-  /** uint8 each: window scales, last direction and event. uint32: last sequence number. */
+  /**
+   * uint8 each: bits of SenderBit for the two senders, bits of LastBit, event and options of the
+   * last segment. uint32: where its sequence numbers ended. See conntrack/tcp-track.ts.
+   */
   SCALE_ORIGINAL: 248,
   SCALE_REPLY: 249,
-  LAST_DIRECTION: 250,
+  LAST_BITS: 250,
   LAST_EVENT: 251,
   LAST_SEQ: 252,
 } as const;
