@@ -56,16 +56,15 @@ export class DatagramEgress {
   ): boolean {
     const isRun = segmentBytes > 0 && length > segmentBytes;
     this.#count(row, length, isRun ? Math.ceil(length / segmentBytes) : 1, now);
-    const { uso, mtu } = this.#writer.capabilities;
-    if (isRun && uso) return this.#udp(row, at, length, segmentBytes, trafficClass);
+    if (isRun && this.#writer.capabilities.uso) return this.#udp(row, at, length, segmentBytes, trafficClass);
+    if (!isRun) return this.#udp(row, at, length, 0, trafficClass);
     let isSent = true;
     // Headers are written over the end of the datagram before, which has left.
-    for (let done = 0; done < length || length === 0; done += segmentBytes) {
-      const part = isRun ? Math.min(segmentBytes, length - done) : length;
+    for (let done = 0; done < length; done += segmentBytes) {
+      const part = Math.min(segmentBytes, length - done);
       isSent = this.#udp(row, at + done, part, 0, trafficClass) && isSent;
-      if (!isRun) break;
     }
-    return isSent && mtu > 0;
+    return isSent;
   }
 
   /** Sends the echo reply [at, at + length) with the identifier that the client knows. */
@@ -187,16 +186,16 @@ export class DatagramEgress {
       trafficClass,
     );
     const end = at + length;
-    const isLong = segmentBytes === 0 && end - ipAt > writer.capabilities.mtu;
-    if (isLong) return writer.fragments(ipAt, end, udpAt, UdpField.CHECKSUM);
-    const type = segmentBytes === 0 ? GsoType.NONE : GsoType.UDP_L4;
+    if (segmentBytes === 0) {
+      return writer.wholePartial(ipAt, end, udpAt, UdpField.CHECKSUM, UDP_HEADER_BYTES);
+    }
     return writer.partial(
       ipAt,
       end,
       udpAt,
       UdpField.CHECKSUM,
       UDP_HEADER_BYTES,
-      type,
+      GsoType.UDP_L4,
       segmentBytes,
     );
   }

@@ -8,6 +8,7 @@
  */
 import type { Arena } from './arena.ts';
 import type { DeviceCapabilities } from './device.ts';
+import { DropReason } from './drop-reason.ts';
 import { FlowField } from './flow-row.ts';
 import type { FrameWriter } from './frame-writer.ts';
 import type { Packet } from './packet.ts';
@@ -211,9 +212,10 @@ export class Egress {
     );
   }
 
-  /** Hands a rewritten packet back to the device. */
-  forward(packet: Packet): boolean {
-    return this.#writer.forward(packet);
+  /** Hands a rewritten packet back to the device. @returns NONE: a refusal is counted already */
+  forward(packet: Packet): DropReason {
+    this.#writer.forward(packet);
+    return DropReason.NONE;
   }
 
   /** Sends an ICMP message that lies, with its checksum, at `at`. */

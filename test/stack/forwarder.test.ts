@@ -13,7 +13,7 @@ import { inState } from '../support/tcp-states.ts';
 const FAMILIES = [4, 6] as const;
 const SYN = 0x02;
 
-function reject(rig: TcpRig, how: RejectWith, code: Unreachable = Unreachable.PORT): void {
+function reject(rig: TcpRig, how: RejectWith, code: IcmpErrorKind = IcmpErrorKind.PORT): void {
   rig.stack.reject(rig.row, how, code, CloseReason.REJECTED, ClosedBy.SCRIPT, rig.now);
 }
 

@@ -8,7 +8,6 @@ import {
   icmpPacket,
   ipPacket,
   tcpPacket,
-  udpPacket,
 } from '../support/packet-builder.ts';
 import { TcpRig } from '../support/tcp-rig.ts';
 
@@ -45,11 +44,11 @@ const REFUSED: Readonly<Record<string, readonly [Uint8Array, string]>> = {
     syn6({ extensionHeader: 44, extra: hex('06000001 00000001') }),
     'bad-fragment',
   ],
-  'UDP over IPv4': [udpPacket(V4), 'udp-unsupported'],
-  'UDP over IPv6': [udpPacket(V6), 'udp-unsupported'],
+  'a UDP header of 7 bytes over IPv4': [ipPacket(V4, 17, new Uint8Array(7), -1), 'bad-udp-header'],
+  'a UDP header of 7 bytes over IPv6': [ipPacket(V6, 17, new Uint8Array(7), -1), 'bad-udp-header'],
   'ICMPv6 over IPv4': [ipPacket(V4, 58, new Uint8Array(8), -1), 'unknown-protocol'],
   'ICMP over IPv6': [ipPacket(V6, 1, new Uint8Array(8), -1), 'unknown-protocol'],
-  'an echo to somebody else': [icmpPacket({ ...V4, type: 8 }), 'icmp-not-for-us'],
+  'an echo reply that nobody waits for': [icmpPacket({ ...V4, type: 0 }), 'icmp-not-for-us'],
   'a TCP header of 16 bytes': [patched(syn(), [32, 0x40]), 'bad-tcp-header'],
   'a TCP segment of 12 bytes': [ipPacket(V4, 6, new Uint8Array(12), -1), 'bad-tcp-header'],
   'no TCP flag at all': [tcpPacket({ ...V4, flags: 0 }), 'bad-tcp-flags'],

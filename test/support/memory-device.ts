@@ -11,7 +11,11 @@ const GSO_TCPV4 = 1;
 const GSO_TCPV6 = 4;
 const GSO_ECN = 0x80;
 const CWR = 0x80;
+const GSO_UDP_L4 = 5;
+const UDP = 17;
+const UDP_HEADER_BYTES = 8;
 const CHECKSUM_IN_TCP = 16;
+const CHECKSUM_IN_UDP = 6;
 
 /** What a kernel with all offloads grants. */
 export const FULL_OFFLOAD: DeviceCapabilities = {
@@ -85,6 +89,7 @@ export class MemoryDevice implements FrameSink {
 /** The kernel sets the bit for CWR on a superpacket, and wants to be told of it. */
 function gsoTypeOf(packet: Uint8Array): number {
   const isIpv4 = packet[0]! >>> 4 === 4;
+  if (packet[isIpv4 ? 9 : 6] === UDP) return GSO_UDP_L4;
   const flags = packet[(isIpv4 ? (packet[0]! & 15) * 4 : 40) + 13]!;
   return (isIpv4 ? GSO_TCPV4 : GSO_TCPV6) | ((flags & CWR) === 0 ? 0 : GSO_ECN);
 }
@@ -109,16 +114,18 @@ function completeFrame(frame: Uint8Array<ArrayBuffer>): OutgoingFrame {
     return { packet, gsoSize, isPartial };
   }
   const isIpv4 = packet[0]! >>> 4 === 4;
-  const tcpAt = isIpv4 ? (packet[0]! & 15) * 4 : 40;
-  if (start !== tcpAt || offset !== CHECKSUM_IN_TCP) {
-    throw new Error(`checksum at ${start}+${offset}, but TCP is at ${tcpAt}`);
+  const isUdp = packet[isIpv4 ? 9 : 6] === UDP;
+  const transportAt = isIpv4 ? (packet[0]! & 15) * 4 : 40;
+  if (start !== transportAt || offset !== (isUdp ? CHECKSUM_IN_UDP : CHECKSUM_IN_TCP)) {
+    throw new Error(`checksum at ${start}+${offset}, but the transport is at ${transportAt}`);
   }
-  const headers = tcpAt + (packet[tcpAt + 12]! >>> 4) * 4;
+  const transportBytes = isUdp ? UDP_HEADER_BYTES : (packet[transportAt + 12]! >>> 4) * 4;
+  const headers = transportAt + transportBytes;
   if (headerBytes !== headers) throw new Error(`header length ${headerBytes}, not ${headers}`);
   const expectedType = gsoSize === 0 ? 0 : gsoTypeOf(packet);
   if (gsoType !== expectedType) throw new Error(`GSO type ${gsoType}, not ${expectedType}`);
   if (gsoSize !== 0 && packet.length - headers <= gsoSize) throw new Error('GSO of one segment');
   // The field holds the sum of the pseudo header, so that the sum over all gives the checksum.
-  view.setUint16(tcpAt + offset, referenceChecksum(packet.subarray(tcpAt)));
+  view.setUint16(transportAt + offset, referenceChecksum(packet.subarray(transportAt)));
   return { packet, gsoSize, isPartial };
 }

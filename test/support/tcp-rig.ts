@@ -101,6 +101,7 @@ export class TcpRig {
       capabilities,
       sink: this.device,
       owner: this.owner,
+      tracking: {} as never,
       settings: this.settings,
       onLeftover: (rowAt) => {
         const flow = readFlowRow(new DataView(this.memory), rowAt);

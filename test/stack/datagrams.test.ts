@@ -1,0 +1,324 @@
+/** UDP, ICMP echo and the rest: from the first packet to the verdict, and what follows it. */
+import { describe, expect, test } from 'bun:test';
+import { CloseReason } from '../../src/stack/close-reason.ts';
+import { Counter } from '../../src/stack/counters.ts';
+import { ClosedBy } from '../../src/stack/flow-row.ts';
+import { IcmpErrorKind } from '../../src/stack/icmp-error-kind.ts';
+import { SLAB_PAYLOAD_AT } from '../../src/stack/slab-pool.ts';
+import type { RejectWith } from '../../src/stack/verdict.ts';
+import { parseIcmpError } from '../support/icmp-error.ts';
+import { FULL_OFFLOAD, NO_OFFLOAD } from '../support/memory-device.ts';
+import { hex, icmpPacket, ipPacket, pattern, udpPacket } from '../support/packet-builder.ts';
+import { TcpRig } from '../support/tcp-rig.ts';
+
+const V4 = { source: '198.18.0.1', destination: '198.18.0.80' };
+const V6 = { source: 'fd00::1', destination: 'fd00::80' };
+const FAMILIES = [V4, V6] as const;
+const swapped = ({ source, destination }: typeof V4) => ({
+  source: destination,
+  destination: source,
+});
+
+const datagram = (ends: typeof V4, fields = {}) =>
+  udpPacket({ ...ends, sourcePort: 40_000, destinationPort: 53, payload: pattern(30), ...fields });
+const echo = (ends: typeof V4, fields = {}) =>
+  icmpPacket({
+    ...ends,
+    type: ends === V4 ? 8 : 128,
+    rest: 0x1234_0001,
+    payload: pattern(56),
+    ...fields,
+  });
+
+const admit = (rig: TcpRig) => {
+  rig.stack.admit(rig.row, rig.now);
+};
+const reject = (rig: TcpRig, how: RejectWith) => {
+  const { PROHIBITED } = IcmpErrorKind;
+  rig.stack.reject(rig.row, how, PROHIBITED, CloseReason.REJECTED, ClosedBy.SCRIPT, rig.now);
+};
+const end = (rig: TcpRig) => {
+  rig.stack.abort(rig.row, CloseReason.KILLED, ClosedBy.GATEWAY, rig.now);
+};
+
+/** Has the stack send `payload` to the client, as a socket would. */
+function reply(rig: TcpRig, payload: Uint8Array, segmentBytes = 0): void {
+  const slab = rig.stack.slabs.take(payload.length);
+  const at = slab + SLAB_PAYLOAD_AT;
+  rig.stack.arena.bytes.set(payload, at);
+  rig.stack.datagram(rig.row, at, payload.length, segmentBytes, 0, rig.now);
+  rig.stack.slabs.release(slab);
+}
+
+for (const ends of FAMILIES) {
+  const family = ends === V4 ? 4 : 6;
+
+  describe(`UDP over IPv${family}`, () => {
+    test('the first datagram asks for a verdict, once; those that follow wait with it', () => {
+      const rig = new TcpRig();
+      for (const length of [1, 0, 1400]) rig.deliver(datagram(ends, { payload: pattern(length) }));
+      expect(rig.owner.flows).toHaveLength(1);
+      expect(rig.flow.calls).toEqual(['syn']);
+      admit(rig);
+      expect(rig.owner.datagrams).toEqual([pattern(1), pattern(0), pattern(1400)]);
+      end(rig);
+      rig.expectEmpty();
+    });
+
+    test('of a client that does not wait, eight datagrams are kept', () => {
+      const rig = new TcpRig();
+      for (let i = 0; i < 10; i++) rig.deliver(datagram(ends));
+      expect(rig.drops).toEqual({ 'parked-limit': 2 });
+      admit(rig);
+      expect(rig.owner.datagrams).toHaveLength(8);
+    });
+
+    test('datagrams of an admitted flow go straight to its socket, with their hop limit', () => {
+      const rig = new TcpRig();
+      rig.owner.reactions.syn = () => admit(rig);
+      rig.deliver(datagram(ends, { ttl: 9 }));
+      rig.deliver(datagram(ends, { ttl: 2 }));
+      expect(rig.flow.calls).toEqual([
+        'syn',
+        'datagram 30 hop limit 9',
+        'datagram 30 hop limit 2',
+      ]);
+      expect(rig.stack.slabs.bytesUsed).toBe(0);
+      expect(rig.counters.get(Counter.DATAGRAMS_UP)).toBe(2);
+    });
+
+    test('a run of datagrams arrives as one, and counts as many', () => {
+      const rig = new TcpRig();
+      rig.owner.reactions.syn = () => admit(rig);
+      rig.deliver(datagram(ends, { payload: pattern(2500) }), 1000);
+      expect(rig.flow.calls.at(-1)).toBe('datagram 2500 in runs of 1000 hop limit 64');
+      expect(rig.counters.get(Counter.DATAGRAMS_UP)).toBe(3);
+    });
+
+    test('a hop limit of 1 ends here, and the client is told by the gateway', () => {
+      const rig = new TcpRig();
+      rig.stack.setLocalAddresses(['198.18.0.9', 'fd00::9']);
+      rig.owner.reactions.syn = () => admit(rig);
+      rig.deliver(datagram(ends, { ttl: 1 }));
+      expect(rig.owner.datagrams).toEqual([]);
+      expect(rig.drops).toEqual({ 'hop-limit-exceeded': 1 });
+      const error = parseIcmpError(rig.frames.shift()!.packet);
+      expect(error).toMatchObject({
+        source: family === 4 ? '198.18.0.9' : 'fd00::9',
+        destination: ends.source,
+        type: family === 4 ? 11 : 3,
+        code: 0,
+        quoted: { ...ends, sourcePort: 40_000, destinationPort: 53 },
+      });
+    });
+
+    const answers = [
+      ['rst', family === 4 ? [3, 3] : [1, 4]],
+      ['icmp', family === 4 ? [3, 13] : [1, 1]],
+    ] as const;
+    for (const [how, [type, code]] of answers) {
+      test(`a refusal with ${how} is an ICMP error that quotes the datagram`, () => {
+        const rig = new TcpRig();
+        rig.deliver(datagram(ends));
+        reject(rig, how);
+        const error = parseIcmpError(rig.frames.shift()!.packet);
+        expect(error).toMatchObject({
+          ...swapped(ends),
+          type,
+          code,
+          quoted: { ...ends, sourcePort: 40_000, destinationPort: 53 },
+        });
+        expect(rig.flow.calls).toEqual(['syn', 'closed rejected by script']);
+        rig.expectEmpty();
+      });
+    }
+
+    test('a refusal with drop says nothing', () => {
+      const rig = new TcpRig();
+      rig.deliver(datagram(ends));
+      reject(rig, 'drop');
+      expect(rig.drops).toEqual({ 'verdict-drop': 1 });
+      rig.expectEmpty();
+    });
+
+    test('a wrong checksum is dropped, and asks nobody', () => {
+      const rig = new TcpRig();
+      const packet = datagram(ends);
+      packet[packet.length - 1]! ^= 1;
+      rig.deliver(packet);
+      expect(rig.drops).toEqual({ 'bad-udp-checksum': 1 });
+      expect(rig.owner.flows).toEqual([]);
+    });
+
+    test('a datagram longer than its packet is dropped', () => {
+      const rig = new TcpRig();
+      const packet = datagram(ends);
+      packet[(family === 4 ? 20 : 40) + 5]! += 1;
+      rig.deliver(packet);
+      expect(rig.drops).toEqual({ 'bad-udp-header': 1 });
+    });
+
+    for (const capabilities of [FULL_OFFLOAD, NO_OFFLOAD]) {
+      const device = capabilities.uso ? 'a device that cuts' : 'a device that does not cut';
+      const answer = (payload: Uint8Array) =>
+        udpPacket({ ...swapped(ends), sourcePort: 53, destinationPort: 40_000, payload });
+
+      test(`what comes back reaches the client through ${device}`, () => {
+        const rig = new TcpRig({ capabilities });
+        rig.owner.reactions.syn = () => admit(rig);
+        rig.deliver(datagram(ends));
+        for (const length of [0, 1, 512, 1472 - (family === 4 ? 0 : 20)]) {
+          reply(rig, pattern(length));
+          expect(rig.frames.shift()?.packet).toEqual(answer(pattern(length)));
+        }
+      });
+
+      test(`a run that comes back is ${capabilities.uso ? 'one frame' : 'cut'} for ${device}`, () => {
+        const rig = new TcpRig({ capabilities });
+        rig.owner.reactions.syn = () => admit(rig);
+        rig.deliver(datagram(ends));
+        const payload = pattern(2500);
+        reply(rig, payload, 1000);
+        if (capabilities.uso) {
+          expect(rig.frames.map((frame) => frame.gsoSize)).toEqual([1000]);
+        } else {
+          const parts = [0, 1000, 2000].map((at) => payload.subarray(at, at + 1000));
+          expect(rig.frames.map((frame) => frame.packet)).toEqual(parts.map(answer));
+        }
+        expect(rig.counters.get(Counter.DATAGRAMS_DOWN)).toBe(3);
+      });
+    }
+
+    test('a datagram longer than the MTU comes back in fragments', () => {
+      const rig = new TcpRig();
+      rig.owner.reactions.syn = () => admit(rig);
+      rig.deliver(datagram(ends));
+      reply(rig, pattern(4000));
+      expect(rig.frames.length).toBeGreaterThan(2);
+      for (const { packet } of rig.frames) expect(packet.length).toBeLessThanOrEqual(1500);
+    });
+
+    test('while no verdict comes, the owner is told when its time is over', () => {
+      const rig = new TcpRig();
+      rig.owner.reactions.syn = (row, now) => {
+        rig.stack.setDeadline(row, (now + 2_000_000) as typeof now);
+      };
+      rig.owner.reactions.deadline = () => reject(rig, 'rst');
+      rig.deliver(datagram(ends));
+      rig.wait(2100);
+      expect(rig.flow.calls).toEqual(['syn', 'deadline', 'closed rejected by script']);
+    });
+  });
+
+  describe(`ICMP echo over IPv${family}`, () => {
+    test('to somebody behind the gateway is a flow, and comes out whole', () => {
+      const rig = new TcpRig();
+      rig.owner.reactions.syn = () => admit(rig);
+      const packet = echo(ends);
+      rig.deliver(packet);
+      expect(rig.owner.datagrams).toEqual([packet.slice(family === 4 ? 20 : 40)]);
+      rig.deliver(echo(ends, { rest: 0x1234_0002 }));
+      expect(rig.owner.flows).toHaveLength(1);
+      rig.deliver(echo(ends, { rest: 0x1235_0001 }));
+      expect(rig.owner.flows).toHaveLength(2);
+    });
+
+    test('the answer of a socket has the identifier that the client knows', () => {
+      const rig = new TcpRig();
+      rig.owner.reactions.syn = () => admit(rig);
+      rig.deliver(echo(ends));
+      const message = rig.owner.datagrams[0]!;
+      const slab = rig.stack.slabs.take(message.length);
+      const at = slab + SLAB_PAYLOAD_AT;
+      rig.stack.arena.bytes.set(message, at);
+      rig.stack.arena.view.setUint16(at + 4, 0x9999);
+      rig.stack.echoReply(rig.row, at, message.length, 0, rig.now);
+      rig.stack.slabs.release(slab);
+      const type = family === 4 ? 0 : 129;
+      expect(rig.frames.shift()?.packet).toEqual(echo(swapped(ends), { type }));
+    });
+
+    test('a refusal says that the host is out of reach, for there is no port', () => {
+      const rig = new TcpRig();
+      rig.deliver(echo(ends));
+      const { PORT } = IcmpErrorKind;
+      rig.stack.reject(rig.row, 'rst', PORT, CloseReason.UNCLAIMED, ClosedBy.GATEWAY, rig.now);
+      const error = parseIcmpError(rig.frames.shift()!.packet);
+      expect([error.type, error.code]).toEqual(family === 4 ? [3, 1] : [1, 3]);
+      rig.expectEmpty();
+    });
+  });
+
+  test(`an error that a datagram met on its way is told to the client over IPv${family}`, () => {
+    const rig = new TcpRig();
+    rig.owner.reactions.syn = () => admit(rig);
+    rig.deliver(datagram(ends));
+    const { stack } = rig;
+    const quoted = pattern(30);
+    const at = stack.slabs.take(64) + SLAB_PAYLOAD_AT;
+    stack.arena.bytes.set(quoted, at);
+    const offender = family === 4 ? [203, 0, 113, 7] : [0xfd, ...new Array(14).fill(0), 7];
+    stack.arena.bytes.set(offender, at + 40);
+    stack.relayError(rig.row, IcmpErrorKind.TOO_BIG, 1400, at + 40, at, 30, rig.now);
+    const { packet } = rig.frames.shift()!;
+    expect(parseIcmpError(packet)).toMatchObject({
+      source: family === 4 ? '203.0.113.7' : 'fd00::7',
+      destination: ends.source,
+      type: family === 4 ? 3 : 2,
+      code: family === 4 ? 4 : 0,
+      quoted: { ...ends, sourcePort: 40_000, destinationPort: 53 },
+    });
+    const message = packet.subarray(family === 4 ? 20 : 40);
+    expect(new DataView(packet.buffer, message.byteOffset).getUint32(4)).toBe(1400);
+    stack.relayError(rig.row, IcmpErrorKind.PORT, 0, 0, at, 30, rig.now);
+    expect(parseIcmpError(rig.frames.shift()!.packet).source).toBe(ends.destination);
+  });
+
+  test(`a protocol that nobody speaks is refused as such over IPv${family}`, () => {
+    const rig = new TcpRig();
+    rig.deliver(ipPacket(ends, 47, hex('00000800 45000000 01020304 05060708'), -1));
+    expect(rig.drops).toEqual({ 'unknown-protocol': 1 });
+    const error = parseIcmpError(rig.frames.shift()!.packet);
+    expect([error.type, error.code]).toEqual(family === 4 ? [3, 2] : [4, 1]);
+  });
+}
+
+test('a UDP checksum of zero is right over IPv4, and wrong over IPv6', () => {
+  const rig = new TcpRig();
+  for (const ends of FAMILIES) {
+    const packet = datagram(ends);
+    packet.fill(0, (ends === V4 ? 20 : 40) + 6, (ends === V4 ? 20 : 40) + 8);
+    rig.deliver(packet);
+  }
+  expect(rig.owner.flows).toHaveLength(1);
+  expect(rig.drops).toEqual({ 'bad-udp-checksum': 1 });
+});
+
+test('a broadcast begins no flow, and is not answered', () => {
+  const rig = new TcpRig();
+  rig.deliver(datagram({ ...V4, destination: '255.255.255.255' }));
+  expect(rig.drops).toEqual({ 'multicast-destination': 1 });
+  expect(rig.frames).toEqual([]);
+});
+
+test('one source can have but so many flows that wait', () => {
+  const rig = new TcpRig({ limits: { heldSyns: 8, heldSynsPerSource: 3 } });
+  for (let port = 1; port <= 5; port++) rig.deliver(datagram(V4, { sourcePort: port }));
+  expect(rig.owner.flows).toHaveLength(3);
+  expect(rig.drops).toEqual({ 'held-syn-source-limit': 2 });
+  for (const { row } of rig.owner.flows) rig.stack.admit(row, rig.now);
+  rig.deliver(datagram(V4, { sourcePort: 9 }));
+  expect(rig.owner.flows).toHaveLength(4);
+});
+
+test('a gateway that drains takes no new flow, and carries those that it has', () => {
+  const rig = new TcpRig();
+  rig.owner.reactions.syn = () => admit(rig);
+  rig.deliver(datagram(V4));
+  rig.stack.drain();
+  rig.deliver(datagram(V4, { sourcePort: 9 }));
+  rig.deliver(datagram(V4));
+  expect(rig.owner.flows).toHaveLength(1);
+  expect(rig.owner.datagrams).toHaveLength(2);
+  expect(rig.drops).toEqual({ draining: 1 });
+});
