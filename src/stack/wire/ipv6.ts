@@ -113,6 +113,8 @@ export class ExtensionWalk {
   /** What stands at `transportAt`; of a fragment, what its first part holds there. */
   protocol = 0;
   transportAt = 0;
+  /** The field that names `protocol`; at what an error points that does not know it. */
+  protocolFieldAt = 0;
   /** Part of a larger packet. An atomic fragment (RFC 6946) is none. */
   isFragment = false;
 
@@ -124,6 +126,7 @@ export class ExtensionWalk {
    */
   walk(view: DataView, at: number, end: number): DropReason {
     this.protocol = nextHeader(view, at);
+    this.protocolFieldAt = at + Ipv6Field.NEXT_HEADER;
     this.transportAt = at + IPV6_HEADER_BYTES;
     this.isFragment = false;
     for (let count = 0; count <= MAX_EXTENSIONS; count++) {
@@ -158,7 +161,8 @@ export class ExtensionWalk {
       const reason = checkOptions(view, at + ExtensionField.OPTIONS, at + length);
       if (reason !== DropReason.NONE) return reason;
     }
-    this.protocol = view.getUint8(at + ExtensionField.NEXT_HEADER);
+    this.protocolFieldAt = at + ExtensionField.NEXT_HEADER;
+    this.protocol = view.getUint8(this.protocolFieldAt);
     this.transportAt = at + length;
     return this.isFragment ? WALKED : DropReason.NONE;
   }
