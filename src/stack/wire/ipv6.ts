@@ -71,6 +71,14 @@ export const fragmentOffset = (view: DataView, at: number): number =>
 export const hasMoreFragments = (view: DataView, at: number): boolean =>
   (view.getUint16(at + ExtensionField.FRAGMENT_OFFSET) & 1) !== 0;
 
+/** Protocol of what follows the extension header at `at`. */
+export const extensionNextHeader = (view: DataView, at: number): number =>
+  view.getUint8(at + ExtensionField.NEXT_HEADER);
+
+/** Length in bytes of the extension header at `at`, of whatever kind but a fragment header. */
+export const extensionLength = (view: DataView, at: number): number =>
+  (view.getUint8(at + ExtensionField.LENGTH) + 1) * EXTENSION_UNIT;
+
 export const fragmentIdentification = (view: DataView, at: number): number =>
   view.getUint32(at + ExtensionField.FRAGMENT_IDENTIFICATION);
 
@@ -143,10 +151,7 @@ export class ExtensionWalk {
     const kind = this.protocol;
     if (!isExtension(kind)) return WALKED;
     if (end - at < EXTENSION_UNIT) return DropReason.BAD_EXTENSION_HEADER;
-    const length =
-      kind === Protocol.FRAGMENT
-        ? EXTENSION_UNIT
-        : (view.getUint8(at + ExtensionField.LENGTH) + 1) * EXTENSION_UNIT;
+    const length = kind === Protocol.FRAGMENT ? EXTENSION_UNIT : extensionLength(view, at);
     if (length > end - at) return DropReason.BAD_EXTENSION_HEADER;
     if (kind === Protocol.FRAGMENT) {
       // The two reserved bits between offset and M are ignored.
@@ -188,10 +193,25 @@ export function emitIpv6Header(
   copyBytes(view, at + Ipv6Field.DESTINATION, destinationAt, IPV6_ADDRESS_BYTES);
 }
 
+/** Writes a fragment header. @param offset  bytes before the fragment, a multiple of 8 */
+export function emitFragmentHeader(
+  view: DataView,
+  at: number,
+  nextHeaderNumber: number,
+  offset: number,
+  hasMore: boolean,
+  identification: number,
+): void {
+  view.setUint16(at + ExtensionField.NEXT_HEADER, nextHeaderNumber << 8);
+  view.setUint16(at + ExtensionField.FRAGMENT_OFFSET, offset | (hasMore ? 1 : 0));
+  view.setUint32(at + ExtensionField.FRAGMENT_IDENTIFICATION, identification);
+}
+
 /** Not a drop reason: the walk has reached its end. */
 const WALKED = -1;
 
-const isExtension = (kind: number): boolean =>
+/** Whether a header of this kind may stand in front of another that is looked at. */
+export const isExtension = (kind: number): boolean =>
   kind === Protocol.HOP_BY_HOP ||
   kind === Protocol.DESTINATION_OPTIONS ||
   kind === Protocol.ROUTING ||
