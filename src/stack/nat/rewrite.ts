@@ -27,8 +27,7 @@ const NO_FIELD = -1;
 /** The checksum of DCCP, RFC 4340 §5.1. */
 const DCCP_CHECKSUM = 6;
 const MSS_VALUE_BYTES = 2;
-/** What a header must have before its checksum at 6 is looked at; nobody checked it at the door. */
-const UNCHECKED_BYTES = 8;
+const CHECKSUM_BYTES = 2;
 
 /**
  * Writes another source. `packet` is as before but for its port; its hash is that of the tuple
@@ -172,7 +171,8 @@ function adjustTransport(
   portChange: number,
 ): void {
   const at = transportChecksumAt(packet);
-  if (at === NO_FIELD) return;
+  // What an error quotes may end before; and nobody checks the header of DCCP at the door.
+  if (at === NO_FIELD || at + CHECKSUM_BYTES > packet.end) return;
   const { protocol } = packet;
   const old = view.getUint16(at);
   // ICMP for IPv4 is the one without a pseudo header.
@@ -222,9 +222,9 @@ function transportChecksumAt(packet: Packet): number {
       return isIpv4 ? NO_FIELD : at + Icmpv6Field.CHECKSUM;
     case Protocol.UDP_LITE:
       // RFC 3828 §3.1: the header of UDP, with the coverage for the length.
-      return packet.end - at < UNCHECKED_BYTES ? NO_FIELD : at + UdpField.CHECKSUM;
+      return at + UdpField.CHECKSUM;
     case Protocol.DCCP:
-      return packet.end - at < UNCHECKED_BYTES ? NO_FIELD : at + DCCP_CHECKSUM;
+      return at + DCCP_CHECKSUM;
     default:
       return NO_FIELD;
   }

@@ -37,6 +37,9 @@ export const Icmpv4Unreachable = {
   ADMINISTRATIVELY_PROHIBITED: 13,
 } as const;
 
+/** Codes of TIME_EXCEEDED. */
+export const Icmpv4TimeExceeded = { TTL: 0, REASSEMBLY: 1 } as const;
+
 export const ICMPV4_HEADER_BYTES = 8;
 
 /** RFC 1812 §4.3.2.3: an error is at most this long, its IP header included. */
@@ -93,9 +96,11 @@ export function emitEchoReplyV4(
 }
 
 /**
- * Writes an ICMP error that quotes the packet at `quotedAt`, as much of it as fits.
+ * Writes an ICMP error that quotes the packet at `quotedAt`, of any protocol and with whatever
+ * checksums it has, as much of it as fits.
  *
- * @param parameter  uint32 behind the checksum: the next-hop MTU of FRAGMENTATION_NEEDED, else 0
+ * @param parameter  uint32 behind the checksum: the next-hop MTU of FRAGMENTATION_NEEDED (RFC 1191
+ *                   §4), the pointer of PARAMETER_PROBLEM in its first byte, else 0
  * @param quotedAt   IP header of the packet; must not overlap what is written
  * @returns          bytes written, the IP header before them not counted
  */

@@ -36,6 +36,16 @@ export const Icmpv6Unreachable = {
   PORT: 4,
 } as const;
 
+/** Codes of TIME_EXCEEDED: RFC 4443 §3.3. */
+export const Icmpv6TimeExceeded = { HOP_LIMIT: 0, REASSEMBLY: 1 } as const;
+
+/** Codes of PARAMETER_PROBLEM: RFC 4443 §3.4. */
+export const Icmpv6ParameterProblem = {
+  ERRONEOUS_FIELD: 0,
+  UNRECOGNIZED_NEXT_HEADER: 1,
+  UNRECOGNIZED_OPTION: 2,
+} as const;
+
 export const ICMPV6_HEADER_BYTES = 8;
 
 const FIRST_INFORMATIONAL_TYPE = 128;
@@ -88,10 +98,12 @@ export function emitEchoReplyV6(
 }
 
 /**
- * Writes an ICMPv6 error that quotes the packet at `quotedAt`, as much of it as fits.
+ * Writes an ICMPv6 error that quotes the packet at `quotedAt`, of any protocol and with whatever
+ * checksums it has, as much of it as fits.
  *
  * @param ipSourceAt, ipDestinationAt  addresses of the error itself
- * @param parameter  uint32 behind the checksum: the MTU of PACKET_TOO_BIG, else 0
+ * @param parameter  uint32 behind the checksum: the MTU of PACKET_TOO_BIG; the pointer of
+ *                   PARAMETER_PROBLEM, see `ExtensionWalk.protocolFieldAt`; else 0
  * @param quotedAt   IP header of the packet; must not overlap what is written
  * @returns          bytes written, the IP header before them not counted
  */

@@ -23,6 +23,12 @@ export const Ipv4Field = {
 export const IPV4_HEADER_BYTES = 20;
 export const IPV4_ADDRESS_BYTES = 4;
 
+/** Options that are one byte long, and have no length. */
+export const OptionKind = { END: 0, NOP: 1 } as const;
+/** Bit of an option's kind: it stands in every fragment. */
+export const OPTION_COPIED = 0x80;
+const OPTION_LENGTH_AT = 1;
+
 const VERSION_4 = 4;
 const DONT_FRAGMENT = 0x4000;
 /** MF and the fragment offset. */
@@ -37,6 +43,13 @@ export const version = (view: DataView, at: number): number =>
 /** Header length in bytes, options included. */
 export const headerLength = (view: DataView, at: number): number =>
   (view.getUint8(at + Ipv4Field.VERSION_IHL) & 0xf) * 4;
+
+/** Length in bytes of the option at `at`; of a damaged one, all up to the `end` of the header. */
+export function optionLength(view: DataView, at: number, end: number): number {
+  if (view.getUint8(at) <= OptionKind.NOP) return 1;
+  const length = view.getUint8(at + OPTION_LENGTH_AT);
+  return length < 2 || length > end - at ? end - at : length;
+}
 
 /** Length of the packet in bytes, header included. */
 export const totalLength = (view: DataView, at: number): number =>
@@ -135,6 +148,16 @@ export function emitIpv4Header(
   copyBytes(view, at + Ipv4Field.SOURCE, sourceAt, IPV4_ADDRESS_BYTES);
   copyBytes(view, at + Ipv4Field.DESTINATION, destinationAt, IPV4_ADDRESS_BYTES);
   refreshHeaderChecksum(view, at);
+}
+
+/** @param length  a multiple of 4, options included */
+export const setHeaderLength = (view: DataView, at: number, length: number): void =>
+  view.setUint8(at + Ipv4Field.VERSION_IHL, (VERSION_4 << 4) | (length >>> 2));
+
+/** Makes the packet a fragment with DF clear. @param offset  bytes before it, a multiple of 8 */
+export function setFragment(view: DataView, at: number, offset: number, hasMore: boolean): void {
+  const word = (offset >>> 3) | (hasMore ? MORE_FRAGMENTS : 0);
+  view.setUint16(at + Ipv4Field.FLAGS_FRAGMENT, word);
 }
 
 /** Computes the header checksum anew, after a field was changed. */

@@ -71,6 +71,14 @@ export const fragmentOffset = (view: DataView, at: number): number =>
 export const hasMoreFragments = (view: DataView, at: number): boolean =>
   (view.getUint16(at + ExtensionField.FRAGMENT_OFFSET) & 1) !== 0;
 
+/** Protocol of what follows the extension header at `at`. */
+export const extensionNextHeader = (view: DataView, at: number): number =>
+  view.getUint8(at + ExtensionField.NEXT_HEADER);
+
+/** Length in bytes of the extension header at `at`, of whatever kind but a fragment header. */
+export const extensionLength = (view: DataView, at: number): number =>
+  (view.getUint8(at + ExtensionField.LENGTH) + 1) * EXTENSION_UNIT;
+
 export const fragmentIdentification = (view: DataView, at: number): number =>
   view.getUint32(at + ExtensionField.FRAGMENT_IDENTIFICATION);
 
@@ -113,6 +121,8 @@ export class ExtensionWalk {
   /** What stands at `transportAt`; of a fragment, what its first part holds there. */
   protocol = 0;
   transportAt = 0;
+  /** The field that names `protocol`; at what an error points that does not know it. */
+  protocolFieldAt = 0;
   /** Part of a larger packet. An atomic fragment (RFC 6946) is none. */
   isFragment = false;
 
@@ -124,6 +134,7 @@ export class ExtensionWalk {
    */
   walk(view: DataView, at: number, end: number): DropReason {
     this.protocol = nextHeader(view, at);
+    this.protocolFieldAt = at + Ipv6Field.NEXT_HEADER;
     this.transportAt = at + IPV6_HEADER_BYTES;
     this.isFragment = false;
     for (let count = 0; count <= MAX_EXTENSIONS; count++) {
@@ -140,10 +151,7 @@ export class ExtensionWalk {
     const kind = this.protocol;
     if (!isExtension(kind)) return WALKED;
     if (end - at < EXTENSION_UNIT) return DropReason.BAD_EXTENSION_HEADER;
-    const length =
-      kind === Protocol.FRAGMENT
-        ? EXTENSION_UNIT
-        : (view.getUint8(at + ExtensionField.LENGTH) + 1) * EXTENSION_UNIT;
+    const length = kind === Protocol.FRAGMENT ? EXTENSION_UNIT : extensionLength(view, at);
     if (length > end - at) return DropReason.BAD_EXTENSION_HEADER;
     if (kind === Protocol.FRAGMENT) {
       // The two reserved bits between offset and M are ignored.
@@ -158,7 +166,8 @@ export class ExtensionWalk {
       const reason = checkOptions(view, at + ExtensionField.OPTIONS, at + length);
       if (reason !== DropReason.NONE) return reason;
     }
-    this.protocol = view.getUint8(at + ExtensionField.NEXT_HEADER);
+    this.protocolFieldAt = at + ExtensionField.NEXT_HEADER;
+    this.protocol = view.getUint8(this.protocolFieldAt);
     this.transportAt = at + length;
     return this.isFragment ? WALKED : DropReason.NONE;
   }
@@ -184,10 +193,25 @@ export function emitIpv6Header(
   copyBytes(view, at + Ipv6Field.DESTINATION, destinationAt, IPV6_ADDRESS_BYTES);
 }
 
+/** Writes a fragment header. @param offset  bytes before the fragment, a multiple of 8 */
+export function emitFragmentHeader(
+  view: DataView,
+  at: number,
+  nextHeaderNumber: number,
+  offset: number,
+  hasMore: boolean,
+  identification: number,
+): void {
+  view.setUint16(at + ExtensionField.NEXT_HEADER, nextHeaderNumber << 8);
+  view.setUint16(at + ExtensionField.FRAGMENT_OFFSET, offset | (hasMore ? 1 : 0));
+  view.setUint32(at + ExtensionField.FRAGMENT_IDENTIFICATION, identification);
+}
+
 /** Not a drop reason: the walk has reached its end. */
 const WALKED = -1;
 
-const isExtension = (kind: number): boolean =>
+/** Whether a header of this kind may stand in front of another that is looked at. */
+export const isExtension = (kind: number): boolean =>
   kind === Protocol.HOP_BY_HOP ||
   kind === Protocol.DESTINATION_OPTIONS ||
   kind === Protocol.ROUTING ||

@@ -2,7 +2,14 @@ import { expect, test } from 'bun:test';
 import { DropReason } from '../../../src/stack/drop-reason.ts';
 import * as icmpv4 from '../../../src/stack/wire/icmpv4.ts';
 import { KERNEL_PACKETS } from '../../support/kernel-packets.ts';
-import { concat, icmpPacket, pattern, tcpPacket, viewOf } from '../../support/packet-builder.ts';
+import {
+  concat,
+  icmpPacket,
+  ipPacket,
+  pattern,
+  tcpPacket,
+  viewOf,
+} from '../../support/packet-builder.ts';
 
 const { echoRequestV4 } = KERNEL_PACKETS;
 
@@ -48,6 +55,29 @@ test('an error is at most 576 bytes long with its IP header (RFC 1812 §4.3.2.3)
   expect(viewOf(bytes).getUint32(1504)).toBe(1400);
   expect(bytes.slice(1508, 1500 + length)).toEqual(bytes.slice(0, 548));
   expect(icmpv4.checkIcmpv4(viewOf(bytes), 1500, 1500 + length)).toBe(DropReason.NONE);
+});
+
+test.each([
+  [
+    'time exceeded',
+    icmpv4.Icmpv4Type.TIME_EXCEEDED,
+    icmpv4.Icmpv4TimeExceeded.TTL,
+    0,
+    '0b0000000000',
+  ],
+  ['parameter problem', icmpv4.Icmpv4Type.PARAMETER_PROBLEM, 0, 9 << 24, '0c0009000000'],
+  ['fragmentation needed', icmpv4.Icmpv4Type.UNREACHABLE, 4, 1280, '030400000500'],
+  ['protocol unreachable', icmpv4.Icmpv4Type.UNREACHABLE, 2, 0, '030200000000'],
+])('%s quotes a packet of any protocol', (_name, type, code, parameter, header) => {
+  const packet = ipPacket({}, 132, pattern(300), -1);
+  const bytes = concat([packet, new Uint8Array(600)]);
+  const view = viewOf(bytes);
+  const length = icmpv4.emitErrorV4(view, 400, type, code, parameter, 0, packet.length);
+  expect(length).toBe(8 + packet.length);
+  expect(icmpv4.checkIcmpv4(view, 400, 400 + length)).toBe(DropReason.NONE);
+  const written = bytes.slice(400, 408);
+  expect(concat([written.slice(0, 2), written.slice(4)]).toHex()).toBe(header);
+  expect(bytes.slice(408, 400 + length)).toEqual(packet);
 });
 
 test('errors are told from questions and answers', () => {

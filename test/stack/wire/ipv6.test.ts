@@ -68,6 +68,7 @@ describe('ExtensionWalk', () => {
   test('finds a transport that follows at once', () => {
     const [reason, walker] = walk(6, '');
     expect([reason, walker.protocol, walker.transportAt]).toEqual([DropReason.NONE, 6, 40]);
+    expect(walker.protocolFieldAt).toBe(6);
   });
 
   test('steps over hop-by-hop, destination options and a routing header with nothing left', () => {
@@ -77,6 +78,7 @@ describe('ExtensionWalk', () => {
       `3c00 0502000001 00   2b00 010400000000   0601 000000000000 0000000000000000`,
     );
     expect([reason, walker.protocol, walker.transportAt]).toEqual([DropReason.NONE, 6, 72]);
+    expect(walker.protocolFieldAt).toBe(72 - 16);
     expect(walker.isFragment).toBe(false);
   });
 
