@@ -56,7 +56,8 @@ export class DatagramEgress {
   ): boolean {
     const isRun = segmentBytes > 0 && length > segmentBytes;
     this.#count(row, length, isRun ? Math.ceil(length / segmentBytes) : 1, now);
-    if (isRun && this.#writer.capabilities.uso) return this.#udp(row, at, length, segmentBytes, trafficClass);
+    if (isRun && this.#writer.capabilities.uso)
+      return this.#udp(row, at, length, segmentBytes, trafficClass);
     if (!isRun) return this.#udp(row, at, length, 0, trafficClass);
     let isSent = true;
     // Headers are written over the end of the datagram before, which has left.

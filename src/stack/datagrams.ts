@@ -125,6 +125,13 @@ export class Datagrams {
     countFlows(this.#shared);
   }
 
+  /** As `end`, and tells the two ends of a TCP connection. */
+  kill(row: number, reason: CloseReason, by: ClosedBy, now: Instant): void {
+    this.release(row);
+    this.#conntrack.kill(row, reason, by, now);
+    countFlows(this.#shared);
+  }
+
   /** The flow in `row` waits no longer. */
   release(row: number): void {
     const { tcb, heldSyns, wheel } = this.#shared;
@@ -156,14 +163,13 @@ export class Datagrams {
       destinationPort,
       packet.protocol,
     );
-    return row === NO_FLOW || this.endIfOver(row, now) ? NO_FLOW : row;
+    return row === NO_FLOW || this.endIfOver(row, packet, now) ? NO_FLOW : row;
   }
 
-  /** Ends a flow whose time is over before anybody has taken it out. @returns whether it was */
-  endIfOver(row: number, now: Instant): boolean {
-    const { flows, arena } = this.#shared;
-    const expiresAt = arena.view.getFloat64(flows.rowAt(row) + FlowField.EXPIRES_AT, true);
-    if (expiresAt === 0 || expiresAt > now) return false;
+  /** Ends a flow that was found, when the packet is none of it any more. @returns whether it was */
+  endIfOver(row: number, packet: Packet, now: Instant): boolean {
+    const { foundReply } = this.#shared.flows;
+    if (!this.#conntrack.isOver(row, foundReply, packet, now)) return false;
     this.end(row, CloseReason.IDLE, ClosedBy.GATEWAY, now);
     return true;
   }
@@ -217,7 +223,9 @@ export class Datagrams {
     // A static rule answers at once: there is nobody to be kept from asking too much.
     const isAsked = !owner.isNat(protocol, destinationAt, addressLength, destinationPort);
     const bucket = heldSyns.bucketOf(packet.sourceAt, addressLength);
-    const limited = isAsked ? heldSyns.check(bucket) : DropReason.NONE;
+    const limited = isAsked
+      ? heldSyns.check(bucket)
+      : this.#conntrack.checkSource(packet.sourceAt, addressLength);
     if (limited !== DropReason.NONE) return limited;
     const row = this.#insert(packet, now);
     if (row === NO_FLOW) return DropReason.FLOW_TABLE_FULL;

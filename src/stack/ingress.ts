@@ -295,7 +295,7 @@ export class Ingress {
   /** A segment of a flow that is not terminated here; its time may be over. */
   #rewrittenTcp(row: number, isReply: boolean, now: Instant): DropReason {
     const datagrams = this.#datagrams;
-    if (datagrams.endIfOver(row, now)) return this.#unknownTcp(now);
+    if (datagrams.endIfOver(row, this.#packet, now)) return this.#unknownTcp(now);
     return datagrams.onKnown(row, isReply, this.#packet, now);
   }
 

@@ -2,6 +2,7 @@
  * The layout of the shared state. Flow rows stand first, at position 0, so that a reader needs
  * only their number; what follows (TCBs, index, wheel, slabs, frames) is the data plane's.
  */
+import { Conntrack } from './conntrack/conntrack.ts';
 import { Egress } from './egress.ts';
 import { FLOW_ROW_BYTES, type FlowSnapshot, readFlowRow } from './flow-row.ts';
 import { FlowTable } from './flow-table.ts';
@@ -46,6 +47,7 @@ export function stateBytes(limits: StateLimits): number {
     2 * TimerWheel.bytes(limits.flows) +
     HeldSyns.BYTES +
     PathMtuCache.BYTES +
+    Conntrack.bytes(limits.flows) +
     FrameWriter.BYTES +
     Egress.BYTES +
     SlabPool.bytes(limits.slabBytes) +

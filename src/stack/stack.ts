@@ -4,7 +4,8 @@
  */
 import { Arena } from './arena.ts';
 import { CloseReason } from './close-reason.ts';
-import { Conntrack, type TrackSettings } from './conntrack/conntrack.ts';
+import { Conntrack } from './conntrack/conntrack.ts';
+import type { TrackSettings } from './conntrack/context.ts';
 import { Counter, type Counters } from './counters.ts';
 import { DatagramEgress } from './datagram-egress.ts';
 import { Datagrams } from './datagrams.ts';
@@ -27,6 +28,7 @@ import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
 import { AckNews } from './tcp/ack-news.ts';
 import { ActiveOpen } from './tcp/active-open.ts';
 import { BbrState } from './tcp/bbr-state.ts';
+import { countFlows } from './tcp/close.ts';
 import type { TcpContext, TcpSettings } from './tcp/context.ts';
 import { RateSample } from './tcp/delivery-rate.ts';
 import { HeldSyns } from './tcp/held-syns.ts';
@@ -102,11 +104,6 @@ export class Stack {
     );
     const writer = new FrameWriter(arena, options.sink, capabilities, counters);
     const egress = new Egress(arena, writer);
-    const lastSerial = resetLeftovers(arena, tcb, limits.flows, egress, (rowAt) => {
-      counters.close(CloseReason.RESTART);
-      options.onLeftover(rowAt);
-    });
-    this.flows.continueAfter(lastSerial);
     this.slabs = new SlabPool(arena, limits.slabBytes);
     const parked = new ParkedPackets(arena, this.flows, this.slabs);
     this.#tcp = {
@@ -145,8 +142,19 @@ export class Stack {
       { arena, flows: this.flows, counters, egress, owner: options.owner },
       options.tracking,
       secret(5),
-      now,
     );
+    const lastSerial = resetLeftovers(
+      arena,
+      tcb,
+      limits.flows,
+      egress,
+      (row) => this.#conntrack.adopt(row, now),
+      (rowAt) => {
+        counters.close(CloseReason.RESTART);
+        options.onLeftover(rowAt);
+      },
+    );
+    this.flows.continueAfter(lastSerial);
     this.#datagrams = new Datagrams(this.#tcp, this.#conntrack, this.#icmp, parked);
     this.#replies = new DatagramEgress(this.#tcp, writer, this.#conntrack, this.#icmp);
     const icmp = new Icmp(
@@ -177,8 +185,7 @@ export class Stack {
     };
     this.#onPaceTimer = (row) => onPaceTimer(this.#tcp, row, this.#now);
     counters.set(Counter.FLOWS_LIMIT_NOW, limits.flows);
-    counters.set(Counter.FLOWS_NOW, 0);
-    counters.set(Counter.TIME_WAIT_NOW, 0);
+    countFlows(this.#tcp);
     counters.set(Counter.SLAB_BYTES_LIMIT_NOW, this.slabs.bytesLimit);
   }
 
@@ -228,6 +235,11 @@ export class Stack {
 
   setLocalAddresses(addresses: readonly string[]): void {
     this.#icmp.setLocalAddresses(addresses);
+  }
+
+  /** Addresses that sources are translated to, of 4 or 16 bytes; see nat/pool.ts. */
+  setPool(addresses: readonly Uint8Array[]): void {
+    this.#conntrack.setPool(addresses);
   }
 
   /** Refuses new flows from now on. */
@@ -399,7 +411,7 @@ export class Stack {
   abort(row: number, reason: CloseReason, by: ClosedBy, now: Instant): void {
     if (this.#tcp.tcb.moveTo(row).isGone) return;
     if (this.#isTcp(row)) calls.abort(this.#tcp, row, reason, by, now);
-    else this.#datagrams.end(row, reason, by, now);
+    else this.#datagrams.kill(row, reason, by, now);
   }
 
   /** Our TCP has, or will have, the flow in `row`. */

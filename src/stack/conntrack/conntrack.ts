@@ -106,13 +106,11 @@ export class Conntrack {
    * @returns false when it cannot be found again, and is lost
    */
   adopt(row: number, now: Instant): boolean {
-    const { flows, counters } = this.#context;
-    const at = flows.rowAt(row);
+    const at = this.#context.flows.rowAt(row);
     const expiresAt = this.#view.getFloat64(at + FlowField.EXPIRES_AT, true);
     if (expiresAt <= now || !this.#translation.adopt(row)) return false;
-    counters.add(Counter.NAT_FLOWS_NOW);
+    this.#context.counters.add(Counter.NAT_FLOWS_NOW);
     this.#watch(now);
-    counters.add(Counter.FLOWS_NOW);
     return true;
   }
 
@@ -156,10 +154,10 @@ export class Conntrack {
     decrementHopLimit(view, packet);
     rewritePacket(view, at, isReply, packet);
     this.#count(at, isReply, payload, packet.gsoSize, now);
-    this.#context.egress.forward(packet);
+    const reason = this.#context.egress.forward(packet);
     // What it says of its end is in the row already.
     if (tracked === Tracked.LAST) this.end(row, CloseReason.IDLE, ClosedBy.GATEWAY, now);
-    return DropReason.NONE;
+    return reason;
   }
 
   /**
@@ -194,9 +192,8 @@ export class Conntrack {
     }
     if (!decrementHopLimit(view, packet)) return DropReason.HOP_LIMIT_EXCEEDED;
     translateError(view, packet, quote, at, !flows.foundReply);
-    egress.forward(packet);
     counters.add(Counter.ICMP_ERRORS_RELAYED);
-    return DropReason.NONE;
+    return egress.forward(packet);
   }
 
   /** A datagram of a session went by; the first call begins to watch it. */
@@ -301,7 +298,7 @@ export class Conntrack {
     view.setUint8(at + FlowField.TRACK_STATE, state);
     view.setUint8(at + FlowField.TRACK_BITS, bits);
     const idleMs = view.getUint32(at + FlowField.IDLE_TIMEOUT_MS, true);
-    const port = view.getUint16(at + FlowField.UPSTREAM_PORT, true);
+    const port = view.getUint16(at + FlowField.DESTINATION_PORT, true);
     const { timeouts } = this.#settings;
     const timeout = idleMs > 0 ? millis(idleMs) : datagramTimeout(timeouts, protocol, port, state);
     view.setFloat64(at + FlowField.EXPIRES_AT, now + timeout, true);

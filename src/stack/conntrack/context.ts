@@ -1,5 +1,6 @@
 import type { Arena } from '../arena.ts';
 import type { Counters } from '../counters.ts';
+import type { DropReason } from '../drop-reason.ts';
 import type { FlowTable } from '../flow-table.ts';
 import type { Packet } from '../packet.ts';
 import type { Instant } from '../time.ts';
@@ -17,8 +18,8 @@ export interface TrackContext {
 
 /** The part of the egress that rewritten packets leave by. */
 export interface TrackEgress {
-  /** Hands a rewritten packet back to the device, where it lies; a failure is counted there. */
-  forward(packet: Packet): boolean;
+  /** Hands a rewritten packet back to the device, where it lies. */
+  forward(packet: Packet): DropReason;
   /** Largest payload of a TCP segment without options, by family. */
   mssFor(family: number): number;
   /** Sends a segment without payload between two addresses in the arena. */

@@ -76,7 +76,7 @@ export function tcpTimeout(timeouts: TrackTimeouts, state: TrackState): Duration
 /**
  * Of a flow that is not TCP.
  *
- * @param port  where it really goes
+ * @param port  the original destination's
  */
 export function datagramTimeout(
   timeouts: TrackTimeouts,

@@ -1,7 +1,7 @@
 import type { Arena } from '../arena.ts';
 import { CloseReason } from '../close-reason.ts';
 import type { Egress } from '../egress.ts';
-import { ClosedBy, FLOW_ROW_BYTES, FlowField, FlowPhase } from '../flow-row.ts';
+import { Carrier, ClosedBy, FLOW_ROW_BYTES, FlowField, FlowPhase } from '../flow-row.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { TcpState } from './states.ts';
 import type { Tcb } from './tcb.ts';
@@ -12,6 +12,9 @@ import type { Tcb } from './tcb.ts';
  * whose sequence number is stale draws a challenge ACK (RFC 5961 §3.2), which the stack, not
  * knowing the flow, answers with a reset that fits.
  *
+ * Flows that are only rewritten live on in their two ends, and so in the table.
+ *
+ * @param adopt    takes over the rewritten flow in a row; false when that cannot be
  * @param onEnded  is called for each flow, whose row still lies there and says why it ended
  * @returns the highest serial number found, 0 when there was none
  */
@@ -20,6 +23,7 @@ export function resetLeftovers(
   tcb: Tcb,
   capacity: number,
   egress: Egress,
+  adopt: (row: number) => boolean,
   onEnded: (rowAt: number) => void,
 ): number {
   const view = arena.view;
@@ -29,6 +33,7 @@ export function resetLeftovers(
     const serial = view.getFloat64(at + FlowField.SERIAL, true);
     if (serial === 0) continue;
     lastSerial = Math.max(lastSerial, serial);
+    if (view.getUint8(at + FlowField.CARRIER) === Carrier.NAT && adopt(row)) continue;
     tcb.moveTo(row);
     if (tcb.state >= TcpState.SYN_RECEIVED && tcb.phase < FlowPhase.TIME_WAIT) {
       egress.bareTcpOf(at, tcb.sndNxt, tcb.rcvNxt, TcpFlag.RST | TcpFlag.ACK);
