@@ -73,7 +73,7 @@ test('what is fixed at start is named when it differs', () => {
   const running = parseConfig('', 'c');
   const wanted = parseConfig(
     'device: {mtu: 9000}\nlimits: {flows: 2048}\ntcp: {congestion: newreno, ecn: false}\n' +
-      'timeouts: {idle: 1m}',
+      'timeouts: {idle: 1m}\nconntrack: {buckets: 64, tcpLoose: false}\nnat: {clampMss: 1400}',
     'c',
   );
   expect(restartRequired(running, running)).toEqual([]);
@@ -82,5 +82,6 @@ test('what is fixed at start is named when it differs', () => {
     'limits.flows',
     'tcp.congestion',
     'tcp.ecn',
+    'conntrack.buckets',
   ]);
 });
