@@ -70,7 +70,7 @@ declare module 'culvert' {
 
   export interface RejectOptions {
     /**
-     * `rst` (default): connection refused, which is "port unreachable" where the flow is not TCP.
+     * `rst` (default): connection refused; UDP hears "port unreachable" and a ping "unreachable".
      * `icmp`: administratively prohibited. `drop`: silence.
      */
     with?: 'rst' | 'icmp' | 'drop';

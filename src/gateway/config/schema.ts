@@ -117,6 +117,8 @@ const limits = z
     heldSynsPerSource: positive.optional(),
     synCookiesFrom: z.int().min(0).max(1_048_576).optional(),
     timeWait: z.int().min(1).max(1_048_576).default(8192),
+    sessions: z.int().min(1).max(1_048_576).default(16_384),
+    sessionsPerSource: positive.optional(),
     slabBytes: size.prefault('256MiB'),
     slabBytesPerFlow: size.prefault('4MiB'),
   })
@@ -126,6 +128,7 @@ const limits = z
     heldSynsPerSource: value.heldSynsPerSource ?? Math.max(1, Math.floor((value.heldSyns * 2) / 3)),
     // Half of the table for SYNs, half for clients that have shown that they exist.
     synCookiesFrom: value.synCookiesFrom ?? Math.ceil(value.heldSyns / 2),
+    sessionsPerSource: value.sessionsPerSource ?? Math.max(1, Math.floor((value.sessions * 2) / 3)),
   }))
   .refine((value) => value.slabBytes >= SLAB_BYTES_MIN && value.slabBytes <= SLAB_BYTES_MAX, {
     path: ['slabBytes'],

@@ -89,6 +89,8 @@ export interface StartConfig {
   readonly vnetHeader: boolean;
   readonly offloads: number;
   readonly limits: StateLimits;
+  /** Sockets for UDP and pings. */
+  readonly sessions: { readonly limit: number; readonly perSource: number };
   /** Congestion control of the TCP towards clients. */
   readonly congestion: CongestionName;
   /** ECN where a client asks for it. */
