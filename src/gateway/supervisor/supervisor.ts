@@ -27,7 +27,7 @@ import { EndedFlows } from './ended-flows.ts';
 import type { FlowContext, FlowNames } from './flow-view.ts';
 import { type BundleContent, type Change, type ChangeOptions, Generations } from './generations.ts';
 import type { HeartbeatPage } from './host-process.ts';
-import type { Kernel } from './kernel.ts';
+import { type Kernel, routePoolOf } from './kernel.ts';
 import { type FlowPage, LiveFlows, type LiveFlowView, type PageRequest } from './live-flows.ts';
 import type { Logger } from './logger.ts';
 import { renderMetrics } from './metrics.ts';
@@ -295,9 +295,11 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   async #reload(options: ChangeOptions): Promise<Reload> {
-    const { log, loaded: running, readConfig } = this.#options;
+    const { log, kernel, loaded: running, readConfig } = this.#options;
     const loaded = readConfig();
     const bundle = readBundle(loaded);
+    // Before anything has changed: where this fails, nothing has.
+    if (!options.dryRun) routePoolOf(loaded, kernel);
     const change = await this.#generations.apply('reload', () => bundle, options);
     const restart = restartRequired(running.config, loaded.config);
     if (options.dryRun) return { ...change, restartRequired: restart };
