@@ -35,14 +35,20 @@ export interface Cidr {
   readonly family: 4 | 6;
 }
 
-/** `10s`, `1m30s`, `250ms` in milliseconds; undefined when it is not a duration. */
+/** `10s`, `1m30s`, `250ms` in whole milliseconds; undefined when it is not a duration. */
 export function parseDuration(text: string): number | undefined {
+  const ms = parseSpan(text);
+  return ms === undefined ? undefined : Math.round(ms);
+}
+
+/** As `parseDuration`, with the fraction that was written. */
+export function parseSpan(text: string): number | undefined {
   if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(text)) return undefined;
   let ms = 0;
   for (const [, count, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) {
     ms += Number(count) * (DURATION_UNITS_MS[unit ?? ''] ?? 0);
   }
-  return Math.round(ms);
+  return ms;
 }
 
 /** `256MiB`, `64KiB`, `4096B` in bytes; undefined when it is not a size. */

@@ -97,6 +97,12 @@ export interface StartConfig {
   readonly ecn: boolean;
 }
 
+/** A row of the flow table, and whose it was when it was looked at. */
+export interface FlowRef {
+  readonly row: number;
+  readonly serial: number;
+}
+
 export type ToDataPlane =
   | {
       readonly kind: 'start';
@@ -106,7 +112,12 @@ export type ToDataPlane =
     }
   | { readonly kind: 'configure'; readonly live: LiveConfig }
   | { readonly kind: 'scripts'; readonly scripts: ScriptsState }
-  | { readonly kind: 'kill'; readonly row: number; readonly serial: number }
+  /** Ends flows, each in its row while the serial number is still its; answered by `killed`. */
+  | {
+      readonly kind: 'kill';
+      readonly id: number;
+      readonly flows: readonly FlowRef[];
+    }
   /** No new flows; ends with `drained` when the last flow ended or the deadline passed. */
   | { readonly kind: 'drain'; readonly deadlineMs: number };
 
@@ -122,7 +133,8 @@ export interface ScriptsState {
 
 export type FromDataPlane =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'killed'; readonly serial: number; readonly found: boolean }
+  /** How many of the flows still lived. */
+  | { readonly kind: 'killed'; readonly id: number; readonly count: number }
   | { readonly kind: 'drained'; readonly cut: number }
   /** The device went down, was deleted, came up; an offload was given up. */
   | {
