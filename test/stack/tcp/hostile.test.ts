@@ -69,6 +69,7 @@ test('without TSO a superpacket is cut in place at the largest MTU', () => {
     checksumOffload: true,
     tso4: false,
     tsoEcn: false,
+    uso: false,
     tso6: false,
     mtu: 30_000,
   };
