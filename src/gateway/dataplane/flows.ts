@@ -170,9 +170,11 @@ export class Flows implements FlowOwner {
     segmentBytes: number,
     hopLimit: number,
     trafficClass: number,
+    mayFragment: boolean,
     now: Instant,
   ): void {
-    this.#use.sessions.onDatagram(row, at, length, segmentBytes, hopLimit, trafficClass, now);
+    const { sessions } = this.#use;
+    sessions.onDatagram(row, at, length, segmentBytes, hopLimit, trafficClass, mayFragment, now);
   }
 
   onClosed(row: number, _now: Instant): void {
