@@ -40,7 +40,7 @@ export interface FlowOwner {
    *
    * @param segmentBytes  of each of several datagrams but the last; 0 for one
    * @param hopLimit      as it arrived, above 1
-   * @param mayFragment   the client lets routers cut it: IPv4 without DF
+   * @param mayFragment   routers may cut it: IPv4 without DF
    */
   onDatagram(
     row: number,

@@ -84,10 +84,6 @@ export const fragmentOffset = (view: DataView, at: number): number =>
 export const hasMoreFragments = (view: DataView, at: number): boolean =>
   (view.getUint16(at + Ipv4Field.FLAGS_FRAGMENT) & MORE_FRAGMENTS) !== 0;
 
-/** DF: no router may cut the packet. */
-export const dontFragment = (view: DataView, at: number): boolean =>
-  (view.getUint16(at + Ipv4Field.FLAGS_FRAGMENT) & DONT_FRAGMENT) !== 0;
-
 /** DF set and no fragment: its identification means nothing, RFC 6864 §4.1. */
 export const isAtomic = (view: DataView, at: number): boolean =>
   (view.getUint16(at + Ipv4Field.FLAGS_FRAGMENT) & (DONT_FRAGMENT | FRAGMENT_BITS)) ===
