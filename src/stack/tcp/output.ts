@@ -317,6 +317,22 @@ export function acknowledgeQuickly(tcb: Tcb): void {
   tcb.quickAcks = QUICK_ACKS;
 }
 
+/** @returns true when the text that came in order is one of those that do not wait */
+export function takeQuickAck(tcb: Tcb): boolean {
+  if (tcb.quickAcks === 0) return false;
+  tcb.quickAcks -= 1;
+  return true;
+}
+
+/**
+ * Answers the segment in hand where that may not wait, not even for the rest of the batch: a sender
+ * without SACK counts the answers to early segments (RFC 5681 §4.2), each tells of one duplicate
+ * (RFC 2883 §4), and where packets are lost so are answers: one for many is soon none.
+ */
+export function answerAtOnce(tcp: TcpContext, now: Instant): void {
+  if (tcp.tcb.has(TcbFlag.ACK_NOW)) sendAck(tcp, now);
+}
+
 /** Puts the current flow among those that owe an acknowledgment when the batch is done. */
 export function oweAck(tcp: TcpContext, atOnce: boolean): void {
   const tcb = tcp.tcb;
@@ -341,9 +357,6 @@ export function flushAcks(tcp: TcpContext, now: Instant): void {
     tcb.lower(TcbFlag.ACK_LISTED);
     tcb.ackNext = NO_ROW;
     if (tcb.has(TcbFlag.ACK_NOW) || tcb.unackedBytes >= 2 * tcb.rcvMss) {
-      sendAck(tcp, now);
-    } else if (tcb.unackedBytes > 0 && tcb.quickAcks > 0) {
-      tcb.quickAcks -= 1;
       sendAck(tcp, now);
     } else if (tcb.unackedBytes > 0 && tcb.ackDeadline === NEVER) {
       tcb.ackDeadline = (now + DELAYED_ACK_US) as Instant;

@@ -21,7 +21,13 @@ import type { TcpContext } from './context.ts';
 import { isDialing, startAfterDial } from './dialing.ts';
 import { noteMark, noteRepeatedSyn } from './ecn.ts';
 import { startEcho } from './ecn-echo.ts';
-import { acknowledgeQuickly, oweAck, sendChallengeAck, sendSynAck } from './output.ts';
+import {
+  acknowledgeQuickly,
+  answerAtOnce,
+  oweAck,
+  sendChallengeAck,
+  sendSynAck,
+} from './output.ts';
 import { startPathMtu } from './path-mtu.ts';
 import { startRack } from './rack.ts';
 import { acceptText, deliverFin, takeFin } from './receive.ts';
@@ -83,7 +89,8 @@ export function takeTextAndFin(tcp: TcpContext, now: Instant): DropReason {
   // Sixth, URG: urgent data is delivered in line, as RFC 6093 §6 advises.
   // Seventh: the segment text.
   let reason: DropReason = DropReason.NONE;
-  if (segment.payloadLength > 0) reason = takeText(tcp, now);
+  const hasText = segment.payloadLength > 0;
+  if (hasText) reason = takeText(tcp, now);
   if (tcb.isGone) return reason;
   // Eighth: FIN.
   if (segment.has(TcpFlag.FIN)) onFinSegment(tcp, now);
@@ -95,6 +102,7 @@ export function takeTextAndFin(tcp: TcpContext, now: Instant): DropReason {
     deliverFin(tcp, now);
   }
   settle(tcp, now);
+  if (hasText && !tcb.isGone) answerAtOnce(tcp, now);
   return reason;
 }
 
@@ -155,11 +163,12 @@ function answerUnacceptable(tcp: TcpContext, start: number, now: Instant): DropR
   }
   // An old FIN again means that its acknowledgment was lost: TIME-WAIT starts again.
   if (tcb.state === TcpState.TIME_WAIT && segment.has(TcpFlag.FIN)) restartTimeWait(tcp, now);
+  oweAck(tcp, true);
   if (start < 0 && segment.payloadLength > 0) {
     noteOldText(tcb, segment.seq, segment.payloadLength);
     acknowledgeQuickly(tcb);
+    answerAtOnce(tcp, now);
   }
-  oweAck(tcp, true);
   return start < 0 ? DropReason.DUPLICATE : DropReason.OUT_OF_WINDOW;
 }
 
