@@ -97,6 +97,7 @@ export function recoverOnReorderTimer(tcp: TcpContext, now: Instant): void {
 export function recoverOnTimeout(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
   if (!tcb.has(RECOVERING)) prepareUndo(tcb);
+  else if (tcb.has(TcbFlag.FAST_RECOVERY)) tcb.lower(TcbFlag.UNDOABLE);
   cutOnTimeout(tcb, !tcb.has(RECOVERING));
   if (isReneging(tcp)) forgetSacked(tcp);
   loseOnTimeout(tcp, now);
