@@ -91,6 +91,7 @@ function takeNews(tcp: TcpContext, ack: Seq, now: Instant): void {
   if (seqGt(ack, tcb.sndUna)) {
     const una = tcb.sndUna;
     tcb.sndUna = ack;
+    tcb.touch(now);
     news.isAdvance = true;
     // The SYN-ACK is timed; slabs know for themselves when they were sent.
     measureRtt(tcp, ack, now);
