@@ -344,8 +344,10 @@ export function oweAck(tcp: TcpContext, atOnce: boolean): void {
 }
 
 /**
- * Acknowledges what the batch brought: at once where two full segments or a question came in, and
- * otherwise within DELAYED_ACK_US, in the hope that an answer carries it. RFC 9293 §3.8.6.3.
+ * Acknowledges what the batch brought: at once where a second segment or a question came in, and
+ * otherwise within DELAYED_ACK_US, in the hope that an answer carries it. RFC 9293 §3.8.6.3. As in
+ * Linux more than one full segment counts as two: SACK blocks make segments shorter than `rcvMss`,
+ * and a superpacket makes it longer.
  */
 export function flushAcks(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
@@ -356,7 +358,7 @@ export function flushAcks(tcp: TcpContext, now: Instant): void {
     const next = tcb.ackNext;
     tcb.lower(TcbFlag.ACK_LISTED);
     tcb.ackNext = NO_ROW;
-    if (tcb.has(TcbFlag.ACK_NOW) || tcb.unackedBytes >= 2 * tcb.rcvMss) {
+    if (tcb.has(TcbFlag.ACK_NOW) || tcb.unackedBytes > tcb.rcvMss) {
       sendAck(tcp, now);
     } else if (tcb.unackedBytes > 0 && tcb.ackDeadline === NEVER) {
       tcb.ackDeadline = (now + DELAYED_ACK_US) as Instant;

@@ -157,6 +157,22 @@ describe('acknowledgments (RFC 9293 §3.8.6.3)', () => {
     rig.peer.expects(`. 1:1(0) ack ${1 + 2 * MSS}`);
   });
 
+  test('of two do not wait where one is shorter by SACK blocks, nor in a superpacket', () => {
+    const rig = inState('ESTABLISHED', { timestamps: true });
+    const full = MSS - 12;
+    const shorter = full - 12;
+    rig.peer.sends(`. 1:${1 + full}(${full}) ack 1 win 512`);
+    rig.peer.expectsNothing();
+    let at = 1 + full + shorter;
+    rig.peer.sends(`. ${1 + full}:${at}(${shorter}) ack 1 win 512`);
+    rig.peer.expects(`. 1:1(0) ack ${at}`);
+    for (let i = 0; i < 3; i++) {
+      rig.peer.sends(`P. ${at}:${at + 2 * full}(${2 * full}) ack 1 win 512`, full);
+      at += 2 * full;
+      rig.peer.expects(`. 1:1(0) ack ${at}`);
+    }
+  });
+
   test('are one for a batch of frames', () => {
     const rig = inState('ESTABLISHED');
     rig.batch(() => {
