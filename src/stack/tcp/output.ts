@@ -119,15 +119,30 @@ const CHALLENGE_INTERVAL_MS = 500;
  * @returns what the segment ends as
  */
 export function sendChallengeAck(tcp: TcpContext, now: Instant): DropReason {
-  const nowMs = timestampClock(now);
-  const sinceMs = (nowMs - tcp.tcb.challengedAtMs) >>> 0;
-  if (tcp.tcb.challengedAtMs !== 0 && sinceMs < CHALLENGE_INTERVAL_MS) {
-    return DropReason.CHALLENGE_RATE_LIMIT;
-  }
-  tcp.tcb.challengedAtMs = nowMs || 1;
+  if (!takeChallenge(tcp.tcb, now)) return DropReason.CHALLENGE_RATE_LIMIT;
   tcp.counters.add(Counter.TCP_CHALLENGE_ACKS);
   sendAck(tcp, now);
   return DropReason.CHALLENGED;
+}
+
+/** @returns false when the flow has had its answer of this interval */
+function takeChallenge(tcb: Tcb, now: Instant): boolean {
+  const nowMs = timestampClock(now);
+  const sinceMs = (nowMs - tcb.challengedAtMs) >>> 0;
+  if (tcb.challengedAtMs !== 0 && sinceMs < CHALLENGE_INTERVAL_MS) return false;
+  tcb.challengedAtMs = nowMs || 1;
+  return true;
+}
+
+/**
+ * Owes an answer to the segment in hand, which is not acceptable. Two ends that take each other's
+ * ACKs for old would answer for ever; so an empty one, and a SYN, have the limit of a challenge, as
+ * in Linux. Text is no part of such a loop.
+ */
+export function oweAnswer(tcp: TcpContext, now: Instant): void {
+  const { tcb, segment } = tcp;
+  const isEmpty = segment.length === 0 || segment.has(TcpFlag.SYN);
+  if (!isEmpty || takeChallenge(tcb, now)) oweAck(tcp, true);
 }
 
 /** `<SEQ=ISS><CTL=SYN>`, the first time or again, with the options that the TCB's flags say. */

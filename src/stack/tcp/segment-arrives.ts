@@ -25,6 +25,7 @@ import {
   acknowledgeQuickly,
   answerAtOnce,
   oweAck,
+  oweAnswer,
   sendChallengeAck,
   sendSynAck,
 } from './output.ts';
@@ -120,7 +121,8 @@ function checkSequence(tcp: TcpContext, now: Instant): DropReason {
     // Both sides opened: the peer's SYN comes again, with the ACK of ours (RFC 9293 figure 8).
     if (segment.seq === tcb.irs && tcb.has(TcbFlag.OPENED)) segment.trimFront(1);
   }
-  if (tcb.has(TcbFlag.TIMESTAMPS) && !segment.has(TcpFlag.RST)) {
+  // A SYN is answered whatever its timestamps (RFC 5961 §4.2): its sender may have started anew.
+  if (tcb.has(TcbFlag.TIMESTAMPS) && !segment.has(TcpFlag.RST | TcpFlag.SYN)) {
     const stale = checkTimestamps(tcp, now);
     if (stale !== DropReason.NONE) return stale;
   }
@@ -163,7 +165,7 @@ function answerUnacceptable(tcp: TcpContext, start: number, now: Instant): DropR
   }
   // An old FIN again means that its acknowledgment was lost: TIME-WAIT starts again.
   if (tcb.state === TcpState.TIME_WAIT && segment.has(TcpFlag.FIN)) restartTimeWait(tcp, now);
-  oweAck(tcp, true);
+  oweAnswer(tcp, now);
   if (start < 0 && segment.payloadLength > 0) {
     noteOldText(tcb, segment.seq, segment.payloadLength);
     acknowledgeQuickly(tcb);
@@ -179,7 +181,7 @@ function checkTimestamps(tcp: TcpContext, now: Instant): DropReason {
   const value = segment.options.tsValue;
   const age = (value - tcb.tsRecent) | 0;
   if (age < 0 && now - tcb.tsRecentAt < TS_RECENT_LIFE_US) {
-    oweAck(tcp, true);
+    oweAnswer(tcp, now);
     return DropReason.PAWS;
   }
   return DropReason.NONE;
@@ -189,6 +191,7 @@ function checkTimestamps(tcp: TcpContext, now: Instant): DropReason {
 function noteTimestamp(tcp: TcpContext, now: Instant): void {
   const { tcb, segment } = tcp;
   if (!tcb.has(TcbFlag.TIMESTAMPS) || !segment.options.hasTimestamps) return;
+  if (segment.has(TcpFlag.SYN)) return;
   if (!seqLe(segment.seq, tcb.lastAckSent)) return;
   tcb.tsRecent = segment.options.tsValue;
   tcb.tsRecentAt = now;
