@@ -49,7 +49,8 @@ const run: LostRun = { slabAt: NO_SLAB, from: 0, to: 0 };
  */
 export function recoverOnAck(tcp: TcpContext, flightBefore: number, now: Instant): void {
   const { tcb, news } = tcp;
-  if (!news.isAdvance && news.delivered === 0 && !news.hasDsack) return;
+  const isProgress = news.isAdvance || news.delivered > 0;
+  if (!isProgress && !news.hasDsack) return;
   const isBbr = tcb.congestion === CongestionControl.BBR;
   if (news.hasOriginal) {
     const roundTripUs = Math.max(1, now - news.originalSentAt);
@@ -59,8 +60,11 @@ export function recoverOnAck(tcp: TcpContext, flightBefore: number, now: Instant
     sampleRttByEcho(tcp, now);
   }
   updateRack(tcp, now);
+  const wasProbing = tcb.has(TcbFlag.PROBING);
   endProbe(tcp);
   const wasUndone = undoIfSpurious(tcp);
+  // A duplicate alone tells of no loss; and to make one up costs its sender nothing.
+  if (!isProgress && !wasUndone && wasProbing === tcb.has(TcbFlag.PROBING)) return;
   if (tcb.has(RECOVERING) && seqGe(tcb.sndUna, tcb.recover)) leaveRecovery(tcp);
   const waitUs = detectLoss(tcp, now);
   if (tcb.lostBytes > 0 && !tcb.has(RECOVERING)) enterFastRecovery(tcp);
