@@ -5,7 +5,7 @@
 import { Counter } from '../counters.ts';
 import { NO_SLAB, SlabField } from '../slab-pool.ts';
 import type { Instant } from '../time.ts';
-import { asSeq, seqAdd, seqDiff, seqGe } from '../wire/seq.ts';
+import { asSeq, type Seq, seqAdd, seqDiff, seqGe } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { forgetLosses, noteLosses, updateBbr } from './bbr.ts';
 import { isMtuProbeLostAlone, lossWindow, noteMtuProbeLost } from './black-hole.ts';
@@ -173,10 +173,9 @@ function resendLost(tcp: TcpContext, now: Instant): boolean {
     const start = asSeq(view.getUint32(slabAt + SlabField.SEQ, true));
     const length = view.getUint32(slabAt + SlabField.LENGTH, true);
     const unit = unitOf(view, slabAt);
+    if (!fitIntoWindow(tcb, start, unit, length)) return hasSent;
     const from = Math.max(run.from * unit, seqDiff(tcb.sndUna, start));
     const to = Math.min(run.to * unit, length);
-    // RFC 9293 §3.8.6: the peer may have taken back a part of its window.
-    if (seqDiff(seqAdd(start, to), tcb.sndUna) > Math.max(tcb.sndWnd, tcb.mss)) return hasSent;
     markResent(tcp, slabAt, run.from, run.to, now);
     sendPart(tcp, slabAt, from, to, now);
     hasSent = true;
@@ -186,6 +185,20 @@ function resendLost(tcp: TcpContext, now: Instant): boolean {
     hasSent = true;
   }
   return hasSent;
+}
+
+/**
+ * Cuts the run to what lies in the peer's window, of which it may have taken back a part. Whatever
+ * the window, its oldest unit may go: it probes (RFC 9293 §3.8.6).
+ *
+ * @returns false when nothing is left
+ */
+function fitIntoWindow(tcb: Tcb, start: Seq, unit: number, length: number): boolean {
+  const edge = seqDiff(seqAdd(tcb.sndUna, tcb.sndWnd), start);
+  if (Math.min(run.to * unit, length) <= edge) return true;
+  const isOldest = run.from * unit <= seqDiff(tcb.sndUna, start);
+  run.to = Math.max(Math.floor(edge / unit), isOldest ? run.from + 1 : run.from);
+  return run.to > run.from;
 }
 
 /** Sends bytes [from, to) of the slab again, and the FIN with them when it stands behind them. */
