@@ -54,11 +54,11 @@ export function recoverOnAck(tcp: TcpContext, flightBefore: number, now: Instant
   const isBbr = tcb.congestion === CongestionControl.BBR;
   if (news.hasOriginal) {
     const roundTripUs = Math.max(1, now - news.originalSentAt);
-    if (news.isAdvance) sampleRtt(tcp, roundTripUs);
+    if (news.isAdvance && !news.hasResent) sampleRtt(tcp, roundTripUs);
     if (!isBbr) noteRoundTrip(tcb, roundTripUs);
-  } else if (news.hasResent && news.isAdvance) {
-    sampleRttByEcho(tcp, now);
   }
+  // What fills a hole brings an ACK for all behind it, which may have waited for long.
+  if (news.hasResent && news.isAdvance) sampleRttByEcho(tcp, now);
   updateRack(tcp, now);
   const wasProbing = tcb.has(TcbFlag.PROBING);
   endProbe(tcp);

@@ -131,6 +131,17 @@ describe('the window in recovery', () => {
   });
 });
 
+test('an ACK that a retransmission brought measures no first transmission (Karn)', () => {
+  const rig = tenInFlight();
+  const { srttUs } = rig.tcb;
+  // The ACKs of nine packets were lost, and what was sent again fills the hole before them.
+  while (!rig.tcb.has(TcbFlag.LOSS_RECOVERY)) rig.wait(10);
+  sentPackets(rig);
+  roundTrip(rig);
+  ack(rig, 10);
+  expect(rig.tcb.srttUs).toBe(srttUs);
+});
+
 describe('a window that the peer took back (RFC 9293 §3.8.6)', () => {
   /** An ACK of nothing with a window of so many bytes: scaled by 128. */
   const shrink = (rig: TcpRig, packets: number, ...blocks: [number, number][]) => {
