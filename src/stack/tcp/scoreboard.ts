@@ -107,8 +107,8 @@ function isDuplicateReport(tcp: TcpContext, left: Seq, right: Seq): boolean {
 }
 
 /**
- * Marks what the first `count` of the blocks cover, in one walk: a queue of small slabs is long, and
- * whoever sends the blocks chooses where they lie.
+ * Marks what the first `count` of the blocks cover, in one walk: a queue of small slabs is long,
+ * and whoever sends the blocks chooses where they lie.
  */
 function markSacked(tcp: TcpContext, count: number): void {
   const view = tcp.arena.view;

@@ -5,8 +5,8 @@
  * - Eifel, RFC 3522 §3.2: the acknowledgment that moves SND.UNA echoes a timestamp from before the
  *   first retransmission, so that the first transmission arrived.
  * - F-RTO, RFC 5682 §3.1, in the form that SACK allows: after a timeout, bytes are delivered that
- *   were in flight then and were never sent again. Not when the timeout ended a fast recovery, whose
- *   losses were shown (§3.2): it takes from the cut what made it undoable (sack-recovery.ts).
+ *   were in flight then and were never sent again. A timeout that ends a fast recovery is none of
+ *   these (§3.2): SACK had shown losses, and the cut stays (sack-recovery.ts).
  * - D-SACK, RFC 3708: everything that was sent again arrived twice.
  */
 import type { Instant } from '../time.ts';
@@ -52,8 +52,8 @@ export function undoIfSpurious(tcp: TcpContext): boolean {
 }
 
 /**
- * The duplicate lies in what was in flight at the cut. A probe of the tail is doubled by itself, and
- * what was sent later by the network: neither says anything of the cut.
+ * The duplicate lies in what was in flight at the cut. A probe of the tail makes a duplicate of its
+ * own, and what was sent later was doubled by the network: neither says anything of the cut.
  */
 function isOfCut({ tcb, news }: TcpContext): boolean {
   const { dsackLeft, dsackRight } = news;
