@@ -262,7 +262,8 @@ test('early segments and delayed acknowledgments allocate nothing', () => {
 test('timeouts and what is sent again allocate nothing', () => {
   const circuit = new Circuit(4, 0);
   const allocated = allocatedTypes(() => {
-    circuit.transmit(3000);
+    // Two segments: what the threshold is after timeouts.
+    circuit.transmit(2800);
     circuit.turn(1000);
     // Past the longest backoff that one loss can bring.
     circuit.turn(70_000_000);

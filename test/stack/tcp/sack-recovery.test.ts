@@ -131,6 +131,39 @@ describe('the window in recovery', () => {
   });
 });
 
+test('an ACK that a retransmission brought measures no first transmission (Karn)', () => {
+  const rig = tenInFlight();
+  const { srttUs } = rig.tcb;
+  // The ACKs of nine packets were lost, and what was sent again fills the hole before them.
+  while (!rig.tcb.has(TcbFlag.LOSS_RECOVERY)) rig.wait(10);
+  sentPackets(rig);
+  roundTrip(rig);
+  ack(rig, 10);
+  expect(rig.tcb.srttUs).toBe(srttUs);
+});
+
+describe('a window that the peer took back (RFC 9293 §3.8.6)', () => {
+  /** An ACK of nothing with a window of so many bytes: scaled by 128. */
+  const shrink = (rig: TcpRig, packets: number, ...blocks: [number, number][]) => {
+    const at = (packet: number) => 1 + packet * MSS;
+    const sack = blocks.map(([from, to]) => `${at(from)}:${at(to)}`).join(' ');
+    const window = Math.ceil((packets * MSS) / 128);
+    rig.peer.sends(`. 1:1(0) ack 1 win ${window} <nop,nop,sack ${sack}>`);
+  };
+
+  test('what lies in it is sent again, and what lies behind it is not', () => {
+    const rig = tenInFlight();
+    shrink(rig, 3, [5, 10]);
+    expect(sentPackets(rig)).toEqual([0, 1, 2]);
+  });
+
+  test('and closed is probed with the oldest packet', () => {
+    const rig = tenInFlight();
+    shrink(rig, 0, [5, 10]);
+    expect(sentPackets(rig)).toEqual([0]);
+  });
+});
+
 describe('timeout', () => {
   test('sends the oldest packet again, and the rest as acknowledgments come', () => {
     const rig = tenInFlight();
