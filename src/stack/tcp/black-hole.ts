@@ -106,26 +106,44 @@ export function limitSuspicion(tcb: Tcb, mss: number): void {
   if (tcb.fullMss > mss) tcb.fullMss = mss > tcb.mss ? mss : 0;
 }
 
-/** Payload bytes of the probe that is to be sent next; 0 when none is. RFC 4821 §7.4. */
+/** RFC 4821 §7.4: nothing is lost, no probe is out, and no SACK block would cut one in two. */
+const wantsMtuProbe = (tcb: Tcb): boolean =>
+  tcb.fullMss !== 0 &&
+  !tcb.has(RECOVERING | TcbFlag.MTU_PROBING | TcbFlag.DSACK_OWED) &&
+  tcb.rcvSackCount === 0;
+
+const probeRoom = (tcb: Tcb): number => tcb.fullMss + PROBE_FOLLOWERS * tcb.mss;
+
+/** Payload bytes of the probe that is to be sent next; 0 when none is. */
 export function mtuProbeBytes(tcb: Tcb): number {
-  if (tcb.fullMss === 0 || tcb.has(RECOVERING | TcbFlag.MTU_PROBING)) return 0;
-  // SACK blocks would cut the packet in two.
-  if (tcb.rcvSackCount > 0 || tcb.has(TcbFlag.DSACK_OWED)) return 0;
+  if (!wantsMtuProbe(tcb)) return 0;
   const room = Math.min(tcb.cwnd - tcb.inFlight, tcb.sndWnd - tcb.flightSize);
-  return room >= tcb.fullMss + PROBE_FOLLOWERS * tcb.mss ? tcb.fullMss : 0;
+  return room >= probeRoom(tcb) ? tcb.fullMss : 0;
 }
 
 /**
- * New data is sent: makes it a probe when one is due and it is long enough for one.
+ * Bytes of room that a flow waits for which fills its window: it would never find room for a probe
+ * otherwise, and stay with short packets. 0 when no probe is wanted, or the windows are too small.
+ *
+ * @param limit  bytes that this flow may ever have in flight
+ */
+export function mtuProbeRoom(tcb: Tcb, limit: number): number {
+  if (!wantsMtuProbe(tcb)) return 0;
+  const room = probeRoom(tcb);
+  return Math.min(tcb.cwnd, tcb.sndWnd, limit >>> 1) >= room ? room : 0;
+}
+
+/**
+ * New data is sent: makes it a probe when one is due and it is as long as one. A shorter packet
+ * that arrives would say nothing of the old size.
  *
  * @returns payload bytes of the packets that it leaves in
  */
 export function takeMtuProbe(tcb: Tcb, seq: Seq, length: number): number {
-  const bytes = length > tcb.mss ? mtuProbeBytes(tcb) : 0;
-  if (length > bytes) return tcb.mss;
+  if (length !== mtuProbeBytes(tcb)) return tcb.mss;
   tcb.raise(TcbFlag.MTU_PROBING);
   tcb.mtuProbeEnd = seqAdd(seq, length);
-  return bytes;
+  return length;
 }
 
 /** `ack` was taken: a probe that it covers, and that was not sent again, has arrived. */

@@ -149,12 +149,31 @@ for (const sack of [true, false]) {
       expect(rig.tcb.mss).toBe(1460);
     });
 
-    test('short pieces of data are no probe', () => {
+    for (const bytes of [700, 1200]) {
+      test(`${bytes} bytes of data are no probe: they say nothing of the old size`, () => {
+        const { rig } = shortened({ sack });
+        rig.send(bytes);
+        expect(rig.peer.readAll().map(packetBytes)).toEqual([Math.min(bytes, 1024)]);
+        takeMore(rig);
+        expect(rig.tcb.mss).toBe(1024);
+      });
+    }
+
+    test('a flow that fills its window waits until there is room for a probe', () => {
       const { rig } = shortened({ sack });
-      rig.send(700);
-      expect(rig.peer.readAll().map(packetBytes)).toEqual([700]);
-      takeMore(rig);
-      expect(rig.tcb.mss).toBe(1024);
+      // The window is full before there is anything to find out.
+      rig.tcb.fullMss = 0;
+      rig.tcb.cwnd = rig.tcb.ssthresh = 20_480;
+      rig.send(200_000);
+      rig.peer.readAll();
+      rig.tcb.fullMss = 1460;
+      const sizes: number[] = [];
+      for (let una = rig.tcb.sndUna - rig.tcb.iss; !sizes.includes(1460); una += 2048) {
+        rig.clock.advance(1000);
+        rig.peer.sends(`. 1:1(0) ack ${una + 2048} win 512`);
+        sizes.push(...rig.peer.readAll().map(packetBytes));
+        expect(sizes.length).toBeLessThan(5);
+      }
     });
   });
 }
