@@ -9,7 +9,8 @@
  * old size, while the others stay short: a probe (RFC 4821 §7). It arrives: there is no hole, and
  * all is as before. It is lost: there is one. That is no sign of congestion (RFC 4821 §3), and the
  * window stays. After three lost probes the flow stays with what it has. The first one tells later
- * flows to the same client where to begin (path-mtu-cache.ts).
+ * flows to the same client where to begin (path-mtu-cache.ts). A probe that is lost with others says
+ * nothing, nor does one about which an error came.
  *
  *   fullMss      0 when nothing is suspected, else the size to come back to
  *   MTU_PROBING  a probe is in flight; it is the packet that ends at mtuProbeEnd
@@ -151,7 +152,7 @@ export function noteMtuProbeAcked(tcp: TcpContext, ack: Seq, now: Instant): void
   const tcb = tcp.tcb;
   if (!tcb.has(TcbFlag.MTU_PROBING) || !seqGe(ack, tcb.mtuProbeEnd)) return;
   clearSuspicion(tcb);
-  tcp.pathMtus.forget(tcb.flowAt, now);
+  tcp.pathMtus.forgetBelow(tcb.flowAt, tcb.mss + packetHeaders(tcp), now);
 }
 
 /** The oldest packet is lost, and no other: when it is a probe, its size alone is to blame. */
@@ -167,11 +168,17 @@ export function noteMtuProbeLost(tcp: TcpContext, slabAt: number, now: Instant):
   if (!isMtuProbe(tcp, slabAt)) return false;
   const tcb = tcp.tcb;
   tcb.lower(TcbFlag.MTU_PROBING);
+  // An error has told since what the path takes; or congestion took the probe with others.
+  const isExplained = lengthOf(tcp, slabAt) !== tcb.fullMss || isOneOfMany(tcb);
+  if (isExplained) return true;
   tcb.mtuProbes += 1;
   tcp.pathMtus.lower(tcb.flowAt, tcb.mss + packetHeaders(tcp), now);
   if (tcb.mtuProbes >= PROBES_MAX) tcb.fullMss = 0;
   return true;
 }
+
+/** RFC 4821 §7.6.4: the loss says nothing, and the probe is sent again after recovery. */
+const isOneOfMany = (tcb: Tcb): boolean => tcb.has(TcbFlag.SACK) && tcb.has(TcbFlag.FAST_RECOVERY);
 
 const isMtuProbe = (tcp: TcpContext, slabAt: number): boolean =>
   tcp.tcb.has(TcbFlag.MTU_PROBING) && slabEnd(tcp, slabAt) === tcp.tcb.mtuProbeEnd;

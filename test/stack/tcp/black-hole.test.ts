@@ -1,6 +1,7 @@
 /** Paths that swallow packets above a length, and say nothing: RFC 4821, RFC 8899. */
 import { describe, expect, test } from 'bun:test';
 import { Counter } from '../../../src/stack/counters.ts';
+import { icmpPacket, tcpPacket } from '../../support/packet-builder.ts';
 import type { ReceivedSegment } from '../../support/scripted-peer.ts';
 import type { RigOptions, TcpRig } from '../../support/tcp-rig.ts';
 import { inState } from '../../support/tcp-states.ts';
@@ -186,9 +187,31 @@ function takeMore(rig: TcpRig): void {
   rig.peer.readAll();
 }
 
+/** A router's error about the probe that begins at `seq`. */
+function sendTooBig(rig: TcpRig, seq: number, mtu: number): void {
+  const { address, port, serverAddress, serverPort } = rig.peer.options;
+  const payload = tcpPacket({
+    source: serverAddress,
+    destination: address,
+    sourcePort: serverPort,
+    destinationPort: port,
+    seq: (rig.peer.serverIss + seq) >>> 0,
+    payload: new Uint8Array(1460),
+  }).slice(0, 100);
+  const ends = { source: '198.18.0.254', destination: serverAddress };
+  rig.deliver(icmpPacket({ ...ends, type: 3, code: 4, rest: mtu, payload }));
+}
+
+/** Payload bytes of the full packets with which another flow of the client begins. */
+function mssOfNextFlow(rig: TcpRig): number {
+  rig.peer.readAll();
+  rig.connect(rig.newPeer({ port: 40_001 + rig.owner.flows.length }));
+  return rig.tcb.mss;
+}
+
 describe('a probe that is lost', () => {
-  /** Sends on; the first packet, the probe, is lost, and all others arrive. */
-  function loseProbe(rig: TcpRig, sack: boolean): ReceivedSegment {
+  /** Sends on; the first packet, the probe, is lost, and all others that are not `lost`, arrive. */
+  function loseProbe(rig: TcpRig, sack: boolean, { lost = 0, tooBig = 0 } = {}): ReceivedSegment {
     while (rig.tcb.cwnd < 6_000) {
       rig.send(1_000);
       rig.peer.readAll();
@@ -198,11 +221,12 @@ describe('a probe that is lost', () => {
     rig.send(8_000);
     const [probe, ...others] = rig.peer.readAll();
     expect(packetBytes(probe!)).toBe(1460);
+    if (tooBig > 0) sendTooBig(rig, una, tooBig);
     const last = others.at(-1)!;
     const end = rig.peer.relative(last) + last.payload.length;
     rig.clock.advance(10_000);
     for (let i = 0; i < 3; i++) {
-      const blocks = sack ? ` <nop,nop,sack ${una + 1460}:${end}>` : '';
+      const blocks = sack ? ` <nop,nop,sack ${una + 1460 + lost * 1024}:${end}>` : '';
       rig.peer.sends(`. 1:1(0) ack ${una} win 512${blocks}`);
     }
     // Duplicate ACKs let new data out as well.
@@ -244,6 +268,26 @@ describe('a probe that is lost', () => {
       expect(rig.tcb.mss).toBe(1460);
     });
 
+    test(`${title}: and an error about it: the error says where the next flow begins`, () => {
+      const { rig } = shortened({ sack });
+      loseProbe(rig, sack, { tooBig: 1300 });
+      expect(rig.tcb.fullMss).toBe(1260);
+      expect(rig.tcb.mtuProbes).toBe(0);
+      expect(mssOfNextFlow(rig)).toBe(1260);
+    });
+
+    test(`${title}: and one of the size that an error told, which arrives: both are right`, () => {
+      const { rig } = shortened({ sack });
+      loseProbe(rig, sack, { tooBig: 1300 });
+      rig.tcb.cwnd = 10_000;
+      rig.send(8_000);
+      expect(packetBytes(rig.peer.read()!)).toBe(1260);
+      rig.peer.readAll();
+      takeMore(rig);
+      expect(rig.tcb.mss).toBe(1260);
+      expect(mssOfNextFlow(rig)).toBe(1260);
+    });
+
     test(`${title}: is repeated twice, and then no more (RFC 8899 §5.1.2)`, () => {
       const { rig } = shortened({ sack });
       for (let i = 0; i < 3; i++) loseProbe(rig, sack);
@@ -257,4 +301,11 @@ describe('a probe that is lost', () => {
       expect(rig.tcb.fullMss).toBe(0);
     });
   }
+
+  test('with others is no sign of a hole, and is repeated (RFC 4821 §7.6.4)', () => {
+    const { rig } = shortened({ sack: true });
+    for (let i = 0; i < 4; i++) loseProbe(rig, true, { lost: 1 });
+    expect(rig.tcb.fullMss).toBe(1460);
+    expect(mssOfNextFlow(rig)).toBe(1460);
+  });
 });
