@@ -1,10 +1,10 @@
 /** Paths that swallow packets above a length, and say nothing: RFC 4821, RFC 8899. */
 import { describe, expect, test } from 'bun:test';
 import { Counter } from '../../../src/stack/counters.ts';
-import { icmpPacket, tcpPacket } from '../../support/packet-builder.ts';
 import type { ReceivedSegment } from '../../support/scripted-peer.ts';
 import type { RigOptions, TcpRig } from '../../support/tcp-rig.ts';
 import { inState } from '../../support/tcp-states.ts';
+import { sendTooBig } from '../../support/too-big.ts';
 
 /** Payload bytes of the longest packet that a segment leaves in. */
 const packetBytes = ({ gsoSize, payload }: ReceivedSegment): number => gsoSize || payload.length;
@@ -185,21 +185,6 @@ function takeMore(rig: TcpRig): void {
   const end = (rig.tcb.sndNxt - rig.peer.serverIss) >>> 0;
   rig.peer.sends(`. 1:1(0) ack ${end} win 512`);
   rig.peer.readAll();
-}
-
-/** A router's error about the probe that begins at `seq`. */
-function sendTooBig(rig: TcpRig, seq: number, mtu: number): void {
-  const { address, port, serverAddress, serverPort } = rig.peer.options;
-  const payload = tcpPacket({
-    source: serverAddress,
-    destination: address,
-    sourcePort: serverPort,
-    destinationPort: port,
-    seq: (rig.peer.serverIss + seq) >>> 0,
-    payload: new Uint8Array(1460),
-  }).slice(0, 100);
-  const ends = { source: '198.18.0.254', destination: serverAddress };
-  rig.deliver(icmpPacket({ ...ends, type: 3, code: 4, rest: mtu, payload }));
 }
 
 /** Payload bytes of the full packets with which another flow of the client begins. */
