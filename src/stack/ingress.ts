@@ -23,7 +23,7 @@ import { isMulticast } from './wire/ip-address.ts';
 import * as ipv4 from './wire/ipv4.ts';
 import * as ipv6 from './wire/ipv6.ts';
 import { Protocol } from './wire/protocol.ts';
-import { checkTcp, tcpChecksumValid } from './wire/tcp.ts';
+import { checkTcp, TCP_HEADER_BYTES, tcpChecksumValid } from './wire/tcp.ts';
 import {
   checkVnetHeader,
   gsoSize,
@@ -184,7 +184,15 @@ export class Ingress {
     fragment.identification = ipv6.fragmentIdentification(view, headerAt);
     fragment.protocol = protocol;
     fragment.ecn = ipv6.ecn(view, at);
+    if (fragment.offset === 0 && !this.#hasTransport(end)) return DropReason.BAD_FRAGMENT;
     return this.#reassemble(now);
+  }
+
+  /** Whether the first fragment of IPv6, at whose header the walk has stopped, has all headers. */
+  #hasTransport(end: number): boolean {
+    const walk = this.#extensions;
+    if (walk.walkOn(this.#view, end) !== DropReason.NONE) return false;
+    return walk.protocol !== Protocol.TCP || end - walk.transportAt >= TCP_HEADER_BYTES;
   }
 
   /** Keeps a fragment; when it was the last that was missing, the packet arrives. */
