@@ -9,8 +9,8 @@
  * old size, while the others stay short: a probe (RFC 4821 §7). It arrives: there is no hole, and
  * all is as before. It is lost: there is one. That is no sign of congestion (RFC 4821 §3), and the
  * window stays. After three lost probes the flow stays with what it has. The first one tells later
- * flows to the same client where to begin (path-mtu-cache.ts). A probe that is lost with others says
- * nothing, nor does one about which an error came.
+ * flows to the same client where to begin (path-mtu-cache.ts). A probe that is lost with others
+ * says nothing, nor does one about which an error came.
  *
  *   fullMss      0 when nothing is suspected, else the size to come back to
  *   MTU_PROBING  a probe is in flight; it is the packet that ends at mtuProbeEnd
