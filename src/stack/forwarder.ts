@@ -35,7 +35,7 @@ import type { RejectWith } from './verdict.ts';
 import { Icmpv4Unreachable } from './wire/icmpv4.ts';
 import { Icmpv6Unreachable } from './wire/icmpv6.ts';
 import { Protocol } from './wire/protocol.ts';
-import { asSeq, seqAdd } from './wire/seq.ts';
+import { asSeq, type Seq, seqAdd, seqLt } from './wire/seq.ts';
 import { TCP_HEADER_BYTES, TcpFlag } from './wire/tcp.ts';
 
 /** Which ICMP error refuses a flow: codes of RFC 792, RFC 1812 §5.2.7.1 and RFC 4443 §3.1. */
@@ -96,6 +96,16 @@ export class Forwarder {
     return this.#resetUnknown(packet, DropReason.NO_FLOW, now);
   }
 
+  /**
+   * A SYN arrived between the ends of a connection that was in TIME-WAIT, and is no old duplicate.
+   *
+   * @param sndNxt  of that connection: our numbers begin behind it (RFC 9293 §3.6.1), as the clock
+   *                that they come from is slower than a fast path. A cookie leaves no choice
+   */
+  onReopen(packet: SynPacket, sndNxt: Seq, now: Instant): DropReason {
+    return this.#onSyn(packet, now, sndNxt);
+  }
+
   /** A segment arrived for a SYN that is held. */
   onHeld(now: Instant): DropReason {
     const { tcb, segment, counters } = this.#tcp;
@@ -139,8 +149,8 @@ export class Forwarder {
     endFlow(tcp, reason, by, now);
   }
 
-  /** A SYN that opens something new. */
-  #onSyn(packet: SynPacket, now: Instant): DropReason {
+  /** A SYN that opens something new. @param leastIss  where the ISS may not lie before it */
+  #onSyn(packet: SynPacket, now: Instant, leastIss?: Seq): DropReason {
     const { heldSyns, segment } = this.#tcp;
     if (this.#isDraining) return this.#resetUnknown(packet, DropReason.DRAINING, now);
     if (heldSyns.isPressed) {
@@ -170,6 +180,7 @@ export class Forwarder {
       (segment.sourcePort << 16) | segment.destinationPort,
       now,
     );
+    if (leastIss !== undefined && seqLt(tcb.iss, leastIss)) tcb.iss = leastIss;
     tcb.sndUna = tcb.sndNxt = tcb.recover = tcb.rtxNxt = tcb.iss;
     tcb.count(FlowField.PACKETS_UP, 1);
     readSyn(this.#tcp, segment.seq, isEcnSetup(segment));

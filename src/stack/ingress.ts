@@ -261,7 +261,8 @@ export class Ingress {
     const state = tcp.tcb.moveTo(row).state;
     if (state === TcpState.LISTEN) return this.#forwarder.onHeld(now);
     if (state === TcpState.SYN_SENT) return synSentArrives(tcp, now);
-    if (segmentArrives(tcp, now) === Arrived.REOPEN) return this.#forwarder.onUnknown(packet, now);
-    return DropReason.NONE;
+    if (segmentArrives(tcp, now) === Arrived.DONE) return DropReason.NONE;
+    // What the freed row says is still there.
+    return this.#forwarder.onReopen(packet, tcp.tcb.sndNxt, now);
   }
 }
