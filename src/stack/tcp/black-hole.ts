@@ -9,8 +9,8 @@
  * old size, while the others stay short: a probe (RFC 4821 §7). It arrives: there is no hole, and
  * all is as before. It is lost: there is one. That is no sign of congestion (RFC 4821 §3), and the
  * window stays. After three lost probes the flow stays with what it has. The first one tells later
- * flows to the same client where to begin (path-mtu-cache.ts). A probe that is lost with others
- * says nothing, nor does one about which an error came.
+ * flows to the same client to begin with the base, the third with this size (path-mtu-cache.ts). A
+ * probe that is lost with others says nothing, nor does one about which an error came.
  *
  *   fullMss      0 when nothing is suspected, else the size to come back to
  *   MTU_PROBING  a probe is in flight; it is the packet that ends at mtuProbeEnd
@@ -86,11 +86,14 @@ function clearSuspicion(tcb: Tcb): void {
 /** The next size down; 0 when there is none. Every path of IPv6 carries its least MTU. */
 function shorterMss(tcp: TcpContext): number {
   const { mss } = tcp.tcb;
-  const base = isIpv4(tcp) ? BASE_MSS_IPV4 : IPV6_MIN_MTU - packetHeaders(tcp);
+  const base = baseMss(tcp);
   if (mss > base) return base;
   const half = mss >>> 1;
   return isIpv4(tcp) && half >= FLOOR_MSS_IPV4 ? half : 0;
 }
+
+const baseMss = (tcp: TcpContext): number =>
+  isIpv4(tcp) ? BASE_MSS_IPV4 : IPV6_MIN_MTU - packetHeaders(tcp);
 
 /** Payload bytes of the oldest packet in flight; 0 when it is a FIN alone. */
 function oldestBytes(tcp: TcpContext): number {
@@ -172,8 +175,11 @@ export function noteMtuProbeLost(tcp: TcpContext, slabAt: number, now: Instant):
   const isExplained = lengthOf(tcp, slabAt) !== tcb.fullMss || isOneOfMany(tcb);
   if (isExplained) return true;
   tcb.mtuProbes += 1;
-  tcp.pathMtus.lower(tcb.flowAt, tcb.mss + packetHeaders(tcp), now);
-  if (tcb.mtuProbes >= PROBES_MAX) tcb.fullMss = 0;
+  const isSure = tcb.mtuProbes >= PROBES_MAX;
+  if (isSure) tcb.fullMss = 0;
+  // Others will not try longer packets: a loss that may be chance gives them no tiny ones.
+  const known = isSure ? tcb.mss : Math.max(tcb.mss, baseMss(tcp));
+  tcp.pathMtus.lower(tcb.flowAt, known + packetHeaders(tcp), now);
   return true;
 }
 

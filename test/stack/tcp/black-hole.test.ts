@@ -287,6 +287,25 @@ describe('a probe that is lost', () => {
     });
   }
 
+  for (const [losses, mss] of [
+    [1, 1024],
+    [2, 1024],
+    [3, 256],
+  ] as const) {
+    test(`where packets have 256 bytes: after ${losses} the next flow begins with ${mss}`, () => {
+      const { rig } = shortened({ sack: true });
+      rig.tcb.mss = 256;
+      for (let i = 0; i < losses; i++) {
+        // No silence ends the window that all of the data needs.
+        rig.send(100);
+        takeMore(rig);
+        rig.tcb.cwnd = rig.tcb.ssthresh = 12_000;
+        loseProbe(rig, true);
+      }
+      expect(mssOfNextFlow(rig)).toBe(mss);
+    });
+  }
+
   test('with others is no sign of a hole, and is repeated (RFC 4821 §7.6.4)', () => {
     const { rig } = shortened({ sack: true });
     for (let i = 0; i < 4; i++) loseProbe(rig, true, { lost: 1 });
