@@ -123,7 +123,10 @@ function onNewAck(tcp: TcpContext, ack: Seq, flight: number, now: Instant): void
   } else {
     // Outside of recovery `recover` stays close behind, or it would seem to lie ahead after 2 GiB.
     if (!tcb.has(TcbFlag.LOSS_RECOVERY) && seqGt(ack, tcb.recover)) tcb.recover = ack;
-    if (!hasEcho(tcp)) growWindow(tcb, acked, flight, tcp.settings.slabBytesPerFlow, now);
+    // The ACK of our SYN opens no window: RFC 5681 §3.1.
+    if (una !== tcb.iss && !hasEcho(tcp)) {
+      growWindow(tcb, acked, flight, tcp.settings.slabBytesPerFlow, now);
+    }
     if (tcb.has(TcbFlag.LOSS_RECOVERY)) {
       if (seqGe(ack, tcb.recover)) tcb.lower(TcbFlag.LOSS_RECOVERY);
       else retransmitLost(tcp, now);

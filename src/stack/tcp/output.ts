@@ -16,7 +16,7 @@ import { asSeq, type Seq, seqAdd } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { sackBytes } from '../wire/tcp-options.ts';
 import { restartBbr } from './bbr.ts';
-import { mtuProbeBytes, takeMtuProbe } from './black-hole.ts';
+import { mtuProbeBytes, mtuProbeRoom, takeMtuProbe } from './black-hole.ts';
 import { CongestionControl } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { noteSendState } from './delivery-rate.ts';
@@ -219,6 +219,7 @@ export function sendRoom(tcp: TcpContext, now: Instant): number {
   const mss = tcb.mss;
   if (flight !== 0) {
     if (room < worthSending(tcb) || room < Math.min(mss, tcb.maxSndWnd >>> 1)) return 0;
+    if (room < mtuProbeRoom(tcb, tcp.settings.slabBytesPerFlow)) return 0;
   }
   if (tcb.has(TcbFlag.PACED)) room = Math.min(room, paceSlabRoom(tcp, now));
   const probe = mtuProbeBytes(tcb);

@@ -175,6 +175,11 @@ function resendLost(tcp: TcpContext, now: Instant): boolean {
     const unit = unitOf(view, slabAt);
     if (!fitIntoWindow(tcb, start, unit, length)) return hasSent;
     const from = Math.max(run.from * unit, seqDiff(tcb.sndUna, start));
+    // RFC 9293 §3.8.6: the peer may have taken back a part of its window. The oldest unit goes all
+    // the same, as a probe.
+    const reach = seqDiff(tcb.sndUna, start) + Math.max(tcb.sndWnd, unit);
+    if (run.to * unit > reach && length > reach) run.to = Math.floor(reach / unit);
+    if (run.to <= run.from) return hasSent;
     const to = Math.min(run.to * unit, length);
     markResent(tcp, slabAt, run.from, run.to, now);
     sendPart(tcp, slabAt, from, to, now);

@@ -18,9 +18,10 @@ import { startBbr } from './bbr.ts';
 import { endFlow, freeFlow, settle, TIME_WAIT_US } from './close.ts';
 import { CongestionControl, congestionOf, startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
-import { isDialing, startAfterDial } from './dialing.ts';
+import { isDialing } from './dialing.ts';
 import { noteMark, noteRepeatedSyn } from './ecn.ts';
 import { startEcho } from './ecn-echo.ts';
+import { startAfterLosses } from './lost-handshake.ts';
 import {
   acknowledgeQuickly,
   answerAtOnce,
@@ -257,7 +258,7 @@ export function establish(tcp: TcpContext, now: Instant): void {
   if (tcb.congestion === CongestionControl.BBR) startBbr(tcp, now);
   startRack(tcb);
   startEcho(tcp);
-  if (tcb.has(TcbFlag.OPENED)) startAfterDial(tcp, now);
+  startAfterLosses(tcp, now);
   tcb.lastSentAt = now;
   if (tcp.settings.keepaliveUs > 0) {
     tcb.keepaliveDeadline = after(now, micros(tcp.settings.keepaliveUs));

@@ -4,6 +4,7 @@ import { Counter } from '../../../src/stack/counters.ts';
 import { TcbFlag } from '../../../src/stack/tcp/tcb.ts';
 import { ack, farRig, MSS, roundTrip, sendFlight, sentPackets } from '../../support/sack-traces.ts';
 import type { TcpRig } from '../../support/tcp-rig.ts';
+import { sendTooBig } from '../../support/too-big.ts';
 
 /** Ten packets in flight, and a round trip has passed. */
 function tenInFlight(options = {}): TcpRig {
@@ -201,5 +202,28 @@ describe('timeout', () => {
     rig.wait(2000);
     expect(sentPackets(rig)).toContain(1);
     expect(rig.tcb.sackedBytes).toBe(0);
+  });
+});
+
+describe('a window that the peer took back (RFC 9293 §3.8.6)', () => {
+  const takeBack = (rig: TcpRig, packets: number): void =>
+    rig.peer.sends(`. 1:1(0) ack 1 win ${Math.ceil((packets * MSS) / 128)}`);
+
+  test('bounds what is sent again, and all that it allows is', () => {
+    const rig = tenInFlight();
+    takeBack(rig, 6);
+    sendTooBig(rig, 1, 1300);
+    expect(sentPackets(rig)).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+
+  test('and is closed now: the oldest packet goes with each timeout, in shorter ones', () => {
+    const rig = tenInFlight();
+    takeBack(rig, 0);
+    sendTooBig(rig, 1, 1300);
+    for (let i = 0; i < 3; i++) {
+      expect(sentPackets(rig)).toEqual([0]);
+      rig.waitForFrame();
+    }
+    expect(rig.counters.get(Counter.TCP_TIMEOUTS)).toBe(3);
   });
 });
