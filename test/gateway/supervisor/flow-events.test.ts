@@ -114,7 +114,7 @@ describe('events of flows', () => {
     await until(() => !events.isWatching, 'the end of the watch');
   });
 
-  test('of which a reader was too slow to see the oldest come after the number missed', async () => {
+  test('for which a reader is too slow come after the number of those missed', async () => {
     const { events, end } = setUp();
     const reader = events.listen(ALL);
     for (let i = 0; i < 3 * RING_EVENTS; i++) end(i % ROWS);
