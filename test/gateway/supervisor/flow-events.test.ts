@@ -191,6 +191,15 @@ describe('readers', () => {
     expect(() => events.listen(ALL)).toThrow(TooManyReadersError);
   });
 
+  test('of which one stays keep the events coming', async () => {
+    const { events, end } = setUp({ lingerMs: 1 });
+    const [leaving, staying] = [events.listen(ALL), events.listen(ALL)];
+    leaving.close();
+    await Bun.sleep(10);
+    end(1);
+    expect(namesOf(await read(staying))).toEqual(['DESTROY']);
+  });
+
   test('are let go at the end, also those that wait', async () => {
     const { events } = setUp();
     const reader = events.listen(ALL);

@@ -30,8 +30,6 @@ export function eventRoutes(plane: ControlPlane): Hono {
         names: new Set(type),
         ...(lastId === undefined ? {} : { lastId }),
       });
-      // A client may go before it has read anything: only the signal tells then.
-      context.req.raw.signal.addEventListener('abort', () => reader.close());
       return context.body(streamOf(reader), 200, HEADERS);
     },
   );
