@@ -6,14 +6,16 @@
 import { type Addr, decline, forward, type GatewayScript, reject } from 'culvert';
 
 export default {
-  flow({ dst }, { vars }) {
+  flow({ proto, dst }, { vars }) {
     switch (dst.port) {
       case 80:
       case 8080:
         return forward((vars['web'] ?? '127.0.0.1:8080') as Addr);
 
-      // The server learns the client's address from a PROXY protocol header.
+      // The server learns the client's address from a PROXY protocol header, which is for TCP.
+      // A browser whose QUIC is refused comes back with TCP.
       case 443:
+        if (proto !== 'tcp') return reject({ reason: 'no QUIC here' });
         return forward((vars['tls'] ?? '127.0.0.1:8443') as Addr, { proxyProtocol: 2 });
 
       // Where the client wanted to go, but not for ever: an hour of silence ends it.

@@ -10,9 +10,13 @@ declare module 'culvert' {
   /** `10.0.0.1:80`, `[fd00::1]:80` or `example.com:80`. */
   export type Addr = `${string}:${number}` | `[${string}]:${number}`;
 
+  /** An address alone, `10.0.0.1` or `[fd00::1]`: the port stays that of the client's packets. */
+  export type Host = `${number}.${number}.${number}.${number}` | `[${string}]`;
+
   export interface Endpoint {
     /** Without brackets: `10.0.0.1`, `fd00::1`. */
     readonly ip: string;
+    /** Of `icmp`, which has no ports: the identifier of the echo as source, 0 as destination. */
     readonly port: number;
     readonly family: 4 | 6;
     toString(): Addr;
@@ -22,14 +26,16 @@ declare module 'culvert' {
   export interface FlowInfo {
     /** The same in the log, in the API and in `culvert flows`. */
     readonly id: string;
-    readonly proto: 'tcp' | 'udp';
+    /** `udp` is a first datagram; `icmp` is a ping, the echo request of ICMP or ICMPv6. */
+    readonly proto: 'tcp' | 'udp' | 'icmp';
     readonly src: Endpoint;
     readonly dst: Endpoint;
     /** Where the client wanted to go: `dst`, as long as nothing rewrites it before the script. */
     readonly originalDst: Endpoint;
     /** Name of the TUN device. */
     readonly iface: string;
-    readonly syn: {
+    /** Of `tcp` only. */
+    readonly syn?: {
       /** Maximum segment size in bytes. */
       readonly mss: number;
       /** Window scale as a shift count. */
@@ -56,14 +62,17 @@ declare module 'culvert' {
   const verdict: unique symbol;
   /** What becomes of the flow. Only the functions below make one. */
   export interface Verdict {
-    readonly [verdict]: 'decline' | 'reject' | 'forward' | 'redirect';
+    readonly [verdict]: 'decline' | 'reject' | 'forward' | 'nat' | 'redirect';
   }
 
   /** Not mine: ask the next script. When all decline, the flow is rejected. */
   export function decline(): Verdict;
 
   export interface RejectOptions {
-    /** `rst` (default): connection refused. `icmp`: unreachable. `drop`: silence. */
+    /**
+     * `rst` (default): connection refused; UDP hears "port unreachable" and a ping "unreachable".
+     * `icmp`: administratively prohibited. `drop`: silence.
+     */
     with?: 'rst' | 'icmp' | 'drop';
     /** Shown in the log; at most 200 bytes, the rest is cut off. */
     reason?: string;
@@ -72,26 +81,52 @@ declare module 'culvert' {
   export function reject(options?: RejectOptions): Verdict;
 
   export interface ForwardOptions {
-    /** `dial-first` (default): the client is answered once the upstream is connected. */
+    /**
+     * `dial-first` (default): the client is answered once the upstream is connected.
+     * `accept-first` is for TCP only.
+     */
     handshake?: 'dial-first' | 'accept-first';
-    /** Tell the upstream who the client is. */
+    /** Tell the upstream who the client is; for TCP only. */
     proxyProtocol?: 1 | 2;
     /** Local address of the connection to the upstream. */
     bind?: string;
     /** Firewall mark of the connection to the upstream. */
     mark?: number;
+    /** Of TCP. */
     connectTimeoutMs?: number;
+    /** Silence after which the flow ends. */
     idleTimeoutMs?: number;
+    /** Of TCP. */
     halfCloseTimeoutMs?: number;
     /** Close the flow after so many bytes, both directions together. */
     maxBytes?: number;
-    /** Congestion control towards the client; `tcp.congestion` of the configuration by default. */
+    /** Of TCP: the congestion control towards the client; `tcp.congestion` of the configuration by default. */
     congestion?: 'cubic' | 'newreno' | 'bbr';
   }
-  /** Connect the flow to `to`; with no address, to where the client wanted to go. */
-  export function forward(to?: Addr, options?: ForwardOptions): Verdict;
+  /**
+   * Carry the flow over a socket of the gateway to `to`; with no address, to where the client
+   * wanted to go. The answers of UDP and of pings come back the same way. A ping has no port.
+   */
+  export function forward(to?: Addr | Host, options?: ForwardOptions): Verdict;
 
-  /** Let a service inside the gateway answer. `welcome` is a page that shows `note`. */
+  export interface NatOptions {
+    /**
+     * The upstream sees an address of `nat.addresses` of the configuration as source (default).
+     * `false` leaves the source alone: then the upstream must answer by way of the gateway.
+     */
+    masquerade?: boolean;
+    /** Silence after which an established flow ends; `conntrack.timeouts` by default. */
+    idleTimeoutMs?: number;
+  }
+  /**
+   * Do not end the flow here: rewrite its packets and hand them back to the kernel, which routes
+   * them to `to`, or to where the client wanted to go. `to` is of the family of the flow.
+   */
+  export function nat(to?: Addr | Host, options?: NatOptions): Verdict;
+
+  /**
+   * Let a service inside the gateway answer. `welcome` is a page that shows `note`; it is for TCP.
+   */
   export function redirect(listener: 'welcome', options?: { note?: string }): Verdict;
 
   /**
@@ -141,8 +176,9 @@ declare module 'culvert' {
   /** What a script exports: `export default { … } satisfies GatewayScript`. */
   export interface GatewayScript<E extends BaseEnv = BaseEnv> {
     /**
-     * Decides about a new flow, before its handshake is answered. If this throws, takes too long
-     * or returns no verdict, the flow is rejected.
+     * Decides about a new flow, before its handshake is answered: about a SYN, about the first
+     * datagram between two ends of UDP, or about a ping. If this throws, takes too long, or returns
+     * no verdict or one that does not fit the flow, the flow is rejected.
      */
     flow(flow: FlowInfo, env: E, ctx: Ctx): Verdict | Promise<Verdict>;
   }

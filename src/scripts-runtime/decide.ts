@@ -3,19 +3,14 @@
  * A script may answer later; meanwhile the decision waits in a bounded table, and whatever happens
  * to it there, it is answered exactly once or cancelled.
  */
-import type {
-  ConnectionRequest,
-  DecidedBy,
-  Endpoint,
-  ForwardVerdict,
-  Verdict,
-} from '../stack/verdict.ts';
+import type { ConnectionRequest, DecidedBy, Endpoint, Verdict } from '../stack/verdict.ts';
 import type { FailureKind } from './errors.ts';
 import { SLICE_US } from './limits.ts';
-import { isNamed, type NamedTarget, type ScriptVerdict } from './parse-verdict.ts';
+import { isNamed, type NamedTarget, type TargetedVerdict } from './parse-verdict.ts';
 import type { Generation } from './registry.ts';
 import { RenewedMap } from './renewed-map.ts';
 import type { Script, ScriptAnswer } from './script.ts';
+import { completePort, misfitOf } from './verdict-fit.ts';
 
 /** `DecidedBy.script` when no script claimed the flow. */
 const NO_SCRIPT = 0xffff_ffff;
@@ -33,8 +28,8 @@ export interface DecisionPorts {
   resolve(id: number, name: string): void;
   /** The wall or pending limit was hit by a call of `script`. */
   limitHit(script: Script, limit: 'wall' | 'pending'): void;
-  /** A name that a script gave does not resolve. */
-  unresolved(script: Script, flow: number, name: string, error: string): void;
+  /** A name that a script gave does not resolve; `verdict` is its kind. */
+  unresolved(script: Script, flow: number, verdict: string, name: string, error: string): void;
 }
 
 interface Waiting {
@@ -47,8 +42,8 @@ interface Waiting {
   position: number;
   /** What the script calls this: its own call, or a name that is being resolved. */
   call: number;
-  /** The forward verdict that waits for its name. */
-  forward: ScriptVerdict | undefined;
+  /** The verdict that waits for the name of its upstream. */
+  targeted: TargetedVerdict | undefined;
 }
 
 interface Lookup {
@@ -123,7 +118,7 @@ export class Decisions {
       deadline,
       position: 0,
       call: 0,
-      forward: undefined,
+      targeted: undefined,
     };
     this.#ask(decision, false);
     this.afterTurn();
@@ -146,13 +141,13 @@ export class Decisions {
   /** A sandbox broke; the calls that wait in it now fail when the turn is over. */
   lost(script: Script): void {
     const calls = Array.from(this.#waiting.values())
-      .filter((decision) => decision.forward === undefined && scriptOf(decision) === script)
+      .filter((decision) => decision.targeted === undefined && scriptOf(decision) === script)
       .map((decision) => ({ decision, call: decision.call }));
     if (calls.length === 0) return;
     this.#backlog.push(() => {
       for (const { decision, call } of calls) {
         const isWaiting = this.#waiting.get(decision.requestId) === decision;
-        const isSameCall = decision.call === call && decision.forward === undefined;
+        const isSameCall = decision.call === call && decision.targeted === undefined;
         if (isWaiting && isSameCall) this.#fail(decision, 'killed');
       }
     });
@@ -166,7 +161,7 @@ export class Decisions {
     this.#lookupIds.delete(lookup.name);
     for (const requestId of lookup.waiting) {
       const decision = this.#waiting.get(requestId);
-      if (decision?.forward !== undefined) this.#completeForward(decision, addresses, error);
+      if (decision?.targeted !== undefined) this.#completeTarget(decision, addresses, error);
     }
     this.afterTurn();
   }
@@ -225,10 +220,16 @@ export class Decisions {
     }
     const { verdict } = answer;
     if (verdict.kind === 'decline') return false;
-    if (verdict.kind === 'forward' && verdict.to !== undefined && isNamed(verdict.to)) {
+    const misfit = misfitOf(verdict, decision.request);
+    if (misfit !== undefined) {
+      scriptOf(decision)?.countMisfit(misfit, decision.request.flow);
+      this.#fail(decision, 'bad-verdict');
+    } else if (verdict.kind !== 'forward' && verdict.kind !== 'nat') {
+      this.#finish(decision, verdict);
+    } else if (verdict.to !== undefined && isNamed(verdict.to)) {
       this.#resolve(decision, verdict, verdict.to);
     } else {
-      this.#finish(decision, verdict as Verdict);
+      this.#finishWith(decision, verdict, verdict.to);
     }
     return true;
   }
@@ -251,10 +252,10 @@ export class Decisions {
     return true;
   }
 
-  #resolve(decision: Waiting, verdict: ScriptVerdict, { name }: NamedTarget): void {
+  #resolve(decision: Waiting, verdict: TargetedVerdict, { name }: NamedTarget): void {
     const script = scriptOf(decision);
     if (script === undefined || !this.#wait(decision, script)) return;
-    decision.forward = verdict;
+    decision.targeted = verdict;
     const known = this.#lookupIds.get(name);
     const id = known ?? ++this.#lastLookup;
     const lookup = this.#lookups.get(id) ?? { name, waiting: new Set<number>() };
@@ -265,24 +266,33 @@ export class Decisions {
     this.#ports.resolve(id, name);
   }
 
-  #completeForward(decision: Waiting, addresses: readonly string[], error: string): void {
-    const { forward } = decision;
-    if (forward?.kind !== 'forward' || forward.to === undefined || !isNamed(forward.to)) return;
-    const { port, name } = forward.to;
+  #completeTarget(decision: Waiting, addresses: readonly string[], error: string): void {
+    const { targeted } = decision;
+    if (targeted?.to === undefined || !isNamed(targeted.to)) return;
+    const { port, name } = targeted.to;
     const endpoints = addresses.map(
       (ip): Endpoint => ({ ip, port, family: ip.includes(':') ? 6 : 4 }),
     );
     // The client's family first: what it can reach is more likely reachable from here.
     const { family } = decision.request.destination;
-    const to = endpoints.find((endpoint) => endpoint.family === family) ?? endpoints[0];
+    const sameFamily = endpoints.find((endpoint) => endpoint.family === family);
+    // A socket can be of the other family; a packet that is rewritten stays what it is.
+    const to = sameFamily ?? (targeted.kind === 'forward' ? endpoints[0] : undefined);
     if (to !== undefined) {
-      const verdict: ForwardVerdict = { ...forward, to };
-      this.#finish(decision, verdict);
+      this.#finishWith(decision, targeted, to);
       return;
     }
     const script = scriptOf(decision);
-    if (script !== undefined) this.#ports.unresolved(script, decision.request.flow, name, error);
+    const why = endpoints.length > 0 ? `no IPv${family} address` : error;
+    const { flow } = decision.request;
+    if (script !== undefined) this.#ports.unresolved(script, flow, targeted.kind, name, why);
     this.#fail(decision, 'error');
+  }
+
+  #finishWith(decision: Waiting, verdict: TargetedVerdict, to: Endpoint | undefined): void {
+    const { to: _, ...rest } = verdict;
+    if (to === undefined) this.#finish(decision, rest);
+    else this.#finish(decision, { ...rest, to: completePort(to, decision.request) });
   }
 
   #finish(decision: Waiting, verdict: Verdict): void {
@@ -298,7 +308,7 @@ export class Decisions {
   #forget(decision: Waiting): void {
     if (!this.#waiting.delete(decision.requestId)) return;
     this.#calls.delete(decision.call);
-    if (decision.forward !== undefined) this.#leaveLookup(decision);
+    if (decision.targeted !== undefined) this.#leaveLookup(decision);
     const { wallUs } = decision.generation;
     const left = (this.#wallLimits.get(wallUs) ?? 1) - 1;
     if (left === 0) this.#wallLimits.delete(wallUs);
@@ -307,15 +317,15 @@ export class Decisions {
   }
 
   #leaveLookup(decision: Waiting): void {
-    const { forward } = decision;
-    if (forward?.kind !== 'forward' || forward.to === undefined || !isNamed(forward.to)) return;
-    const id = this.#lookupIds.get(forward.to.name);
+    const { targeted } = decision;
+    if (targeted?.to === undefined || !isNamed(targeted.to)) return;
+    const id = this.#lookupIds.get(targeted.to.name);
     const lookup = id === undefined ? undefined : this.#lookups.get(id);
     if (id === undefined || lookup === undefined) return;
     lookup.waiting.delete(decision.requestId);
     if (lookup.waiting.size > 0) return;
     this.#lookups.delete(id);
-    this.#lookupIds.delete(forward.to.name);
+    this.#lookupIds.delete(targeted.to.name);
   }
 
   #settle(script: Script, call: number, answerOf: () => ScriptAnswer): void {

@@ -40,7 +40,8 @@ const PENDING = 5;
 const THREW = 6;
 const NO_VERDICT = 7;
 
-const IPPROTO_TCP = 6;
+/** By PROTOCOL_CODES of host-api.ts. */
+const PROTOCOLS = ['tcp', 'udp', 'icmp'];
 const STACK_LENGTH = 1500;
 
 // ---- what a script imports ----
@@ -93,6 +94,7 @@ const FORWARD_OPTIONS = {
   maxBytes: count,
   congestion: oneOf(...settings.congestions),
 };
+const NAT_OPTIONS = { masquerade: oneOf(true, false), idleTimeoutMs: count };
 
 /** The gateway cuts it again, by bytes and at the end of a character. */
 const cutVerdictText = (value) =>
@@ -121,13 +123,22 @@ export function reject(options) {
   return new Verdict(VERDICT, { kind: 'reject', with: how, reason: cutVerdictText(reason) });
 }
 
+function checkTarget(name, to) {
+  if (to === undefined || shortText(to)) return;
+  throw new TypeError(`${name}: the address must be text like "10.0.0.1:80", not ${show(to)}`);
+}
+
 export function forward(to, options) {
   if (to === undefined && options === undefined) return FORWARDED;
-  if (to !== undefined && !shortText(to)) {
-    throw new TypeError(`forward(): the address must be text like "10.0.0.1:80", not ${show(to)}`);
-  }
+  checkTarget('forward()', to);
   if (options !== undefined) checkOptions('forward()', options, FORWARD_OPTIONS);
   return new Verdict(VERDICT, { ...options, kind: 'forward', to });
+}
+
+export function nat(to, options) {
+  checkTarget('nat()', to);
+  if (options !== undefined) checkOptions('nat()', options, NAT_OPTIONS);
+  return new Verdict(VERDICT, { ...options, kind: 'nat', to });
 }
 
 export function redirect(listener, options) {
@@ -145,7 +156,6 @@ function unavailable(name, instead) {
     throw new Error(`${name}() is not available in this version of culvert: ${instead}`);
   };
 }
-export const nat = unavailable('nat', 'use forward(), which ends the connection here');
 export const claim = unavailable('claim', 'a script can only forward, redirect or reject a flow');
 export const connect = unavailable('connect', 'use forward(), the gateway dials');
 
@@ -202,16 +212,18 @@ class FlowInfo {
   constructor(sourceIp, destinationIp) {
     const family = words[FAMILY];
     this.#serial = doubles[FLOW];
-    this.proto = words[PROTOCOL] === IPPROTO_TCP ? 'tcp' : 'udp';
+    this.proto = PROTOCOLS[words[PROTOCOL]];
     this.src = new Endpoint(sourceIp, words[SOURCE_PORT], family);
     this.dst = new Endpoint(destinationIp, words[DESTINATION_PORT], family);
     this.originalDst = this.dst;
-    this.syn = {
-      mss: words[MSS],
-      wscale: words[WINDOW_SCALE],
-      ttl: words[TTL],
-      ecn: words[ECN] !== 0,
-    };
+    if (this.proto === 'tcp') {
+      this.syn = {
+        mss: words[MSS],
+        wscale: words[WINDOW_SCALE],
+        ttl: words[TTL],
+        ecn: words[ECN] !== 0,
+      };
+    }
   }
   get id() {
     return String(this.#serial);

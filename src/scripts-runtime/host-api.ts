@@ -3,7 +3,7 @@
  * page of memory that both sides read, because each value that crosses costs a microsecond.
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
-import { CONGESTION_NAMES, type ConnectionRequest } from '../stack/verdict.ts';
+import { CONGESTION_NAMES, type ConnectionRequest, type FlowProtocol } from '../stack/verdict.ts';
 import type { LogLevel } from './bundle.ts';
 import {
   type BareEngine,
@@ -70,8 +70,8 @@ const LENGTHS = {
 };
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
-const IPPROTO_TCP = 6;
-const IPPROTO_UDP = 17;
+/** In the page: positions in PROTOCOLS of guest.js. */
+const PROTOCOL_CODES = { tcp: 0, udp: 1, icmp: 2 } as const satisfies Record<FlowProtocol, number>;
 
 /** What the guest asks for while a turn runs. None of it may enter the engine again. */
 export interface GuestPorts {
@@ -236,19 +236,16 @@ export class Guest {
     const { source, destination, syn } = request;
     page.setFloat64(PageField.FLOW, request.flow, true);
     page.setUint32(PageField.CALL, call, true);
-    page.setUint32(
-      PageField.PROTOCOL,
-      request.protocol === 'tcp' ? IPPROTO_TCP : IPPROTO_UDP,
-      true,
-    );
+    page.setUint32(PageField.PROTOCOL, PROTOCOL_CODES[request.protocol], true);
     page.setUint32(PageField.FAMILY, source.family, true);
     page.setUint32(PageField.SOURCE_PORT, source.port, true);
     page.setUint32(PageField.DESTINATION_PORT, destination.port, true);
+    page.setUint32(PageField.REPLY, 0, true);
+    if (syn === undefined) return;
     page.setUint32(PageField.MSS, syn.mss, true);
     page.setUint32(PageField.WINDOW_SCALE, syn.windowScale, true);
     page.setUint32(PageField.TTL, syn.ttl, true);
     page.setUint32(PageField.ECN, syn.ecn ? 1 : 0, true);
-    page.setUint32(PageField.REPLY, 0, true);
   }
 
   #readResult(returned: QuickJSHandle | undefined): void {

@@ -57,7 +57,8 @@ export class ScriptHost {
       answer: (requestId, decision) => ports.answer(requestId, decision),
       resolve: (id, name) => ports.resolve(id, name),
       limitHit: (script, limit) => this.#countFailure(script, limit),
-      unresolved: (script, flow, name, error) => this.#logUnresolved(script, flow, name, error),
+      unresolved: (script, flow, verdict, name, error) =>
+        this.#logUnresolved(script, flow, `${verdict}(): "${name}"`, error),
     });
   }
 
@@ -264,14 +265,14 @@ export class ScriptHost {
     script.counters.errors++;
   }
 
-  #logUnresolved(script: Script, flow: number, name: string, error: string): void {
+  #logUnresolved(script: Script, flow: number, what: string, error: string): void {
     script.counters.errors++;
     this.#ports.log({
       level: 'warn',
       script: script.name,
       generation: script.generation,
       flow,
-      message: `forward(): "${name}" does not resolve: ${error || 'no address'}`,
+      message: `${what} does not resolve: ${error || 'no address'}`,
       fields: { error: 'error' },
     });
   }

@@ -7,6 +7,7 @@ import {
   CONGESTION_NAMES,
   type Endpoint,
   type ForwardVerdict,
+  type NatVerdict,
   type RejectWith,
   type Verdict,
 } from '../stack/verdict.ts';
@@ -19,10 +20,13 @@ export interface NamedTarget {
   readonly port: number;
 }
 
-/** A verdict as a script gives it: the upstream may be a name. */
-export type ScriptVerdict =
-  | Exclude<Verdict, ForwardVerdict>
-  | (Omit<ForwardVerdict, 'to'> & { readonly to?: Endpoint | NamedTarget });
+/** A verdict as a script gives it: the upstream may be a name, or an address with port 0. */
+export type ScriptVerdict = Exclude<Verdict, ForwardVerdict | NatVerdict> | TargetedVerdict;
+
+/** One with an upstream. Port 0 stands for the port that the client asked for. */
+export type TargetedVerdict =
+  | (Omit<ForwardVerdict, 'to'> & { readonly to?: Endpoint | NamedTarget })
+  | (Omit<NatVerdict, 'to'> & { readonly to?: Endpoint | NamedTarget });
 
 const REJECT_WITHS: readonly unknown[] = ['rst', 'icmp', 'drop'] satisfies RejectWith[];
 const PORT_MAX = 65_535;
@@ -49,15 +53,20 @@ export function parseVerdict(value: unknown, services: readonly string[]): Scrip
 /** Whether the upstream still has to be resolved. */
 export const isNamed = (to: Endpoint | NamedTarget): to is NamedTarget => 'name' in to;
 
-/** `10.0.0.1:80`, `[fd00::1]:80` or `example.com:80`; undefined when the text is none of them. */
+/**
+ * `10.0.0.1:80`, `[fd00::1]:80` or `example.com:80`; an address may stand alone, and has port 0
+ * then. Undefined when the text is none of them.
+ */
 export function parseTarget(text: string): Endpoint | NamedTarget | undefined {
-  const match = /^(?:\[([^\]]+)\]|([^:\s[\]]+)):(\d{1,5})$/.exec(text);
+  const match = /^(?:\[([^\]]+)\]|([^:\s[\]]+))(?::(\d{1,5}))?$/.exec(text);
   if (match === null) return undefined;
   const [, bracketed, bare = '', digits] = match;
-  const port = Number(digits);
-  if (port < 1 || port > PORT_MAX) return undefined;
+  const port = Number(digits ?? 0);
+  if (digits !== undefined && (port < 1 || port > PORT_MAX)) return undefined;
   if (bracketed !== undefined) return addressEndpoint(bracketed, port, 6);
-  return addressEndpoint(bare, port, 4) ?? nameTarget(bare, port);
+  const address = addressEndpoint(bare, port, 4);
+  // A name alone is more likely a port forgotten than one to keep.
+  return digits === undefined ? address : (address ?? nameTarget(bare, port));
 }
 
 function addressEndpoint(ip: string, port: number, family: 4 | 6): Endpoint | undefined {
@@ -96,20 +105,16 @@ function parse(fields: Record<string, unknown>, services: readonly string[]): Sc
     }
     case 'forward':
       return parseForward(fields);
+    case 'nat':
+      return parseNat(fields);
     default:
       throw new Refusal('not a verdict');
   }
 }
 
 function parseForward(fields: Record<string, unknown>): ScriptVerdict {
-  const { to, handshake = 'dial-first', proxyProtocol, bind, congestion } = fields;
-  const target = typeof to === 'string' ? parseTarget(to) : undefined;
-  if (to !== undefined && target === undefined) {
-    throw new Refusal(
-      `forward(): ${quote(to)} is no address; ` +
-        'write "10.0.0.1:80", "[fd00::1]:80" or "example.com:80"',
-    );
-  }
+  const { handshake = 'dial-first', proxyProtocol, bind, congestion } = fields;
+  const target = optionalTarget('forward()', fields['to']);
   if (handshake !== 'dial-first' && handshake !== 'accept-first') {
     throw new Refusal('forward(): handshake is "dial-first" or "accept-first"');
   }
@@ -126,12 +131,33 @@ function parseForward(fields: Record<string, unknown>): ScriptVerdict {
   return {
     kind: 'forward',
     handshake,
-    ...(target === undefined ? {} : { to: target }),
+    ...target,
     ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
     ...(bind === undefined ? {} : { bind }),
     ...(control === undefined ? {} : { congestion: control }),
-    ...numbers(fields),
+    ...numbers('forward()', fields, FORWARD_NUMBERS),
   };
+}
+
+function parseNat(fields: Record<string, unknown>): ScriptVerdict {
+  const { masquerade = true } = fields;
+  if (typeof masquerade !== 'boolean') throw new Refusal('nat(): masquerade is true or false');
+  return {
+    kind: 'nat',
+    ...optionalTarget('nat()', fields['to']),
+    masquerade,
+    ...numbers('nat()', fields, NAT_NUMBERS),
+  };
+}
+
+function optionalTarget(name: string, to: unknown): { readonly to?: Endpoint | NamedTarget } {
+  if (to === undefined) return {};
+  const target = typeof to === 'string' ? parseTarget(to) : undefined;
+  if (target !== undefined) return { to: target };
+  throw new Refusal(
+    `${name}: ${quote(to)} is no address; write "10.0.0.1:80", "[fd00::1]:80" or ` +
+      '"example.com:80", or an address alone to keep the port',
+  );
 }
 
 /** What a script gave instead, as far as it is of use to somebody who reads it. */
@@ -140,25 +166,30 @@ const quote = (value: unknown): string =>
 
 const isBindAddress = (text: string) => isIPv4(text) || (isIPv6(text) && !text.includes('%'));
 
-const NUMBER_OPTIONS = {
+/** Options that are whole numbers, and their largest value. */
+const FORWARD_NUMBERS = {
   mark: UINT32_MAX,
   connectTimeoutMs: UINT32_MAX,
   idleTimeoutMs: UINT32_MAX,
   halfCloseTimeoutMs: UINT32_MAX,
   maxBytes: Number.MAX_SAFE_INTEGER,
 } as const;
+const NAT_NUMBERS = { idleTimeoutMs: UINT32_MAX } as const;
 
-function numbers(
+function numbers<Name extends string>(
+  verdict: string,
   fields: Record<string, unknown>,
-): Partial<Record<keyof typeof NUMBER_OPTIONS, number>> {
-  const found: Partial<Record<keyof typeof NUMBER_OPTIONS, number>> = {};
-  for (const [name, max] of Object.entries(NUMBER_OPTIONS)) {
+  options: Readonly<Record<Name, number>>,
+): Partial<Record<Name, number>> {
+  const found: Partial<Record<Name, number>> = {};
+  for (const name of Object.keys(options) as Name[]) {
     const value = fields[name];
     if (value === undefined) continue;
+    const max = options[name];
     if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > max) {
-      throw new Refusal(`forward(): ${name} is a whole number from 0 to ${max}`);
+      throw new Refusal(`${verdict}: ${name} is a whole number from 0 to ${max}`);
     }
-    found[name as keyof typeof NUMBER_OPTIONS] = value;
+    found[name] = value;
   }
   return found;
 }

@@ -176,6 +176,12 @@ export class Script {
     this.#updateNextTimer();
   }
 
+  /** A verdict of it cannot be carried out for the flow that it is about. */
+  countMisfit(message: string, flow: number): void {
+    this.#complain(new ScriptError('bad-verdict', message), flow);
+    this.counters.errors++;
+  }
+
   /** Says how many log lines were left out, if any were. */
   reportDropped(): void {
     const dropped = this.#logLimit.takeDropped() + this.#complaintLimit.takeDropped();

@@ -177,7 +177,7 @@ export const FlowPhase = {
   TIME_WAIT: 6,
 } as const;
 export type FlowPhase = (typeof FlowPhase)[keyof typeof FlowPhase];
-const PHASE_NAMES = Object.keys(FlowPhase).map((n) => n.toLowerCase().replaceAll('_', '-'));
+export const PHASE_NAMES = Object.keys(FlowPhase).map((n) => n.toLowerCase().replaceAll('_', '-'));
 
 export const VerdictCode = {
   NONE: 0,
@@ -189,11 +189,11 @@ export const VerdictCode = {
   NAT: 6,
 } as const;
 export type VerdictCode = (typeof VerdictCode)[keyof typeof VerdictCode];
-const VERDICT_NAMES = Object.keys(VerdictCode).map((n) => n.toLowerCase());
+export const VERDICT_NAMES = Object.keys(VerdictCode).map((n) => n.toLowerCase());
 
 export const Decider = { NONE: 0, LISTENER: 1, SCRIPT: 2, FALLBACK: 3 } as const;
 export type Decider = (typeof Decider)[keyof typeof Decider];
-const DECIDER_NAMES = Object.keys(Decider).map((n) => n.toLowerCase());
+export const DECIDER_NAMES = Object.keys(Decider).map((n) => n.toLowerCase());
 
 /** Who ended the flow. */
 export const ClosedBy = { NONE: 0, CLIENT: 1, UPSTREAM: 2, GATEWAY: 3, SCRIPT: 4 } as const;
@@ -244,7 +244,8 @@ export interface FlowSnapshot {
   readonly closedBy: string;
 }
 
-const PROTOCOL_NAMES: Record<number, string> = {
+/** By IANA number; both ICMPs are one to a user. */
+export const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
   6: 'tcp',
   17: 'udp',
   1: 'icmp',

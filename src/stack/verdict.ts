@@ -28,7 +28,8 @@ export interface ConnectionRequest {
   /** Ports of an ICMP echo: its identifier, and 0. */
   readonly source: Endpoint;
   readonly destination: Endpoint;
-  readonly syn: {
+  /** Of TCP only. */
+  readonly syn?: {
     /** Maximum segment size in bytes; 536 or 1220 when the SYN has none. */
     readonly mss: number;
     /** Shift count, 0 when window scaling was not offered. */
@@ -70,7 +71,7 @@ export interface ForwardVerdict {
 /** Not terminated here: rewritten at L3 and handed back to the kernel. */
 export interface NatVerdict {
   readonly kind: 'nat';
-  /** Absent: the original destination. Port 0 keeps the port. */
+  /** Absent: the original destination. Always an address here: names were resolved before. */
   readonly to?: Endpoint;
   /** The upstream sees an address of `nat.addresses` as source, not the client's. */
   readonly masquerade: boolean;

@@ -15,12 +15,15 @@ test('default: port 80 of the welcome address shows the page, in both families',
   expect(world.outcome('198.18.0.80', 80)).toBe(page);
   expect(world.outcome('fdc0:c01e::80', 80)).toBe(page);
   expect(world.outcome('198.18.0.80', 81)).toBe('reject rst');
+  expect(world.outcome('198.18.0.80', 80, { protocol: 'udp' })).toBe('reject rst');
 });
 
 test('default: every port of the host address is that port of the host', async () => {
   const world = await run('default');
   expect(world.outcome('198.18.0.81', 8080)).toBe('forward 127.0.0.1:8080');
   expect(world.outcome('fdc0:c01e::81', 22)).toBe('forward [::1]:22');
+  expect(world.outcome('198.18.0.81', 53, { protocol: 'udp' })).toBe('forward 127.0.0.1:53');
+  expect(world.outcome('198.18.0.81', 0, { protocol: 'icmp' })).toBe('forward 127.0.0.1:0');
 });
 
 test('default: everything else is rejected', async () => {
@@ -38,6 +41,7 @@ test('by-port: ports go to the places that the configuration names', async () =>
   expect(world.decide('192.0.2.1', 443)).toMatchObject({
     verdict: { kind: 'forward', to: { ip: 'fd00::10', port: 443, family: 6 }, proxyProtocol: 2 },
   });
+  expect(world.outcome('192.0.2.1', 443, { protocol: 'udp' })).toBe('reject rst no QUIC here');
 });
 
 test('allow-list: only clients of the listed blocks and addresses pass', async () => {
@@ -64,4 +68,15 @@ test('rate-limit: what is over the limit is dropped until the window has passed'
   expect(world.outcome('192.0.2.1', 80, { source: '10.0.0.2' })).toBe('decline');
   world.advance(10_001);
   expect(world.outcome('192.0.2.1', 80, client)).toBe('decline');
+});
+
+test('protocols: DNS and pings are forwarded, the rest is NAT, and QUIC is refused', async () => {
+  const world = await run('protocols', { vars: { resolver: '[fd00::53]:5353' } });
+  expect(world.outcome('192.0.2.1', 80)).toBe('nat masquerade');
+  expect(world.outcome('192.0.2.1', 0, { protocol: 'icmp' })).toBe('forward');
+  expect(world.outcome('192.0.2.1', 443, { protocol: 'udp' })).toBe('reject rst no QUIC');
+  expect(world.outcome('fd00::1', 53, { protocol: 'udp' })).toBe('forward [fd00::53]:5353');
+  expect(world.decide('192.0.2.1', 123, { protocol: 'udp' })).toMatchObject({
+    verdict: { kind: 'nat', masquerade: true, idleTimeoutMs: 300_000 },
+  });
 });

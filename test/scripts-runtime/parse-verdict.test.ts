@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { parseTarget, parseVerdict } from '../../src/scripts-runtime/parse-verdict.ts';
+import { isNamed, parseTarget, parseVerdict } from '../../src/scripts-runtime/parse-verdict.ts';
 import { CONGESTION_NAMES } from '../../src/stack/verdict.ts';
 
 const SERVICES = ['welcome'];
@@ -16,6 +16,8 @@ test('any value is a verdict or a reason, never an exception', () => {
       'dial-first',
       'cubic',
       '10.0.0.1:80',
+      '10.0.0.1',
+      true,
       1,
       2,
       0,
@@ -36,6 +38,7 @@ test('any value is a verdict or a reason, never an exception', () => {
     'halfCloseTimeoutMs',
     'maxBytes',
     'congestion',
+    'masquerade',
     'listener',
     'note',
     'extra',
@@ -54,10 +57,14 @@ test('any value is a verdict or a reason, never an exception', () => {
       expect(verdict.kind).toBe(given as typeof verdict.kind);
       if (verdict.kind === 'reject') expect(['rst', 'icmp', 'drop']).toContain(verdict.with);
       if (verdict.kind === 'redirect') expect(SERVICES).toContain(verdict.listener);
-      if (verdict.kind !== 'forward') return;
+      if (verdict.kind !== 'forward' && verdict.kind !== 'nat') return;
       if (verdict.to !== undefined) {
-        expect(verdict.to.port).toBeGreaterThan(0);
+        expect(verdict.to.port).toBeGreaterThanOrEqual(isNamed(verdict.to) ? 1 : 0);
         expect(verdict.to.port).toBeLessThan(65_536);
+      }
+      if (verdict.kind === 'nat') {
+        expect(typeof verdict.masquerade).toBe('boolean');
+        return;
       }
       expect([undefined, ...CONGESTION_NAMES]).toContain(verdict.congestion);
       for (const name of ['mark', 'connectTimeoutMs', 'idleTimeoutMs'] as const) {
@@ -73,6 +80,23 @@ test('a congestion control that does not exist is named, with those that do', ()
   expect(parseVerdict(verdict, SERVICES)).toBe(
     `forward(): congestion is one of ${CONGESTION_NAMES.join(', ')}`,
   );
+});
+
+test('a NAT masquerades unless it is told not to', () => {
+  expect(parseVerdict({ kind: 'nat' }, SERVICES)).toEqual({ kind: 'nat', masquerade: true });
+  expect(parseVerdict({ kind: 'nat', masquerade: false, idleTimeoutMs: 5 }, SERVICES)).toEqual({
+    kind: 'nat',
+    masquerade: false,
+    idleTimeoutMs: 5,
+  });
+});
+
+test.each([
+  [{ to: 'nowhere' }, /^nat\(\): "nowhere" is no address; write /],
+  [{ masquerade: 1 }, 'nat(): masquerade is true or false'],
+  [{ idleTimeoutMs: -1 }, 'nat(): idleTimeoutMs is a whole number from 0 to 4294967295'],
+])('a NAT with %o is refused in words', (fields, message) => {
+  expect(parseVerdict({ kind: 'nat', ...fields }, SERVICES)).toMatch(message);
 });
 
 test('reason and note are cut to 200 bytes at the end of a character', () => {
@@ -104,7 +128,10 @@ test.each([
   ['_dns.local-host:53', { name: '_dns.local-host', port: 53 }],
   ['localhost:1', { name: 'localhost', port: 1 }],
   ['', undefined],
-  ['10.0.0.1', undefined],
+  ['10.0.0.1', { ip: '10.0.0.1', port: 0, family: 4 as const }],
+  ['[fd00::1]', { ip: 'fd00::1', port: 0, family: 6 as const }],
+  ['example.com', undefined],
+  ['fd00::1', undefined],
   ['10.0.0.1:', undefined],
   ['10.0.0.1:0', undefined],
   ['10.0.0.1:65536', undefined],
@@ -112,7 +139,6 @@ test.each([
   ['300.0.0.1:80', undefined],
   ['10.0.0:80', undefined],
   ['fd00::1:80', undefined],
-  ['[fd00::1]', undefined],
   ['[fe80::1%eth0]:80', undefined],
   ['[10.0.0.1]:80', undefined],
   ['a..b:80', undefined],

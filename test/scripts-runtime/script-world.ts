@@ -8,7 +8,7 @@ import type {
 import type { Decision } from '../../src/scripts-runtime/decide.ts';
 import { ScriptHost } from '../../src/scripts-runtime/host.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../src/scripts-runtime/limits.ts';
-import type { ConnectionRequest, Endpoint } from '../../src/stack/verdict.ts';
+import type { ConnectionRequest, Endpoint, FlowProtocol } from '../../src/stack/verdict.ts';
 
 export interface LoadOptions {
   readonly generation?: number;
@@ -21,6 +21,8 @@ export interface LoadOptions {
 export interface FlowOptions {
   readonly source?: string;
   readonly flow?: number;
+  /** TCP if absent. An `icmp` has no destination port: give 0. */
+  readonly protocol?: FlowProtocol;
   /** Microseconds. */
   readonly arrivedAt?: number;
 }
@@ -139,15 +141,15 @@ export class ScriptWorld {
 export function makeRequest(
   ip: string,
   port: number,
-  { source, flow = 7 }: FlowOptions = {},
+  { source, flow = 7, protocol = 'tcp' }: FlowOptions = {},
 ): ConnectionRequest {
   const family = ip.includes(':') ? 6 : 4;
   return {
     flow,
-    protocol: 'tcp',
+    protocol,
     source: { ip: source ?? (family === 6 ? 'fd00::2' : '198.18.0.2'), port: 40_000, family },
     destination: { ip, port, family },
-    syn: { mss: 1460, windowScale: 7, ttl: 64, ecn: false },
+    ...(protocol === 'tcp' ? { syn: { mss: 1460, windowScale: 7, ttl: 64, ecn: false } } : {}),
   };
 }
 

@@ -16,10 +16,10 @@ test('every function of the types exists, and what they lack tells that it does'
     SCRIPT_TYPES.matchAll(/export function (\w+)\(/g),
     ([, name]) => name,
   );
-  expect(functions).toEqual(['decline', 'reject', 'forward', 'redirect']);
+  expect(functions).toEqual(['decline', 'reject', 'forward', 'nat', 'redirect']);
   const world = new ScriptWorld();
   await world.load({
-    a: syncScriptOf('decline(); reject(); forward(); return redirect("welcome")'),
+    a: syncScriptOf('decline(); reject(); forward(); nat(); return redirect("welcome")'),
   });
   expect(world.outcome()).toBe('redirect welcome');
   await world.load({ a: syncScriptOf('return claim()') }, { generation: 2 });

@@ -6,6 +6,8 @@
 import { monotonicNow } from '../../src/ffi/clock.ts';
 import { Epoll } from '../../src/ffi/epoll.ts';
 import { SharedMemory } from '../../src/ffi/memory.ts';
+import { parseConfig } from '../../src/gateway/config/load.ts';
+import { toLiveConfig } from '../../src/gateway/config/plane.ts';
 import type { Decisions } from '../../src/gateway/dataplane/decisions.ts';
 import { Dialer, FIRST_FLOW_TOKEN } from '../../src/gateway/dataplane/dialer.ts';
 import { Flows } from '../../src/gateway/dataplane/flows.ts';
@@ -14,7 +16,6 @@ import type { Reports } from '../../src/gateway/dataplane/reports.ts';
 import { Splice } from '../../src/gateway/dataplane/splice.ts';
 import { UpstreamTable } from '../../src/gateway/dataplane/upstream-table.ts';
 import { Welcome } from '../../src/gateway/dataplane/welcome.ts';
-import type { LiveConfig } from '../../src/gateway/messages/control.ts';
 import { DecisionAnswer, HandshakeCode } from '../../src/gateway/messages/decision.ts';
 import { COUNTERS_BYTES, Counters } from '../../src/stack/counters.ts';
 import { readFlowRow, VerdictCode } from '../../src/stack/flow-row.ts';
@@ -26,20 +27,7 @@ import { FULL_OFFLOAD, MemoryDevice, type OutgoingFrame } from './memory-device.
 import { ScriptedPeer } from './scripted-peer.ts';
 import { LIMITS } from './tcp-rig.ts';
 
-const LIVE: LiveConfig = {
-  generation: 1,
-  listeners: [],
-  localAddresses: [],
-  egress: { fwmark: 0, interface: '' },
-  timeouts: {
-    decisionMs: 2000,
-    connectMs: 10_000,
-    idleMs: 3_600_000,
-    halfCloseMs: 300_000,
-    keepaliveMs: 0,
-    userMs: 0,
-  },
-};
+const LIVE = toLiveConfig(parseConfig('timeouts: {keepalive: 0s}', 'rig'), 1);
 
 const SYN = 'S 0:0(0) win 65535 <mss 1460,sackOK,nop,wscale 7>';
 

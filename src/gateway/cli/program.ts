@@ -9,6 +9,7 @@ import { BundleRejectedError, ScriptHostError } from '../supervisor/generations.
 import { StartError } from '../supervisor/start-error.ts';
 import { CommandError } from './command-error.ts';
 import { addCheck } from './commands/check.ts';
+import { addConntrack } from './commands/conntrack.ts';
 import { addDrops } from './commands/drops.ts';
 import { addFlows } from './commands/flows.ts';
 import { addHealthcheck } from './commands/healthcheck.ts';
@@ -49,9 +50,8 @@ function createProgram(finish: Finish): Command {
     });
   addRun(program, finish);
   addCheck(program, finish);
-  for (const add of [addReload, addStatus, addFlows, addDrops, addTypes, addSchema, addVersion]) {
-    add(program);
-  }
+  for (const add of [addReload, addStatus, addFlows, addConntrack, addDrops]) add(program);
+  for (const add of [addTypes, addSchema, addVersion]) add(program);
   addScript(program, finish);
   addHealthcheck(program, finish);
   return program;

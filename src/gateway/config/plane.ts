@@ -1,10 +1,11 @@
 /** What the data plane gets of a config. */
 import type { ListenerRule, LiveConfig, StartConfig } from '../messages/control.ts';
-import type { Config } from './schema.ts';
+import { destinationsOf, familyOf, type ListenerConfig } from './listener-schema.ts';
+import { type Config, stateLimits } from './schema.ts';
 
 /** The part that can change while flows live. */
 export function toLiveConfig(config: Config, generation: number): LiveConfig {
-  const { timeouts } = config;
+  const { timeouts, conntrack } = config;
   return {
     generation,
     listeners: config.listeners.map(toListenerRule),
@@ -21,6 +22,13 @@ export function toLiveConfig(config: Config, generation: number): LiveConfig {
       keepaliveMs: timeouts.keepalive,
       userMs: timeouts.user,
     },
+    nat: config.nat,
+    conntrack: {
+      timeouts: conntrack.timeouts,
+      tcpLiberal: conntrack.tcpLiberal,
+      tcpLoose: conntrack.tcpLoose,
+      perSource: conntrack.perSource,
+    },
   };
 }
 
@@ -34,7 +42,8 @@ export function toStartConfig(
     deviceMtu: config.device.mtu,
     vnetHeader: device.vnetHeader,
     offloads: device.offloads,
-    limits: config.limits,
+    limits: stateLimits(config),
+    sessions: { limit: config.limits.sessions, perSource: config.limits.sessionsPerSource },
     congestion: config.tcp.congestion,
     ecn: config.tcp.ecn,
   };
@@ -43,38 +52,54 @@ export function toStartConfig(
 /** Places of the config that differ and take effect only at the next start. */
 export function restartRequired(running: Config, wanted: Config): string[] {
   const fixed = ['device', 'limits', 'tcp', 'admin'] as const;
-  return fixed.flatMap((section) =>
+  const isSameHash = running.conntrack.buckets === wanted.conntrack.buckets;
+  const sections = fixed.flatMap((section) =>
     Object.keys({ ...running[section], ...wanted[section] })
       .filter(
         (key) => !Bun.deepEquals(valueAt(running[section], key), valueAt(wanted[section], key)),
       )
       .map((key) => `${section}.${key}`),
   );
+  return isSameHash ? sections : [...sections, 'conntrack.buckets'];
 }
 
 const valueAt = (section: object, key: string): unknown =>
   new Map<string, unknown>(Object.entries(section)).get(key);
 
-function toListenerRule(listener: Config['listeners'][number]): ListenerRule {
-  const { destination } = listener;
-  const destinations = destination === undefined ? [] : [destination].flat();
+function toListenerRule(listener: ListenerConfig): ListenerRule {
+  const destinations = destinationsOf(listener).map(
+    ({ ip, prefixLength }) => `${ip}/${prefixLength}`,
+  );
   return {
     name: listener.name,
     protocol: listener.protocol,
-    destinations: destinations.map((cidr) => `${cidr.ip}/${cidr.prefixLength}`),
+    destinations: destinations.length > 0 ? destinations : defaultDestinations(listener),
     ports: listener.ports ?? [],
     action: toAction(listener),
   };
 }
 
-function toAction(listener: Config['listeners'][number]): ListenerRule['action'] {
+/** A packet that is rewritten stays of its family, so a target takes those of its own only. */
+function defaultDestinations({ action, to }: ListenerConfig): string[] {
+  if (action !== 'nat' || to === undefined) return [];
+  return [familyOf(to.ip) === 4 ? '0.0.0.0/0' : '::/0'];
+}
+
+function toAction(listener: ListenerConfig): ListenerRule['action'] {
+  const { to, idle, masquerade = true } = listener;
+  const carried = {
+    ...(to === undefined ? {} : { to }),
+    ...(idle === undefined ? {} : { idleTimeoutMs: idle }),
+  };
   switch (listener.action) {
     case 'forward':
-      return listener.to === undefined ? { kind: 'forward' } : { kind: 'forward', to: listener.to };
+      return { kind: 'forward', ...carried };
+    case 'nat':
+      return { kind: 'nat', ...carried, masquerade };
     case 'reject':
       return {
         kind: 'reject',
-        with: listener.with ?? (listener.protocol === 'udp' ? 'icmp' : 'rst'),
+        with: listener.with ?? (['udp', 'icmp'].includes(listener.protocol) ? 'icmp' : 'rst'),
       };
     case 'drop':
       return { kind: 'drop' };

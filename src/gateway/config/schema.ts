@@ -1,8 +1,19 @@
 /** The one schema of the config file: it validates, fills in defaults, and prints itself. */
 import { z } from 'zod';
-import { stateBytes } from '../../stack/layout.ts';
+import { type StateLimits, stateBytes } from '../../stack/layout.ts';
 import { CONGESTION_NAMES } from '../../stack/verdict.ts';
-import { cidr, duration, ipAddress, mark, ports, size, sizeBetween, target } from './values.ts';
+import { listener } from './listener-schema.ts';
+import { conntrack, nat, natFaults } from './nat-schema.ts';
+import {
+  cidr,
+  duration,
+  IDLE_MS_MAX,
+  ipAddress,
+  mark,
+  objectName,
+  size,
+  sizeBetween,
+} from './values.ts';
 
 /** Longest name the kernel takes for an interface, IFNAMSIZ - 1. */
 const DEVICE_NAME_MAX = 15;
@@ -20,11 +31,7 @@ const deviceName = z
   .regex(/^[^\s/:%]+$/, 'expected a name of an interface')
   .max(DEVICE_NAME_MAX);
 
-const objectName = z
-  .string()
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'expected letters, digits, ".", "_" or "-"');
-
-/** Name of a script or listener. */
+/** Name of a script. */
 export const scriptName = objectName;
 
 const device = z.strictObject({
@@ -35,25 +42,6 @@ const device = z.strictObject({
   txQueueLength: z.int().min(1).max(1_000_000).default(1000),
   offload: z.boolean().default(true),
 });
-
-const listener = z
-  .strictObject({
-    name: objectName,
-    protocol: z.enum(['tcp', 'udp', 'any']).default('tcp'),
-    destination: z.union([cidr, z.array(cidr)]).optional(),
-    ports: ports.optional(),
-    action: z.enum(['forward', 'reject', 'drop']),
-    to: target.optional(),
-    with: z.enum(['rst', 'icmp']).optional(),
-  })
-  .refine((rule) => rule.to === undefined || rule.action === 'forward', {
-    path: ['to'],
-    message: 'is for the action "forward" only',
-  })
-  .refine((rule) => rule.with === undefined || rule.action === 'reject', {
-    path: ['with'],
-    message: 'is for the action "reject" only',
-  });
 
 const positive = z.int().positive();
 const upTo = (most: number) => z.int().min(1).max(most).optional();
@@ -102,8 +90,6 @@ const scripts = z
 
 /** A SYN is held meanwhile: no client waits longer. */
 const HELD_MS_MAX = HOUR_MS;
-/** A row of a flow counts milliseconds in 32 bits: 1193 hours. */
-const IDLE_MS_MAX = 1000 * HOUR_MS;
 /** Below the 2^31 ms of a timer, and more than anybody waits for an end. */
 const DRAIN_MS_MAX = 24 * HOUR_MS;
 
@@ -131,6 +117,8 @@ const limits = z
     heldSynsPerSource: positive.optional(),
     synCookiesFrom: z.int().min(0).max(1_048_576).optional(),
     timeWait: z.int().min(1).max(1_048_576).default(8192),
+    sessions: z.int().min(1).max(1_048_576).default(16_384),
+    sessionsPerSource: positive.optional(),
     slabBytes: size.prefault('256MiB'),
     slabBytesPerFlow: size.prefault('4MiB'),
   })
@@ -140,6 +128,7 @@ const limits = z
     heldSynsPerSource: value.heldSynsPerSource ?? Math.max(1, Math.floor((value.heldSyns * 2) / 3)),
     // Half of the table for SYNs, half for clients that have shown that they exist.
     synCookiesFrom: value.synCookiesFrom ?? Math.ceil(value.heldSyns / 2),
+    sessionsPerSource: value.sessionsPerSource ?? Math.max(1, Math.floor((value.sessions * 2) / 3)),
   }))
   .refine((value) => value.slabBytes >= SLAB_BYTES_MIN && value.slabBytes <= SLAB_BYTES_MAX, {
     path: ['slabBytes'],
@@ -185,7 +174,7 @@ const log = z.strictObject({
 /** All listeners go to the data plane in one message; an alias makes many of few. */
 const LISTENERS_MAX = 4 * 1024 * 1024;
 
-export const configSchema = z.strictObject({
+const sections = z.strictObject({
   device: device.prefault({}),
   local: z.strictObject({ addresses: z.array(ipAddress).prefault([]) }).prefault({}),
   egress: z
@@ -203,6 +192,8 @@ export const configSchema = z.strictObject({
       message: `are more than ${LISTENERS_MAX} characters as JSON`,
     })
     .prefault([]),
+  nat: nat.prefault({}),
+  conntrack: conntrack.prefault({}),
   scripts: scripts.prefault({}),
   timeouts: timeouts.prefault({}),
   limits: limits.prefault({}),
@@ -212,6 +203,30 @@ export const configSchema = z.strictObject({
   /** How long live flows may take to end after SIGTERM. */
   drain: duration(0, DRAIN_MS_MAX).prefault('10s'),
 });
+
+export const configSchema = sections
+  .superRefine((config, context) => {
+    for (const fault of natFaults(config)) context.addIssue({ code: 'custom', ...fault });
+  })
+  .transform(({ conntrack, ...config }) => ({
+    ...config,
+    conntrack: {
+      ...conntrack,
+      // As with held SYNs: no source can fill the table alone.
+      perSource: conntrack.perSource ?? Math.floor((config.limits.flows * 2) / 3),
+    },
+  }))
+  .refine((config) => stateBytes(stateLimits(config)) <= STATE_BYTES_MAX, {
+    path: ['conntrack', 'buckets'],
+    message: 'and limits together need more than 4 GiB of memory',
+  });
+
+/** The capacities that the state of the data plane is laid out for. */
+export const stateLimits = ({
+  limits,
+  conntrack: { buckets },
+}: Pick<z.output<typeof sections>, 'limits' | 'conntrack'>): StateLimits =>
+  buckets === undefined ? limits : { ...limits, flowBuckets: buckets };
 
 /** A config that was read, with defaults filled in; durations in ms, sizes in bytes. */
 export type Config = z.output<typeof configSchema>;

@@ -19,6 +19,13 @@ const MAPPED_PREFIX_LENGTH = 96;
 const MARK_MAX = 0xffffffff;
 const PORT_MAX = 65535;
 
+/** A row of a flow counts milliseconds in 32 bits: 1193 hours. */
+export const IDLE_MS_MAX = 1000 * 3_600_000;
+
+export const objectName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'expected letters, digits, ".", "_" or "-"');
+
 /** Inclusive. */
 export type PortRange = readonly [from: number, to: number];
 
@@ -28,14 +35,20 @@ export interface Cidr {
   readonly family: 4 | 6;
 }
 
-/** `10s`, `1m30s`, `250ms` in milliseconds; undefined when it is not a duration. */
+/** `10s`, `1m30s`, `250ms` in whole milliseconds; undefined when it is not a duration. */
 export function parseDuration(text: string): number | undefined {
+  const ms = parseSpan(text);
+  return ms === undefined ? undefined : Math.round(ms);
+}
+
+/** As `parseDuration`, with the fraction that was written. */
+export function parseSpan(text: string): number | undefined {
   if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(text)) return undefined;
   let ms = 0;
   for (const [, count, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) {
     ms += Number(count) * (DURATION_UNITS_MS[unit ?? ''] ?? 0);
   }
-  return Math.round(ms);
+  return ms;
 }
 
 /** `256MiB`, `64KiB`, `4096B` in bytes; undefined when it is not a size. */
@@ -172,6 +185,12 @@ export const ports = z
       typeof item === 'number' ? [[item, item] as const] : isRange(item) ? [item] : item,
     );
   });
+
+/** One range as text. */
+export const portRange = textOf((text) => {
+  const [range, ...more] = parsePorts(text) ?? [];
+  return more.length === 0 ? range : undefined;
+}, 'a range of ports such as "1024-65535"');
 
 const isRange = (item: PortRange | PortRange[]): item is PortRange => typeof item[0] === 'number';
 

@@ -24,6 +24,7 @@ import type { Decisions } from './decisions.ts';
 import type { Dialer } from './dialer.ts';
 import { FIRST_FLOW_TOKEN } from './dialer.ts';
 import type { Flows } from './flows.ts';
+import { killFlows } from './kill-flows.ts';
 import type { Reports } from './reports.ts';
 import type { Splice } from './splice.ts';
 import type { TunPort } from './tun-port.ts';
@@ -134,11 +135,9 @@ export class Loop {
         flows.setScripts(message.scripts, now);
         break;
       case 'kill': {
-        const found =
-          stack.flows.isLive(message.row, message.serial) &&
-          stack.tcb(message.row).phase !== FlowPhase.TIME_WAIT;
-        if (found) stack.abort(message.row, CloseReason.KILLED, ClosedBy.GATEWAY, now);
-        reports.message({ kind: 'killed', serial: message.serial, found });
+        const { id } = message;
+        const count = killFlows(stack, message.flows, now);
+        reports.message({ kind: 'killed', id, count });
         break;
       }
       case 'drain':

@@ -1,19 +1,50 @@
 /** Messages between the supervisor and the data plane (JSON frames, see framing.ts). */
 import type { StateLimits } from '../../stack/layout.ts';
-import type { CongestionName, RejectWith } from '../../stack/verdict.ts';
+import type { CongestionName, FlowProtocol, RejectWith } from '../../stack/verdict.ts';
 
 /** A static listener, ready to match: addresses parsed, defaults filled in. */
 export interface ListenerRule {
   readonly name: string;
-  readonly protocol: 'tcp' | 'udp' | 'any';
+  /** `any` is every protocol, also those that have no name here. */
+  readonly protocol: FlowProtocol | 'any';
   /** `10.0.0.0/8` or `fd00::/8`; empty matches every destination. */
   readonly destinations: readonly string[];
   /** Inclusive ranges; empty matches every port. */
   readonly ports: readonly (readonly [from: number, to: number])[];
   readonly action:
-    | { readonly kind: 'forward'; readonly to?: { readonly ip: string; readonly port?: number } }
+    | { readonly kind: 'forward'; readonly to?: ListenerTarget; readonly idleTimeoutMs?: number }
+    | {
+        readonly kind: 'nat';
+        readonly to?: ListenerTarget;
+        readonly masquerade: boolean;
+        readonly idleTimeoutMs?: number;
+      }
     | { readonly kind: 'reject'; readonly with: RejectWith }
     | { readonly kind: 'drop' };
+}
+
+/** Without a port: that of the client's packets. */
+export interface ListenerTarget {
+  readonly ip: string;
+  readonly port?: number;
+}
+
+/** Milliseconds, by the names of `conntrack.timeouts`. */
+export interface TrackTimeoutsMs {
+  readonly tcpSynSent: number;
+  readonly tcpSynReceived: number;
+  readonly tcpEstablished: number;
+  readonly tcpFinWait: number;
+  readonly tcpCloseWait: number;
+  readonly tcpLastAck: number;
+  readonly tcpTimeWait: number;
+  readonly tcpClose: number;
+  readonly tcpUnacknowledged: number;
+  readonly udp: number;
+  readonly udpStream: number;
+  readonly dns: number;
+  readonly icmp: number;
+  readonly generic: number;
 }
 
 /** What can change while flows live. Times in milliseconds. */
@@ -33,6 +64,21 @@ export interface LiveConfig {
     /** How long sent data may stay unacknowledged; 0 leaves it to the number of timeouts. */
     readonly userMs: number;
   };
+  readonly nat: {
+    /** The pool: what an upstream may see as source. */
+    readonly addresses: readonly string[];
+    /** Inclusive. */
+    readonly ports: readonly [from: number, to: number];
+    /** Bytes; `auto` is what fits the device. */
+    readonly clampMss: 'auto' | 'off' | number;
+  };
+  readonly conntrack: {
+    readonly timeouts: TrackTimeoutsMs;
+    readonly tcpLiberal: boolean;
+    readonly tcpLoose: boolean;
+    /** Flows that one source may have. */
+    readonly perSource: number;
+  };
 }
 
 /** What is fixed when the data plane starts. */
@@ -43,10 +89,18 @@ export interface StartConfig {
   readonly vnetHeader: boolean;
   readonly offloads: number;
   readonly limits: StateLimits;
+  /** Sockets for UDP and pings. */
+  readonly sessions: { readonly limit: number; readonly perSource: number };
   /** Congestion control of the TCP towards clients. */
   readonly congestion: CongestionName;
   /** ECN where a client asks for it. */
   readonly ecn: boolean;
+}
+
+/** A row of the flow table, and whose it was when it was looked at. */
+export interface FlowRef {
+  readonly row: number;
+  readonly serial: number;
 }
 
 export type ToDataPlane =
@@ -58,7 +112,12 @@ export type ToDataPlane =
     }
   | { readonly kind: 'configure'; readonly live: LiveConfig }
   | { readonly kind: 'scripts'; readonly scripts: ScriptsState }
-  | { readonly kind: 'kill'; readonly row: number; readonly serial: number }
+  /** Ends flows, each in its row while the serial number is still its; answered by `killed`. */
+  | {
+      readonly kind: 'kill';
+      readonly id: number;
+      readonly flows: readonly FlowRef[];
+    }
   /** No new flows; ends with `drained` when the last flow ended or the deadline passed. */
   | { readonly kind: 'drain'; readonly deadlineMs: number };
 
@@ -74,7 +133,8 @@ export interface ScriptsState {
 
 export type FromDataPlane =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'killed'; readonly serial: number; readonly found: boolean }
+  /** How many of the flows still lived. */
+  | { readonly kind: 'killed'; readonly id: number; readonly count: number }
   | { readonly kind: 'drained'; readonly cut: number }
   /** The device went down, was deleted, came up; an offload was given up. */
   | {

@@ -11,10 +11,12 @@ import {
   CONGESTION_NAMES,
   type ConnectionRequest,
   type Endpoint,
+  type FlowProtocol,
   type ForwardVerdict,
   type RejectWith,
 } from '../../stack/verdict.ts';
 import { formatAddress, writeAddress } from '../../stack/wire/ip-address.ts';
+import { Protocol } from '../../stack/wire/protocol.ts';
 
 /** First byte of every datagram. */
 export const DatagramKind = {
@@ -96,8 +98,13 @@ export const HandshakeCode = { 'dial-first': 0, 'accept-first': 1 } as const;
 /** Words of the failure codes: `failureName(answer.detail)`. */
 export const failureName = (code: number): string => FAILURE_KINDS[code] ?? 'unknown';
 
-const IPPROTO_TCP = 6;
-const IPPROTO_UDP = 17;
+/** By IANA number: what scripts are asked about. */
+const FLOW_PROTOCOLS: ReadonlyMap<number, FlowProtocol> = new Map([
+  [Protocol.TCP, 'tcp'],
+  [Protocol.UDP, 'udp'],
+  [Protocol.ICMP, 'icmp'],
+  [Protocol.ICMPV6, 'icmp'],
+]);
 const ADDRESS_BYTES = 16;
 
 const utf8 = new TextEncoder();
@@ -106,8 +113,9 @@ const fromUtf8 = new TextDecoder();
 /**
  * Writes a request. Addresses are copied from `rowView`, 16 bytes each.
  *
- * @param ecn  1 when the SYN asks for ECN, else 0
- * @returns    length in bytes
+ * @param protocol  IANA number; `mss`, `windowScale` and `ecn` are read of TCP only
+ * @param ecn       1 when the SYN asks for ECN, else 0
+ * @returns         length in bytes
  */
 export function encodeDecisionRequest(
   view: DataView,
@@ -177,13 +185,12 @@ export function decodeDecisionRequest(
 ): ConnectionRequest | undefined {
   if (length !== DECISION_REQUEST_BYTES) return undefined;
   const family = view.getUint8(at + RequestField.FAMILY);
-  const protocol = view.getUint8(at + RequestField.PROTOCOL);
-  if (family !== 4 && family !== 6) return undefined;
-  if (protocol !== IPPROTO_TCP && protocol !== IPPROTO_UDP) return undefined;
+  const protocol = FLOW_PROTOCOLS.get(view.getUint8(at + RequestField.PROTOCOL));
+  if ((family !== 4 && family !== 6) || protocol === undefined) return undefined;
   const addressLength = family === 4 ? 4 : ADDRESS_BYTES;
   return {
     flow: view.getFloat64(at + RequestField.FLOW, true),
-    protocol: protocol === IPPROTO_TCP ? 'tcp' : 'udp',
+    protocol,
     source: {
       ip: formatAddress(view, at + RequestField.SOURCE, addressLength),
       port: view.getUint16(at + RequestField.SOURCE_PORT, true),
@@ -194,14 +201,16 @@ export function decodeDecisionRequest(
       port: view.getUint16(at + RequestField.DESTINATION_PORT, true),
       family,
     },
-    syn: {
-      mss: view.getUint16(at + RequestField.MSS, true),
-      windowScale: view.getUint8(at + RequestField.WINDOW_SCALE),
-      ttl: view.getUint8(at + RequestField.TTL),
-      ecn: view.getUint8(at + RequestField.ECN) !== 0,
-    },
+    ...(protocol === 'tcp' ? { syn: readSyn(view, at) } : {}),
   };
 }
+
+const readSyn = (view: DataView, at: number): NonNullable<ConnectionRequest['syn']> => ({
+  mss: view.getUint16(at + RequestField.MSS, true),
+  windowScale: view.getUint8(at + RequestField.WINDOW_SCALE),
+  ttl: view.getUint8(at + RequestField.TTL),
+  ecn: view.getUint8(at + RequestField.ECN) !== 0,
+});
 
 /** Writes an answer; returns its length in bytes, at most `DECISION_BYTES_MAX`. */
 export function encodeDecisionAnswer(

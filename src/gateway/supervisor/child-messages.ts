@@ -11,7 +11,7 @@ const scalar = z.union([z.string(), z.number(), z.boolean()]);
 
 const fromDataPlane: z.ZodType<FromDataPlane> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('ready') }),
-  z.object({ kind: z.literal('killed'), serial: count, found: z.boolean() }),
+  z.object({ kind: z.literal('killed'), id: count, count }),
   z.object({ kind: z.literal('drained'), cut: count }),
   z.object({
     kind: z.literal('log'),

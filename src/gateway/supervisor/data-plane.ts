@@ -3,6 +3,7 @@
  * process that died is replaced by one on the same state: its flows are reset, no client hangs.
  */
 import type {
+  FlowRef,
   FromDataPlane,
   LiveConfig,
   ScriptsState,
@@ -18,6 +19,8 @@ import type { Logger } from './logger.ts';
 const CRASHES_MAX = 8;
 /** How long a kill may take; the loop of the data plane turns in microseconds. */
 const KILL_TIMEOUT_MS = 2_000;
+/** Flows of one message: to reset that many keeps the others waiting for about a millisecond. */
+const KILL_BATCH = 256;
 /** How often to look whether the loop turns: it does at least once a second. */
 const LOOK_PERIOD_MS = 1_000;
 /**
@@ -49,7 +52,8 @@ export interface DataPlaneOptions {
 export class DataPlane {
   readonly #options: DataPlaneOptions;
   readonly #crashes = new CrashPolicy(CRASHES_MAX);
-  readonly #kills = new Map<number, (found: boolean) => void>();
+  readonly #kills = new Map<number, (count: number | undefined) => void>();
+  #nextKill = 1;
   #child: Child | undefined;
   #live: LiveConfig;
   #scripts: ScriptsState;
@@ -100,16 +104,18 @@ export class DataPlane {
     this.#send({ kind: 'scripts', scripts });
   }
 
-  /** Resets a flow; false when it is gone already. */
-  kill(row: number, serial: number): Promise<boolean> {
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const timer = setTimeout(() => this.#killed(serial, false), KILL_TIMEOUT_MS);
-    this.#kills.set(serial, (found) => {
-      clearTimeout(timer);
-      resolve(found);
-    });
-    this.#send({ kind: 'kill', row, serial });
-    return promise;
+  /**
+   * Ends flows, a batch after the other; how many of them were not gone already. A data plane that
+   * does not answer is not asked for the rest.
+   */
+  async kill(flows: readonly FlowRef[]): Promise<number> {
+    let killed = 0;
+    for (let from = 0; from < flows.length; from += KILL_BATCH) {
+      const count = await this.#kill(flows.slice(from, from + KILL_BATCH));
+      if (count === undefined) break;
+      killed += count;
+    }
+    return killed;
   }
 
   /** Takes no new flow and waits for the last one; the number of flows that had to be cut. */
@@ -160,6 +166,18 @@ export class DataPlane {
     this.#child?.kill();
   }
 
+  #kill(flows: readonly FlowRef[]): Promise<number | undefined> {
+    const id = this.#nextKill++;
+    const { promise, resolve } = Promise.withResolvers<number | undefined>();
+    const timer = setTimeout(() => this.#killed(id, undefined), KILL_TIMEOUT_MS);
+    this.#kills.set(id, (count) => {
+      clearTimeout(timer);
+      resolve(count);
+    });
+    this.#send({ kind: 'kill', id, flows });
+    return promise;
+  }
+
   #send(message: ToDataPlane): void {
     this.#child?.send(message);
   }
@@ -173,7 +191,7 @@ export class DataPlane {
         this.#ready.resolve();
         break;
       case 'killed':
-        this.#killed(message.serial, message.found);
+        this.#killed(message.id, message.count);
         break;
       case 'drained':
         this.#drained?.(message.cut);
@@ -184,9 +202,9 @@ export class DataPlane {
     }
   }
 
-  #killed(serial: number, found: boolean): void {
-    this.#kills.get(serial)?.(found);
-    this.#kills.delete(serial);
+  #killed(id: number, count: number | undefined): void {
+    this.#kills.get(id)?.(count);
+    this.#kills.delete(id);
   }
 
   #exited({ code, signal, protocolError }: ChildExit): void {

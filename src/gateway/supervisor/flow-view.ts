@@ -26,7 +26,9 @@ export interface FlowView {
   readonly dst_port: number;
   readonly iface: string;
   readonly phase: string;
+  /** Of RFC 9293 where our TCP ends the flow, of nf_conntrack where it is only watched. */
   readonly state: string;
+  readonly carrier: string;
   readonly verdict: string;
   readonly decider: string;
   readonly script?: string | undefined;
@@ -36,6 +38,8 @@ export interface FlowView {
   /** `direct`, or a service inside the gateway. */
   readonly upstream?: string | undefined;
   readonly upstream_addr?: string | undefined;
+  /** The source that the upstream sees, when it is not the client. */
+  readonly nat_addr?: string | undefined;
   /** RFC 3339 */
   readonly start: string;
   readonly duration_ms: number;
@@ -76,7 +80,8 @@ export function viewFlow(flow: FlowSnapshot, untilUs: number, context: FlowConte
     dst_port: flow.destination.port,
     iface,
     phase: flow.phase,
-    state: flow.tcpState,
+    state: flowState(flow),
+    carrier: flow.carrier,
     verdict: flow.verdict,
     decider: flow.decider,
     script: isScript ? names.scriptName(flow.generation, flow.deciderIndex) : undefined,
@@ -87,6 +92,7 @@ export function viewFlow(flow: FlowSnapshot, untilUs: number, context: FlowConte
         : undefined,
     upstream: flow.service ?? (flow.upstream === undefined ? undefined : 'direct'),
     upstream_addr: flow.upstream === undefined ? undefined : formatEndpoint(flow.upstream),
+    nat_addr: flow.natSource === undefined ? undefined : formatEndpoint(flow.natSource),
     start: new Date(nowMs - (nowUs - flow.startedAt) / 1000).toISOString(),
     duration_ms: toMs(Math.max(0, untilUs - flow.startedAt)),
     decision_ms: toMs(flow.decisionUs),
@@ -105,6 +111,12 @@ export const viewEndedFlow = (flow: FlowSnapshot, context: FlowContext): EndedFl
   close_by: flow.closedBy,
   close_reason: flow.closeReason,
 });
+
+/** The name that TrackState has for a flow that is not tracked. */
+const UNTRACKED = 'NONE';
+
+export const flowState = ({ trackState, tcpState }: FlowSnapshot): string =>
+  trackState === UNTRACKED ? tcpState : trackState;
 
 /** `10.0.0.1:443`, `[fd00::1]:443` */
 const formatEndpoint = ({ ip, port, family }: Endpoint): string =>

@@ -7,7 +7,8 @@ import { TunDevice } from '../../ffi/tun-device.ts';
 import { COUNTERS_BYTES } from '../../stack/counters.ts';
 import { stateBytes } from '../../stack/layout.ts';
 import { parseAddress } from '../../stack/wire/ip-address.ts';
-import type { Config } from '../config/schema.ts';
+import { ConfigError, type LoadedConfig } from '../config/load.ts';
+import { type Config, stateLimits } from '../config/schema.ts';
 import type { Cidr } from '../config/values.ts';
 import { HEARTBEAT_BYTES } from '../messages/script-control.ts';
 
@@ -22,6 +23,13 @@ export interface Kernel extends Disposable {
    * replaced finds the same socket.
    */
   readonly scripts: readonly [dataPlane: number, scriptHost: number];
+  /**
+   * Has what is sent to these addresses come into the device, where it does not yet. They stay
+   * routed: flows may have them for long after the configuration has lost them.
+   *
+   * @throws SystemError  `EEXIST` where the host has a route of its own to one of them
+   */
+  routePool(addresses: readonly string[]): void;
 }
 
 export interface KernelOptions {
@@ -44,7 +52,9 @@ export function openKernel(config: Config, { onNoIpv6 }: KernelOptions = {}): Ke
     TunDevice.open({ name: config.device.name, offload: config.device.offload }),
   );
   configureDevice(tun, config, onNoIpv6);
-  const state = stack.use(SharedMemory.create('culvert-state', stateBytes(config.limits)));
+  const routePool = poolRouter(tun, config.device.routes);
+  routePool(config.nat.addresses);
+  const state = stack.use(SharedMemory.create('culvert-state', stateBytes(stateLimits(config))));
   const counters = stack.use(SharedMemory.create('culvert-counters', COUNTERS_BYTES));
   const heartbeat = () => stack.use(SharedMemory.create('culvert-heartbeat', HEARTBEAT_BYTES));
   const heartbeats = [heartbeat(), heartbeat()] as const;
@@ -53,8 +63,45 @@ export function openKernel(config: Config, { onNoIpv6 }: KernelOptions = {}): Ke
     for (const fd of scripts) closeFd(fd);
   });
   const owned = stack.move();
-  return { tun, state, counters, heartbeats, scripts, [Symbol.dispose]: () => owned.dispose() };
+  return {
+    ...{ tun, state, counters, heartbeats, scripts, routePool },
+    [Symbol.dispose]: () => owned.dispose(),
+  };
 }
+
+/**
+ * Routes the pool of a configuration that comes to a running gateway.
+ *
+ * @throws ConfigError  when the kernel refuses a route
+ */
+export function routePoolOf({ config, file }: LoadedConfig, kernel: Kernel): void {
+  try {
+    kernel.routePool(config.nat.addresses);
+  } catch (cause) {
+    if (!(cause instanceof SystemError)) throw cause;
+    const issue = { path: 'nat.addresses', message: cause.message };
+    throw new ConfigError(file ?? 'embedded default', [issue], { cause });
+  }
+}
+
+/** A host route for each address: it wins over whatever wider route leads elsewhere. */
+function poolRouter(tun: TunDevice, routes: readonly Cidr[]): Kernel['routePool'] {
+  const routed = new Set(routes.filter(isHost).map(({ ip }) => ip));
+  return (addresses) => {
+    const missing = addresses.filter((ip) => !routed.has(ip));
+    if (missing.length === 0) return;
+    using netlink = new Netlink();
+    const index = netlink.linkIndex(tun.name);
+    for (const ip of missing) {
+      const bytes = bytesOf(ip);
+      netlink.addRoute(index, bytes, bytes.length * 8);
+      routed.add(ip);
+    }
+  };
+}
+
+const isHost = ({ prefixLength, family }: Cidr): boolean =>
+  prefixLength === (family === 4 ? 32 : 128);
 
 function configureDevice(
   tun: TunDevice,

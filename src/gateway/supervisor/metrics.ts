@@ -5,6 +5,7 @@ import { DROP_REASON_NAMES, DropReason } from '../../stack/drop-reason.ts';
 import { buildInfo } from './build-info.ts';
 import { dropLayer } from './drop-layer.ts';
 import type { Histogram } from './histogram.ts';
+import type { Census } from './live-flows.ts';
 import { MetricsText, type Sample } from './metrics-text.ts';
 import type { ScriptTotals } from './script-totals.ts';
 
@@ -17,7 +18,7 @@ export interface MetricsSource {
   readonly generation: number;
   readonly scripts: readonly string[];
   readonly scriptTotals: ReadonlyMap<string, ScriptTotals>;
-  readonly scriptFlows: readonly { script: string; generation: number; count: number }[];
+  readonly census: Census;
   readonly scriptHostRestarts: Readonly<Record<string, number>>;
   readonly dataPlaneRestarts: number;
   readonly durations: ReadonlyMap<string, Histogram>;
@@ -29,6 +30,7 @@ export function renderMetrics(source: MetricsSource): string {
   const text = new MetricsText();
   writeGateway(text, source);
   writeFlows(text, source);
+  writeTracking(text, source);
   writeDevice(text, source.counters);
   writeTcp(text, source.counters);
   writeScripts(text, source);
@@ -82,12 +84,6 @@ function writeFlows(text: MetricsText, { counters, durations }: MetricsSource): 
         : [[counters.dropped(reason), { reason: name, layer: dropLayer(reason) }]],
     ),
   );
-  text.gauge('culvert_conntrack_entries', 'Rows of the flow table in use.', [
-    [get(Counter.FLOWS_NOW)],
-  ]);
-  text.gauge('culvert_conntrack_entries_limit', 'Rows of the flow table.', [
-    [get(Counter.FLOWS_LIMIT_NOW)],
-  ]);
   text.gauge('culvert_slab_bytes', 'Buffer memory in use.', [[get(Counter.SLAB_BYTES_NOW)]]);
   text.gauge('culvert_slab_bytes_limit', 'Buffer memory that may be used.', [
     [get(Counter.SLAB_BYTES_LIMIT_NOW)],
@@ -106,6 +102,44 @@ function writeFlows(text: MetricsText, { counters, durations }: MetricsSource): 
     get(Counter.DIALS_US) / US_PER_S,
     get(Counter.DIALS) - get(Counter.DIALS_NOW),
   );
+}
+
+/** The table of all flows, and those of them that our TCP does not end. */
+function writeTracking(text: MetricsText, { counters, census }: MetricsSource): void {
+  const get = (counter: Counter) => counters.get(counter);
+  text.gauge(
+    'culvert_conntrack_entries',
+    'Rows of the flow table in use.',
+    [...census.protocols].map(([proto, count]) => [count, { proto }]),
+  );
+  text.gauge('culvert_conntrack_entries_limit', 'Rows of the flow table.', [
+    [get(Counter.FLOWS_LIMIT_NOW)],
+  ]);
+  text.counter('culvert_conntrack_reaped_total', 'Flows taken out as their time was over.', [
+    [get(Counter.FLOWS_REAPED)],
+  ]);
+  text.counter('culvert_conntrack_early_drop_total', 'Flows that gave way in a full table.', [
+    [get(Counter.FLOWS_EARLY_DROPPED)],
+  ]);
+  text.gauge('culvert_nat_flows', 'Flows that are rewritten.', [[get(Counter.NAT_FLOWS_NOW)]]);
+  text.gauge('culvert_nat_mappings', 'Mappings to addresses of the pool.', [
+    [get(Counter.NAT_MAPPINGS_NOW)],
+  ]);
+  text.counter('culvert_nat_packets_total', 'Packets rewritten and handed back.', [
+    [get(Counter.NAT_PACKETS) - get(Counter.NAT_SUPERPACKETS), { kind: 'packet' }],
+    [get(Counter.NAT_SUPERPACKETS), { kind: 'superpacket' }],
+  ]);
+  text.gauge('culvert_udp_sessions', 'Flows over datagram sockets: UDP and ICMP echo.', [
+    [get(Counter.SESSIONS_NOW)],
+  ]);
+  text.counter('culvert_udp_datagrams_total', 'Datagrams moved by these sessions.', [
+    [get(Counter.DATAGRAMS_UP), { direction: 'up' }],
+    [get(Counter.DATAGRAMS_DOWN), { direction: 'down' }],
+  ]);
+  text.counter('culvert_udp_syscalls_total', 'System calls that moved them.', [
+    [get(Counter.DATAGRAM_SENDS), { direction: 'up' }],
+    [get(Counter.DATAGRAM_RECEIVES), { direction: 'down' }],
+  ]);
 }
 
 function writeDevice(text: MetricsText, counters: Counters): void {
@@ -135,6 +169,9 @@ function writeDevice(text: MetricsText, counters: Counters): void {
   text.counter('culvert_icmp_sent_total', 'ICMP errors sent.', [[get(Counter.ICMP_SENT)]]);
   text.counter('culvert_icmp_errors_matched_total', 'ICMP errors about a segment in flight.', [
     [get(Counter.ICMP_ERRORS_MATCHED)],
+  ]);
+  text.counter('culvert_icmp_errors_relayed_total', 'ICMP errors passed on, translated.', [
+    [get(Counter.ICMP_ERRORS_RELAYED)],
   ]);
   text.counter('culvert_icmp_echo_replies_total', 'Pings answered.', [
     [get(Counter.ICMP_ECHO_REPLIES)],
@@ -186,7 +223,7 @@ function writeTcp(text: MetricsText, counters: Counters): void {
 }
 
 function writeScripts(text: MetricsText, source: MetricsSource): void {
-  const { counters, generation, scripts, scriptFlows, scriptTotals, scriptHostRestarts } = source;
+  const { counters, generation, scripts, census, scriptTotals, scriptHostRestarts } = source;
   const totals = [...scriptTotals];
   text.gauge(
     'culvert_script_version_info',
@@ -196,7 +233,7 @@ function writeScripts(text: MetricsText, source: MetricsSource): void {
   text.gauge(
     'culvert_script_flows',
     'Live flows by the script version that claimed them.',
-    scriptFlows.map(({ script, generation: version, count }) => [count, { script, version }]),
+    census.scripts.map(({ script, generation: version, count }) => [count, { script, version }]),
   );
   text.summary(
     'culvert_script_decision_seconds',

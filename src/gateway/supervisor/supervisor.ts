@@ -23,12 +23,11 @@ import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import { DataPlane } from './data-plane.ts';
 import { dropLayer } from './drop-layer.ts';
-import { EndedFlows } from './ended-flows.ts';
+import { FlowControl } from './flow-control.ts';
 import type { FlowContext, FlowNames } from './flow-view.ts';
 import { type BundleContent, type Change, type ChangeOptions, Generations } from './generations.ts';
 import type { HeartbeatPage } from './host-process.ts';
-import type { Kernel } from './kernel.ts';
-import { type FlowPage, LiveFlows, type LiveFlowView, type PageRequest } from './live-flows.ts';
+import { type Kernel, routePoolOf } from './kernel.ts';
 import type { Logger } from './logger.ts';
 import { renderMetrics } from './metrics.ts';
 import { Mutex } from './mutex.ts';
@@ -50,12 +49,11 @@ export interface SupervisorOptions {
 }
 
 export class Supervisor implements ControlPlane, FlowNames {
+  readonly flows: FlowControl;
   readonly #options: SupervisorOptions;
   readonly #counters: Counters;
   readonly #scriptHost: ScriptHost;
   readonly #generations: Generations;
-  readonly #liveFlows: LiveFlows;
-  readonly #endedFlows: EndedFlows;
   readonly #reloads = new ReloadHistory();
   readonly #reloadLock = new Mutex();
   readonly #listenerNames = new Map<number, readonly string[]>();
@@ -71,9 +69,14 @@ export class Supervisor implements ControlPlane, FlowNames {
     this.#options = options;
     this.#loaded = loaded;
     this.#counters = new Counters(kernel.counters.buffer);
-    const { limits } = loaded.config;
-    this.#liveFlows = new LiveFlows(kernel.state.buffer, limits, () => this.#flowContext());
-    this.#endedFlows = new EndedFlows(log, () => this.#flowContext());
+    this.flows = new FlowControl({
+      log,
+      memory: kernel.state.buffer,
+      limits: loaded.config.limits,
+      context: () => this.#flowContext(),
+      lostReports: () => this.#counters.get(Counter.REPORTS_LOST),
+      kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
+    });
     this.#scriptHost = new ScriptHost({
       log,
       fds: [kernel.scripts[1]],
@@ -118,6 +121,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   /** Ends the children at once. */
   async stop(): Promise<void> {
     this.#isDraining = true;
+    this.flows.close();
     await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop()]);
   }
 
@@ -176,20 +180,6 @@ export class Supervisor implements ControlPlane, FlowNames {
     return change;
   }
 
-  flows(request: PageRequest): FlowPage {
-    return this.#liveFlows.page(request);
-  }
-
-  flow(serial: number): LiveFlowView | undefined {
-    return this.#liveFlows.find(serial)?.flow;
-  }
-
-  async killFlow(serial: number): Promise<boolean> {
-    const found = this.#liveFlows.find(serial);
-    if (found === undefined) return false;
-    return (await this.#dataPlane?.kill(found.row, serial)) ?? false;
-  }
-
   drops() {
     const drops = DROP_REASON_NAMES.map((reason, index) => ({
       reason,
@@ -229,10 +219,10 @@ export class Supervisor implements ControlPlane, FlowNames {
       generation: active.number,
       scripts: active.scripts.map((script) => script.name),
       scriptTotals: this.#scriptHost.totals.all(),
-      scriptFlows: this.#liveFlows.countByScript(),
+      census: this.flows.live.census(),
       scriptHostRestarts: this.#scriptHost.restarts,
       dataPlaneRestarts: this.#dataPlane?.restarts ?? 0,
-      durations: this.#endedFlows.durations,
+      durations: this.flows.ended.durations,
     });
   }
 
@@ -279,7 +269,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       scripts: this.#scriptsState,
       fds: [kernel.tun.fd, kernel.state.fd, kernel.counters.fd, kernel.scripts[0]],
       loopTurns: () => this.#counters.get(Counter.LOOP_TURNS),
-      onFlowRows: (rows) => this.#endedFlows.take(rows, this.#loaded.config.log.flows),
+      onFlowRows: (rows) => this.flows.takeEnded(rows, this.#loaded.config.log.flows),
       onGivenUp: onFatal,
     });
   }
@@ -295,9 +285,11 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   async #reload(options: ChangeOptions): Promise<Reload> {
-    const { log, loaded: running, readConfig } = this.#options;
+    const { log, kernel, loaded: running, readConfig } = this.#options;
     const loaded = readConfig();
     const bundle = readBundle(loaded);
+    // Before anything has changed: where this fails, nothing has.
+    if (!options.dryRun) routePoolOf(loaded, kernel);
     const change = await this.#generations.apply('reload', () => bundle, options);
     const restart = restartRequired(running.config, loaded.config);
     if (options.dryRun) return { ...change, restartRequired: restart };

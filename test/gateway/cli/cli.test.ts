@@ -44,6 +44,10 @@ describe('usage', () => {
     [['frobnicate']],
     [['status', '--nope']],
     [['flows', 'kill']],
+    [['flows', 'kill', 'a', '--filter', 'proto=tcp']],
+    [['conntrack', 'flush']],
+    [['conntrack', 'flush', '--all', 'proto=tcp']],
+    [['conntrack', 'list', '-o', 'xml']],
     [['status', '--admin', 'x']],
     [['run', '--ready-fd', 'abc']],
   ])('%p ends with 2 and says why', async (args) => {
@@ -83,6 +87,53 @@ describe('a gateway that answers', () => {
     expect(await culvert(['flows', 'kill', 'zz'])).toMatchObject({
       code: 4,
       err: 'culvert: not found: no flow "zz" lives\n',
+    });
+  });
+
+  test('ends the flows of a filter, and shows them only in a dry run', async () => {
+    const { out } = await culvert(['flows', 'kill', '--dry-run', '--filter', 'dport in (80, 53)']);
+    expect(out).toContain('10.0.0.1:1000  10.1.0.1:80');
+    expect(out).toEndWith('\n2 flows would be reset\n');
+    expect((await culvert(['flows', 'kill', '--dry-run', 'a'])).out).toBe(
+      'flow a would be reset\n',
+    );
+    plane.killed.length = 0;
+    expect((await culvert(['flows', 'kill', '--filter', 'proto = udp'])).out).toBe(
+      '1 flow reset\n',
+    );
+    expect(plane.killed).toEqual([12]);
+    const flush = ['conntrack', 'flush', '--all', '-o', 'json'];
+    expect(JSON.parse((await culvert(flush)).out)).toEqual({
+      dry_run: false,
+      matched: 3,
+      killed: 2,
+    });
+  });
+
+  test('says where a filter is wrong, with 4', async () =>
+    expect(await culvert(['flows', 'proto=tcp', 'and', 'port=x'])).toMatchObject({
+      code: 4,
+      err: 'culvert: bad request: filter, column 20: "x" is no port\n',
+    }));
+
+  test('lists and counts tracked flows as conntrack does', async () => {
+    const list = (await culvert(['conntrack', 'list'])).out.split('\n');
+    expect(list).toEqual([
+      expect.stringMatching(
+        /^tcp {6}6 - ESTABLISHED src=10\.0\.0\.1 dst=10\.1\.0\.1 sport=1000 dport=80 /,
+      ),
+      expect.stringContaining(' carrier=tcp flow=b'),
+      'udp      17 29 src=10.0.0.4 dst=10.1.0.1 sport=1000 dport=53 packets=1 bytes=5 [UNREPLIED] ' +
+        'src=10.9.0.1 dst=192.0.2.1 sport=5353 dport=40000 packets=0 bytes=0 carrier=nat flow=c',
+      '',
+    ]);
+    const json = await culvert(['conntrack', 'list', '-o', 'json', 'proto=tcp']);
+    expect(JSON.parse(json.out)).toMatchObject([{ id: 'a' }, { id: 'b' }]);
+    expect(JSON.parse((await culvert(['conntrack', 'list', '--json', 'id=zz'])).out)).toEqual([]);
+    expect((await culvert(['conntrack', 'count', 'carrier', '=', 'nat'])).out).toBe('1\n');
+    expect(JSON.parse((await culvert(['conntrack', 'count', '-o', 'json'])).out)).toEqual({
+      count: 3,
+      limit: 8,
     });
   });
 

@@ -64,7 +64,7 @@ describe('a config that is wrong names place and reason', () => {
     [
       'target of a reject',
       'listeners: [{name: a, action: reject, to: 10.0.0.1}]\n',
-      'listeners[0].to: is for the action "forward" only',
+      'listeners[0].to: is for the actions "forward" and "nat" only',
     ],
     [
       'answer of a forward',

@@ -65,6 +65,7 @@ test('the start names the device as the kernel does', () => {
   });
   expect(start).toMatchObject({ deviceName: 'x1', deviceMtu: 1500, vnetHeader: true, offloads: 7 });
   expect(start.limits.flows).toBe(65_536);
+  expect(start.sessions).toEqual({ limit: 16_384, perSource: 10_922 });
   expect(start.congestion).toBe('cubic');
   expect(start.ecn).toBe(true);
 });
@@ -73,7 +74,7 @@ test('what is fixed at start is named when it differs', () => {
   const running = parseConfig('', 'c');
   const wanted = parseConfig(
     'device: {mtu: 9000}\nlimits: {flows: 2048}\ntcp: {congestion: newreno, ecn: false}\n' +
-      'timeouts: {idle: 1m}',
+      'timeouts: {idle: 1m}\nconntrack: {buckets: 64, tcpLoose: false}\nnat: {clampMss: 1400}',
     'c',
   );
   expect(restartRequired(running, running)).toEqual([]);
@@ -82,5 +83,6 @@ test('what is fixed at start is named when it differs', () => {
     'limits.flows',
     'tcp.congestion',
     'tcp.ecn',
+    'conntrack.buckets',
   ]);
 });

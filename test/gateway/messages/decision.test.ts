@@ -62,7 +62,13 @@ test('a request of either family arrives as it was sent', () => {
       uint8,
       fc.boolean(),
       fc.maxSafeNat(),
-      (ips, id, epoch, from, to, mss, scale, ttl, ecn, flow) => {
+      fc.constantFrom(
+        [6, 'tcp'] as const,
+        [17, 'udp'] as const,
+        [1, 'icmp'] as const,
+        [58, 'icmp'] as const,
+      ),
+      (ips, id, epoch, from, to, mss, scale, ttl, ecn, flow, [number, protocol]) => {
         const [family, source, destination] = ips;
         const row = makeView();
         writeAddress(source, row, 0);
@@ -74,7 +80,7 @@ test('a request of either family arrives as it was sent', () => {
           id,
           epoch,
           flow,
-          6,
+          number,
           family,
           row,
           0,
@@ -91,15 +97,17 @@ test('a request of either family arrives as it was sent', () => {
         const addressLength = family === 4 ? 4 : 16;
         expect(decodeDecisionRequest(view, AT, length)).toEqual({
           flow,
-          protocol: 'tcp',
+          protocol,
           source: { ip: formatAddress(row, 0, addressLength), port: from, family: family as 4 | 6 },
           destination: {
             ip: formatAddress(row, 16, addressLength),
             port: to,
             family: family as 4 | 6,
           },
-          syn: { mss, windowScale: scale, ttl, ecn },
+          ...(protocol === 'tcp' ? { syn: { mss, windowScale: scale, ttl, ecn } } : {}),
         });
+        view.setUint8(AT + 1, 132);
+        expect(decodeDecisionRequest(view, AT, length)).toBeUndefined();
       },
     ),
   );

@@ -79,8 +79,26 @@ describe('a data plane', () => {
   test('answers kills and a drain', async () => {
     const { plane } = setUp();
     await plane.ready;
-    expect(await plane.kill(3, 99)).toBe(true);
+    expect(await plane.kill([{ row: 3, serial: 99 }])).toBe(1);
     expect(await plane.drain(1000)).toBe(2);
+  });
+
+  test('is asked to end many flows in batches, each when the one before is done', async () => {
+    const { plane, lines } = setUp();
+    await plane.ready;
+    const flows = Array.from({ length: 600 }, (_, row) => ({ row, serial: row + 1 }));
+    expect(await plane.kill(flows)).toBe(600);
+    const batches = told(lines, 'kill').map((message) => message['flows'] as typeof flows);
+    expect(batches.map((batch) => batch.length)).toEqual([256, 256, 88]);
+    expect(batches.flat()).toEqual(flows);
+  });
+
+  test('that does not answer a kill is not asked for the rest', async () => {
+    const { plane, lines } = setUp('deaf');
+    await plane.ready;
+    const flows = Array.from({ length: 300 }, (_, row) => ({ row, serial: row + 1 }));
+    expect(await plane.kill(flows)).toBe(0);
+    expect(told(lines, 'kill')).toHaveLength(1);
   });
 
   test('that never ran has nothing to drain', async () =>

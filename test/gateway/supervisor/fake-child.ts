@@ -59,13 +59,16 @@ for await (const bytes of Bun.stdin.stream()) {
   frames.push(bytes, (_, body) => {
     const message = JSON.parse(new TextDecoder().decode(body)) as {
       kind: string;
-      serial?: number;
+      id?: number;
+      flows?: unknown[];
       entries?: unknown[];
     };
     if (message.kind === 'load') void load(message as unknown as Load);
     else if (message.kind === 'kv-restore') restored += message.entries?.length ?? 0;
     else tell(message);
-    if (message.kind === 'kill') send({ kind: 'killed', serial: message.serial, found: true });
+    if (message.kind === 'kill' && mode !== 'deaf') {
+      send({ kind: 'killed', id: message.id, count: message.flows?.length });
+    }
     if (message.kind === 'drain') send({ kind: 'drained', cut: 2 });
     if (message.kind === 'configure') {
       process.stdout.write(encodeFrame(FrameKind.FLOW_ROWS, new Uint8Array(192).fill(7)));

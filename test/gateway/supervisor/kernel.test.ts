@@ -1,8 +1,15 @@
-import { describe, expect, test } from 'bun:test';
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { Errno } from '../../../src/ffi/errno.ts';
 import { SystemError } from '../../../src/ffi/errors.ts';
+import { parseConfig } from '../../../src/gateway/config/load.ts';
 import { parseCidr } from '../../../src/gateway/config/values.ts';
-import { addAddresses, maskHostBits } from '../../../src/gateway/supervisor/kernel.ts';
+import {
+  addAddresses,
+  maskHostBits,
+  openKernel,
+  routePoolOf,
+} from '../../../src/gateway/supervisor/kernel.ts';
+import { ip, isRoot, NetworkNamespace } from '../../ffi/support/namespace.ts';
 
 describe('where IPv6 is disabled', () => {
   const addresses = ['fd00::1/64', '10.0.0.1/24'].flatMap((text) => parseCidr(text) ?? []);
@@ -43,3 +50,38 @@ test.each([
 ])('a route to %p/%d goes to %p', (address, prefixLength, destination) =>
   expect([...maskHostBits(new Uint8Array(address), prefixLength)]).toEqual(destination),
 );
+
+describe.skipIf(!isRoot)('the pool of NAT', () => {
+  let namespace: NetworkNamespace;
+  beforeEach(() => {
+    namespace = new NetworkNamespace();
+  });
+  afterEach(() => namespace[Symbol.dispose]());
+
+  const open = (more = '') =>
+    openKernel(
+      parseConfig(
+        'device: {name: cvpool0, addresses: [10.9.0.1/24], routes: [198.51.100.9/32]}\n' +
+          `limits: {flows: 64, heldSyns: 16, slabBytes: 4MiB, slabBytesPerFlow: 1MiB}\n${more}`,
+        'c.yaml',
+      ),
+    );
+  const routes = () => ip('-4', 'route', 'show', 'dev', 'cvpool0');
+
+  test('what is sent to it comes into the device, also to what a reload adds', () => {
+    using kernel = open('nat: {addresses: [198.51.100.7, 198.51.100.9]}');
+    expect(routes()).toContain('198.51.100.7');
+    expect(routes()).not.toContain('198.51.100.8');
+    const addresses = ['198.51.100.7', '198.51.100.8'];
+    for (let i = 0; i < 2; i++) kernel.routePool(addresses);
+    expect(routes()).toContain('198.51.100.8');
+  });
+
+  test('an address that the host routes elsewhere is refused with its place', () => {
+    using kernel = open();
+    ip('route', 'add', '198.51.100.8/32', 'dev', 'lo');
+    const config = parseConfig('nat: {addresses: [198.51.100.8]}', 'c.yaml');
+    const route = () => routePoolOf({ config, file: 'c.yaml', folder: '/' }, kernel);
+    expect(route).toThrow('c.yaml: nat.addresses: netlink(RTM_NEWROUTE) on cvpool0: EEXIST');
+  });
+});

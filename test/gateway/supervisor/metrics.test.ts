@@ -12,6 +12,11 @@ function render(): string {
   counters.add(Counter.DEVICE_SUPERFRAMES_IN, 4);
   counters.drop(DropReason.BAD_TCP_CHECKSUM);
   counters.close(CloseReason.EOF);
+  counters.add(Counter.NAT_PACKETS, 9);
+  counters.add(Counter.NAT_SUPERPACKETS, 2);
+  counters.add(Counter.DATAGRAMS_DOWN, 5);
+  counters.add(Counter.FLOWS_EARLY_DROPPED, 1);
+  counters.add(Counter.ICMP_ERRORS_RELAYED, 3);
   const histogram = new Histogram([0.1, 1]);
   for (const value of [0.05, 0.5, 5]) histogram.observe(value);
   return renderMetrics({
@@ -24,7 +29,10 @@ function render(): string {
     scriptTotals: new Map([
       ['route', { decisions: 9, errors: 2, limitHits: { cpu: 5 }, cpuUs: 7, disabled: true }],
     ]),
-    scriptFlows: [{ script: 'route', generation: 3, count: 6 }],
+    census: {
+      scripts: [{ script: 'route', generation: 3, count: 6 }],
+      protocols: new Map([['udp', 2]]),
+    },
     scriptHostRestarts: { cpu: 1, wall: 0, crash: 0 },
     dataPlaneRestarts: 2,
     durations: new Map([['forward', histogram]]),
@@ -78,6 +86,12 @@ describe('the text', () => {
     'culvert_script_disabled{script="route"} 1',
     'culvert_script_restarts_total{kind="cpu"} 1',
     'culvert_data_plane_restarts_total 2',
+    'culvert_conntrack_entries{proto="udp"} 2',
+    'culvert_conntrack_early_drop_total 1',
+    'culvert_nat_packets_total{kind="packet"} 7',
+    'culvert_nat_packets_total{kind="superpacket"} 2',
+    'culvert_udp_datagrams_total{direction="down"} 5',
+    'culvert_icmp_errors_relayed_total 3',
     'culvert_flow_duration_seconds_bucket{verdict="forward",le="0.1"} 1',
     'culvert_flow_duration_seconds_bucket{verdict="forward",le="1"} 2',
     'culvert_flow_duration_seconds_bucket{verdict="forward",le="+Inf"} 3',

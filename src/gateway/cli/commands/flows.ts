@@ -1,10 +1,14 @@
-/** `culvert flows`: live flows, and how to end one. */
+/** `culvert flows`: live flows, and how to end one, or those that a filter names. */
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { flows as flowsSchema } from '../../supervisor/api/schemas.ts';
+import { ExitCode } from '../../supervisor/exit-code.ts';
 import type { ApiClient } from '../client.ts';
+import { CommandError } from '../command-error.ts';
+import { flowTable } from '../flow-table.ts';
+import { killMatching } from '../kill-flows.ts';
 import { type ClientFlags, clientOf, withClient } from '../options.ts';
-import { formatBytes, formatSpan, formatTable, print, printJson } from '../output.ts';
+import { print, printJson } from '../output.ts';
 
 const WATCH_PERIOD_MS = 1_000;
 /** Cursor home, clear to the end of the screen. */
@@ -14,22 +18,42 @@ interface FlowsFlags extends ClientFlags {
   readonly watch?: boolean;
   readonly limit: string;
 }
-type Flow = z.output<typeof flowsSchema>['flows'][number];
+interface KillFlags extends ClientFlags {
+  readonly filter?: string;
+  readonly dryRun?: boolean;
+}
 
 export function addFlows(program: Command): void {
   const flows = withClient(program.command('flows [filter...]'))
-    .description('list live flows; a filter is like src=10.0.0.0/8 port=443 verdict=forward')
+    .description("list live flows; a filter is like 'src in 10.0.0.0/8 and not dport = 443'")
     .option('--limit <count>', 'flows to show', '100')
     .option('--watch', 'show again every second')
     .action(list);
-  withClient(flows.command('kill <id>'))
-    .description('reset a flow')
-    .action(async (id: string, _: ClientFlags, command: Command) => {
-      const flags = command.optsWithGlobals<ClientFlags>();
-      await clientOf(flags).call(z.undefined(), 'DELETE', `/v1/flows/${encodeURIComponent(id)}`);
-      if (flags.json) printJson({ id, killed: true });
-      else print(`flow ${id} is reset`);
-    });
+  withClient(flows.command('kill [id]'))
+    .description('reset a flow, or all that pass a filter')
+    .option('--filter <filter>', 'flows to reset, as in the list')
+    .option('--dry-run', 'show them only')
+    .action((id: string | undefined, _: KillFlags, command: Command) =>
+      kill(id, command.optsWithGlobals<KillFlags>()),
+    );
+}
+
+async function kill(id: string | undefined, flags: KillFlags): Promise<void> {
+  const { filter, json, dryRun = false } = flags;
+  if ((id === undefined) === (filter === undefined)) {
+    throw new CommandError(ExitCode.USAGE, 'which flows? name an id, or --filter');
+  }
+  if (filter !== undefined) {
+    await killMatching(flags, { filter, all: false, dryRun });
+    return;
+  }
+  if (id === undefined) return;
+  const path = `/v1/flows/${encodeURIComponent(id)}`;
+  const client = clientOf(flags);
+  if (dryRun) await client.call(z.unknown(), 'GET', path);
+  else await client.call(z.undefined(), 'DELETE', path);
+  if (json) printJson({ id, killed: !dryRun });
+  else print(`flow ${id} ${dryRun ? 'would be' : 'is'} reset`);
 }
 
 async function list(filter: readonly string[], flags: FlowsFlags): Promise<void> {
@@ -46,38 +70,6 @@ async function list(filter: readonly string[], flags: FlowsFlags): Promise<void>
 async function render(client: ApiClient, query: URLSearchParams, isJson: boolean): Promise<string> {
   const { value } = await client.call(flowsSchema, 'GET', `/v1/flows?${query}`);
   if (isJson) return JSON.stringify(value, undefined, 2);
-  const table = formatTable(
-    [
-      'ID',
-      'PROTO',
-      'SOURCE',
-      'DESTINATION',
-      'UPSTREAM',
-      'STATE',
-      'VERDICT',
-      'BY',
-      'UP',
-      'DOWN',
-      'AGE',
-    ],
-    value.flows.map(row),
-  );
+  const table = flowTable(value.flows);
   return value.next === undefined ? table : `${table}\n… more: raise --limit, or filter`;
 }
-
-const row = (flow: Flow): (string | undefined)[] => [
-  flow.id,
-  flow.proto,
-  address(flow.src, flow.src_port),
-  address(flow.dst, flow.dst_port),
-  flow.upstream_addr ?? flow.upstream,
-  flow.phase === 'open' || flow.phase === 'closing' ? flow.state : flow.phase,
-  flow.verdict,
-  flow.script === undefined ? (flow.rule ?? flow.decider) : `${flow.script}@${flow.script_version}`,
-  formatBytes(flow.bytes_up),
-  formatBytes(flow.bytes_down),
-  formatSpan(flow.duration_ms),
-];
-
-const address = (ip: string, port: number): string =>
-  ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;

@@ -6,7 +6,9 @@ import type { Logger } from '../logger.ts';
 import { guardBrowser, requireToken } from './access.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { answerError, ProblemError } from './problem.ts';
+import { conntrackRoutes } from './routes/conntrack.ts';
 import { dropRoutes } from './routes/drops.ts';
+import { eventRoutes } from './routes/events.ts';
 import { flowRoutes } from './routes/flows.ts';
 import { generationRoutes } from './routes/generations.ts';
 import { healthRoutes } from './routes/health.ts';
@@ -41,6 +43,8 @@ export function createApi(plane: ControlPlane, { log, token }: ApiOptions): Hono
   app.route('/', scriptRoutes(plane));
   app.route('/', generationRoutes(plane));
   app.route('/', flowRoutes(plane));
+  app.route('/', conntrackRoutes(plane));
+  app.route('/', eventRoutes(plane));
   app.route('/', dropRoutes(plane));
   app.route('/', openApiRoutes(app));
   return app;

@@ -1,6 +1,6 @@
 /** What the HTTP API needs of the gateway. The supervisor implements it; tests have their own. */
+import type { FlowControl } from '../flow-control.ts';
 import type { Change, ChangeOptions, Generation } from '../generations.ts';
-import type { FlowPage, LiveFlowView, PageRequest } from '../live-flows.ts';
 import type { DropCount, ReasonCount, Status } from './schemas.ts';
 
 export interface ControlPlane {
@@ -10,10 +10,7 @@ export interface ControlPlane {
   metrics(): string;
   drops(): { readonly drops: readonly DropCount[]; readonly closes: readonly ReasonCount[] };
 
-  flows(request: PageRequest): FlowPage;
-  flow(serial: number): LiveFlowView | undefined;
-  /** False when it has ended. */
-  killFlow(serial: number): Promise<boolean>;
+  readonly flows: FlowControl;
 
   readonly activeGeneration: Generation;
   /** Newest first. */

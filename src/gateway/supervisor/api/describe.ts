@@ -11,6 +11,7 @@ const PROBLEMS: Readonly<Record<number, string>> = {
   415: 'The body is of another type.',
   422: 'Config or scripts do not load; nothing was changed.',
   428: 'If-Match is missing.',
+  429: 'As many clients listen as may.',
   503: 'No script host could load the scripts now; nothing was changed.',
 };
 
@@ -32,11 +33,15 @@ export const describeJson = (
   });
 
 /** A route that answers with text. */
-export const describeText = (summary: string, problems: readonly number[] = []) =>
+export const describeText = (
+  summary: string,
+  problems: readonly number[] = [],
+  type = 'text/plain',
+) =>
   describeRoute({
     summary,
     responses: {
-      200: { description: 'OK', content: { 'text/plain': { schema: { type: 'string' } } } },
+      200: { description: 'OK', content: { [type]: { schema: { type: 'string' } } } },
       ...problemResponses(problems),
     },
   });

@@ -4,7 +4,8 @@ import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { ConfigError } from '../../config/load.ts';
 import type { ScriptIssue } from '../../messages/script-control.ts';
-import { FilterError } from '../flow-filter.ts';
+import { FilterError } from '../filter/filter-error.ts';
+import { TooManyReadersError } from '../flow-events.ts';
 import {
   BundleRejectedError,
   NoSuchGenerationError,
@@ -42,6 +43,7 @@ const TITLES: Readonly<Record<number, string>> = {
   415: 'Unsupported media type',
   422: 'Refused',
   428: 'Precondition required',
+  429: 'Too many requests',
   500: 'Internal error',
   503: 'Not ready',
 };
@@ -72,11 +74,13 @@ function describe(error: Error): Description {
   });
   if (error instanceof ProblemError) return { ...plain(error.status), errors: error.errors };
   if (error instanceof StaleChangeError) return plain(412);
+  if (error instanceof TooManyReadersError) return plain(429);
   if (error instanceof ScriptHostError) return plain(503);
   if (error instanceof NoSuchScriptError || error instanceof NoSuchGenerationError)
     return plain(404);
   if (error instanceof FilterError) {
-    return { ...plain(400), errors: [{ path: 'filter', message: error.message }] };
+    const { column, message } = error;
+    return { ...plain(400), errors: [{ path: 'filter', message, line: 1, column }] };
   }
   if (error instanceof BundleRejectedError) {
     return { status: 422, detail: error.message, errors: error.issues.map(scriptFault) };

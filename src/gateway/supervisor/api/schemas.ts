@@ -1,6 +1,7 @@
 /** Shapes of the API, from which the OpenAPI document is made. */
 import { z } from 'zod';
 import { scriptName } from '../../config/schema.ts';
+import { FLOW_EVENT_NAMES } from '../event-ring.ts';
 
 const PAGE_DEFAULT = 100;
 const PAGE_MAX = 10_000;
@@ -19,6 +20,21 @@ export const flowsQuery = z.object({
   filter: z.string().default(''),
   limit: z.coerce.number().int().min(1).max(PAGE_MAX).default(PAGE_DEFAULT),
   from: z.coerce.number().int().min(0).default(0),
+});
+/** What is meant must be said: an empty filter is no way to ask for all. */
+export const killQuery = z.object({
+  filter: z.string().default(''),
+  all: flag,
+  dry_run: flag,
+});
+export const filterQuery = z.object({ filter: z.string().default('') });
+export const eventsQuery = filterQuery.extend({
+  /** `NEW,DESTROY` */
+  type: z
+    .string()
+    .transform((text) => text.toUpperCase().split(','))
+    .pipe(z.array(z.enum(FLOW_EVENT_NAMES)))
+    .default([...FLOW_EVENT_NAMES]),
 });
 export const dropsQuery = z.object({ all: flag });
 export const scriptParam = z.object({ name: scriptName });
@@ -84,6 +100,7 @@ export const flow = z.object({
   iface: z.string(),
   phase: z.string(),
   state: z.string(),
+  carrier: z.string(),
   verdict: z.string(),
   decider: z.string(),
   script: z.string().optional(),
@@ -91,6 +108,7 @@ export const flow = z.object({
   rule: z.string().optional(),
   upstream: z.string().optional(),
   upstream_addr: z.string().optional(),
+  nat_addr: z.string().optional(),
   start: z.string(),
   duration_ms: z.number(),
   decision_ms: z.number(),
@@ -103,6 +121,42 @@ export const flow = z.object({
   rtt_ms: z.number(),
 });
 export const flows = z.object({ flows: z.array(flow), next: z.number().optional() });
+
+/** `flows`: the first of those that would be ended, in a dry run only. */
+export const killed = z.object({
+  dry_run: z.boolean(),
+  matched: z.number(),
+  killed: z.number(),
+  flows: z.array(flow).optional(),
+});
+
+const tuple = z.object({
+  src: z.string(),
+  dst: z.string(),
+  sport: z.number().optional(),
+  dport: z.number().optional(),
+  icmp_id: z.number().optional(),
+  packets: z.number(),
+  bytes: z.number(),
+});
+const conntrackEntry = z.object({
+  id: z.string(),
+  family: z.union([z.literal(4), z.literal(6)]),
+  proto: z.string(),
+  carrier: z.string(),
+  state: z.string(),
+  expires_ms: z.number().optional(),
+  replied: z.boolean(),
+  assured: z.boolean(),
+  original: tuple,
+  reply: tuple,
+});
+export type ConntrackEntry = z.output<typeof conntrackEntry>;
+export const conntrack = z.object({
+  entries: z.array(conntrackEntry),
+  next: z.number().optional(),
+});
+export const conntrackCount = z.object({ count: z.number(), limit: z.number() });
 
 const reasonCount = z.object({ reason: z.string(), count: z.number() });
 export type ReasonCount = z.output<typeof reasonCount>;

@@ -181,9 +181,11 @@ describe('flows', () => {
   test('are listed and filtered', async () => {
     const list = async (query: string) =>
       (await api.request(`/v1/flows${query}`)).json() as Promise<{ flows: { id: string }[] }>;
-    expect((await list('')).flows.map(({ id }) => id)).toEqual(['a', 'b']);
+    expect((await list('')).flows.map(({ id }) => id)).toEqual(['a', 'b', 'c']);
     expect((await list('?filter=port%3D443')).flows.map(({ id }) => id)).toEqual(['b']);
     expect((await list('?limit=1')).flows).toHaveLength(1);
+    expect(await list('?limit=2')).toMatchObject({ next: 4 });
+    expect((await list('?limit=2&from=4')).flows.map(({ id }) => id)).toEqual(['c']);
   });
 
   test.each(['?filter=colour%3Dred', '?limit=0', '?limit=x', '?from=-1'])(
@@ -204,6 +206,55 @@ describe('flows', () => {
     expect((await kill('b')).status).toBe(404);
     expect((await kill('-1')).status).toBe(404);
     expect(plane.killed).toEqual([10, 11]);
+  });
+
+  test('a filter that cannot be read is answered with the column', async () => {
+    const filter = encodeURIComponent('proto=tcp and colour=red');
+    const answer = await api.request(`/v1/flows?filter=${filter}`);
+    const body = (await answer.json()) as { detail: string; errors: object[] };
+    expect(body.detail).toStartWith('filter, column 15: "colour" is no field');
+    expect(body.errors[0]).toMatchObject({ path: 'filter', line: 1, column: 15 });
+  });
+
+  test('are ended by filter, and shown only in a dry run', async () => {
+    const end = async (query: string) =>
+      (await api.request(`/v1/flows?${query}`, { method: 'DELETE' })).json() as Promise<object>;
+    const tcp = `filter=${encodeURIComponent('proto = tcp')}`;
+    expect(await end(`${tcp}&dry_run=true`)).toMatchObject({
+      dry_run: true,
+      matched: 2,
+      killed: 0,
+      flows: [{ id: 'a' }, { id: 'b' }],
+    });
+    expect(plane.killed).toEqual([]);
+    expect(await end(tcp)).toEqual({ dry_run: false, matched: 2, killed: 1 });
+    expect(plane.killed).toEqual([10, 11]);
+    expect(await end('all=true')).toMatchObject({ matched: 3 });
+  });
+
+  test.each(['', '?filter=', '?filter=%20', '?dry_run=true', '?all=false', '?filter=x'])(
+    'are not ended when it is not said which: "%s"',
+    async (query) => {
+      const answer = await api.request(`/v1/flows${query}`, { method: 'DELETE' });
+      expect(answer.status).toBe(400);
+      expect(plane.killed).toEqual([]);
+    },
+  );
+});
+
+describe('connection tracking', () => {
+  test('is listed by tuples, filtered, and counted', async () => {
+    const get = async (path: string) =>
+      (await api.request(`/v1/conntrack${path}`)).json() as Promise<{ entries: object[] }>;
+    expect((await get('')).entries).toHaveLength(3);
+    expect((await get('?filter=carrier%3Dnat')).entries).toEqual([
+      expect.objectContaining({ id: 'c', state: 'UNREPLIED', expires_ms: 29_000, replied: false }),
+    ]);
+    expect(await get('?limit=1')).toMatchObject({ next: 2 });
+    expect(await get('/count')).toEqual({ count: 3, limit: 8 } as never);
+    expect(await get('/count?filter=proto%3Dudp')).toMatchObject({ count: 1 });
+    expect((await api.request('/v1/conntrack?filter=x')).status).toBe(400);
+    expect((await api.request('/v1/conntrack/count?filter=x')).status).toBe(400);
   });
 });
 
@@ -289,7 +340,10 @@ test('the OpenAPI document has every route and the schemas of its answers', asyn
     '/healthz',
     '/metrics',
     '/readyz',
+    '/v1/conntrack',
+    '/v1/conntrack/count',
     '/v1/drops',
+    '/v1/events',
     '/v1/flows',
     '/v1/flows/{id}',
     '/v1/generations',
@@ -302,4 +356,6 @@ test('the OpenAPI document has every route and the schemas of its answers', asyn
   expect(Object.keys(document.paths['/v1/scripts/{name}']?.['put']?.responses ?? {})).toContain(
     '428',
   );
+  expect(Object.keys(document.paths['/v1/flows'] ?? {})).toEqual(['get', 'delete']);
+  expect(JSON.stringify(document.paths['/v1/events'])).toContain('text/event-stream');
 });

@@ -1,46 +1,53 @@
-/** A gateway without a kernel: generations that are real, flows from a list. */
+/** A gateway without a kernel: generations that are real, flows in memory of no data plane. */
 
 import { createApi } from '../../../../src/gateway/supervisor/api/app.ts';
 import {
   type ControlPlane,
   NoSuchScriptError,
 } from '../../../../src/gateway/supervisor/api/control-plane.ts';
+import { FlowControl } from '../../../../src/gateway/supervisor/flow-control.ts';
 import { Generations, ScriptHostError } from '../../../../src/gateway/supervisor/generations.ts';
-import type { LiveFlowView } from '../../../../src/gateway/supervisor/live-flows.ts';
 import { createLogger } from '../../../../src/gateway/supervisor/logger.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
+import { Carrier, TrackState, VerdictCode } from '../../../../src/stack/flow-row.ts';
+import { TcpState } from '../../../../src/stack/tcp/states.ts';
+import { Protocol } from '../../../../src/stack/wire/protocol.ts';
+import { FlowMemory, flowContext, limitsOf, NOW_US } from '../flow-memory.ts';
+
+const ROWS = 8;
+/** Serial number of a flow that ends before anybody can end it. */
+const GONE = 11;
+
+const silent = createLogger({ level: 'silent', format: 'json' });
 
 export interface FakePlane extends ControlPlane {
   reasons: string[];
-  killed: number[];
+  readonly killed: number[];
+  readonly memory: FlowMemory;
   failWith: Error | undefined;
 }
 
-const flow = (id: string, port: number): LiveFlowView => ({
-  id,
-  proto: 'tcp',
-  src: '10.0.0.1',
-  src_port: 1000,
-  dst: '10.1.0.1',
-  dst_port: port,
-  iface: 'x0',
-  phase: 'open',
-  state: 'ESTABLISHED',
-  verdict: 'forward',
-  decider: 'fallback',
-  start: '2026-01-01T00:00:00.000Z',
-  duration_ms: 1,
-  decision_ms: 0,
-  connect_ms: 0,
-  bytes_up: 0,
-  bytes_down: 0,
-  pkts_up: 0,
-  pkts_down: 0,
-  retrans: 0,
-  rtt_ms: 0,
-});
-
-const FLOWS = [flow('a', 80), flow('b', 443)];
+/** `a` to port 80 and `b` to port 443, and `c`, which is rewritten. */
+function memoryOfFlows(): FlowMemory {
+  const memory = new FlowMemory(ROWS);
+  memory.put(1, { serial: 10, source: '10.0.0.1', destinationPort: 80 });
+  memory.put(2, { serial: 11, source: '10.0.0.1', destinationPort: 443 });
+  memory.put(4, {
+    serial: 12,
+    protocol: Protocol.UDP,
+    carrier: Carrier.NAT,
+    tcpState: TcpState.CLOSED,
+    trackState: TrackState.UNREPLIED,
+    verdict: VerdictCode.NAT,
+    destinationPort: 53,
+    upstream: '10.9.0.1',
+    upstreamPort: 5353,
+    natSource: '192.0.2.1',
+    natPort: 40_000,
+    expiresAt: NOW_US + 29_000_000,
+  });
+  return memory;
+}
 
 /** Sources that contain `broken` do not load: line 2, column 3; `unlucky` finds no host. */
 export function fakePlane(): FakePlane {
@@ -64,9 +71,12 @@ export function fakePlane(): FakePlane {
     },
     DEFAULT_SCRIPT_LIMITS,
   );
+  const killed: number[] = [];
+  const memory = memoryOfFlows();
   return {
     reasons: [],
-    killed: [],
+    killed,
+    memory,
     failWith: undefined,
     status() {
       if (this.failWith) throw this.failWith;
@@ -98,14 +108,17 @@ export function fakePlane(): FakePlane {
       ],
       closes: [{ reason: 'eof', count: 0 }],
     }),
-    flows: ({ filter, from, limit }) => ({
-      flows: FLOWS.slice(from).filter(filter).slice(0, limit),
+    flows: new FlowControl({
+      log: silent,
+      memory: memory.buffer,
+      limits: limitsOf(ROWS),
+      context: flowContext,
+      lostReports: () => 0,
+      kill: async (refs) => {
+        killed.push(...refs.map(({ serial }) => serial));
+        return refs.filter(({ serial }) => serial !== GONE).length;
+      },
     }),
-    flow: (serial) => FLOWS.find(({ id }) => Number.parseInt(id, 36) === serial),
-    async killFlow(serial) {
-      this.killed.push(serial);
-      return serial === 10;
-    },
     get activeGeneration() {
       return generations.active;
     },
@@ -144,6 +157,6 @@ export function fakePlane(): FakePlane {
 
 export const apiOf = (plane: ControlPlane, token?: string) =>
   createApi(plane, {
-    log: createLogger({ level: 'silent', format: 'json' }),
+    log: silent,
     ...(token === undefined ? {} : { token }),
   });

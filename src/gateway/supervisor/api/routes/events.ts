@@ -1,0 +1,55 @@
+/** What happens to flows, as server-sent events: NEW, UPDATE, DESTROY, and `dropped` for gaps. */
+import { Hono } from 'hono';
+import type { EventReader } from '../../event-reader.ts';
+import { parseFilter } from '../../filter/parse.ts';
+import type { ControlPlane } from '../control-plane.ts';
+import { describeText } from '../describe.ts';
+import { eventsQuery } from '../schemas.ts';
+import { validate } from '../validate.ts';
+
+const HEADERS = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' };
+
+export function eventRoutes(plane: ControlPlane): Hono {
+  const app = new Hono();
+  app.get(
+    '/v1/events',
+    describeText(
+      'Events of flows: NEW, UPDATE, DESTROY; `filter` as of flows, `type` as in `NEW,DESTROY`; ' +
+        '`dropped` where events are missing. `Last-Event-ID` goes on where a client left.',
+      [400, 429],
+      'text/event-stream',
+    ),
+    validate('query', eventsQuery),
+    (context) => {
+      const { filter, type } = context.req.valid('query');
+      // Nobody would read, or close, what a HEAD is answered with.
+      if (context.req.method === 'HEAD') return context.body(null, 200, HEADERS);
+      const lastId = context.req.header('Last-Event-ID');
+      const reader = plane.flows.listen({
+        filter: parseFilter(filter),
+        names: new Set(type),
+        ...(lastId === undefined ? {} : { lastId }),
+      });
+      // A client may go before it has read anything: only the signal tells then.
+      context.req.raw.signal.addEventListener('abort', () => reader.close());
+      return context.body(streamOf(reader), 200, HEADERS);
+    },
+  );
+  return app;
+}
+
+/** Reads on only when the client has taken what was sent, so that a slow one has no queue here. */
+function streamOf(reader: EventReader): ReadableStream<Uint8Array> {
+  const utf8 = new TextEncoder();
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const text = await reader.next();
+        if (text === undefined) controller.close();
+        else controller.enqueue(utf8.encode(text));
+      },
+      cancel: () => reader.close(),
+    },
+    { highWaterMark: 0 },
+  );
+}

@@ -1,0 +1,103 @@
+/** The event stream over a socket: what a fetch inside of the process would not show. */
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'bun:test';
+import { mkdtempSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { listen } from '../../../../src/gateway/supervisor/api/listen.ts';
+import { until } from '../support.ts';
+import { apiOf, type FakePlane, fakePlane } from './fake-plane.ts';
+
+const path = join(mkdtempSync(join(tmpdir(), 'culvert-')), 'admin.sock');
+let plane: FakePlane;
+let server: Bun.Server<undefined>;
+const sockets: Socket[] = [];
+
+beforeEach(() => {
+  plane = fakePlane();
+});
+beforeAll(async () => {
+  server = await listen({ kind: 'unix', path }, (request) => apiOf(plane).fetch(request));
+});
+afterEach(() => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+  plane.flows.close();
+});
+afterAll(() => server.stop(true));
+
+/** A client that asked for events; `text` grows with what it got. */
+function client(query = '', headers = '') {
+  const socket = connect(path);
+  sockets.push(socket);
+  const seen = { socket, text: '' };
+  socket.on('data', (bytes) => {
+    seen.text += bytes.toString();
+  });
+  socket.write(`GET /v1/events${query} HTTP/1.1\r\nHost: x\r\n${headers}\r\n`);
+  return seen;
+}
+
+/** A row that ended, `count` times. */
+function end(count: number): void {
+  const row = plane.memory.rowBytes(4).slice();
+  for (let i = 0; i < count; i++) plane.flows.takeEnded(row, false);
+}
+
+test('a client gets the head at once, and then what happens', async () => {
+  const seen = client('?type=destroy&filter=proto%3Dudp');
+  await until(() => seen.text.includes('retry: '), 'the greeting');
+  expect(seen.text).toContain('Content-Type: text/event-stream');
+  end(1);
+  await until(() => seen.text.includes('event: DESTROY'), 'the event');
+  expect(seen.text).toMatch(/id: \w+-1\nevent: DESTROY\ndata: \{.*"id":"c".*\}\n\n/);
+});
+
+test('a client that does not read is not queued for, and told later what it missed', async () => {
+  const seen = client();
+  await until(() => seen.text.includes('retry: '), 'the greeting');
+  seen.socket.pause();
+  const events = 60_000;
+  for (let i = 0; i < events / 100; i++) {
+    end(100);
+    await Bun.sleep(0);
+  }
+  seen.socket.resume();
+  end(1);
+  await until(() => seen.text.includes(`-${events + 1}\n`), 'the last event');
+  const missed = Number(/"reader-too-slow","count":(\d+)/.exec(seen.text)?.[1]);
+  const got = seen.text.match(/^event: DESTROY$/gm)?.length ?? 0;
+  expect(missed + got).toBe(events + 1);
+  // The ring has 16,384 places; beyond it there is what the socket itself keeps.
+  expect(got).toBeLessThan(events / 2);
+});
+
+test('a client that goes is forgotten', async () => {
+  const listeners = () => {
+    for (let free = 0; ; free++) {
+      try {
+        readers.push(plane.flows.listen({ filter: () => () => true, names: new Set() }));
+      } catch {
+        for (const reader of readers.splice(0)) reader.close();
+        return 16 - free;
+      }
+    }
+  };
+  const readers: { close(): void }[] = [];
+  const seen = [client(), client()];
+  await until(() => seen.every(({ text }) => text.includes('retry: ')), 'the greetings');
+  expect(listeners()).toBe(2);
+  seen[0]?.socket.destroy();
+  await until(() => listeners() === 1, 'the first to be forgotten');
+});
+
+test('one client too many is refused, and a HEAD listens to nothing', async () => {
+  const ask = (method: string) => fetch('http://x/v1/events', { unix: path, method });
+  for (let i = 0; i < 20; i++) expect((await ask('HEAD')).status).toBe(200);
+  const seen = Array.from({ length: 16 }, () => client());
+  await until(() => seen.every(({ text }) => text.includes('retry: ')), 'the greetings');
+  expect((await ask('GET')).status).toBe(429);
+});
+
+test.each(['?type=BIRTH', '?filter=x', '?type='])('%s is refused', async (query) =>
+  expect((await fetch(`http://x/v1/events${query}`, { unix: path })).status).toBe(400),
+);
