@@ -10,7 +10,7 @@ import type { TrackSettings } from '../../src/stack/conntrack/context.ts';
 import { DEFAULT_TIMEOUTS } from '../../src/stack/conntrack/timeouts.ts';
 import { COUNTERS_BYTES, Counters } from '../../src/stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../src/stack/drop-reason.ts';
-import { FlowField, type FlowSnapshot, readFlowRow } from '../../src/stack/flow-row.ts';
+import { ClosedBy, FlowField, type FlowSnapshot, readFlowRow } from '../../src/stack/flow-row.ts';
 import { FlowTable, NO_FLOW } from '../../src/stack/flow-table.ts';
 import { emptyPacket, type Packet } from '../../src/stack/packet.ts';
 import { HalfSipHash } from '../../src/stack/sip-hash.ts';
@@ -40,6 +40,8 @@ export interface RigOptions {
   readonly settings?: Partial<TrackSettings>;
   /** Memory and counters of a rig whose flows are taken over. */
   readonly after?: TrackRig;
+  /** Writes nothing down: what it would make of packets hides what the tracker makes. */
+  readonly isSilent?: boolean;
 }
 
 export class TrackRig {
@@ -61,10 +63,12 @@ export class TrackRig {
   now = 1_000_000_000 as Instant;
   readonly packet: Packet = emptyPacket();
   readonly #frameAt: number;
+  readonly #isSilent: boolean;
   readonly memory: ArrayBuffer;
 
   constructor(options: RigOptions = {}) {
     const flows = options.flows ?? 64;
+    this.#isSilent = options.isSilent ?? false;
     const bytes = FlowTable.bytes(flows) + Conntrack.bytes(flows) + FRAME_BYTES + 8192;
     this.memory = options.after?.memory ?? new ArrayBuffer(bytes);
     if (options.after !== undefined) this.now = options.after.now;
@@ -155,7 +159,7 @@ export class TrackRig {
       if (!conntrack.isOver(row, this.flows.foundReply, packet, now)) {
         return DROP_REASON_NAMES[conntrack.carry(row, this.flows.foundReply, packet, now)] ?? '';
       }
-      conntrack.end(row, CloseReason.IDLE, 0, now);
+      conntrack.end(row, CloseReason.IDLE, ClosedBy.GATEWAY, now);
     }
     row = this.insert();
     if (row === NO_FLOW) return 'flow-table-full';
@@ -274,7 +278,7 @@ export class TrackRig {
   }
 
   #onForward(packet: Packet): DropReason {
-    this.forwarded.push(this.arena.bytes.slice(packet.ipAt, packet.end));
+    if (!this.#isSilent) this.forwarded.push(this.arena.bytes.slice(packet.ipAt, packet.end));
     return DropReason.NONE;
   }
 
@@ -295,6 +299,7 @@ export class TrackRig {
   }
 
   #onClosed(row: number): void {
+    if (this.#isSilent) return;
     const { closeReason, closedBy } = this.flow(row);
     this.closed.push(`${closeReason} by ${closedBy}`);
   }
