@@ -19,7 +19,7 @@ import type { TcpContext } from './tcp/context.ts';
 import type { Instant } from './time.ts';
 import type { RejectWith } from './verdict.ts';
 import { isBroadcast } from './wire/ip-address.ts';
-import { ipv4End, version } from './wire/ipv4.ts';
+import { ipv4End, isAtomic, version } from './wire/ipv4.ts';
 import { Ipv6Field, ipv6End } from './wire/ipv6.ts';
 import { Protocol } from './wire/protocol.ts';
 import { TcpFlag } from './wire/tcp.ts';
@@ -205,7 +205,8 @@ export class Datagrams {
     counters.add(Counter.DATAGRAMS_UP, count);
     counters.add(Counter.BYTES_UP, length);
     this.#conntrack.touch(row, false, now);
-    owner.onDatagram(row, dataAt, length, gsoSize, hopLimit, trafficClass, now);
+    const mayCut = packet.addressLength === 4 && !isAtomic(view, packet.ipAt);
+    owner.onDatagram(row, dataAt, length, gsoSize, hopLimit, trafficClass, mayCut, now);
     return DropReason.NONE;
   }
 

@@ -34,7 +34,7 @@ import { CookieMatch, type SynCookies } from './tcp/syn-cookies.ts';
 import type { Instant } from './time.ts';
 import type { RejectWith } from './verdict.ts';
 import { Protocol } from './wire/protocol.ts';
-import { asSeq, seqAdd } from './wire/seq.ts';
+import { asSeq, type Seq, seqAdd, seqLt } from './wire/seq.ts';
 import { TCP_HEADER_BYTES, TcpFlag } from './wire/tcp.ts';
 
 /**
@@ -76,6 +76,16 @@ export class Forwarder {
     if (kind === TcpFlag.SYN) return this.#onSyn(packet, now);
     if (kind === TcpFlag.ACK && this.#cookies.isAwaited(now)) return this.#onAck(packet, now);
     return this.#resetUnknown(packet, DropReason.NO_FLOW, now);
+  }
+
+  /**
+   * A SYN arrived between the ends of a connection that was in TIME-WAIT, and is no old duplicate.
+   *
+   * @param sndNxt  of that connection: our numbers begin behind it (RFC 9293 §3.6.1), as the clock
+   *                that they come from is slower than a fast path. A cookie leaves no choice
+   */
+  onReopen(packet: Packet, sndNxt: Seq, now: Instant): DropReason {
+    return this.#onSyn(packet, now, sndNxt);
   }
 
   /** A segment arrived for a SYN that is held. */
@@ -121,8 +131,8 @@ export class Forwarder {
     endFlow(tcp, reason, by, now);
   }
 
-  /** A SYN that opens something new. */
-  #onSyn(packet: Packet, now: Instant): DropReason {
+  /** A SYN that opens something new. @param leastIss  where the ISS may not lie before it */
+  #onSyn(packet: Packet, now: Instant, leastIss?: Seq): DropReason {
     const { heldSyns, segment } = this.#tcp;
     if (this.#isDraining) return this.#resetUnknown(packet, DropReason.DRAINING, now);
     if (heldSyns.isPressed) {
@@ -152,6 +162,7 @@ export class Forwarder {
       (segment.sourcePort << 16) | segment.destinationPort,
       now,
     );
+    if (leastIss !== undefined && seqLt(tcb.iss, leastIss)) tcb.iss = leastIss;
     tcb.sndUna = tcb.sndNxt = tcb.recover = tcb.rtxNxt = tcb.iss;
     tcb.count(FlowField.PACKETS_UP, 1);
     readSyn(this.#tcp, segment.seq, isEcnSetup(segment));

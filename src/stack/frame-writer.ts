@@ -6,9 +6,10 @@ import type { Arena } from './arena.ts';
 import { Counter, type Counters } from './counters.ts';
 import type { DeviceCapabilities, FrameSink } from './device.ts';
 import { DropReason } from './drop-reason.ts';
+import { fragment } from './offload/fragment.ts';
 import { completeChecksum, segment } from './offload/segment.ts';
 import type { Packet } from './packet.ts';
-import { emitIpv4Header, IPV4_HEADER_BYTES } from './wire/ipv4.ts';
+import * as ipv4 from './wire/ipv4.ts';
 import { emitIpv6Header, IPV6_HEADER_BYTES } from './wire/ipv6.ts';
 import {
   clearVnetHeader,
@@ -32,6 +33,8 @@ export class FrameWriter {
   /** Where superframes are cut when the device cannot. */
   readonly #cutAt: number;
   readonly #emitCut: (ipAt: number, end: number) => void;
+  /** Of the packet that was cut into fragments last. */
+  #identification = 0;
 
   static readonly BYTES = CUT_BYTES + 64;
 
@@ -58,9 +61,18 @@ export class FrameWriter {
   ): number {
     const view = this.#view;
     if (addressLength === 4) {
-      const ipAt = transportAt - IPV4_HEADER_BYTES;
-      const total = IPV4_HEADER_BYTES + length;
-      emitIpv4Header(view, ipAt, total, protocol, HOP_LIMIT, trafficClass, sourceAt, destinationAt);
+      const ipAt = transportAt - ipv4.IPV4_HEADER_BYTES;
+      const total = ipv4.IPV4_HEADER_BYTES + length;
+      ipv4.emitIpv4Header(
+        view,
+        ipAt,
+        total,
+        protocol,
+        HOP_LIMIT,
+        trafficClass,
+        sourceAt,
+        destinationAt,
+      );
       return ipAt;
     }
     const ipAt = transportAt - IPV6_HEADER_BYTES;
@@ -80,7 +92,10 @@ export class FrameWriter {
   whole(ipAt: number, end: number): boolean {
     const { mtu } = this.capabilities;
     if (end - ipAt <= mtu) return this.plain(ipAt, end);
-    //TODO
+    const own = ipv4.version(this.#view, ipAt) === 4 ? ipv4.identification(this.#view, ipAt) : 0;
+    this.#identification = (this.#identification + 1) >>> 0;
+    const identification = own === 0 ? this.#identification : own;
+    fragment(this.#view, ipAt, end, mtu, identification, this.#cutAt, this.#emitCut);
     return true;
   }
 
@@ -144,7 +159,9 @@ export class FrameWriter {
    */
   forward({ frameAt, ipAt, end, isPartial, gsoSize }: Packet): boolean {
     const hasVnetHeader = frameAt !== ipAt;
-    if (!hasVnetHeader || (!isPartial && gsoSize === 0)) return this.plain(ipAt, end);
+    // What came in fragments goes on in fragments.
+    if (!hasVnetHeader) return this.whole(ipAt, end);
+    if (!isPartial && gsoSize === 0) return this.plain(ipAt, end);
     return this.#write(frameAt, ipAt, end, gsoSize);
   }
 

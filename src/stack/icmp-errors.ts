@@ -6,7 +6,8 @@
  * off the path has to guess. What follows is mild all the same:
  *
  *   too big       the flow's segments become shorter, and what is in flight is sent again
- *                 (RFC 1191, RFC 8201); never shorter than every path must carry, nor longer
+ *                 (RFC 1191, RFC 8201); never shorter than every path must carry, nor longer.
+ *                 An MTU that no path of IPv6 has is no news (RFC 8201 §4)
  *   unreachable   ends a handshake; afterwards it is a rumour, and the retransmission timer decides
  *                 (RFC 5461 §4, RFC 1122 §4.2.3.9)
  *   about a dial  port and protocol end it, the others are remembered: see #onDialError
@@ -79,8 +80,8 @@ export class IcmpErrors {
       return DropReason.NONE;
     }
     const kind = isIpv4 ? this.#kindV4(at) : this.#kindV6(at);
+    if (kind === Kind.TOO_BIG) return this.#onTooBig(isIpv4, at, now);
     if (kind === Kind.UNREACHABLE) this.#onUnreachable(now);
-    else if (kind === Kind.TOO_BIG) this.#onTooBig(isIpv4, at, now);
     return DropReason.NONE;
   }
 
@@ -195,10 +196,13 @@ export class IcmpErrors {
     endFlow(this.#tcp, CloseReason.CLIENT_UNREACHABLE, ClosedBy.CLIENT, now);
   }
 
-  #onTooBig(isIpv4: boolean, at: number, now: Instant): void {
+  #onTooBig(isIpv4: boolean, at: number, now: Instant): DropReason {
     const parameter = this.#tcp.arena.view.getUint32(at + Icmpv4Field.PARAMETER);
+    // RFC 8201 §4: "it must discard it". An old router of IPv4 says 0 (RFC 1191 §5).
+    if (!isIpv4 && parameter < ipv6.IPV6_MIN_MTU) return DropReason.BAD_ICMP_HEADER;
     const mtu = isIpv4 ? parameter & MTU_MASK_V4 : parameter;
     // A packet that fits was not too big: the error is a forgery, or of another time.
     if (mtu < this.#quotedLength) lowerPathMtu(this.#tcp, mtu, now);
+    return DropReason.NONE;
   }
 }

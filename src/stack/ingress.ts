@@ -25,7 +25,7 @@ import { isMulticast } from './wire/ip-address.ts';
 import * as ipv4 from './wire/ipv4.ts';
 import * as ipv6 from './wire/ipv6.ts';
 import { Protocol } from './wire/protocol.ts';
-import { checkTcp, tcpChecksumValid } from './wire/tcp.ts';
+import { checkTcp, TCP_HEADER_BYTES, tcpChecksumValid } from './wire/tcp.ts';
 import {
   checkVnetHeader,
   gsoSize,
@@ -218,7 +218,15 @@ export class Ingress {
     fragment.identification = ipv6.fragmentIdentification(view, headerAt);
     fragment.protocol = protocol;
     fragment.ecn = ipv6.ecn(view, at);
+    if (fragment.offset === 0 && !this.#hasTransport(end)) return DropReason.BAD_FRAGMENT;
     return this.#reassemble(now);
+  }
+
+  /** Whether the first fragment of IPv6, at whose header the walk has stopped, has all headers. */
+  #hasTransport(end: number): boolean {
+    const walk = this.#extensions;
+    if (walk.walkOn(this.#view, end) !== DropReason.NONE) return false;
+    return walk.protocol !== Protocol.TCP || end - walk.transportAt >= TCP_HEADER_BYTES;
   }
 
   /** Keeps a fragment; when it was the last that was missing, the packet arrives. */
@@ -288,8 +296,9 @@ export class Ingress {
     if (state === TcpState.CLOSED) return this.#rewrittenTcp(row, flows.foundReply, now);
     if (state === TcpState.LISTEN) return this.#forwarder.onHeld(now);
     if (state === TcpState.SYN_SENT) return synSentArrives(tcp, now);
-    if (segmentArrives(tcp, now) === Arrived.REOPEN) return this.#unknownTcp(now);
-    return DropReason.NONE;
+    if (segmentArrives(tcp, now) === Arrived.DONE) return DropReason.NONE;
+    // What the freed row says is still there.
+    return this.#forwarder.onReopen(packet, tcp.tcb.sndNxt, now);
   }
 
   /** A segment of a flow that is not terminated here; its time may be over. */

@@ -62,7 +62,7 @@ export interface StackOptions {
   readonly tracking: TrackSettings;
   /** The row at this position ended with the data plane that had this memory before. */
   readonly onLeftover: (rowAt: number) => void;
-  /** At least ten uint32 from the system's random source. */
+  /** At least twelve uint32 from the system's random source. */
   readonly secrets: Uint32Array;
   /** Fills an array from the system's random source: secrets that do not last, once a minute. */
   readonly randomize: (into: Uint32Array) => void;
@@ -83,6 +83,7 @@ export class Stack {
   readonly #icmp: IcmpSender;
   readonly #conntrack: Conntrack;
   readonly #datagrams: Datagrams;
+  readonly #tracking: TrackSettings;
   readonly #replies: DatagramEgress;
   readonly #ingress: Ingress;
   readonly #expireRow: (row: number) => void;
@@ -138,6 +139,7 @@ export class Stack {
     this.frameAt = arena.take(FRAME_BYTES);
     this.ownerAt = arena.take(limits.flows * OWNER_ROW_BYTES);
     this.#icmp = new IcmpSender(arena.view, egress, counters);
+    this.#tracking = options.tracking;
     this.#conntrack = new Conntrack(
       { arena, flows: this.flows, counters, egress, owner: options.owner },
       options.tracking,
@@ -235,6 +237,11 @@ export class Stack {
 
   setLocalAddresses(addresses: readonly string[]): void {
     this.#icmp.setLocalAddresses(addresses);
+  }
+
+  /** For flows that are not terminated, from their next packet on. */
+  setTracking(settings: TrackSettings): void {
+    Object.assign(this.#tracking, settings);
   }
 
   /** Addresses that sources are translated to, of 4 or 16 bytes; see nat/pool.ts. */

@@ -4,9 +4,27 @@
  */
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { rewriteDestination, rewriteSource } from '../../src/stack/nat/rewrite.ts';
-import { lay, type NatFields, natPacket, type Offload, putAddress } from '../support/nat-packet.ts';
-import { concat, pattern, viewOf } from '../support/packet-builder.ts';
+import { FLOW_ROW_BYTES } from '../../src/stack/flow-row.ts';
+import { clampMss, rewriteDestination, rewriteSource } from '../../src/stack/nat/rewrite.ts';
+import { readQuote, translateError } from '../../src/stack/nat/translate-error.ts';
+import { TcpOptions } from '../../src/stack/wire/tcp-options.ts';
+import { mutatedPacket } from '../support/mutated-packet.ts';
+import {
+  errorPacket,
+  lay,
+  type NatFields,
+  natPacket,
+  newPacket,
+  type Offload,
+  putAddress,
+} from '../support/nat-packet.ts';
+import {
+  concat,
+  icmpPacket,
+  pattern,
+  referenceChecksum,
+  viewOf,
+} from '../support/packet-builder.ts';
 import { withPcap } from '../support/pcap.ts';
 
 const PROTOCOLS = [
@@ -167,6 +185,75 @@ test('there, a packet is as its new sender would make it; back, it is what it wa
         expect(laid.bytes()).toEqual(original);
       });
       expect(laid.packet).toEqual(before);
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+test('whatever the options of a SYN are, clamping lowers its MSS and keeps its checksum', () => {
+  const option = fc.oneof(
+    fc.constantFrom([0], [1], [2], [2, 0], [2, 4, 0xff], [8, 10]),
+    fc.tuple(fc.constant(2), fc.constant(4), byte, byte),
+    fc.array(byte, { maxLength: 12 }),
+  );
+  const options = fc.array(option, { maxLength: 10 }).map((parts) => parts.flat().slice(0, 40));
+  fc.assert(
+    fc.property(options, fc.integer({ min: 1, max: 0xffff }), fc.boolean(), (raw, mss, isIpv6) => {
+      const bytes = new Uint8Array(Math.ceil(raw.length / 4) * 4);
+      bytes.set(raw);
+      const fields: NatFields = {
+        protocol: 'tcp',
+        source: isIpv6 ? 'fd00::1' : '10.0.0.1',
+        destination: isIpv6 ? 'fd00::2' : '10.0.0.2',
+        sourcePort: 1,
+        destinationPort: 2,
+        flags: 0x02,
+        options: bytes,
+        payload: pattern(7),
+        offload: 'full',
+      };
+      const laid = lay(fields, natPacket(fields));
+      const hasChanged = clampMss(laid.view, laid.packet, mss);
+      const at = laid.packet.transportAt + 20;
+      const options = laid.arena.slice(at, at + bytes.length);
+      expect(laid.bytes()).toEqual(natPacket({ ...fields, options }));
+      const parsed = new TcpOptions();
+      parsed.parse(laid.view, laid.packet.transportAt);
+      expect(parsed.mss).toBeLessThanOrEqual(mss);
+      expect(hasChanged).toBe(!Bun.deepEquals(options, bytes));
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+test('whatever an error quotes, only its own bytes change and its checksum stays right', () => {
+  fc.assert(
+    fc.property(mutatedPacket(), fc.boolean(), fc.nat(1000), (quoted, isQuotedReply, seed) => {
+      const isIpv6 = (quoted[0] ?? 0) >>> 4 === 6;
+      const error = icmpPacket({
+        source: isIpv6 ? 'fd00::1' : '10.0.0.1',
+        destination: isIpv6 ? 'fd00::2' : '10.0.0.2',
+        type: 3,
+        payload: quoted,
+      });
+      const around = pattern(64);
+      const row = pattern(FLOW_ROW_BYTES, seed);
+      const arena = concat([around, error, around, row]);
+      const view = viewOf(arena);
+      const packet = errorPacket(error, around.length);
+      const quote = newPacket();
+      if (!readQuote(view, packet, quote)) return;
+      const { ipAt, end, transportAt, sourceAt } = packet;
+      translateError(view, packet, quote, end + around.length, isQuotedReply);
+      expect(arena.slice(0, ipAt)).toEqual(around);
+      expect(arena.slice(end)).toEqual(concat([around, row]));
+      const message = arena.slice(transportAt, end);
+      const tail = new Uint8Array(8);
+      viewOf(tail).setUint32(0, message.length);
+      tail[7] = 58;
+      const pseudo = isIpv6 ? [arena.slice(sourceAt, transportAt), tail] : [];
+      expect(referenceChecksum(concat([...pseudo, message]))).toBe(0);
+      if (!isIpv6) expect(referenceChecksum(arena.slice(ipAt, transportAt))).toBe(0);
     }),
     { numRuns: 2_000 },
   );

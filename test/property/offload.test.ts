@@ -12,6 +12,7 @@ import {
   pattern,
   type TcpFields,
   tcpPacket,
+  udpPacket,
   viewOf,
 } from '../support/packet-builder.ts';
 import { withPcap } from '../support/pcap.ts';
@@ -70,6 +71,39 @@ test('a superpacket that is cut and merged again is the same bytes', () => {
         expect(coalesce(packets)).toEqual([
           { bytes: asDelivered(packet, isSuperpacket), gsoSize: isSuperpacket ? gsoSize : 0 },
         ]);
+      });
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('a run of datagrams (USO) is cut into those that a sender without it would send', () => {
+  const fields = fc.record({
+    isIpv6: fc.boolean(),
+    hasExtension: fc.boolean(),
+    identification: fc.nat(0xffff),
+    length: fc.integer({ min: 1, max: 20_000 }),
+    gsoSize: fc.integer({ min: 1, max: 9_000 }),
+  });
+  fc.assert(
+    fc.property(fields, ({ isIpv6, hasExtension, identification, length, gsoSize }) => {
+      const size = Math.max(gsoSize, Math.ceil(length / 64));
+      const payload = pattern(length, length);
+      const common = {
+        ...(isIpv6 ? { source: 'fd00::1', destination: 'fd00::2' } : {}),
+        ...(isIpv6 && hasExtension ? { extensionHeader: 60, extra: hex('1100010400000000') } : {}),
+      };
+      const packets = cut(udpPacket({ ...common, identification, payload }), size);
+      withPcap('cut-datagrams', packets, () => {
+        expect(packets).toEqual(
+          Array.from({ length: Math.ceil(length / size) }, (_, index) =>
+            udpPacket({
+              ...common,
+              identification: (identification + index) & 0xffff,
+              payload: payload.slice(index * size, (index + 1) * size),
+            }),
+          ),
+        );
       });
     }),
     { numRuns: 300 },

@@ -29,6 +29,8 @@ const talk = (index: number, bytes: number, about: Partial<Talk> = {}): Talk => 
 interface Share {
   /** Of the line, until its download ends; one for each talk. */
   readonly shares: number[];
+  /** The same until the first of the downloads ends. */
+  readonly together: number[];
   /** Of all packets: those for which the queue had no room. */
   readonly overflowed: number;
 }
@@ -60,6 +62,7 @@ function download(talks: Talk[], pipes: number, loss = 0): Share {
   const { overflowed, packets } = outcome.down.counts;
   return {
     shares: outcome.talks.map(({ downUs }, i) => (talks[i]!.serverLength * 8e6) / downUs / LINE),
+    together: outcome.talks.map(({ atFirstEnd: { bytes, us } }) => (bytes * 8e6) / us / LINE),
     overflowed: overflowed / packets,
   };
 }
@@ -93,3 +96,26 @@ test('NewReno beside it is not starved', () => {
     expect(shares[1]).toBeGreaterThan(0.3);
   }
 });
+
+// Which of them has more is a matter of the queue: BBR where it is short, as CUBIC takes each loss
+// for congestion; CUBIC where it is long, as BBR keeps no more than two pipes in flight.
+for (const [pipes, least] of [
+  [1, 0.15],
+  [4, 0.15],
+  [10, 0.1],
+] as const) {
+  test(`CUBIC and BBR share a line with a queue of ${pipes}: ${least * 100} % at least`, () => {
+    for (const [bbrUs, cubicUs] of [
+      [0, 0],
+      [10_000, 0],
+      [3_000_000, 0],
+      [0, 3_000_000],
+    ] as const) {
+      const bbr = talk(0, 12_000_000, { startUs: bbrUs });
+      const cubic = talk(1, 12_000_000, { startUs: cubicUs, congestion: 'cubic' });
+      const { together } = download([bbr, cubic], pipes);
+      expect(Math.min(...together)).toBeGreaterThan(least);
+      expect(together[0]! + together[1]!).toBeGreaterThan(0.95);
+    }
+  });
+}

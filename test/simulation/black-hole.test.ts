@@ -10,14 +10,18 @@ const LANE: LaneShape = { ...CLEAN, bitsPerSecond: 20e6, delayUs: 10_000, queueB
 
 interface Path {
   readonly family: 4 | 6;
-  readonly longestBytes: number;
   readonly sack: boolean;
-  readonly loss?: number;
+  /** Of both lanes, and of the lane down. */
+  readonly lane?: Partial<LaneShape>;
+  readonly down: Partial<LaneShape>;
+  readonly bytes?: number;
   readonly again?: { readonly afterUs: number };
 }
 
 /** A download beside a short upload; with `again`, a second one of the same client, later. */
-function transfer({ family, sack, longestBytes, loss = 0, again }: Path, seed: number): Outcome {
+function transfer(path: Path, seed: number): Outcome {
+  const { family, sack, again } = path;
+  const lane = { ...LANE, ...path.lane };
   const isIpv4 = family === 4;
   const talk: Talk = {
     source: isIpv4 ? '198.18.0.1' : 'fd00::1',
@@ -31,15 +35,15 @@ function transfer({ family, sack, longestBytes, loss = 0, again }: Path, seed: n
     timestamps: true,
     sack,
     windowScale: 7,
-    serverLength: BYTES,
+    serverLength: path.bytes ?? BYTES,
     startUs: 0,
   };
   const later = { ...talk, sourcePort: 40_001, startUs: again?.afterUs ?? 0 };
   return converse({
     seed,
     rig: { family },
-    up: LANE,
-    down: { ...LANE, longestBytes, loss },
+    up: lane,
+    down: { ...lane, ...path.down },
     talks: again === undefined ? [talk] : [talk, later],
     ownerPace: ALL,
     clientPace: ALL,
@@ -60,7 +64,7 @@ for (const sack of [true, false]) {
   ] as const) {
     const title = sack ? 'SACK' : 'no SACK';
     test(`IPv${family}: packets above ${longestBytes} vanish, all bytes arrive (${title})`, () => {
-      const { rig, talks } = transfer({ family, longestBytes, sack }, 1);
+      const { rig, talks } = transfer({ family, sack, down: { longestBytes } }, 1);
       expect(rig.counters.get(Counter.BLACK_HOLES_SUSPECTED)).toBeGreaterThan(0);
       expect(talks[0]!.downUs / 1e6).toBeLessThan(mostSeconds);
     });
@@ -68,7 +72,7 @@ for (const sack of [true, false]) {
 
   test(`what one flow found out, the next need not (${sack ? 'SACK' : 'no SACK'})`, () => {
     const again = { afterUs: 20e6 };
-    const { rig, talks } = transfer({ family: 4, longestBytes: 1100, sack, again }, 1);
+    const { rig, talks } = transfer({ family: 4, sack, down: { longestBytes: 1100 }, again }, 1);
     expect(rig.counters.get(Counter.BLACK_HOLES_SUSPECTED)).toBe(1);
     expect(rig.counters.get(Counter.TCP_TIMEOUTS)).toBe(3);
     expect(talks[1]!.downUs / 1e6).toBeLessThan(0.6);
@@ -77,7 +81,7 @@ for (const sack of [true, false]) {
   test(`one packet in ten lost at random is hardly ever taken for a hole (${sack})`, () => {
     let [suspected, packets] = [0, 0];
     for (let seed = 1; seed <= 40; seed++) {
-      const { rig, down } = transfer({ family: 4, longestBytes: 1500, sack, loss: 0.1 }, seed);
+      const { rig, down } = transfer({ family: 4, sack, down: { loss: 0.1 } }, seed);
       suspected += rig.counters.get(Counter.BLACK_HOLES_SUSPECTED);
       packets += down.counts.packets;
     }
@@ -86,3 +90,13 @@ for (const sack of [true, false]) {
     expect(packets / 40).toBeLessThan(360);
   });
 }
+
+test('a link that was silent for two seconds is no hole: packets are full again', () => {
+  const bytes = 20_000_000;
+  const silence = { fromUs: 500_000, untilUs: 2_500_000 };
+  const lane = { bitsPerSecond: 10e6, delayUs: 50_000, queueBytes: 250_000 };
+  const { rig, down } = transfer({ family: 4, sack: true, lane, down: { silence }, bytes }, 1);
+  expect(rig.counters.get(Counter.BLACK_HOLES_SUSPECTED)).toBe(1);
+  // A third more where the flow never finds room for a probe.
+  expect(down.counts.packets).toBeLessThan((1.05 * bytes) / 1448);
+});

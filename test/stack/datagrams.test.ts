@@ -78,11 +78,7 @@ for (const ends of FAMILIES) {
       rig.owner.reactions.syn = () => admit(rig);
       rig.deliver(datagram(ends, { ttl: 9 }));
       rig.deliver(datagram(ends, { ttl: 2 }));
-      expect(rig.flow.calls).toEqual([
-        'syn',
-        'datagram 30 hop limit 9',
-        'datagram 30 hop limit 2',
-      ]);
+      expect(rig.flow.calls).toEqual(['syn', 'datagram 30 hop limit 9', 'datagram 30 hop limit 2']);
       expect(rig.stack.slabs.bytesUsed).toBe(0);
       expect(rig.counters.get(Counter.DATAGRAMS_UP)).toBe(2);
     });

@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test';
 import { CloseReason } from '../../src/stack/close-reason.ts';
 import {
+  Carrier,
   ClosedBy,
   Decider,
   FLOW_ROW_BYTES,
@@ -9,6 +10,8 @@ import {
   readFlowRow,
   SERVICE_NAMES,
   Service,
+  TrackBit,
+  TrackState,
   VerdictCode,
 } from '../../src/stack/flow-row.ts';
 import { TcpState } from '../../src/stack/tcp/states.ts';
@@ -32,6 +35,7 @@ function filledRow(): DataView {
   writeAddress('fd00::1', view, at + FlowField.SOURCE);
   writeAddress('fd00::2', view, at + FlowField.DESTINATION);
   writeAddress('10.0.0.3', view, at + FlowField.UPSTREAM);
+  writeAddress('fd00::9', view, at + FlowField.NAT_SOURCE);
   u16(FlowField.SOURCE_PORT, 40_000);
   u16(FlowField.DESTINATION_PORT, 443);
   u16(FlowField.UPSTREAM_PORT, 8443);
@@ -45,6 +49,11 @@ function filledRow(): DataView {
   u8(FlowField.CLOSE_REASON, CloseReason.UPSTREAM_RESET);
   u8(FlowField.CLOSED_BY, ClosedBy.UPSTREAM);
   u8(FlowField.SERVICE, Service.NONE);
+  u8(FlowField.CARRIER, Carrier.NAT);
+  u8(FlowField.TRACK_STATE, TrackState.SYN_RECV);
+  u8(FlowField.TRACK_BITS, TrackBit.SOURCE_NAT | TrackBit.SEEN_REPLY);
+  u16(FlowField.NAT_SOURCE_PORT, 1025);
+  f64(FlowField.EXPIRES_AT, 3000);
   u32(FlowField.GENERATION, 12);
   u32(FlowField.DECIDER_INDEX, 3);
   u32(FlowField.RETRANSMITS, 4);
@@ -58,6 +67,12 @@ test('a row becomes a plain value with the words of the field', () => {
   expect(readFlowRow(filledRow(), FLOW_ROW_BYTES)).toEqual({
     serial: 2 ** 40,
     protocol: 'tcp',
+    carrier: 'nat',
+    trackState: 'SYN_RECV',
+    isAssured: false,
+    hasReply: true,
+    natSource: { ip: 'fd00::9', port: 1025, family: 6 },
+    expiresAt: 3000,
     phase: 'time-wait',
     tcpState: 'FIN-WAIT-1',
     source: { ip: 'fd00::1', port: 40_000, family: 6 },

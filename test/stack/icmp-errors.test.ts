@@ -180,11 +180,29 @@ for (const family of FAMILIES) {
       expect(rig.tcb.mss).toBe(mss);
     });
 
-    for (const mtu of [0, 68, 500]) {
-      test(`an MTU of ${mtu} is taken for the least that a path must carry`, () => {
+    if (family === 4) {
+      for (const mtu of [0, 68, 500]) {
+        test(`an MTU of ${mtu} is taken for the least that a path must carry`, () => {
+          const rig = inFlight(family);
+          sendError(rig, 'tooBig', mtu);
+          expect(rig.tcb.mss).toBe(536);
+        });
+      }
+    } else {
+      for (const mtu of [0, 68, 1279]) {
+        test(`an MTU of ${mtu} is discarded: no path is so narrow (RFC 8201 §4)`, () => {
+          const rig = inFlight(family);
+          sendError(rig, 'tooBig', mtu);
+          expect(rig.tcb.mss).toBe(1440);
+          expect(rig.frames).toEqual([]);
+          expect(rig.drops).toEqual({ 'bad-icmp-header': 1 });
+        });
+      }
+
+      test('an MTU of 1280 is the least that is believed', () => {
         const rig = inFlight(family);
-        sendError(rig, 'tooBig', mtu);
-        expect(rig.tcb.mss).toBe(family === 4 ? 536 : 1220);
+        sendError(rig, 'tooBig', 1280);
+        expect(rig.tcb.mss).toBe(1220);
       });
     }
 

@@ -2,13 +2,7 @@
 import { describe, expect, test } from 'bun:test';
 import { Counter } from '../../src/stack/counters.ts';
 import { FULL_OFFLOAD, NO_OFFLOAD } from '../support/memory-device.ts';
-import {
-  concat,
-  hex,
-  icmpPacket,
-  ipPacket,
-  tcpPacket,
-} from '../support/packet-builder.ts';
+import { concat, hex, icmpPacket, ipPacket, tcpPacket } from '../support/packet-builder.ts';
 import { TcpRig } from '../support/tcp-rig.ts';
 
 const V4 = { source: '198.18.0.1', destination: '198.18.0.80' };

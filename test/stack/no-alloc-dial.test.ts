@@ -1,4 +1,5 @@
 /** Connections that the stack opens are opened, answered and given up without making an object. */
+
 import { expect, setDefaultTimeout, test } from 'bun:test';
 import { CloseReason } from '../../src/stack/close-reason.ts';
 import { COUNTERS_BYTES, Counter, Counters } from '../../src/stack/counters.ts';
@@ -13,6 +14,7 @@ import { allocatedTypes } from '../support/no-alloc.ts';
 import { concat, tcpPacket } from '../support/packet-builder.ts';
 import { encodeOptions } from '../support/segment-text.ts';
 import { LIMITS } from '../support/tcp-rig.ts';
+import { trackSettings } from '../support/tracking.ts';
 
 // Each test makes 22,000 calls, which takes its time on a busy machine.
 setDefaultTimeout(60_000);
@@ -90,6 +92,7 @@ class Exchange {
         },
       },
       owner: this.owner,
+      tracking: trackSettings(),
       settings: { slabBytesPerFlow: LIMITS.slabBytesPerFlow, keepaliveUs: 60_000_000 },
       onLeftover: () => {},
       secrets: new Uint32Array(8).fill(77),

@@ -1,4 +1,5 @@
 /** The path of a packet through the whole stack makes no object. */
+
 import { expect, setDefaultTimeout, test } from 'bun:test';
 import { COUNTERS_BYTES, Counter, Counters } from '../../src/stack/counters.ts';
 import { stateBytes } from '../../src/stack/layout.ts';
@@ -13,6 +14,7 @@ import { allocatedTypes } from '../support/no-alloc.ts';
 import { concat, tcpPacket } from '../support/packet-builder.ts';
 import { encodeOptions } from '../support/segment-text.ts';
 import { LIMITS } from '../support/tcp-rig.ts';
+import { trackSettings } from '../support/tracking.ts';
 
 // Each test makes 22,000 calls, which takes its time on a busy machine.
 setDefaultTimeout(60_000);
@@ -93,6 +95,7 @@ class Circuit {
         },
       },
       owner: this.owner,
+      tracking: trackSettings(),
       settings: {
         slabBytesPerFlow: LIMITS.slabBytesPerFlow,
         keepaliveUs: 60_000_000,
@@ -259,7 +262,8 @@ test('early segments and delayed acknowledgments allocate nothing', () => {
 test('timeouts and what is sent again allocate nothing', () => {
   const circuit = new Circuit(4, 0);
   const allocated = allocatedTypes(() => {
-    circuit.transmit(3000);
+    // Two segments: what the threshold is after timeouts.
+    circuit.transmit(2800);
     circuit.turn(1000);
     // Past the longest backoff that one loss can bring.
     circuit.turn(70_000_000);

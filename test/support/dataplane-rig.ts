@@ -9,12 +9,18 @@ import { SharedMemory } from '../../src/ffi/memory.ts';
 import { parseConfig } from '../../src/gateway/config/load.ts';
 import { toLiveConfig } from '../../src/gateway/config/plane.ts';
 import type { Decisions } from '../../src/gateway/dataplane/decisions.ts';
-import { Dialer, FIRST_FLOW_TOKEN } from '../../src/gateway/dataplane/dialer.ts';
+import { Dialer } from '../../src/gateway/dataplane/dialer.ts';
 import { Flows } from '../../src/gateway/dataplane/flows.ts';
 import { LoopGuard } from '../../src/gateway/dataplane/loop-guard.ts';
 import type { Reports } from '../../src/gateway/dataplane/reports.ts';
+import { Sessions } from '../../src/gateway/dataplane/sessions.ts';
 import { Splice } from '../../src/gateway/dataplane/splice.ts';
-import { UpstreamTable } from '../../src/gateway/dataplane/upstream-table.ts';
+import { trackSettings } from '../../src/gateway/dataplane/tracking.ts';
+import {
+  FIRST_FLOW_TOKEN,
+  STALE_TOKEN,
+  UpstreamTable,
+} from '../../src/gateway/dataplane/upstream-table.ts';
 import { Welcome } from '../../src/gateway/dataplane/welcome.ts';
 import { DecisionAnswer, HandshakeCode } from '../../src/gateway/messages/decision.ts';
 import { COUNTERS_BYTES, Counters } from '../../src/stack/counters.ts';
@@ -50,6 +56,7 @@ export class DataPlaneRig {
   readonly #memory: SharedMemory;
   readonly #device: MemoryDevice;
   readonly #epoll = new Epoll();
+  readonly #upstreams: UpstreamTable;
   readonly #dialer: Dialer;
   readonly #splice: Splice;
   readonly #flows: Flows;
@@ -69,6 +76,7 @@ export class DataPlaneRig {
       capabilities: this.#device.capabilities,
       sink: this.#device,
       owner: this.#flows,
+      tracking: trackSettings(LIVE),
       settings: { slabBytesPerFlow: LIMITS.slabBytesPerFlow, keepaliveUs: 0 },
       onLeftover: () => {},
       secrets: new Uint32Array([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
@@ -76,10 +84,21 @@ export class DataPlaneRig {
       now: monotonicNow(),
     });
     const upstreams = new UpstreamTable(this.stack);
+    this.#upstreams = upstreams;
     this.#splice = new Splice(this.stack, upstreams, this.#memory.address);
     const guard = new LoopGuard('cvt-none0');
     this.#dialer = new Dialer(this.stack, upstreams, this.#splice, this.#epoll, counters, guard);
+    const sessions = new Sessions(
+      this.stack,
+      upstreams,
+      this.#epoll,
+      counters,
+      guard,
+      this.#memory.address,
+      { limit: 32, perSource: 16, secrets: Uint32Array.of(1, 2, 3) },
+    );
     this.#flows.attach({
+      sessions,
       stack: this.stack,
       upstreams,
       splice: this.#splice,
@@ -135,7 +154,8 @@ export class DataPlaneRig {
     frames?.();
     for (let i = 0; i < count; i++) {
       const token = this.#epoll.token(i);
-      if (token >= FIRST_FLOW_TOKEN) this.#dialer.onEvent(token, this.#epoll.events(i), now);
+      const row = token < FIRST_FLOW_TOKEN ? STALE_TOKEN : this.#upstreams.rowOf(token);
+      if (row !== STALE_TOKEN) this.#dialer.onEvent(row, this.#epoll.events(i), now);
     }
     this.#splice.runListed(now);
     this.stack.expire(now);

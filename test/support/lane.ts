@@ -21,6 +21,8 @@ export interface LaneShape {
   readonly corrupt: number;
   /** Longer packets vanish, and nobody says so: a black hole. All lengths pass by default. */
   readonly longestBytes?: number;
+  /** Nothing passes in this time, in microseconds since the first packet. */
+  readonly silence?: { readonly fromUs: number; readonly untilUs: number };
 }
 
 /** What happened to the packets so far. */
@@ -72,6 +74,8 @@ export class Lane {
   readonly #random: () => number;
   /** When the wire has sent all that waits. */
   #freeAtUs = 0;
+  /** When the first packet came; before it, -1. */
+  #startedAtUs = -1;
 
   constructor(shape: LaneShape, seed: number) {
     this.shape = shape;
@@ -99,7 +103,8 @@ export class Lane {
       return;
     }
     this.#freeAtUs = startUs + (byteLength * 8e6) / shape.bitsPerSecond;
-    if (isLost || byteLength > (shape.longestBytes ?? Number.POSITIVE_INFINITY)) {
+    const isTooLong = byteLength > (shape.longestBytes ?? Number.POSITIVE_INFINITY);
+    if (isLost || isTooLong || this.#isSilent(nowUs)) {
       counts.lost += 1;
       return;
     }
@@ -109,5 +114,12 @@ export class Lane {
     if (isDouble) counts.duplicated += 1;
     if (isLate) counts.late += 1;
     if (isCorrupt) counts.corrupted += 1;
+  }
+
+  #isSilent(nowUs: number): boolean {
+    if (this.#startedAtUs < 0) this.#startedAtUs = nowUs;
+    const { silence } = this.shape;
+    const sinceUs = nowUs - this.#startedAtUs;
+    return silence !== undefined && sinceUs >= silence.fromUs && sinceUs < silence.untilUs;
   }
 }

@@ -22,14 +22,15 @@ export interface NatFields extends IpFields {
   destination: string;
   sourcePort: number;
   destinationPort: number;
-  /** TCP: a multiple of 4 bytes. */
+  /** TCP: a multiple of 4 bytes; bits of the flags byte. */
   options?: Uint8Array;
+  flags?: number;
   payload: Uint8Array;
   offload: Offload;
 }
 
 /** Where the address of each test lies in front of the packet. */
-export const ADDRESS_AT = 16;
+const ADDRESS_AT = 16;
 const PACKET_AT = 64;
 const TRAILER_BYTES = 64;
 
@@ -52,7 +53,7 @@ function checksumOffset({ protocol }: NatFields): number {
   }
 }
 
-export function protocolNumber(fields: NatFields): number {
+function protocolNumber(fields: NatFields): number {
   const numbers = { tcp: 6, udp: 17, 'udp-lite': 136, dccp: 33, sctp: 132, gre: 47 };
   if (fields.protocol === 'echo-request' || fields.protocol === 'echo-reply') {
     return isIpv6(fields) ? 58 : 1;
@@ -80,7 +81,7 @@ function transport(fields: NatFields): Uint8Array {
     case 'tcp':
       view.setUint32(4, 0xfeedbeef);
       view.setUint8(12, ((20 + options.length) / 4) << 4);
-      view.setUint8(13, 0x18);
+      view.setUint8(13, fields.flags ?? 0x18);
       return concat([header, options, payload]);
     case 'udp':
     case 'udp-lite':
@@ -123,6 +124,44 @@ function pseudoHeader(fields: NatFields, length: number): Uint8Array {
 }
 
 export const addressOf = (text: string): Uint8Array => parseAddress(text)!;
+
+/** A `Packet` that nothing was read into. */
+export function newPacket(): Packet {
+  return {
+    frameAt: 0,
+    ipAt: 0,
+    end: 0,
+    transportAt: 0,
+    protocol: 0,
+    addressLength: 4,
+    sourceAt: 0,
+    destinationAt: 0,
+    hopLimit: 0,
+    trafficClass: 0,
+    sourcePort: 0,
+    destinationPort: 0,
+    hash: 0,
+    isPartial: false,
+    gsoSize: 0,
+  };
+}
+
+/** What ingress makes of an ICMP error without IP options that lies at `at`. */
+export function errorPacket(error: Uint8Array, at: number): Packet {
+  const isIpv4 = error[0]! >>> 4 === 4;
+  return {
+    ...newPacket(),
+    frameAt: at,
+    ipAt: at,
+    end: at + error.length,
+    transportAt: at + (isIpv4 ? 20 : 40),
+    protocol: isIpv4 ? 1 : 58,
+    addressLength: isIpv4 ? 4 : 16,
+    sourceAt: at + (isIpv4 ? 12 : 8),
+    destinationAt: at + (isIpv4 ? 16 : 24),
+    hopLimit: 64,
+  };
+}
 
 /** A packet in its arena. */
 export interface Laid {

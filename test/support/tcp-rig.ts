@@ -18,6 +18,7 @@ import { CLOCK_START, ManualClock } from './manual-clock.ts';
 import { FULL_OFFLOAD, MemoryDevice } from './memory-device.ts';
 import { RecordingOwner } from './recording-owner.ts';
 import { type PeerOptions, parsePacket, ScriptedPeer } from './scripted-peer.ts';
+import { trackSettings } from './tracking.ts';
 
 export const LIMITS: StateLimits = {
   flows: 64,
@@ -37,7 +38,7 @@ const SETTINGS: TcpSettings = {
 
 /** Fixed, so that a trace runs the same way every time. */
 const SECRETS = Uint32Array.of(
-  ...[0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 1, 2, 3, 4, 5],
+  ...[0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 1, 2, 3, 4, 5, 6, 7],
 );
 
 export interface RigOptions {
@@ -75,6 +76,7 @@ export class TcpRig {
   readonly owner = new RecordingOwner();
   readonly counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
   readonly settings: TcpSettings;
+  readonly tracking = trackSettings();
   readonly limits: StateLimits;
   readonly stack: Stack;
   readonly peer: ScriptedPeer;
@@ -101,7 +103,7 @@ export class TcpRig {
       capabilities,
       sink: this.device,
       owner: this.owner,
-      tracking: {} as never,
+      tracking: this.tracking,
       settings: this.settings,
       onLeftover: (rowAt) => {
         const flow = readFlowRow(new DataView(this.memory), rowAt);

@@ -22,6 +22,7 @@ import { Listeners, NO_LISTENER } from './listeners.ts';
 import type { Reports } from './reports.ts';
 import type { Sessions } from './sessions.ts';
 import type { Splice } from './splice.ts';
+import { poolOf, trackSettings } from './tracking.ts';
 import { UpstreamBit, type UpstreamTable } from './upstream-table.ts';
 import { Verdicts } from './verdicts.ts';
 import type { Welcome } from './welcome.ts';
@@ -67,7 +68,8 @@ export class Flows implements FlowOwner {
     stack.setLocalAddresses(live.localAddresses);
     stack.setKeepalive(live.timeouts.keepaliveMs * 1000);
     stack.setUserTimeout(live.timeouts.userMs * 1000);
-    stack.setTracking(toTracking(live));
+    stack.setTracking(trackSettings(live));
+    stack.setPool(poolOf(live));
   }
 
   /** The script host came, went, or is not wanted; what waits for one that is gone fails closed. */
@@ -170,9 +172,11 @@ export class Flows implements FlowOwner {
     segmentBytes: number,
     hopLimit: number,
     trafficClass: number,
+    mayFragment: boolean,
     now: Instant,
   ): void {
-    this.#use.sessions.onDatagram(row, at, length, segmentBytes, hopLimit, trafficClass, now);
+    const { sessions } = this.#use;
+    sessions.onDatagram(row, at, length, segmentBytes, hopLimit, trafficClass, mayFragment, now);
   }
 
   onClosed(row: number, _now: Instant): void {

@@ -10,7 +10,7 @@ import { COUNTERS_BYTES, Counters } from '../../stack/counters.ts';
 import type { DeviceCapabilities } from '../../stack/device.ts';
 import { stateBytes } from '../../stack/layout.ts';
 import { Stack } from '../../stack/stack.ts';
-import { DataPlaneFd, type ToDataPlane } from '../messages/control.ts';
+import { DataPlaneFd, type StartConfig, type ToDataPlane } from '../messages/control.ts';
 import { ControlInput } from './control-input.ts';
 import { Decisions } from './decisions.ts';
 import { Dialer } from './dialer.ts';
@@ -18,7 +18,9 @@ import { Flows } from './flows.ts';
 import { Loop } from './loop.ts';
 import { LoopGuard } from './loop-guard.ts';
 import { Reports } from './reports.ts';
+import { type SessionOptions, Sessions } from './sessions.ts';
 import { Splice } from './splice.ts';
+import { trackSettings } from './tracking.ts';
 import { TunPort } from './tun-port.ts';
 import { UpstreamTable } from './upstream-table.ts';
 import { Welcome } from './welcome.ts';
@@ -27,17 +29,18 @@ type Start = Extract<ToDataPlane, { kind: 'start' }>;
 
 const STDIN = 0;
 const STDOUT = 1;
+const USO = TunOffload.USO4 | TunOffload.USO6;
 
 /** Runs the hidden sub-command `__data-plane`; returns when the gateway ends. */
 export function runDataPlane(): void {
   dieWithParent();
-  raiseFileLimit();
+  const fileLimit = raiseFileLimit();
   setNonBlocking(STDIN);
   setNonBlocking(STDOUT);
   const control = new ControlInput();
   const [start, ...rest] = awaitStart(control);
   if (start?.kind !== 'start') throw new Error(`expected start, got ${start?.kind}`);
-  const loop = assemble(start, control);
+  const loop = assemble(start, control, fileLimit);
   for (const message of rest) loop.onMessage(message, monotonicNow());
   loop.run();
 }
@@ -55,7 +58,7 @@ function awaitStart(control: ControlInput): ToDataPlane[] {
   return messages;
 }
 
-function assemble({ start, live, scripts }: Start, control: ControlInput): Loop {
+function assemble({ start, live, scripts }: Start, control: ControlInput, fileLimit: number): Loop {
   const memory = SharedMemory.map(DataPlaneFd.STATE, stateBytes(start.limits));
   const counters = new Counters(SharedMemory.map(DataPlaneFd.COUNTERS, COUNTERS_BYTES).buffer);
   const reports = new Reports(counters);
@@ -70,6 +73,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput): Loop 
     tso4: start.vnetHeader && (start.offloads & TunOffload.TSO4) !== 0,
     tso6: start.vnetHeader && (start.offloads & TunOffload.TSO6) !== 0,
     tsoEcn: start.vnetHeader && (start.offloads & TunOffload.TSO_ECN) !== 0,
+    uso: start.vnetHeader && (start.offloads & USO) === USO,
     mtu: start.deviceMtu,
   };
   const device = new TunPort(tun, capabilities, memory.buffer, memory.address, counters, reports);
@@ -88,8 +92,9 @@ function assemble({ start, live, scripts }: Start, control: ControlInput): Loop 
       keepaliveUs: live.timeouts.keepaliveMs * 1000,
       userTimeoutUs: live.timeouts.userMs * 1000,
     },
+    tracking: trackSettings(live),
     onLeftover: (rowAt) => reports.flow(new Uint8Array(memory.buffer), rowAt),
-    secrets: crypto.getRandomValues(new Uint32Array(10)),
+    secrets: crypto.getRandomValues(new Uint32Array(12)),
     randomize: (into) => crypto.getRandomValues(into as Uint32Array<ArrayBuffer>),
     now: monotonicNow(),
   });
@@ -98,6 +103,15 @@ function assemble({ start, live, scripts }: Start, control: ControlInput): Loop 
   const splice = new Splice(stack, upstreams, memory.address);
   const guard = new LoopGuard(start.deviceName);
   const dialer = new Dialer(stack, upstreams, splice, epoll, counters, guard);
+  const sessions = new Sessions(
+    stack,
+    upstreams,
+    epoll,
+    counters,
+    guard,
+    memory.address,
+    sessionOptions(start, fileLimit),
+  );
   const decisions = new Decisions(stack, upstreams, counters);
   const welcome = new Welcome(stack, counters);
   flows.attach({
@@ -105,6 +119,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput): Loop 
     upstreams,
     splice,
     dialer,
+    sessions,
     decisions,
     welcome,
     reports,
@@ -118,9 +133,21 @@ function assemble({ start, live, scripts }: Start, control: ControlInput): Loop 
     flows,
     dialer,
     splice,
+    sessions,
+    upstreams,
     decisions,
     control,
     reports,
     counters,
   });
+}
+
+/** As configured; but half of all descriptors is left for connections. */
+function sessionOptions({ sessions }: StartConfig, fileLimit: number): SessionOptions {
+  const limit = Math.max(1, Math.min(sessions.limit, Math.floor(fileLimit / 2)));
+  return {
+    limit,
+    perSource: Math.min(limit, sessions.perSource),
+    secrets: crypto.getRandomValues(new Uint32Array(3)),
+  };
 }

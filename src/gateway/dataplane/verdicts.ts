@@ -56,6 +56,7 @@ export class Verdicts {
         break;
       case 'forward':
         this.#setUpstream(row, action.to);
+        if (action.idleTimeoutMs !== undefined) this.#setIdleTimeout(row, action.idleTimeoutMs);
         this.#plan.mark = CONFIGURED_MARK;
         this.#plan.bind = '';
         this.#plan.acceptFirst = false;

@@ -4,7 +4,8 @@
  * address, so that no checksum of any protocol changes, nor of an error that quotes the packet.
  *
  *   prefixes up to /48   the subnet, bits 48 to 63, makes up for it: §3.4
- *   up to /64            the first word of the interface identifier that is not 0xffff does: §3.5, §3.7
+ *   up to /64            the first word of the interface identifier does that is not 0xffff: §3.5,
+ *                        §3.7
  */
 import { fold, sum } from '../wire/checksum.ts';
 import { type Cidr, matchesPrefix } from '../wire/ip-address.ts';
@@ -16,7 +17,7 @@ const MAX_SUBNET_BITS = 48;
 const PREFIX_BYTES = MAX_PREFIX_BITS / 8;
 const SUBNET_AT = 6;
 const NO_WORD = -1;
-/** One of the two zeros of one's complement: never written, and where it stands nothing is mapped. */
+/** One of the two zeros of one's complement: never written, and no word that has it is changed. */
 const OTHER_ZERO = 0xffff;
 
 export class PrefixTranslation {
@@ -96,7 +97,7 @@ const sumOf = (prefix: Uint8Array<ArrayBuffer>): number =>
 const subnetAt = (view: DataView, at: number): number =>
   view.getUint16(at + SUBNET_AT) === OTHER_ZERO ? NO_WORD : at + SUBNET_AT;
 
-/** An identifier of zeros is the anycast address of routers (RFC 4291 §2.6.1), and refused: §3.7. */
+/** An identifier of zeros is the anycast address of routers (RFC 4291 §2.6.1): refused, §3.7. */
 function identifierAt(view: DataView, at: number): number {
   const identifier = at + PREFIX_BYTES;
   if (view.getInt32(identifier) === 0 && view.getInt32(identifier + 4) === 0) return NO_WORD;

@@ -2,7 +2,7 @@
  * ICMP and ICMPv6 errors about packets of a NAT flow: RFC 5508 §4.
  *
  * Who sends an error has seen the packet on its side of the gateway; who is to read it sent the
- * packet on the other. So the quote becomes what was sent, and the error is addressed to its sender:
+ * packet on the other. So the quote becomes what was sent, and the error goes to who sent it:
  *
  *   quotes a packet of   seen, and quoted                sent
  *   original direction   NAT source → upstream           source → destination

@@ -8,7 +8,7 @@ import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import { Protocol } from '../wire/protocol.ts';
 
-/** What each fragment is made of; reused by every call. */
+/** Where a packet is cut; reused by every call, which copies it before it calls anybody. */
 const plan = {
   /** End of the headers that stand in every fragment. */
   headersEnd: 0,
@@ -62,11 +62,8 @@ export function fragment(
     const offset = doneAt - bodyAt;
     if (isIpv4) patchV4(view, scratchAt, packetEnd, identification, offset, !isLast);
     else {
+      patchV6(view, scratchAt, packetEnd);
       const fragmentAt = scratchAt + headerBytes - ipv6.FRAGMENT_HEADER_BYTES;
-      view.setUint16(
-        scratchAt + ipv6.Ipv6Field.PAYLOAD_LENGTH,
-        packetEnd - scratchAt - ipv6.IPV6_HEADER_BYTES,
-      );
       ipv6.emitFragmentHeader(view, fragmentAt, protocol, offset, !isLast, identification);
     }
     emit(scratchAt, packetEnd);
@@ -125,6 +122,10 @@ function patchV4(
   view.setUint16(at + ipv4.Ipv4Field.IDENTIFICATION, identification);
   ipv4.setFragment(view, at, offset, hasMore);
   ipv4.refreshHeaderChecksum(view, at);
+}
+
+function patchV6(view: DataView, at: number, end: number): void {
+  view.setUint16(at + ipv6.Ipv6Field.PAYLOAD_LENGTH, end - at - ipv6.IPV6_HEADER_BYTES);
 }
 
 /**

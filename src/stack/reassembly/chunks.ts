@@ -4,7 +4,7 @@ import { FRAGMENT_UNIT } from './fragment.ts';
 /** Payload bytes of a chunk: one fragment of the usual size takes two. */
 export const CHUNK_BYTES = 1024;
 /** 4 MiB in all, as Linux has by default (net.ipv4.ipfrag_high_thresh). */
-const CHUNK_COUNT = 4096;
+export const CHUNK_COUNT = 4096;
 export const CHUNK_UNITS = CHUNK_BYTES / FRAGMENT_UNIT;
 /** One bit per unit that has arrived. */
 const BITMAP_BYTES = CHUNK_UNITS / 8;

@@ -21,6 +21,7 @@ export class PartialPacket {
   farthest = 0;
   /** Fragments that were kept before the one in hand. */
   fragments = 0;
+  chunksHeld = 0;
   /** One bit per ECN codepoint that a fragment had. */
   ecnSeen = 0;
   /** Number of the chunk that holds each part of the payload. */
@@ -35,7 +36,7 @@ export class PartialPacket {
   /** Forgets everything, and gives its chunks back. */
   clear(): void {
     this.total = -1;
-    this.received = this.farthest = this.fragments = this.ecnSeen = 0;
+    this.received = this.farthest = this.fragments = this.chunksHeld = this.ecnSeen = 0;
     for (let slot = 0; slot < CHUNK_SLOTS; slot++) {
       const chunk = this.#slots[slot]!;
       if (chunk === NO_CHUNK) continue;
@@ -78,7 +79,10 @@ export class PartialPacket {
       const at = offset + done;
       const part = Math.min(payloadLength - done, CHUNK_BYTES - (at % CHUNK_BYTES));
       let chunk = this.#slots[slotOf(at)]!;
-      if (chunk === NO_CHUNK) chunk = this.#slots[slotOf(at)] = this.#chunks.take();
+      if (chunk === NO_CHUNK) {
+        chunk = this.#slots[slotOf(at)] = this.#chunks.take();
+        this.chunksHeld += 1;
+      }
       const toAt = this.#chunks.bytesAt(chunk) + (at % CHUNK_BYTES);
       bytes.copyWithin(toAt, payloadAt + done, payloadAt + done + part);
       const first = (at % CHUNK_BYTES) / FRAGMENT_UNIT;

@@ -6,9 +6,9 @@
  * come, and once more when the packet is whole. There is no list of fragments to grow, and nothing
  * to search in one.
  *
- * Bounds: packets, packets of one source, bytes, and time. At a bound the oldest packet gives way,
- * of the same source if it is that source's bound. Time is looked at when a fragment comes: the
- * memory is set aside anyway, and need not be given back in time.
+ * Bounds: packets and bytes, of all and of one source, and time. At a bound the oldest packet gives
+ * way, of the same source if it is that source's bound. Time is looked at when a fragment comes:
+ * the memory is set aside anyway, and need not be given back in time.
  *
  * A fragment that overlaps another with bytes of its own ends its packet (RFC 5722 §4, and for
  * IPv4 too): which bytes count would depend on the reader, and that is how filters are deceived.
@@ -22,14 +22,15 @@ import { type Instant, seconds } from '../time.ts';
 import { Ecn } from '../wire/ecn.ts';
 import { IPV4_HEADER_BYTES, Ipv4Field, refreshHeaderChecksum } from '../wire/ipv4.ts';
 import { IPV6_HEADER_BYTES, Ipv6Field } from '../wire/ipv6.ts';
-import { Chunks } from './chunks.ts';
+import { CHUNK_COUNT, Chunks } from './chunks.ts';
 import { checkFragment, FRAGMENT_UNIT, type Fragment } from './fragment.ts';
 import { PartialPacket } from './partial-packet.ts';
 
 /** Packets that are not whole. */
 const PACKETS = 256;
-/** Of one IPv4 address or IPv6 /64. */
-const PACKETS_PER_SOURCE = 64;
+/** A quarter for one IPv4 address or IPv6 /64. */
+const PACKETS_PER_SOURCE = PACKETS / 4;
+const CHUNKS_PER_SOURCE = CHUNK_COUNT / 4;
 /** Linux (net.ipv4.ipfrag_time); RFC 1122 §3.3.2 and RFC 8200 §4.5 have 60 s. */
 const LIFE_US = seconds(30);
 /** In front of a whole packet: a vnet header, should it be handed back to the device. */
@@ -167,17 +168,37 @@ export class Reassembly {
     return packet;
   }
 
-  /** Chunks for the fragment, if need be from the oldest packets. @returns false when too few */
+  /** Chunks for the fragment, if need be from older packets. @returns false when too few */
   #makeRoom(packet: PartialPacket, fragment: Fragment): boolean {
     const needed = packet.chunksMissing(fragment);
-    while (this.#chunks.free < needed) {
-      let oldest = packet;
-      for (let i = 0; i < this.#count; i++) {
-        if (this.#packets[i]!.startedAt < oldest.startedAt) oldest = this.#packets[i]!;
-      }
-      if (oldest === packet) return false;
-      this.#discard(oldest, DropReason.FRAGMENT_LIMIT);
+    while (this.#chunksOf(packet.sourceHash) + needed > CHUNKS_PER_SOURCE) {
+      if (!this.#discardOlder(packet, true)) return false;
     }
+    while (this.#chunks.free < needed) {
+      if (!this.#discardOlder(packet, false)) return false;
+    }
+    return true;
+  }
+
+  #chunksOf(sourceHash: number): number {
+    let held = 0;
+    for (let i = 0; i < this.#count; i++) {
+      const packet = this.#packets[i]!;
+      if (packet.sourceHash === sourceHash) held += packet.chunksHeld;
+    }
+    return held;
+  }
+
+  /** Ends the oldest packet, or the oldest of the same source. @returns false when it is `than` */
+  #discardOlder(than: PartialPacket, isOfSource: boolean): boolean {
+    let oldest = than;
+    for (let i = 0; i < this.#count; i++) {
+      const packet = this.#packets[i]!;
+      if (isOfSource && packet.sourceHash !== than.sourceHash) continue;
+      if (packet.startedAt < oldest.startedAt) oldest = packet;
+    }
+    if (oldest === than) return false;
+    this.#discard(oldest, DropReason.FRAGMENT_LIMIT);
     return true;
   }
 

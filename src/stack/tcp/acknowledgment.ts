@@ -21,6 +21,7 @@ import { armRetransmission, measureRtt } from './rtt.ts';
 import { recoverOnAck } from './sack-recovery.ts';
 import { noteAcked, takeSackOption } from './scoreboard.ts';
 import { timestampClock } from './segment.ts';
+import { endProbeOnRepeatedAck } from './tail-loss-probe.ts';
 import { TcbFlag } from './tcb.ts';
 
 /** RFC 5681 §3.2. */
@@ -45,6 +46,7 @@ export function processAck(tcp: TcpContext, now: Instant): DropReason {
   if (tcb.has(TcbFlag.SACK)) {
     const flightBefore = tcb.inFlight;
     const isNew = seqGt(ack, tcb.sndUna);
+    if (tcb.has(TcbFlag.PROBING) && isRepeated(tcp)) endProbeOnRepeatedAck(tcp);
     if (isNew || ack === tcb.sndUna) updateWindow(tcp, isNew);
     takeNews(tcp, ack, now);
     recoverOnAck(tcp, flightBefore, now);
@@ -91,6 +93,7 @@ function takeNews(tcp: TcpContext, ack: Seq, now: Instant): void {
   if (seqGt(ack, tcb.sndUna)) {
     const una = tcb.sndUna;
     tcb.sndUna = ack;
+    tcb.touch(now);
     news.isAdvance = true;
     // The SYN-ACK is timed; slabs know for themselves when they were sent.
     measureRtt(tcp, ack, now);
@@ -120,7 +123,10 @@ function onNewAck(tcp: TcpContext, ack: Seq, flight: number, now: Instant): void
   } else {
     // Outside of recovery `recover` stays close behind, or it would seem to lie ahead after 2 GiB.
     if (!tcb.has(TcbFlag.LOSS_RECOVERY) && seqGt(ack, tcb.recover)) tcb.recover = ack;
-    if (!hasEcho(tcp)) growWindow(tcb, acked, flight, tcp.settings.slabBytesPerFlow, now);
+    // The ACK of our SYN opens no window: RFC 5681 §3.1.
+    if (una !== tcb.iss && !hasEcho(tcp)) {
+      growWindow(tcb, acked, flight, tcp.settings.slabBytesPerFlow, now);
+    }
     if (tcb.has(TcbFlag.LOSS_RECOVERY)) {
       if (seqGe(ack, tcb.recover)) tcb.lower(TcbFlag.LOSS_RECOVERY);
       else retransmitLost(tcp, now);
@@ -130,11 +136,13 @@ function onNewAck(tcp: TcpContext, ack: Seq, flight: number, now: Instant): void
   else armRetransmission(tcp, now);
 }
 
-/** RFC 5681 §2: same ACK, same window, no data, no SYN or FIN, and data in flight. */
-function isDuplicate(tcp: TcpContext, flight: number): boolean {
+/** RFC 5681 §2: a repeated ACK, and data in flight. */
+const isDuplicate = (tcp: TcpContext, flight: number): boolean => flight > 0 && isRepeated(tcp);
+
+/** The same ACK again, and the same window; no data, no SYN or FIN. */
+function isRepeated(tcp: TcpContext): boolean {
   const { tcb, segment } = tcp;
   return (
-    flight > 0 &&
     segment.ack === tcb.sndUna &&
     segment.payloadLength === 0 &&
     !segment.has(TcpFlag.SYN | TcpFlag.FIN) &&

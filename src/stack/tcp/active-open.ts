@@ -3,7 +3,7 @@
  * 6298 with the same options each time (timers.ts); what comes back is the matter of syn-sent.ts.
  */
 import { Counter } from '../counters.ts';
-import { FlowPhase } from '../flow-row.ts';
+import { Carrier, FlowField, FlowPhase } from '../flow-row.ts';
 import { NO_FLOW } from '../flow-table.ts';
 import type { HalfSipHash } from '../sip-hash.ts';
 import type { Instant } from '../time.ts';
@@ -109,6 +109,7 @@ export class ActiveOpen {
     const tcp = this.#tcp;
     const tcb = tcp.tcb;
     tcb.phase = FlowPhase.HANDSHAKE;
+    tcp.arena.view.setUint8(tcb.flowAt + FlowField.CARRIER, Carrier.TCP);
     tcb.transition(TcpState.SYN_SENT);
     // What is offered; the peer's SYN says what comes of it.
     tcb.raise(TcbFlag.OPENED | TcbFlag.TIMESTAMPS | TcbFlag.SCALING | TcbFlag.SACK);

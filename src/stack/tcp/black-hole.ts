@@ -9,7 +9,8 @@
  * old size, while the others stay short: a probe (RFC 4821 §7). It arrives: there is no hole, and
  * all is as before. It is lost: there is one. That is no sign of congestion (RFC 4821 §3), and the
  * window stays. After three lost probes the flow stays with what it has. The first one tells later
- * flows to the same client where to begin (path-mtu-cache.ts).
+ * flows to the same client to begin with the base, the third with this size (path-mtu-cache.ts). A
+ * probe that is lost with others says nothing, nor does one about which an error came.
  *
  *   fullMss      0 when nothing is suspected, else the size to come back to
  *   MTU_PROBING  a probe is in flight; it is the packet that ends at mtuProbeEnd
@@ -85,11 +86,14 @@ function clearSuspicion(tcb: Tcb): void {
 /** The next size down; 0 when there is none. Every path of IPv6 carries its least MTU. */
 function shorterMss(tcp: TcpContext): number {
   const { mss } = tcp.tcb;
-  const base = isIpv4(tcp) ? BASE_MSS_IPV4 : IPV6_MIN_MTU - packetHeaders(tcp);
+  const base = baseMss(tcp);
   if (mss > base) return base;
   const half = mss >>> 1;
   return isIpv4(tcp) && half >= FLOOR_MSS_IPV4 ? half : 0;
 }
+
+const baseMss = (tcp: TcpContext): number =>
+  isIpv4(tcp) ? BASE_MSS_IPV4 : IPV6_MIN_MTU - packetHeaders(tcp);
 
 /** Payload bytes of the oldest packet in flight; 0 when it is a FIN alone. */
 function oldestBytes(tcp: TcpContext): number {
@@ -106,26 +110,44 @@ export function limitSuspicion(tcb: Tcb, mss: number): void {
   if (tcb.fullMss > mss) tcb.fullMss = mss > tcb.mss ? mss : 0;
 }
 
-/** Payload bytes of the probe that is to be sent next; 0 when none is. RFC 4821 §7.4. */
+/** RFC 4821 §7.4: nothing is lost, no probe is out, and no SACK block would cut one in two. */
+const wantsMtuProbe = (tcb: Tcb): boolean =>
+  tcb.fullMss !== 0 &&
+  !tcb.has(RECOVERING | TcbFlag.MTU_PROBING | TcbFlag.DSACK_OWED) &&
+  tcb.rcvSackCount === 0;
+
+const probeRoom = (tcb: Tcb): number => tcb.fullMss + PROBE_FOLLOWERS * tcb.mss;
+
+/** Payload bytes of the probe that is to be sent next; 0 when none is. */
 export function mtuProbeBytes(tcb: Tcb): number {
-  if (tcb.fullMss === 0 || tcb.has(RECOVERING | TcbFlag.MTU_PROBING)) return 0;
-  // SACK blocks would cut the packet in two.
-  if (tcb.rcvSackCount > 0 || tcb.has(TcbFlag.DSACK_OWED)) return 0;
+  if (!wantsMtuProbe(tcb)) return 0;
   const room = Math.min(tcb.cwnd - tcb.inFlight, tcb.sndWnd - tcb.flightSize);
-  return room >= tcb.fullMss + PROBE_FOLLOWERS * tcb.mss ? tcb.fullMss : 0;
+  return room >= probeRoom(tcb) ? tcb.fullMss : 0;
 }
 
 /**
- * New data is sent: makes it a probe when one is due and it is long enough for one.
+ * Bytes of room that a flow waits for which fills its window: it would never find room for a probe
+ * otherwise, and stay with short packets. 0 when no probe is wanted, or the windows are too small.
+ *
+ * @param limit  bytes that this flow may ever have in flight
+ */
+export function mtuProbeRoom(tcb: Tcb, limit: number): number {
+  if (!wantsMtuProbe(tcb)) return 0;
+  const room = probeRoom(tcb);
+  return Math.min(tcb.cwnd, tcb.sndWnd, limit >>> 1) >= room ? room : 0;
+}
+
+/**
+ * New data is sent: makes it a probe when one is due and it is as long as one. A shorter packet
+ * that arrives would say nothing of the old size.
  *
  * @returns payload bytes of the packets that it leaves in
  */
 export function takeMtuProbe(tcb: Tcb, seq: Seq, length: number): number {
-  const bytes = length > tcb.mss ? mtuProbeBytes(tcb) : 0;
-  if (length > bytes) return tcb.mss;
+  if (length !== mtuProbeBytes(tcb)) return tcb.mss;
   tcb.raise(TcbFlag.MTU_PROBING);
   tcb.mtuProbeEnd = seqAdd(seq, length);
-  return bytes;
+  return length;
 }
 
 /** `ack` was taken: a probe that it covers, and that was not sent again, has arrived. */
@@ -133,7 +155,7 @@ export function noteMtuProbeAcked(tcp: TcpContext, ack: Seq, now: Instant): void
   const tcb = tcp.tcb;
   if (!tcb.has(TcbFlag.MTU_PROBING) || !seqGe(ack, tcb.mtuProbeEnd)) return;
   clearSuspicion(tcb);
-  tcp.pathMtus.forget(tcb.flowAt, now);
+  tcp.pathMtus.forgetBelow(tcb.flowAt, tcb.mss + packetHeaders(tcp), now);
 }
 
 /** The oldest packet is lost, and no other: when it is a probe, its size alone is to blame. */
@@ -149,11 +171,20 @@ export function noteMtuProbeLost(tcp: TcpContext, slabAt: number, now: Instant):
   if (!isMtuProbe(tcp, slabAt)) return false;
   const tcb = tcp.tcb;
   tcb.lower(TcbFlag.MTU_PROBING);
+  // An error has told since what the path takes; or congestion took the probe with others.
+  const isExplained = lengthOf(tcp, slabAt) !== tcb.fullMss || isOneOfMany(tcb);
+  if (isExplained) return true;
   tcb.mtuProbes += 1;
-  tcp.pathMtus.lower(tcb.flowAt, tcb.mss + packetHeaders(tcp), now);
-  if (tcb.mtuProbes >= PROBES_MAX) tcb.fullMss = 0;
+  const isSure = tcb.mtuProbes >= PROBES_MAX;
+  if (isSure) tcb.fullMss = 0;
+  // Others will not try longer packets: a loss that may be chance gives them no tiny ones.
+  const known = isSure ? tcb.mss : Math.max(tcb.mss, baseMss(tcp));
+  tcp.pathMtus.lower(tcb.flowAt, known + packetHeaders(tcp), now);
   return true;
 }
+
+/** RFC 4821 §7.6.4: the loss says nothing, and the probe is sent again after recovery. */
+const isOneOfMany = (tcb: Tcb): boolean => tcb.has(TcbFlag.SACK) && tcb.has(TcbFlag.FAST_RECOVERY);
 
 const isMtuProbe = (tcp: TcpContext, slabAt: number): boolean =>
   tcp.tcb.has(TcbFlag.MTU_PROBING) && slabEnd(tcp, slabAt) === tcp.tcb.mtuProbeEnd;

@@ -71,7 +71,8 @@ export function growWindow(
   if (flight + 2 * tcb.mss < tcb.cwnd / 2) {
     endEpoch(tcb);
   } else if (tcb.cwnd < tcb.ssthresh) {
-    tcb.cwnd = Math.min(limit, tcb.cwnd + slowStartGrowth(tcb, acked));
+    // One ACK may tell of a flight that had arrived long before; slow start ends where it should.
+    tcb.cwnd = Math.min(limit, tcb.ssthresh, tcb.cwnd + slowStartGrowth(tcb, acked));
   } else if (tcb.congestion === CongestionControl.CUBIC) {
     tcb.cwnd = Math.min(limit, growCubic(tcb, acked, now));
   } else {

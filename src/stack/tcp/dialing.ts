@@ -1,11 +1,10 @@
-/** A connection that the stack opens, until it stands: how it is given up, how it begins. */
+/** A connection that the stack opens, until it stands, and how it is given up. */
 import { CloseReason } from '../close-reason.ts';
 import { ClosedBy } from '../flow-row.ts';
 import type { Instant } from '../time.ts';
 import { endFlow } from './close.ts';
 import type { TcpContext } from './context.ts';
 import { sendReset } from './output.ts';
-import { restartRtt, sampleRttByEcho } from './rtt.ts';
 import { TcpState } from './states.ts';
 import { type Tcb, TcbFlag } from './tcb.ts';
 
@@ -22,17 +21,4 @@ export function giveUpDial(tcp: TcpContext, now: Instant): void {
   const reason =
     tcb.dialError === CloseReason.NONE ? CloseReason.DIAL_TIMEOUT : CloseReason.DIAL_UNREACHABLE;
   endFlow(tcp, reason, ClosedBy.UPSTREAM, now);
-}
-
-/**
- * What a SYN that timed out means for the data: a timeout of three seconds (RFC 6298 §5.7), unless
- * the timestamps tell the round trip; and a window of one segment when it was lost more than once
- * (RFC 6928 §2).
- */
-export function startAfterDial(tcp: TcpContext, now: Instant): void {
-  const tcb = tcp.tcb;
-  if (tcb.probes === 0) return;
-  if (tcb.probes > 1) tcb.cwnd = tcb.mss;
-  restartRtt(tcp);
-  sampleRttByEcho(tcp, now);
 }

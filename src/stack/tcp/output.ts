@@ -16,7 +16,7 @@ import { asSeq, type Seq, seqAdd } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { sackBytes } from '../wire/tcp-options.ts';
 import { restartBbr } from './bbr.ts';
-import { mtuProbeBytes, takeMtuProbe } from './black-hole.ts';
+import { mtuProbeBytes, mtuProbeRoom, takeMtuProbe } from './black-hole.ts';
 import { CongestionControl } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { noteSendState } from './delivery-rate.ts';
@@ -119,15 +119,30 @@ const CHALLENGE_INTERVAL_MS = 500;
  * @returns what the segment ends as
  */
 export function sendChallengeAck(tcp: TcpContext, now: Instant): DropReason {
-  const nowMs = timestampClock(now);
-  const sinceMs = (nowMs - tcp.tcb.challengedAtMs) >>> 0;
-  if (tcp.tcb.challengedAtMs !== 0 && sinceMs < CHALLENGE_INTERVAL_MS) {
-    return DropReason.CHALLENGE_RATE_LIMIT;
-  }
-  tcp.tcb.challengedAtMs = nowMs || 1;
+  if (!takeChallenge(tcp.tcb, now)) return DropReason.CHALLENGE_RATE_LIMIT;
   tcp.counters.add(Counter.TCP_CHALLENGE_ACKS);
   sendAck(tcp, now);
   return DropReason.CHALLENGED;
+}
+
+/** @returns false when the flow has had its answer of this interval */
+function takeChallenge(tcb: Tcb, now: Instant): boolean {
+  const nowMs = timestampClock(now);
+  const sinceMs = (nowMs - tcb.challengedAtMs) >>> 0;
+  if (tcb.challengedAtMs !== 0 && sinceMs < CHALLENGE_INTERVAL_MS) return false;
+  tcb.challengedAtMs = nowMs || 1;
+  return true;
+}
+
+/**
+ * Owes an answer to the segment in hand, which is not acceptable. Two ends that take each other's
+ * ACKs for old would answer for ever; so an empty one, and a SYN, have the limit of a challenge, as
+ * in Linux. Text is no part of such a loop.
+ */
+export function oweAnswer(tcp: TcpContext, now: Instant): void {
+  const { tcb, segment } = tcp;
+  const isEmpty = segment.length === 0 || segment.has(TcpFlag.SYN);
+  if (!isEmpty || takeChallenge(tcb, now)) oweAck(tcp, true);
 }
 
 /** `<SEQ=ISS><CTL=SYN>`, the first time or again, with the options that the TCB's flags say. */
@@ -204,6 +219,7 @@ export function sendRoom(tcp: TcpContext, now: Instant): number {
   const mss = tcb.mss;
   if (flight !== 0) {
     if (room < worthSending(tcb) || room < Math.min(mss, tcb.maxSndWnd >>> 1)) return 0;
+    if (room < mtuProbeRoom(tcb, tcp.settings.slabBytesPerFlow)) return 0;
   }
   if (tcb.has(TcbFlag.PACED)) room = Math.min(room, paceSlabRoom(tcp, now));
   const probe = mtuProbeBytes(tcb);
@@ -317,6 +333,22 @@ export function acknowledgeQuickly(tcb: Tcb): void {
   tcb.quickAcks = QUICK_ACKS;
 }
 
+/** @returns true when the text that came in order is one of those that do not wait */
+export function takeQuickAck(tcb: Tcb): boolean {
+  if (tcb.quickAcks === 0) return false;
+  tcb.quickAcks -= 1;
+  return true;
+}
+
+/**
+ * Answers the segment in hand where that may not wait, not even for the rest of the batch: a sender
+ * without SACK counts the answers to early segments (RFC 5681 §4.2), each tells of one duplicate
+ * (RFC 2883 §4), and where packets are lost so are answers: one for many is soon none.
+ */
+export function answerAtOnce(tcp: TcpContext, now: Instant): void {
+  if (tcp.tcb.has(TcbFlag.ACK_NOW)) sendAck(tcp, now);
+}
+
 /** Puts the current flow among those that owe an acknowledgment when the batch is done. */
 export function oweAck(tcp: TcpContext, atOnce: boolean): void {
   const tcb = tcp.tcb;
@@ -328,8 +360,10 @@ export function oweAck(tcp: TcpContext, atOnce: boolean): void {
 }
 
 /**
- * Acknowledges what the batch brought: at once where two full segments or a question came in, and
- * otherwise within DELAYED_ACK_US, in the hope that an answer carries it. RFC 9293 §3.8.6.3.
+ * Acknowledges what the batch brought: at once where a second segment or a question came in, and
+ * otherwise within DELAYED_ACK_US, in the hope that an answer carries it. RFC 9293 §3.8.6.3. As in
+ * Linux more than one full segment counts as two: SACK blocks make segments shorter than `rcvMss`,
+ * and a superpacket makes it longer.
  */
 export function flushAcks(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
@@ -340,10 +374,7 @@ export function flushAcks(tcp: TcpContext, now: Instant): void {
     const next = tcb.ackNext;
     tcb.lower(TcbFlag.ACK_LISTED);
     tcb.ackNext = NO_ROW;
-    if (tcb.has(TcbFlag.ACK_NOW) || tcb.unackedBytes >= 2 * tcb.rcvMss) {
-      sendAck(tcp, now);
-    } else if (tcb.unackedBytes > 0 && tcb.quickAcks > 0) {
-      tcb.quickAcks -= 1;
+    if (tcb.has(TcbFlag.ACK_NOW) || tcb.unackedBytes > tcb.rcvMss) {
       sendAck(tcp, now);
     } else if (tcb.unackedBytes > 0 && tcb.ackDeadline === NEVER) {
       tcb.ackDeadline = (now + DELAYED_ACK_US) as Instant;

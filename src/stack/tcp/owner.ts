@@ -40,6 +40,7 @@ export interface FlowOwner {
    *
    * @param segmentBytes  of each of several datagrams but the last; 0 for one
    * @param hopLimit      as it arrived, above 1
+   * @param mayFragment   routers may cut it: IPv4 without DF
    */
   onDatagram(
     row: number,
@@ -48,6 +49,7 @@ export interface FlowOwner {
     segmentBytes: number,
     hopLimit: number,
     trafficClass: number,
+    mayFragment: boolean,
     now: Instant,
   ): void;
   /** The flow ended; its row still tells why. The last call for it. */

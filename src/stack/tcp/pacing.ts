@@ -13,6 +13,7 @@
  */
 import { SLAB_PAYLOAD_BYTES } from '../slab-pool.ts';
 import type { Instant } from '../time.ts';
+import { lossWindow } from './black-hole.ts';
 import { CongestionControl } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { TcbFlag } from './tcb.ts';
@@ -64,7 +65,7 @@ export function paceByWindow(tcp: TcpContext): void {
 export const quantumBytes = (tcp: TcpContext): number =>
   Math.min(
     QUANTUM_MOST_BYTES,
-    Math.max(QUANTUM_LEAST_PACKETS * tcp.tcb.mss, (tcp.bbr.pacingRate * QUANTUM_US) / 1e6),
+    Math.max(QUANTUM_LEAST_PACKETS * lossWindow(tcp.tcb), (tcp.bbr.pacingRate * QUANTUM_US) / 1e6),
   );
 
 /**

@@ -64,10 +64,12 @@ export class PathMtuCache {
     view.setFloat64(at + EntryField.EXPIRES_AT, after(now, LIFE_US), true);
   }
 
-  /** A longer packet has arrived. */
-  forget(flowAt: number, now: Instant): void {
+  /** A packet of `mtu` bytes has arrived: what was known is wrong, if it is less. */
+  forgetBelow(flowAt: number, mtu: number, now: Instant): void {
+    const view = this.#view;
     const at = this.#placeOf(flowAt);
-    if (this.#isOf(at, flowAt, now)) this.#view.setFloat64(at + EntryField.EXPIRES_AT, 0, true);
+    if (!this.#isOf(at, flowAt, now) || view.getUint32(at + EntryField.MTU, true) >= mtu) return;
+    view.setFloat64(at + EntryField.EXPIRES_AT, 0, true);
   }
 
   #isOf(at: number, flowAt: number, now: Instant): boolean {

@@ -12,7 +12,7 @@ import { NO_SLAB, SLAB_PAYLOAD_AT, SLAB_PAYLOAD_BYTES, SlabField } from '../slab
 import type { Instant } from '../time.ts';
 import { asSeq, seqAdd, seqDiff, seqGt, seqLe, seqLt } from '../wire/seq.ts';
 import type { TcpContext } from './context.ts';
-import { acknowledgeQuickly, oweAck } from './output.ts';
+import { acknowledgeQuickly, oweAck, takeQuickAck } from './output.ts';
 import { isWindowWorthTelling, receiveBuffer, tuneWindow } from './receive-window.ts';
 import { forgetTaken, noteDuplicate, noteEarly } from './sack-blocks.ts';
 import { TcbFlag } from './tcb.ts';
@@ -45,7 +45,7 @@ export function acceptText(tcp: TcpContext, now: Instant): DropReason {
     forgetTaken(tcb);
     oweAck(tcp, true);
   } else {
-    oweAck(tcp, false);
+    oweAck(tcp, takeQuickAck(tcb));
   }
   tuneWindow(tcp, now);
   return DropReason.NONE;

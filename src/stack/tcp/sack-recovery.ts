@@ -5,7 +5,7 @@
 import { Counter } from '../counters.ts';
 import { NO_SLAB, SlabField } from '../slab-pool.ts';
 import type { Instant } from '../time.ts';
-import { asSeq, seqAdd, seqDiff, seqGe } from '../wire/seq.ts';
+import { asSeq, type Seq, seqAdd, seqDiff, seqGe } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { forgetLosses, noteLosses, updateBbr } from './bbr.ts';
 import { isMtuProbeLostAlone, lossWindow, noteMtuProbeLost } from './black-hole.ts';
@@ -49,18 +49,22 @@ const run: LostRun = { slabAt: NO_SLAB, from: 0, to: 0 };
  */
 export function recoverOnAck(tcp: TcpContext, flightBefore: number, now: Instant): void {
   const { tcb, news } = tcp;
-  if (!news.isAdvance && news.delivered === 0 && !news.hasDsack) return;
+  const isProgress = news.isAdvance || news.delivered > 0;
+  if (!isProgress && !news.hasDsack) return;
   const isBbr = tcb.congestion === CongestionControl.BBR;
   if (news.hasOriginal) {
     const roundTripUs = Math.max(1, now - news.originalSentAt);
-    if (news.isAdvance) sampleRtt(tcp, roundTripUs);
+    if (news.isAdvance && !news.hasResent) sampleRtt(tcp, roundTripUs);
     if (!isBbr) noteRoundTrip(tcb, roundTripUs);
-  } else if (news.hasResent && news.isAdvance) {
-    sampleRttByEcho(tcp, now);
   }
+  // What fills a hole brings an ACK for all behind it, which may have waited for long.
+  if (news.hasResent && news.isAdvance) sampleRttByEcho(tcp, now);
   updateRack(tcp, now);
+  const wasProbing = tcb.has(TcbFlag.PROBING);
   endProbe(tcp);
   const wasUndone = undoIfSpurious(tcp);
+  // A duplicate alone tells of no loss; and to make one up costs its sender nothing.
+  if (!isProgress && !wasUndone && wasProbing === tcb.has(TcbFlag.PROBING)) return;
   if (tcb.has(RECOVERING) && seqGe(tcb.sndUna, tcb.recover)) leaveRecovery(tcp);
   const waitUs = detectLoss(tcp, now);
   if (tcb.lostBytes > 0 && !tcb.has(RECOVERING)) enterFastRecovery(tcp);
@@ -97,6 +101,7 @@ export function recoverOnReorderTimer(tcp: TcpContext, now: Instant): void {
 export function recoverOnTimeout(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
   if (!tcb.has(RECOVERING)) prepareUndo(tcb);
+  else if (tcb.has(TcbFlag.FAST_RECOVERY)) tcb.lower(TcbFlag.UNDOABLE);
   cutOnTimeout(tcb, !tcb.has(RECOVERING));
   if (isReneging(tcp)) forgetSacked(tcp);
   loseOnTimeout(tcp, now);
@@ -168,10 +173,14 @@ function resendLost(tcp: TcpContext, now: Instant): boolean {
     const start = asSeq(view.getUint32(slabAt + SlabField.SEQ, true));
     const length = view.getUint32(slabAt + SlabField.LENGTH, true);
     const unit = unitOf(view, slabAt);
+    if (!fitIntoWindow(tcb, start, unit, length)) return hasSent;
     const from = Math.max(run.from * unit, seqDiff(tcb.sndUna, start));
+    // RFC 9293 §3.8.6: the peer may have taken back a part of its window. The oldest unit goes all
+    // the same, as a probe.
+    const reach = seqDiff(tcb.sndUna, start) + Math.max(tcb.sndWnd, unit);
+    if (run.to * unit > reach && length > reach) run.to = Math.floor(reach / unit);
+    if (run.to <= run.from) return hasSent;
     const to = Math.min(run.to * unit, length);
-    // RFC 9293 §3.8.6: the peer may have taken back a part of its window.
-    if (seqDiff(seqAdd(start, to), tcb.sndUna) > Math.max(tcb.sndWnd, tcb.mss)) return hasSent;
     markResent(tcp, slabAt, run.from, run.to, now);
     sendPart(tcp, slabAt, from, to, now);
     hasSent = true;
@@ -181,6 +190,20 @@ function resendLost(tcp: TcpContext, now: Instant): boolean {
     hasSent = true;
   }
   return hasSent;
+}
+
+/**
+ * Cuts the run to what lies in the peer's window, of which it may have taken back a part. Whatever
+ * the window, its oldest unit may go: it probes (RFC 9293 §3.8.6).
+ *
+ * @returns false when nothing is left
+ */
+function fitIntoWindow(tcb: Tcb, start: Seq, unit: number, length: number): boolean {
+  const edge = seqDiff(seqAdd(tcb.sndUna, tcb.sndWnd), start);
+  if (Math.min(run.to * unit, length) <= edge) return true;
+  const isOldest = run.from * unit <= seqDiff(tcb.sndUna, start);
+  run.to = Math.max(Math.floor(edge / unit), isOldest ? run.from + 1 : run.from);
+  return run.to > run.from;
 }
 
 /** Sends bytes [from, to) of the slab again, and the FIN with them when it stands behind them. */

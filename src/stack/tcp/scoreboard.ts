@@ -19,7 +19,7 @@
  */
 import { NO_SLAB, SlabField } from '../slab-pool.ts';
 import type { Instant } from '../time.ts';
-import { asSeq, type Seq, seqAdd, seqDiff, seqGt, seqLe, seqLt } from '../wire/seq.ts';
+import { asSeq, type Seq, seqAdd, seqDiff, seqGt, seqLe, seqLt, seqMax } from '../wire/seq.ts';
 import { CongestionControl } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { takeSendState } from './delivery-rate.ts';
@@ -29,6 +29,10 @@ import { TcbFlag } from './tcb.ts';
 const UNITS_MAX = 64;
 const WORD_BITS = 32;
 const WORD_BYTES = 4;
+
+/** Edges of blocks: forty bytes of options hold four. Filled and read by `takeSackOption`. */
+const lefts = new Uint32Array(4);
+const rights = new Uint32Array(4);
 
 /**
  * A slab was sent for the first time.
@@ -72,6 +76,7 @@ export function takeSackOption(tcp: TcpContext): void {
   const { tcb, segment, news } = tcp;
   const view = tcp.arena.view;
   const { sackAt, sackCount } = segment.options;
+  let count = 0;
   for (let i = 0; i < sackCount; i++) {
     const left = view.getUint32(sackAt + i * 8) as Seq;
     const right = view.getUint32(sackAt + i * 8 + 4) as Seq;
@@ -81,9 +86,12 @@ export function takeSackOption(tcp: TcpContext): void {
       news.dsackLeft = left;
       news.dsackRight = right;
     } else if (seqGt(right, tcb.sndUna) && seqLe(right, tcb.sndNxt)) {
-      markSacked(tcp, left, right);
+      lefts[count] = left;
+      rights[count] = right;
+      count += 1;
     }
   }
+  if (count > 0) markSacked(tcp, count);
 }
 
 /** RFC 2883 §5: below the acknowledgment, or inside the second block. */
@@ -98,31 +106,43 @@ function isDuplicateReport(tcp: TcpContext, left: Seq, right: Seq): boolean {
   return seqLe(outerLeft, left) && seqLe(right, outerRight);
 }
 
-function markSacked(tcp: TcpContext, left: Seq, right: Seq): void {
+/**
+ * Marks what the first `count` of the blocks cover, in one walk: a queue of small slabs is long,
+ * and whoever sends the blocks chooses where they lie.
+ */
+function markSacked(tcp: TcpContext, count: number): void {
   const view = tcp.arena.view;
-  for (
-    let slabAt = tcp.tcb.sendHead;
-    slabAt !== NO_SLAB;
-    slabAt = view.getInt32(slabAt + SlabField.NEXT, true)
-  ) {
+  let end = asSeq(rights[0]!);
+  for (let i = 1; i < count; i++) end = seqMax(end, asSeq(rights[i]!));
+  let slabAt = tcp.tcb.sendHead;
+  while (slabAt !== NO_SLAB) {
     const start = startOf(view, slabAt);
+    if (seqLe(end, start)) return;
     const length = lengthOf(view, slabAt);
-    const from = seqDiff(left, start);
-    const to = seqDiff(right, start);
-    if (to <= 0) return;
-    if (from >= length) continue;
-    const unit = unitOf(view, slabAt);
-    const first = Math.max(Math.ceil(from / unit), ackedUnits(tcp, slabAt));
-    const end = to >= length ? Math.ceil(length / unit) : Math.floor(to / unit);
-    for (let word = 0; word * WORD_BITS < end; word++) {
-      const known = marks(view, slabAt, SlabField.SACKED, word);
-      const fresh = rangeMask(first, end, word) & ~known;
-      if (fresh === 0) continue;
-      unmarkLost(tcp, slabAt, word, fresh);
-      setMarks(view, slabAt, SlabField.SACKED, word, known | fresh);
-      tcp.tcb.sackedBytes += bytesOf(view, slabAt, word, fresh);
-      noteDelivered(tcp, slabAt, word, fresh);
+    for (let i = 0; i < count; i++) {
+      const from = seqDiff(asSeq(lefts[i]!), start);
+      const to = seqDiff(asSeq(rights[i]!), start);
+      if (from < length && to > 0) markUnitsSacked(tcp, slabAt, from, to);
     }
+    slabAt = view.getInt32(slabAt + SlabField.NEXT, true);
+  }
+}
+
+/** Bytes [from, to) of the slab are SACKed; both may lie outside of it. */
+function markUnitsSacked(tcp: TcpContext, slabAt: number, from: number, to: number): void {
+  const view = tcp.arena.view;
+  const unit = unitOf(view, slabAt);
+  const length = lengthOf(view, slabAt);
+  const first = Math.max(Math.ceil(from / unit), ackedUnits(tcp, slabAt));
+  const end = to >= length ? Math.ceil(length / unit) : Math.floor(to / unit);
+  for (let word = 0; word * WORD_BITS < end; word++) {
+    const known = marks(view, slabAt, SlabField.SACKED, word);
+    const fresh = rangeMask(first, end, word) & ~known;
+    if (fresh === 0) continue;
+    unmarkLost(tcp, slabAt, word, fresh);
+    setMarks(view, slabAt, SlabField.SACKED, word, known | fresh);
+    tcp.tcb.sackedBytes += bytesOf(view, slabAt, word, fresh);
+    noteDelivered(tcp, slabAt, word, fresh);
   }
 }
 

@@ -18,10 +18,18 @@ import { startBbr } from './bbr.ts';
 import { endFlow, freeFlow, settle, TIME_WAIT_US } from './close.ts';
 import { CongestionControl, congestionOf, startCongestion } from './congestion.ts';
 import type { TcpContext } from './context.ts';
-import { isDialing, startAfterDial } from './dialing.ts';
+import { isDialing } from './dialing.ts';
 import { noteMark, noteRepeatedSyn } from './ecn.ts';
 import { startEcho } from './ecn-echo.ts';
-import { acknowledgeQuickly, oweAck, sendChallengeAck, sendSynAck } from './output.ts';
+import { startAfterLosses } from './lost-handshake.ts';
+import {
+  acknowledgeQuickly,
+  answerAtOnce,
+  oweAck,
+  oweAnswer,
+  sendChallengeAck,
+  sendSynAck,
+} from './output.ts';
 import { startPathMtu } from './path-mtu.ts';
 import { startRack } from './rack.ts';
 import { acceptText, deliverFin, takeFin } from './receive.ts';
@@ -83,7 +91,8 @@ export function takeTextAndFin(tcp: TcpContext, now: Instant): DropReason {
   // Sixth, URG: urgent data is delivered in line, as RFC 6093 §6 advises.
   // Seventh: the segment text.
   let reason: DropReason = DropReason.NONE;
-  if (segment.payloadLength > 0) reason = takeText(tcp, now);
+  const hasText = segment.payloadLength > 0;
+  if (hasText) reason = takeText(tcp, now);
   if (tcb.isGone) return reason;
   // Eighth: FIN.
   if (segment.has(TcpFlag.FIN)) onFinSegment(tcp, now);
@@ -95,6 +104,7 @@ export function takeTextAndFin(tcp: TcpContext, now: Instant): DropReason {
     deliverFin(tcp, now);
   }
   settle(tcp, now);
+  if (hasText && !tcb.isGone) answerAtOnce(tcp, now);
   return reason;
 }
 
@@ -112,7 +122,8 @@ function checkSequence(tcp: TcpContext, now: Instant): DropReason {
     // Both sides opened: the peer's SYN comes again, with the ACK of ours (RFC 9293 figure 8).
     if (segment.seq === tcb.irs && tcb.has(TcbFlag.OPENED)) segment.trimFront(1);
   }
-  if (tcb.has(TcbFlag.TIMESTAMPS) && !segment.has(TcpFlag.RST)) {
+  // A SYN is answered whatever its timestamps (RFC 5961 §4.2): its sender may have started anew.
+  if (tcb.has(TcbFlag.TIMESTAMPS) && !segment.has(TcpFlag.RST | TcpFlag.SYN)) {
     const stale = checkTimestamps(tcp, now);
     if (stale !== DropReason.NONE) return stale;
   }
@@ -155,11 +166,12 @@ function answerUnacceptable(tcp: TcpContext, start: number, now: Instant): DropR
   }
   // An old FIN again means that its acknowledgment was lost: TIME-WAIT starts again.
   if (tcb.state === TcpState.TIME_WAIT && segment.has(TcpFlag.FIN)) restartTimeWait(tcp, now);
+  oweAnswer(tcp, now);
   if (start < 0 && segment.payloadLength > 0) {
     noteOldText(tcb, segment.seq, segment.payloadLength);
     acknowledgeQuickly(tcb);
+    answerAtOnce(tcp, now);
   }
-  oweAck(tcp, true);
   return start < 0 ? DropReason.DUPLICATE : DropReason.OUT_OF_WINDOW;
 }
 
@@ -170,7 +182,7 @@ function checkTimestamps(tcp: TcpContext, now: Instant): DropReason {
   const value = segment.options.tsValue;
   const age = (value - tcb.tsRecent) | 0;
   if (age < 0 && now - tcb.tsRecentAt < TS_RECENT_LIFE_US) {
-    oweAck(tcp, true);
+    oweAnswer(tcp, now);
     return DropReason.PAWS;
   }
   return DropReason.NONE;
@@ -180,6 +192,7 @@ function checkTimestamps(tcp: TcpContext, now: Instant): DropReason {
 function noteTimestamp(tcp: TcpContext, now: Instant): void {
   const { tcb, segment } = tcp;
   if (!tcb.has(TcbFlag.TIMESTAMPS) || !segment.options.hasTimestamps) return;
+  if (segment.has(TcpFlag.SYN)) return;
   if (!seqLe(segment.seq, tcb.lastAckSent)) return;
   tcb.tsRecent = segment.options.tsValue;
   tcb.tsRecentAt = now;
@@ -245,7 +258,7 @@ export function establish(tcp: TcpContext, now: Instant): void {
   if (tcb.congestion === CongestionControl.BBR) startBbr(tcp, now);
   startRack(tcb);
   startEcho(tcp);
-  if (tcb.has(TcbFlag.OPENED)) startAfterDial(tcp, now);
+  startAfterLosses(tcp, now);
   tcb.lastSentAt = now;
   if (tcp.settings.keepaliveUs > 0) {
     tcb.keepaliveDeadline = after(now, micros(tcp.settings.keepaliveUs));

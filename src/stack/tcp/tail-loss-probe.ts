@@ -59,3 +59,12 @@ export function endProbe(tcp: TcpContext): void {
     endRecovery(tcb);
   }
 }
+
+/**
+ * The same, case 2: a peer that reports no duplicates repeats its ACK when the probe arrived twice.
+ * The ACK in hand repeats what was acknowledged.
+ */
+export function endProbeOnRepeatedAck(tcp: TcpContext): void {
+  const { tcb, segment } = tcp;
+  if (segment.options.sackCount === 0 && tcb.sndUna === tcb.probeEnd) tcb.lower(TcbFlag.PROBING);
+}

@@ -5,11 +5,12 @@
  * - Eifel, RFC 3522 §3.2: the acknowledgment that moves SND.UNA echoes a timestamp from before the
  *   first retransmission, so that the first transmission arrived.
  * - F-RTO, RFC 5682 §3.1, in the form that SACK allows: after a timeout, bytes are delivered that
- *   were in flight then and were never sent again.
+ *   were in flight then and were never sent again. A timeout that ends a fast recovery is none of
+ *   these (§3.2): SACK had shown losses, and the cut stays (sack-recovery.ts).
  * - D-SACK, RFC 3708: everything that was sent again arrived twice.
  */
 import type { Instant } from '../time.ts';
-import { seqGe, seqLe } from '../wire/seq.ts';
+import { seqDiff, seqGe, seqLe } from '../wire/seq.ts';
 import { undoCut } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { forgetLost } from './scoreboard.ts';
@@ -38,10 +39,11 @@ export function noteResent(tcb: Tcb, bytes: number, now: Instant): void {
 /** Looks for a witness in the acknowledgment in hand. @returns true when the cut was taken back */
 export function undoIfSpurious(tcp: TcpContext): boolean {
   const { tcb, news } = tcp;
-  if (news.hasDsack && seqGe(news.dsackLeft, tcb.undoMark)) {
-    tcb.undoBytes = Math.max(0, tcb.undoBytes - (news.dsackRight - news.dsackLeft));
+  const isTwice = news.hasDsack && isOfCut(tcp);
+  if (isTwice) {
+    tcb.undoBytes = Math.max(0, tcb.undoBytes - seqDiff(news.dsackRight, news.dsackLeft));
   }
-  if (!tcb.has(TcbFlag.UNDOABLE) || !isSpurious(tcp)) return false;
+  if (!tcb.has(TcbFlag.UNDOABLE) || !isSpurious(tcp, isTwice)) return false;
   forgetLost(tcp);
   undoCut(tcb);
   tcb.backoff = 0;
@@ -49,10 +51,21 @@ export function undoIfSpurious(tcp: TcpContext): boolean {
   return true;
 }
 
-function isSpurious(tcp: TcpContext): boolean {
+/**
+ * The duplicate lies in what was in flight at the cut. A probe of the tail makes a duplicate of its
+ * own, and what was sent later was doubled by the network: neither says anything of the cut.
+ */
+function isOfCut({ tcb, news }: TcpContext): boolean {
+  const { dsackLeft, dsackRight } = news;
+  if (dsackRight === tcb.probeEnd) return false;
+  return seqGe(dsackLeft, tcb.undoMark) && seqLe(dsackRight, tcb.recover);
+}
+
+/** @param isTwice  a duplicate was reported that counts */
+function isSpurious(tcp: TcpContext, isTwice: boolean): boolean {
   const { tcb, news, segment } = tcp;
   if (!tcb.has(TcbFlag.RESENT_ANY)) return false;
-  if (news.hasDsack && tcb.undoBytes === 0) return true;
+  if (isTwice && tcb.undoBytes === 0) return true;
   if (!tcb.has(TcbFlag.FAST_RECOVERY | TcbFlag.LOSS_RECOVERY)) return false;
   if (tcb.has(TcbFlag.LOSS_RECOVERY) && news.hasOriginal && seqLe(news.originalEnd, tcb.recover)) {
     return true;

@@ -4,7 +4,7 @@
  * active OPEN is in active-open.ts.
  */
 import { CloseReason } from '../close-reason.ts';
-import { ClosedBy, FlowPhase } from '../flow-row.ts';
+import { Carrier, ClosedBy, FlowField, FlowPhase } from '../flow-row.ts';
 import { type Instant, NEVER } from '../time.ts';
 import type { CongestionName } from '../verdict.ts';
 import { seqAdd } from '../wire/seq.ts';
@@ -24,6 +24,7 @@ import { idleDeadline } from './timers.ts';
 export function accept(tcp: TcpContext, row: number, now: Instant): void {
   const tcb = tcp.tcb.moveTo(row);
   tcp.parked.release(row);
+  tcp.arena.view.setUint8(tcb.flowAt + FlowField.CARRIER, Carrier.TCP);
   if (tcb.state !== TcpState.LISTEN) {
     acceptProved(tcp, now);
     return;

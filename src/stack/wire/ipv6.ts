@@ -136,8 +136,20 @@ export class ExtensionWalk {
     this.protocol = nextHeader(view, at);
     this.protocolFieldAt = at + Ipv6Field.NEXT_HEADER;
     this.transportAt = at + IPV6_HEADER_BYTES;
+    return this.#walkFrom(view, 0, end);
+  }
+
+  /**
+   * Goes on behind the fragment header at which `walk` has ended. In a first fragment all headers
+   * up to the transport must follow: RFC 8200 §4.5, RFC 7112 §5.
+   */
+  walkOn(view: DataView, end: number): DropReason {
+    return this.#walkFrom(view, 1, end);
+  }
+
+  #walkFrom(view: DataView, first: number, end: number): DropReason {
     this.isFragment = false;
-    for (let count = 0; count <= MAX_EXTENSIONS; count++) {
+    for (let count = first; count <= MAX_EXTENSIONS; count++) {
       const reason = this.#step(view, count, end);
       if (reason === WALKED) return DropReason.NONE;
       if (reason !== DropReason.NONE) return reason;

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { Listeners, NO_LISTENER } from '../../../src/gateway/dataplane/listeners.ts';
 import type { ListenerRule } from '../../../src/gateway/messages/control.ts';
 import { writeAddress } from '../../../src/stack/wire/ip-address.ts';
+import { Protocol } from '../../../src/stack/wire/protocol.ts';
 
 const rule = (name: string, changes: Partial<ListenerRule>): ListenerRule => ({
   name,
@@ -13,11 +14,16 @@ const rule = (name: string, changes: Partial<ListenerRule>): ListenerRule => ({
 });
 
 /** Name of the rule that matches, or undefined. */
-function matched(rules: readonly ListenerRule[], ip: string, port: number): string | undefined {
+function matched(
+  rules: readonly ListenerRule[],
+  ip: string,
+  port: number,
+  protocol: number = Protocol.TCP,
+): string | undefined {
   const view = new DataView(new ArrayBuffer(16));
   const family = writeAddress(ip, view, 0);
   const listeners = new Listeners(rules);
-  const index = listeners.match('tcp', view, 0, family === 4 ? 4 : 16, port);
+  const index = listeners.match(protocol, view, 0, family === 4 ? 4 : 16, port);
   return index === NO_LISTENER ? undefined : listeners.rule(index).name;
 }
 
@@ -30,6 +36,13 @@ describe('listeners', () => {
     expect(matched([rule('all', {})], '10.0.0.1', 80)).toBe('all');
     expect(matched([rule('udp', { protocol: 'udp' })], '10.0.0.1', 80)).toBeUndefined();
     expect(matched([rule('any', { protocol: 'any' })], 'fd00::1', 80)).toBe('any');
+  });
+
+  test('icmp is that of both families, and only any is what has no name', () => {
+    const rules = [rule('ping', { protocol: 'icmp' }), rule('any', { protocol: 'any' })];
+    expect(matched(rules, '10.0.0.1', 0, Protocol.ICMP)).toBe('ping');
+    expect(matched(rules, 'fd00::1', 0, Protocol.ICMPV6)).toBe('ping');
+    expect(matched(rules, '10.0.0.1', 0, 47)).toBe('any');
   });
 
   test('the first match decides', () => {

@@ -1,8 +1,13 @@
 import { describe, expect, test } from 'bun:test';
 import { FlowField } from '../../../src/stack/flow-row.ts';
 import { readQuote, translateError } from '../../../src/stack/nat/translate-error.ts';
-import type { Packet } from '../../../src/stack/packet.ts';
-import { addressOf, type NatFields, natPacket } from '../../support/nat-packet.ts';
+import {
+  addressOf,
+  errorPacket,
+  type NatFields,
+  natPacket,
+  newPacket,
+} from '../../support/nat-packet.ts';
 import { allocatedTypes } from '../../support/no-alloc.ts';
 import { concat, hex, icmpPacket, pattern, viewOf } from '../../support/packet-builder.ts';
 import { withPcap } from '../../support/pcap.ts';
@@ -39,26 +44,6 @@ const UNCHANGED: Flow = { ...V4, natSource: V4.client, upstream: V4.destination 
 const ROW_AT = 0;
 const ERROR_AT = 256;
 
-function newPacket(): Packet {
-  return {
-    frameAt: 0,
-    ipAt: 0,
-    end: 0,
-    transportAt: 0,
-    protocol: 0,
-    addressLength: 4,
-    sourceAt: 0,
-    destinationAt: 0,
-    hopLimit: 0,
-    trafficClass: 0,
-    sourcePort: 0,
-    destinationPort: 0,
-    hash: 0,
-    isPartial: false,
-    gsoSize: 0,
-  };
-}
-
 /** The row of `flow` and, behind it, the error. */
 function layError(flow: Flow, error: Uint8Array) {
   const arena = concat([new Uint8Array(ERROR_AT), error, pattern(64)]);
@@ -71,18 +56,7 @@ function layError(flow: Flow, error: Uint8Array) {
   put(flow.destination, FlowField.DESTINATION, FlowField.DESTINATION_PORT);
   put(flow.natSource, FlowField.NAT_SOURCE, FlowField.NAT_SOURCE_PORT);
   put(flow.upstream, FlowField.UPSTREAM, FlowField.UPSTREAM_PORT);
-  const isIpv4 = error[0]! >>> 4 === 4;
-  const packet: Packet = {
-    ...newPacket(),
-    frameAt: ERROR_AT,
-    ipAt: ERROR_AT,
-    end: ERROR_AT + error.length,
-    transportAt: ERROR_AT + (isIpv4 ? 20 : 40),
-    protocol: isIpv4 ? 1 : 58,
-    addressLength: isIpv4 ? 4 : 16,
-    sourceAt: ERROR_AT + (isIpv4 ? 12 : 8),
-    destinationAt: ERROR_AT + (isIpv4 ? 16 : 24),
-  };
+  const packet = errorPacket(error, ERROR_AT);
   return { arena, view, packet, bytes: () => arena.slice(ERROR_AT, ERROR_AT + error.length) };
 }
 

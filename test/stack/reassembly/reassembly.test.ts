@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'bun:test';
 import { Counter } from '../../../src/stack/counters.ts';
 import { fragmentOf, fragmentsOf, piecesOf } from '../../support/fragments.ts';
-import { icmpPacket } from '../../support/packet-builder.ts';
+import { concat, icmpPacket } from '../../support/packet-builder.ts';
 import { parseSegment } from '../../support/segment-text.ts';
 import type { TcpRig } from '../../support/tcp-rig.ts';
 import { inState } from '../../support/tcp-states.ts';
@@ -158,6 +158,22 @@ for (const family of FAMILIES) {
       expect(rig.flow.received).toBe(65_000);
     });
 
+    test('one source has a quarter of the bytes; beyond them it takes from itself alone', () => {
+      const rig = inState('ESTABLISHED', { family });
+      const [first, ...rest] = fragmentsOf(segment(rig, 5000), 1200);
+      rig.deliver(first!);
+      const other = rig.newPeer({ address: family === 4 ? '198.18.7.1' : 'fd00:0:0:7::1' });
+      const large = other.packet(parseSegment('P. 1:65001(65000) ack 1 win 9'));
+      for (let i = 0; i < 100; i++) {
+        rig.clock.advance(1000);
+        deliverAll(rig, fragmentsOf(large, 1480, i).slice(0, -1));
+      }
+      // Sixteen of them are a quarter of 4 MiB.
+      expect(rig.drops).toEqual({ 'fragment-limit': 84 * 43 });
+      deliverAll(rig, rest);
+      expect(rig.flow.received).toBe(5000);
+    });
+
     test('a fragment with CE marks the packet, unless its sender knows no ECN (RFC 3168)', () => {
       const rig = inState('ESTABLISHED', { family });
       const packet = segment(rig, 2000);
@@ -203,4 +219,33 @@ test('a wrong checksum over the whole shows though each fragment looks right', (
   packet[2000]! ^= 1;
   deliverAll(rig, fragmentsOf(packet, 1200));
   expect(rig.drops).toEqual({ 'bad-tcp-checksum': 1 });
+});
+
+describe('IPv6: destination options in front of TCP', () => {
+  /** The segment with eight bytes of padding options between its headers. */
+  const withOptions = (rig: TcpRig, length: number): Uint8Array<ArrayBuffer> => {
+    const packet = segment(rig, length);
+    const long = concat([
+      packet.slice(0, 40),
+      Uint8Array.of(6, 0, 1, 4, 0, 0, 0, 0),
+      packet.slice(40),
+    ]);
+    long[6] = 60;
+    new DataView(long.buffer).setUint16(4, long.length - 40);
+    return long;
+  };
+
+  test('are put together', () => {
+    const rig = inState('ESTABLISHED', { family: 6 });
+    deliverAll(rig, shuffled(fragmentsOf(withOptions(rig, 3000), 1200)));
+    expect(rig.flow.received).toBe(3000);
+  });
+
+  for (const length of [8, 16, 24]) {
+    test(`a first fragment of ${length} bytes lacks headers (RFC 8200 §4.5, RFC 7112 §5)`, () => {
+      const rig = inState('ESTABLISHED', { family: 6 });
+      rig.deliver(fragmentOf(withOptions(rig, 3000), { at: 0, length, more: true }));
+      expect(rig.drops).toEqual({ 'bad-fragment': 1 });
+    });
+  }
 });

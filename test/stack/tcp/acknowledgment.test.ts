@@ -1,5 +1,6 @@
 /** What an acknowledgment releases, refuses, and tells of the window. */
 import { describe, expect, test } from 'bun:test';
+import { FlowField } from '../../../src/stack/flow-row.ts';
 import { asSeq } from '../../../src/stack/wire/seq.ts';
 import { inState } from '../../support/tcp-states.ts';
 
@@ -17,6 +18,21 @@ describe('the ACK field', () => {
     expect(rig.stack.slabs.bytesUsed).toBe(0);
     expect(rig.tcb.sendSlabBytes).toBe(0);
   });
+
+  for (const sack of [false, true]) {
+    test(`is life, and starts the idle timeout again, SACK ${sack}`, () => {
+      const rig = inState('ESTABLISHED', { sack });
+      const lastUsed = () =>
+        rig.stack.arena.view.getFloat64(rig.tcb.flowAt + FlowField.LAST_USED_AT, true);
+      rig.send(1000);
+      rig.clock.advance(50_000);
+      rig.peer.sends('. 1:1(0) ack 501 win 512');
+      expect(lastUsed()).toBe(rig.now);
+      rig.clock.advance(50_000);
+      rig.peer.sends('. 1:1(0) ack 501 win 512');
+      expect(lastUsed()).toBe(rig.now - 50_000);
+    });
+  }
 
   test('may acknowledge in the middle of a segment', () => {
     const rig = inState('ESTABLISHED');

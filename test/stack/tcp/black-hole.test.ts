@@ -4,6 +4,7 @@ import { Counter } from '../../../src/stack/counters.ts';
 import type { ReceivedSegment } from '../../support/scripted-peer.ts';
 import type { RigOptions, TcpRig } from '../../support/tcp-rig.ts';
 import { inState } from '../../support/tcp-states.ts';
+import { sendTooBig } from '../../support/too-big.ts';
 
 /** Payload bytes of the longest packet that a segment leaves in. */
 const packetBytes = ({ gsoSize, payload }: ReceivedSegment): number => gsoSize || payload.length;
@@ -149,12 +150,31 @@ for (const sack of [true, false]) {
       expect(rig.tcb.mss).toBe(1460);
     });
 
-    test('short pieces of data are no probe', () => {
+    for (const bytes of [700, 1200]) {
+      test(`${bytes} bytes of data are no probe: they say nothing of the old size`, () => {
+        const { rig } = shortened({ sack });
+        rig.send(bytes);
+        expect(rig.peer.readAll().map(packetBytes)).toEqual([Math.min(bytes, 1024)]);
+        takeMore(rig);
+        expect(rig.tcb.mss).toBe(1024);
+      });
+    }
+
+    test('a flow that fills its window waits until there is room for a probe', () => {
       const { rig } = shortened({ sack });
-      rig.send(700);
-      expect(rig.peer.readAll().map(packetBytes)).toEqual([700]);
-      takeMore(rig);
-      expect(rig.tcb.mss).toBe(1024);
+      // The window is full before there is anything to find out.
+      rig.tcb.fullMss = 0;
+      rig.tcb.cwnd = rig.tcb.ssthresh = 20_480;
+      rig.send(200_000);
+      rig.peer.readAll();
+      rig.tcb.fullMss = 1460;
+      const sizes: number[] = [];
+      for (let una = rig.tcb.sndUna - rig.tcb.iss; !sizes.includes(1460); una += 2048) {
+        rig.clock.advance(1000);
+        rig.peer.sends(`. 1:1(0) ack ${una + 2048} win 512`);
+        sizes.push(...rig.peer.readAll().map(packetBytes));
+        expect(sizes.length).toBeLessThan(5);
+      }
     });
   });
 }
@@ -167,9 +187,16 @@ function takeMore(rig: TcpRig): void {
   rig.peer.readAll();
 }
 
+/** Payload bytes of the full packets with which another flow of the client begins. */
+function mssOfNextFlow(rig: TcpRig): number {
+  rig.peer.readAll();
+  rig.connect(rig.newPeer({ port: 40_001 + rig.owner.flows.length }));
+  return rig.tcb.mss;
+}
+
 describe('a probe that is lost', () => {
-  /** Sends on; the first packet, the probe, is lost, and all others arrive. */
-  function loseProbe(rig: TcpRig, sack: boolean): ReceivedSegment {
+  /** Sends on; the first packet, the probe, is lost, and all others that are not `lost`, arrive. */
+  function loseProbe(rig: TcpRig, sack: boolean, { lost = 0, tooBig = 0 } = {}): ReceivedSegment {
     while (rig.tcb.cwnd < 6_000) {
       rig.send(1_000);
       rig.peer.readAll();
@@ -179,11 +206,12 @@ describe('a probe that is lost', () => {
     rig.send(8_000);
     const [probe, ...others] = rig.peer.readAll();
     expect(packetBytes(probe!)).toBe(1460);
+    if (tooBig > 0) sendTooBig(rig, una, tooBig);
     const last = others.at(-1)!;
     const end = rig.peer.relative(last) + last.payload.length;
     rig.clock.advance(10_000);
     for (let i = 0; i < 3; i++) {
-      const blocks = sack ? ` <nop,nop,sack ${una + 1460}:${end}>` : '';
+      const blocks = sack ? ` <nop,nop,sack ${una + 1460 + lost * 1024}:${end}>` : '';
       rig.peer.sends(`. 1:1(0) ack ${una} win 512${blocks}`);
     }
     // Duplicate ACKs let new data out as well.
@@ -225,6 +253,26 @@ describe('a probe that is lost', () => {
       expect(rig.tcb.mss).toBe(1460);
     });
 
+    test(`${title}: and an error about it: the error says where the next flow begins`, () => {
+      const { rig } = shortened({ sack });
+      loseProbe(rig, sack, { tooBig: 1300 });
+      expect(rig.tcb.fullMss).toBe(1260);
+      expect(rig.tcb.mtuProbes).toBe(0);
+      expect(mssOfNextFlow(rig)).toBe(1260);
+    });
+
+    test(`${title}: and one of the size that an error told, which arrives: both are right`, () => {
+      const { rig } = shortened({ sack });
+      loseProbe(rig, sack, { tooBig: 1300 });
+      rig.tcb.cwnd = 10_000;
+      rig.send(8_000);
+      expect(packetBytes(rig.peer.read()!)).toBe(1260);
+      rig.peer.readAll();
+      takeMore(rig);
+      expect(rig.tcb.mss).toBe(1260);
+      expect(mssOfNextFlow(rig)).toBe(1260);
+    });
+
     test(`${title}: is repeated twice, and then no more (RFC 8899 §5.1.2)`, () => {
       const { rig } = shortened({ sack });
       for (let i = 0; i < 3; i++) loseProbe(rig, sack);
@@ -238,4 +286,30 @@ describe('a probe that is lost', () => {
       expect(rig.tcb.fullMss).toBe(0);
     });
   }
+
+  for (const [losses, mss] of [
+    [1, 1024],
+    [2, 1024],
+    [3, 256],
+  ] as const) {
+    test(`where packets have 256 bytes: after ${losses} the next flow begins with ${mss}`, () => {
+      const { rig } = shortened({ sack: true });
+      rig.tcb.mss = 256;
+      for (let i = 0; i < losses; i++) {
+        // No silence ends the window that all of the data needs.
+        rig.send(100);
+        takeMore(rig);
+        rig.tcb.cwnd = rig.tcb.ssthresh = 12_000;
+        loseProbe(rig, true);
+      }
+      expect(mssOfNextFlow(rig)).toBe(mss);
+    });
+  }
+
+  test('with others is no sign of a hole, and is repeated (RFC 4821 §7.6.4)', () => {
+    const { rig } = shortened({ sack: true });
+    for (let i = 0; i < 4; i++) loseProbe(rig, true, { lost: 1 });
+    expect(rig.tcb.fullMss).toBe(1460);
+    expect(mssOfNextFlow(rig)).toBe(1460);
+  });
 });

@@ -36,6 +36,14 @@ describe('growth (RFC 5681 §3.1)', () => {
     expect(tcb.cwnd).toBe(20 * MSS);
   });
 
+  test('in slow start ends at the threshold, however much one ACK tells of', () => {
+    const tcb = block();
+    tcb.cwnd = MSS;
+    tcb.ssthresh = 5 * MSS;
+    congestion.growWindow(tcb, 40 * MSS, MSS, NO_LIMIT, NOW);
+    expect(tcb.cwnd).toBe(5 * MSS);
+  });
+
   test('in congestion avoidance is one segment for a window', () => {
     const tcb = block();
     tcb.ssthresh = 10 * MSS;

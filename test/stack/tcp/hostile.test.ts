@@ -28,6 +28,26 @@ describe('hostile segments', () => {
     expect(rig.stack.slabs.bytesUsed).toBeLessThan(8192);
   });
 
+  test('empty segments outside the window are answered twice a second: no loop of ACKs', () => {
+    const rig = inState('ESTABLISHED', { timestamps: true });
+    const old = `. 1:1(0) ack 1 win 512 <nop,nop,TS val ${rig.clock.ms - 10_000} ecr 0>`;
+    for (const line of ['. -5000:-5000(0) ack 1 win 512', 'S -5000:-5000(0) win 512', old]) {
+      rig.wait(1000);
+      for (let i = 0; i < 50; i++) rig.peer.sends(line);
+      expect(rig.peer.readAll()).toHaveLength(1);
+    }
+    // What carries text is no part of such a loop, and its sender needs the answer.
+    for (let i = 0; i < 3; i++) rig.peer.sends('P. -99:1(100) ack 1 win 512');
+    expect(rig.peer.readAll()).toHaveLength(3);
+  });
+
+  test('the timestamp of a SYN is not taken: what follows would seem old', () => {
+    const rig = inState('ESTABLISHED', { timestamps: true });
+    const { tsRecent } = rig.tcb;
+    rig.peer.sends(`S 1:1(0) win 512 <nop,nop,TS val ${rig.clock.ms + 1_000_000} ecr 0>`);
+    expect(rig.tcb.tsRecent).toBe(tsRecent);
+  });
+
   test('bytes outside the window do not keep a silent flow alive', () => {
     const rig = inState('ESTABLISHED');
     const used = rig.tcb.lastReceivedAt;
@@ -69,6 +89,7 @@ test('without TSO a superpacket is cut in place at the largest MTU', () => {
     checksumOffload: true,
     tso4: false,
     tsoEcn: false,
+    uso: false,
     tso6: false,
     mtu: 30_000,
   };

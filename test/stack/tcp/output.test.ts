@@ -157,6 +157,22 @@ describe('acknowledgments (RFC 9293 §3.8.6.3)', () => {
     rig.peer.expects(`. 1:1(0) ack ${1 + 2 * MSS}`);
   });
 
+  test('of two do not wait where one is shorter by SACK blocks, nor in a superpacket', () => {
+    const rig = inState('ESTABLISHED', { timestamps: true });
+    const full = MSS - 12;
+    const shorter = full - 12;
+    rig.peer.sends(`. 1:${1 + full}(${full}) ack 1 win 512`);
+    rig.peer.expectsNothing();
+    let at = 1 + full + shorter;
+    rig.peer.sends(`. ${1 + full}:${at}(${shorter}) ack 1 win 512`);
+    rig.peer.expects(`. 1:1(0) ack ${at}`);
+    for (let i = 0; i < 3; i++) {
+      rig.peer.sends(`P. ${at}:${at + 2 * full}(${2 * full}) ack 1 win 512`, full);
+      at += 2 * full;
+      rig.peer.expects(`. 1:1(0) ack ${at}`);
+    }
+  });
+
   test('are one for a batch of frames', () => {
     const rig = inState('ESTABLISHED');
     rig.batch(() => {
@@ -166,6 +182,39 @@ describe('acknowledgments (RFC 9293 §3.8.6.3)', () => {
       }
     });
     rig.peer.expects(`. 1:1(0) ack ${1 + 20 * MSS}`);
+    rig.peer.expectsNothing();
+  });
+
+  test('are one for each early segment of a batch, and for the one that fills the gap', () => {
+    const rig = inState('ESTABLISHED');
+    const sends = (index: number) => {
+      const at = 1 + index * MSS;
+      rig.peer.sends(`. ${at}:${at + MSS}(${MSS}) ack 1 win 512`);
+    };
+    // RFC 5681 §4.2: a sender without SACK counts three of them.
+    rig.batch(() => {
+      for (const index of [1, 2, 3]) sends(index);
+    });
+    for (let i = 0; i < 3; i++) rig.peer.expects('. 1:1(0) ack 1');
+    rig.peer.expectsNothing();
+    rig.batch(() => {
+      for (const index of [0, 4, 5]) sends(index);
+    });
+    for (const count of [4, 5, 6]) rig.peer.expects(`. 1:1(0) ack ${1 + count * MSS}`);
+    rig.peer.expectsNothing();
+  });
+
+  test('are one for each segment of a batch that came twice (RFC 2883 §4)', () => {
+    const rig = inState('ESTABLISHED', { sack: true });
+    rig.peer.sends('. 1:1001(1000) ack 1 win 512');
+    rig.wait(50);
+    rig.peer.readAll();
+    rig.batch(() => {
+      rig.peer.sends('. 1:501(500) ack 1 win 512');
+      rig.peer.sends('. 501:1001(500) ack 1 win 512');
+    });
+    rig.peer.expects('. 1:1(0) ack 1001 <nop,nop,sack 1:501>');
+    rig.peer.expects('. 1:1(0) ack 1001 <nop,nop,sack 501:1001>');
     rig.peer.expectsNothing();
   });
 

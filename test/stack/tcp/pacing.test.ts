@@ -143,9 +143,11 @@ describe('CUBIC', () => {
 
 describe('a quantum', () => {
   /** What a flow may send at once that has missed nothing. */
-  function quantum(bytesPerSecond: number): number {
+  function quantum(bytesPerSecond: number, mss = MSS): number {
     const rig = open(100_000);
     rig.tcb.cwnd = 8 * 2 ** 20;
+    if (mss < MSS) rig.tcb.fullMss = MSS;
+    rig.tcb.mss = mss;
     rig.tcb.raise(TcbFlag.PACED);
     const bbr = new BbrState(rig.stack.arena.view, rig.tcb);
     bbr.pacingRate = bytesPerSecond;
@@ -161,6 +163,10 @@ describe('a quantum', () => {
   test('is two packets at least, and four superpackets at most', () => {
     expect(quantum(1000)).toBe(2 * MSS);
     expect(quantum(10_000_000_000)).toBe(179 * MSS);
+  });
+
+  test('has room for a probe of the old size, while a black hole is suspected', () => {
+    expect(quantum(1000, 256)).toBe(MSS);
   });
 
   test('that a large slab would hold with much room left is cut to a medium one', () => {

@@ -68,9 +68,11 @@ describe('the path MTU cache', () => {
   test('forgets when a longer packet has arrived', () => {
     const rig = new Rig();
     rig.cache.lower(rig.row('198.18.0.1'), 1300, START);
-    rig.cache.forget(rig.row('198.18.0.2'), START);
+    rig.cache.forgetBelow(rig.row('198.18.0.2'), 1500, START);
     expect(rig.cache.find(rig.row('198.18.0.1'), START)).toBe(1300);
-    rig.cache.forget(rig.rowAt, START);
+    rig.cache.forgetBelow(rig.rowAt, 1300, START);
+    expect(rig.cache.find(rig.rowAt, START)).toBe(1300);
+    rig.cache.forgetBelow(rig.rowAt, 1301, START);
     expect(rig.cache.find(rig.rowAt, START)).toBe(0);
   });
 
@@ -108,7 +110,7 @@ describe('the path MTU cache', () => {
     const allocated = allocatedTypes(() => {
       rig.cache.lower(row, 1300, START);
       rig.cache.find(row, START);
-      rig.cache.forget(row, START);
+      rig.cache.forgetBelow(row, 1500, START);
     });
     expect(allocated).toEqual([]);
   });

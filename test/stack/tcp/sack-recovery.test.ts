@@ -4,6 +4,7 @@ import { Counter } from '../../../src/stack/counters.ts';
 import { TcbFlag } from '../../../src/stack/tcp/tcb.ts';
 import { ack, farRig, MSS, roundTrip, sendFlight, sentPackets } from '../../support/sack-traces.ts';
 import type { TcpRig } from '../../support/tcp-rig.ts';
+import { sendTooBig } from '../../support/too-big.ts';
 
 /** Ten packets in flight, and a round trip has passed. */
 function tenInFlight(options = {}): TcpRig {
@@ -131,6 +132,39 @@ describe('the window in recovery', () => {
   });
 });
 
+test('an ACK that a retransmission brought measures no first transmission (Karn)', () => {
+  const rig = tenInFlight();
+  const { srttUs } = rig.tcb;
+  // The ACKs of nine packets were lost, and what was sent again fills the hole before them.
+  while (!rig.tcb.has(TcbFlag.LOSS_RECOVERY)) rig.wait(10);
+  sentPackets(rig);
+  roundTrip(rig);
+  ack(rig, 10);
+  expect(rig.tcb.srttUs).toBe(srttUs);
+});
+
+describe('a window that the peer took back (RFC 9293 §3.8.6)', () => {
+  /** An ACK of nothing with a window of so many bytes: scaled by 128. */
+  const shrink = (rig: TcpRig, packets: number, ...blocks: [number, number][]) => {
+    const at = (packet: number) => 1 + packet * MSS;
+    const sack = blocks.map(([from, to]) => `${at(from)}:${at(to)}`).join(' ');
+    const window = Math.ceil((packets * MSS) / 128);
+    rig.peer.sends(`. 1:1(0) ack 1 win ${window} <nop,nop,sack ${sack}>`);
+  };
+
+  test('what lies in it is sent again, and what lies behind it is not', () => {
+    const rig = tenInFlight();
+    shrink(rig, 3, [5, 10]);
+    expect(sentPackets(rig)).toEqual([0, 1, 2]);
+  });
+
+  test('and closed is probed with the oldest packet', () => {
+    const rig = tenInFlight();
+    shrink(rig, 0, [5, 10]);
+    expect(sentPackets(rig)).toEqual([0]);
+  });
+});
+
 describe('timeout', () => {
   test('sends the oldest packet again, and the rest as acknowledgments come', () => {
     const rig = tenInFlight();
@@ -168,5 +202,28 @@ describe('timeout', () => {
     rig.wait(2000);
     expect(sentPackets(rig)).toContain(1);
     expect(rig.tcb.sackedBytes).toBe(0);
+  });
+});
+
+describe('a window that the peer took back (RFC 9293 §3.8.6)', () => {
+  const takeBack = (rig: TcpRig, packets: number): void =>
+    rig.peer.sends(`. 1:1(0) ack 1 win ${Math.ceil((packets * MSS) / 128)}`);
+
+  test('bounds what is sent again, and all that it allows is', () => {
+    const rig = tenInFlight();
+    takeBack(rig, 6);
+    sendTooBig(rig, 1, 1300);
+    expect(sentPackets(rig)).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+
+  test('and is closed now: the oldest packet goes with each timeout, in shorter ones', () => {
+    const rig = tenInFlight();
+    takeBack(rig, 0);
+    sendTooBig(rig, 1, 1300);
+    for (let i = 0; i < 3; i++) {
+      expect(sentPackets(rig)).toEqual([0]);
+      rig.waitForFrame();
+    }
+    expect(rig.counters.get(Counter.TCP_TIMEOUTS)).toBe(3);
   });
 });

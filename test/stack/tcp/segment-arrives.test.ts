@@ -185,6 +185,28 @@ describe('fourth check, SYN', () => {
     rig.expectEmpty();
   });
 
+  test('TIME-WAIT: the numbers of a new connection lie behind the old (RFC 9293 §3.6.1)', () => {
+    const rig = inState('ESTABLISHED');
+    rig.send(1_000_000);
+    // In far less than the four seconds that the clock of initial numbers needs for as many.
+    while (rig.tcb.flightSize > 0) {
+      rig.peer.readAll();
+      rig.clock.advance(1000);
+      rig.peer.sends(`. 1:1(0) ack ${(rig.tcb.sndNxt - rig.peer.serverIss) >>> 0} win 512`);
+    }
+    rig.close();
+    rig.peer.expects('F. 1000001:1000001(0) ack 1');
+    rig.peer.sends('F. 1:1(0) ack 1000002 win 512');
+    rig.peer.expects('. 1000002:1000002(0) ack 2');
+    const end = rig.peer.serverIss + 1_000_002;
+    const again = rig.newPeer({ iss: rig.peer.options.iss + 5000 });
+    rig.connect(again);
+    expect((again.serverIss - end) | 0).toBeGreaterThanOrEqual(0);
+    again.sends('P. 1:101(100) ack 1 win 512');
+    rig.send(100);
+    again.expects('P. 1:101(100) ack 101');
+  });
+
   test('TIME-WAIT: a SYN waits until the owner has taken all of the old connection', () => {
     const rig = inState('FIN-WAIT-2');
     rig.flow.appetite = 0;

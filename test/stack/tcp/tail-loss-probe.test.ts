@@ -107,6 +107,20 @@ describe('its answer (§7.4)', () => {
     expect(rig.tcb.cwnd).toBeGreaterThanOrEqual(cwnd);
   });
 
+  test('the same, of a peer that reports no duplicates: it repeats its ACK', () => {
+    const rig = probed();
+    ack(rig, 5);
+    const { cwnd } = rig.tcb;
+    rig.peer.sends(`. 1:1(0) ack ${1 + 5 * MSS} win 1999`);
+    expect(rig.tcb.has(TcbFlag.PROBING)).toBe(true);
+    rig.peer.sends(`. 1:1(0) ack ${1 + 5 * MSS} win 1999`);
+    expect(rig.tcb.has(TcbFlag.PROBING)).toBe(false);
+    sendFlight(rig, 2);
+    roundTrip(rig);
+    ack(rig, 7);
+    expect(rig.tcb.cwnd).toBeGreaterThanOrEqual(cwnd);
+  });
+
   test('that it arrived once: it repaired a loss, and the window is cut for it', () => {
     const rig = probed();
     ack(rig, 5);

@@ -96,3 +96,52 @@ describe('D-SACK (RFC 3708)', () => {
     expect(rig.tcb.cwnd).toBeLessThan(10 * MSS);
   });
 });
+
+describe('what is no witness', () => {
+  /** Ten packets, of which the first was lost and sent again; the window is cut. */
+  function cutForOne(options = {}): TcpRig {
+    const rig = farRig(options);
+    sendFlight(rig, 10);
+    roundTrip(rig);
+    ack(rig, 0, [1, 10]);
+    expect(sentPackets(rig)).toEqual([0]);
+    expect(rig.tcb.cwnd).toBeLessThan(10 * MSS);
+    return rig;
+  }
+
+  test('a tail loss probe that arrived twice: it is not what the cut had sent again', () => {
+    const rig = farRig();
+    sendFlight(rig, 10);
+    rig.waitForFrame();
+    expect(sentPackets(rig)).toEqual([9]);
+    ack(rig, 0, [1, 10]);
+    expect(sentPackets(rig)).toEqual([0]);
+    ack(rig, 0, [9, 10], [1, 10]);
+    expect(rig.tcb.has(TcbFlag.FAST_RECOVERY)).toBe(true);
+    roundTrip(rig);
+    ack(rig, 10);
+    expect(rig.tcb.cwnd).toBeLessThan(10 * MSS);
+  });
+
+  test('a packet sent after the cut that the network doubled', () => {
+    const rig = cutForOne();
+    roundTrip(rig);
+    ack(rig, 10);
+    sendFlight(rig, 4);
+    roundTrip(rig);
+    ack(rig, 14, [12, 13]);
+    expect(rig.tcb.cwnd).toBeLessThan(10 * MSS);
+  });
+
+  test('new data of a recovery that a timeout ended (RFC 5682 §3.2)', () => {
+    const rig = cutForOne();
+    rig.tcb.cwnd = rig.tcb.inFlight + 3 * MSS;
+    rig.send(3 * MSS);
+    expect(sentPackets(rig)).toEqual([10, 11, 12]);
+    while (!rig.tcb.has(TcbFlag.LOSS_RECOVERY)) rig.wait(10);
+    expect(sentPackets(rig)).toContain(0);
+    ack(rig, 0, [1, 13]);
+    expect(rig.tcb.has(TcbFlag.LOSS_RECOVERY)).toBe(true);
+    expect(rig.tcb.ssthresh).toBeLessThan(10 * MSS);
+  });
+});
