@@ -16,6 +16,8 @@ const MAX_INTERVAL_US = seconds(5);
 const ROUND_US = seconds(60);
 /** When more of the rows of a step had expired, the next one follows soon. */
 const MANY_EXPIRED = 0.5;
+/** Otherwise the next one follows so much later than the last. */
+const SLOWER = 1.5;
 /** Rows that are looked at for one that can give way. */
 const VICTIM_ROWS = 64;
 
@@ -69,10 +71,9 @@ export class Reaper {
       this.#expire(row, now);
     }
     const longest = Math.min(MAX_INTERVAL_US, (ROUND_US * rows) / Math.max(end, 1));
-    this.#interval =
-      expired > seen * MANY_EXPIRED
-        ? MIN_INTERVAL_US
-        : (Math.min(this.#interval + MIN_INTERVAL_US, longest) as Duration);
+    const hasMany = expired > seen * MANY_EXPIRED;
+    const next = hasMany ? MIN_INTERVAL_US : Math.min(this.#interval * SLOWER, longest);
+    this.#interval = next as Duration;
     if (this.#at !== NEVER) this.#at = after(now, this.#interval);
   }
 

@@ -181,16 +181,17 @@ export class Translation {
   /** What is rewritten, as `rewritePacket` and readers of the row want to know it. */
   #noteBits(at: number, length: number): void {
     const view = this.#view;
-    const port = (field: number): number => view.getUint16(at + field, true);
     let bits = view.getUint8(at + FlowField.TRACK_BITS);
     if (
-      port(FlowField.SOURCE_PORT) !== port(FlowField.NAT_SOURCE_PORT) ||
+      view.getUint16(at + FlowField.SOURCE_PORT) !==
+        view.getUint16(at + FlowField.NAT_SOURCE_PORT) ||
       !addressEquals(view, at + FlowField.SOURCE, at + FlowField.NAT_SOURCE, length)
     ) {
       bits |= TrackBit.SOURCE_NAT;
     }
     if (
-      port(FlowField.DESTINATION_PORT) !== port(FlowField.UPSTREAM_PORT) ||
+      view.getUint16(at + FlowField.DESTINATION_PORT) !==
+        view.getUint16(at + FlowField.UPSTREAM_PORT) ||
       !addressEquals(view, at + FlowField.DESTINATION, at + FlowField.UPSTREAM, length)
     ) {
       bits |= TrackBit.DESTINATION_NAT;
