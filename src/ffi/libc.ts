@@ -41,6 +41,8 @@ const SYMBOLS = {
   recv: { args: ['i32', ADDRESS, SIZE, 'i32'], returns: 'i32' },
   send: { args: ['i32', ADDRESS, SIZE, 'i32'], returns: 'i32' },
   recvmsg: { args: ['i32', ADDRESS, 'i32'], returns: 'i32' },
+  recvmmsg: { args: ['i32', ADDRESS, 'u32', 'i32', ADDRESS], returns: 'i32' },
+  sendmsg: { args: ['i32', ADDRESS, 'i32'], returns: 'i32' },
   recvfrom: { args: ['i32', ADDRESS, SIZE, 'i32', ADDRESS, ADDRESS], returns: 'i32' },
   sendto: { args: ['i32', ADDRESS, SIZE, 'i32', ADDRESS, 'u32'], returns: 'i32' },
   shutdown: { args: ['i32', 'i32'], returns: 'i32' },

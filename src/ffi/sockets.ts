@@ -16,6 +16,7 @@ import {
   MsgHdr,
   SockAddrIn,
   SockAddrIn6,
+  setWord,
 } from './structs.ts';
 
 // include/linux/net.h, include/linux/socket.h, include/uapi/asm-generic/socket.h
@@ -155,12 +156,6 @@ export class ReceiveVector {
   }
 }
 
-/** A 64-bit word, without a BigInt. */
-function setWord(view: DataView, at: number, value: number): void {
-  view.setUint32(at, value >>> 0, HOST_ORDER);
-  view.setUint32(at + 4, value / 2 ** 32, HOST_ORDER);
-}
-
 /** As `receive`, into the first `count` buffers. */
 export function receiveVector(fd: number, vector: ReceiveVector, count: number): number {
   const received = libc.recvmsg(fd, vector.message(count), MSG_DONTWAIT);
@@ -188,11 +183,7 @@ export const shutdownWrite = (fd: number): number =>
  *
  * @returns 0 for none; a positive errno such as `ECONNREFUSED`; negative when the call failed
  */
-export function takeError(fd: number): number {
-  optionLength.view.setUint32(0, INT_BYTES, HOST_ORDER);
-  const result = libc.getsockopt(fd, SOL_SOCKET, SO_ERROR, option.address, optionLength.address);
-  return result < 0 ? -lastErrno() : option.view.getInt32(0, HOST_ORDER);
-}
+export const takeError = (fd: number): number => getOption(fd, SOL_SOCKET, SO_ERROR);
 
 /** Makes `closeFd` send RST and forget what is unsent. Returns 0 or a negative errno. */
 export function resetOnClose(fd: number): number {
@@ -255,7 +246,15 @@ function raiseSendBuffer(fd: number): void {
   setOption(fd, SOL_SOCKET, SO_SNDBUF, SOCKET_PAIR_BUFFER_BYTES);
 }
 
-function setOption(fd: number, level: number, name: number, value: number): number {
+/** An option that is an `int` and not negative; or a negative errno. */
+export function getOption(fd: number, level: number, name: number): number {
+  optionLength.view.setUint32(0, INT_BYTES, HOST_ORDER);
+  const result = libc.getsockopt(fd, level, name, option.address, optionLength.address);
+  return result < 0 ? -lastErrno() : option.view.getInt32(0, HOST_ORDER);
+}
+
+/** Sets an option that is an `int`. Returns 0 or a negative errno. */
+export function setOption(fd: number, level: number, name: number, value: number): number {
   option.view.setInt32(0, value, HOST_ORDER);
   return libc.setsockopt(fd, level, name, option.address, INT_BYTES) < 0 ? -lastErrno() : 0;
 }

@@ -41,7 +41,42 @@ export const Linger = { ON_OFF: 0, SECONDS: 4, BYTES: 8 } as const;
 export const IoVec = { BASE: 0, LENGTH: 8, BYTES: 16 } as const;
 
 /** `struct msghdr` of 64-bit systems, sys/socket.h. */
-export const MsgHdr = { VECTOR: 16, VECTOR_LENGTH: 24, BYTES: 56 } as const;
+export const MsgHdr = {
+  VECTOR: 16,
+  VECTOR_LENGTH: 24,
+  CONTROL: 32,
+  CONTROL_LENGTH: 40,
+  FLAGS: 48,
+  BYTES: 56,
+} as const;
+
+/** `struct mmsghdr` of 64-bit systems, sys/socket.h: a `struct msghdr`, and what was received. */
+export const MMsgHdr = { LENGTH: 56, BYTES: 64 } as const;
+
+/** `struct cmsghdr` of 64-bit systems, sys/socket.h; the length counts this header too. */
+export const CMsgHdr = { LENGTH: 0, LEVEL: 8, TYPE: 12, DATA: 16 } as const;
+
+/** `struct sock_extended_err`, linux/errqueue.h; the offender's socket address stands behind it. */
+export const SockExtendedErr = {
+  ERRNO: 0,
+  ORIGIN: 4,
+  TYPE: 5,
+  CODE: 6,
+  INFO: 8,
+  OFFENDER: 16,
+} as const;
+
+/** `struct sock_filter`, linux/filter.h. */
+export const SockFilter = { CODE: 0, JUMP_TRUE: 2, JUMP_FALSE: 3, OPERAND: 4, BYTES: 8 } as const;
+
+/** `struct sock_fprog` of 64-bit systems, linux/filter.h. */
+export const SockFprog = { LENGTH: 0, FILTER: 8, BYTES: 16 } as const;
+
+/** Writes a 64-bit word, such as an address, without a BigInt. */
+export function setWord(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value >>> 0, HOST_ORDER);
+  view.setUint32(at + 4, value / 2 ** 32, HOST_ORDER);
+}
 
 /** `struct pollfd`, poll.h. */
 export const PollFd = { FD: 0, EVENTS: 4, BYTES: 8 } as const;

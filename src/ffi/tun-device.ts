@@ -18,6 +18,13 @@ const O_CLOEXEC = 0o2000000;
 
 /** What is asked of the kernel, best first. Segmentation without checksums is not offered. */
 const OFFLOADS_TO_TRY = [
+  TunOffload.CSUM |
+    TunOffload.TSO4 |
+    TunOffload.TSO6 |
+    TunOffload.TSO_ECN |
+    TunOffload.USO4 |
+    TunOffload.USO6,
+  // Linux before 6.2 has no segmentation of UDP.
   TunOffload.CSUM | TunOffload.TSO4 | TunOffload.TSO6 | TunOffload.TSO_ECN,
   TunOffload.CSUM | TunOffload.TSO4 | TunOffload.TSO6,
   TunOffload.CSUM,
@@ -78,7 +85,7 @@ export class TunDevice implements TunFacts {
     try {
       const vnetHeader = attach(fd, options);
       const device = new TunDevice(fd, { name: interfaceName(fd), vnetHeader, offloads: 0 });
-      if (vnetHeader) device.#negotiateOffloads();
+      if (vnetHeader) negotiateOffloads((bits) => device.setOffloads(bits) === 0);
       return device;
     } catch (error) {
       libc.close(fd);
@@ -151,13 +158,11 @@ export class TunDevice implements TunFacts {
   [Symbol.dispose](): void {
     libc.close(this.fd);
   }
-
-  #negotiateOffloads(): void {
-    for (const bits of OFFLOADS_TO_TRY) {
-      if (this.setOffloads(bits) === 0) return;
-    }
-  }
 }
+
+/** Tries sets of offloads, best first, until one is accepted. @returns bits of `TunOffload` */
+export const negotiateOffloads = (accepts: (bits: number) => boolean): number =>
+  OFFLOADS_TO_TRY.find(accepts) ?? 0;
 
 /** TUNSETIFF, once more without virtio-net headers where the kernel has none. */
 function attach(fd: number, { name, offload, multiQueue = false }: TunOptions): boolean {

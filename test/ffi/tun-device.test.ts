@@ -4,7 +4,7 @@ import { SystemError } from '../../src/ffi/errors.ts';
 import { TunOffload } from '../../src/ffi/ioctls.ts';
 import { addressOf } from '../../src/ffi/memory.ts';
 import { closeFd, connectSocket, tcpSocket } from '../../src/ffi/sockets.ts';
-import { TunDevice } from '../../src/ffi/tun-device.ts';
+import { negotiateOffloads, TunDevice } from '../../src/ffi/tun-device.ts';
 import { tcpPacket } from '../support/packet-builder.ts';
 import { descriptorCount } from './support/descriptors.ts';
 import { ip, isRoot, NetworkNamespace, OtherNamespace } from './support/namespace.ts';
@@ -24,6 +24,21 @@ const frameAddress = addressOf(frame.buffer);
 const packetsReceived = (): number =>
   JSON.parse(ip('-json', '-s', 'link', 'show', NAME))[0].stats64.rx.packets;
 
+describe('offloads are as good as the kernel', () => {
+  const { CSUM, TSO4, TSO6, TSO_ECN, USO4, USO6 } = TunOffload;
+  const all = CSUM | TSO4 | TSO6 | TSO_ECN | USO4 | USO6;
+
+  test.each([
+    ['6.2', all, all],
+    ['before 6.2', all & ~(USO4 | USO6), all & ~(USO4 | USO6)],
+    ['without TSO_ECN', CSUM | TSO4 | TSO6, CSUM | TSO4 | TSO6],
+    ['with checksums only', CSUM | USO4, CSUM],
+    ['with none', 0, 0],
+  ])('Linux %s', (_name, known, expected) => {
+    expect(negotiateOffloads((bits) => (bits & ~known) === 0)).toBe(expected);
+  });
+});
+
 describe.skipIf(!isRoot)('TunDevice', () => {
   let namespace: NetworkNamespace;
 
@@ -39,8 +54,10 @@ describe.skipIf(!isRoot)('TunDevice', () => {
     using device = TunDevice.open({ name: NAME, offload: true });
     expect(device.name).toBe(NAME);
     expect(device.vnetHeader).toBe(true);
-    const { CSUM, TSO4, TSO6, TSO_ECN } = TunOffload;
-    expect(device.offloads).toBe(CSUM | TSO4 | TSO6 | TSO_ECN);
+    const { offloads } = device;
+    const { CSUM, TSO4, TSO6, TSO_ECN, USO4, USO6 } = TunOffload;
+    const uso = device.setOffloads(CSUM | USO4 | USO6) === 0 ? USO4 | USO6 : 0;
+    expect(offloads).toBe(CSUM | TSO4 | TSO6 | TSO_ECN | uso);
     expect(device.probe()).toBe('down');
     expect(ip('link', 'show', NAME)).toContain('state DOWN');
   });
