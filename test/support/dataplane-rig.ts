@@ -9,12 +9,16 @@ import { SharedMemory } from '../../src/ffi/memory.ts';
 import { parseConfig } from '../../src/gateway/config/load.ts';
 import { toLiveConfig } from '../../src/gateway/config/plane.ts';
 import type { Decisions } from '../../src/gateway/dataplane/decisions.ts';
-import { Dialer, FIRST_FLOW_TOKEN } from '../../src/gateway/dataplane/dialer.ts';
+import { Dialer } from '../../src/gateway/dataplane/dialer.ts';
 import { Flows } from '../../src/gateway/dataplane/flows.ts';
 import { LoopGuard } from '../../src/gateway/dataplane/loop-guard.ts';
 import type { Reports } from '../../src/gateway/dataplane/reports.ts';
 import { Splice } from '../../src/gateway/dataplane/splice.ts';
-import { UpstreamTable } from '../../src/gateway/dataplane/upstream-table.ts';
+import {
+  FIRST_FLOW_TOKEN,
+  STALE_TOKEN,
+  UpstreamTable,
+} from '../../src/gateway/dataplane/upstream-table.ts';
 import { Welcome } from '../../src/gateway/dataplane/welcome.ts';
 import { DecisionAnswer, HandshakeCode } from '../../src/gateway/messages/decision.ts';
 import { COUNTERS_BYTES, Counters } from '../../src/stack/counters.ts';
@@ -50,6 +54,7 @@ export class DataPlaneRig {
   readonly #memory: SharedMemory;
   readonly #device: MemoryDevice;
   readonly #epoll = new Epoll();
+  readonly #upstreams: UpstreamTable;
   readonly #dialer: Dialer;
   readonly #splice: Splice;
   readonly #flows: Flows;
@@ -76,6 +81,7 @@ export class DataPlaneRig {
       now: monotonicNow(),
     });
     const upstreams = new UpstreamTable(this.stack);
+    this.#upstreams = upstreams;
     this.#splice = new Splice(this.stack, upstreams, this.#memory.address);
     const guard = new LoopGuard('cvt-none0');
     this.#dialer = new Dialer(this.stack, upstreams, this.#splice, this.#epoll, counters, guard);
@@ -135,7 +141,8 @@ export class DataPlaneRig {
     frames?.();
     for (let i = 0; i < count; i++) {
       const token = this.#epoll.token(i);
-      if (token >= FIRST_FLOW_TOKEN) this.#dialer.onEvent(token, this.#epoll.events(i), now);
+      const row = token < FIRST_FLOW_TOKEN ? STALE_TOKEN : this.#upstreams.rowOf(token);
+      if (row !== STALE_TOKEN) this.#dialer.onEvent(row, this.#epoll.events(i), now);
     }
     this.#splice.runListed(now);
     this.stack.expire(now);

@@ -11,9 +11,10 @@ import {
   tcpSocket,
 } from '../../ffi/sockets.ts';
 import { CloseReason } from '../../stack/close-reason.ts';
+import { FlowField } from '../../stack/flow-row.ts';
 import { IcmpErrorKind } from '../../stack/icmp-error-kind.ts';
 import type { RejectWith } from '../../stack/verdict.ts';
-import { writeAddress } from '../../stack/wire/ip-address.ts';
+import { isMapped, writeAddress } from '../../stack/wire/ip-address.ts';
 
 export interface DialOptions {
   /** SO_MARK; 0 for none. */
@@ -44,7 +45,11 @@ function prepare(fd: number, family: 4 | 6, options: DialOptions): number {
   const noDelay = setNoDelay(fd);
   if (noDelay < 0) return noDelay;
   const inline = setUrgentInline(fd);
-  if (inline < 0) return inline;
+  return inline < 0 ? inline : applyOptions(fd, family, options);
+}
+
+/** Mark, interface and local address, of a socket of any kind. @returns 0 or a negative errno */
+export function applyOptions(fd: number, family: 4 | 6, options: DialOptions): number {
   if (options.mark !== 0) {
     const marked = setMark(fd, options.mark);
     if (marked < 0) return marked;
@@ -127,4 +132,16 @@ export function dialFailure(errno: number): DialFailure {
     default:
       return FAILED;
   }
+}
+
+/**
+ * Turns `::ffff:a.b.c.d` into the IPv4 address that the kernel would dial: the loop guard asks for
+ * the route of what is written in the row.
+ */
+export function unmapUpstream(view: DataView, at: number): void {
+  const addressAt = at + FlowField.UPSTREAM;
+  if (view.getUint8(at + FlowField.UPSTREAM_FAMILY) !== 6 || !isMapped(view, addressAt, 16)) return;
+  view.setUint8(at + FlowField.UPSTREAM_FAMILY, 4);
+  view.setUint32(addressAt, view.getUint32(addressAt + 12));
+  for (let i = 4; i < 16; i += 4) view.setUint32(addressAt + i, 0);
 }

@@ -10,7 +10,6 @@ import { Counter, type Counters } from '../../stack/counters.ts';
 import { ClosedBy, FlowField, FlowPhase } from '../../stack/flow-row.ts';
 import type { Stack } from '../../stack/stack.ts';
 import { after, type Instant, millis, NEVER } from '../../stack/time.ts';
-import { isMapped } from '../../stack/wire/ip-address.ts';
 import type { LiveConfig } from '../messages/control.ts';
 import {
   DIAL_LOOP,
@@ -19,6 +18,7 @@ import {
   dialFailure,
   openSocket,
   startConnect,
+  unmapUpstream,
 } from './dial.ts';
 import type { LoopGuard } from './loop-guard.ts';
 import { proxyHeader } from './proxy-protocol.ts';
@@ -39,11 +39,6 @@ export interface DialPlan {
 }
 
 export const CONFIGURED_MARK = -1;
-
-/** Flow rows begin here among the tokens of epoll; below are the fds of the loop itself. */
-export const FIRST_FLOW_TOKEN = 16;
-const TOKEN_ROW_BITS = 24;
-const TOKEN_ROW_MASK = (1 << TOKEN_ROW_BITS) - 1;
 
 export class Dialer {
   readonly #stack: Stack;
@@ -91,11 +86,12 @@ export class Dialer {
     stack.tcb(row).phase = FlowPhase.DIALING;
     this.#counters.add(Counter.DIALS);
     this.#upstreams.setSince(row, now);
-    if (this.#wouldLoop(at + FlowField.UPSTREAM, family, mark, now)) {
+    const egress = this.#egress.interface;
+    if (this.#guard.isLoopFrom(view, at + FlowField.UPSTREAM, family, mark, egress, now)) {
       this.#fail(row, DIAL_LOOP, now);
       return;
     }
-    const options = { mark, interface: this.#egress.interface, bind: plan.bind };
+    const options = { mark, interface: egress, bind: plan.bind };
     const fd = openSocket(family, options);
     if (fd < 0) {
       this.#fail(row, dialFailure(-fd), now);
@@ -104,10 +100,9 @@ export class Dialer {
     this.#upstreams.setFd(row, fd);
     this.#upstreams.raise(row, UpstreamBit.CONNECTING);
     this.#setInFlight(this.#inFlight + 1);
-    const token = this.#upstreams.turn(row) * 2 ** TOKEN_ROW_BITS + row + FIRST_FLOW_TOKEN;
     const events =
       EpollEvent.IN | EpollEvent.PRI | EpollEvent.OUT | EpollEvent.RDHUP | EpollEvent.ET;
-    const watched = this.#epoll.add(fd, events, token);
+    const watched = this.#epoll.add(fd, events, this.#upstreams.tokenOf(row));
     if (watched < 0) {
       this.#fail(row, dialFailure(-watched), now);
       return;
@@ -129,12 +124,9 @@ export class Dialer {
     }
   }
 
-  /** An event of an upstream socket. */
-  onEvent(token: number, events: number, now: Instant): void {
-    const row = (token & TOKEN_ROW_MASK) - FIRST_FLOW_TOKEN;
+  /** An event of the upstream socket of `row`. */
+  onEvent(row: number, events: number, now: Instant): void {
     const upstreams = this.#upstreams;
-    // The socket was closed, and perhaps its row taken again, earlier in this batch of events.
-    if (upstreams.fd(row) < 0 || upstreams.turn(row) !== token >>> TOKEN_ROW_BITS) return;
     const isConnecting = upstreams.has(row, UpstreamBit.CONNECTING);
     if (isConnecting && !this.#finishConnect(row, events, now)) return;
     if ((events & EpollEvent.OUT) !== 0 && !upstreams.has(row, UpstreamBit.WRITABLE)) {
@@ -169,12 +161,6 @@ export class Dialer {
       this.#headers.delete(row);
     }
     this.#splice.release(row, isAbort);
-  }
-
-  #wouldLoop(addressAt: number, family: 4 | 6, mark: number, now: Instant): boolean {
-    const { interface: egress } = this.#egress;
-    const index = egress === '' ? 0 : this.#guard.interfaceIndex(egress, now);
-    return this.#guard.isLoop(this.#stack.arena.view, addressAt, family, mark, index, now);
   }
 
   /** @returns true when the upstream is connected now */
@@ -224,16 +210,4 @@ export class Dialer {
     this.#inFlight = count;
     this.#counters.set(Counter.DIALS_NOW, count);
   }
-}
-
-/**
- * Turns `::ffff:a.b.c.d` into the IPv4 address that the kernel would dial: the loop guard asks for
- * the route of what is written in the row.
- */
-function unmapUpstream(view: DataView, at: number): void {
-  const addressAt = at + FlowField.UPSTREAM;
-  if (view.getUint8(at + FlowField.UPSTREAM_FAMILY) !== 6 || !isMapped(view, addressAt, 16)) return;
-  view.setUint8(at + FlowField.UPSTREAM_FAMILY, 4);
-  view.setUint32(addressAt, view.getUint32(addressAt + 12));
-  for (let i = 4; i < 16; i += 4) view.setUint32(addressAt + i, 0);
 }

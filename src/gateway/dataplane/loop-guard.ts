@@ -49,6 +49,19 @@ export class LoopGuard {
     return answer > 0 && answer === this.interfaceIndex(this.#deviceName, now);
   }
 
+  /** The same of a socket that is bound to the interface `egress`; empty for none. */
+  isLoopFrom(
+    view: DataView,
+    addressAt: number,
+    family: 4 | 6,
+    mark: number,
+    egress: string,
+    now: Instant,
+  ): boolean {
+    const index = egress === '' ? 0 : this.interfaceIndex(egress, now);
+    return this.isLoop(view, addressAt, family, mark, index, now);
+  }
+
   /** Index of the interface in our namespace, or a negative errno. */
   interfaceIndex(name: string, now: Instant): number {
     const known = this.#indexes.get(name);

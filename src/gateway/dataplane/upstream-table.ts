@@ -35,13 +35,23 @@ export const UpstreamBit = {
   ACCEPT_FIRST: 256,
   /** The row stands in the list of those to go on with in the next turn. */
   LISTED: 512,
+  /** The same of a session, whose list is another. */
+  SESSION_LISTED: 1024,
 } as const;
+
+/** Flow rows begin here among the tokens of epoll; below are the fds of the loop itself. */
+export const FIRST_FLOW_TOKEN = 16;
+const TOKEN_ROW_BITS = 24;
+const TOKEN_ROW_MASK = (1 << TOKEN_ROW_BITS) - 1;
+
+/** The socket of an event is closed. */
+export const STALE_TOKEN = -1;
 
 export class UpstreamTable {
   readonly #view: DataView;
   readonly #rowsAt: number;
 
-  constructor(stack: Stack) {
+  constructor(stack: Pick<Stack, 'arena' | 'ownerAt'>) {
     this.#view = stack.arena.view;
     this.#rowsAt = stack.ownerAt;
   }
@@ -96,7 +106,21 @@ export class UpstreamTable {
     this.#view.setUint32(this.#at(row) + UpstreamField.REQUEST, request, true);
   }
 
-  turn(row: number): number {
+  /** What epoll shall say of the present socket of a row. */
+  tokenOf(row: number): number {
+    return this.#turn(row) * 2 ** TOKEN_ROW_BITS + row + FIRST_FLOW_TOKEN;
+  }
+
+  /**
+   * The row that an event is about; STALE_TOKEN when its socket was closed, and perhaps the row
+   * taken again, earlier in the same batch of events.
+   */
+  rowOf(token: number): number {
+    const row = (token & TOKEN_ROW_MASK) - FIRST_FLOW_TOKEN;
+    return this.fd(row) < 0 || this.#turn(row) !== token >>> TOKEN_ROW_BITS ? STALE_TOKEN : row;
+  }
+
+  #turn(row: number): number {
     return this.#view.getUint32(this.#at(row) + UpstreamField.TURN, true);
   }
 
