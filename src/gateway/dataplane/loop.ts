@@ -4,7 +4,7 @@
  *   epoll_wait ─┬─ device ......... up to a batch of frames → stack.ingest
  *               ├─ script host .... answers → flows.onAnswer
  *               ├─ supervisor ..... configuration, kill, drain
- *               └─ upstreams ...... connected, readable, writable → dialer, splice
+ *               └─ upstreams ...... connected, readable, writable → dialer, splice, sessions
  *   then timers, owed acknowledgments, reports
  *
  * It is synchronous: no promise, no event loop, no clock but the one read once per turn. Everything
@@ -14,7 +14,7 @@ import { monotonicNow } from '../../ffi/clock.ts';
 import { type Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { CloseReason } from '../../stack/close-reason.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
-import { ClosedBy, FlowPhase } from '../../stack/flow-row.ts';
+import { Carrier, ClosedBy, FlowField, FlowPhase } from '../../stack/flow-row.ts';
 import { FRAME_BYTES } from '../../stack/layout.ts';
 import type { Stack } from '../../stack/stack.ts';
 import type { Instant } from '../../stack/time.ts';
@@ -22,12 +22,13 @@ import { DataPlaneFd, type ToDataPlane } from '../messages/control.ts';
 import type { ControlInput } from './control-input.ts';
 import type { Decisions } from './decisions.ts';
 import type { Dialer } from './dialer.ts';
-import { FIRST_FLOW_TOKEN } from './dialer.ts';
 import type { Flows } from './flows.ts';
 import { killFlows } from './kill-flows.ts';
 import type { Reports } from './reports.ts';
+import type { Sessions } from './sessions.ts';
 import type { Splice } from './splice.ts';
 import type { TunPort } from './tun-port.ts';
+import { FIRST_FLOW_TOKEN, STALE_TOKEN, type UpstreamTable } from './upstream-table.ts';
 
 const Token = { DEVICE: 0, CONTROL: 1, SCRIPTS: 2 } as const;
 const STDIN = 0;
@@ -47,6 +48,8 @@ export interface LoopParts {
   readonly flows: Flows;
   readonly dialer: Dialer;
   readonly splice: Splice;
+  readonly sessions: Sessions;
+  readonly upstreams: UpstreamTable;
   readonly decisions: Decisions;
   readonly control: ControlInput;
   readonly reports: Reports;
@@ -78,16 +81,17 @@ export class Loop {
   }
 
   #turn(): void {
-    const { epoll, stack, device, dialer, splice, reports, counters } = this.#parts;
+    const { epoll, stack, device, splice, sessions, reports, counters } = this.#parts;
     const count = epoll.wait(this.#waitMs());
     const now = monotonicNow();
     counters.add(Counter.LOOP_TURNS);
     for (let i = 0; i < count; i++) {
       const token = epoll.token(i);
-      if (token >= FIRST_FLOW_TOKEN) dialer.onEvent(token, epoll.events(i), now);
+      if (token >= FIRST_FLOW_TOKEN) this.#upstreamEvent(token, epoll.events(i), now);
       else this.#ownEvent(token, now);
     }
     splice.runListed(now);
+    sessions.finishTurn(now);
     stack.expire(now);
     stack.flush(now);
     device.check(now);
@@ -97,11 +101,20 @@ export class Loop {
   }
 
   #waitMs(): number {
-    const { stack, splice } = this.#parts;
-    const patience = Math.min(splice.patienceMs, MAX_WAIT_MS);
+    const { stack, splice, sessions } = this.#parts;
+    const patience = Math.min(splice.patienceMs, sessions.patienceMs, MAX_WAIT_MS);
     if (patience === 0) return 0;
     const untilTimer = Math.ceil((stack.pollAt() - monotonicNow()) / 1000);
     return Math.max(0, Math.min(patience, untilTimer));
+  }
+
+  #upstreamEvent(token: number, events: number, now: Instant): void {
+    const { stack, upstreams, dialer, sessions } = this.#parts;
+    const row = upstreams.rowOf(token);
+    if (row === STALE_TOKEN) return;
+    const carrier = stack.arena.view.getUint8(stack.rowAt(row) + FlowField.CARRIER);
+    if (carrier === Carrier.SESSION) sessions.onEvent(row, events, now);
+    else dialer.onEvent(row, events, now);
   }
 
   #ownEvent(token: number, now: Instant): void {
