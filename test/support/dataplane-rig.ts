@@ -13,6 +13,7 @@ import { Dialer } from '../../src/gateway/dataplane/dialer.ts';
 import { Flows } from '../../src/gateway/dataplane/flows.ts';
 import { LoopGuard } from '../../src/gateway/dataplane/loop-guard.ts';
 import type { Reports } from '../../src/gateway/dataplane/reports.ts';
+import { Sessions } from '../../src/gateway/dataplane/sessions.ts';
 import { Splice } from '../../src/gateway/dataplane/splice.ts';
 import {
   FIRST_FLOW_TOKEN,
@@ -85,7 +86,17 @@ export class DataPlaneRig {
     this.#splice = new Splice(this.stack, upstreams, this.#memory.address);
     const guard = new LoopGuard('cvt-none0');
     this.#dialer = new Dialer(this.stack, upstreams, this.#splice, this.#epoll, counters, guard);
+    const sessions = new Sessions(
+      this.stack,
+      upstreams,
+      this.#epoll,
+      counters,
+      guard,
+      this.#memory.address,
+      { limit: 32, perSource: 16, secrets: Uint32Array.of(1, 2, 3) },
+    );
     this.#flows.attach({
+      sessions,
       stack: this.stack,
       upstreams,
       splice: this.#splice,

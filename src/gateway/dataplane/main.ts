@@ -18,6 +18,7 @@ import { Flows } from './flows.ts';
 import { Loop } from './loop.ts';
 import { LoopGuard } from './loop-guard.ts';
 import { Reports } from './reports.ts';
+import { type SessionOptions, Sessions } from './sessions.ts';
 import { Splice } from './splice.ts';
 import { TunPort } from './tun-port.ts';
 import { UpstreamTable } from './upstream-table.ts';
@@ -31,13 +32,13 @@ const STDOUT = 1;
 /** Runs the hidden sub-command `__data-plane`; returns when the gateway ends. */
 export function runDataPlane(): void {
   dieWithParent();
-  raiseFileLimit();
+  const fileLimit = raiseFileLimit();
   setNonBlocking(STDIN);
   setNonBlocking(STDOUT);
   const control = new ControlInput();
   const [start, ...rest] = awaitStart(control);
   if (start?.kind !== 'start') throw new Error(`expected start, got ${start?.kind}`);
-  const loop = assemble(start, control);
+  const loop = assemble(start, control, fileLimit);
   for (const message of rest) loop.onMessage(message, monotonicNow());
   loop.run();
 }
@@ -55,7 +56,7 @@ function awaitStart(control: ControlInput): ToDataPlane[] {
   return messages;
 }
 
-function assemble({ start, live, scripts }: Start, control: ControlInput): Loop {
+function assemble({ start, live, scripts }: Start, control: ControlInput, fileLimit: number): Loop {
   const memory = SharedMemory.map(DataPlaneFd.STATE, stateBytes(start.limits));
   const counters = new Counters(SharedMemory.map(DataPlaneFd.COUNTERS, COUNTERS_BYTES).buffer);
   const reports = new Reports(counters);
@@ -98,6 +99,15 @@ function assemble({ start, live, scripts }: Start, control: ControlInput): Loop 
   const splice = new Splice(stack, upstreams, memory.address);
   const guard = new LoopGuard(start.deviceName);
   const dialer = new Dialer(stack, upstreams, splice, epoll, counters, guard);
+  const sessions = new Sessions(
+    stack,
+    upstreams,
+    epoll,
+    counters,
+    guard,
+    memory.address,
+    sessionOptions(fileLimit),
+  );
   const decisions = new Decisions(stack, upstreams, counters);
   const welcome = new Welcome(stack, counters);
   flows.attach({
@@ -105,6 +115,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput): Loop 
     upstreams,
     splice,
     dialer,
+    sessions,
     decisions,
     welcome,
     reports,
@@ -118,9 +129,21 @@ function assemble({ start, live, scripts }: Start, control: ControlInput): Loop 
     flows,
     dialer,
     splice,
+    sessions,
+    upstreams,
     decisions,
     control,
     reports,
     counters,
   });
+}
+
+/** Half of all descriptors is left for connections; one source gets a quarter of the rest. */
+function sessionOptions(fileLimit: number): SessionOptions {
+  const limit = Math.max(1, Math.floor(fileLimit / 2));
+  return {
+    limit,
+    perSource: Math.max(1, Math.floor(limit / 4)),
+    secrets: crypto.getRandomValues(new Uint32Array(3)),
+  };
 }
