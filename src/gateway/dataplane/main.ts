@@ -10,7 +10,7 @@ import { COUNTERS_BYTES, Counters } from '../../stack/counters.ts';
 import type { DeviceCapabilities } from '../../stack/device.ts';
 import { stateBytes } from '../../stack/layout.ts';
 import { Stack } from '../../stack/stack.ts';
-import { DataPlaneFd, type ToDataPlane } from '../messages/control.ts';
+import { DataPlaneFd, type StartConfig, type ToDataPlane } from '../messages/control.ts';
 import { ControlInput } from './control-input.ts';
 import { Decisions } from './decisions.ts';
 import { Dialer } from './dialer.ts';
@@ -20,6 +20,7 @@ import { LoopGuard } from './loop-guard.ts';
 import { Reports } from './reports.ts';
 import { type SessionOptions, Sessions } from './sessions.ts';
 import { Splice } from './splice.ts';
+import { trackSettings } from './tracking.ts';
 import { TunPort } from './tun-port.ts';
 import { UpstreamTable } from './upstream-table.ts';
 import { Welcome } from './welcome.ts';
@@ -28,6 +29,8 @@ type Start = Extract<ToDataPlane, { kind: 'start' }>;
 
 const STDIN = 0;
 const STDOUT = 1;
+/** The kernel takes it for both families or for none. */
+const USO = TunOffload.USO4 | TunOffload.USO6;
 
 /** Runs the hidden sub-command `__data-plane`; returns when the gateway ends. */
 export function runDataPlane(): void {
@@ -71,6 +74,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     tso4: start.vnetHeader && (start.offloads & TunOffload.TSO4) !== 0,
     tso6: start.vnetHeader && (start.offloads & TunOffload.TSO6) !== 0,
     tsoEcn: start.vnetHeader && (start.offloads & TunOffload.TSO_ECN) !== 0,
+    uso: start.vnetHeader && (start.offloads & USO) === USO,
     mtu: start.deviceMtu,
   };
   const device = new TunPort(tun, capabilities, memory.buffer, memory.address, counters, reports);
@@ -89,8 +93,9 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
       keepaliveUs: live.timeouts.keepaliveMs * 1000,
       userTimeoutUs: live.timeouts.userMs * 1000,
     },
+    tracking: trackSettings(live),
     onLeftover: (rowAt) => reports.flow(new Uint8Array(memory.buffer), rowAt),
-    secrets: crypto.getRandomValues(new Uint32Array(10)),
+    secrets: crypto.getRandomValues(new Uint32Array(12)),
     randomize: (into) => crypto.getRandomValues(into as Uint32Array<ArrayBuffer>),
     now: monotonicNow(),
   });
@@ -106,7 +111,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     counters,
     guard,
     memory.address,
-    sessionOptions(fileLimit),
+    sessionOptions(start.sessions, fileLimit),
   );
   const decisions = new Decisions(stack, upstreams, counters);
   const welcome = new Welcome(stack, counters);
@@ -138,12 +143,11 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
   });
 }
 
-/** Half of all descriptors is left for connections; one source gets a quarter of the rest. */
-function sessionOptions(fileLimit: number): SessionOptions {
-  const limit = Math.max(1, Math.floor(fileLimit / 2));
+/** As configured, but half of all descriptors is left for connections. */
+function sessionOptions(wanted: StartConfig['sessions'], fileLimit: number): SessionOptions {
   return {
-    limit,
-    perSource: Math.max(1, Math.floor(limit / 4)),
+    limit: Math.max(1, Math.min(wanted.limit, Math.floor(fileLimit / 2))),
+    perSource: wanted.perSource,
     secrets: crypto.getRandomValues(new Uint32Array(3)),
   };
 }
