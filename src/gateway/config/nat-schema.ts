@@ -20,7 +20,7 @@ export const nat = z.strictObject({
   clampMss: z.union([z.enum(['auto', 'off']), z.int().min(MSS_MIN).max(MSS_MAX)]).default('auto'),
 });
 
-/** The reaper looks at a flow at least once a minute; a second is the least that means something. */
+/** A second is the least that means something: expired flows are taken out in seconds. */
 const timeout = (text: string) => duration(1000, IDLE_MS_MAX).prefault(text);
 
 /** Defaults of stack/conntrack/timeouts.ts, which has the reasons. */
