@@ -41,12 +41,15 @@ const timeouts = z.strictObject({
   generic: timeout('10m'),
 });
 
+/** As many as the largest table has by itself, so that they add nothing to what it may need. */
+const BUCKETS_MAX = 4_194_304;
+
 export const conntrack = z.strictObject({
   timeouts: timeouts.prefault({}),
   tcpLiberal: z.boolean().default(false),
   tcpLoose: z.boolean().default(true),
   perSource: z.int().min(1).optional(),
-  buckets: z.int().min(16).max(4_194_304).optional(),
+  buckets: z.int().min(16).max(BUCKETS_MAX).optional(),
 });
 
 interface Sections {
