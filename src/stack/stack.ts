@@ -2,72 +2,32 @@
  * The stack: its only public face. Frames and time go in; frames, calls to the owner of flows and
  * deadlines come out. It has no clock, no thread and no device of its own.
  */
-import { Arena } from './arena.ts';
+import type { Arena } from './arena.ts';
 import { CloseReason } from './close-reason.ts';
-import { Conntrack } from './conntrack/conntrack.ts';
+import type { Conntrack } from './conntrack/conntrack.ts';
 import type { TrackSettings } from './conntrack/context.ts';
-import { Counter, type Counters } from './counters.ts';
-import { DatagramEgress } from './datagram-egress.ts';
-import { Datagrams } from './datagrams.ts';
-import type { DeviceCapabilities, FrameSink } from './device.ts';
-import { Egress } from './egress.ts';
+import { Counter } from './counters.ts';
+import type { DatagramEgress } from './datagram-egress.ts';
+import type { Datagrams } from './datagrams.ts';
 import { Carrier, type ClosedBy, FlowField, FlowPhase } from './flow-row.ts';
-import { FlowTable } from './flow-table.ts';
-import { Forwarder } from './forwarder.ts';
-import { FrameWriter } from './frame-writer.ts';
-import { Icmp } from './icmp.ts';
+import type { FlowTable } from './flow-table.ts';
+import type { Forwarder } from './forwarder.ts';
 import type { IcmpErrorKind } from './icmp-error-kind.ts';
-import { IcmpErrors } from './icmp-errors.ts';
-import { IcmpSender } from './icmp-sender.ts';
-import { Ingress } from './ingress.ts';
-import { FRAME_BYTES, OWNER_ROW_BYTES, type StateLimits } from './layout.ts';
-import { ParkedPackets, type Replay } from './parked-packets.ts';
-import { Reassembly } from './reassembly/reassembly.ts';
-import { HalfSipHash } from './sip-hash.ts';
-import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
-import { AckNews } from './tcp/ack-news.ts';
-import { ActiveOpen } from './tcp/active-open.ts';
-import { BbrState } from './tcp/bbr-state.ts';
-import { countFlows } from './tcp/close.ts';
-import type { TcpContext, TcpSettings } from './tcp/context.ts';
-import { RateSample } from './tcp/delivery-rate.ts';
-import { HeldSyns } from './tcp/held-syns.ts';
+import type { IcmpSender } from './icmp-sender.ts';
+import type { Ingress } from './ingress.ts';
+import type { Replay } from './parked-packets.ts';
+import type { SlabPool } from './slab-pool.ts';
+import { assemble, type StackOptions } from './stack-parts.ts';
+import type { ActiveOpen } from './tcp/active-open.ts';
+import type { TcpContext } from './tcp/context.ts';
 import { flushAcks, superpacketBytes } from './tcp/output.ts';
-import type { FlowOwner } from './tcp/owner.ts';
-import { PACE_TICK_US } from './tcp/pacing.ts';
-import { PathMtuCache } from './tcp/path-mtu-cache.ts';
-import { resetLeftovers } from './tcp/recover.ts';
-import { Segment } from './tcp/segment.ts';
 import { TcpState } from './tcp/states.ts';
-import { SynCookies } from './tcp/syn-cookies.ts';
-import { NO_ROW, TCB_ROW_BYTES, Tcb } from './tcp/tcb.ts';
-import { TimeWaitList } from './tcp/time-wait.ts';
+import type { Tcb } from './tcp/tcb.ts';
 import { expireRow, onPaceTimer } from './tcp/timers.ts';
 import * as calls from './tcp/user-calls.ts';
 import type { Instant } from './time.ts';
-import { TimerWheel } from './timer-wheel.ts';
 import type { CongestionName, RejectWith } from './verdict.ts';
 import { Protocol } from './wire/protocol.ts';
-
-export interface StackOptions {
-  /** At least `stateBytes(limits)` long. */
-  readonly memory: ArrayBuffer;
-  readonly limits: StateLimits;
-  readonly counters: Counters;
-  readonly capabilities: DeviceCapabilities;
-  readonly sink: FrameSink;
-  readonly owner: FlowOwner;
-  readonly settings: TcpSettings;
-  /** Of flows that are not terminated here; may change while they live. */
-  readonly tracking: TrackSettings;
-  /** The row at this position ended with the data plane that had this memory before. */
-  readonly onLeftover: (rowAt: number) => void;
-  /** At least twelve uint32 from the system's random source. */
-  readonly secrets: Uint32Array;
-  /** Fills an array from the system's random source: secrets that do not last, once a minute. */
-  readonly randomize: (into: Uint32Array) => void;
-  readonly now: Instant;
-}
 
 export class Stack {
   readonly arena: Arena;
@@ -92,103 +52,27 @@ export class Stack {
   #now: Instant;
 
   constructor(options: StackOptions) {
-    const { limits, counters, capabilities, secrets, now } = options;
-    const arena = new Arena(options.memory);
-    const secret = (pair: number) => new HalfSipHash(secrets[pair * 2]!, secrets[pair * 2 + 1]!);
-    this.arena = arena;
-    this.#now = now;
-    this.flows = new FlowTable(arena, limits.flows, secret(0), limits.flowBuckets);
-    const tcb = new Tcb(
-      arena.view,
-      arena.take((limits.flows + 1) * TCB_ROW_BYTES),
-      this.flows.rowAt(0),
-    );
-    const writer = new FrameWriter(arena, options.sink, capabilities, counters);
-    const egress = new Egress(arena, writer);
-    this.slabs = new SlabPool(arena, limits.slabBytes);
-    const parked = new ParkedPackets(arena, this.flows, this.slabs);
-    this.#tcp = {
-      arena,
-      flows: this.flows,
-      slabs: this.slabs,
-      parked,
-      wheel: new TimerWheel(arena, limits.flows, now),
-      paceWheel: new TimerWheel(arena, limits.flows, now, PACE_TICK_US),
-      counters,
-      egress,
-      owner: options.owner,
-      timeWait: new TimeWaitList(tcb.cursor(), limits.timeWait),
-      heldSyns: new HeldSyns(
-        arena,
-        limits.heldSyns,
-        limits.heldSynsPerSource,
-        limits.synCookiesFrom,
-        secret(1),
-        counters,
-      ),
-      pathMtus: new PathMtuCache(arena, secret(4)),
-      tcb,
-      bbr: new BbrState(arena.view, tcb),
-      segment: new Segment(),
-      news: new AckNews(),
-      rate: new RateSample(),
-      settings: options.settings,
-      asideAt: arena.take(SLAB_HEADROOM_BYTES),
-      ackHead: NO_ROW,
-    };
-    this.frameAt = arena.take(FRAME_BYTES);
-    this.ownerAt = arena.take(limits.flows * OWNER_ROW_BYTES);
-    this.#icmp = new IcmpSender(arena.view, egress, counters);
+    const parts = assemble(options);
+    this.#tcp = parts.tcp;
+    this.#forwarder = parts.forwarder;
+    this.#opener = parts.opener;
+    this.#icmp = parts.icmp;
+    this.#conntrack = parts.conntrack;
+    this.#datagrams = parts.datagrams;
+    this.#replies = parts.replies;
+    this.#ingress = parts.ingress;
     this.#tracking = options.tracking;
-    this.#conntrack = new Conntrack(
-      { arena, flows: this.flows, counters, egress, owner: options.owner },
-      options.tracking,
-      secret(5),
-    );
-    const lastSerial = resetLeftovers(
-      arena,
-      tcb,
-      limits.flows,
-      egress,
-      (row) => this.#conntrack.adopt(row, now),
-      (rowAt) => {
-        counters.close(CloseReason.RESTART);
-        options.onLeftover(rowAt);
-      },
-    );
-    this.flows.continueAfter(lastSerial);
-    this.#datagrams = new Datagrams(this.#tcp, this.#conntrack, this.#icmp, parked);
-    this.#replies = new DatagramEgress(this.#tcp, writer, this.#conntrack, this.#icmp);
-    const icmp = new Icmp(
-      arena.view,
-      egress,
-      counters,
-      this.#icmp,
-      this.#conntrack,
-      this.#datagrams,
-      new IcmpErrors(this.#tcp),
-    );
-    const cookies = new SynCookies(arena.view, options.randomize);
-    this.#forwarder = new Forwarder(this.#tcp, this.#icmp, secret(2), cookies);
-    this.#opener = new ActiveOpen(this.#tcp, secret(2));
-    const reassembly = new Reassembly(arena, counters, secret(3));
-    this.#ingress = new Ingress(
-      arena,
-      this.#tcp,
-      this.#forwarder,
-      icmp,
-      this.#datagrams,
-      reassembly,
-      capabilities,
-    );
+    this.#now = options.now;
+    this.arena = parts.tcp.arena;
+    this.slabs = parts.tcp.slabs;
+    this.flows = parts.tcp.flows;
+    this.frameAt = parts.frameAt;
+    this.ownerAt = parts.ownerAt;
     this.#expireRow = (row) => expireRow(this.#tcp, row, this.#now);
+    this.#onPaceTimer = (row) => onPaceTimer(this.#tcp, row, this.#now);
     this.#replay = (at, end, headerBytes) => {
       this.#ingress.again(at, end, headerBytes, this.#now);
     };
-    this.#onPaceTimer = (row) => onPaceTimer(this.#tcp, row, this.#now);
-    counters.set(Counter.FLOWS_LIMIT_NOW, limits.flows);
-    countFlows(this.#tcp);
-    counters.set(Counter.SLAB_BYTES_LIMIT_NOW, this.slabs.bytesLimit);
   }
 
   /** Takes a frame of `length` bytes that was read to `at`. */

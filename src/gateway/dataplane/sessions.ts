@@ -116,7 +116,6 @@ export class Sessions {
     // A row may stand here twice, when its session ended while it was listed.
     this.#again = new Int32Array(rows * 2);
     this.#current = new Int32Array(rows * 2);
-    counters.set(Counter.SESSIONS_NOW, 0);
   }
 
   configure(live: Pick<LiveConfig, 'egress'>): void {
@@ -227,7 +226,6 @@ export class Sessions {
     closeFd(this.#upstreams.fd(row));
     this.#upstreams.setFd(row, -1);
     this.#bounds.remove(row);
-    this.#counters.set(Counter.SESSIONS_NOW, this.#bounds.count);
   }
 
   /** Has another session give way where there are too many. @returns false when none can */
@@ -255,7 +253,6 @@ export class Sessions {
     this.#questions.begin(row, isDns);
     this.#upstreams.setFd(row, fd);
     this.#bounds.add(row, at);
-    this.#counters.set(Counter.SESSIONS_NOW, this.#bounds.count);
     return fd;
   }
 
