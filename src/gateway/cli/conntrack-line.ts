@@ -15,9 +15,9 @@ const ECHO_TYPES = { 4: { original: 8, reply: 0 }, 6: { original: 128, reply: 12
  */
 export function conntrackLine(entry: ConntrackEntry): string {
   const { proto, family, expires_ms: expiresMs } = entry;
-  const name = proto === 'icmp' && family === 6 ? 'icmpv6' : proto;
+  const number = protocolNumber(proto, family);
   return [
-    `${(/^\d+$/.test(name) ? 'unknown' : name).padEnd(NAME_WIDTH)} ${protocolNumber(proto, family)}`,
+    `${nameOf(entry).padEnd(NAME_WIDTH)} ${number}`,
     expiresMs === undefined ? '-' : String(Math.floor(expiresMs / 1000)),
     ...(proto === 'tcp' ? [entry.state] : []),
     tuple(entry.original, ECHO_TYPES[family].original),
@@ -27,6 +27,11 @@ export function conntrackLine(entry: ConntrackEntry): string {
     `carrier=${entry.carrier}`,
     `flow=${entry.id}`,
   ].join(' ');
+}
+
+function nameOf({ proto, family }: ConntrackEntry): string {
+  if (proto === 'icmp' && family === 6) return 'icmpv6';
+  return /^\d+$/.test(proto) ? 'unknown' : proto;
 }
 
 function tuple({ src, dst, sport, dport, icmp_id: icmpId, packets, bytes }: Tuple, type: number) {

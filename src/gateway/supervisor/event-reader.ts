@@ -1,4 +1,4 @@
-/** One listener: events as server-sent events (HTML Standard §9.2), from where it is in the ring. */
+/** One listener, and where it is in the ring; it gets server-sent events, HTML Standard §9.2. */
 import { readFlowRow } from '../../stack/flow-row.ts';
 import type { EventRing, FlowEventName } from './event-ring.ts';
 import type { Filter } from './filter/fields.ts';

@@ -123,8 +123,9 @@ describe('a gateway that answers', () => {
         /^tcp {6}6 - ESTABLISHED src=10\.0\.0\.1 dst=10\.1\.0\.1 sport=1000 dport=80 /,
       ),
       expect.stringContaining(' carrier=tcp flow=b'),
-      'udp      17 29 src=10.0.0.4 dst=10.1.0.1 sport=1000 dport=53 packets=1 bytes=5 [UNREPLIED] ' +
-        'src=10.9.0.1 dst=192.0.2.1 sport=5353 dport=40000 packets=0 bytes=0 carrier=nat flow=c',
+      'udp      17 29 src=10.0.0.4 dst=10.1.0.1 sport=1000 dport=53 packets=1 bytes=5 ' +
+        '[UNREPLIED] src=10.9.0.1 dst=192.0.2.1 sport=5353 dport=40000 packets=0 bytes=0 ' +
+        'carrier=nat flow=c',
       '',
     ]);
     const json = await culvert(['conntrack', 'list', '-o', 'json', 'proto=tcp']);

@@ -114,7 +114,7 @@ describe('events of flows', () => {
     await until(() => !events.isWatching, 'the end of the watch');
   });
 
-  test('of which a reader was too slow to see the oldest come after the number missed', async () => {
+  test('for which a reader is too slow come after the number of those missed', async () => {
     const { events, end } = setUp();
     const reader = events.listen(ALL);
     for (let i = 0; i < 3 * RING_EVENTS; i++) end(i % ROWS);
@@ -189,6 +189,15 @@ describe('readers', () => {
     readers[3]?.close();
     events.listen(ALL);
     expect(() => events.listen(ALL)).toThrow(TooManyReadersError);
+  });
+
+  test('of which one stays keep the events coming', async () => {
+    const { events, end } = setUp({ lingerMs: 1 });
+    const [leaving, staying] = [events.listen(ALL), events.listen(ALL)];
+    leaving.close();
+    await Bun.sleep(10);
+    end(1);
+    expect(namesOf(await read(staying))).toEqual(['DESTROY']);
   });
 
   test('are let go at the end, also those that wait', async () => {

@@ -36,6 +36,7 @@ export const eventsQuery = filterQuery.extend({
     .pipe(z.array(z.enum(FLOW_EVENT_NAMES)))
     .default([...FLOW_EVENT_NAMES]),
 });
+export const eventsHeader = z.object({ 'last-event-id': z.string().optional() });
 export const dropsQuery = z.object({ all: flag });
 export const scriptParam = z.object({ name: scriptName });
 export const flowParam = z.object({ id: z.string() });

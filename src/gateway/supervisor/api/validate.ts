@@ -3,7 +3,13 @@ import { validator } from 'hono-openapi';
 import type { z } from 'zod';
 import { ProblemError } from './problem.ts';
 
-type Target = 'query' | 'param';
+type Target = 'query' | 'param' | 'header';
+
+const PLACES: Readonly<Record<Target, string>> = {
+  query: 'the query',
+  param: 'the path',
+  header: 'a header',
+};
 
 export const validate = <Schema extends z.ZodType, T extends Target>(target: T, schema: Schema) =>
   validator(target, schema, (result) => {
@@ -14,8 +20,7 @@ export const validate = <Schema extends z.ZodType, T extends Target>(target: T, 
         .join('.'),
       message: issue.message,
     }));
-    const where = target === 'query' ? 'the query' : 'the path';
     const first = errors[0];
     const detail = first === undefined ? '' : `: ${first.path}: ${first.message}`;
-    throw new ProblemError(400, `${where} cannot be read${detail}`, errors);
+    throw new ProblemError(400, `${PLACES[target]} cannot be read${detail}`, errors);
   });

@@ -5,6 +5,8 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { listen } from '../../../../src/gateway/supervisor/api/listen.ts';
+import { everyFlow } from '../../../../src/gateway/supervisor/filter/parse.ts';
+import { TooManyReadersError } from '../../../../src/gateway/supervisor/flow-events.ts';
 import { until } from '../support.ts';
 import { apiOf, type FakePlane, fakePlane } from './fake-plane.ts';
 
@@ -43,6 +45,18 @@ function end(count: number): void {
   for (let i = 0; i < count; i++) plane.flows.takeEnded(row, false);
 }
 
+/** How many listen now: as many as are missing where there is room for 16. */
+function listeners(): number {
+  const readers: { close(): void }[] = [];
+  try {
+    for (;;) readers.push(plane.flows.listen({ filter: everyFlow, names: new Set() }));
+  } catch (error) {
+    if (!(error instanceof TooManyReadersError)) throw error;
+    for (const reader of readers) reader.close();
+    return 16 - readers.length;
+  }
+}
+
 test('a client gets the head at once, and then what happens', async () => {
   const seen = client('?type=destroy&filter=proto%3Dudp');
   await until(() => seen.text.includes('retry: '), 'the greeting');
@@ -72,22 +86,20 @@ test('a client that does not read is not queued for, and told later what it miss
 });
 
 test('a client that goes is forgotten', async () => {
-  const listeners = () => {
-    for (let free = 0; ; free++) {
-      try {
-        readers.push(plane.flows.listen({ filter: () => () => true, names: new Set() }));
-      } catch {
-        for (const reader of readers.splice(0)) reader.close();
-        return 16 - free;
-      }
-    }
-  };
-  const readers: { close(): void }[] = [];
   const seen = [client(), client()];
   await until(() => seen.every(({ text }) => text.includes('retry: ')), 'the greetings');
   expect(listeners()).toBe(2);
   seen[0]?.socket.destroy();
   await until(() => listeners() === 1, 'the first to be forgotten');
+});
+
+test('a client that goes before it has read anything is forgotten', async () => {
+  for (let i = 0; i < 40; i++) {
+    const { socket } = client();
+    await new Promise((resolve) => socket.once('connect', resolve));
+    socket.destroy();
+  }
+  await until(() => listeners() === 0, 'all to be forgotten');
 });
 
 test('one client too many is refused, and a HEAD listens to nothing', async () => {

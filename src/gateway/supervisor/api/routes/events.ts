@@ -4,7 +4,7 @@ import type { EventReader } from '../../event-reader.ts';
 import { parseFilter } from '../../filter/parse.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeText } from '../describe.ts';
-import { eventsQuery } from '../schemas.ts';
+import { eventsHeader, eventsQuery } from '../schemas.ts';
 import { validate } from '../validate.ts';
 
 const HEADERS = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' };
@@ -20,18 +20,17 @@ export function eventRoutes(plane: ControlPlane): Hono {
       'text/event-stream',
     ),
     validate('query', eventsQuery),
+    validate('header', eventsHeader),
     (context) => {
       const { filter, type } = context.req.valid('query');
       // Nobody would read, or close, what a HEAD is answered with.
       if (context.req.method === 'HEAD') return context.body(null, 200, HEADERS);
-      const lastId = context.req.header('Last-Event-ID');
+      const lastId = context.req.valid('header')['last-event-id'];
       const reader = plane.flows.listen({
         filter: parseFilter(filter),
         names: new Set(type),
         ...(lastId === undefined ? {} : { lastId }),
       });
-      // A client may go before it has read anything: only the signal tells then.
-      context.req.raw.signal.addEventListener('abort', () => reader.close());
       return context.body(streamOf(reader), 200, HEADERS);
     },
   );
