@@ -100,7 +100,7 @@ declare module 'culvert' {
     halfCloseTimeoutMs?: number;
     /** Close the flow after so many bytes, both directions together. */
     maxBytes?: number;
-    /** Of TCP: the congestion control towards the client; `tcp.congestion` of the configuration by default. */
+    /** Of TCP, towards the client; `tcp.congestion` of the configuration by default. */
     congestion?: 'cubic' | 'newreno' | 'bbr';
   }
   /**

@@ -11,7 +11,8 @@ test.each(['udp', 'icmp'] as const)(
   'a script sees a flow of %s, which has no SYN',
   async (proto) => {
     const world = await worldOf(
-      "const { proto, src, dst } = flow; const shown = [proto, src.port, dst.port, 'syn' in flow];" +
+      'const { proto, src, dst } = flow;' +
+        "const shown = [proto, src.port, dst.port, 'syn' in flow];" +
         "return reject({ reason: shown.join(' ') })",
     );
     const port = proto === 'udp' ? 53 : 0;

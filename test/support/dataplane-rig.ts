@@ -15,7 +15,6 @@ import { LoopGuard } from '../../src/gateway/dataplane/loop-guard.ts';
 import type { Reports } from '../../src/gateway/dataplane/reports.ts';
 import { Sessions } from '../../src/gateway/dataplane/sessions.ts';
 import { Splice } from '../../src/gateway/dataplane/splice.ts';
-import { trackSettings } from '../../src/gateway/dataplane/tracking.ts';
 import {
   FIRST_FLOW_TOKEN,
   STALE_TOKEN,
@@ -32,6 +31,7 @@ import { writeAddress } from '../../src/stack/wire/ip-address.ts';
 import { FULL_OFFLOAD, MemoryDevice, type OutgoingFrame } from './memory-device.ts';
 import { ScriptedPeer } from './scripted-peer.ts';
 import { LIMITS } from './tcp-rig.ts';
+import { trackSettings } from './tracking.ts';
 
 const LIVE = toLiveConfig(parseConfig('timeouts: {keepalive: 0s}', 'rig'), 1);
 
@@ -76,10 +76,10 @@ export class DataPlaneRig {
       capabilities: this.#device.capabilities,
       sink: this.#device,
       owner: this.#flows,
-      tracking: trackSettings(LIVE),
       settings: { slabBytesPerFlow: LIMITS.slabBytesPerFlow, keepaliveUs: 0 },
+      tracking: trackSettings(),
       onLeftover: () => {},
-      secrets: new Uint32Array([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+      secrets: Uint32Array.from({ length: 12 }, (_, i) => i + 1),
       randomize: (into) => into.fill(9),
       now: monotonicNow(),
     });

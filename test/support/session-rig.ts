@@ -58,8 +58,10 @@ const KIND_NAMES = Object.keys(IcmpErrorKind);
 export class SessionRig {
   readonly counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
   readonly sessions: Sessions;
-  /** What went to clients, oldest first. */
+  /** What went to clients, oldest first; nothing is kept while `isQuiet`. */
   readonly sent: SentDatagram[] = [];
+  isQuiet = false;
+  sentBytes = 0;
   readonly echoes: Uint8Array[] = [];
   /** Errors to clients: `PORT from 10.0.0.1 about 5`. */
   readonly errors: string[] = [];
@@ -139,17 +141,36 @@ export class SessionRig {
   ): void {
     const given = typeof bytes === 'string' ? new TextEncoder().encode(bytes) : bytes;
     this.#arena.bytes.set(given, this.#frameAt);
-    this.#add(row, FlowField.BYTES_UP, given.length);
+    const { segmentBytes = 0, hopLimit = 64, trafficClass = 0, mayFragment = false } = options;
+    this.sendAgain(row, given.length, segmentBytes, hopLimit, trafficClass, mayFragment);
+  }
+
+  /** The client sends the first bytes of what it sent last; makes no object. */
+  sendAgain(
+    row: number,
+    length: number,
+    segmentBytes = 0,
+    hopLimit = 64,
+    trafficClass = 0,
+    mayFragment = false,
+  ): void {
+    this.#add(row, FlowField.BYTES_UP, length);
+    const now = monotonicNow();
     this.sessions.onDatagram(
       row,
       this.#frameAt,
-      given.length,
-      options.segmentBytes ?? 0,
-      options.hopLimit ?? 64,
-      options.trafficClass ?? 0,
-      options.mayFragment ?? false,
-      monotonicNow(),
+      length,
+      segmentBytes,
+      hopLimit,
+      trafficClass,
+      mayFragment,
+      now,
     );
+  }
+
+  /** The socket of a session. */
+  fd(row: number): number {
+    return this.#upstreams.fd(row);
   }
 
   /** The upstream of the flow has answered, says conntrack. */
@@ -170,9 +191,9 @@ export class SessionRig {
     for (const slab of this.#hoard.splice(0)) this.#slabs.release(slab);
   }
 
-  /** One turn of the loop; waits at most 5 ms for an event. */
-  turn(): void {
-    const count = this.#epoll.wait(Math.min(5, this.sessions.patienceMs));
+  /** One turn of the loop. */
+  turn(waitMs = 5): void {
+    const count = this.#epoll.wait(Math.min(waitMs, this.sessions.patienceMs));
     const now = monotonicNow();
     for (let i = 0; i < count; i++) {
       const row = this.#upstreams.rowOf(this.#epoll.token(i));
@@ -215,6 +236,8 @@ export class SessionRig {
         end(row, reason);
       },
       datagram: (row, at, length, segmentBytes, trafficClass) => {
+        this.sentBytes += length;
+        if (this.isQuiet) return true;
         const bytes = arena.bytes.slice(at, at + length);
         // The stack writes headers there.
         arena.bytes.fill(0xee, at - 128, at);
@@ -227,6 +250,7 @@ export class SessionRig {
         return true;
       },
       relayError: (row, kind, parameter, offenderAt, at, length) => {
+        if (this.isQuiet) return;
         const family = arena.view.getUint8(row * FLOW_ROW_BYTES + FlowField.FAMILY);
         const from = this.#nameOf(offenderAt, family);
         const mtu = parameter === 0 ? '' : ` ${parameter}`;

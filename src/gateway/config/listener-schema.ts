@@ -1,4 +1,4 @@
-/** Listeners of a config: each rule by itself; what it needs of other sections is in nat-schema.ts. */
+/** Listeners of a config, each by itself; what it needs of other sections is in nat-schema.ts. */
 import { z } from 'zod';
 import { type Cidr, cidr, duration, IDLE_MS_MAX, objectName, ports, target } from './values.ts';
 

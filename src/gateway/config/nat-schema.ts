@@ -20,7 +20,7 @@ export const nat = z.strictObject({
   clampMss: z.union([z.enum(['auto', 'off']), z.int().min(MSS_MIN).max(MSS_MAX)]).default('auto'),
 });
 
-/** The reaper looks at a flow at least once a minute; a second is the least that means something. */
+/** A second is the least that means something: expired flows are taken out in seconds. */
 const timeout = (text: string) => duration(1000, IDLE_MS_MAX).prefault(text);
 
 /** Defaults of stack/conntrack/timeouts.ts, which has the reasons. */
@@ -41,12 +41,15 @@ const timeouts = z.strictObject({
   generic: timeout('10m'),
 });
 
+/** As many as the largest table has by itself, so that they add nothing to what it may need. */
+const BUCKETS_MAX = 4_194_304;
+
 export const conntrack = z.strictObject({
   timeouts: timeouts.prefault({}),
   tcpLiberal: z.boolean().default(false),
   tcpLoose: z.boolean().default(true),
   perSource: z.int().min(1).optional(),
-  buckets: z.int().min(16).max(4_194_304).optional(),
+  buckets: z.int().min(16).max(BUCKETS_MAX).optional(),
 });
 
 interface Sections {

@@ -128,7 +128,8 @@ const limits = z
     heldSynsPerSource: value.heldSynsPerSource ?? Math.max(1, Math.floor((value.heldSyns * 2) / 3)),
     // Half of the table for SYNs, half for clients that have shown that they exist.
     synCookiesFrom: value.synCookiesFrom ?? Math.ceil(value.heldSyns / 2),
-    sessionsPerSource: value.sessionsPerSource ?? Math.max(1, Math.floor((value.sessions * 2) / 3)),
+    // What a source loses is its own oldest session, so the bound may be tight.
+    sessionsPerSource: value.sessionsPerSource ?? Math.max(1, Math.floor(value.sessions / 4)),
   }))
   .refine((value) => value.slabBytes >= SLAB_BYTES_MIN && value.slabBytes <= SLAB_BYTES_MAX, {
     path: ['slabBytes'],
@@ -215,11 +216,7 @@ export const configSchema = sections
       // As with held SYNs: no source can fill the table alone.
       perSource: conntrack.perSource ?? Math.floor((config.limits.flows * 2) / 3),
     },
-  }))
-  .refine((config) => stateBytes(stateLimits(config)) <= STATE_BYTES_MAX, {
-    path: ['conntrack', 'buckets'],
-    message: 'and limits together need more than 4 GiB of memory',
-  });
+  }));
 
 /** The capacities that the state of the data plane is laid out for. */
 export const stateLimits = ({

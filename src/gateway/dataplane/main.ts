@@ -29,6 +29,7 @@ type Start = Extract<ToDataPlane, { kind: 'start' }>;
 
 const STDIN = 0;
 const STDOUT = 1;
+/** The kernel takes it for both families or for none. */
 const USO = TunOffload.USO4 | TunOffload.USO6;
 
 /** Runs the hidden sub-command `__data-plane`; returns when the gateway ends. */
@@ -110,7 +111,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     counters,
     guard,
     memory.address,
-    sessionOptions(start, fileLimit),
+    sessionOptions(start.sessions, fileLimit),
   );
   const decisions = new Decisions(stack, upstreams, counters);
   const welcome = new Welcome(stack, counters);
@@ -142,12 +143,11 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
   });
 }
 
-/** As configured; but half of all descriptors is left for connections. */
-function sessionOptions({ sessions }: StartConfig, fileLimit: number): SessionOptions {
-  const limit = Math.max(1, Math.min(sessions.limit, Math.floor(fileLimit / 2)));
+/** As configured, but half of all descriptors is left for connections. */
+function sessionOptions(wanted: StartConfig['sessions'], fileLimit: number): SessionOptions {
   return {
-    limit,
-    perSource: Math.min(limit, sessions.perSource),
+    limit: Math.max(1, Math.min(wanted.limit, Math.floor(fileLimit / 2))),
+    perSource: wanted.perSource,
     secrets: crypto.getRandomValues(new Uint32Array(3)),
   };
 }

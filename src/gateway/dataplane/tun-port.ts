@@ -97,6 +97,7 @@ export class TunPort implements FrameSink {
   #giveUpSegmentation(): void {
     this.capabilities.tso4 = false;
     this.capabilities.tso6 = false;
+    this.capabilities.uso = false;
     this.#counters.set(Counter.OFFLOAD_NOW, 0);
     this.#counters.add(Counter.OFFLOAD_DOWNGRADES);
     this.#reports.message({

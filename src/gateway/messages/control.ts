@@ -1,4 +1,5 @@
 /** Messages between the supervisor and the data plane (JSON frames, see framing.ts). */
+import type { TrackTimeouts } from '../../stack/conntrack/timeouts.ts';
 import type { StateLimits } from '../../stack/layout.ts';
 import type { CongestionName, FlowProtocol, RejectWith } from '../../stack/verdict.ts';
 
@@ -29,24 +30,6 @@ export interface ListenerTarget {
   readonly port?: number;
 }
 
-/** Milliseconds, by the names of `conntrack.timeouts`. */
-export interface TrackTimeoutsMs {
-  readonly tcpSynSent: number;
-  readonly tcpSynReceived: number;
-  readonly tcpEstablished: number;
-  readonly tcpFinWait: number;
-  readonly tcpCloseWait: number;
-  readonly tcpLastAck: number;
-  readonly tcpTimeWait: number;
-  readonly tcpClose: number;
-  readonly tcpUnacknowledged: number;
-  readonly udp: number;
-  readonly udpStream: number;
-  readonly dns: number;
-  readonly icmp: number;
-  readonly generic: number;
-}
-
 /** What can change while flows live. Times in milliseconds. */
 export interface LiveConfig {
   /** Counts up with every change; flows that a listener decided carry it. */
@@ -73,7 +56,7 @@ export interface LiveConfig {
     readonly clampMss: 'auto' | 'off' | number;
   };
   readonly conntrack: {
-    readonly timeouts: TrackTimeoutsMs;
+    readonly timeouts: Readonly<Record<keyof TrackTimeouts, number>>;
     readonly tcpLiberal: boolean;
     readonly tcpLoose: boolean;
     /** Flows that one source may have. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ConfigError, loadConfigFile, parseConfig } from '../../../src/gateway/config/load.ts';
 import { collectOverrides } from '../../../src/gateway/config/overrides.ts';
-import { configJsonSchema } from '../../../src/gateway/config/schema.ts';
+import { configJsonSchema, stateLimits } from '../../../src/gateway/config/schema.ts';
 import { stateBytes } from '../../../src/stack/layout.ts';
 
 function failure(text: string): ConfigError {
@@ -150,9 +150,22 @@ describe('a config that is right', () => {
     expect(parseConfig(text, 'c').timeouts.idle).toBeLessThan(2 ** 32);
   });
 
-  test('the largest limits fit into one mapping of the data plane', () => {
-    const { limits } = parseConfig('limits: {flows: 2097152, slabBytes: 2GiB}', 'c');
-    expect(stateBytes(limits)).toBeLessThan(2 ** 32);
+  test.each(['flows: 2097152, slabBytes: 1GiB', 'flows: 1572864, slabBytes: 2GiB'])(
+    'the limits %s fit into one mapping of the data plane',
+    (text) => {
+      const { limits } = parseConfig(`limits: {${text}}`, 'c');
+      expect(stateBytes(limits)).toBeLessThan(2 ** 32);
+    },
+  );
+
+  test('limits that one mapping cannot hold are refused, whatever the buckets', () => {
+    const parse = (text: string) => () => parseConfig(text, 'c');
+    const largest = 'limits: {flows: 2000000, slabBytes: 2GiB}';
+    expect(parse('limits: {flows: 2097152, slabBytes: 2GiB}')).toThrow(
+      'c:1:9: limits: flows and slabBytes together need more than 4 GiB of memory',
+    );
+    const config = parseConfig(`${largest}\nconntrack: {buckets: 4194304}`, 'c');
+    expect(stateBytes(stateLimits(config))).toBeLessThan(2 ** 32);
   });
 
   test('an alias of something is what it stands for', () => {

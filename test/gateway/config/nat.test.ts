@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
 import { toLiveConfig, toStartConfig } from '../../../src/gateway/config/plane.ts';
 import { stateLimits } from '../../../src/gateway/config/schema.ts';
+import { DEFAULT_TIMEOUTS } from '../../../src/stack/conntrack/timeouts.ts';
 import { stateBytes } from '../../../src/stack/layout.ts';
 
 const live = (text: string) => toLiveConfig(parseConfig(text, 'c.yaml'), 1);
@@ -116,11 +117,7 @@ describe('what cannot be is refused with its place', () => {
       'timeouts.udp: must be between',
     ],
     ['an unknown time-out', 'conntrack: {timeouts: {sctp: 5s}}\n', 'timeouts.sctp: unknown key'],
-    [
-      'more memory than a mapping has',
-      'limits: {flows: 2097152, slabBytes: 2GiB}\nconntrack: {buckets: 99999999}\n',
-      'conntrack.buckets: Too big',
-    ],
+    ['too many buckets', 'conntrack: {buckets: 99999999}\n', 'conntrack.buckets: Too big'],
   ];
   test.each(cases)('%s', (_, text, message) =>
     expect(() => parseConfig(text, 'c.yaml')).toThrow(message),
@@ -152,6 +149,11 @@ describe('the sections nat and conntrack', () => {
       tcpLoose: true,
       perSource: 43_690,
     });
+  });
+
+  test('have the time-outs that connection tracking has by itself', () => {
+    const ms = Object.entries(DEFAULT_TIMEOUTS).map(([name, us]) => [name, us / 1000]);
+    expect(live('').conntrack.timeouts).toEqual(Object.fromEntries(ms));
   });
 
   test('are what the data plane gets when they are set', () => {
