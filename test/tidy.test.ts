@@ -23,6 +23,8 @@ const UNTESTED: Readonly<Record<string, string>> = {
   'src/stack/time.ts': 'types and one-line arithmetic',
   'src/stack/verdict.ts': 'types, and a list of names',
   'src/stack/device.ts': 'types only',
+  'src/stack/conntrack/context.ts': 'types only',
+  'src/stack/packet.ts': 'a type, and an empty value of it',
   'src/stack/tcp/context.ts': 'types only',
   'src/stack/tcp/owner.ts': 'types only',
   'src/stack/tcp/syn-packet.ts': 'a type, and a loop that the forwarder and the cookies share',

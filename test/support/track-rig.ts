@@ -7,7 +7,6 @@ import { Arena } from '../../src/stack/arena.ts';
 import { CLOSE_REASON_NAMES, CloseReason } from '../../src/stack/close-reason.ts';
 import { Conntrack } from '../../src/stack/conntrack/conntrack.ts';
 import type { TrackSettings } from '../../src/stack/conntrack/context.ts';
-import { DEFAULT_TIMEOUTS } from '../../src/stack/conntrack/timeouts.ts';
 import { COUNTERS_BYTES, Counters } from '../../src/stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../src/stack/drop-reason.ts';
 import { ClosedBy, FlowField, type FlowSnapshot, readFlowRow } from '../../src/stack/flow-row.ts';
@@ -25,6 +24,7 @@ import {
   type UdpFields,
   udpPacket,
 } from './packet-builder.ts';
+import { trackSettings } from './tracking.ts';
 
 export const CLIENT = '10.0.0.7';
 export const SERVER = '198.51.100.9';
@@ -75,16 +75,8 @@ export class TrackRig {
     this.arena = new Arena(this.memory);
     this.counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
     this.flows = new FlowTable(this.arena, flows, new HalfSipHash(options.after ? 3 : 1, 2));
-    this.settings = {
-      timeouts: { ...DEFAULT_TIMEOUTS },
-      tcpLiberal: false,
-      tcpLoose: true,
-      perSource: flows,
-      firstPort: 1024,
-      lastPort: 65_535,
-      clampMss: 'off',
-      ...options.settings,
-    };
+    const unclamped = { clampMss: 'off', perSource: flows } as const;
+    this.settings = trackSettings({ ...unclamped, ...options.settings });
     this.conntrack = new Conntrack(
       {
         arena: this.arena,
