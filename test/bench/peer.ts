@@ -21,8 +21,8 @@ export interface Place {
  * How the client's packets reach the peer:
  * - `tun`: it makes the TUN device in its own namespace, and the bench moves it to the client;
  * - `attach`: it puts the device into the client's namespace and configures it itself;
- * - `routed-tun`: it makes the TUN device in its own namespace, where the kernel routes the client's
- *   packets into it, and those from the servers to `NAT_ADDRESS`;
+ * - `routed-tun`: it makes the TUN device in its own namespace, where the kernel routes what comes
+ *   from the client, and what servers send to `NAT_ADDRESS`, into it;
  * - `kernel`: there is no device, the client is routed to the gateway's namespace.
  */
 type PeerKind = 'tun' | 'attach' | 'routed-tun' | 'kernel';

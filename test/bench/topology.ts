@@ -81,7 +81,7 @@ export class Topology {
     await ip(`-n ${this.client} route replace default via 10.98.0.1`);
   }
 
-  /** As `routeThroughKernel`, but what comes from the client, or goes to the NAT, visits the TUN. */
+  /** As `routeThroughKernel`, but what the client sends, or goes to the NAT, visits the TUN. */
   async routeThroughTun(): Promise<void> {
     const { gateway } = this;
     await ip(`-n ${gateway} link set ${TUN} txqueuelen 1000 up`);

@@ -1,4 +1,4 @@
-/** The smallest name server: every name has one address, which its first label gives. RFC 1035 §4. */
+/** The smallest name server: every name has an address, which its first label gives. RFC 1035. */
 
 const HEADER_BYTES = 12;
 /** QR, opcode 0, AA; RD comes back as it was asked. */
