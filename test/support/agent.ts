@@ -90,6 +90,21 @@ const methods = {
       socket.end(`${plain(remoteAddress)} ${remotePort} ${plain(localAddress)} ${localPort}`);
     }),
 
+  /** Accepts, and neither says anything nor closes. */
+  mute: ({ port }: { port: number }): Promise<number> =>
+    listen(port, (socket) => {
+      socket.on('error', () => socket.destroy());
+      socket.resume();
+    }),
+
+  /** Connects and sends FIN at once; the socket stays, half closed. */
+  halfClose: ({ host, port }: Target): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const socket = net.connect({ host, port, allowHalfOpen: true });
+      socket.on('error', reject);
+      socket.on('connect', () => socket.end(resolve));
+    }),
+
   /** Connects, optionally from a port of its own, and gives what is said until FIN. */
   ask: ({ localPort, ...target }: Target & { localPort?: number }): Promise<string> =>
     new Promise((resolve, reject) => {

@@ -11,8 +11,6 @@ export const dnatTarget = ({ server }: Family): string => server.replace(/10$/, 
 /** Of routes that are for the client's packets, and for those to it. */
 const TUN_TABLE = 88;
 
-const flag = ({ name }: Family): '-4' | '-6' => (name === 'IPv6' ? '-6' : '-4');
-
 /**
  * Sends what the client has for anybody through a TUN of gw and back to the kernel there, and what
  * servers answer to the addresses of the pool through it again.
@@ -23,7 +21,7 @@ const flag = ({ name }: Family): '-4' | '-6' => (name === 'IPv6' ? '-6' : '-4');
 export function routeThroughTun(topology: Topology, device: string): void {
   topology.routeThroughKernel();
   for (const family of FAMILIES) {
-    const ip = (words: string) => topology.ip(topology.gw, `${flag(family)} ${words}`);
+    const ip = (words: string) => topology.ip(topology.gw, `-${family.version} ${words}`);
     ip(`route add default dev ${device} table ${TUN_TABLE}`);
     ip(`rule add iif g0 table ${TUN_TABLE}`);
     ip(`route add ${family.pool} dev ${device}`);
@@ -45,7 +43,7 @@ export function natInKernel(topology: Topology): void {
   nft('chain inet nat in { type nat hook prerouting priority -100 ; }');
   nft('chain inet nat out { type nat hook postrouting priority 100 ; }');
   for (const family of FAMILIES) {
-    const ip = family.name === 'IPv6' ? 'ip6' : 'ip';
+    const ip = family.version === 6 ? 'ip6' : 'ip';
     const target = hostPort(dnatTarget(family), SERVICE_PORT);
     const asked = `${ip} daddr ${family.server} meta l4proto { tcp, udp } th dport ${DNAT_PORT}`;
     nft(`rule inet nat in iifname g0 ${asked} dnat ${ip} to ${target}`);

@@ -25,15 +25,13 @@ const QUERIES = 20;
 /** Of the link to far, in `pathMtu`. */
 const SMALL_MTU = 1300;
 
-const numberOf = ({ name }: Family): 4 | 6 => (name === 'IPv6' ? 6 : 4);
-
 /** What the server says of who it was that spoke: source, and destination as it came there. */
 export async function whoAmI({ client, server }: Ends, family: Family) {
   const host = family.server;
   const tcpPort = await server.call('who', { port: 0 });
   const udpPort = await server.call('udpServe', { host, port: 0, kind: 'who' });
   const tcp = await client.call('ask', { host, port: tcpPort, localPort: TCP_SOURCE_PORT });
-  const { id } = await client.call('udpOpen', { family: numberOf(family), port: UDP_SOURCE_PORT });
+  const { id } = await client.call('udpOpen', { family: family.version, port: UDP_SOURCE_PORT });
   await client.call('udpSend', { id, text: '?', to: { host, port: udpPort } });
   const udp = await client.call('udpNext', { id, timeoutMs: 2000 });
   await client.call('udpClose', { id });
@@ -54,7 +52,7 @@ export async function whoAmIElsewhere({ client, server }: Ends, family: Family) 
   await server.call('udpServe', { host: target, port: SERVICE_PORT, kind: 'who' });
   const asked = { host: family.server, port: DNAT_PORT };
   const tcp = await client.call('ask', { ...asked, localPort: TCP_SOURCE_PORT + 10 });
-  const udp = await client.call('udpAsk', { ...asked, family: numberOf(family) });
+  const udp = await client.call('udpAsk', { ...asked, family: family.version });
   await server.call('unlisten', { port: tcpPort });
   await server.call('udpUnserve', { host: target, port: SERVICE_PORT });
   return {
@@ -76,7 +74,7 @@ export async function programs(ends: Ends, family: Family) {
   await server.call('udpServe', { host, port: DNS_PORT, kind: 'dns' });
   const dns = await client.call('dnsQueries', {
     server: { host, port: DNS_PORT },
-    family: numberOf(family),
+    family: family.version,
     queries: QUERIES,
     atOnce: 4,
   });
@@ -119,11 +117,10 @@ export async function routes(ends: Ends, family: Family, ownHops: readonly strin
 
 /** What a client is told of places that refuse it. */
 export async function refusals({ client }: Ends, family: Family) {
-  const number = numberOf(family);
   const tcp = async (host: string, timeoutMs = 5000) =>
     (await client.call('connect', { host, port: CLOSED_PORT, timeoutMs })).code;
   const udp = async (host: string) =>
-    client.call('udpAsk', { host, port: CLOSED_PORT, family: number, timeoutMs: 1000 });
+    client.call('udpAsk', { host, port: CLOSED_PORT, family: family.version, timeoutMs: 1000 });
   return {
     tcpRefused: await tcp(family.server),
     tcpUnreachable: /^E(HOST|NET)UNREACH$/.test(await tcp(family.unreachable)),

@@ -18,6 +18,7 @@ import { isAbandoned, SCRATCH_PREFIX } from './scratch.ts';
 /** Where services are, and where nothing answers, for each family. */
 export interface Family {
   readonly name: 'IPv4' | 'IPv6';
+  readonly version: 4 | 6;
   /** Address of the server, among the many it has. */
   readonly server: string;
   /** The gateway has no route to it: its dial fails at once. */
@@ -38,6 +39,7 @@ export interface Family {
 
 export const IPV4: Family = {
   name: 'IPv4',
+  version: 4,
   server: '198.18.0.10',
   noRoute: '198.18.66.1',
   unreachable: '198.18.67.1',
@@ -50,6 +52,7 @@ export const IPV4: Family = {
 
 export const IPV6: Family = {
   name: 'IPv6',
+  version: 6,
   server: '2001:db8::10',
   noRoute: '2001:db8:66::1',
   unreachable: '2001:db8:67::1',
