@@ -35,7 +35,7 @@ describe.each([...FAMILIES])('$name', (family) => {
   const udpOpen = () => world.client.call('udpOpen', { family: family.version });
   const udpNext = (id: number, timeoutMs = 2000) => world.client.call('udpNext', { id, timeoutMs });
 
-  test('the server sees the pool, the client'"'"'s port, and the destination it asked for', async () => {
+  test('the server sees the pool, the port of the client, and where it wanted to go', async () => {
     expect(await whoAmI(world, family)).toEqual({
       tcp: `${pool} 40001 ${host} PORT`,
       udp: `${pool} 40002`,
