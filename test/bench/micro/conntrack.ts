@@ -55,7 +55,11 @@ function fill(): void {
   }
   const took = Bun.nanoseconds() - start;
   expectFlows(ENTRIES);
-  print('  of it touched by a rewritten flow', (process.memoryUsage.rss() - resident) / ENTRIES, 'B');
+  print(
+    '  of it touched by a rewritten flow',
+    (process.memoryUsage.rss() - resident) / ENTRIES,
+    'B',
+  );
   print(`a new flow, of ${ENTRIES}`, took / ENTRIES, 'ns');
 }
 

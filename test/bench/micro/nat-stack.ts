@@ -13,10 +13,13 @@ import { VNET_HEADER_BYTES } from '../../../src/stack/wire/virtio-net.ts';
 import { FULL_OFFLOAD } from '../../support/memory-device.ts';
 import { concat, udpPacket } from '../../support/packet-builder.ts';
 
-/** Enough ports for a million clients. */
-const POOL_ADDRESSES = 16;
+/** Half a million clients use an eighth of its ports. */
+const POOL_ADDRESSES = 64;
 const PAYLOAD = new Uint8Array(64);
-const CLIENT_PORT = 40_000;
+/** Clients have any port of these, in an order without a pattern. */
+const FIRST_PORT = 1024;
+const PORTS = 64_512;
+const PORT_STRIDE = 24_571;
 const SERVER_PORT = 443;
 const SERVER = '198.18.0.10';
 const SERVER_WORD = 0xc612_000a;
@@ -108,7 +111,6 @@ export class NatStack {
       VNET_HEADER,
       udpPacket({
         destination: SERVER,
-        sourcePort: CLIENT_PORT,
         destinationPort: SERVER_PORT,
         payload: PAYLOAD,
       }),
@@ -140,7 +142,8 @@ export class NatStack {
 
   /** Writes the next datagram of a client; `ingest` takes it. */
   writeFromClient(client: number): void {
-    this.#writeEnds(FIRST_CLIENT + client, CLIENT_PORT, SERVER_WORD, SERVER_PORT);
+    const port = FIRST_PORT + ((client * PORT_STRIDE) % PORTS);
+    this.#writeEnds(FIRST_CLIENT + client, port, SERVER_WORD, SERVER_PORT);
   }
 
   /** Writes an answer to the flow in `row`, as it comes from the server. */
