@@ -142,23 +142,18 @@ describe.each([...FAMILIES])('$name', (family) => {
   });
 
   test('a NAT flow that is killed is reset on both sides', async () => {
-    const receive = 100 * MB;
-    const port = await world.server.call('serveTransfer', {
-      ...{ send: receive, receive: 1, seed: 2, peerSeed: 1 },
-    });
-    const slow = { bytesPerSecond: 100 * KIB, forMs: 60_000 };
-    const end = { send: 0, receive, seed: 1, peerSeed: 2, sendWhen: 'after-fin', slow } as const;
-    const transfer = world.client.call('transfer', { host, port, ...end });
-    const [flow] = await waitFor('the flow', async () => {
-      const flows = await flowsTo(world.gateway, host, port);
-      return flows.length === 1 && flows;
-    });
-    expect(flow?.verdict).toBe('nat');
-    const killed = await world.gateway.api(`/v1/flows/${flow?.id}`, { method: 'DELETE' });
-    expect(killed.ok).toBe(true);
-    expect((await transfer).error).toBe('ECONNRESET');
-    const report = await world.server.call('transferReport', { port });
-    expect(report.error).toBe('ECONNRESET');
+    const { topology, client, server, gateway } = world;
+    const port = await server.call('echo', { port: 0 });
+    const load = { host, port, flows: 2, blockBytes: 1000, intervalMs: 20 };
+    const id = await client.call('hold', load);
+    const flows = await flowsTo(gateway, host, port);
+    expect(flows.map(({ verdict }) => verdict)).toEqual(['nat', 'nat']);
+    for (const flow of flows) {
+      expect((await gateway.api(`/v1/flows/${flow.id}`, { method: 'DELETE' })).ok).toBe(true);
+    }
+    expect((await client.call('holdEnded', { id })).errors).toEqual({ ECONNRESET: 2 });
+    const open = () => topology.exec(topology.server, 'ss', '-Htn', `sport = :${port}`);
+    await waitFor('the server to close', () => open() === '', 1000);
     await world.gateway.flowLog(host, port, 'killed');
   });
 
@@ -184,7 +179,7 @@ describe.each([...FAMILIES])('$name', (family) => {
       const news = await udpNext(id, 500);
       return 'text' in news && news;
     });
-    expect(after).toEqual(before);
+    expect<UdpNews>(after).toEqual(before);
     const report = await world.client.call('holdStop', { id: held });
     expect(report).toMatchObject({ opened: load.flows, errors: {}, wrong: 0 });
     await world.client.call('udpClose', { id });

@@ -12,8 +12,8 @@ export const dnatTarget = ({ server }: Family): string => server.replace(/10$/, 
 const TUN_TABLE = 88;
 
 /**
- * Sends what the client has for anybody through a TUN of gw and back to the kernel there, and what
- * servers answer to the addresses of the pool through it again.
+ * Sends what the client has for anybody through a TUN of gw and back to the kernel there. The
+ * gateway itself has the addresses of its pool routed to it.
  *
  *   c0 ═══ g0 ─iif g0─► TUN ─main─► up0 ═══ dn0
  *   c0 ═══ g0 ◄─main─── TUN ◄─pool─ up0 ═══ dn0
@@ -24,7 +24,6 @@ export function routeThroughTun(topology: Topology, device: string): void {
     const ip = (words: string) => topology.ip(topology.gw, `-${family.version} ${words}`);
     ip(`route add default dev ${device} table ${TUN_TABLE}`);
     ip(`rule add iif g0 table ${TUN_TABLE}`);
-    ip(`route add ${family.pool} dev ${device}`);
   }
 }
 
