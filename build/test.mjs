@@ -21,6 +21,8 @@ const PROGRAMS = {
   curl: 'curl',
   iperf3: 'iperf3',
   hping3: 'hping3',
+  traceroute: 'traceroute',
+  conntrack: 'conntrack',
 };
 /** Found there also when the PATH of a user lacks it. */
 const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];

@@ -4,12 +4,26 @@ import { BenchError, run, waitFor } from './command.ts';
 import type { RunningPeer } from './peer.ts';
 import { cpuSeconds, foreignCpuSeconds, machineCpuSeconds, memoryKib } from './procfs.ts';
 import { goProgram } from './requirements.ts';
-import { ECHO_PORT, SERVER_ADDRESSES, WEB_PORT } from './server.ts';
+import { ECHO_PORT, SERVER_ADDRESSES, UDP_PORT, WEB_PORT } from './server.ts';
 import { parseIperf, parseWrk } from './tool-output.ts';
 import { inside, SERVER_ADDRESS } from './topology.ts';
 
-export const TESTS = ['dl1', 'ul1', 'dl8', 'ul8', 'conn', 'lat', 'http', 'hold'] as const;
+export const TESTS = [
+  'dl1',
+  'ul1',
+  'dl8',
+  'ul8',
+  'conn',
+  'lat',
+  'http',
+  'udp64',
+  'udp1400',
+  'hold',
+] as const;
 export type TestName = (typeof TESTS)[number];
+
+/** Those of datagrams, which not every peer carries. */
+export const UDP_TESTS: readonly TestName[] = ['udp64', 'udp1400'];
 
 /** What one test found, by metric; the columns of the report name the metrics. */
 type Values = Readonly<Record<string, number>>;
@@ -57,6 +71,8 @@ const TEST_BODIES: Record<TestName, (peer: RunningPeer, load: Load) => Promise<V
   conn: (peer, load) => connections(peer, load, CONN_WORKERS),
   lat: (peer, load) => connections(peer, load, 1),
   http: keepalive,
+  udp64: (peer, load) => datagrams(peer, load, 64),
+  udp1400: (peer, load) => datagrams(peer, load, 1400),
   hold,
 };
 
@@ -128,6 +144,41 @@ async function keepalive(running: RunningPeer, load: Load): Promise<Values> {
   const { output, gatewayCpu } = await underLoad(running, ['wrk', ...flags, url], load.seconds);
   const { requests, perSecond, p50Us, p99Us, errors } = parseWrk(output);
   return { perSecond, p50Us, p99Us, errors, gatewayCpuUs: (gatewayCpu * 1e6) / requests };
+}
+
+/** Datagrams per second while none is lost, each way for half of the time. */
+async function datagrams(running: RunningPeer, load: Load, bytes: number): Promise<Values> {
+  const up = await oneWay(running, load.seconds / 2, bytes, []);
+  const down = await oneWay(running, load.seconds / 2, bytes, ['-down']);
+  return {
+    upPerSecond: up.perSecond,
+    downPerSecond: down.perSecond,
+    upCpuUs: up.gatewayCpuUs,
+    downCpuUs: down.gatewayCpuUs,
+    upWindow: up.window,
+    downWindow: down.window,
+  };
+}
+
+async function oneWay(
+  running: RunningPeer,
+  seconds: number,
+  bytes: number,
+  flags: readonly string[],
+) {
+  const { topology } = running;
+  const target = ['-addr', `${SERVER_ADDRESS}:${UDP_PORT}`];
+  const far = ['-server-ns', `/run/netns/${topology.server}`];
+  const load = ['-size', `${bytes}`, '-d', `${seconds}s`, ...flags];
+  const command = [goProgram('lt'), 'udp', ...target, ...far, ...load];
+  const { output, gatewayCpu } = await underLoad(running, command, seconds);
+  const answer = JSON.parse(output);
+  if (answer.pps === 0) throw new BenchError(`lt udp: every window lost some of ${answer.n}`);
+  return {
+    perSecond: answer.pps,
+    window: answer.window,
+    gatewayCpuUs: (gatewayCpu * 1e6) / answer.n,
+  };
 }
 
 /** Memory of the gateway with connections open and idle, each proven by an echo. */

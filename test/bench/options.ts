@@ -21,6 +21,7 @@ export const PEER_FOLDER = join(import.meta.dir, 'peers');
 /** Those of a run that names none, in the order of the tables. */
 const DEFAULT_PEERS = [
   'culvert',
+  'culvert-nat',
   'routed',
   'nginx-stream',
   'haproxy',

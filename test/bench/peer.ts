@@ -21,9 +21,11 @@ export interface Place {
  * How the client's packets reach the peer:
  * - `tun`: it makes the TUN device in its own namespace, and the bench moves it to the client;
  * - `attach`: it puts the device into the client's namespace and configures it itself;
+ * - `routed-tun`: it makes the TUN device in its own namespace, where the kernel routes what comes
+ *   from the client, and what servers send to `NAT_ADDRESS`, into it;
  * - `kernel`: there is no device, the client is routed to the gateway's namespace.
  */
-type PeerKind = 'tun' | 'attach' | 'kernel';
+type PeerKind = 'tun' | 'attach' | 'routed-tun' | 'kernel';
 
 export interface Peer {
   /** One line for the report. */
@@ -42,6 +44,8 @@ export interface Peer {
   readonly isReady?: (place: Place) => Promise<boolean>;
   /** Most connections it can hold with the open files it may have, when not all. */
   readonly maxHeld?: number;
+  /** UDP is not its business: the kernel would carry it, or nobody. */
+  readonly tcpOnly?: boolean;
   /** It is compiled while it runs: each load runs for some seconds before it counts. */
   readonly warmsUp?: boolean;
 }
@@ -135,6 +139,7 @@ export class RunningPeer {
     if (peer.kind === 'kernel') await topology.routeThroughKernel();
     else await this.#awaitDevice();
     if (peer.kind === 'tun') await topology.moveTun(this.#place.mtu);
+    if (peer.kind === 'routed-tun') await topology.routeThroughTun();
     const answers = await waitFor(START_TIMEOUT_S, () => {
       this.checkAlive();
       return probe(topology);
@@ -144,7 +149,7 @@ export class RunningPeer {
 
   async #awaitDevice(): Promise<void> {
     const { gateway, client } = this.topology;
-    const namespace = this.peer.kind === 'tun' ? gateway : client;
+    const namespace = this.peer.kind === 'attach' ? client : gateway;
     const appeared = await waitFor(START_TIMEOUT_S, async () => {
       this.checkAlive();
       return hasDevice(namespace, TUN);

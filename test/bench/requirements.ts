@@ -18,6 +18,9 @@ export interface Requirement {
   readonly advice?: string;
 }
 
+/** Where Debian puts the sources of Go libraries. */
+const GO_LIBRARIES = '/usr/share/gocode';
+
 /** The bench itself needs these, whatever it measures. */
 export const BASE_REQUIREMENTS: readonly Requirement[] = [
   { path: 'ip', debian: 'iproute2' },
@@ -28,10 +31,8 @@ export const BASE_REQUIREMENTS: readonly Requirement[] = [
   { path: 'wrk', debian: 'wrk' },
   { path: 'nginx', debian: 'nginx-light' },
   { path: 'go', debian: 'golang-go' },
+  { path: join(GO_LIBRARIES, 'src/golang.org/x/sys'), debian: 'golang-golang-x-sys-dev' },
 ];
-
-/** Where Debian puts the sources of Go libraries. */
-const GO_LIBRARIES = '/usr/share/gocode';
 
 export const GVISOR: Requirement = {
   path: join(GO_LIBRARIES, 'src/gvisor.dev/gvisor'),

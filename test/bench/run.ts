@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { BenchError } from './command.ts';
 import { writeSection } from './document.ts';
 import { describeMachine, describeVersion } from './machine.ts';
-import { type Sample, sample } from './measure.ts';
+import { type Sample, sample, UDP_TESTS } from './measure.ts';
 import { type Options, PEER_FOLDER, parseOptions, USAGE } from './options.ts';
 import { type Peer, RunningPeer } from './peer.ts';
 import { MARKERS, renderFailures, renderTables } from './report.ts';
@@ -95,9 +95,10 @@ async function* measurePeer(
 }
 
 /** Each load, for a peer that warms up cold first; but held connections cost their memory once. */
-function phasesOf({ warmsUp = false }: Peer, { tests, load }: Options) {
+function phasesOf({ warmsUp = false, tcpOnly = false }: Peer, { tests, load }: Options) {
   const { seconds, warmUpSeconds } = load;
-  return tests.flatMap((test) => {
+  const possible = tests.filter((test) => !tcpOnly || !UDP_TESTS.includes(test));
+  return possible.flatMap((test) => {
     const warm = { test, isCold: false, seconds };
     if (!warmsUp || warmUpSeconds === 0 || test === 'hold') return [warm];
     return [{ test, isCold: true, seconds: warmUpSeconds }, warm];

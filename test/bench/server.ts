@@ -8,6 +8,8 @@ import { inside, SERVER_ADDRESS, type Topology } from './topology.ts';
 
 export const IPERF_PORT = 5201;
 export const ECHO_PORT = 7000;
+/** The load tool binds it in the server's namespace by itself. */
+export const UDP_PORT = 7001;
 export const WEB_PORT = 8080;
 
 /** Addresses that new connections are spread over, so that ephemeral ports do not run out. */

@@ -4,6 +4,7 @@
  *     …-client                     …-gateway                        …-server
  *     load generator --- tun0 ---[ netstack | host sockets ]--- up0/dn0 --- iperf3, nginx, echo
  *               \___ veth c0/g0: peers in the kernel only (routed, redirect) ___/
+ *                                 and those that rewrite packets on a TUN in `gateway`
  *
  * A gateway starts in `gateway` and makes its TUN device there; the bench then moves the device
  * into `client`. A TUN goes on over its fd after that. So there is no hop of the kernel between the
@@ -19,6 +20,12 @@ const PREFIX = 'culvert-bench-';
 
 /** First of the addresses that the load goes to. */
 export const SERVER_ADDRESS = '198.18.0.10';
+
+/** What a peer that is routed to may give to its clients for a source. */
+export const NAT_ADDRESS = '10.97.0.1';
+
+/** Of the routes for what comes from the client. */
+const CLIENT_TABLE = '88';
 
 /** The peers' device, in the client's namespace while it is measured. */
 export const TUN = 'tun0';
@@ -74,6 +81,16 @@ export class Topology {
     await ip(`-n ${this.client} route replace default via 10.98.0.1`);
   }
 
+  /** As `routeThroughKernel`, but what the client sends, or goes to the NAT, visits the TUN. */
+  async routeThroughTun(): Promise<void> {
+    const { gateway } = this;
+    await ip(`-n ${gateway} link set ${TUN} txqueuelen 1000 up`);
+    await ip(`-n ${gateway} route replace default dev ${TUN} table ${CLIENT_TABLE}`);
+    await ip(`-n ${gateway} rule add iif g0 table ${CLIENT_TABLE}`);
+    await ip(`-n ${gateway} route replace ${NAT_ADDRESS} dev ${TUN}`);
+    await this.routeThroughKernel();
+  }
+
   /** Takes the TUN device out of the gateway's namespace and makes it the client's way out. */
   async moveTun(mtu: number): Promise<void> {
     const { client, gateway } = this;
@@ -89,6 +106,7 @@ export class Topology {
       await run(['ip', '-n', namespace, 'link', 'del', TUN]);
     }
     await run(['ip', '-n', this.client, 'route', 'del', 'default']);
+    await run(['ip', '-n', this.gateway, 'rule', 'del', 'table', CLIENT_TABLE]);
     await run(inside(this.gateway, ['nft', 'flush', 'ruleset']));
   }
 

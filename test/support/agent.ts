@@ -7,6 +7,7 @@
 import http from 'node:http';
 import net from 'node:net';
 import { createInterface } from 'node:readline';
+import { udpMethods } from './agent-udp.ts';
 import { HeldFlows, type HeldReport, type HoldOptions } from './held-flows.ts';
 import { runTransfer, type TransferEnd, type TransferReport } from './transfer.ts';
 
@@ -54,6 +55,9 @@ function connectOnce(target: Target & { timeoutMs: number }): Promise<ConnectRes
   });
 }
 
+/** An IPv4 address without the prefix that a socket of both families puts before it. */
+const plain = (address: string): string => address.replace(/^::ffff:/, '');
+
 const held = (id: number): HeldFlows => {
   const flows = holds.get(id);
   if (flows === undefined) throw new Error(`no held flows ${id}`);
@@ -61,6 +65,8 @@ const held = (id: number): HeldFlows => {
 };
 
 const methods = {
+  ...udpMethods,
+
   /** Sends back what comes, and FIN after FIN. */
   echo: ({ port }: { port: number }): Promise<number> =>
     listen(port, (socket) => {
@@ -74,6 +80,41 @@ const methods = {
       socket.on('error', () => socket.destroy());
       // A reset at once would meet the gateway's dial, and be told as a refusal.
       setTimeout(() => socket.resetAndDestroy(), RESET_AFTER_MS);
+    }),
+
+  /** Answers who connects with its address and port, and where it connected to. */
+  who: ({ port }: { port: number }): Promise<number> =>
+    listen(port, (socket) => {
+      socket.on('error', () => socket.destroy());
+      const { remoteAddress = '', remotePort, localAddress = '', localPort } = socket;
+      socket.end(`${plain(remoteAddress)} ${remotePort} ${plain(localAddress)} ${localPort}`);
+    }),
+
+  /** Accepts, and neither says anything nor closes. */
+  mute: ({ port }: { port: number }): Promise<number> =>
+    listen(port, (socket) => {
+      socket.on('error', () => socket.destroy());
+      socket.resume();
+    }),
+
+  /** Connects and sends FIN at once; the socket stays, half closed. */
+  halfClose: ({ host, port }: Target): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const socket = net.connect({ host, port, allowHalfOpen: true });
+      socket.on('error', reject);
+      socket.on('connect', () => socket.end(resolve));
+    }),
+
+  /** Connects, optionally from a port of its own, and gives what is said until FIN. */
+  ask: ({ localPort, ...target }: Target & { localPort?: number }): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const socket = net.connect({ ...target, ...(localPort === undefined ? {} : { localPort }) });
+      let text = '';
+      socket.on('data', (bytes: Buffer) => {
+        text += bytes.toString('latin1');
+      });
+      socket.on('end', () => resolve(text));
+      socket.on('error', reject);
     }),
 
   /** Answers every HTTP request with `text`. */

@@ -18,6 +18,7 @@ import { isAbandoned, SCRATCH_PREFIX } from './scratch.ts';
 /** Where services are, and where nothing answers, for each family. */
 export interface Family {
   readonly name: 'IPv4' | 'IPv6';
+  readonly version: 4 | 6;
   /** Address of the server, among the many it has. */
   readonly server: string;
   /** The gateway has no route to it: its dial fails at once. */
@@ -30,26 +31,36 @@ export interface Family {
   readonly client: string;
   /** A local address of the gateway. */
   readonly gateway: string;
+  /** One hop behind the server's namespace, once `addFar` was called. */
+  readonly far: string;
+  /** What a NAT in gw gives to clients for a source. */
+  readonly pool: string;
 }
 
 export const IPV4: Family = {
   name: 'IPv4',
+  version: 4,
   server: '198.18.0.10',
   noRoute: '198.18.66.1',
   unreachable: '198.18.67.1',
   blackHole: '198.18.99.1',
   client: '10.88.0.2',
   gateway: '10.88.0.1',
+  far: '198.19.0.10',
+  pool: '10.97.0.1',
 };
 
 export const IPV6: Family = {
   name: 'IPv6',
+  version: 6,
   server: '2001:db8::10',
   noRoute: '2001:db8:66::1',
   unreachable: '2001:db8:67::1',
   blackHole: '2001:db8:99::1',
   client: 'fd88::2',
   gateway: 'fd88::1',
+  far: '2001:db8:f::10',
+  pool: 'fd97::1',
 };
 
 export const FAMILIES: readonly Family[] = [IPV4, IPV6];
@@ -78,12 +89,14 @@ export class Topology implements AsyncDisposable {
   readonly client: string;
   readonly gw: string;
   readonly server: string;
+  readonly far: string;
   readonly #processes: Subprocess[] = [];
 
   private constructor(prefix: string) {
     this.client = `${prefix}-client`;
     this.gw = `${prefix}-gw`;
     this.server = `${prefix}-server`;
+    this.far = `${prefix}-far`;
   }
 
   static create(): Topology {
@@ -175,6 +188,25 @@ export class Topology implements AsyncDisposable {
   }
 
   /**
+   * Hangs a namespace behind the server's, which then is a router on the way to it.
+   *
+   *   server                           far
+   *     f0 10.77.0.1 ──────────── r0 10.77.0.2, lo 198.19.0.10
+   *        fd77::1                    fd77::2,     2001:db8:f::10
+   */
+  addFar(): void {
+    this.#add(this.far);
+    this.#join(this.server, 'f0', this.far, 'r0', '10.77.0', 'fd77::');
+    this.ip(this.far, `addr add ${IPV4.far}/32 dev lo`);
+    this.ip(this.far, `addr add ${IPV6.far}/128 dev lo nodad`);
+    this.ip(this.far, 'route add default via 10.77.0.1');
+    this.ip(this.far, '-6 route add default via fd77::1');
+    // Table local is asked first, and says that the whole range is here.
+    this.ip(this.server, `route add ${IPV4.far} via 10.77.0.2 table local`);
+    this.ip(this.server, `-6 route add ${IPV6.far} via fd77::2 table local`);
+  }
+
+  /**
    * Loses `percent` of what a namespace sends and receives on a device, segment by segment: the
    * device is told to take no superpackets from its own kernel.
    */
@@ -211,11 +243,7 @@ export class Topology implements AsyncDisposable {
   }
 
   #build(): void {
-    for (const namespace of [this.client, this.gw, this.server]) {
-      run('ip', 'netns', 'add', namespace);
-      this.ip(namespace, 'link set lo up');
-      for (const setting of SYSCTLS) this.exec(namespace, 'sysctl', '-qw', setting);
-    }
+    for (const namespace of [this.client, this.gw, this.server]) this.#add(namespace);
     this.#join(this.gw, 'g0', this.client, 'c0', '10.88.1', 'fd88:1::');
     this.#join(this.gw, 'up0', this.server, 'dn0', '10.99.0', 'fd99::');
     this.ip(this.gw, 'route add default via 10.99.0.2');
@@ -226,6 +254,8 @@ export class Topology implements AsyncDisposable {
     this.ip(this.server, '-6 route add default via fd99::1');
     this.ip(this.server, 'route add local 198.18.0.0/15 dev lo');
     this.ip(this.server, '-6 route add local 2001:db8::/32 dev lo');
+    // IPv4 binds to an address of such a route, IPv6 only to one of an interface.
+    this.exec(this.server, 'sysctl', '-qw', 'net.ipv6.ip_nonlocal_bind=1');
     this.exec(this.server, 'sysctl', '-qw', 'net.ipv4.ip_forward=1');
     this.exec(this.server, 'sysctl', '-qw', 'net.ipv6.conf.all.forwarding=1');
     // Table local is asked first.
@@ -235,6 +265,12 @@ export class Topology implements AsyncDisposable {
     this.nft(this.server, 'add chain inet holes in { type filter hook input priority 0 ; }');
     this.nft(this.server, `add rule inet holes in ip daddr ${IPV4.blackHole} drop`);
     this.nft(this.server, `add rule inet holes in ip6 daddr ${IPV6.blackHole} drop`);
+  }
+
+  #add(namespace: string): void {
+    run('ip', 'netns', 'add', namespace);
+    this.ip(namespace, 'link set lo up');
+    for (const setting of SYSCTLS) this.exec(namespace, 'sysctl', '-qw', setting);
   }
 
   /** A veth pair: `.1` and `::1` on the first side, `.2` and `::2` on the other. */
@@ -251,7 +287,9 @@ export class Topology implements AsyncDisposable {
   }
 
   #deleteNamespaces(): void {
-    for (const namespace of [this.client, this.gw, this.server]) deleteNamespace(namespace);
+    for (const namespace of [this.client, this.gw, this.server, this.far]) {
+      deleteNamespace(namespace);
+    }
   }
 }
 

@@ -2,6 +2,7 @@
 import type { ConfigInput } from '../../src/gateway/config/schema.ts';
 import { Agent } from './agent-handle.ts';
 import { Gateway } from './gateway.ts';
+import { routeThroughTun } from './nat-network.ts';
 import { IPV4, IPV6, Topology } from './netns.ts';
 
 export interface WorldOptions {
@@ -42,6 +43,18 @@ export class World implements AsyncDisposable {
   /** The TUN stays in gw; the client's packets come there over c0 and are routed into it. */
   static startRouted(options: WorldOptions = {}): Promise<World> {
     return World.#start(options, (topology) => topology.routeThroughKernel());
+  }
+
+  /**
+   * As `startRouted`, and what the gateway rewrites goes on from its TUN to the server, and back to
+   * the addresses of its NAT. There is a host one hop behind the server (`Family.far`).
+   */
+  static startNat(options: WorldOptions = {}): Promise<World> {
+    const config = { nat: { addresses: [IPV4.pool, IPV6.pool] }, ...options.config };
+    return World.#start({ ...options, config }, (topology) => {
+      topology.addFar();
+      routeThroughTun(topology, DEVICE);
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -21,6 +21,7 @@ backend original
 export const peer: Peer = {
   about: 'HAProxy in tcp mode with splice, 2 threads, behind an nftables redirect',
   kind: 'kernel',
+  tcpOnly: true,
   requires: [{ path: 'haproxy', debian: 'haproxy' }],
   version: { debian: 'haproxy' },
   files: () => ({ 'haproxy.cfg': CONFIG }),

@@ -36,6 +36,7 @@ stream {
 export const peer: Peer = {
   about: 'nginx stream: 2 workers, a copy through a 64 KiB buffer, behind an nftables redirect',
   kind: 'kernel',
+  tcpOnly: true,
   requires: [
     { path: 'nginx', debian: 'nginx-light' },
     { path: MODULE, debian: 'libnginx-mod-stream' },

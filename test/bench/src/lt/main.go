@@ -1,8 +1,9 @@
-// lt is the load tool of the bench: one static binary, standard library only.
+// lt is the load tool of the bench: one static binary.
 //
 //	lt connrate -addr A:P -ips N -c C -d 5s   new connection + one HTTP request + close, per second
 //	lt hold     -addr A:P -ips N -n 9500      opens n connections, keeps them until a line on stdin
 //	lt echo     -listen :7000                 TCP echo server
+//	lt udp      -addr A:P -server-ns PATH     datagrams per second without loss, one direction
 //
 // Every answer is one line of JSON on standard output. Times are in microseconds unless named.
 package main
@@ -18,7 +19,7 @@ import (
 func main() {
 	raiseFileLimit()
 	if len(os.Args) < 2 {
-		log.Fatal("usage: lt connrate|hold|echo [flags]")
+		log.Fatal("usage: lt connrate|hold|echo|udp [flags]")
 	}
 	switch command, flags := os.Args[1], os.Args[2:]; command {
 	case "connrate":
@@ -27,6 +28,8 @@ func main() {
 		hold(flags)
 	case "echo":
 		echo(flags)
+	case "udp":
+		udp(flags)
 	default:
 		log.Fatalf("lt: unknown command %q", command)
 	}
