@@ -48,8 +48,8 @@ export class DatagramBatch {
   /**
    * Receives into the first `count` buffers.
    *
-   * @returns how many were filled, fewer when no more are there; `-EAGAIN` for none, or the errno of
-   *          an ICMP error that stands in the error queue
+   * @returns how many were filled, fewer when no more are there; `-EAGAIN` for none, or the errno
+   *          of an ICMP error that stands in the error queue
    */
   receive(fd: number, count: number): number {
     for (let i = 0; i < this.#used; i++) {

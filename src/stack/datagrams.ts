@@ -1,7 +1,7 @@
 /**
  * Packets of flows that our TCP does not terminate: UDP, ICMP echo, the rest, and TCP that a static
- * listener rewrites. The path is that of a SYN, without a handshake: a packet that matches no flow takes a row and waits, with those
- * that follow it, for a verdict. Then the flow is carried by NAT (conntrack), or its datagrams go
+ * listener rewrites. The path is that of a SYN, without a handshake: a packet that matches no flow
+ * takes a row and waits, with those that follow it, for a verdict. Then the flow is carried by NAT (conntrack), or its datagrams go
  * to the owner, who has a socket for them; what comes back leaves by datagram-egress.ts.
  */
 import { CloseReason } from './close-reason.ts';
@@ -263,7 +263,7 @@ export class Datagrams {
     );
   }
 
-  /** RFC 1812 §5.3.1, RFC 8200 §3: what cannot go one hop farther ends here, and its sender is told. */
+  /** RFC 1812 §5.3.1, RFC 8200 §3: tells the sender of what cannot go one hop farther. */
   #mayPass(packet: Packet): boolean {
     if (packet.hopLimit > 1) return true;
     this.#icmp.about(packet.ipAt, packet.end, IcmpErrorKind.HOP_LIMIT, 0, OWN_ADDRESS);

@@ -20,7 +20,7 @@ import {
 } from './wire/virtio-net.ts';
 
 /** RFC 1700's default, and what Linux sends. */
-export const HOP_LIMIT = 64;
+const HOP_LIMIT = 64;
 const HEADROOM_BYTES = 128;
 /** Where one packet of a cut superpacket is built: as long as any MTU allows. */
 const CUT_BYTES = 65_535 + 2 * HEADROOM_BYTES;

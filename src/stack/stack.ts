@@ -215,7 +215,7 @@ export class Stack {
     return CloseReason.NONE;
   }
 
-  /** The owner has a socket for the datagrams of the flow in `row`; those that wait come at once. */
+  /** The owner has a socket for the datagrams of the flow in `row`; those that wait come now. */
   admit(row: number, now: Instant): void {
     const at = this.flows.rowAt(row);
     this.arena.view.setUint8(at + FlowField.CARRIER, Carrier.SESSION);

@@ -1,4 +1,4 @@
-/** The flow table against a Map, with both tuples of a flow, time, and a change of the data plane. */
+/** The flow table against a Map: both tuples of a flow, time, and a change of the data plane. */
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { Arena } from '../../src/stack/arena.ts';

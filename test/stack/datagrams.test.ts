@@ -169,7 +169,8 @@ for (const ends of FAMILIES) {
         }
       });
 
-      test(`a run that comes back is ${capabilities.uso ? 'one frame' : 'cut'} for ${device}`, () => {
+      const becomes = capabilities.uso ? 'one frame' : 'cut';
+      test(`a run that comes back is ${becomes} for ${device}`, () => {
         const rig = new TcpRig({ capabilities });
         rig.owner.reactions.syn = () => admit(rig);
         rig.deliver(datagram(ends));

@@ -1,4 +1,4 @@
-/** Flows that are rewritten, through the whole stack: what enters the device, and what leaves it. */
+/** Rewritten flows through the whole stack: what enters the device, and what leaves it. */
 import { expect, test } from 'bun:test';
 import { CloseReason } from '../../src/stack/close-reason.ts';
 import { Counter } from '../../src/stack/counters.ts';

@@ -1,8 +1,9 @@
 /**
- * A router and a host behind it, as two namespaces; this thread is the host. The router has no route
- * but those of the link, and an interface with a smaller MTU behind which nobody is.
+ * A router and a host behind it, as two namespaces; this thread is the host. The router has no
+ * route but those of the link, and an interface with a smaller MTU behind which nobody is.
  *
- *   here: veth0 10.77.0.1, fd77::1 ── veth1 10.77.0.2, fd77::2 :router: small0 10.78.0.0/24, fd78::/64
+ *   here: veth0 10.77.0.1, fd77::1 ── veth1 10.77.0.2, fd77::2 :router
+ *                                     small0 10.78.0.0/24, fd78::/64
  */
 import { closeSync, openSync } from 'node:fs';
 import { ip, NetworkNamespace } from '../ffi/support/namespace.ts';

@@ -1,7 +1,7 @@
 /**
  * Connection tracking between a client and an upstream: packets go in as bytes, and come out as
- * bytes where they would go on. What is not there is the rest of the stack: a packet that matches no
- * flow gets a row and the rig's verdict at once.
+ * bytes where they would go on. What is not there is the rest of the stack: a packet that matches
+ * no flow gets a row and the rig's verdict at once.
  */
 import { Arena } from '../../src/stack/arena.ts';
 import { CLOSE_REASON_NAMES, CloseReason } from '../../src/stack/close-reason.ts';

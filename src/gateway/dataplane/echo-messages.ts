@@ -30,8 +30,8 @@ export function prepareRequest(
 }
 
 /**
- * Where the echo reply begins in what a session's socket has received, [start, end). A raw socket of
- * ICMP hands over the IP header too.
+ * Where the echo reply begins in what a session's socket has received, [start, end). A raw socket
+ * of ICMP hands over the IP header too.
  */
 export function echoReplyAt(
   view: DataView,

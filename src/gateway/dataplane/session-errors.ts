@@ -34,7 +34,7 @@ const ADDRESS_BYTES = 16;
 /** An error that is not passed on. */
 const NO_KIND = -1;
 
-/** Kinds of the codes of "destination unreachable": RFC 792, RFC 1122 §3.2.2.1, RFC 1812 §5.2.7.1. */
+/** By code of "destination unreachable": RFC 792, RFC 1122 §3.2.2.1, RFC 1812 §5.2.7.1. */
 const UNREACHABLE_4: readonly number[] = [
   IcmpErrorKind.NETWORK,
   IcmpErrorKind.HOST,
@@ -100,7 +100,7 @@ export class SessionErrors {
     this.#base = base;
   }
 
-  /** Passes on what stands in the error queue of a session's socket. @returns how many there were */
+  /** Passes on what stands in the error queue of a session. @returns how many there were */
   drain(row: number, now: Instant): number {
     const { slabs } = this.#stack;
     if (this.#slabAt === NO_SLAB) this.#slabAt = slabs.take(OFFENDER_AT + ADDRESS_BYTES);

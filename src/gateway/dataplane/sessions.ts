@@ -1,14 +1,14 @@
 /**
- * Sessions: flows of UDP and ICMP echo whose datagrams go over a socket of their own. From a verdict
- * to the socket, and from there to its end:
+ * Sessions: flows of UDP and ICMP echo whose datagrams go over a socket of their own. From a
+ * verdict to the socket, and from there to its end:
  *
  *   verdict → start: bounds, loop guard, socket, connect → stack.admit
  *   client → upstream   onDatagram → datagram-upload.ts, gathered; sent when the turn ends
  *   upstream → client   onEvent → datagram-download.ts → stack.datagram
  *   errors              onEvent, or a send that fails → session-errors.ts → stack.relayError
  *
- * A session ends when its time is over (the stack sees to that), when its questions are answered, or
- * when it has to give way; never by an error of its upstream, which may be gone a moment later.
+ * A session ends when its time is over (the stack sees to that), when its questions are answered,
+ * or when it has to give way; never by an error of its upstream, which may be gone a moment later.
  */
 import { type Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { closeFd } from '../../ffi/sockets.ts';
@@ -161,7 +161,7 @@ export class Sessions {
     else stack.admit(row, now);
   }
 
-  /** As `FlowOwner.onDatagram`. @param mayFragment  routers may cut it, as far as the client cares */
+  /** As `FlowOwner.onDatagram`. @param mayFragment  the client lets routers cut it */
   onDatagram(
     row: number,
     at: number,

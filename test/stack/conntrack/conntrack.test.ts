@@ -1,4 +1,4 @@
-/** Packets of flows that are rewritten: TCP is in tcp-track.test.ts, addresses in test/stack/nat. */
+/** Packets of rewritten flows: TCP is in tcp-track.test.ts, addresses in test/stack/nat. */
 import { expect, test } from 'bun:test';
 import { CloseReason } from '../../../src/stack/close-reason.ts';
 import { Counter } from '../../../src/stack/counters.ts';

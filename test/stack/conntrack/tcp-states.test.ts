@@ -117,7 +117,7 @@ test('a server may close before its client has acknowledged the SYN-ACK', () => 
   walk([...HANDSHAKE.slice(0, 2), ['< FIN', 'FIN_WAIT'], ['> ACK', 'CLOSE_WAIT']]);
 });
 
-test('a connection is used again from TIME_WAIT by either end, and after a reset by the client', () => {
+test('a connection is used again from TIME_WAIT by either end, after a reset by the client', () => {
   const closed = [
     ...HANDSHAKE,
     ['> FIN', 'FIN_WAIT'],
