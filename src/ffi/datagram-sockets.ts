@@ -130,7 +130,8 @@ control.view.setInt32(CMsgHdr.TYPE, UDP_SEGMENT, HOST_ORDER);
  * Sends many datagrams with one call: each of `segmentBytes`, the last what is left. Linux 4.18.
  *
  * @returns all bytes; `-EAGAIN` when the socket is full; `-EINVAL`, `-EMSGSIZE` or `-EIO` when
- *          these datagrams, more than one packet each or more than 64, or this route want single sends
+ *          these datagrams, more than one packet each or more than 64, or this route want single
+ *          sends
  */
 export function sendSegments(
   fd: number,

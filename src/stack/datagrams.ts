@@ -1,8 +1,9 @@
 /**
  * Packets of flows that our TCP does not terminate: UDP, ICMP echo, the rest, and TCP that a static
  * listener rewrites. The path is that of a SYN, without a handshake: a packet that matches no flow
- * takes a row and waits, with those that follow it, for a verdict. Then the flow is carried by NAT (conntrack), or its datagrams go
- * to the owner, who has a socket for them; what comes back leaves by datagram-egress.ts.
+ * takes a row and waits, with those that follow it, for a verdict. Then the flow is carried by NAT
+ * (conntrack), or its datagrams go to the owner, who has a socket for them; what comes back leaves
+ * by datagram-egress.ts.
  */
 import { CloseReason } from './close-reason.ts';
 import type { Conntrack } from './conntrack/conntrack.ts';
