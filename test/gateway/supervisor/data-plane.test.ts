@@ -42,7 +42,7 @@ describe('a data plane', () => {
     await until(() => starts().length === 1, 'the start');
     expect(starts()[0]).toMatchObject({ scripts: { state: 'up', epoch: 4 } });
     plane.configure(toLiveConfig(config, 2));
-    await until(() => seen.rows === 192, 'a row');
+    await until(() => seen.rows === 256, 'a row');
   });
 
   test('that ends is started again at once on what was told last', async () => {

@@ -71,7 +71,7 @@ for await (const bytes of Bun.stdin.stream()) {
     }
     if (message.kind === 'drain') send({ kind: 'drained', cut: 2 });
     if (message.kind === 'configure') {
-      process.stdout.write(encodeFrame(FrameKind.FLOW_ROWS, new Uint8Array(192).fill(7)));
+      process.stdout.write(encodeFrame(FrameKind.FLOW_ROWS, new Uint8Array(256).fill(7)));
     }
     if (message.kind === 'scripts') process.exit(5);
   });
