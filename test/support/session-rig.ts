@@ -168,6 +168,13 @@ export class SessionRig {
     );
   }
 
+  /** How many rows have a socket. */
+  get sockets(): number {
+    let count = 0;
+    for (let row = 0; row < this.#rows; row++) if (this.#upstreams.fd(row) >= 0) count += 1;
+    return count;
+  }
+
   /** The socket of a session. */
   fd(row: number): number {
     return this.#upstreams.fd(row);
