@@ -206,7 +206,9 @@ export class Datagrams {
     counters.add(Counter.DATAGRAMS_UP, count);
     counters.add(Counter.BYTES_UP, length);
     this.#conntrack.touch(row, false, now);
-    const mayCut = packet.addressLength === 4 && !isAtomic(view, packet.ipAt);
+    // A whole packet that is longer than the device carries came in fragments, of IPv6 too.
+    const cameCut = gsoSize === 0 && end - packet.ipAt > this.#shared.egress.capabilities.mtu;
+    const mayCut = cameCut || (packet.addressLength === 4 && !isAtomic(view, packet.ipAt));
     owner.onDatagram(row, dataAt, length, gsoSize, hopLimit, trafficClass, mayCut, now);
     return DropReason.NONE;
   }

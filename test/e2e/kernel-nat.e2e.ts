@@ -90,7 +90,7 @@ describe.each([...FAMILIES])('$name', (family) => {
     const expected = trackedFlows(kernelConntrack(kernel.topology), family);
     expect(new Set(expected.map(({ state }) => state)).size).toBe(8);
 
-    expect((await culvert.gateway.cli('conntrack', 'flush')).code).toBe(0);
+    expect((await culvert.gateway.cli('conntrack', 'flush', '--all')).code).toBe(0);
     await makeTrackedFlows(culvert, family);
     expect(trackedFlows(await culvertConntrack(), family)).toEqual(expected);
   });

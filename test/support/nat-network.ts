@@ -20,6 +20,8 @@ const TUN_TABLE = 88;
  */
 export function routeThroughTun(topology: Topology, device: string): void {
   topology.routeThroughKernel();
+  // An ICMP error of this kernel about a rewritten packet comes back to it with an own address.
+  topology.exec(topology.gw, 'sysctl', '-qw', `net.ipv4.conf.${device}.accept_local=1`);
   for (const family of FAMILIES) {
     const ip = (words: string) => topology.ip(topology.gw, `-${family.version} ${words}`);
     ip(`route add default dev ${device} table ${TUN_TABLE}`);

@@ -99,7 +99,7 @@ function toAction(listener: ListenerConfig): ListenerRule['action'] {
     case 'reject':
       return {
         kind: 'reject',
-        with: listener.with ?? (['udp', 'icmp'].includes(listener.protocol) ? 'icmp' : 'rst'),
+        with: listener.with ?? (listener.protocol === 'icmp' ? 'icmp' : 'rst'),
       };
     case 'drop':
       return { kind: 'drop' };

@@ -32,7 +32,7 @@ test('listeners become rules with their defaults', () => {
       protocol: 'udp',
       destinations: [],
       ports: [[53, 53]],
-      action: { kind: 'reject', with: 'icmp' },
+      action: { kind: 'reject', with: 'rst' },
     },
     {
       name: 'rest',
