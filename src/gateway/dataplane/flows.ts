@@ -81,6 +81,7 @@ export class Flows implements FlowOwner {
   }
 
   isNat(protocol: number, destinationAt: number, addressLength: number, port: number): boolean {
+    if (!this.#listeners.haveNat) return false;
     const { view } = this.#use.stack.arena;
     const index = this.#listeners.match(protocol, view, destinationAt, addressLength, port);
     return index !== NO_LISTENER && this.#listeners.rule(index).action.kind === 'nat';

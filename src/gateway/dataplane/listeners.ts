@@ -20,10 +20,13 @@ const NAMES: ReadonlyMap<number, FlowProtocol> = new Map([
 export const NO_LISTENER = -1;
 
 export class Listeners {
+  /** One of them rewrites. */
+  readonly haveNat: boolean;
   readonly #compiled: readonly Compiled[];
 
   /** @throws Error when a destination is no CIDR: the supervisor has validated them */
   constructor(rules: readonly ListenerRule[]) {
+    this.haveNat = rules.some(({ action }) => action.kind === 'nat');
     this.#compiled = rules.map((rule) => ({
       rule,
       prefixes: rule.destinations.map((text) => {
@@ -42,20 +45,44 @@ export class Listeners {
     addressLength: number,
     port: number,
   ): number {
-    return this.#compiled.findIndex(
-      ({ rule, prefixes }) =>
-        (rule.protocol === 'any' || rule.protocol === NAMES.get(protocol)) &&
-        (rule.ports.length === 0 || rule.ports.some(([from, to]) => port >= from && port <= to)) &&
-        (prefixes.length === 0 ||
-          prefixes.some(
-            ({ bytes, prefixLength }) =>
-              bytes.length === addressLength &&
-              matchesPrefix(view, destinationAt, bytes, prefixLength),
-          )),
-    );
+    const name = NAMES.get(protocol);
+    // Loops, for a closure would be an object for each packet of a flood.
+    for (let i = 0; i < this.#compiled.length; i++) {
+      const { rule, prefixes } = this.#compiled[i]!;
+      if (rule.protocol !== 'any' && rule.protocol !== name) continue;
+      if (!includesPort(rule.ports, port)) continue;
+      if (isInside(prefixes, view, destinationAt, addressLength)) return i;
+    }
+    return NO_LISTENER;
   }
 
   rule(index: number): ListenerRule {
     return this.#compiled[index]!.rule;
   }
+}
+
+/** No range at all is every port. */
+function includesPort(ports: ListenerRule['ports'], port: number): boolean {
+  if (ports.length === 0) return true;
+  for (let i = 0; i < ports.length; i++) {
+    const range = ports[i]!;
+    if (port >= range[0] && port <= range[1]) return true;
+  }
+  return false;
+}
+
+/** No prefix at all is every destination. */
+function isInside(
+  prefixes: Compiled['prefixes'],
+  view: DataView,
+  destinationAt: number,
+  addressLength: number,
+): boolean {
+  if (prefixes.length === 0) return true;
+  for (let i = 0; i < prefixes.length; i++) {
+    const { bytes, prefixLength } = prefixes[i]!;
+    if (bytes.length !== addressLength) continue;
+    if (matchesPrefix(view, destinationAt, bytes, prefixLength)) return true;
+  }
+  return false;
 }
