@@ -140,8 +140,7 @@ export class Gateway implements AsyncDisposable {
   /** Runs a sub-command of the same binary in the folder of the gateway. */
   cli(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
     const admin = ['--admin', `unix://${this.#socket}`];
-    const [command = '', ...rest] = args;
-    return this.#topology.run(this.#topology.gw, culvertBinary(), command, ...admin, ...rest);
+    return this.#topology.run(this.#topology.gw, culvertBinary(), ...args, ...admin);
   }
 
   /** Waits for a log line, also among those already written. */
