@@ -12,9 +12,6 @@ import { delimiter, join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { BUN, buildBinary, fail, installDependencies, ROOT, whatIsMissing } from './prepare.mjs';
 
-/** Not run but by their names: they are young, and have not all passed on this state together. */
-const BY_NAME_ONLY = ['kernel-nat.e2e.ts', 'nat.e2e.ts', 'ping.e2e.ts', 'udp.e2e.ts'];
-
 /** Programs that the end-to-end tests call, and the Debian package of each. */
 const PROGRAMS = {
   ip: 'iproute2',
@@ -51,7 +48,6 @@ report();
 function e2eFiles(wanted) {
   const files = readdirSync(join(ROOT, 'test/e2e'))
     .filter((name) => name.endsWith('.e2e.ts'))
-    .filter((name) => wanted.length > 0 || !BY_NAME_ONLY.includes(name))
     .filter((name) => wanted.length === 0 || wanted.some((word) => name.includes(word)))
     .sort();
   if (files.length === 0) fail(`no file of test/e2e has ${wanted.join(' or ')} in its name`);
