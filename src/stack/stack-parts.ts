@@ -18,6 +18,7 @@ import { Ingress } from './ingress.ts';
 import { FRAME_BYTES, OWNER_ROW_BYTES, type StateLimits } from './layout.ts';
 import { ParkedPackets } from './parked-packets.ts';
 import { Reassembly } from './reassembly/reassembly.ts';
+import { Refusals } from './refusals.ts';
 import { HalfSipHash } from './sip-hash.ts';
 import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
 import { AckNews } from './tcp/ack-news.ts';
@@ -91,7 +92,7 @@ export function assemble(options: StackOptions): StackParts {
   const tracked = { arena, flows, counters, egress, owner: options.owner };
   const conntrack = new Conntrack(tracked, options.tracking, secret(5));
   takeOver(options, tcp, conntrack);
-  const datagrams = new Datagrams(tcp, conntrack, icmp, tcp.parked);
+  const datagrams = new Datagrams(tcp, conntrack, icmp, new Refusals(arena));
   const cookies = new SynCookies(arena.view, options.randomize);
   const forwarder = new Forwarder(tcp, icmp, secret(2), cookies);
   const errors = new IcmpErrors(tcp);

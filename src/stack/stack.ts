@@ -133,6 +133,11 @@ export class Stack {
     this.#icmp.setLocalAddresses(addresses);
   }
 
+  /** Who decides has changed: datagrams of flows that were refused ask again. */
+  forgetRefusals(): void {
+    this.#datagrams.forgetRefusals();
+  }
+
   /** For flows that are not terminated, from their next packet on. */
   setTracking(settings: TrackSettings): void {
     Object.assign(this.#tracking, settings);
