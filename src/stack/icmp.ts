@@ -13,14 +13,13 @@ import type { IcmpSender } from './icmp-sender.ts';
 import type { Packet } from './packet.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { Instant } from './time.ts';
+import { copyBytes } from './wire/bytes.ts';
 import * as v4 from './wire/icmpv4.ts';
 import * as v6 from './wire/icmpv6.ts';
 
 /** As Linux: net.ipv4.icmp_msgs_per_sec, icmp_msgs_burst, which bound echo replies too. */
 const REPLIES_PER_SECOND = 1000;
 const BURST = 50;
-/** Echo requests longer than the scratch area do not fit any MTU that we offer. */
-const MAX_ECHO_BYTES = 9000;
 
 export class Icmp {
   readonly #view: DataView;
@@ -85,14 +84,20 @@ export class Icmp {
     return this.#errors.onError(destinationAt, addressLength, transportAt, end, now);
   }
 
+  /** Makes the request its own reply, where it lies: one that came in fragments may be long. */
   #answer(packet: Packet, now: Instant): DropReason {
+    if (!this.#echoes.take(now)) return DropReason.ICMP_RATE_LIMIT;
+    const view = this.#view;
     const { sourceAt, destinationAt, addressLength, transportAt: at, end } = packet;
+    // The new header is written over the addresses.
+    const fromAt = this.#egress.scratchAt;
+    const toAt = fromAt + addressLength;
+    copyBytes(view, fromAt, destinationAt, addressLength);
+    copyBytes(view, toAt, sourceAt, addressLength);
     const length = end - at;
-    if (length > MAX_ECHO_BYTES || !this.#echoes.take(now)) return DropReason.ICMP_RATE_LIMIT;
-    const replyAt = this.#egress.scratchAt;
-    if (addressLength === 4) v4.emitEchoReplyV4(this.#view, replyAt, at, length);
-    else v6.emitEchoReplyV6(this.#view, replyAt, at, length);
-    this.#egress.icmp(destinationAt, sourceAt, addressLength, replyAt, length);
+    if (addressLength === 4) v4.emitEchoReplyV4(view, at, at, length);
+    else v6.emitEchoReplyV6(view, at, at, length);
+    this.#egress.icmp(fromAt, toAt, addressLength, at, length);
     this.#counters.add(Counter.ICMP_ECHO_REPLIES);
     return DropReason.NONE;
   }
