@@ -1,10 +1,12 @@
 /**
  * ICMP and ICMPv6 messages that arrive. An echo request to the gateway itself is answered, one to
  * somebody else is a flow as others are (datagrams.ts); an error goes to the flow that it is about:
- * one that is rewritten at L3 (conntrack), or one of our TCP (icmp-errors.ts).
+ * one that is rewritten at L3 (conntrack), a session (datagram-errors.ts), or one of our TCP
+ * (icmp-errors.ts).
  */
 import type { Conntrack } from './conntrack/conntrack.ts';
 import { Counter, type Counters } from './counters.ts';
+import type { DatagramErrors } from './datagram-errors.ts';
 import type { Datagrams } from './datagrams.ts';
 import { DropReason } from './drop-reason.ts';
 import type { Egress } from './egress.ts';
@@ -28,7 +30,8 @@ export class Icmp {
   readonly #sender: IcmpSender;
   readonly #conntrack: Conntrack;
   readonly #datagrams: Datagrams;
-  /** Who takes errors about what our TCP sent. */
+  /** Who takes errors about what sessions sent, and our TCP. */
+  readonly #answerErrors: DatagramErrors;
   readonly #errors: IcmpErrors;
   readonly #echoes = new RateLimit(REPLIES_PER_SECOND, BURST);
 
@@ -39,6 +42,7 @@ export class Icmp {
     sender: IcmpSender,
     conntrack: Conntrack,
     datagrams: Datagrams,
+    answerErrors: DatagramErrors,
     errors: IcmpErrors,
   ) {
     this.#view = view;
@@ -47,6 +51,7 @@ export class Icmp {
     this.#sender = sender;
     this.#conntrack = conntrack;
     this.#datagrams = datagrams;
+    this.#answerErrors = answerErrors;
     this.#errors = errors;
   }
 
@@ -81,6 +86,8 @@ export class Icmp {
     const { destinationAt, addressLength, transportAt, end } = packet;
     const tracked = this.#conntrack.onError(packet, now);
     if (tracked !== DropReason.ICMP_UNMATCHED) return tracked;
+    const answered = this.#answerErrors.onError(packet, now);
+    if (answered !== DropReason.ICMP_UNMATCHED) return answered;
     return this.#errors.onError(destinationAt, addressLength, transportAt, end, now);
   }
 

@@ -47,7 +47,7 @@ export function stateBytes(limits: StateLimits): number {
     limits.flows * OWNER_ROW_BYTES +
     2 * TimerWheel.bytes(limits.flows) +
     HeldSyns.BYTES +
-    PathMtuCache.BYTES +
+    2 * PathMtuCache.BYTES +
     Refusals.BYTES +
     Conntrack.bytes(limits.flows) +
     FrameWriter.BYTES +

@@ -5,6 +5,7 @@ import { Conntrack } from './conntrack/conntrack.ts';
 import type { TrackSettings } from './conntrack/context.ts';
 import { Counter, type Counters } from './counters.ts';
 import { DatagramEgress } from './datagram-egress.ts';
+import { DatagramErrors } from './datagram-errors.ts';
 import { Datagrams } from './datagrams.ts';
 import type { DeviceCapabilities, FrameSink } from './device.ts';
 import { Egress } from './egress.ts';
@@ -96,7 +97,18 @@ export function assemble(options: StackOptions): StackParts {
   const cookies = new SynCookies(arena.view, options.randomize);
   const forwarder = new Forwarder(tcp, icmp, secret(2), cookies);
   const errors = new IcmpErrors(tcp);
-  const messages = new Icmp(arena.view, egress, counters, icmp, conntrack, datagrams, errors);
+  const paths = new PathMtuCache(arena, secret(4));
+  const answerErrors = new DatagramErrors(tcp, datagrams, paths);
+  const messages = new Icmp(
+    arena.view,
+    egress,
+    counters,
+    icmp,
+    conntrack,
+    datagrams,
+    answerErrors,
+    errors,
+  );
   const reassembly = new Reassembly(arena, counters, secret(3));
   counters.set(Counter.FLOWS_LIMIT_NOW, limits.flows);
   counters.set(Counter.SLAB_BYTES_LIMIT_NOW, tcp.slabs.bytesLimit);
@@ -108,7 +120,7 @@ export function assemble(options: StackOptions): StackParts {
     icmp,
     conntrack,
     datagrams,
-    replies: new DatagramEgress(tcp, writer, conntrack, icmp),
+    replies: new DatagramEgress(tcp, writer, conntrack, icmp, paths),
     ingress: new Ingress(arena, tcp, forwarder, messages, datagrams, reassembly, capabilities),
     frameAt,
     ownerAt,

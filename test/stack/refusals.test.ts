@@ -42,7 +42,7 @@ const later = (us: number): Instant => (START + us) as Instant;
 test('a refusal is remembered for a second, with how its client was told', () => {
   const { refusals, packet } = memory();
   expect(refusals.find(packet, START)).toBe(NOT_REFUSED);
-  for (const kind of [IcmpErrorKind.PORT, IcmpErrorKind.PROHIBITED, SILENT]) {
+  for (const kind of [IcmpErrorKind.PORT, IcmpErrorKind.PROHIBITED, SILENT] as const) {
     refusals.add(ROW_AT, kind, START);
     expect(refusals.find(packet, later(999_999))).toBe(kind);
     expect(refusals.find(packet, later(1_000_000))).toBe(NOT_REFUSED);
