@@ -161,3 +161,15 @@ test('a flow that nobody uses ends by itself, and its row is free', () => {
   expect(rig.flow.calls).toEqual(['syn', 'closed idle by gateway']);
   expect(rig.stack.flows.used).toBe(0);
 });
+
+test('redirects and source quenches of strangers are not translated', () => {
+  const [ends] = FAMILIES;
+  const rig = natRig(ends);
+  rig.deliver(udpPacket({ source: ends.client, destination: ends.server, payload: pattern(32) }));
+  const seen = rig.frames.shift()?.packet as Uint8Array;
+  for (const type of [4, 5]) {
+    rig.deliver(icmpPacket({ source: '203.0.113.1', destination: ends.pool, type, payload: seen }));
+  }
+  expect(rig.frames).toEqual([]);
+  expect(rig.drops).toEqual({ 'icmp-not-for-us': 2 });
+});
