@@ -7,6 +7,7 @@
  */
 import { CloseReason } from './close-reason.ts';
 import type { Conntrack } from './conntrack/conntrack.ts';
+import { TcpEvent, tcpEvent } from './conntrack/tcp-states.ts';
 import { Counter } from './counters.ts';
 import { DropReason } from './drop-reason.ts';
 import { Carrier, ClosedBy, FlowField, FlowPhase } from './flow-row.ts';
@@ -24,7 +25,6 @@ import { isBroadcast } from './wire/ip-address.ts';
 import { ipv4End, isAtomic, version } from './wire/ipv4.ts';
 import { Ipv6Field, ipv6End } from './wire/ipv6.ts';
 import { Protocol } from './wire/protocol.ts';
-import { TcpFlag } from './wire/tcp.ts';
 import * as udp from './wire/udp.ts';
 
 export class Datagrams {
@@ -95,9 +95,9 @@ export class Datagrams {
   takesTcp({ destinationAt, addressLength, destinationPort }: Packet): boolean {
     const { owner, segment } = this.#shared;
     if (!owner.isNat(Protocol.TCP, destinationAt, addressLength, destinationPort)) return false;
-    if (segment.has(TcpFlag.RST)) return false;
-    const isSyn = segment.has(TcpFlag.SYN) && !segment.has(TcpFlag.ACK);
-    return isSyn || this.#conntrack.picksUp;
+    // With all others no connection goes on: their sender learns that there is none.
+    const event = tcpEvent(segment.flags);
+    return event === TcpEvent.SYN || (event === TcpEvent.ACK && this.#conntrack.picksUp);
   }
 
   /** Who decides has changed: what was refused before may be wanted now. */

@@ -173,3 +173,28 @@ test('redirects and source quenches of strangers are not translated', () => {
   expect(rig.frames).toEqual([]);
   expect(rig.drops).toEqual({ 'icmp-not-for-us': 2 });
 });
+
+test('a segment that no connection can begin with takes no row of a static rule', () => {
+  const [ends] = FAMILIES;
+  const rig = natRig(ends);
+  rig.owner.natOf = () => true;
+  const segment = { source: ends.client, destination: ends.server, seq: 5, ack: 9 };
+  for (const flags of [SYN_ACK, FIN, 0x01]) rig.deliver(tcpPacket({ ...segment, flags }));
+  expect(rig.owner.flows).toEqual([]);
+  expect(rig.frames.splice(0)).toHaveLength(3);
+  rig.deliver(tcpPacket({ ...segment, flags: RST_ACK }));
+  expect(rig.frames).toEqual([]);
+  // One in the middle of a connection does, for its flow may be older than the gateway.
+  rig.deliver(tcpPacket({ ...segment, flags: ACK }));
+  expect(rig.owner.flows).toHaveLength(1);
+});
+
+test('without loose pick-up, only a SYN takes a row of a static rule', () => {
+  const [ends] = FAMILIES;
+  const rig = natRig(ends);
+  rig.tracking.tcpLoose = false;
+  rig.owner.natOf = () => true;
+  const segment = { source: ends.client, destination: ends.server };
+  for (const flags of [ACK, SYN]) rig.deliver(tcpPacket({ ...segment, flags }));
+  expect(rig.owner.flows).toHaveLength(1);
+});
