@@ -267,10 +267,8 @@ export class Datagrams {
 
   /** A row for the packet; what has least to lose gives way when the table is full. */
   #insert(packet: Packet, now: Instant): number {
-    const { flows } = this.#shared;
-    makeRoom(this.#shared);
-    if (flows.used >= flows.capacity) this.#conntrack.earlyDrop(now);
-    return flows.insert(
+    makeRoom(this.#shared, this.#conntrack, now);
+    return this.#shared.flows.insert(
       packet.hash,
       packet.sourceAt,
       packet.destinationAt,

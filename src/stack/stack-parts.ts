@@ -95,7 +95,7 @@ export function assemble(options: StackOptions): StackParts {
   takeOver(options, tcp, conntrack);
   const datagrams = new Datagrams(tcp, conntrack, icmp, new Refusals(arena));
   const cookies = new SynCookies(arena.view, options.randomize);
-  const forwarder = new Forwarder(tcp, icmp, secret(2), cookies);
+  const forwarder = new Forwarder(tcp, conntrack, icmp, secret(2), cookies);
   const errors = new IcmpErrors(tcp);
   const paths = new PathMtuCache(arena, secret(4));
   const answerErrors = new DatagramErrors(tcp, datagrams, paths);
@@ -116,7 +116,7 @@ export function assemble(options: StackOptions): StackParts {
   return {
     tcp,
     forwarder,
-    opener: new ActiveOpen(tcp, secret(2)),
+    opener: new ActiveOpen(tcp, conntrack, secret(2)),
     icmp,
     conntrack,
     datagrams,

@@ -198,3 +198,20 @@ test('without loose pick-up, only a SYN takes a row of a static rule', () => {
   for (const flags of [ACK, SYN]) rig.deliver(tcpPacket({ ...segment, flags }));
   expect(rig.owner.flows).toHaveLength(1);
 });
+
+test('a table full of flows that were never answered lets a new connection in', () => {
+  const [ends] = FAMILIES;
+  const rig = natRig(ends);
+  const flow = { source: ends.client, destination: ends.server, destinationPort: 443 };
+  for (let i = 0; i < rig.limits.flows; i++)
+    rig.deliver(udpPacket({ ...flow, sourcePort: 2000 + i }));
+  expect(rig.stack.flows.used).toBe(rig.limits.flows);
+  rig.frames.length = 0;
+  rig.owner.reactions.syn = (row, now) => rig.stack.accept(row, now);
+  rig.connect();
+  expect(rig.counters.get(Counter.FLOWS_EARLY_DROPPED)).toBe(1);
+  expect(rig.drops).toEqual({});
+  expect(rig.dial(rig.newPeer({ port: 41_000 }))).toBeGreaterThanOrEqual(0);
+  expect(rig.counters.get(Counter.FLOWS_EARLY_DROPPED)).toBe(2);
+  expect(rig.counters.get(Counter.FLOWS_NOW)).toBe(rig.limits.flows);
+});
