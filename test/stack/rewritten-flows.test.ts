@@ -241,3 +241,22 @@ test('what the kernel routes back into the device is refused, and its client is 
     expect(rig.frames).toEqual([]);
   }
 });
+
+test('a UDP checksum of zero passes over IPv6 where it is not for us to judge', () => {
+  const [, ends] = FAMILIES;
+  const rig = natRig(ends);
+  rig.owner.natOf = () => true;
+  const up = { source: ends.client, destination: ends.server, sourcePort: 5000 };
+  const down = { source: ends.server, destination: ends.pool, destinationPort: 5000 };
+  const unsummed = (packet: Uint8Array): Uint8Array => packet.fill(0, 46, 48);
+  rig.deliver(unsummed(udpPacket(up)));
+  expectOut(rig, unsummed(udpPacket({ ...up, source: ends.pool, ttl: 63 })));
+  rig.owner.natOf = () => false;
+  rig.deliver(unsummed(udpPacket({ ...down, sourcePort: 53 })));
+  expectOut(
+    rig,
+    unsummed(udpPacket({ ...down, sourcePort: 53, destination: ends.client, ttl: 63 })),
+  );
+  rig.deliver(unsummed(udpPacket({ ...up, sourcePort: 5001 })));
+  expect(rig.drops).toEqual({ 'bad-udp-checksum': 1 });
+});
