@@ -344,6 +344,15 @@ test('a UDP checksum of zero is right over IPv4, and wrong over IPv6', () => {
   expect(rig.drops).toEqual({ 'bad-udp-checksum': 1 });
 });
 
+test('where memory is scarce, a flow may still begin, but keeps no second packet', () => {
+  const rig = new TcpRig();
+  const { slabs } = rig.stack;
+  while (!slabs.isLean) slabs.take(60_000);
+  for (const sourcePort of [1, 2, 2]) rig.deliver(datagram(V4, { sourcePort }));
+  expect(rig.owner.flows).toHaveLength(2);
+  expect(rig.drops).toEqual({ 'parked-limit': 1 });
+});
+
 test('a broadcast begins no flow, and is not answered', () => {
   const rig = new TcpRig();
   rig.deliver(datagram({ ...V4, destination: '255.255.255.255' }));
