@@ -61,6 +61,8 @@ const LAYERS: readonly { readonly path: string; readonly allowed: readonly strin
       'node:net',
       // posix: the paths of a script's files
       'node:path',
+      // domainToASCII
+      'node:url',
       'quickjs-emscripten-core',
       '@jitl/quickjs-singlefile-mjs-release-sync',
     ],

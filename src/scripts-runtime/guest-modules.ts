@@ -15,6 +15,7 @@ import host from './guest/host.js' with { type: 'text' };
 import kv from './guest/kv.js' with { type: 'text' };
 import log from './guest/log.js' with { type: 'text' };
 import page from './guest/page.js' with { type: 'text' };
+import sets from './guest/sets.js' with { type: 'text' };
 import show from './guest/show.js' with { type: 'text' };
 import timers from './guest/timers.js' with { type: 'text' };
 import verdicts from './guest/verdicts.js' with { type: 'text' };
@@ -34,6 +35,7 @@ const SOURCES: ReadonlyMap<string, string> = new Map([
   [`${FOLDER}kv.js`, kv],
   [`${FOLDER}log.js`, log],
   [`${FOLDER}page.js`, page],
+  [`${FOLDER}sets.js`, sets],
   [`${FOLDER}show.js`, show],
   [`${FOLDER}timers.js`, timers],
   [`${FOLDER}verdicts.js`, verdicts],

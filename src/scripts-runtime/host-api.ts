@@ -23,6 +23,7 @@ import {
   type ScriptLimits,
   VERDICT_TEXT_BYTES,
 } from './limits.ts';
+import type { Sets } from './sets/sets.ts';
 
 /** Offsets in bytes of the page. All uint32, but FLOW, a float64. The same as in guest/page.js. */
 const PageField = {
@@ -89,6 +90,7 @@ export interface GuestSettings {
   readonly vars: Readonly<Record<string, string>>;
   readonly services: readonly string[];
   readonly limits: ScriptLimits;
+  readonly sets: Sets;
 }
 
 /** What `decide` wrote; overwritten by the next call. */
@@ -275,18 +277,20 @@ export class Guest {
   }
 
   /** Puts `culvertHost` where guest/host.js finds it, and takes it away. */
-  #installHost({ limits, version, iface, vars, services }: GuestSettings): void {
+  #installHost(guestSettings: GuestSettings): void {
+    const { limits, version, iface, vars, services, sets } = guestSettings;
     const { context } = this.#engine;
     const host = context.newObject();
     const plain = {
       ...{ version, iface, vars, services, limits },
       lengths: LENGTHS,
       congestions: CONGESTION_NAMES,
+      sets: sets.names,
     };
     const settings = context.newString(JSON.stringify(plain));
     context.setProp(host, 'settings', settings);
     context.setProp(host, 'page', this.#page.handle);
-    for (const [name, implementation] of Object.entries(this.#hostFunctions(context))) {
+    for (const [name, implementation] of Object.entries(this.#hostFunctions(context, sets))) {
       using handle = context.newFunction(name, implementation);
       context.setProp(host, name, handle);
     }
@@ -297,6 +301,7 @@ export class Guest {
 
   #hostFunctions(
     context: QuickJSContext,
+    sets: Sets,
   ): Record<string, (...args: QuickJSHandle[]) => QuickJSHandle | undefined> {
     const text = (handle: QuickJSHandle | undefined) =>
       handle === undefined || context.typeof(handle) === 'undefined'
@@ -336,6 +341,8 @@ export class Guest {
         this.#ports.hit(text(limit) ?? '');
         return undefined;
       },
+      hasInSet: (set, value) =>
+        sets.has(number(set), text(value) ?? '') ? context.true : context.false,
       kv: (operation, key, value, a, b) => {
         const [x, y, z] = [value, a, b].map((handle) => readKvValue(context, handle));
         return this.#kvHandle(
