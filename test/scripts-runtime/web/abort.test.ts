@@ -2,7 +2,7 @@ import { expect, test } from 'bun:test';
 import { ScriptWorld, scriptOf } from '../script-world.ts';
 import { evaluate, evaluateIn, thrownBy } from './sandbox.ts';
 
-test('AbortController fires its signal once, with the reason, in the order of listening', async () => {
+test('AbortController fires its signal once, with its reason, in the order of listening', async () => {
   expect(
     await evaluate(`const seen = [];
       const controller = new AbortController();
@@ -55,13 +55,16 @@ test('AbortSignal.any fires with the first of its signals, also through another 
 
 test('a signal that nobody kept but a listener still fires; others leave no trace', async () => {
   expect(
-    await evaluate(`const source = new AbortController();
+    await evaluate(
+      `const source = new AbortController();
       let fired = 0;
       AbortSignal.any([source.signal]).addEventListener('abort', () => fired++);
       AbortSignal.any([source.signal]).onabort = () => fired++;
-      for (let i = 0; i < 20_000; i++) AbortSignal.any([source.signal]);
+      for (let i = 0; i < 5_000; i++) AbortSignal.any([source.signal]);
       source.abort();
-      return fired;`),
+      return fired;`,
+      { limits: { memoryBytes: 4 * 1024 * 1024 } },
+    ),
   ).toBe(2);
 });
 
