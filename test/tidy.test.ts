@@ -65,6 +65,8 @@ const LAYERS: readonly { readonly path: string; readonly allowed: readonly strin
       'node:url',
       'quickjs-emscripten-core',
       '@jitl/quickjs-singlefile-mjs-release-sync',
+      // As text, for the sandbox.
+      'web-streams-polyfill/dist/ponyfill.mjs',
     ],
   },
   { path: 'src/gateway/', allowed: ['src/', 'scripts/', ''] },

@@ -14,6 +14,8 @@ import {
   type Thrown,
 } from './engine.ts';
 import { GUEST_START, GUEST_START_NAME, GuestModules } from './guest-modules.ts';
+import { type HostFunctions, readNumber, readText } from './host-functions/arguments.ts';
+import { TRANSFER_MAX, webFunctions } from './host-functions/web.ts';
 import type { Kv, KvValue } from './kv.ts';
 import { KvCalls, type KvResult } from './kv-calls.ts';
 import {
@@ -67,6 +69,7 @@ const LENGTHS = {
   // A unit is a byte at least.
   verdictText: VERDICT_TEXT_BYTES,
   address: ADDRESS_LENGTH,
+  transfer: TRANSFER_MAX,
 };
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
@@ -110,6 +113,7 @@ export class Guest {
   readonly #ports: GuestPorts;
   readonly #entries = new Map<Entry, QuickJSHandle>();
   readonly #page: SharedPage;
+  readonly #modules = new GuestModules();
   #fault: Thrown | undefined;
 
   /** @throws Error when the built-in module does not run, which is a bug of ours */
@@ -125,14 +129,16 @@ export class Guest {
     this.#ports = ports;
     const { context } = this.#engine;
     this.#page = this.#engine.sharePage(PAGE_BYTES);
-    const modules = new GuestModules();
-    this.#engine.serveModules(modules);
+    this.#engine.serveModules(this.#modules);
     this.#engine.turn(Number.POSITIVE_INFINITY, () => {
-      this.#installHost(settings);
+      this.#installHost(settings, {
+        ...this.#hostFunctions(context, settings.sets),
+        ...webFunctions(context, () => clock.now()),
+      });
       const result = context.evalCode(GUEST_START, GUEST_START_NAME, { type: 'module' });
       this.#engine.take(result, (thrown) => this.#blame(thrown))?.dispose();
     });
-    modules.seal();
+    this.#modules.seal();
     if (this.#fault !== undefined || this.#entries.size === 0) {
       throw new Error(`the built-in module does not run: ${JSON.stringify(this.#fault)}`);
     }
@@ -277,8 +283,10 @@ export class Guest {
   }
 
   /** Puts `culvertHost` where guest/host.js finds it, and takes it away. */
-  #installHost(guestSettings: GuestSettings): void {
-    const { limits, version, iface, vars, services, sets } = guestSettings;
+  #installHost(
+    { limits, version, iface, vars, services, sets }: GuestSettings,
+    functions: HostFunctions,
+  ): void {
     const { context } = this.#engine;
     const host = context.newObject();
     const plain = {
@@ -290,7 +298,7 @@ export class Guest {
     const settings = context.newString(JSON.stringify(plain));
     context.setProp(host, 'settings', settings);
     context.setProp(host, 'page', this.#page.handle);
-    for (const [name, implementation] of Object.entries(this.#hostFunctions(context, sets))) {
+    for (const [name, implementation] of Object.entries(functions)) {
       using handle = context.newFunction(name, implementation);
       context.setProp(host, name, handle);
     }
@@ -299,16 +307,9 @@ export class Guest {
     host.dispose();
   }
 
-  #hostFunctions(
-    context: QuickJSContext,
-    sets: Sets,
-  ): Record<string, (...args: QuickJSHandle[]) => QuickJSHandle | undefined> {
-    const text = (handle: QuickJSHandle | undefined) =>
-      handle === undefined || context.typeof(handle) === 'undefined'
-        ? undefined
-        : context.getString(handle);
-    const number = (handle: QuickJSHandle | undefined) =>
-      handle === undefined ? 0 : context.getNumber(handle);
+  #hostFunctions(context: QuickJSContext, sets: Sets): HostFunctions {
+    const text = (handle: QuickJSHandle | undefined) => readText(context, handle);
+    const number = (handle: QuickJSHandle | undefined) => readNumber(context, handle);
     return {
       connect: (entries) => {
         if (entries === undefined) return undefined;
@@ -316,6 +317,14 @@ export class Guest {
           this.#entries.set(name, context.getProp(entries, name));
         }
         return undefined;
+      },
+      module: (name) => {
+        const open = (source: string, file: string) =>
+          context.evalCode(source, file, { type: 'module' });
+        const result = this.#modules.open(text(name) ?? '', open);
+        // What it throws goes to whoever used it first.
+        if (result.error !== undefined) throw result.error;
+        return result.value;
       },
       log: (level, flow, message, fields) => {
         this.#ports.log(
