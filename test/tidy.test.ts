@@ -59,6 +59,8 @@ const LAYERS: readonly { readonly path: string; readonly allowed: readonly strin
       'src/stack/verdict.ts',
       // isIP
       'node:net',
+      // posix: arithmetic over text
+      'node:path',
       'quickjs-emscripten-core',
       '@jitl/quickjs-singlefile-mjs-release-sync',
     ],

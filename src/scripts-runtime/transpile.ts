@@ -33,13 +33,20 @@ const COMPLAINTS_MAX = 20;
 /** UTF-16 units of the name of a module in a message: a `data:` URL holds whole files. */
 const SHOWN_NAME_LENGTH = 100;
 
+/** The module that the engine serves for one that a text names; undefined where there is none. */
+export type Externals = (path: string) => string | undefined;
+
+const scriptExternals: Externals = (path) => (path === BUILTIN_MODULE ? path : undefined);
+
 /** @returns the code, or what is wrong with the source */
 export async function transpile(
   script: ScriptSource,
+  externals = scriptExternals,
 ): Promise<Transpiled | readonly ScriptIssue[]> {
   const loader = /\.[cm]?jsx?$/.test(script.file) ? 'js' : 'ts';
   const attributes = findAttributes(script.source);
-  const result = attributes === undefined ? await bundle(script.source, loader) : [attributes];
+  const result =
+    attributes === undefined ? await bundle(script.source, loader, externals) : [attributes];
   if ('code' in result) return result;
   return result
     .slice(0, COMPLAINTS_MAX)
@@ -75,12 +82,16 @@ const NO_MACROS: Pick<Bun.BuildConfig, 'env'> & { readonly macros: false } = {
   macros: false,
 };
 
-async function bundle(source: string, loader: Loader): Promise<Transpiled | Complaint[]> {
+async function bundle(
+  source: string,
+  loader: Loader,
+  externals: Externals,
+): Promise<Transpiled | Complaint[]> {
   const refused: Complaint[] = [];
   const result = await Bun.build({
     ...NO_MACROS,
     entrypoints: ['script'],
-    plugins: [closedWorld(source, loader, refused)],
+    plugins: [closedWorld(source, loader, externals, refused)],
     format: 'esm',
     target: 'browser',
     sourcemap: 'external',
@@ -106,14 +117,20 @@ async function bundle(source: string, loader: Loader): Promise<Transpiled | Comp
 }
 
 /** Answers every question of the bundler for a module, so that it never looks for one itself. */
-const closedWorld = (source: string, loader: Loader, refused: Complaint[]): Bun.BunPlugin => ({
+const closedWorld = (
+  source: string,
+  loader: Loader,
+  externals: Externals,
+  refused: Complaint[],
+): Bun.BunPlugin => ({
   name: 'closed-world',
   setup(build) {
     build.onResolve({ filter: /.*/ }, ({ path, kind }) => {
       if (kind === 'entry-point-build') {
         return { path: `${ENTRY_FOLDER}/script.${loader}`, namespace: ENTRY_NAMESPACE };
       }
-      if (path === BUILTIN_MODULE && kind === 'import-statement') return { path, external: true };
+      const served = kind === 'import-statement' ? externals(path) : undefined;
+      if (served !== undefined) return { path: served, external: true };
       refused.push(refuse(source, path, kind));
       // Whatever becomes of the complaint, the bundler must not go on by itself.
       throw new Error(`"${path}" is out of reach`);
