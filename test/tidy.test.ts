@@ -59,7 +59,7 @@ const LAYERS: readonly { readonly path: string; readonly allowed: readonly strin
       'src/stack/verdict.ts',
       // isIP
       'node:net',
-      // posix: arithmetic over text
+      // posix: the paths of a script's files
       'node:path',
       'quickjs-emscripten-core',
       '@jitl/quickjs-singlefile-mjs-release-sync',

@@ -96,6 +96,8 @@ export const scripts = z
       })
       .optional(),
     files: z.string().min(1).optional(),
+    /** Folder below which scripts may import files, besides their own folders. */
+    root: z.string().min(1).optional(),
     vars: z.record(z.string(), z.string()).prefault({}),
     limits: limits.prefault({}),
   })

@@ -15,6 +15,7 @@ import { readScripts } from '../config/scripts.ts';
 import type { ScriptsState } from '../messages/control.ts';
 import {
   type ControlPlane,
+  type NewBundle,
   type NewScript,
   NoSuchScriptError,
   type Reload,
@@ -158,6 +159,11 @@ export class Supervisor implements ControlPlane, FlowNames {
       (active) => ({ ...active, scripts: withScript(active, script) }),
       options,
     );
+  }
+
+  putBundle({ scripts, vars }: NewBundle, options: ChangeOptions): Promise<Change> {
+    const given = { scripts, ...(vars && { vars }) };
+    return this.#change('api', (active) => ({ ...active, ...given }), options);
   }
 
   removeScript(name: string, options: ChangeOptions): Promise<Change> {

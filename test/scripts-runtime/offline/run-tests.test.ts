@@ -50,7 +50,8 @@ const FLOW = `flow({ src: '10.0.0.5:40000', dst: '203.0.113.7:443' })`;
 
 test('a script is asked about a flow, in its own sandbox and with what env is given', () =>
   expectPass(
-    `const r = await run(script, ${FLOW}, { env: { vars: { to: '10.9.0.1:8443' }, kv: { seen: 4 } } });
+    `const env = { vars: { to: '10.9.0.1:8443' }, kv: { seen: 4 } };
+     const r = await run(script, ${FLOW}, { env });
      expect(r.verdict).toEqual({ kind: 'forward', to: '10.9.0.1:8443', handshake: 'dial-first' });
      expect(r.text).toBe('forward 10.9.0.1:8443');
      expect(r.dialed).toEqual(['10.9.0.1:8443']);
