@@ -80,6 +80,7 @@ export class Flows implements FlowOwner {
     stack.setUserTimeout(live.timeouts.userMs * 1000);
     stack.setTracking(trackSettings(live));
     stack.setPool(poolOf(live));
+    stack.forgetRefusals();
   }
 
   /** The script host came, went, or is not wanted; what waits for one that is gone fails closed. */
@@ -88,6 +89,7 @@ export class Flows implements FlowOwner {
     this.#scripts = scripts;
     this.#use.claims.setHost(scripts, now);
     if (scripts.state === 'up' && scripts.epoch === before.epoch) return;
+    this.#use.stack.forgetRefusals();
     this.#use.decisions.abandonAll((row) => this.#decide.fail(row, now));
   }
 

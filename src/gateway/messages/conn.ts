@@ -9,7 +9,7 @@
  *
  *   data plane → host                               host → data plane
  *   STARTED  conns of other epochs are gone         WANT    credit for DATA of an end; 0 at first
- *   OPENED   the client finished the handshake      PEEK    asks for PEEKED, in an older one's place
+ *   OPENED   the client finished the handshake      PEEK    asks for PEEKED; replaces an older one
  *   PEEKED   what waits, not consumed               WRITE   bytes for an end
  *   DATA     bytes of an end, consumed              FIN     no more WRITE to this end
  *   FIN      no more DATA of this end               ABORT   the end sees a reset
@@ -23,8 +23,8 @@
  * ignored.
  *
  * DATA may be on its way while the host takes its credit back. What was read of one end belongs to
- * the other before a SPLICE: so a host sends WANT 0, and a PEEK without time behind it, whose answer
- * comes behind the last DATA; then it writes back what it has, and splices.
+ * the other before a SPLICE. So a host sends WANT 0, and behind it a PEEK without time, whose
+ * answer comes behind the last DATA; then it writes back what it has, and splices.
  *
  * `epoch` is that of the script host in its low half, and in its high half a number that a data
  * plane chooses when it starts (`connEpoch`). A host learns the latter from STARTED, and from any
