@@ -289,6 +289,11 @@ export class Stack {
     calls.setDeadline(this.#tcp, row, deadline);
   }
 
+  /** How long an open flow may be silent from now on, in milliseconds; 0 is for ever. */
+  setSilence(row: number, idleMs: number, halfCloseMs: number): void {
+    calls.setSilence(this.#tcp, row, idleMs, halfCloseMs);
+  }
+
   room(row: number, now: Instant): number {
     return calls.room(this.#tcp, row, now);
   }

@@ -78,10 +78,12 @@ export class ClaimHandover {
     this.#table.setPort(port.row, undefined);
     order.socket.port = undefined;
     const { view } = this.#stack.arena;
-    const [from, to] = [this.#stack.rowAt(row), this.#stack.rowAt(port.row)];
-    for (const field of [FlowField.IDLE_TIMEOUT_MS, FlowField.HALF_CLOSE_TIMEOUT_MS]) {
-      view.setUint32(to + field, view.getUint32(from + field, true), true);
-    }
+    const at = this.#stack.rowAt(row);
+    this.#stack.setSilence(
+      port.row,
+      view.getUint32(at + FlowField.IDLE_TIMEOUT_MS, true),
+      view.getUint32(at + FlowField.HALF_CLOSE_TIMEOUT_MS, true),
+    );
     this.#relay.join(row, client.port?.hasEnded === true, port.row, port.hasEnded);
   }
 
@@ -91,12 +93,11 @@ export class ClaimHandover {
     const at = this.#stack.rowAt(row);
     view.setFloat64(at + FlowField.MAX_BYTES, order.maxBytes, true);
     view.setUint32(at + FlowField.CONNECT_US, connectUs, true);
-    if (order.idleTimeoutMs > 0) {
-      view.setUint32(at + FlowField.IDLE_TIMEOUT_MS, order.idleTimeoutMs, true);
-    }
-    if (order.halfCloseTimeoutMs > 0) {
-      view.setUint32(at + FlowField.HALF_CLOSE_TIMEOUT_MS, order.halfCloseTimeoutMs, true);
-    }
+    this.#stack.setSilence(
+      row,
+      order.idleTimeoutMs || view.getUint32(at + FlowField.IDLE_TIMEOUT_MS, true),
+      order.halfCloseTimeoutMs || view.getUint32(at + FlowField.HALF_CLOSE_TIMEOUT_MS, true),
+    );
     if (ends === undefined) return;
     view.setUint8(at + FlowField.UPSTREAM_FAMILY, ends.family);
     view.setUint16(at + FlowField.UPSTREAM_PORT, ends.remotePort, true);

@@ -66,8 +66,11 @@ export class ClaimTeller {
 
   /** The flow has ended. @returns as `tell` */
   closed(claim: Claim): boolean {
+    if (claim.isOverTold) return true;
+    if (claim.isOpenTold && claim.splice === undefined && !this.#fin(claim.client)) return false;
     const channel = this.#channel;
     if (!channel.isReady) return false;
+    claim.isOverTold = true;
     const { conn, epoch, reason, requestId, bytesUp, bytesDown } = claim;
     channel.send(
       encodeClosed(channel.view, 0, conn, epoch, CLIENT_END, reason, requestId, bytesUp, bytesDown),
@@ -110,7 +113,7 @@ export class ClaimTeller {
 
   #end(end: ClaimEnd, now: Instant): boolean {
     if (!this.#room(end)) return false;
-    if (end.port === undefined || end.claim.phase !== ClaimPhase.OPEN) return true;
+    if (end.claim.phase !== ClaimPhase.OPEN) return true;
     return this.#peeked(end, now) && this.#data(end, now) && this.#fin(end);
   }
 
@@ -158,7 +161,8 @@ export class ClaimTeller {
   }
 
   #fin(end: ClaimEnd): boolean {
-    if (end.isFinTold || end.isDiscarding || end.port?.hasEnded !== true) return true;
+    const hasEnded = end.port?.hasEnded ?? end.hasEnded;
+    if (!hasEnded || end.isFinTold || end.isDiscarding) return true;
     const channel = this.#channel;
     if (!channel.isReady) return false;
     const { conn, epoch } = end.claim;

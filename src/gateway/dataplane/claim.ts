@@ -61,6 +61,8 @@ export class ClaimEnd {
   /** Bytes in front of the queue that are not the host's: a PROXY header. */
   headerBytes = 0;
   peek: Peek | undefined;
+  /** The far side's FIN was read; the port may be gone since. */
+  hasEnded = false;
   isFinTold = false;
   /** The host writes no more. */
   isFinWanted = false;
@@ -148,6 +150,7 @@ export class Claim {
   reason: CloseReason = CloseReason.NONE;
   bytesUp = 0;
   bytesDown = 0;
+  isOverTold = false;
   /** It stands in the list of those that have something to do. */
   isListed = false;
   /** Position in the list of those that are not spliced; -1 for none. */

@@ -180,6 +180,7 @@ export class Claims implements FlowService {
     const at = this.#stack.rowAt(row);
     const { view } = this.#stack.arena;
     const reason = view.getUint8(at + FlowField.CLOSE_REASON) as CloseReason;
+    end.hasEnded = port.hasEnded;
     end.port = undefined;
     end.queue.release();
     this.#table.list(end.claim);
@@ -228,8 +229,8 @@ export class Claims implements FlowService {
     if (claim.phase === ClaimPhase.HANDSHAKE) return true;
     if (claim.phase === ClaimPhase.OVER || claim.phase === ClaimPhase.SPLICED) {
       this.#endOrphans(claim, now);
-      if (claim.phase === ClaimPhase.SPLICED || claim.epoch !== this.#epoch) return true;
-      return this.#isStartTold && this.#teller.closed(claim);
+      const isHeard = claim.phase === ClaimPhase.OVER && claim.epoch === this.#epoch;
+      return !isHeard || (this.#isStartTold && this.#teller.closed(claim));
     }
     let isDone = this.#isMoved(claim.client, now);
     for (const socket of claim.sockets) isDone = this.#isMoved(socket, now) && isDone;
