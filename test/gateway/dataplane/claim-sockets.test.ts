@@ -1,4 +1,4 @@
-/** Sockets that a script dials for its connection: how dials end, bytes both ways, and their ends. */
+/** Sockets that a script dials for its connection: how dials end, their bytes, and their ends. */
 import { dlopen } from 'bun:ffi';
 import { describe, expect, test } from 'bun:test';
 import net from 'node:net';

@@ -1,4 +1,4 @@
-/** SPLICE: the socket of a script becomes the upstream of its flow, and nothing is lost on the way. */
+/** SPLICE: the socket of a script becomes the upstream of its flow, and nothing is lost. */
 import { describe, expect, test } from 'bun:test';
 import type { SocketDial } from '../../../src/gateway/messages/conn-encode.ts';
 import { Counter } from '../../../src/stack/counters.ts';
@@ -88,7 +88,7 @@ describe('a splice', () => {
     });
   });
 
-  test('begins with what the host wrote, then what it looked at, then what came since', async () => {
+  test('begins with what the host wrote, then what it looked at, then what came', async () => {
     using server = await tcpServer();
     using rig = await dialed(server);
     rig.turn(() => rig.peer.sends('P. 1:301(300) ack 1 win 512'));
@@ -169,7 +169,7 @@ describe('a splice', () => {
     expect(server.errors).toEqual([]);
   });
 
-  test('keeps the FIN that the host has sent to the socket, and the answer still comes', async () => {
+  test('keeps the FIN that the host has sent, and the answer still comes', async () => {
     using server = await tcpServer();
     using rig = await dialed(server);
     rig.host.write('question', 1);
