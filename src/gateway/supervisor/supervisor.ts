@@ -368,11 +368,13 @@ function readBundle(loaded: LoadedConfig): BundleContent {
   return { scripts: readScripts(loaded), vars, limits: scriptLimits(loaded.config) };
 }
 
+/** What a script may do is said by the config, or with the new script, and stays otherwise. */
 function withScript({ scripts }: BundleContent, script: NewScript): readonly NewScript[] {
-  const isKnown = scripts.some(({ name }) => name === script.name);
-  return isKnown
-    ? scripts.map((old) => (old.name === script.name ? script : old))
-    : [...scripts, script];
+  const old = scripts.find(({ name }) => name === script.name);
+  if (old === undefined) return [...scripts, script];
+  const { allow, schedule } = old;
+  const next = { ...(allow && { allow }), ...(schedule && { schedule }), ...script };
+  return scripts.map((one) => (one === old ? next : one));
 }
 
 const pageOf = ({ fd, buffer }: SharedMemory): HeartbeatPage => ({

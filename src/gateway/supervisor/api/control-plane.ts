@@ -1,4 +1,5 @@
 /** What the HTTP API needs of the gateway. The supervisor implements it; tests have their own. */
+import type { ScriptSource } from '../../messages/script-control.ts';
 import type { FlowControl } from '../flow-control.ts';
 import type { Change, ChangeOptions, Generation } from '../generations.ts';
 import type { DropCount, ReasonCount, Status } from './schemas.ts';
@@ -24,11 +25,7 @@ export interface ControlPlane {
   reload(options: ChangeOptions): Promise<Reload>;
 }
 
-export interface NewScript {
-  readonly name: string;
-  readonly file: string;
-  readonly source: string;
-}
+export type NewScript = ScriptSource;
 
 export interface Reload extends Change {
   /** Places of the config that changed and take effect only at the next start. */
