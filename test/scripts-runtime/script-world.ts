@@ -168,6 +168,8 @@ export function describe(decision: Decision | undefined): string {
       return `redirect ${verdict.listener}${verdict.note && ` ${verdict.note}`}`;
     case 'forward':
       return `forward${targetOf(verdict.to)}`;
+    case 'claim':
+      return verdict.sniff ? 'claim sniff' : 'claim';
     case 'nat':
       return `nat${targetOf(verdict.to)}${verdict.masquerade ? ' masquerade' : ''}`;
   }

@@ -15,6 +15,7 @@ import {
   DialResult,
   HeadField,
   OpenedField,
+  PeekedFlag,
   PeekField,
   SpliceField,
 } from './conn.ts';
@@ -88,7 +89,7 @@ export function decodeToHost(
     case ConnKind.DATA:
       return into.payloadLength > 0;
     case ConnKind.PEEKED:
-      return into.detail <= 7;
+      return into.detail <= (PeekedFlag.FIN | PeekedFlag.TIMED_OUT);
     case ConnKind.ROOM:
       into.bytes = view.getUint32(at + CreditField.BYTES, true);
       return true;

@@ -88,7 +88,7 @@ export function encodeSignal(
   return CONN_LENGTHS[kind]!;
 }
 
-/** @param bytes  in addition to what was said before */
+/** @param bytes  in addition to what is left of those before; a WANT of 0 takes that back */
 export function encodeCredit(
   view: DataView,
   at: number,

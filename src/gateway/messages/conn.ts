@@ -128,10 +128,8 @@ export const CONN_LENGTHS: Readonly<Record<number, number>> = {
 export const PeekedFlag = {
   /** The end sends no more: these are its last bytes. */
   FIN: 1,
-  /** There is more than was asked for. */
-  MORE: 2,
   /** The time-out came first. */
-  TIMED_OUT: 4,
+  TIMED_OUT: 2,
 } as const;
 
 /** `detail` of a DIALED. */

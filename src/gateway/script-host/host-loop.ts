@@ -32,7 +32,7 @@ const Token = { CONTROL: 1, DECISIONS: 2 } as const;
 const US_PER_MS = 1000;
 
 /** Names that `redirect` knows. */
-export const SERVICES = SERVICE_NAMES.filter((_, service) => service !== Service.NONE);
+export const SERVICES = SERVICE_NAMES.filter((_, service) => service === Service.WELCOME);
 
 export class HostLoop {
   readonly #heartbeat = new DataView(

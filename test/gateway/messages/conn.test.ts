@@ -182,7 +182,7 @@ test('bytes lie where they were put, up to the longest', () => {
         return encodeBytes(view, AT, ConnKind.WRITE, CONN, EPOCH, CLIENT_END, bytes.length);
       });
       expect(taken(write)).toEqual(bytes);
-      const flags = PeekedFlag.MORE | PeekedFlag.TIMED_OUT;
+      const flags = PeekedFlag.FIN | PeekedFlag.TIMED_OUT;
       const peeked = toHost((view) => {
         put(view);
         return encodePeeked(view, AT, CONN, EPOCH, CLIENT_END, peek, flags, bytes.length);
