@@ -59,6 +59,8 @@ const LAYERS: readonly { readonly path: string; readonly allowed: readonly strin
       'src/stack/verdict.ts',
       // isIP
       'node:net',
+      // the Initial packets of QUIC
+      'node:crypto',
       'quickjs-emscripten-core',
       '@jitl/quickjs-singlefile-mjs-release-sync',
     ],
