@@ -5,8 +5,12 @@
  */
 import type { JSModuleLoadResult, JSModuleNormalizeResult } from 'quickjs-emscripten-core';
 import abortSignal from './guest/abort-signal.js' with { type: 'text' };
+import chunk from './guest/chunk.js' with { type: 'text' };
+import conn from './guest/conn.js' with { type: 'text' };
 import ctx from './guest/ctx.js' with { type: 'text' };
 import culvert from './guest/culvert.js' with { type: 'text' };
+import deferred from './guest/deferred.js' with { type: 'text' };
+import end from './guest/end.js' with { type: 'text' };
 import entries from './guest/entries.js' with { type: 'text' };
 import env from './guest/env.js' with { type: 'text' };
 import flowInfo from './guest/flow-info.js' with { type: 'text' };
@@ -16,6 +20,9 @@ import kv from './guest/kv.js' with { type: 'text' };
 import log from './guest/log.js' with { type: 'text' };
 import page from './guest/page.js' with { type: 'text' };
 import show from './guest/show.js' with { type: 'text' };
+import sniff from './guest/sniff.js' with { type: 'text' };
+import socket from './guest/socket.js' with { type: 'text' };
+import socketError from './guest/socket-error.js' with { type: 'text' };
 import timers from './guest/timers.js' with { type: 'text' };
 import verdicts from './guest/verdicts.js' with { type: 'text' };
 import { BUILTIN_MODULE } from './transpile.ts';
@@ -36,6 +43,13 @@ const SOURCES: ReadonlyMap<string, string> = new Map([
   [`${FOLDER}page.js`, page],
   [`${FOLDER}show.js`, show],
   [`${FOLDER}timers.js`, timers],
+  [`${FOLDER}chunk.js`, chunk],
+  [`${FOLDER}conn.js`, conn],
+  [`${FOLDER}deferred.js`, deferred],
+  [`${FOLDER}end.js`, end],
+  [`${FOLDER}sniff.js`, sniff],
+  [`${FOLDER}socket.js`, socket],
+  [`${FOLDER}socket-error.js`, socketError],
   [`${FOLDER}verdicts.js`, verdicts],
 ]);
 

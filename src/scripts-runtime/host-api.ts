@@ -6,6 +6,13 @@ import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
 import { CONGESTION_NAMES, type ConnectionRequest, type FlowProtocol } from '../stack/verdict.ts';
 import type { LogLevel } from './bundle.ts';
 import {
+  CONN_PAGE_BYTES,
+  type ConnNews,
+  connFunctions,
+  type GuestConnPorts,
+  GuestConns,
+} from './conns/guest-conns.ts';
+import {
   type BareEngine,
   type Breakage,
   Engine,
@@ -14,8 +21,9 @@ import {
   type Thrown,
 } from './engine.ts';
 import { GUEST_START, GUEST_START_NAME, GuestModules } from './guest-modules.ts';
-import type { Kv, KvValue } from './kv.ts';
-import { KvCalls, type KvResult } from './kv-calls.ts';
+import type { Kv } from './kv.ts';
+import { KvCalls } from './kv-calls.ts';
+import { kvFunctions } from './kv-functions.ts';
 import {
   ADDRESS_LENGTH,
   LOG_FIELDS_LENGTH,
@@ -38,7 +46,8 @@ const PageField = {
   ECN: 40,
   REPLY: 44,
 } as const;
-const PAGE_BYTES = 64;
+/** What connections cross in lies behind. */
+const PAGE_BYTES = CONN_PAGE_BYTES;
 
 /** How a call went. The text that belongs to it is in brackets. The same as in guest/page.js. */
 export const Reply = {
@@ -81,6 +90,7 @@ export interface GuestPorts {
   stopTimer(id: number): void;
   /** The script hit a limit that fails nothing but the operation. */
   hit(limit: string): void;
+  readonly conns: GuestConnPorts;
 }
 
 export interface GuestSettings {
@@ -97,13 +107,15 @@ export interface DecideResult {
   text: string;
 }
 
-type Entry = 'adopt' | 'decide' | 'abort' | 'retire' | 'fire';
+const ENTRIES = ['adopt', 'decide', 'abort', 'retire', 'fire', 'connOpen', 'connEvent'] as const;
+type Entry = (typeof ENTRIES)[number];
 
 /** An engine with the built-in module in it, and room for one script. */
 export class Guest {
   /** Result of the last `decide`; one object, because a decision is answered before the next. */
   readonly result: DecideResult = { reply: Reply.DECLINE, text: '' };
   readonly #engine: Engine;
+  readonly #conns: GuestConns;
   readonly #kv: KvCalls;
   readonly #ports: GuestPorts;
   readonly #entries = new Map<Entry, QuickJSHandle>();
@@ -123,6 +135,11 @@ export class Guest {
     this.#ports = ports;
     const { context } = this.#engine;
     this.#page = this.#engine.sharePage(PAGE_BYTES);
+    this.#conns = new GuestConns({
+      context,
+      page: this.#page,
+      call: (entry, ...args) => this.#call(entry, ...args),
+    });
     const modules = new GuestModules();
     this.#engine.serveModules(modules);
     this.#engine.turn(Number.POSITIVE_INFINITY, () => {
@@ -172,6 +189,26 @@ export class Guest {
       source.dispose();
       destination.dispose();
       this.#readResult(returned);
+    });
+  }
+
+  /** The connection that the last turn was for; 0 for none. */
+  takeTurnOf(): number {
+    return this.#conns.takeTurnOf();
+  }
+
+  /** Runs the hook of a connection. */
+  openConn(conn: number, request: ConnectionRequest, budgetUs: number): void {
+    this.#engine.turn(budgetUs, () => {
+      this.#writeRequest(0, request);
+      this.#conns.open(conn, request);
+    });
+  }
+
+  /** Lets the script hear what has come of a connection. */
+  tellConn(conn: number, news: readonly ConnNews[], budgetUs: number): void {
+    this.#engine.turn(budgetUs, () => {
+      for (const one of news) this.#conns.tell(conn, one);
     });
   }
 
@@ -305,9 +342,11 @@ export class Guest {
     const number = (handle: QuickJSHandle | undefined) =>
       handle === undefined ? 0 : context.getNumber(handle);
     return {
+      ...kvFunctions(context, this.#kv),
+      ...connFunctions(context, this.#page, this.#ports.conns),
       connect: (entries) => {
         if (entries === undefined) return undefined;
-        for (const name of ['adopt', 'decide', 'abort', 'retire', 'fire'] as const) {
+        for (const name of ENTRIES) {
           this.#entries.set(name, context.getProp(entries, name));
         }
         return undefined;
@@ -336,22 +375,7 @@ export class Guest {
         this.#ports.hit(text(limit) ?? '');
         return undefined;
       },
-      kv: (operation, key, value, a, b) => {
-        const [x, y, z] = [value, a, b].map((handle) => readKvValue(context, handle));
-        return this.#kvHandle(
-          context,
-          this.#kv.run(text(operation) ?? '', text(key) ?? '', x, y, z),
-        );
-      },
     };
-  }
-
-  #kvHandle(context: QuickJSContext, value: KvResult): QuickJSHandle {
-    if (typeof value === 'string') return context.newString(value);
-    if (typeof value === 'number') return context.newNumber(value);
-    if (value === undefined) return context.undefined;
-    if (value === null) return context.null;
-    return value ? context.true : context.false;
   }
 }
 
@@ -361,13 +385,3 @@ const hasText = (reply: Reply): boolean =>
 /** In the form in which guest/show.js describes an error. */
 const describeThrown = ({ name, message, stack }: Thrown): string =>
   `${name}: ${message}\n${stack}`;
-
-function readKvValue(
-  context: QuickJSContext,
-  handle: QuickJSHandle | undefined,
-): KvValue | undefined {
-  if (handle === undefined) return undefined;
-  const type = context.typeof(handle);
-  if (type === 'string') return context.getString(handle);
-  return type === 'number' ? context.getNumber(handle) : undefined;
-}

@@ -11,6 +11,7 @@ import { Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { raise } from '../../ffi/errors.ts';
 import { SharedMemory } from '../../ffi/memory.ts';
 import { setNonBlocking } from '../../ffi/sockets.ts';
+import { NO_CONNS } from '../../scripts-runtime/conns/no-conns.ts';
 import { ScriptHost } from '../../scripts-runtime/host.ts';
 import { SLICE_US } from '../../scripts-runtime/limits.ts';
 import { SERVICE_NAMES, Service } from '../../stack/flow-row.ts';
@@ -62,6 +63,7 @@ export class HostLoop {
         enter: (generation, position, aheadUs) => this.#enter(generation, position, aheadUs),
         leave: () => heartbeat.setFloat64(HeartbeatField.BUSY_SINCE, 0, true),
         answer: (requestId, decision) => this.#decisions.answer(requestId, decision),
+        conns: NO_CONNS,
         resolve: (id, name) => control.send({ kind: 'resolve', id, name }),
         log: (line) => control.send({ kind: 'log', ...line }),
         kv: (changes) => {

@@ -94,6 +94,8 @@ export interface ClosedConn {
   /** What the client sent and received; of a socket: what was written to it and came from it. */
   readonly bytesUp: number;
   readonly bytesDown: number;
+  /** Of a conn: one whose client never finished the handshake is known by it. */
+  readonly requestId?: number;
 }
 
 /** From the carrier to the host. */
@@ -116,8 +118,6 @@ export interface ConnEvents {
   ): void;
   /** Nothing comes of this end any more; of CLIENT_END: of the whole conn. */
   closed(conn: number, end: number, closed: ClosedConn): void;
-  /** A claim whose client never finished the handshake is over. */
-  neverOpened(requestId: number): void;
   /** The carrier began anew: all conns are gone. */
   lost(): void;
 }

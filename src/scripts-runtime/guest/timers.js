@@ -1,5 +1,6 @@
 /** `setTimeout` and its like. The gateway keeps the deadlines, and calls `fire`. */
 import { host, limits } from './host.js';
+import { TURN_OF, words } from './page.js';
 import { describe } from './show.js';
 
 const timers = new Map();
@@ -13,7 +14,7 @@ export const setTimeout = (callback, delayMs, ...args) => {
     throw error;
   }
   lastTimer = id;
-  timers.set(id, () => callback(...args));
+  timers.set(id, { conn: words[TURN_OF], run: () => callback(...args) });
   return id;
 };
 export const clearTimeout = (id) => {
@@ -24,10 +25,17 @@ export const clearTimeout = (id) => {
 export function fire(id) {
   const timer = timers.get(id);
   timers.delete(id);
+  // What it costs is charged to the connection that it works for.
+  words[TURN_OF] = timer?.conn ?? 0;
   try {
-    timer?.();
+    timer?.run();
     return undefined;
   } catch (error) {
     return describe(error);
   }
+}
+
+/** Those that a connection has set, which is gone and has cost enough. */
+export function dropTimersOf(conn) {
+  for (const [id, timer] of timers) if (timer.conn === conn) clearTimeout(id);
 }
