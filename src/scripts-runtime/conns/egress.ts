@@ -127,10 +127,9 @@ function parseHost(
     subnet.addSubnet(ip, prefix, isBracketed ? 'ipv6' : 'ipv4');
     return { kind: 'subnet', subnet };
   }
-  const name = /^(\*)?((?:\.|^)?[a-z\d_](?:[a-z\d_.-]*[a-z\d_])?)$/i.exec(host);
-  const isName = name !== null && (name[1] === undefined) === !host.startsWith('*');
+  const isName = /^(?:\*\.)?[a-z\d_](?:[a-z\d_.-]*[a-z\d_])?$/i.test(host);
   if (isBracketed || !isName || /^[\d.]+$/.test(host)) throw unreadable(text);
-  return { kind: 'name', name: (name[2] ?? '').toLowerCase() };
+  return { kind: 'name', name: host.replace('*', '').toLowerCase() };
 }
 
 const unreadable = (text: string): RangeError =>

@@ -1,4 +1,4 @@
-/** `connect()` of scripts: what is asked for, whether it may be, and the dials until one is taken. */
+/** `connect()` of scripts: what is asked for, whether it may be, and dials until one is taken. */
 import { isIPv4, isIPv6 } from 'node:net';
 import type { Endpoint } from '../../stack/verdict.ts';
 import type { Lookups } from '../lookups.ts';

@@ -3,8 +3,8 @@
  * told by them. Free of processes: the gateway puts the conn channel behind it, an offline run a
  * network of its own.
  *
- * A conn is a number of the carrier's choosing, unique for its life. An `end` of it is CLIENT_END or
- * a socket, a number of the host's choosing, never used twice by one host. Nothing here may call
+ * A conn is a number of the carrier's choosing, unique for its life. An `end` of it is CLIENT_END
+ * or a socket, a number of the host's choosing, never used twice by one host. Nothing here may call
  * back: a carrier that could answer at once does so when the call that asked has returned.
  *
  * No byte of an end comes before it was wanted. `CONN_WINDOW_BYTES` at most are on their way to an
@@ -68,7 +68,7 @@ export interface ConnPorts {
   close(conn: number, end: number): void;
   /** Answered once by `dialed`. */
   dial(conn: number, socket: number, dial: ConnDial): void;
-  /** From now on the bytes go between both ends without us; `closed` of the conn is all that comes. */
+  /** The bytes go between both ends without us now; only `closed` of the conn comes. */
   splice(conn: number, socket: number, options: SpliceOptions): void;
 }
 

@@ -64,7 +64,7 @@ test('a write waits for room, at most 64 KiB on their way', async () => {
   expect(world.client(conn).gotFin).toBe(true);
 });
 
-test('nothing is read ahead: a script that never reads leaves the bytes where they are', async () => {
+test('nothing is read ahead: who never reads leaves the bytes where they are', async () => {
   const world = await ConnWorld.of(claiming('await new Promise(() => {});'));
   const conn = world.connect();
   world.send(conn, 'x'.repeat(1000));
@@ -227,7 +227,7 @@ test('`await using` closes a connection', async () => {
   expect(world.lines).toEqual(['there']);
 });
 
-test('what the hook throws ends the connection with a reset, and is logged with its place', async () => {
+test('what the hook throws resets the client, and is logged with its place', async () => {
   const world = await ConnWorld.of(claiming("await conn.read();\nthrow new Error('no');"));
   const conn = world.connect();
   world.send(conn, 'x');

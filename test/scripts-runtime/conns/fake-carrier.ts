@@ -1,4 +1,4 @@
-/** A network in memory: what scripts' connections would be carried by, with the test at all ends. */
+/** A network in memory that carries scripts' connections, with the test at all far ends. */
 import {
   CLIENT_END,
   CONN_WINDOW_BYTES,

@@ -103,7 +103,7 @@ test.each([
   expect(world.lines[2]).toBe(world.lines[1]!);
 });
 
-test('names: addresses take turns with 250 ms between them, and the first that answers wins', async () => {
+test('names: addresses take turns every 250 ms, and the first that answers wins', async () => {
   const world = await ConnWorld.of(
     claiming("say((await connect('db.example:5432').opened).remoteAddress);"),
   );
@@ -198,7 +198,7 @@ test('a socket ends with its connection, and a connection outlives its sockets',
   ]);
 });
 
-test('a socket belongs to the connection whose turn it is, or whose signal it is given', async () => {
+test('a socket belongs to the connection whose turn it is, or whose signal it has', async () => {
   const world = await ConnWorld.of(
     claiming(
       `if (conn.flow.id === '1') { wake(conn); return new Promise(() => {}); }
@@ -230,7 +230,8 @@ test('connect() outside of a connection fails', async () => {
   const world = await ConnWorld.of(`
     import { connect, reject } from 'culvert';
     export default { async flow() {
-      try { await connect('10.0.0.1:80').opened } catch (e: any) { return reject({ reason: e.code }) }
+      try { await connect('10.0.0.1:80').opened }
+      catch (e: any) { return reject({ reason: e.code }) }
     } };`);
   expect(() => world.connect()).toThrow('reject rst aborted');
 });
