@@ -204,7 +204,7 @@ describe('verdicts', () => {
       await world.gateway.flowLog(host, CLOSED_PORT, 'unclaimed');
     });
 
-    test('a client that is gone ends its session, and the upstream hears of a closed port', async () => {
+    test('a client that is gone ends its session; its upstream finds a closed port', async () => {
       const { client, server, gateway } = world;
       const { version } = family;
       const open = { family: version, host, port: PORTS.gone };
