@@ -62,8 +62,12 @@ export class ClaimOrders {
   /** @param epoch  of the host that is listened to */
   onMessage(message: ConnMessage, epoch: number, now: Instant): void {
     const claim = message.epoch === epoch ? this.#table.find(message.conn) : undefined;
-    if (claim === undefined || claim.phase === ClaimPhase.SPLICED) {
+    if (claim === undefined || (claim.phase === ClaimPhase.SPLICED && !isEnd(message))) {
       this.#counters.add(Counter.CONN_MESSAGES_LATE);
+      return;
+    }
+    if (isEnd(message)) {
+      this.#abort(claim.client, now);
       return;
     }
     if (claim.phase !== ClaimPhase.OPEN || !this.#carryOut(claim, message, now)) {
@@ -207,6 +211,10 @@ export class ClaimOrders {
     this.#stack.abort(claim.row, CloseReason.UPSTREAM_RESET, ClosedBy.UPSTREAM, now);
   }
 }
+
+/** The whole conn is reset: whoever moves its bytes. */
+const isEnd = ({ kind, end }: ConnMessage): boolean =>
+  kind === ConnKind.ABORT && end === CLIENT_END;
 
 /** `::ffff:a.b.c.d` is dialled by IPv4, and its route is asked for as such. */
 function unmapTarget(message: ConnMessage, view: DataView): void {

@@ -18,8 +18,8 @@
  *   CLOSED   an end is no more                      SPLICE  conn and socket, from now on native
  *
  * After CLOSED of CLIENT_END nothing comes for the conn; it says what the flow moved, and what is
- * left of the conn's sockets goes with it. Behind SPLICE nothing else comes. Messages for what is
- * gone have crossed with CLOSED, and are ignored.
+ * left of the conn's sockets goes with it. Behind SPLICE nothing comes but that, and nothing is
+ * heard but ABORT. Messages for what is gone have crossed with CLOSED, and are ignored.
  *
  * DATA may be on its way while the host takes its credit back. What was read of one end belongs to
  * the other before a SPLICE. So a host sends WANT 0, and behind it a PEEK without time, whose

@@ -287,7 +287,17 @@ describe('a splice', () => {
     expect(rig.ended).toEqual(['script-failed']);
   });
 
-  test('is the last that the host may say', async () => {
+  test('is ended by abort', async () => {
+    using server = await tcpServer();
+    using rig = await dialed(server);
+    rig.host.splice(1);
+    rig.turn();
+    rig.host.abort();
+    await said(rig, 'CLOSED 0 aborted');
+    await rig.until(() => server.errors.includes('ECONNRESET'));
+  });
+
+  test('is the last that the host may say but for that', async () => {
     using server = await tcpServer();
     using rig = await dialed(server);
     rig.host.splice(1);
