@@ -3,7 +3,9 @@ import type {
   KvEntry,
   ScriptIssue,
   ScriptLog,
+  ScriptSet,
   ScriptStats,
+  TextFiles,
 } from '../../src/scripts-runtime/bundle.ts';
 import { NO_CONNS } from '../../src/scripts-runtime/conns/no-conns.ts';
 import type { ConnPorts } from '../../src/scripts-runtime/conns/ports.ts';
@@ -18,6 +20,9 @@ export interface LoadOptions {
   readonly vars?: Readonly<Record<string, string>>;
   readonly kv?: readonly KvEntry[];
   readonly disabled?: readonly string[];
+  readonly sets?: Readonly<Record<string, ScriptSet>>;
+  /** Of each script. */
+  readonly modules?: TextFiles;
 }
 
 export interface FlowOptions {
@@ -94,9 +99,11 @@ export class ScriptWorld {
         name,
         file: `${name}.ts`,
         source,
+        ...(options.modules && { modules: options.modules }),
       })),
       limits: { ...DEFAULT_SCRIPT_LIMITS, ...options.limits },
       vars: options.vars ?? {},
+      sets: options.sets ?? {},
       kv: options.kv ?? [],
       iface: 'culvert0',
       disabled: options.disabled ?? [],

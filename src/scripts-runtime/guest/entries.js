@@ -1,7 +1,6 @@
 /** What the gateway calls. */
-import { abortSignal } from './abort-signal.js';
 import { connEvent, openConn } from './conn.js';
-import { Ctx, scriptSignal } from './ctx.js';
+import { Ctx, retireScript } from './ctx.js';
 import { env } from './env.js';
 import { abortFlow, FlowInfo, serialOf } from './flow-info.js';
 import { host, onSettled } from './host.js';
@@ -87,7 +86,7 @@ host.connect({
 
   /** The generation is being replaced. */
   retire() {
-    abortSignal(scriptSignal, 'a new generation took over');
+    retireScript('a new generation took over');
   },
 
   fire,
