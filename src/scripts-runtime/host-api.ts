@@ -119,8 +119,8 @@ type Entry = (typeof ENTRIES)[number];
 export class Guest {
   /** Result of the last `decide`; one object, because a decision is answered before the next. */
   readonly result: DecideResult = { reply: Reply.DECLINE, text: '' };
+  readonly conns: GuestConns;
   readonly #engine: Engine;
-  readonly #conns: GuestConns;
   readonly #kv: KvCalls;
   readonly #ports: GuestPorts;
   readonly #entries = new Map<Entry, QuickJSHandle>();
@@ -141,7 +141,7 @@ export class Guest {
     this.#ports = ports;
     const { context } = this.#engine;
     this.#page = this.#engine.sharePage(PAGE_BYTES);
-    this.#conns = new GuestConns({
+    this.conns = new GuestConns({
       context,
       page: this.#page,
       call: (entry, ...args) => this.#call(entry, ...args),
@@ -200,23 +200,18 @@ export class Guest {
     });
   }
 
-  /** The connection that the last turn was for; 0 for none. */
-  takeTurnOf(): number {
-    return this.#conns.takeTurnOf();
-  }
-
   /** Runs the hook of a connection. */
   openConn(conn: number, request: ConnectionRequest, budgetUs: number): void {
     this.#engine.turn(budgetUs, () => {
       this.#writeRequest(0, request);
-      this.#conns.open(conn, request);
+      this.conns.open(conn, request);
     });
   }
 
   /** Lets the script hear what has come of a connection. */
   tellConn(conn: number, news: readonly ConnNews[], budgetUs: number): void {
     this.#engine.turn(budgetUs, () => {
-      for (const one of news) this.#conns.tell(conn, one);
+      for (const one of news) this.conns.tell(conn, one);
     });
   }
 

@@ -255,7 +255,7 @@ export class Script {
     this.#ports.leave();
     const tookUs = this.#ports.now() - enteredAt;
     counters.cpuUs += tookUs;
-    const conn = this.#guest?.takeTurnOf() ?? 0;
+    const conn = this.#guest?.conns.takeTurnOf() ?? 0;
     if (conn !== 0) this.#ports.worked(conn, tookUs);
     // Who breaks the hard limit hears of that one.
     const isBroken = this.#guest?.breakage !== undefined;

@@ -173,7 +173,7 @@ export function connFunctions(
       return undefined;
     },
     connEncode: (source) => {
-      const piece = text(source);
+      const piece = String(JSON.parse(text(source)));
       const { view } = page;
       const { written } = utf8.encodeInto(piece, chunkOf(view, CHUNK_BYTES_MAX));
       view.setUint32(ConnField.LENGTH, written, true);
