@@ -184,11 +184,11 @@ export class Script {
 
   /** Runs the hook of a connection that it claimed; false when there is no sandbox to do so. */
   openConn(conn: number, request: ConnectionRequest): boolean {
-    return this.#enterIfAlive((guest) => guest.openConn(conn, request, this.#budget));
+    return this.#enterIfAlive((guest) => guest.conns.open(conn, request, this.#budget));
   }
 
   tellConn(conn: number, news: readonly ConnNews[]): void {
-    this.#enterIfAlive((guest) => guest.tellConn(conn, news, this.#budget));
+    this.#enterIfAlive((guest) => guest.conns.tell(conn, news, this.#budget));
   }
 
   /** The hook of a connection threw; the error as the guest describes it. */
