@@ -10,6 +10,7 @@ import base64 from './guest/base64.js' with { type: 'text' };
 import bytes from './guest/bytes.js' with { type: 'text' };
 import chunk from './guest/chunk.js' with { type: 'text' };
 import conn from './guest/conn.js' with { type: 'text' };
+import connStreams from './guest/conn-streams.js' with { type: 'text' };
 import crypto from './guest/crypto.js' with { type: 'text' };
 import ctx from './guest/ctx.js' with { type: 'text' };
 import culvert from './guest/culvert.js' with { type: 'text' };
@@ -72,6 +73,7 @@ const SOURCES: ReadonlyMap<string, string> = new Map([
   [`${FOLDER}url.js`, url],
   [`${FOLDER}chunk.js`, chunk],
   [`${FOLDER}conn.js`, conn],
+  [`${FOLDER}conn-streams.js`, connStreams],
   [`${FOLDER}deferred.js`, deferred],
   [`${FOLDER}end.js`, end],
   [`${FOLDER}sniff.js`, sniff],
