@@ -61,6 +61,8 @@ const LAYERS: readonly { readonly path: string; readonly allowed: readonly strin
       'node:net',
       // the Initial packets of QUIC
       'node:crypto',
+      // posix: the paths of a script's files
+      'node:path',
       'quickjs-emscripten-core',
       '@jitl/quickjs-singlefile-mjs-release-sync',
     ],

@@ -8,6 +8,8 @@
  */
 import variant from '@jitl/quickjs-singlefile-mjs-release-sync';
 import {
+  type JSModuleLoadResult,
+  type JSModuleNormalizeResult,
   newQuickJSWASMModuleFromVariant,
   type QuickJSContext,
   type QuickJSHandle,
@@ -41,6 +43,12 @@ export interface Thrown {
   readonly name: string;
   readonly message: string;
   readonly stack: string;
+}
+
+/** Who answers an engine that asks for a module. */
+export interface ModuleSource {
+  normalize(requested: string): JSModuleNormalizeResult;
+  load(name: string): JSModuleLoadResult;
 }
 
 /** Jobs run between two looks at the clock. */
@@ -106,6 +114,13 @@ export class Engine {
     this.#runtime.setMaxStackSize(limits.stackBytes);
     this.#runtime.setInterruptHandler(() => this.#shouldStop());
     this.context = this.#runtime.newContext();
+  }
+
+  serveModules(source: ModuleSource): void {
+    this.#runtime.setModuleLoader(
+      (name) => source.load(name),
+      (_base, requested) => source.normalize(requested),
+    );
   }
 
   /** @param length  in bytes; long enough that its first content is unique */

@@ -1,5 +1,5 @@
 /**
- * The outer half of the script API; guest.js is the inner half. Calls go in as two strings and a
+ * The outer half of the script API; guest/ is the inner half. Calls go in as two strings and a
  * page of memory that both sides read, because each value that crosses costs a microsecond.
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
@@ -13,7 +13,7 @@ import {
   type SharedPage,
   type Thrown,
 } from './engine.ts';
-import guestSource from './guest.js' with { type: 'text' };
+import { GUEST_START, GUEST_START_NAME, GuestModules } from './guest-modules.ts';
 import type { Kv, KvValue } from './kv.ts';
 import { KvCalls, type KvResult } from './kv-calls.ts';
 import {
@@ -23,9 +23,8 @@ import {
   type ScriptLimits,
   VERDICT_TEXT_BYTES,
 } from './limits.ts';
-import { BUILTIN_MODULE } from './transpile.ts';
 
-/** Offsets in bytes of the page. All uint32, but FLOW, a float64. The same as in guest.js. */
+/** Offsets in bytes of the page. All uint32, but FLOW, a float64. The same as in guest/page.js. */
 const PageField = {
   FLOW: 0,
   CALL: 8,
@@ -41,7 +40,7 @@ const PageField = {
 } as const;
 const PAGE_BYTES = 64;
 
-/** How a call went. The text that belongs to it is in brackets. The same as in guest.js. */
+/** How a call went. The text that belongs to it is in brackets. The same as in guest/page.js. */
 export const Reply = {
   DECLINE: 1,
   /** To the original destination, with no options. */
@@ -70,7 +69,7 @@ const LENGTHS = {
 };
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
-/** In the page: positions in PROTOCOLS of guest.js. */
+/** In the page: positions in PROTOCOLS of guest/flow-info.js. */
 const PROTOCOL_CODES = { tcp: 0, udp: 1, icmp: 2 } as const satisfies Record<FlowProtocol, number>;
 
 /** What the guest asks for while a turn runs. None of it may enter the engine again. */
@@ -124,11 +123,14 @@ export class Guest {
     this.#ports = ports;
     const { context } = this.#engine;
     this.#page = this.#engine.sharePage(PAGE_BYTES);
+    const modules = new GuestModules();
+    this.#engine.serveModules(modules);
     this.#engine.turn(Number.POSITIVE_INFINITY, () => {
       this.#installHost(settings);
-      const result = context.evalCode(guestSource, BUILTIN_MODULE, { type: 'module' });
+      const result = context.evalCode(GUEST_START, GUEST_START_NAME, { type: 'module' });
       this.#engine.take(result, (thrown) => this.#blame(thrown))?.dispose();
     });
+    modules.seal();
     if (this.#fault !== undefined || this.#entries.size === 0) {
       throw new Error(`the built-in module does not run: ${JSON.stringify(this.#fault)}`);
     }
@@ -272,7 +274,7 @@ export class Guest {
     this.#fault = thrown;
   }
 
-  /** Puts `culvertHost` where guest.js finds it, and takes it away. */
+  /** Puts `culvertHost` where guest/host.js finds it, and takes it away. */
   #installHost({ limits, version, iface, vars, services }: GuestSettings): void {
     const { context } = this.#engine;
     const host = context.newObject();
@@ -356,7 +358,7 @@ export class Guest {
 const hasText = (reply: Reply): boolean =>
   reply === Reply.VERDICT || reply === Reply.THREW || reply === Reply.NO_VERDICT;
 
-/** In the form in which guest.js describes an error. */
+/** In the form in which guest/show.js describes an error. */
 const describeThrown = ({ name, message, stack }: Thrown): string =>
   `${name}: ${message}\n${stack}`;
 

@@ -4,6 +4,7 @@ import type {
   ScriptIssue,
   ScriptLog,
   ScriptStats,
+  TextFiles,
 } from '../../src/scripts-runtime/bundle.ts';
 import type { Decision } from '../../src/scripts-runtime/decide.ts';
 import { ScriptHost } from '../../src/scripts-runtime/host.ts';
@@ -16,6 +17,8 @@ export interface LoadOptions {
   readonly vars?: Readonly<Record<string, string>>;
   readonly kv?: readonly KvEntry[];
   readonly disabled?: readonly string[];
+  /** Of each script. */
+  readonly modules?: TextFiles;
 }
 
 export interface FlowOptions {
@@ -91,6 +94,7 @@ export class ScriptWorld {
         name,
         file: `${name}.ts`,
         source,
+        ...(options.modules && { modules: options.modules }),
       })),
       limits: { ...DEFAULT_SCRIPT_LIMITS, ...options.limits },
       vars: options.vars ?? {},

@@ -137,6 +137,59 @@ for (const ends of FAMILIES) {
       rig.expectEmpty();
     });
 
+    for (const [how, [type, code]] of answers) {
+      test(`for a second, all datagrams of a flow refused with ${how} are answered so`, () => {
+        const rig = new TcpRig();
+        rig.owner.reactions.syn = () => reject(rig, how);
+        for (let i = 0; i < 3; i++) rig.deliver(datagram(ends));
+        const errors = rig.frames.splice(0).map(({ packet }) => parseIcmpError(packet));
+        expect(errors).toHaveLength(3);
+        for (const error of errors) {
+          expect(error).toMatchObject({ ...swapped(ends), type, code, quoted: ends });
+        }
+        expect(rig.owner.flows).toHaveLength(1);
+        expect(rig.drops).toEqual({ 'refused-again': 2 });
+        rig.expectEmpty();
+        rig.wait(1000);
+        rig.deliver(datagram(ends));
+        expect(rig.owner.flows).toHaveLength(2);
+      });
+    }
+
+    test('for a second, all datagrams of a flow that was dropped are, and nobody is asked', () => {
+      const rig = new TcpRig();
+      rig.owner.reactions.syn = () => reject(rig, 'drop');
+      for (let i = 0; i < 3; i++) rig.deliver(datagram(ends));
+      expect(rig.owner.flows).toHaveLength(1);
+      expect(rig.drops).toEqual({ 'verdict-drop': 3 });
+      rig.expectEmpty();
+    });
+
+    test('a refusal is of one flow, and is forgotten when who decides changes', () => {
+      const rig = new TcpRig();
+      rig.owner.reactions.syn = () => reject(rig, 'drop');
+      rig.deliver(datagram(ends));
+      const isIpv4 = family === 4;
+      const other = { source: isIpv4 ? '198.18.0.2' : 'fd00::2' };
+      for (const fields of [{ sourcePort: 40_001 }, { destinationPort: 54 }, other]) {
+        rig.deliver(datagram(ends, fields));
+      }
+      rig.deliver(echo(ends));
+      expect(rig.owner.flows).toHaveLength(5);
+      rig.stack.forgetRefusals();
+      rig.deliver(datagram(ends));
+      expect(rig.owner.flows).toHaveLength(6);
+    });
+
+    test('a static rule for a flow that was refused is obeyed at once', () => {
+      const rig = new TcpRig();
+      rig.owner.reactions.syn = () => reject(rig, 'drop');
+      rig.deliver(datagram(ends));
+      rig.owner.natOf = () => true;
+      rig.deliver(datagram(ends));
+      expect(rig.owner.flows).toHaveLength(2);
+    });
+
     test('a wrong checksum is dropped, and asks nobody', () => {
       const rig = new TcpRig();
       const packet = datagram(ends);

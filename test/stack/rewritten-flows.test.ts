@@ -161,3 +161,57 @@ test('a flow that nobody uses ends by itself, and its row is free', () => {
   expect(rig.flow.calls).toEqual(['syn', 'closed idle by gateway']);
   expect(rig.stack.flows.used).toBe(0);
 });
+
+test('redirects and source quenches of strangers are not translated', () => {
+  const [ends] = FAMILIES;
+  const rig = natRig(ends);
+  rig.deliver(udpPacket({ source: ends.client, destination: ends.server, payload: pattern(32) }));
+  const seen = rig.frames.shift()?.packet as Uint8Array;
+  for (const type of [4, 5]) {
+    rig.deliver(icmpPacket({ source: '203.0.113.1', destination: ends.pool, type, payload: seen }));
+  }
+  expect(rig.frames).toEqual([]);
+  expect(rig.drops).toEqual({ 'icmp-not-for-us': 2 });
+});
+
+test('a segment that no connection can begin with takes no row of a static rule', () => {
+  const [ends] = FAMILIES;
+  const rig = natRig(ends);
+  rig.owner.natOf = () => true;
+  const segment = { source: ends.client, destination: ends.server, seq: 5, ack: 9 };
+  for (const flags of [SYN_ACK, FIN, 0x01]) rig.deliver(tcpPacket({ ...segment, flags }));
+  expect(rig.owner.flows).toEqual([]);
+  expect(rig.frames.splice(0)).toHaveLength(3);
+  rig.deliver(tcpPacket({ ...segment, flags: RST_ACK }));
+  expect(rig.frames).toEqual([]);
+  // One in the middle of a connection does, for its flow may be older than the gateway.
+  rig.deliver(tcpPacket({ ...segment, flags: ACK }));
+  expect(rig.owner.flows).toHaveLength(1);
+});
+
+test('without loose pick-up, only a SYN takes a row of a static rule', () => {
+  const [ends] = FAMILIES;
+  const rig = natRig(ends);
+  rig.tracking.tcpLoose = false;
+  rig.owner.natOf = () => true;
+  const segment = { source: ends.client, destination: ends.server };
+  for (const flags of [ACK, SYN]) rig.deliver(tcpPacket({ ...segment, flags }));
+  expect(rig.owner.flows).toHaveLength(1);
+});
+
+test('a table full of flows that were never answered lets a new connection in', () => {
+  const [ends] = FAMILIES;
+  const rig = natRig(ends);
+  const flow = { source: ends.client, destination: ends.server, destinationPort: 443 };
+  for (let i = 0; i < rig.limits.flows; i++)
+    rig.deliver(udpPacket({ ...flow, sourcePort: 2000 + i }));
+  expect(rig.stack.flows.used).toBe(rig.limits.flows);
+  rig.frames.length = 0;
+  rig.owner.reactions.syn = (row, now) => rig.stack.accept(row, now);
+  rig.connect();
+  expect(rig.counters.get(Counter.FLOWS_EARLY_DROPPED)).toBe(1);
+  expect(rig.drops).toEqual({});
+  expect(rig.dial(rig.newPeer({ port: 41_000 }))).toBeGreaterThanOrEqual(0);
+  expect(rig.counters.get(Counter.FLOWS_EARLY_DROPPED)).toBe(2);
+  expect(rig.counters.get(Counter.FLOWS_NOW)).toBe(rig.limits.flows);
+});

@@ -2,17 +2,21 @@
 import { basename, extname, relative, resolve } from 'node:path';
 import type { ScriptSource } from '../messages/script-control.ts';
 import { ConfigError, type ConfigIssue, type LoadedConfig } from './load.ts';
-import { readTextFile, UnreadableError } from './read-text-file.ts';
-import { scriptName } from './schema.ts';
+import {
+  BUNDLE_MAX_BYTES,
+  readScriptFiles,
+  SCRIPT_MAX_FILES,
+  ScriptFileError,
+} from './script-files.ts';
+import { type ScriptSettings, scriptName } from './script-schema.ts';
 
-/** Source text of all scripts together, in bytes: what one reload may carry. */
-export const BUNDLE_MAX_BYTES = 1024 * 1024;
 const BUNDLE_MAX_SCRIPTS = 64;
 
 interface Wanted {
   readonly name: string;
   readonly file: string;
   readonly path: string;
+  readonly settings: ScriptSettings;
 }
 
 /**
@@ -23,13 +27,15 @@ interface Wanted {
 export function readScripts(loaded: LoadedConfig): ScriptSource[] {
   const { scripts } = loaded.config;
   const wanted =
-    scripts.load?.map(({ name, file }, index) => ({
+    scripts.load?.map(({ name, file, ...settings }, index) => ({
       name,
       file: resolve(loaded.folder, file),
       path: `scripts.load[${index}].file`,
+      settings,
     })) ?? globScripts(loaded);
   const issues: ConfigIssue[] = [];
-  const sources = wanted.flatMap((script) => readScript(script, issues));
+  const root = scripts.root === undefined ? undefined : resolve(loaded.folder, scripts.root);
+  const sources = wanted.flatMap((script) => readScript(script, root, issues));
   for (const message of bundleFaults(sources)) issues.push({ path: 'scripts', message });
   if (issues.length > 0) throw new ConfigError(loaded.file ?? 'embedded default', issues);
   return sources;
@@ -37,7 +43,7 @@ export function readScripts(loaded: LoadedConfig): ScriptSource[] {
 
 /** Which limits the scripts break together, in words. */
 export function bundleFaults(scripts: readonly ScriptSource[]): string[] {
-  const bytes = scripts.reduce((sum, script) => sum + Buffer.byteLength(script.source), 0);
+  const bytes = scripts.reduce((sum, script) => sum + sourceBytes(script), 0);
   return [
     ...(bytes > BUNDLE_MAX_BYTES
       ? [`${bytes} bytes of source in all scripts, at most ${BUNDLE_MAX_BYTES}`]
@@ -45,8 +51,22 @@ export function bundleFaults(scripts: readonly ScriptSource[]): string[] {
     ...(scripts.length > BUNDLE_MAX_SCRIPTS
       ? [`${scripts.length} scripts, at most ${BUNDLE_MAX_SCRIPTS}`]
       : []),
+    ...scripts
+      .filter(({ modules = {}, tests = {} }) =>
+        [{ ...modules, entry: '' }, tests].some(
+          (files) => Object.keys(files).length > SCRIPT_MAX_FILES,
+        ),
+      )
+      .map(({ name }) => `"${name}" has more than ${SCRIPT_MAX_FILES} files`),
   ];
 }
+
+/** Of all of its files, tests included. */
+const sourceBytes = ({ source, modules = {}, tests = {} }: ScriptSource): number =>
+  [source, ...Object.values(modules), ...Object.values(tests)].reduce(
+    (sum, text) => sum + Buffer.byteLength(text),
+    0,
+  );
 
 function globScripts({ config, folder }: LoadedConfig): Wanted[] {
   const pattern = config.scripts.files;
@@ -59,22 +79,39 @@ function globScripts({ config, folder }: LoadedConfig): Wanted[] {
     name: basename(file, extname(file)),
     file,
     path: 'scripts.files',
+    settings: {},
   }));
 }
 
-function readScript({ name, file, path }: Wanted, issues: ConfigIssue[]): ScriptSource[] {
+function readScript(
+  wanted: Wanted,
+  root: string | undefined,
+  issues: ConfigIssue[],
+): ScriptSource[] {
+  const { name, file, path, settings } = wanted;
   if (!scriptName.safeParse(name).success) {
     issues.push({ path, message: `"${name}" cannot be the name of a script` });
     return [];
   }
   try {
-    return [{ name, file: displayPath(file), source: readTextFile(file, BUNDLE_MAX_BYTES) }];
+    return [
+      { name, file: displayPath(file), ...readScriptFiles(file, root), ...present(settings) },
+    ];
   } catch (error) {
-    if (!(error instanceof UnreadableError)) throw error;
-    issues.push({ path, message: `${file} ${error.message}` });
+    if (!(error instanceof ScriptFileError)) throw error;
+    issues.push({ path, message: error.message });
     return [];
   }
 }
+
+/** Without what is undefined, which is a value of its own in a ScriptSource. */
+const present = ({
+  allow,
+  schedule,
+}: ScriptSettings): Pick<ScriptSource, 'allow' | 'schedule'> => ({
+  ...(allow && { allow }),
+  ...(schedule && { schedule }),
+});
 
 /** As an operator would type it: relative when the file lies below the working directory. */
 function displayPath(file: string): string {

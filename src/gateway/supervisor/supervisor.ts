@@ -15,6 +15,7 @@ import { readScripts } from '../config/scripts.ts';
 import type { ScriptsState } from '../messages/control.ts';
 import {
   type ControlPlane,
+  type NewBundle,
   type NewScript,
   NoSuchScriptError,
   type Reload,
@@ -158,6 +159,11 @@ export class Supervisor implements ControlPlane, FlowNames {
       (active) => ({ ...active, scripts: withScript(active, script) }),
       options,
     );
+  }
+
+  putBundle({ scripts, vars }: NewBundle, options: ChangeOptions): Promise<Change> {
+    const given = { scripts, ...(vars && { vars }) };
+    return this.#change('api', (active) => ({ ...active, ...given }), options);
   }
 
   removeScript(name: string, options: ChangeOptions): Promise<Change> {
@@ -368,11 +374,13 @@ function readBundle(loaded: LoadedConfig): BundleContent {
   return { scripts: readScripts(loaded), vars, limits: scriptLimits(loaded.config) };
 }
 
+/** What a script may do is said by the config, or with the new script, and stays otherwise. */
 function withScript({ scripts }: BundleContent, script: NewScript): readonly NewScript[] {
-  const isKnown = scripts.some(({ name }) => name === script.name);
-  return isKnown
-    ? scripts.map((old) => (old.name === script.name ? script : old))
-    : [...scripts, script];
+  const old = scripts.find(({ name }) => name === script.name);
+  if (old === undefined) return [...scripts, script];
+  const { allow, schedule } = old;
+  const next = { ...(allow && { allow }), ...(schedule && { schedule }), ...script };
+  return scripts.map((one) => (one === old ? next : one));
 }
 
 const pageOf = ({ fd, buffer }: SharedMemory): HeartbeatPage => ({

@@ -1,8 +1,8 @@
 /** `culvert script …`: check files offline; list, put, remove and roll back over the API. */
-import { readFileSync } from 'node:fs';
-import { basename, extname } from 'node:path';
+import { basename, dirname, extname, posix, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../scripts-runtime/limits.ts';
+import { readScriptFiles, ScriptFileError } from '../../config/script-files.ts';
 import type { ScriptSource } from '../../messages/script-control.ts';
 import { change, scripts as scriptsSchema } from '../../supervisor/api/schemas.ts';
 import { ExitCode } from '../../supervisor/exit-code.ts';
@@ -24,22 +24,31 @@ interface ChangeFlags extends ClientFlags {
   readonly to?: string;
 }
 
+interface PutFlags extends ChangeFlags {
+  readonly root?: string;
+}
+
+interface CheckFlags {
+  readonly json?: boolean;
+  readonly root?: string;
+}
+
 export function addScript(program: Command, finish: Finish): void {
   const script = program.command('script').description('check, list and change scripts');
   script
     .command('check <file...>')
     .description('load scripts in a sandbox and say what is wrong; needs no gateway')
     .option('--json', 'print JSON')
-    .action(async (files: string[], flags: { json?: boolean }) => {
-      finish(await checkFiles(files, flags.json === true));
-    });
+    .option('--root <folder>', 'also import files below this folder')
+    .action(async (files: string[], flags: CheckFlags) => finish(await checkFiles(files, flags)));
   withClient(script.command('list'))
     .description('list scripts in the order of asking')
     .action(list);
   withChange(script.command('put <name> <file>'))
-    .description('replace a script, or add it at the end')
-    .action((name: string, file: string, flags: ChangeFlags) =>
-      apply(flags, 'PUT', `/v1/scripts/${encodeURIComponent(name)}`, readSource(file)),
+    .description('replace a script with what it imports and its tests, or add it at the end')
+    .option('--root <folder>', 'also import files below this folder')
+    .action((name: string, file: string, flags: PutFlags) =>
+      apply(flags, 'PUT', `/v1/scripts/${encodeURIComponent(name)}`, bodyOf(name, file, flags)),
     );
   withChange(script.command('remove <name>'))
     .description('remove a script')
@@ -57,14 +66,11 @@ const withChange = (command: Command): Command =>
     .option('--force', 'apply also what is identical')
     .option('--dry-run', 'check only');
 
-async function checkFiles(files: readonly string[], isJson: boolean): Promise<ExitCode> {
-  const scripts = files.map(
-    (file): ScriptSource => ({
-      name: basename(file, extname(file)),
-      file,
-      source: readSource(file),
-    }),
-  );
+async function checkFiles(
+  files: readonly string[],
+  { json: isJson, root }: CheckFlags,
+): Promise<ExitCode> {
+  const scripts = files.map((file) => readScript(basename(file, extname(file)), file, root));
   const content = { scripts, vars: {}, limits: DEFAULT_SCRIPT_LIMITS };
   const issues = await tryScripts(content, OFFLINE_DEVICE);
   if (isJson) printJson({ ok: issues.length === 0, issues });
@@ -89,17 +95,39 @@ async function apply(
   const query = new URLSearchParams(changeQuery(flags));
   if (flags.to !== undefined) query.set('to', flags.to);
   const options =
-    body === undefined ? {} : { body, headers: { 'Content-Type': 'application/typescript' } };
+    body === undefined ? {} : { body, headers: { 'Content-Type': 'application/json' } };
   const result = await clientOf(flags).change(change, method, `${path}?${query}`, options);
   if (flags.json) printJson(result);
   else print(describeChange(result));
 }
 
-function readSource(file: string): string {
+/** As the API takes it: paths are from the folder that the files share. */
+function bodyOf(name: string, file: string, { root }: PutFlags): string {
+  const { source, modules = {}, tests = {} } = readScript(name, file, root);
+  const depth = Math.max(
+    0,
+    ...[...Object.keys(modules), ...Object.keys(tests)].map((path) => path.split('../').length - 1),
+  );
+  const folders = resolve(dirname(file)).split('/');
+  const prefix = depth === 0 ? '' : folders.slice(-depth).join('/');
+  const placed = (texts: Readonly<Record<string, string>>) =>
+    Object.fromEntries(
+      Object.entries(texts).map(([path, text]) => [posix.join(prefix, path), text]),
+    );
+  const entry = posix.join(prefix, basename(file));
+  return JSON.stringify({
+    entry,
+    files: { [entry]: source, ...placed(modules) },
+    ...(Object.keys(tests).length > 0 && { tests: placed(tests) }),
+  });
+}
+
+function readScript(name: string, file: string, root: string | undefined): ScriptSource {
   try {
-    return readFileSync(file, 'utf8');
+    const files = readScriptFiles(resolve(file), root === undefined ? undefined : resolve(root));
+    return { name, file, ...files };
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? 'unknown error';
-    throw new CommandError(ExitCode.FAILED, `${file} cannot be read: ${code}`, { cause });
+    if (!(cause instanceof ScriptFileError)) throw cause;
+    throw new CommandError(ExitCode.FAILED, cause.message, { cause });
   }
 }

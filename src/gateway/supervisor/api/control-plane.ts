@@ -1,6 +1,7 @@
 /** What the HTTP API needs of the gateway. The supervisor implements it; tests have their own. */
+import type { ScriptSource } from '../../messages/script-control.ts';
 import type { FlowControl } from '../flow-control.ts';
-import type { Change, ChangeOptions, Generation } from '../generations.ts';
+import type { BundleContent, Change, ChangeOptions, Generation } from '../generations.ts';
 import type { DropCount, ReasonCount, Status } from './schemas.ts';
 
 export interface ControlPlane {
@@ -17,6 +18,8 @@ export interface ControlPlane {
   readonly generations: readonly Generation[];
   readonly etag: string;
   putScript(script: NewScript, options: ChangeOptions): Promise<Change>;
+  /** Replaces all scripts; what else is absent stays. */
+  putBundle(bundle: NewBundle, options: ChangeOptions): Promise<Change>;
   /** @throws NoSuchScriptError */
   removeScript(name: string, options: ChangeOptions): Promise<Change>;
   rollback(to: number | undefined, options: ChangeOptions): Promise<Change>;
@@ -24,11 +27,10 @@ export interface ControlPlane {
   reload(options: ChangeOptions): Promise<Reload>;
 }
 
-export interface NewScript {
-  readonly name: string;
-  readonly file: string;
-  readonly source: string;
-}
+export type NewScript = ScriptSource;
+export type NewBundle = Pick<BundleContent, 'scripts'> & {
+  readonly [K in 'vars']?: BundleContent[K] | undefined;
+};
 
 export interface Reload extends Change {
   /** Places of the config that changed and take effect only at the next start. */

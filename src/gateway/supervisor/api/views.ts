@@ -1,5 +1,7 @@
 /** Generations and changes as the API shows them. */
+import { basename } from 'node:path';
 import type { z } from 'zod';
+import type { ScheduleEntry, ScriptSource } from '../../messages/script-control.ts';
 import type { Change, ChangeOptions, Generation } from '../generations.ts';
 import type { change, generation } from './schemas.ts';
 
@@ -23,3 +25,20 @@ export const viewChange = (
   dry_run: dryRun === true,
   generation: viewGeneration(entry, active),
 });
+
+/** A script as `PUT` takes it, but for files outside of its folder. */
+export function viewScript({ file, source, modules, tests, allow, schedule }: ScriptSource) {
+  const entry = basename(file);
+  return {
+    entry,
+    files: { [entry]: source, ...modules },
+    ...(tests && { tests }),
+    ...(allow && { allow }),
+    ...(schedule && { schedule: Object.fromEntries(Object.entries(schedule).map(viewSchedule)) }),
+  };
+}
+
+const viewSchedule = ([name, entry]: [string, ScheduleEntry]): [string, object] => [
+  name,
+  'cron' in entry ? entry : { every: `${entry.everyMs}ms` },
+];

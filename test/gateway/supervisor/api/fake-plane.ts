@@ -137,6 +137,8 @@ export function fakePlane(): FakePlane {
         }),
         options,
       ),
+    putBundle: ({ scripts, vars = {} }, options) =>
+      generations.apply('api', (active) => ({ ...active, scripts, vars }), options),
     removeScript: (name, options) =>
       generations.apply(
         'api',

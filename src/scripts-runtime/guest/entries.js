@@ -1,0 +1,84 @@
+/** What the gateway calls. */
+import { abortSignal } from './abort-signal.js';
+import { Ctx, scriptSignal } from './ctx.js';
+import { env } from './env.js';
+import { abortFlow, FlowInfo, serialOf } from './flow-info.js';
+import { host, onSettled } from './host.js';
+import { CALL, NO_VERDICT, PENDING, REPLY, THREW, words } from './page.js';
+import { describe, show } from './show.js';
+import { fire } from './timers.js';
+import { bodyOf, isVerdict, replyOf } from './verdicts.js';
+
+let script;
+/** Calls whose promise is not settled: the flow behind each. */
+const waiting = new Map();
+
+/** Writes how the call went to the page; text that belongs to it is returned. */
+function answer(value) {
+  if (!isVerdict(value)) {
+    words[REPLY] = NO_VERDICT;
+    return `flow() returned ${show(value)}`;
+  }
+  words[REPLY] = replyOf(value);
+  return bodyOf(value);
+}
+
+function failed(error) {
+  words[REPLY] = THREW;
+  return describe(error);
+}
+
+function settle(call, reply) {
+  if (!waiting.delete(call)) return;
+  const body = reply();
+  host.settle(call, words[REPLY], body);
+}
+
+host.connect({
+  /** Takes the script. Returns what is wrong with it, or undefined. */
+  adopt(exported) {
+    if (typeof exported !== 'object' || exported === null) {
+      return 'the script must export default an object with a method flow()';
+    }
+    if (typeof exported.flow !== 'function') return 'the default export has no method flow()';
+    for (const hook of ['connect', 'closed', 'scheduled', 'load', 'unload']) {
+      if (exported[hook] !== undefined) {
+        return `${hook}() is not available in this version of culvert: it would never be called`;
+      }
+    }
+    script = exported;
+    return undefined;
+  },
+
+  decide(sourceIp, destinationIp) {
+    const call = words[CALL];
+    try {
+      const flow = new FlowInfo(sourceIp, destinationIp);
+      const value = script.flow(flow, env, new Ctx(serialOf(flow)));
+      if (isVerdict(value) || typeof value?.then !== 'function') return answer(value);
+      waiting.set(call, flow);
+      onSettled(
+        Promise.resolve(value),
+        (verdict) => settle(call, () => answer(verdict)),
+        (error) => settle(call, () => failed(error)),
+      );
+      words[REPLY] = PENDING;
+      return undefined;
+    } catch (error) {
+      return failed(error);
+    }
+  },
+
+  abort(call, why) {
+    const flow = waiting.get(call);
+    waiting.delete(call);
+    if (flow !== undefined) abortFlow(flow, why);
+  },
+
+  /** The generation is being replaced. */
+  retire() {
+    abortSignal(scriptSignal, 'a new generation took over');
+  },
+
+  fire,
+});

@@ -1,0 +1,17 @@
+/**
+ * What the gateway gave: `host`, functions that cross into it; `page`, memory both can read and
+ * write without a crossing; and its settings. host-api.ts is the outer half.
+ *
+ * A script shares the globals with these modules and can break them for itself; what it cannot do
+ * is make a verdict without the functions of verdicts.js, or reach `host`. So what these modules
+ * use of the globals is taken here, before a script can replace it.
+ */
+export const host = globalThis.culvertHost;
+delete globalThis.culvertHost;
+
+export const { parse, stringify } = JSON;
+export const slice = Function.prototype.call.bind(String.prototype.slice);
+export const onSettled = Function.prototype.call.bind(Promise.prototype.then);
+export const settings = parse(host.settings);
+export const { lengths } = settings;
+export const limits = Object.freeze(settings.limits);

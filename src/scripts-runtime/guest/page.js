@@ -1,0 +1,28 @@
+/** The page: words and doubles, at the offsets of `PageField` in host-api.ts. */
+import { host } from './host.js';
+
+const { page } = host;
+export const words = new Uint32Array(page);
+export const doubles = new Float64Array(page);
+
+/** Offsets in words of 4 bytes; FLOW counts doubles. */
+export const FLOW = 0;
+export const CALL = 2;
+export const PROTOCOL = 3;
+export const FAMILY = 4;
+export const SOURCE_PORT = 5;
+export const DESTINATION_PORT = 6;
+export const MSS = 7;
+export const WINDOW_SCALE = 8;
+export const TTL = 9;
+export const ECN = 10;
+export const REPLY = 11;
+
+/** The same as `Reply` in host-api.ts. */
+export const DECLINE = 1;
+export const FORWARD = 2;
+export const REJECT = 3;
+export const VERDICT = 4;
+export const PENDING = 5;
+export const THREW = 6;
+export const NO_VERDICT = 7;
