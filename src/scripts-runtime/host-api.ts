@@ -14,6 +14,8 @@ import {
   type Thrown,
 } from './engine.ts';
 import { GUEST_START, GUEST_START_NAME, GuestModules } from './guest-modules.ts';
+import { type HostFunctions, readNumber, readText } from './host-functions/arguments.ts';
+import { TRANSFER_MAX, webFunctions } from './host-functions/web.ts';
 import type { Kv, KvValue } from './kv.ts';
 import { KvCalls, type KvResult } from './kv-calls.ts';
 import {
@@ -23,6 +25,7 @@ import {
   type ScriptLimits,
   VERDICT_TEXT_BYTES,
 } from './limits.ts';
+import type { Sets } from './sets/sets.ts';
 
 /** Offsets in bytes of the page. All uint32, but FLOW, a float64. The same as in guest/page.js. */
 const PageField = {
@@ -66,6 +69,7 @@ const LENGTHS = {
   // A unit is a byte at least.
   verdictText: VERDICT_TEXT_BYTES,
   address: ADDRESS_LENGTH,
+  transfer: TRANSFER_MAX,
 };
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
@@ -89,6 +93,7 @@ export interface GuestSettings {
   readonly vars: Readonly<Record<string, string>>;
   readonly services: readonly string[];
   readonly limits: ScriptLimits;
+  readonly sets: Sets;
 }
 
 /** What `decide` wrote; overwritten by the next call. */
@@ -108,6 +113,7 @@ export class Guest {
   readonly #ports: GuestPorts;
   readonly #entries = new Map<Entry, QuickJSHandle>();
   readonly #page: SharedPage;
+  readonly #modules = new GuestModules();
   #fault: Thrown | undefined;
 
   /** @throws Error when the built-in module does not run, which is a bug of ours */
@@ -123,14 +129,16 @@ export class Guest {
     this.#ports = ports;
     const { context } = this.#engine;
     this.#page = this.#engine.sharePage(PAGE_BYTES);
-    const modules = new GuestModules();
-    this.#engine.serveModules(modules);
+    this.#engine.serveModules(this.#modules);
     this.#engine.turn(Number.POSITIVE_INFINITY, () => {
-      this.#installHost(settings);
+      this.#installHost(settings, {
+        ...this.#hostFunctions(context, settings.sets),
+        ...webFunctions(context, () => clock.now()),
+      });
       const result = context.evalCode(GUEST_START, GUEST_START_NAME, { type: 'module' });
       this.#engine.take(result, (thrown) => this.#blame(thrown))?.dispose();
     });
-    modules.seal();
+    this.#modules.seal();
     if (this.#fault !== undefined || this.#entries.size === 0) {
       throw new Error(`the built-in module does not run: ${JSON.stringify(this.#fault)}`);
     }
@@ -275,18 +283,22 @@ export class Guest {
   }
 
   /** Puts `culvertHost` where guest/host.js finds it, and takes it away. */
-  #installHost({ limits, version, iface, vars, services }: GuestSettings): void {
+  #installHost(
+    { limits, version, iface, vars, services, sets }: GuestSettings,
+    functions: HostFunctions,
+  ): void {
     const { context } = this.#engine;
     const host = context.newObject();
     const plain = {
       ...{ version, iface, vars, services, limits },
       lengths: LENGTHS,
       congestions: CONGESTION_NAMES,
+      sets: sets.names,
     };
     const settings = context.newString(JSON.stringify(plain));
     context.setProp(host, 'settings', settings);
     context.setProp(host, 'page', this.#page.handle);
-    for (const [name, implementation] of Object.entries(this.#hostFunctions(context))) {
+    for (const [name, implementation] of Object.entries(functions)) {
       using handle = context.newFunction(name, implementation);
       context.setProp(host, name, handle);
     }
@@ -295,15 +307,9 @@ export class Guest {
     host.dispose();
   }
 
-  #hostFunctions(
-    context: QuickJSContext,
-  ): Record<string, (...args: QuickJSHandle[]) => QuickJSHandle | undefined> {
-    const text = (handle: QuickJSHandle | undefined) =>
-      handle === undefined || context.typeof(handle) === 'undefined'
-        ? undefined
-        : context.getString(handle);
-    const number = (handle: QuickJSHandle | undefined) =>
-      handle === undefined ? 0 : context.getNumber(handle);
+  #hostFunctions(context: QuickJSContext, sets: Sets): HostFunctions {
+    const text = (handle: QuickJSHandle | undefined) => readText(context, handle);
+    const number = (handle: QuickJSHandle | undefined) => readNumber(context, handle);
     return {
       connect: (entries) => {
         if (entries === undefined) return undefined;
@@ -311,6 +317,14 @@ export class Guest {
           this.#entries.set(name, context.getProp(entries, name));
         }
         return undefined;
+      },
+      module: (name) => {
+        const open = (source: string, file: string) =>
+          context.evalCode(source, file, { type: 'module' });
+        const result = this.#modules.open(text(name) ?? '', open);
+        // What it throws goes to whoever used it first.
+        if (result.error !== undefined) throw result.error;
+        return result.value;
       },
       log: (level, flow, message, fields) => {
         this.#ports.log(
@@ -336,6 +350,8 @@ export class Guest {
         this.#ports.hit(text(limit) ?? '');
         return undefined;
       },
+      hasInSet: (set, value) =>
+        sets.has(number(set), text(value) ?? '') ? context.true : context.false,
       kv: (operation, key, value, a, b) => {
         const [x, y, z] = [value, a, b].map((handle) => readKvValue(context, handle));
         return this.#kvHandle(
