@@ -26,6 +26,7 @@ import page from './guest/page.js' with { type: 'text' };
 import performance from './guest/performance.js' with { type: 'text' };
 import sets from './guest/sets.js' with { type: 'text' };
 import show from './guest/show.js' with { type: 'text' };
+import sniffs from './guest/sniffs.js' with { type: 'text' };
 import streams from './guest/streams.js' with { type: 'text' };
 import structuredClone from './guest/structured-clone.js' with { type: 'text' };
 import textEncoding from './guest/text-encoding.js' with { type: 'text' };
@@ -58,6 +59,7 @@ const SOURCES: ReadonlyMap<string, string> = new Map([
   [`${FOLDER}performance.js`, performance],
   [`${FOLDER}sets.js`, sets],
   [`${FOLDER}show.js`, show],
+  [`${FOLDER}sniffs.js`, sniffs],
   [`${FOLDER}streams.js`, streams],
   [`${FOLDER}structured-clone.js`, structuredClone],
   [`${FOLDER}text-encoding.js`, textEncoding],

@@ -26,6 +26,8 @@ import {
   VERDICT_TEXT_BYTES,
 } from './limits.ts';
 import type { Sets } from './sets/sets.ts';
+import { sniffFunctions } from './sniff/guest-functions.ts';
+import type { SniffProtocol } from './sniff/sniffed.ts';
 
 /** Offsets in bytes of the page. All uint32, but FLOW, a float64. The same as in guest/page.js. */
 const PageField = {
@@ -108,6 +110,8 @@ type Entry = 'adopt' | 'decide' | 'abort' | 'retire' | 'fire';
 export class Guest {
   /** Result of the last `decide`; one object, because a decision is answered before the next. */
   readonly result: DecideResult = { reply: Reply.DECLINE, text: '' };
+  /** What the script wants to know of UDP flows. */
+  readonly sniffs: SniffProtocol[] = [];
   readonly #engine: Engine;
   readonly #kv: KvCalls;
   readonly #ports: GuestPorts;
@@ -176,9 +180,12 @@ export class Guest {
       this.#writeRequest(call, request);
       const source = context.newString(request.source.ip);
       const destination = context.newString(request.destination.ip);
-      const returned = this.#call('decide', source, destination);
+      const { sniffed } = request;
+      const more = sniffed === undefined ? context.undefined : context.newString(sniffed);
+      const returned = this.#call('decide', source, destination, more);
       source.dispose();
       destination.dispose();
+      more.dispose();
       this.#readResult(returned);
     });
   }
@@ -311,6 +318,7 @@ export class Guest {
     const text = (handle: QuickJSHandle | undefined) => readText(context, handle);
     const number = (handle: QuickJSHandle | undefined) => readNumber(context, handle);
     return {
+      ...sniffFunctions(context, this.sniffs),
       connect: (entries) => {
         if (entries === undefined) return undefined;
         for (const name of ['adopt', 'decide', 'abort', 'retire', 'fire'] as const) {

@@ -77,6 +77,8 @@ export class Script {
   readonly name: string;
   readonly generation: number;
   readonly position: number;
+  /** What it wants to know of UDP flows. */
+  sniffs: Guest['sniffs'] = [];
   readonly #parts: ScriptParts;
   readonly #diagnostics: Diagnostics;
   readonly #ports: ScriptPorts;
@@ -135,6 +137,7 @@ export class Script {
     }
     if (typeof problem === 'string') return this.#diagnostics.issue('shape', problem);
     if (problem !== undefined) return this.#diagnostics.issueOf(problem);
+    this.sniffs = guest.sniffs;
     this.#guest = guest;
     return undefined;
   }

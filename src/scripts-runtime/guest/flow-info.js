@@ -1,5 +1,5 @@
 /** What a script is told about a flow. */
-import { settings } from './host.js';
+import { parse, settings } from './host.js';
 import { load } from './lazy.js';
 import {
   DESTINATION_PORT,
@@ -32,13 +32,14 @@ class Endpoint {
 export class FlowInfo {
   #serial;
   #signal;
-  constructor(sourceIp, destinationIp) {
+  constructor(sourceIp, destinationIp, sniffed) {
     const family = words[FAMILY];
     this.#serial = doubles[FLOW];
     this.proto = PROTOCOLS[words[PROTOCOL]];
     this.src = new Endpoint(sourceIp, words[SOURCE_PORT], family);
     this.dst = new Endpoint(destinationIp, words[DESTINATION_PORT], family);
     this.originalDst = this.dst;
+    this.sniffed = sniffed === undefined ? undefined : parse(sniffed);
     if (this.proto === 'tcp') {
       this.syn = {
         mss: words[MSS],

@@ -67,6 +67,7 @@ class NatOwner implements FlowOwner {
   }
   onFin(): void {}
   onRoom(): void {}
+  onParked(): void {}
   onDatagram(): void {}
   onClosed(): void {}
 }
