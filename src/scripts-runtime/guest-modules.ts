@@ -69,16 +69,28 @@ const SOURCES: ReadonlyMap<string, string> = new Map([
   [`${FOLDER}web-streams.js`, `import { Function } from './function.js';${webStreams}`],
 ]);
 
-/** Run first: globals before anything of a script, entries last, as they need all others. */
-export const GUEST_START = ['./globals.js', BUILTIN_MODULE, './entries.js']
-  .map((name) => `import "${name}";`)
-  .join('\n');
+/**
+ * Run first: globals before anything of a script, then entries, as they need all others.
+ *
+ * @param extra  as for GuestModules
+ */
+export const guestStart = (extra: ReadonlyMap<string, string>): string =>
+  ['./globals.js', BUILTIN_MODULE, './entries.js', ...extra.keys()]
+    .filter((name) => !name.startsWith(FOLDER))
+    .map((name) => `import "${name}";`)
+    .join('\n');
 /** Name of the module with this text; imports are relative to it. */
 export const GUEST_START_NAME = `${FOLDER}start.js`;
 
 /** Answers the engine's questions for modules, of one engine. */
 export class GuestModules {
+  readonly #extra: ReadonlyMap<string, string>;
   #isSealed = false;
+
+  /** @param extra  texts by name: served like ours, and those outside our folder to everybody */
+  constructor(extra: ReadonlyMap<string, string>) {
+    this.#extra = extra;
+  }
 
   /** Ours are loaded: a script gets no other than `culvert` now. */
   seal(): void {
@@ -105,12 +117,13 @@ export class GuestModules {
   /** Names are checked here, as the engine asks for no text of what it has loaded already. */
   normalize(requested: string): JSModuleNormalizeResult {
     if (requested === BUILTIN_MODULE) return BUILTIN_MODULE;
+    if (this.#extra.has(requested) && !requested.startsWith(FOLDER)) return requested;
     if (this.#isSealed || !requested.startsWith('./')) return { error: refusal(requested) };
     return FOLDER + requested.slice('./'.length);
   }
 
   load(name: string): JSModuleLoadResult {
-    return SOURCES.get(name) ?? { error: refusal(name) };
+    return SOURCES.get(name) ?? this.#extra.get(name) ?? { error: refusal(name) };
   }
 }
 

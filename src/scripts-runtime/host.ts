@@ -175,6 +175,11 @@ export class ScriptHost {
     this.#afterTurn();
   }
 
+  /** What the KV of a script holds, in the order in which the keys were made. */
+  kvEntries(script: string): [key: string, value: string | number][] {
+    return this.#kv.get(script)?.entries() ?? [];
+  }
+
   /** When `expire` has something to do, in microseconds; Infinity for never. */
   nextDeadline(): number {
     let next = Math.min(this.#decisions.nextDeadline, this.#journalAt, this.#statsAt);
