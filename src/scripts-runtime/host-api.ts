@@ -6,6 +6,13 @@ import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
 import { CONGESTION_NAMES, type ConnectionRequest, type FlowProtocol } from '../stack/verdict.ts';
 import type { LogLevel } from './bundle.ts';
 import {
+  CONN_PAGE_BYTES,
+  type ConnNews,
+  connFunctions,
+  type GuestConnPorts,
+  GuestConns,
+} from './conns/guest-conns.ts';
+import {
   type BareEngine,
   type Breakage,
   Engine,
@@ -45,7 +52,8 @@ const PageField = {
   ECN: 40,
   REPLY: 44,
 } as const;
-const PAGE_BYTES = 64;
+/** What connections cross in lies behind. */
+const PAGE_BYTES = CONN_PAGE_BYTES;
 
 /** How a call went. The text that belongs to it is in brackets. The same as in guest/page.js. */
 export const Reply = {
@@ -89,6 +97,7 @@ export interface GuestPorts {
   stopTimer(id: number): void;
   /** The script hit a limit that fails nothing but the operation. */
   hit(limit: string): void;
+  readonly conns: GuestConnPorts;
 }
 
 export interface GuestSettings {
@@ -106,7 +115,8 @@ export interface DecideResult {
   text: string;
 }
 
-type Entry = 'adopt' | 'decide' | 'abort' | 'retire' | 'fire';
+const ENTRIES = ['adopt', 'decide', 'abort', 'retire', 'fire', 'connOpen', 'connEvent'] as const;
+type Entry = (typeof ENTRIES)[number];
 
 /** An engine with the built-in module in it, and room for one script. */
 export class Guest {
@@ -115,6 +125,7 @@ export class Guest {
   /** What the script wants to know of UDP flows. */
   readonly sniffs: SniffProtocol[] = [];
   readonly #engine: Engine;
+  readonly #conns: GuestConns;
   readonly #kv: KvCalls;
   readonly #ports: GuestPorts;
   readonly #entries = new Map<Entry, QuickJSHandle>();
@@ -136,6 +147,11 @@ export class Guest {
     this.#ports = ports;
     const { context } = this.#engine;
     this.#page = this.#engine.sharePage(PAGE_BYTES);
+    this.#conns = new GuestConns({
+      context,
+      page: this.#page,
+      call: (entry, ...args) => this.#call(entry, ...args),
+    });
     this.#modules = new GuestModules(extension.modules);
     this.#engine.serveModules(this.#modules);
     this.#engine.turn(Number.POSITIVE_INFINITY, () => {
@@ -210,6 +226,26 @@ export class Guest {
       destination.dispose();
       more.dispose();
       this.#readResult(returned);
+    });
+  }
+
+  /** The connection that the last turn was for; 0 for none. */
+  takeTurnOf(): number {
+    return this.#conns.takeTurnOf();
+  }
+
+  /** Runs the hook of a connection. */
+  openConn(conn: number, request: ConnectionRequest, budgetUs: number): void {
+    this.#engine.turn(budgetUs, () => {
+      this.#writeRequest(0, request);
+      this.#conns.open(conn, request);
+    });
+  }
+
+  /** Lets the script hear what has come of a connection. */
+  tellConn(conn: number, news: readonly ConnNews[], budgetUs: number): void {
+    this.#engine.turn(budgetUs, () => {
+      for (const one of news) this.#conns.tell(conn, one);
     });
   }
 
@@ -371,9 +407,11 @@ export class Guest {
     const number = (handle: QuickJSHandle | undefined) => readNumber(context, handle);
     return {
       ...sniffFunctions(context, this.sniffs),
+      ...kvFunctions(context, this.#kv),
+      ...connFunctions(context, this.#page, this.#ports.conns),
       connect: (entries) => {
         if (entries === undefined) return undefined;
-        for (const name of ['adopt', 'decide', 'abort', 'retire', 'fire'] as const) {
+        for (const name of ENTRIES) {
           this.#entries.set(name, context.getProp(entries, name));
         }
         return undefined;
@@ -412,7 +450,6 @@ export class Guest {
       },
       hasInSet: (set, value) =>
         sets.has(number(set), text(value) ?? '') ? context.true : context.false,
-      ...kvFunctions(context, this.#kv),
     };
   }
 }
