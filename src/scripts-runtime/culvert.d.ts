@@ -45,9 +45,33 @@ declare module 'culvert' {
       /** The client asks for Explicit Congestion Notification. */
       readonly ecn: boolean;
     };
+    /** Of `udp` only, and when `sniffs` of a script asks for it. */
+    readonly sniffed: SniffedDatagrams | undefined;
     /** Fires while you `await`, when the client gave up or the time for a verdict is over. */
     readonly signal: Signal;
   }
+
+  /** What a UDP flow begins with. */
+  export type SniffedDatagrams =
+    | {
+        readonly proto: 'quic';
+        /** In lower case; with ECH the public name of the outer hello. */
+        readonly sni?: string;
+        readonly alpn: readonly string[];
+        /** There is an encrypted hello, or what looks like one. */
+        readonly ech: boolean;
+        /** As on the wire: 1, or 0x6b3343cf for version 2. */
+        readonly version: number;
+      }
+    | {
+        readonly proto: 'dns';
+        /** In lower case, without the dot at the end; `.` is the root. */
+        readonly qname: string;
+        /** `A`, `HTTPS` …, or `TYPE65280`. */
+        readonly qtype: string;
+      }
+    /** `timeout`: 300 ms did not bring all of a QUIC hello. `limit`: nor did 16 KiB. */
+    | { readonly proto: 'unknown'; readonly why: 'timeout' | 'no-match' | 'limit' };
 
   /** The part of an `AbortSignal` that exists here. */
   export interface Signal {
@@ -365,6 +389,11 @@ declare module 'culvert' {
      * no verdict or one that does not fit the flow, the flow is rejected.
      */
     flow(flow: FlowInfo, env: E, ctx: Ctx): Verdict | Promise<Verdict>;
+    /**
+     * What to find out about UDP flows first. `flow.sniffed` is the answer then; until a client of
+     * QUIC has sent all of its hello, its flow waits for it, 300 ms at most.
+     */
+    sniffs?: readonly ('quic' | 'dns')[];
     /**
      * Talks to a client after `claim()`. A connection stays with the generation that claimed it.
      * If this throws, the client is reset.

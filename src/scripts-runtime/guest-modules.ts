@@ -32,6 +32,7 @@ import performance from './guest/performance.js' with { type: 'text' };
 import sets from './guest/sets.js' with { type: 'text' };
 import show from './guest/show.js' with { type: 'text' };
 import sniff from './guest/sniff.js' with { type: 'text' };
+import sniffs from './guest/sniffs.js' with { type: 'text' };
 import socket from './guest/socket.js' with { type: 'text' };
 import socketError from './guest/socket-error.js' with { type: 'text' };
 import streams from './guest/streams.js' with { type: 'text' };
@@ -66,6 +67,7 @@ const SOURCES: ReadonlyMap<string, string> = new Map([
   [`${FOLDER}performance.js`, performance],
   [`${FOLDER}sets.js`, sets],
   [`${FOLDER}show.js`, show],
+  [`${FOLDER}sniffs.js`, sniffs],
   [`${FOLDER}streams.js`, streams],
   [`${FOLDER}structured-clone.js`, structuredClone],
   [`${FOLDER}text-encoding.js`, textEncoding],

@@ -35,6 +35,8 @@ import {
 } from './limits.ts';
 import { REPLY_AT, writeRequest } from './request-page.ts';
 import type { Sets } from './sets/sets.ts';
+import { sniffFunctions } from './sniff/guest-functions.ts';
+import type { SniffProtocol } from './sniff/sniffed.ts';
 
 /** What connections cross in lies behind. */
 const PAGE_BYTES = CONN_PAGE_BYTES;
@@ -105,6 +107,8 @@ export class Guest {
   /** Result of the last `decide`; one object, because a decision is answered before the next. */
   readonly result: DecideResult = { reply: Reply.DECLINE, text: '' };
   readonly conns: GuestConns;
+  /** What the script wants to know of UDP flows. */
+  readonly sniffs: SniffProtocol[] = [];
   readonly #engine: Engine;
   readonly #kv: KvCalls;
   readonly #ports: GuestPorts;
@@ -195,9 +199,12 @@ export class Guest {
       writeRequest(this.#page.view, call, request);
       const source = context.newString(request.source.ip);
       const destination = context.newString(request.destination.ip);
-      const returned = this.#call('decide', source, destination);
+      const { sniffed } = request;
+      const more = sniffed === undefined ? context.undefined : context.newString(sniffed);
+      const returned = this.#call('decide', source, destination, more);
       source.dispose();
       destination.dispose();
+      more.dispose();
       this.#readResult(returned);
     });
   }
@@ -342,6 +349,7 @@ export class Guest {
     const text = (handle: QuickJSHandle | undefined) => readText(context, handle);
     const number = (handle: QuickJSHandle | undefined) => readNumber(context, handle);
     return {
+      ...sniffFunctions(context, this.sniffs),
       ...kvFunctions(context, this.#kv),
       ...connFunctions(context, this.#page, this.#ports.conns),
       connect: (entries) => {

@@ -10,6 +10,7 @@ import type { ConnEvents, ConnPorts } from './conns/ports.ts';
 import { ScriptCounters } from './counters.ts';
 import { type Decision, Decisions } from './decide.ts';
 import { type BareEngine, type EngineClock, makeBareEngine } from './engine.ts';
+import { FlowSniffing } from './flow-sniffing.ts';
 import { Kv, type KvLimits } from './kv.ts';
 import { SLICE_US } from './limits.ts';
 import { loadBundle } from './loader.ts';
@@ -25,6 +26,8 @@ export interface HostPorts extends EngineClock {
   enter(generation: number, position: number, aheadUs: number): void;
   leave(): void;
   answer(requestId: number, decision: Decision): void;
+  /** Wants the datagrams of a UDP flow: `shown`. Absent where there are none to be had. */
+  show?(requestId: number): void;
   resolve(id: number, name: string): void;
   /** Carries the connections that scripts claim. */
   readonly conns: ConnPorts;
@@ -45,6 +48,9 @@ export class ScriptHost {
   readonly #registry = new Registry();
   readonly #lookups: Lookups;
   readonly #decisions: Decisions;
+  readonly #sniffing = new FlowSniffing((requestId, request, arrivedAt) =>
+    this.#start(requestId, request, arrivedAt),
+  );
   readonly #conns: Conns;
   readonly #kv = new Map<string, Kv>();
   readonly #counters = new Map<string, ScriptCounters>();
@@ -161,12 +167,31 @@ export class ScriptHost {
   ): void {
     const generation = this.#registry.active;
     if (generation === undefined) throw new Error('a request came before the first bundle');
+    const { sniffs } = generation;
+    if (request.protocol === 'udp' && sniffs.length > 0 && this.#ports.show !== undefined) {
+      if (this.#sniffing.begin(requestId, request, sniffs, arrivedAt)) {
+        this.#ports.show(requestId);
+        return;
+      }
+    }
+    this.#start(requestId, request, arrivedAt);
+  }
+
+  /** A datagram of a UDP flow that `ports.show` was asked for. */
+  shown(requestId: number, datagram: Uint8Array): void {
+    this.#sniffing.push(requestId, datagram);
+  }
+
+  #start(requestId: number, request: ConnectionRequest, arrivedAt: number): void {
+    const generation = this.#registry.active;
+    if (generation === undefined) return;
     this.#decisions.start(requestId, request, generation, arrivedAt);
     this.#afterTurn();
   }
 
   /** Nobody waits for the answer any more, and none will come. */
   cancel(requestId: number): void {
+    this.#sniffing.cancel(requestId);
     this.#decisions.cancel(requestId);
     this.#afterTurn();
   }
@@ -187,6 +212,7 @@ export class ScriptHost {
     const { nextDeadline } = this.#conns;
     let next = Math.min(
       ...[this.#decisions.nextDeadline, nextDeadline, this.#journalAt, this.#statsAt],
+      this.#sniffing.nextDeadline,
     );
     for (const generation of this.#registry.generations) {
       for (const script of generation.scripts) next = Math.min(next, script.nextTimer);
@@ -200,6 +226,7 @@ export class ScriptHost {
    */
   expire(now: number): void {
     this.#fireTimers(now);
+    this.#sniffing.expire(now);
     this.#decisions.afterTurn();
     this.#decisions.expire(now);
     this.#conns.expire(now);

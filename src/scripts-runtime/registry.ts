@@ -3,6 +3,7 @@
  * on the generation it started with, which goes when its last call ended.
  */
 import type { Script } from './script.ts';
+import type { SniffProtocol } from './sniff/sniffed.ts';
 
 export class Generation {
   readonly number: number;
@@ -12,6 +13,8 @@ export class Generation {
   readonly wallUs: number;
   /** Decisions that may wait at once. */
   readonly pendingMax: number;
+  /** What its scripts want to know of UDP flows. */
+  readonly sniffs: readonly SniffProtocol[];
   #calls = 0;
   #isRetired = false;
 
@@ -20,6 +23,7 @@ export class Generation {
     this.scripts = scripts;
     this.wallUs = wallUs;
     this.pendingMax = pendingMax;
+    this.sniffs = Array.from(new Set(scripts.flatMap((script) => script.sniffs)));
   }
 
   get isOver(): boolean {

@@ -80,6 +80,7 @@ export class Script {
   readonly name: string;
   readonly generation: number;
   readonly position: number;
+  sniffs: Guest['sniffs'] = [];
   readonly limits: ScriptLimits;
   readonly egress: Egress;
   readonly #parts: ScriptParts;
@@ -142,6 +143,7 @@ export class Script {
     }
     if (typeof problem === 'string') return this.#diagnostics.issue('shape', problem);
     if (problem !== undefined) return this.#diagnostics.issueOf(problem);
+    this.sniffs = guest.sniffs;
     this.#guest = guest;
     return undefined;
   }

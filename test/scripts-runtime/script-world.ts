@@ -54,6 +54,8 @@ export class ScriptWorld {
   readonly answers = new Map<number, Decision>();
   readonly logs: ScriptLog[] = [];
   readonly lookups: { id: number; name: string }[] = [];
+  /** Requests whose datagrams the host wants to see. */
+  readonly shown: number[] = [];
   readonly journal: KvEntry[] = [];
   stats: readonly ScriptStats[] = [];
   readonly host: ScriptHost;
@@ -76,6 +78,7 @@ export class ScriptWorld {
           if (this.answers.has(id)) throw new Error(`request ${id} was answered twice`);
           this.answers.set(id, decision);
         },
+        show: (id) => this.shown.push(id),
         resolve: (id, name) => this.lookups.push({ id, name }),
         conns,
         log: (line) => this.logs.push(line),

@@ -67,6 +67,7 @@ export class HostLoop {
         enter: (generation, position, aheadUs) => this.#enter(generation, position, aheadUs),
         leave: () => heartbeat.setFloat64(HeartbeatField.BUSY_SINCE, 0, true),
         answer: (requestId, decision) => this.#decisions.answer(requestId, decision),
+        show: (requestId) => this.#decisions.show(requestId),
         conns: this.#conns,
         resolve: (id, name) => control.send({ kind: 'resolve', id, name }),
         log: (line) => control.send({ kind: 'log', ...line }),
@@ -136,6 +137,7 @@ export class HostLoop {
       {
         onRequest: (requestId, request, at) => host.request(requestId, request, at),
         onCancel: (requestId) => host.cancel(requestId),
+        onShown: (requestId, datagram) => host.shown(requestId, datagram),
       },
       () => processClock.now() < end,
     );

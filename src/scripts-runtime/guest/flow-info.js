@@ -1,5 +1,5 @@
 /** What a script is told about a flow. */
-import { settings } from './host.js';
+import { parse, settings } from './host.js';
 import { load } from './lazy.js';
 import {
   DESTINATION_PORT,
@@ -38,13 +38,14 @@ export class FlowInfo {
   #serial;
   #conn = 0;
   #signal;
-  constructor(sourceIp, destinationIp) {
+  constructor(sourceIp, destinationIp, sniffed) {
     const family = words[FAMILY];
     this.#serial = doubles[FLOW];
     this.proto = PROTOCOLS[words[PROTOCOL]];
     this.src = new Endpoint(sourceIp, words[SOURCE_PORT], family);
     this.dst = new Endpoint(destinationIp, words[DESTINATION_PORT], family);
     this.originalDst = this.dst;
+    this.sniffed = sniffed === undefined ? undefined : parse(sniffed);
     if (this.proto === 'tcp') {
       this.syn = {
         mss: words[MSS],
