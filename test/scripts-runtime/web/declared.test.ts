@@ -127,7 +127,8 @@ test('every member of a class that is declared exists, and no other', async () =
         const own = namesOf(real.prototype);
         // A base that is no global adds to what the class has.
         const between = Object.getPrototypeOf(real.prototype);
-        const isHidden = between !== Object.prototype && globalThis[between.constructor.name] !== between.constructor;
+        const { constructor } = between;
+        const isHidden = constructor !== Object && globalThis[constructor.name] !== constructor;
         const all = isHidden ? [...own, ...namesOf(between)] : own;
         return [
           ...differ(name + '.prototype.', all.filter((one) => !inherited.includes(one)), members),
@@ -144,7 +145,8 @@ test('every member of a global object that is declared exists, and no other', as
       return Object.entries(${JSON.stringify(objects)}).flatMap(([path, { members }]) => {
         const object = path.split('.').reduce((value, name) => value[name], globalThis);
         const prototype = Object.getPrototypeOf(object);
-        const all = namesOf(object).concat(prototype === Object.prototype ? [] : namesOf(prototype));
+        const isPlain = prototype === Object.prototype;
+        const all = namesOf(object).concat(isPlain ? [] : namesOf(prototype));
         return differ(path + '.', all, members);
       });`),
   ).toEqual([]);
