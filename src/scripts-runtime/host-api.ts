@@ -13,10 +13,15 @@ import {
   type SharedPage,
   type Thrown,
 } from './engine.ts';
-import { GUEST_START, GUEST_START_NAME, GuestModules } from './guest-modules.ts';
-import { type HostFunctions, readNumber, readText } from './host-functions/arguments.ts';
+import { GUEST_START, GUEST_START_NAME, GuestModules, modulesWantedBy } from './guest-modules.ts';
+import {
+  type HostFunctions,
+  readKvValue,
+  readNumber,
+  readText,
+} from './host-functions/arguments.ts';
 import { TRANSFER_MAX, webFunctions } from './host-functions/web.ts';
-import type { Kv, KvValue } from './kv.ts';
+import type { Kv } from './kv.ts';
 import { KvCalls, type KvResult } from './kv-calls.ts';
 import {
   ADDRESS_LENGTH,
@@ -156,6 +161,7 @@ export class Guest {
     this.#fault = undefined;
     let problem: string | undefined;
     let module: QuickJSHandle | undefined;
+    this.#preload(code);
     this.#engine.turn(budgetUs, () => {
       const result = context.evalCode(code, file, { type: 'module' });
       module = this.#engine.take(result, (thrown) => this.#blame(thrown));
@@ -165,6 +171,22 @@ export class Guest {
       problem = this.#adopt(module as QuickJSHandle);
     });
     return this.#fault ?? problem;
+  }
+
+  /** What a decision would otherwise have to load first. */
+  #preload(code: string): void {
+    this.#engine.turn(Number.POSITIVE_INFINITY, () => {
+      for (const name of modulesWantedBy(code)) {
+        const result = this.#openModule(name);
+        this.#engine.take(result, (thrown) => this.#blame(thrown))?.dispose();
+      }
+    });
+  }
+
+  #openModule(name: string): ReturnType<QuickJSContext['evalCode']> {
+    return this.#modules.open(name, (source, file) =>
+      this.#engine.context.evalCode(source, file, { type: 'module' }),
+    );
   }
 
   /** Asks the script; how it went is in `result`, unless the engine broke. */
@@ -316,9 +338,7 @@ export class Guest {
         return undefined;
       },
       module: (name) => {
-        const open = (source: string, file: string) =>
-          context.evalCode(source, file, { type: 'module' });
-        const result = this.#modules.open(text(name) ?? '', open);
+        const result = this.#openModule(text(name) ?? '');
         // What it throws goes to whoever used it first.
         if (result.error !== undefined) throw result.error;
         return result.value;
@@ -372,13 +392,3 @@ const hasText = (reply: Reply): boolean =>
 /** In the form in which guest/show.js describes an error. */
 const describeThrown = ({ name, message, stack }: Thrown): string =>
   `${name}: ${message}\n${stack}`;
-
-function readKvValue(
-  context: QuickJSContext,
-  handle: QuickJSHandle | undefined,
-): KvValue | undefined {
-  if (handle === undefined) return undefined;
-  const type = context.typeof(handle);
-  if (type === 'string') return context.getString(handle);
-  return type === 'number' ? context.getNumber(handle) : undefined;
-}

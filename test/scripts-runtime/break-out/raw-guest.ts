@@ -2,7 +2,7 @@
 import { makeBareEngine } from '../../../src/scripts-runtime/engine.ts';
 import { Guest, type GuestPorts } from '../../../src/scripts-runtime/host-api.ts';
 import { Kv } from '../../../src/scripts-runtime/kv.ts';
-import { DEFAULT_SCRIPT_LIMITS } from '../../../src/scripts-runtime/limits.ts';
+import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../../src/scripts-runtime/limits.ts';
 import { makeRequest } from '../script-world.ts';
 
 const BUDGET_US = 10_000_000;
@@ -13,12 +13,22 @@ export interface RawGuest {
   readonly calls: string[];
   /** Messages of the log. */
   readonly lines: string[];
+  /** All that the WebAssembly instance has. */
+  memoryBytes(): number;
   /** Asks about a flow and runs all jobs. */
   decide(): Guest['result'];
 }
 
-/** @param body  of `async flow(flow, env, ctx)`; its verdict is `decline()` */
-export async function rawGuest(body: string, before = ''): Promise<RawGuest> {
+/**
+ * @param body      of `async flow(flow, env, ctx)`; its verdict is `decline()`
+ * @param budgetUs  of each decision, in microseconds
+ */
+export async function rawGuest(
+  body: string,
+  before = '',
+  limitsGiven: Partial<ScriptLimits> = {},
+  budgetUs = BUDGET_US,
+): Promise<RawGuest> {
   const calls: string[] = [];
   const lines: string[] = [];
   const ports: GuestPorts = {
@@ -34,10 +44,11 @@ export async function rawGuest(body: string, before = ''): Promise<RawGuest> {
     stopTimer: (id) => calls.push(`stopTimer ${id}`),
     hit: (limit) => calls.push(`hit ${limit}`),
   };
-  const limits = DEFAULT_SCRIPT_LIMITS;
+  const limits = { ...DEFAULT_SCRIPT_LIMITS, ...limitsGiven };
+  const bare = await makeBareEngine();
   const { kvBytes, kvKeyBytes, kvValueBytes } = limits;
   const guest = new Guest(
-    await makeBareEngine(),
+    bare,
     { version: '1', iface: 'culvert0', vars: {}, services: ['welcome'], limits },
     new Kv('a', { kvBytes, kvKeyBytes, kvValueBytes }, () => 0),
     ports,
@@ -52,9 +63,10 @@ export async function rawGuest(body: string, before = ''): Promise<RawGuest> {
     guest,
     calls,
     lines,
+    memoryBytes: () => bare.getWasmMemory().buffer.byteLength,
     decide: () => {
       call++;
-      guest.decide(call, makeRequest('192.0.2.1', 80), BUDGET_US);
+      guest.decide(call, makeRequest('192.0.2.1', 80), budgetUs);
       return guest.result;
     },
   };
