@@ -52,12 +52,16 @@ export interface ChangeOptions {
   readonly force?: boolean | undefined;
   /** Check only. */
   readonly dryRun?: boolean | undefined;
+  /** Called when the content was found good and is about to be activated. */
+  readonly onApplying?: (() => void) | undefined;
 }
 
 export interface Change {
   readonly generation: Generation;
   /** False when the content was identical, or on a dry run. */
   readonly changed: boolean;
+  /** Settles when nothing is left of what was replaced; never rejects. */
+  readonly drained?: Promise<void>;
 }
 
 /** The caller's ETag is not that of the active generation. */
@@ -170,7 +174,7 @@ export class Generations {
 
   async #change(
     propose: () => { content: BundleContent; origin: Origin; copyOf?: number },
-    { ifMatch, force, dryRun }: ChangeOptions,
+    { ifMatch, force, dryRun, onApplying }: ChangeOptions,
   ): Promise<Change> {
     if (ifMatch !== undefined && !ifMatch.includes(this.etag)) {
       throw new StaleChangeError(
@@ -194,6 +198,7 @@ export class Generations {
     rejectOn(bundleFaults(scripts).map((message) => bundleIssue(next, 'limit', message)));
     rejectOn(await this.#activator.check(next));
     if (dryRun) return { generation: next, changed: false };
+    onApplying?.();
     rejectOn(await this.#activator.activate(next));
     this.#commit(next);
     return { generation: next, changed: true };

@@ -13,12 +13,7 @@ import type { LoadedConfig } from '../config/load.ts';
 import { restartRequired, toLiveConfig, toStartConfig } from '../config/plane.ts';
 import { readScripts } from '../config/scripts.ts';
 import type { ScriptsState } from '../messages/control.ts';
-import {
-  type ControlPlane,
-  type NewScript,
-  NoSuchScriptError,
-  type Reload,
-} from './api/control-plane.ts';
+import { type ControlPlane, type NewScript, NoSuchScriptError } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import { DataPlane } from './data-plane.ts';
@@ -32,6 +27,7 @@ import type { Logger } from './logger.ts';
 import { renderMetrics } from './metrics.ts';
 import { Mutex } from './mutex.ts';
 import { ReloadHistory } from './reload-history.ts';
+import { type Reload, type ReloadRecord, Reloads } from './reloads.ts';
 import { ScriptHost } from './script-host.ts';
 import { scriptLimits } from './script-limits.ts';
 
@@ -54,7 +50,8 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly #counters: Counters;
   readonly #scriptHost: ScriptHost;
   readonly #generations: Generations;
-  readonly #reloads = new ReloadHistory();
+  readonly #outcomes = new ReloadHistory();
+  readonly #reloads = new Reloads();
   readonly #reloadLock = new Mutex();
   readonly #listenerNames = new Map<number, readonly string[]>();
   readonly #startedAt = Date.now();
@@ -145,11 +142,27 @@ export class Supervisor implements ControlPlane, FlowNames {
     return this.#generations.etag;
   }
 
-  reload(options: ChangeOptions): Promise<Reload> {
-    return this.#watch(
-      options,
-      this.#reloadLock.run(() => this.#reload(options)),
-    );
+  startReload(options: ChangeOptions): ReloadRecord {
+    return this.#reloads.start(options.dryRun === true, async (onApplying) => {
+      try {
+        return await this.#watch(
+          options,
+          this.#reloadLock.run(() => this.#reload({ ...options, onApplying })),
+        );
+      } catch (error) {
+        // Whoever asked may not wait, and a signal cannot.
+        this.#options.log.error({ err: error }, 'reload-failed');
+        throw error;
+      }
+    });
+  }
+
+  get reloads(): readonly ReloadRecord[] {
+    return this.#reloads.all;
+  }
+
+  findReload(id: string): ReloadRecord {
+    return this.#reloads.get(id);
   }
 
   putScript(script: NewScript, options: ChangeOptions): Promise<Change> {
@@ -209,7 +222,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   metrics(): string {
-    const { ok, failed, lastOk, lastOkAt } = this.#reloads;
+    const { ok, failed, lastOk, lastOkAt } = this.#outcomes;
     const { active } = this.#generations;
     return renderMetrics({
       counters: this.#counters,
@@ -302,11 +315,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       'config-reloaded',
     );
     this.#logChange(change);
-    return {
-      generation: change.generation,
-      changed: change.changed || !isSame,
-      restartRequired: restart,
-    };
+    return { ...change, changed: change.changed || !isSame, restartRequired: restart };
   }
 
   async #change(
@@ -321,7 +330,7 @@ export class Supervisor implements ControlPlane, FlowNames {
 
   /** A dry run is no change: it counts as neither success nor failure. */
   #watch<T>({ dryRun }: ChangeOptions, change: Promise<T>): Promise<T> {
-    return dryRun ? change : this.#reloads.watch(change);
+    return dryRun ? change : this.#outcomes.watch(change);
   }
 
   #logChange({ changed, generation }: Change): void {

@@ -1,27 +1,36 @@
 /** `culvert reload`: config and scripts from disk again. */
 import type { Command } from 'commander';
-import { change } from '../../supervisor/api/schemas.ts';
+import { type change, reloaded, reload as reloadSchema } from '../../supervisor/api/schemas.ts';
 import { type ClientFlags, clientOf, withClient } from '../options.ts';
 import { print, printJson } from '../output.ts';
 
 interface ReloadFlags extends ClientFlags {
   readonly force?: boolean;
   readonly dryRun?: boolean;
+  readonly wait: string | false;
 }
+
+/** Longer than a check takes on a busy machine. */
+const WAIT_DEFAULT = '200s';
 
 export function addReload(program: Command): void {
   withClient(program.command('reload'))
     .description('read config and scripts from disk again')
     .option('--force', 'apply also what is identical')
     .option('--dry-run', 'check only')
+    .option('--wait <duration>', 'how long to wait for how it goes', WAIT_DEFAULT)
+    .option('--no-wait', 'print the id of the reload and go')
     .action(reload);
 }
 
 async function reload(flags: ReloadFlags): Promise<void> {
-  const path = `/v1/reload?${changeQuery(flags)}`;
-  const result = await clientOf(flags).change(change, 'POST', path);
+  const query = new URLSearchParams(changeQuery(flags));
+  if (flags.wait !== false) query.set('wait', flags.wait);
+  const answer = reloaded.or(reloadSchema);
+  const result = await clientOf(flags).change(answer, 'POST', `/v1/reload?${query}`);
   if (flags.json) printJson(result);
-  else print(describeChange(result));
+  else if ('reload_id' in result) print(describeChange(result));
+  else print(`reload ${result.id} is ${result.state}: GET /v1/reloads/${result.id} tells the rest`);
 }
 
 /** Query of a change: `force=true&dry_run=true`. */

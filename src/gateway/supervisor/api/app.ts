@@ -13,6 +13,7 @@ import { flowRoutes } from './routes/flows.ts';
 import { generationRoutes } from './routes/generations.ts';
 import { healthRoutes } from './routes/health.ts';
 import { openApiRoutes } from './routes/openapi.ts';
+import { reloadRoutes } from './routes/reloads.ts';
 import { scriptRoutes } from './routes/scripts.ts';
 import { statusRoutes } from './routes/status.ts';
 
@@ -42,6 +43,7 @@ export function createApi(plane: ControlPlane, { log, token }: ApiOptions): Hono
   app.route('/', statusRoutes(plane));
   app.route('/', scriptRoutes(plane));
   app.route('/', generationRoutes(plane));
+  app.route('/', reloadRoutes(plane));
   app.route('/', flowRoutes(plane));
   app.route('/', conntrackRoutes(plane));
   app.route('/', eventRoutes(plane));

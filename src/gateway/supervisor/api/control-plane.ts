@@ -1,6 +1,7 @@
 /** What the HTTP API needs of the gateway. The supervisor implements it; tests have their own. */
 import type { FlowControl } from '../flow-control.ts';
 import type { Change, ChangeOptions, Generation } from '../generations.ts';
+import type { ReloadRecord } from '../reloads.ts';
 import type { DropCount, ReasonCount, Status } from './schemas.ts';
 
 export interface ControlPlane {
@@ -20,19 +21,18 @@ export interface ControlPlane {
   /** @throws NoSuchScriptError */
   removeScript(name: string, options: ChangeOptions): Promise<Change>;
   rollback(to: number | undefined, options: ChangeOptions): Promise<Change>;
-  /** Reads config and scripts from disk again. */
-  reload(options: ChangeOptions): Promise<Reload>;
+  /** Begins to read config and scripts from disk again. @throws TooManyReloadsError */
+  startReload(options: ChangeOptions): ReloadRecord;
+  /** Newest first. */
+  readonly reloads: readonly ReloadRecord[];
+  /** @throws NoSuchReloadError */
+  findReload(id: string): ReloadRecord;
 }
 
 export interface NewScript {
   readonly name: string;
   readonly file: string;
   readonly source: string;
-}
-
-export interface Reload extends Change {
-  /** Places of the config that changed and take effect only at the next start. */
-  readonly restartRequired: readonly string[];
 }
 
 export class NoSuchScriptError extends Error {

@@ -1,6 +1,7 @@
 /** Shapes of the API, from which the OpenAPI document is made. */
 import { z } from 'zod';
 import { scriptName } from '../../config/schema.ts';
+import { duration } from '../../config/values.ts';
 import { FLOW_EVENT_NAMES } from '../event-ring.ts';
 
 const PAGE_DEFAULT = 100;
@@ -13,6 +14,10 @@ const flag = z
   .optional();
 
 export const changeQuery = z.object({ force: flag, dry_run: flag });
+/** Below the idle timeout of the API and what the CLI waits. */
+const WAIT_MS_MAX = 200_000;
+export const reloadQuery = changeQuery.extend({ wait: duration(0, WAIT_MS_MAX).prefault('0s') });
+export const reloadParam = z.object({ id: z.string() });
 export const rollbackQuery = changeQuery.extend({
   to: z.coerce.number().int().positive().optional(),
 });
@@ -76,6 +81,23 @@ export const change = z.object({
   dry_run: z.boolean(),
   generation,
   restart_required: z.array(z.string()).optional(),
+});
+
+export const reload = z.object({
+  id: z.string(),
+  state: z.enum(['validating', 'applying', 'draining', 'done', 'failed']),
+  started_at: z.string(),
+  ended_at: z.string().optional(),
+  /** From `draining` on. */
+  change: change.optional(),
+  /** Of one that failed: nothing was changed. */
+  problem: problem.optional(),
+});
+export const reloads = z.object({ reloads: z.array(reload) });
+/** A reload whose outcome was waited for. */
+export const reloaded = change.extend({
+  reload_id: z.string(),
+  state: z.enum(['draining', 'done']),
 });
 
 const script = z.object({

@@ -1,7 +1,9 @@
 /** Generations and changes as the API shows them. */
 import type { z } from 'zod';
 import type { Change, ChangeOptions, Generation } from '../generations.ts';
-import type { change, generation } from './schemas.ts';
+import type { ReloadRecord } from '../reloads.ts';
+import { viewProblem } from './problem.ts';
+import type { change, generation, reload } from './schemas.ts';
 
 export const viewGeneration = (entry: Generation, active: number): z.output<typeof generation> => ({
   number: entry.number,
@@ -23,3 +25,29 @@ export const viewChange = (
   dry_run: dryRun === true,
   generation: viewGeneration(entry, active),
 });
+
+/** @param active  number of the generation that is active now */
+export function viewReload(record: ReloadRecord, active: number): z.output<typeof reload> {
+  const { id, state, startedAt, endedAt, error } = record;
+  const done = viewReloaded(record, active);
+  return {
+    id,
+    state,
+    started_at: new Date(startedAt).toISOString(),
+    ...(endedAt === undefined ? {} : { ended_at: new Date(endedAt).toISOString() }),
+    ...(done === undefined ? {} : { change: done }),
+    ...(error === undefined ? {} : { problem: viewProblem(error) }),
+  };
+}
+
+/** What a reload changed; undefined until it has. */
+export function viewReloaded(
+  { reload, isDryRun }: ReloadRecord,
+  active: number,
+): z.output<typeof change> | undefined {
+  if (reload === undefined) return undefined;
+  return {
+    ...viewChange(reload, { dryRun: isDryRun }, active),
+    restart_required: [...reload.restartRequired],
+  };
+}

@@ -6,8 +6,13 @@ import {
   NoSuchScriptError,
 } from '../../../../src/gateway/supervisor/api/control-plane.ts';
 import { FlowControl } from '../../../../src/gateway/supervisor/flow-control.ts';
-import { Generations, ScriptHostError } from '../../../../src/gateway/supervisor/generations.ts';
+import {
+  type BundleContent,
+  Generations,
+  ScriptHostError,
+} from '../../../../src/gateway/supervisor/generations.ts';
 import { createLogger } from '../../../../src/gateway/supervisor/logger.ts';
+import { Reloads } from '../../../../src/gateway/supervisor/reloads.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
 import { Carrier, TrackState, VerdictCode } from '../../../../src/stack/flow-row.ts';
 import { TcpState } from '../../../../src/stack/tcp/states.ts';
@@ -25,6 +30,8 @@ export interface FakePlane extends ControlPlane {
   readonly killed: number[];
   readonly memory: FlowMemory;
   failWith: Error | undefined;
+  /** What a reload finds, and what it waits for before it looks. */
+  readonly disk: { read: (active: BundleContent) => BundleContent; held?: Promise<void> };
 }
 
 /** `a` to port 80 and `b` to port 443, and `c`, which is rewritten. */
@@ -73,7 +80,10 @@ export function fakePlane(): FakePlane {
   );
   const killed: number[] = [];
   const memory = memoryOfFlows();
+  const reloads = new Reloads();
+  const disk: FakePlane['disk'] = { read: (active) => active };
   return {
+    disk,
     reasons: [],
     killed,
     memory,
@@ -148,10 +158,19 @@ export function fakePlane(): FakePlane {
         options,
       ),
     rollback: (to, options) => generations.rollback(to, options),
-    reload: async (options) => ({
-      ...(await generations.apply('reload', (active) => active, options)),
-      restartRequired: ['device.mtu'],
-    }),
+    startReload: (options) =>
+      reloads.start(options.dryRun === true, async (onApplying) => {
+        await disk.held;
+        const change = options.dryRun ? options : { ...options, onApplying };
+        return {
+          ...(await generations.apply('reload', disk.read, change)),
+          restartRequired: ['device.mtu'],
+        };
+      }),
+    get reloads() {
+      return reloads.all;
+    },
+    findReload: (id) => reloads.get(id),
   };
 }
 

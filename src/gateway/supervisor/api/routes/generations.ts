@@ -1,9 +1,9 @@
-/** Generations of scripts: the history, reload, rollback. */
+/** Generations of scripts: the history, rollback. */
 import { Hono } from 'hono';
 import type { ControlPlane } from '../control-plane.ts';
 import { CHANGE_PROBLEMS, describeJson } from '../describe.ts';
 import { changeOptions } from '../precondition.ts';
-import { change, changeQuery, generations, rollbackQuery } from '../schemas.ts';
+import { change, generations, rollbackQuery } from '../schemas.ts';
 import { validate } from '../validate.ts';
 import { viewChange, viewGeneration } from '../views.ts';
 
@@ -18,20 +18,6 @@ export function generationRoutes(plane: ControlPlane): Hono {
       return context.json({
         active,
         generations: plane.generations.map((entry) => viewGeneration(entry, active)),
-      });
-    },
-  );
-  app.post(
-    '/v1/reload',
-    describeJson('Reads config and scripts from disk again.', change, CHANGE_PROBLEMS),
-    validate('query', changeQuery),
-    async (context) => {
-      const options = changeOptions(context, context.req.valid('query'));
-      const reload = await plane.reload(options);
-      context.header('ETag', plane.etag);
-      return context.json({
-        ...viewChange(reload, options, plane.activeGeneration.number),
-        restart_required: [...reload.restartRequired],
       });
     },
   );
