@@ -83,6 +83,8 @@ const scripts = z
     files: z.string().min(1).optional(),
     vars: z.record(z.string(), z.string()).prefault({}),
     limits: scriptLimits.prefault({}),
+    /** When the bundle that ran last is started with, instead of what the config names. */
+    lastGood: z.enum(['never', 'on-failure', 'always']).default('never'),
   })
   .refine((value) => value.load === undefined || value.files === undefined, {
     message: '"load" and "files" exclude each other',
@@ -201,6 +203,8 @@ const sections = z.strictObject({
   tcp: tcp.prefault({}),
   admin: admin.prefault({}),
   log: log.prefault({}),
+  /** Where what must outlive the process is kept; absent: the working folder, if it is there. */
+  state: z.strictObject({ folder: z.string().min(1).optional() }).prefault({}),
   /** How long live flows may take to end after SIGTERM. */
   drain: duration(0, DRAIN_MS_MAX).prefault('10s'),
 });

@@ -8,7 +8,7 @@ import type { ScriptIssue, ScriptLimits, ScriptSource } from '../messages/script
 import { Mutex } from './mutex.ts';
 
 /** Generations whose sources are kept, the active one included. */
-const HISTORY_LENGTH = 20;
+export const HISTORY_LENGTH = 20;
 /** Generations whose names are kept, so that a flow that lives long can still be named. */
 const NAMES_LENGTH = 1000;
 const HASH_TEXT_LENGTH = 12;
@@ -20,7 +20,8 @@ export interface BundleContent {
   readonly limits: ScriptLimits;
 }
 
-export type Origin = 'start' | 'reload' | 'api' | 'rollback';
+export const ORIGINS = ['start', 'reload', 'api', 'rollback'] as const;
+export type Origin = (typeof ORIGINS)[number];
 
 export interface Generation extends BundleContent {
   /** 0 is the state before the first bundle. */
@@ -43,6 +44,15 @@ export interface Activator {
   check(bundle: Generation): Promise<readonly ScriptIssue[]>;
   /** Replaces the active bundle, or leaves it as it was. */
   activate(bundle: Generation): Promise<readonly ScriptIssue[]>;
+}
+
+/** Where generations are written down. */
+export interface HistoryStore {
+  /** Newest first. */
+  readonly generations: readonly Generation[];
+  /** No number up to this one is given again. */
+  readonly lastNumber: number;
+  write(generation: Generation): void;
 }
 
 export interface ChangeOptions {
@@ -97,15 +107,25 @@ export class NoSuchGenerationError extends Error {
 export class Generations {
   readonly #activator: Activator;
   readonly #now: () => number;
+  readonly #store: HistoryStore | undefined;
   readonly #lock = new Mutex();
   readonly #names = new Map<number, readonly string[]>();
   #history: readonly Generation[] = [];
   #active: Generation;
+  #lastNumber = 0;
 
   /** @param now  milliseconds since 1970 */
-  constructor(activator: Activator, limits: ScriptLimits, now: () => number = Date.now) {
+  constructor(
+    activator: Activator,
+    limits: ScriptLimits,
+    now: () => number = Date.now,
+    store?: HistoryStore,
+  ) {
     this.#activator = activator;
     this.#now = now;
+    this.#store = store;
+    this.#history = store?.generations.slice(0, HISTORY_LENGTH) ?? [];
+    this.#lastNumber = store?.lastNumber ?? 0;
     const nothing = { scripts: [], vars: {}, limits };
     this.#active = {
       ...nothing,
@@ -160,8 +180,7 @@ export class Generations {
   rollback(to: number | undefined, options: ChangeOptions = {}): Promise<Change> {
     return this.#lock.run(() =>
       this.#change(() => {
-        const old =
-          to === undefined ? this.#history[1] : this.#history.find((g) => g.number === to);
+        const old = to === undefined ? this.#previous : this.#history.find((g) => g.number === to);
         if (old === undefined) {
           const what =
             to === undefined ? 'no generation before the active one' : `no generation ${to}`;
@@ -170,6 +189,10 @@ export class Generations {
         return { content: old, origin: 'rollback', copyOf: old.number };
       }, options),
     );
+  }
+
+  get #previous(): Generation | undefined {
+    return this.#history.find(({ number }) => number < this.#active.number);
   }
 
   async #change(
@@ -184,18 +207,8 @@ export class Generations {
     const { content, origin, copyOf } = propose();
     const hash = hashOf(content);
     if (hash === this.#active.hash && !force) return { generation: this.#active, changed: false };
-    const { scripts, vars, limits } = content;
-    const next: Generation = {
-      number: this.#active.number + 1,
-      hash,
-      origin,
-      createdAt: this.#now(),
-      scripts,
-      vars,
-      limits,
-      ...(copyOf === undefined ? {} : { copyOf }),
-    };
-    rejectOn(bundleFaults(scripts).map((message) => bundleIssue(next, 'limit', message)));
+    const next = this.#resumed(hash) ?? this.#successor(content, origin, copyOf);
+    rejectOn(bundleFaults(next.scripts).map((message) => bundleIssue(next, 'limit', message)));
     rejectOn(await this.#activator.check(next));
     if (dryRun) return { generation: next, changed: false };
     onApplying?.();
@@ -204,9 +217,36 @@ export class Generations {
     return { generation: next, changed: true };
   }
 
+  /** What ran when the supervisor before this one ended, if it is to run again. */
+  #resumed(hash: string): Generation | undefined {
+    const last = this.#history[0];
+    return this.#active.number === 0 && last?.hash === hash ? last : undefined;
+  }
+
+  #successor(
+    { scripts, vars, limits }: BundleContent,
+    origin: Origin,
+    copyOf?: number,
+  ): Generation {
+    return {
+      number: this.#lastNumber + 1,
+      hash: hashOf({ scripts, vars, limits }),
+      origin,
+      createdAt: this.#now(),
+      scripts,
+      vars,
+      limits,
+      ...(copyOf === undefined ? {} : { copyOf }),
+    };
+  }
+
   #commit(next: Generation): void {
     this.#active = next;
-    this.#history = [next, ...this.#history].slice(0, HISTORY_LENGTH);
+    if (next !== this.#history[0]) {
+      this.#history = [next, ...this.#history].slice(0, HISTORY_LENGTH);
+      this.#lastNumber = Math.max(this.#lastNumber, next.number);
+      this.#store?.write(next);
+    }
     this.#names.set(
       next.number,
       next.scripts.map((script) => script.name),

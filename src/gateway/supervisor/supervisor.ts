@@ -11,25 +11,22 @@ import { Counter, Counters } from '../../stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../stack/drop-reason.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { restartRequired, toLiveConfig, toStartConfig } from '../config/plane.ts';
-import { readScripts } from '../config/scripts.ts';
 import type { ScriptsState } from '../messages/control.ts';
-import { type ControlPlane, type NewScript, NoSuchScriptError } from './api/control-plane.ts';
+import type { ControlPlane, NewScript } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import { DataPlane } from './data-plane.ts';
 import { dropLayer } from './drop-layer.ts';
 import { FlowControl } from './flow-control.ts';
 import type { FlowContext, FlowNames } from './flow-view.ts';
-import { type BundleContent, type Change, type ChangeOptions, Generations } from './generations.ts';
+import type { Change, ChangeOptions, Generations } from './generations.ts';
 import type { HeartbeatPage } from './host-process.ts';
 import { type Kernel, routePoolOf } from './kernel.ts';
 import type { Logger } from './logger.ts';
 import { renderMetrics } from './metrics.ts';
-import { Mutex } from './mutex.ts';
-import { ReloadHistory } from './reload-history.ts';
-import { type Reload, type ReloadRecord, Reloads } from './reloads.ts';
+import type { Reload, ReloadRecord } from './reloads.ts';
+import { readBundle, ScriptChanges } from './script-changes.ts';
 import { ScriptHost } from './script-host.ts';
-import { scriptLimits } from './script-limits.ts';
 
 /** Config generations whose listener names are kept for flows that live long. */
 const LISTENER_NAMES_LENGTH = 1000;
@@ -40,6 +37,8 @@ export interface SupervisorOptions {
   readonly loaded: LoadedConfig;
   /** Reads the config from disk again. */
   readonly readConfig: () => LoadedConfig;
+  /** Where the history of scripts is kept; absent: in memory only. */
+  readonly historyFolder?: string | undefined;
   /** The gateway cannot go on. */
   readonly onFatal: () => void;
 }
@@ -49,10 +48,8 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly #options: SupervisorOptions;
   readonly #counters: Counters;
   readonly #scriptHost: ScriptHost;
+  readonly #changes: ScriptChanges;
   readonly #generations: Generations;
-  readonly #outcomes = new ReloadHistory();
-  readonly #reloads = new Reloads();
-  readonly #reloadLock = new Mutex();
   readonly #listenerNames = new Map<number, readonly string[]>();
   readonly #startedAt = Date.now();
   #dataPlane: DataPlane | undefined;
@@ -85,7 +82,14 @@ export class Supervisor implements ControlPlane, FlowNames {
         this.#dataPlane?.setScripts(state);
       },
     });
-    this.#generations = new Generations(this.#scriptHost, scriptLimits(loaded.config));
+    const { historyFolder } = options;
+    this.#changes = new ScriptChanges({
+      log,
+      activator: this.#scriptHost,
+      loaded,
+      historyFolder,
+    });
+    this.#generations = this.#changes.generations;
   }
 
   /**
@@ -95,9 +99,7 @@ export class Supervisor implements ControlPlane, FlowNames {
    */
   async start(): Promise<void> {
     const { kernel, loaded, log } = this.#options;
-    const bundle = readBundle(loaded);
-    // With a script that does not load there is no policy: better no gateway than an open one.
-    await this.#generations.apply('start', () => bundle);
+    await this.#changes.start(loaded);
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
     await this.#dataPlane?.ready;
@@ -143,54 +145,27 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   startReload(options: ChangeOptions): ReloadRecord {
-    return this.#reloads.start(options.dryRun === true, async (onApplying) => {
-      try {
-        return await this.#watch(
-          options,
-          this.#reloadLock.run(() => this.#reload({ ...options, onApplying })),
-        );
-      } catch (error) {
-        // Whoever asked may not wait, and a signal cannot.
-        this.#options.log.error({ err: error }, 'reload-failed');
-        throw error;
-      }
-    });
+    return this.#changes.startReload(options, (given) => this.#reload(given));
   }
 
   get reloads(): readonly ReloadRecord[] {
-    return this.#reloads.all;
+    return this.#changes.reloads.all;
   }
 
   findReload(id: string): ReloadRecord {
-    return this.#reloads.get(id);
+    return this.#changes.reloads.get(id);
   }
 
   putScript(script: NewScript, options: ChangeOptions): Promise<Change> {
-    return this.#change(
-      'api',
-      (active) => ({ ...active, scripts: withScript(active, script) }),
-      options,
-    );
+    return this.#changes.put(script, options);
   }
 
   removeScript(name: string, options: ChangeOptions): Promise<Change> {
-    return this.#change(
-      'api',
-      (active) => {
-        const scripts = active.scripts.filter((script) => script.name !== name);
-        if (scripts.length === active.scripts.length) {
-          throw new NoSuchScriptError(`no script "${name}" is loaded`);
-        }
-        return { ...active, scripts };
-      },
-      options,
-    );
+    return this.#changes.remove(name, options);
   }
 
-  async rollback(to: number | undefined, options: ChangeOptions): Promise<Change> {
-    const change = await this.#watch(options, this.#generations.rollback(to, options));
-    this.#logChange(change);
-    return change;
+  rollback(to: number | undefined, options: ChangeOptions): Promise<Change> {
+    return this.#changes.rollback(to, options);
   }
 
   drops() {
@@ -222,7 +197,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   metrics(): string {
-    const { ok, failed, lastOk, lastOkAt } = this.#outcomes;
+    const { ok, failed, lastOk, lastOkAt } = this.#changes.outcomes;
     const { active } = this.#generations;
     return renderMetrics({
       counters: this.#counters,
@@ -314,33 +289,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       { config_generation: this.#configGeneration, restart_required: restart },
       'config-reloaded',
     );
-    this.#logChange(change);
     return { ...change, changed: change.changed || !isSame, restartRequired: restart };
-  }
-
-  async #change(
-    origin: 'api',
-    make: (active: BundleContent) => BundleContent,
-    options: ChangeOptions,
-  ): Promise<Change> {
-    const change = await this.#watch(options, this.#generations.apply(origin, make, options));
-    this.#logChange(change);
-    return change;
-  }
-
-  /** A dry run is no change: it counts as neither success nor failure. */
-  #watch<T>({ dryRun }: ChangeOptions, change: Promise<T>): Promise<T> {
-    return dryRun ? change : this.#outcomes.watch(change);
-  }
-
-  #logChange({ changed, generation }: Change): void {
-    if (!changed) return;
-    const { number, hash, origin, scripts } = generation;
-    const names = scripts.map((script) => script.name);
-    this.#options.log.info(
-      { generation: number, hash, origin, scripts: names },
-      'scripts-activated',
-    );
   }
 
   #scriptStatus(): Status['scripts'] {
@@ -370,18 +319,6 @@ export class Supervisor implements ControlPlane, FlowNames {
   #flowsNow(): number {
     return this.#counters.get(Counter.FLOWS_NOW);
   }
-}
-
-function readBundle(loaded: LoadedConfig): BundleContent {
-  const { vars } = loaded.config.scripts;
-  return { scripts: readScripts(loaded), vars, limits: scriptLimits(loaded.config) };
-}
-
-function withScript({ scripts }: BundleContent, script: NewScript): readonly NewScript[] {
-  const isKnown = scripts.some(({ name }) => name === script.name);
-  return isKnown
-    ? scripts.map((old) => (old.name === script.name ? script : old))
-    : [...scripts, script];
 }
 
 const pageOf = ({ fd, buffer }: SharedMemory): HeartbeatPage => ({

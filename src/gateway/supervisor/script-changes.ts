@@ -1,0 +1,151 @@
+/** Every way in which scripts change, and the record of how it went: log, counters, reloads by id. */
+import { ConfigError, type LoadedConfig } from '../config/load.ts';
+import { readScripts } from '../config/scripts.ts';
+import { type NewScript, NoSuchScriptError } from './api/control-plane.ts';
+import {
+  type Activator,
+  type BundleContent,
+  BundleRejectedError,
+  type Change,
+  type ChangeOptions,
+  Generations,
+  HISTORY_LENGTH,
+  type HistoryStore,
+} from './generations.ts';
+import { HistoryFiles } from './history-files.ts';
+import type { Logger } from './logger.ts';
+import { Mutex } from './mutex.ts';
+import { ReloadHistory } from './reload-history.ts';
+import { type Reload, type ReloadRecord, Reloads } from './reloads.ts';
+import { scriptLimits } from './script-limits.ts';
+
+export interface ScriptChangesOptions {
+  readonly log: Logger;
+  readonly activator: Activator;
+  readonly loaded: LoadedConfig;
+  /** Where the history of scripts is kept; absent: in memory only. */
+  readonly historyFolder: string | undefined;
+}
+
+export class ScriptChanges {
+  readonly generations: Generations;
+  readonly outcomes = new ReloadHistory();
+  readonly reloads = new Reloads();
+  readonly #log: Logger;
+  readonly #reloadLock = new Mutex();
+  #lastLogged = 0;
+
+  constructor({ log, activator, loaded, historyFolder }: ScriptChangesOptions) {
+    this.#log = log;
+    const store = historyFolder === undefined ? undefined : openHistory(historyFolder, log);
+    this.generations = new Generations(activator, scriptLimits(loaded.config), Date.now, store);
+  }
+
+  /**
+   * Loads the scripts of the config, or what ran last where the config wants that. With a script
+   * that does not load there is no policy: better no gateway than an open one.
+   *
+   * @throws ConfigError, BundleRejectedError, ScriptHostError
+   */
+  async start(loaded: LoadedConfig): Promise<void> {
+    await this.#begin(loaded);
+    this.#lastLogged = this.generations.active.number;
+  }
+
+  put(script: NewScript, options: ChangeOptions): Promise<Change> {
+    return this.#change((active) => ({ ...active, scripts: withScript(active, script) }), options);
+  }
+
+  /** @throws NoSuchScriptError */
+  remove(name: string, options: ChangeOptions): Promise<Change> {
+    return this.#change((active) => {
+      const scripts = active.scripts.filter((script) => script.name !== name);
+      if (scripts.length === active.scripts.length) {
+        throw new NoSuchScriptError(`no script "${name}" is loaded`);
+      }
+      return { ...active, scripts };
+    }, options);
+  }
+
+  rollback(to: number | undefined, options: ChangeOptions): Promise<Change> {
+    return this.#watch(options, this.generations.rollback(to, options));
+  }
+
+  /** Begins a reload; one after the other, in the order of asking. @throws TooManyReloadsError */
+  startReload(
+    options: ChangeOptions,
+    reload: (options: ChangeOptions) => Promise<Reload>,
+  ): ReloadRecord {
+    return this.reloads.start(options.dryRun === true, async (onApplying) => {
+      const run = () => reload({ ...options, onApplying });
+      try {
+        return await this.#watch(options, this.#reloadLock.run(run));
+      } catch (error) {
+        // Whoever asked may not wait, and a signal cannot.
+        this.#log.error({ err: error }, 'reload-failed');
+        throw error;
+      }
+    });
+  }
+
+  async #begin(loaded: LoadedConfig): Promise<void> {
+    const { lastGood } = loaded.config.scripts;
+    const [last] = this.generations.history;
+    if (lastGood === 'always' && last !== undefined) {
+      await this.#resume(last);
+      return;
+    }
+    try {
+      const bundle = readBundle(loaded);
+      await this.generations.apply('start', () => bundle);
+    } catch (error) {
+      const isFault = error instanceof BundleRejectedError || error instanceof ConfigError;
+      if (!isFault || lastGood === 'never' || last === undefined) throw error;
+      this.#log.error({ err: error }, 'scripts-refused');
+      await this.#resume(last);
+    }
+  }
+
+  async #resume(last: BundleContent): Promise<void> {
+    await this.generations.apply('start', () => last);
+    this.#log.warn({ generation: this.generations.active.number }, 'started-with-last-good');
+  }
+
+  #change(make: (active: BundleContent) => BundleContent, options: ChangeOptions): Promise<Change> {
+    return this.#watch(options, this.generations.apply('api', make, options));
+  }
+
+  /** A dry run is no change: it counts as neither success nor failure. */
+  async #watch<T extends Change>(options: ChangeOptions, pending: Promise<T>): Promise<T> {
+    if (options.dryRun) return pending;
+    const change = await this.outcomes.watch(pending);
+    this.#logChange(change);
+    return change;
+  }
+
+  #logChange({ generation }: Change): void {
+    // A reload may have changed the config alone.
+    if (generation.number === this.#lastLogged) return;
+    this.#lastLogged = generation.number;
+    const { number, hash, origin, scripts } = generation;
+    const names = scripts.map((script) => script.name);
+    this.#log.info({ generation: number, hash, origin, scripts: names }, 'scripts-activated');
+  }
+}
+
+export function readBundle(loaded: LoadedConfig): BundleContent {
+  const { vars } = loaded.config.scripts;
+  return { scripts: readScripts(loaded), vars, limits: scriptLimits(loaded.config) };
+}
+
+function withScript({ scripts }: BundleContent, script: NewScript): readonly NewScript[] {
+  const isKnown = scripts.some(({ name }) => name === script.name);
+  return isKnown
+    ? scripts.map((old) => (old.name === script.name ? script : old))
+    : [...scripts, script];
+}
+
+function openHistory(folder: string, log: Logger): HistoryStore {
+  const files = new HistoryFiles(folder, log, HISTORY_LENGTH);
+  return { ...files.load(), write: (generation) => files.write(generation) };
+}
