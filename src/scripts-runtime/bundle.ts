@@ -1,12 +1,34 @@
 /** What a script host is given and what it tells. Plain values; they cross a process boundary. */
 import type { ScriptLimits } from './limits.ts';
 
+/** Texts by path from the folder of the script, with `/`: `lib/names.ts`, `../a.json`. */
+export type TextFiles = Readonly<Record<string, string>>;
+
 /** One script of a bundle. Order is the order of asking. */
 export interface ScriptSource {
   readonly name: string;
   /** Where the text comes from, as errors should name it: `scripts/route.ts`. */
   readonly file: string;
   readonly source: string;
+  /** What it imports besides `culvert`: `.ts`, `.js` and `.json`. Never its own file. */
+  readonly modules?: TextFiles;
+  /** Its own tests, which end in `.test.ts` or `.test.js`, and what only they import. */
+  readonly tests?: TextFiles;
+  /** Where `connect()` may go, as the config has it: `10.0.0.0/8:443`, `*.corp.example:*`. */
+  readonly allow?: readonly string[];
+  /** When `scheduled` is called, by the name that it is told. */
+  readonly schedule?: Readonly<Record<string, ScheduleEntry>>;
+}
+
+/** Milliseconds from one call to the next, or the five fields of cron(8), in UTC. */
+export type ScheduleEntry = { readonly everyMs: number } | { readonly cron: string };
+
+/** What `env.sets` looks into. */
+export interface ScriptSet {
+  /** Of networks and addresses, or of names. */
+  readonly type: 'cidr' | 'domain';
+  /** One entry a line, checked by whoever made it; no comments. */
+  readonly text: string;
 }
 
 /** What is wrong with a script, and where in its source (1-based; 0 when unknown). */
@@ -34,6 +56,8 @@ export interface ScriptBundle {
   readonly scripts: readonly ScriptSource[];
   readonly limits: ScriptLimits;
   readonly vars: Readonly<Record<string, string>>;
+  /** By name; all scripts of the bundle see them. */
+  readonly sets?: Readonly<Record<string, ScriptSet>>;
   /** State of a host that is gone. A host that still has a script's state keeps its own. */
   readonly kv: readonly KvEntry[];
   /** Name of the TUN device, for `FlowInfo.iface`. */

@@ -4,16 +4,8 @@ import { type StateLimits, stateBytes } from '../../stack/layout.ts';
 import { CONGESTION_NAMES } from '../../stack/verdict.ts';
 import { listener } from './listener-schema.ts';
 import { conntrack, nat, natFaults } from './nat-schema.ts';
-import {
-  cidr,
-  duration,
-  IDLE_MS_MAX,
-  ipAddress,
-  mark,
-  objectName,
-  size,
-  sizeBetween,
-} from './values.ts';
+import { scripts } from './script-schema.ts';
+import { cidr, duration, IDLE_MS_MAX, ipAddress, mark, size } from './values.ts';
 
 /** Longest name the kernel takes for an interface, IFNAMSIZ - 1. */
 const DEVICE_NAME_MAX = 15;
@@ -31,9 +23,6 @@ const deviceName = z
   .regex(/^[^\s/:%]+$/, 'expected a name of an interface')
   .max(DEVICE_NAME_MAX);
 
-/** Name of a script. */
-export const scriptName = objectName;
-
 const device = z.strictObject({
   name: deviceName.default('culvert0'),
   mtu: z.int().min(MTU_MIN).max(MTU_MAX).default(1500),
@@ -44,52 +33,7 @@ const device = z.strictObject({
 });
 
 const positive = z.int().positive();
-const upTo = (most: number) => z.int().min(1).max(most).optional();
-
-/** In a minute everybody has noticed that a script hangs. */
-const SCRIPT_MS_MAX = 60_000;
 const HOUR_MS = 3_600_000;
-
-/**
- * What a script may use; each absent value is the default of the runtime. The bounds are what the
- * engine needs to start, what its WebAssembly memory can hold, and what a timer can count.
- */
-const scriptLimits = z.strictObject({
-  cpuSoftMs: upTo(SCRIPT_MS_MAX),
-  cpuHardMs: upTo(SCRIPT_MS_MAX),
-  watchdogMs: upTo(SCRIPT_MS_MAX),
-  wallMs: upTo(HOUR_MS),
-  memoryBytes: sizeBetween('1MiB', '1GiB').optional(),
-  stackBytes: sizeBetween('64KiB', '1MiB').optional(),
-  pending: upTo(1_000_000),
-  timers: upTo(1_000_000),
-  kvBytes: sizeBetween('0B', '64MiB').optional(),
-  kvKeyBytes: sizeBetween('1B', '64KiB').optional(),
-  kvValueBytes: sizeBetween('1B', '1MiB').optional(),
-  logLinesPerSecond: upTo(1_000_000),
-  loadMs: upTo(SCRIPT_MS_MAX),
-  breakerHits: upTo(1_000_000),
-  breakerWindowMs: upTo(24 * HOUR_MS),
-});
-
-const scripts = z
-  .strictObject({
-    load: z
-      .array(z.strictObject({ name: objectName, file: z.string().min(1) }))
-      .refine((list) => new Set(list.map((item) => item.name)).size === list.length, {
-        message: 'two scripts have the same name',
-      })
-      .optional(),
-    files: z.string().min(1).optional(),
-    vars: z.record(z.string(), z.string()).prefault({}),
-    limits: scriptLimits.prefault({}),
-    /** When the bundle that ran last is started with, instead of what the config names. */
-    lastGood: z.enum(['never', 'on-failure', 'always']).default('never'),
-  })
-  .refine((value) => value.load === undefined || value.files === undefined, {
-    message: '"load" and "files" exclude each other',
-  });
-
 /** A SYN is held meanwhile: no client waits longer. */
 const HELD_MS_MAX = HOUR_MS;
 /** Below the 2^31 ms of a timer, and more than anybody waits for an end. */

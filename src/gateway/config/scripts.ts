@@ -1,9 +1,10 @@
 /** Reads the scripts that a config names. */
-import { basename, extname, relative, resolve } from 'node:path';
-import type { ScriptSource } from '../messages/script-control.ts';
+import { existsSync } from 'node:fs';
+import { basename, dirname, extname, join, relative, resolve } from 'node:path';
+import type { ScriptSource, TextFiles } from '../messages/script-control.ts';
 import { ConfigError, type ConfigIssue, type LoadedConfig } from './load.ts';
 import { readTextFile, UnreadableError } from './read-text-file.ts';
-import { scriptName } from './schema.ts';
+import { type ScriptSettings, scriptName } from './script-schema.ts';
 
 /** Source text of all scripts together, in bytes: what one reload may carry. */
 export const BUNDLE_MAX_BYTES = 1024 * 1024;
@@ -13,6 +14,7 @@ interface Wanted {
   readonly name: string;
   readonly file: string;
   readonly path: string;
+  readonly settings: ScriptSettings;
 }
 
 /**
@@ -23,10 +25,11 @@ interface Wanted {
 export function readScripts(loaded: LoadedConfig): ScriptSource[] {
   const { scripts } = loaded.config;
   const wanted =
-    scripts.load?.map(({ name, file }, index) => ({
+    scripts.load?.map(({ name, file, ...settings }, index) => ({
       name,
       file: resolve(loaded.folder, file),
       path: `scripts.load[${index}].file`,
+      settings,
     })) ?? globScripts(loaded);
   const issues: ConfigIssue[] = [];
   const sources = wanted.flatMap((script) => readScript(script, issues));
@@ -37,7 +40,7 @@ export function readScripts(loaded: LoadedConfig): ScriptSource[] {
 
 /** Which limits the scripts break together, in words. */
 export function bundleFaults(scripts: readonly ScriptSource[]): string[] {
-  const bytes = scripts.reduce((sum, script) => sum + Buffer.byteLength(script.source), 0);
+  const bytes = scripts.reduce((sum, script) => sum + sourceBytes(script), 0);
   return [
     ...(bytes > BUNDLE_MAX_BYTES
       ? [`${bytes} bytes of source in all scripts, at most ${BUNDLE_MAX_BYTES}`]
@@ -47,6 +50,13 @@ export function bundleFaults(scripts: readonly ScriptSource[]): string[] {
       : []),
   ];
 }
+
+/** Of all of its files, tests included. */
+const sourceBytes = ({ source, modules = {}, tests = {} }: ScriptSource): number =>
+  [source, ...Object.values(modules), ...Object.values(tests)].reduce(
+    (sum, text) => sum + Buffer.byteLength(text),
+    0,
+  );
 
 function globScripts({ config, folder }: LoadedConfig): Wanted[] {
   const pattern = config.scripts.files;
@@ -59,22 +69,48 @@ function globScripts({ config, folder }: LoadedConfig): Wanted[] {
     name: basename(file, extname(file)),
     file,
     path: 'scripts.files',
+    settings: {},
   }));
 }
 
-function readScript({ name, file, path }: Wanted, issues: ConfigIssue[]): ScriptSource[] {
+function readScript(wanted: Wanted, issues: ConfigIssue[]): ScriptSource[] {
+  const { name, file, path, settings } = wanted;
   if (!scriptName.safeParse(name).success) {
     issues.push({ path, message: `"${name}" cannot be the name of a script` });
     return [];
   }
+  const read = (path: string): string => readTextFile(path, BUNDLE_MAX_BYTES);
   try {
-    return [{ name, file: displayPath(file), source: readTextFile(file, BUNDLE_MAX_BYTES) }];
+    const source = read(file);
+    const tests = readTests(file, read);
+    return [
+      { name, file: displayPath(file), source, ...(tests && { tests }), ...present(settings) },
+    ];
   } catch (error) {
     if (!(error instanceof UnreadableError)) throw error;
     issues.push({ path, message: `${file} ${error.message}` });
     return [];
   }
 }
+
+/** `route.test.ts` beside `route.ts`. */
+function readTests(file: string, read: (path: string) => string): TextFiles | undefined {
+  const stem = basename(file, extname(file));
+  const found = ['ts', 'js']
+    .map((ending) => `${stem}.test.${ending}`)
+    .filter((name) => existsSync(join(dirname(file), name)));
+  if (found.length === 0) return undefined;
+  return Object.fromEntries(found.map((name) => [name, read(join(dirname(file), name))]));
+}
+
+/** Without what is undefined, which is a value of its own in a ScriptSource. */
+const present = ({
+  allow,
+  schedule,
+}: ScriptSettings): Pick<ScriptSource, 'allow' | 'schedule'> => ({
+  ...(allow && { allow }),
+  ...(schedule && { schedule }),
+});
 
 /** As an operator would type it: relative when the file lies below the working directory. */
 function displayPath(file: string): string {

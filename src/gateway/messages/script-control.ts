@@ -1,15 +1,28 @@
 /** Messages between the supervisor and a script host (JSON frames, see framing.ts). */
 import type {
   KvEntry,
+  ScheduleEntry,
   ScriptBundle,
   ScriptIssue,
   ScriptLog,
+  ScriptSet,
   ScriptSource,
   ScriptStats,
+  TextFiles,
 } from '../../scripts-runtime/bundle.ts';
 import type { ScriptLimits } from '../../scripts-runtime/limits.ts';
 
-export type { KvEntry, ScriptBundle, ScriptIssue, ScriptLimits, ScriptSource, ScriptStats };
+export type {
+  KvEntry,
+  ScheduleEntry,
+  ScriptBundle,
+  ScriptIssue,
+  ScriptLimits,
+  ScriptSet,
+  ScriptSource,
+  ScriptStats,
+  TextFiles,
+};
 
 export type ToScriptHost =
   /**

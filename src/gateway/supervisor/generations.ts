@@ -3,8 +3,14 @@
  * then activated, under one lock; what does not load changes nothing. A rollback is a new
  * generation with old content, so that a number never means two things.
  */
+import { basename } from 'node:path';
 import { bundleFaults } from '../config/scripts.ts';
-import type { ScriptIssue, ScriptLimits, ScriptSource } from '../messages/script-control.ts';
+import type {
+  ScriptIssue,
+  ScriptLimits,
+  ScriptSet,
+  ScriptSource,
+} from '../messages/script-control.ts';
 import { Mutex } from './mutex.ts';
 
 /** Generations whose sources are kept, the active one included. */
@@ -18,6 +24,7 @@ export interface BundleContent {
   readonly scripts: readonly ScriptSource[];
   readonly vars: Readonly<Record<string, string>>;
   readonly limits: ScriptLimits;
+  readonly sets?: Readonly<Record<string, ScriptSet>>;
 }
 
 export const ORIGINS = ['start', 'reload', 'api', 'rollback'] as const;
@@ -223,19 +230,17 @@ export class Generations {
     return this.#active.number === 0 && last?.hash === hash ? last : undefined;
   }
 
-  #successor(
-    { scripts, vars, limits }: BundleContent,
-    origin: Origin,
-    copyOf?: number,
-  ): Generation {
+  #successor(content: BundleContent, origin: Origin, copyOf?: number): Generation {
+    const { scripts, vars, limits, sets } = content;
     return {
       number: this.#lastNumber + 1,
-      hash: hashOf({ scripts, vars, limits }),
+      hash: hashOf(content),
       origin,
       createdAt: this.#now(),
       scripts,
       vars,
       limits,
+      ...(sets === undefined ? {} : { sets }),
       ...(copyOf === undefined ? {} : { copyOf }),
     };
   }
@@ -279,9 +284,15 @@ export function formatScriptIssue(issue: ScriptIssue): string {
   return `${place}: ${issue.message}`;
 }
 
-function hashOf({ scripts, vars, limits }: BundleContent): string {
-  const sources = scripts.map(({ name, source }) => [name, source]);
-  const sorted = (object: object) => Object.entries(object).sort(([a], [b]) => (a < b ? -1 : 1));
-  const text = JSON.stringify([sources, sorted(vars), sorted(limits)]);
+/** Of all that decides; where a file lay is told to people only, what it is called is not. */
+function hashOf({ scripts, vars, limits, sets }: BundleContent): string {
+  const sources = scripts.map(({ file, ...content }) => ({ ...content, file: basename(file) }));
+  const text = JSON.stringify([sources, vars, limits, sets ?? {}], sortKeys);
   return new Bun.CryptoHasher('sha256').update(text).digest('hex').slice(0, HASH_TEXT_LENGTH);
 }
+
+/** For `JSON.stringify`: an object is what it holds, in whatever order it was written. */
+const sortKeys = (_key: string, value: unknown): unknown =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+    : value;

@@ -14,6 +14,7 @@ export const toBundle = (generation: Generation, facts: HostFacts): ScriptBundle
   scripts: generation.scripts,
   limits: generation.limits,
   vars: generation.vars,
+  ...(generation.sets === undefined ? {} : { sets: generation.sets }),
   // Sent ahead of it, in parts.
   kv: [],
   ...facts,

@@ -89,7 +89,7 @@ export class ScriptChanges {
   }
 
   async #begin(loaded: LoadedConfig): Promise<void> {
-    const { lastGood } = loaded.config.scripts;
+    const { lastGood } = loaded.config.scripts.reload;
     const [last] = this.generations.history;
     if (lastGood === 'always' && last !== undefined) {
       await this.#resume(last);
@@ -138,11 +138,13 @@ export function readBundle(loaded: LoadedConfig): BundleContent {
   return { scripts: readScripts(loaded), vars, limits: scriptLimits(loaded.config) };
 }
 
+/** What a script may do is said by the config, or with the new script, and stays otherwise. */
 function withScript({ scripts }: BundleContent, script: NewScript): readonly NewScript[] {
-  const isKnown = scripts.some(({ name }) => name === script.name);
-  return isKnown
-    ? scripts.map((old) => (old.name === script.name ? script : old))
-    : [...scripts, script];
+  const old = scripts.find(({ name }) => name === script.name);
+  if (old === undefined) return [...scripts, script];
+  const { allow, schedule } = old;
+  const next = { ...(allow && { allow }), ...(schedule && { schedule }), ...script };
+  return scripts.map((one) => (one === old ? next : one));
 }
 
 function openHistory(folder: string, log: Logger): HistoryStore {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import type { ScriptIssue } from '../../../src/gateway/messages/script-control.ts';
+import type { ScriptIssue, ScriptSource } from '../../../src/gateway/messages/script-control.ts';
 import {
   type Activator,
   type BundleContent,
@@ -18,6 +18,20 @@ const ISSUE: ScriptIssue = {
   column: 5,
   kind: 'syntax',
   message: 'unexpected token',
+};
+
+const SCRIPT: ScriptSource = {
+  name: 'a',
+  file: 'a.ts',
+  source: 'one',
+  modules: { 'lib.ts': 'lib' },
+  tests: { 'a.test.ts': 'test' },
+  allow: ['10.0.0.1:443'],
+  schedule: { a: { everyMs: 1000 } },
+};
+const CONTENT: Pick<BundleContent, 'sets' | 'vars'> = {
+  sets: { blocked: { type: 'cidr', text: '10.0.0.1' } },
+  vars: { a: '1' },
 };
 
 /** Refuses sources that say so, and notes what it activates. */
@@ -51,6 +65,34 @@ function setUp() {
 }
 
 describe('a change', () => {
+  test.each<[string, Partial<BundleContent>]>([
+    ['source', { scripts: [{ ...SCRIPT, source: 'other' }] }],
+    ['a module', { scripts: [{ ...SCRIPT, modules: { 'lib.ts': 'other' } }] }],
+    ['a test', { scripts: [{ ...SCRIPT, tests: { 'a.test.ts': 'other' } }] }],
+    ['what it may reach', { scripts: [{ ...SCRIPT, allow: ['10.0.0.1:80'] }] }],
+    ['its schedule', { scripts: [{ ...SCRIPT, schedule: { a: { everyMs: 2000 } } }] }],
+    ['a set', { sets: { blocked: { type: 'cidr', text: '10.0.0.2' } } }],
+    ['a variable', { vars: { a: '2' } }],
+  ])('%s is part of the hash', async (_, part) => {
+    const { generations } = setUp();
+    const first: BundleContent = { ...generations.active, scripts: [SCRIPT], ...CONTENT };
+    await generations.apply('api', () => first);
+    const { hash } = generations.active;
+    expect((await generations.apply('api', () => ({ ...first, ...part }))).changed).toBe(true);
+    expect(generations.active.hash).not.toBe(hash);
+  });
+
+  test('the order in which settings are written is not part of the hash', async () => {
+    const { generations } = setUp();
+    const content = (modules: Record<string, string>): BundleContent => ({
+      ...generations.active,
+      scripts: [{ ...SCRIPT, modules }],
+    });
+    await generations.apply('api', () => content({ 'a.ts': '1', 'b.ts': '2' }));
+    const again = await generations.apply('api', () => content({ 'b.ts': '2', 'a.ts': '1' }));
+    expect(again.changed).toBe(false);
+  });
+
   test('makes a new generation with a new ETag', async () => {
     const { generations, put } = setUp();
     const before = generations.etag;

@@ -1,4 +1,5 @@
 /** What the HTTP API needs of the gateway. The supervisor implements it; tests have their own. */
+import type { ScriptSource } from '../../messages/script-control.ts';
 import type { FlowControl } from '../flow-control.ts';
 import type { Change, ChangeOptions, Generation } from '../generations.ts';
 import type { ReloadRecord } from '../reloads.ts';
@@ -29,11 +30,7 @@ export interface ControlPlane {
   findReload(id: string): ReloadRecord;
 }
 
-export interface NewScript {
-  readonly name: string;
-  readonly file: string;
-  readonly source: string;
-}
+export type NewScript = ScriptSource;
 
 export class NoSuchScriptError extends Error {
   override readonly name = 'NoSuchScriptError';

@@ -1,6 +1,6 @@
 /** Shapes of the API, from which the OpenAPI document is made. */
 import { z } from 'zod';
-import { scriptName } from '../../config/schema.ts';
+import { scriptName } from '../../config/script-schema.ts';
 import { duration } from '../../config/values.ts';
 import { FLOW_EVENT_NAMES } from '../event-ring.ts';
 
