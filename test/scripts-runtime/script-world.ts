@@ -1,13 +1,17 @@
 /** A script host in the test's own process, with a clock that the test moves. */
+
 import type {
   KvEntry,
+  ScriptBundle,
   ScriptIssue,
   ScriptLog,
   ScriptStats,
 } from '../../src/scripts-runtime/bundle.ts';
+import type { CanaryCounts } from '../../src/scripts-runtime/canary.ts';
 import type { Decision } from '../../src/scripts-runtime/decide.ts';
 import { ScriptHost } from '../../src/scripts-runtime/host.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../src/scripts-runtime/limits.ts';
+import type { DecidedFlow } from '../../src/scripts-runtime/recent-flows.ts';
 import type { ConnectionRequest, Endpoint, FlowProtocol } from '../../src/stack/verdict.ts';
 
 export interface LoadOptions {
@@ -49,6 +53,11 @@ export class ScriptWorld {
   readonly lookups: { id: number; name: string }[] = [];
   readonly journal: KvEntry[] = [];
   stats: readonly ScriptStats[] = [];
+  /** What the host said of its canary, of its generations, of connections, to who watches. */
+  readonly canaries: CanaryCounts[] = [];
+  readonly generations: (readonly number[])[] = [];
+  readonly ended: number[] = [];
+  readonly decided: { flows: readonly DecidedFlow[]; left: number }[] = [];
   readonly host: ScriptHost;
   #requestId = 0;
 
@@ -75,6 +84,10 @@ export class ScriptWorld {
         stats: (stats) => {
           this.stats = stats;
         },
+        canary: (counts) => this.canaries.push(counts),
+        generations: (numbers) => this.generations.push(numbers),
+        endConnections: (generation) => this.ended.push(generation),
+        decided: (flows, left) => this.decided.push({ flows, left }),
       },
       ['welcome'],
     );
@@ -85,7 +98,11 @@ export class ScriptWorld {
     scripts: Readonly<Record<string, string>>,
     options: LoadOptions = {},
   ): Promise<readonly ScriptIssue[]> {
-    return this.host.load({
+    return this.host.load(this.bundleOf(scripts, options));
+  }
+
+  bundleOf(scripts: Readonly<Record<string, string>>, options: LoadOptions = {}): ScriptBundle {
+    return {
       generation: options.generation ?? 1,
       scripts: Object.entries(scripts).map(([name, source]) => ({
         name,
@@ -97,7 +114,7 @@ export class ScriptWorld {
       kv: options.kv ?? [],
       iface: 'culvert0',
       disabled: options.disabled ?? [],
-    });
+    };
   }
 
   async load(scripts: Readonly<Record<string, string>>, options: LoadOptions = {}): Promise<void> {

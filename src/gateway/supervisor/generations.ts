@@ -11,7 +11,9 @@ import type {
   ScriptSet,
   ScriptSource,
 } from '../messages/script-control.ts';
+import type { Checked, HistoryStore, Trial, TrialPlan, TrialRunner } from './generation-parts.ts';
 import { Mutex } from './mutex.ts';
+import type { Replay } from './replay.ts';
 
 /** Generations whose sources are kept, the active one included. */
 export const HISTORY_LENGTH = 20;
@@ -47,19 +49,12 @@ export interface Generation extends BundleContent {
  * Both reject with ScriptHostError when no host could tell.
  */
 export interface Activator {
-  /** Loads the bundle aside, changing nothing. */
-  check(bundle: Generation): Promise<readonly ScriptIssue[]>;
+  /** Loads the bundle aside and compares it with the active one, changing nothing. */
+  check(bundle: Generation, active: Generation): Promise<Checked>;
   /** Replaces the active bundle, or leaves it as it was. */
   activate(bundle: Generation): Promise<readonly ScriptIssue[]>;
-}
-
-/** Where generations are written down. */
-export interface HistoryStore {
-  /** Newest first. */
-  readonly generations: readonly Generation[];
-  /** No number up to this one is given again. */
-  readonly lastNumber: number;
-  write(generation: Generation): void;
+  /** Settles when nothing is left of bundles that were replaced. */
+  drained?(): Promise<void>;
 }
 
 export interface ChangeOptions {
@@ -69,6 +64,8 @@ export interface ChangeOptions {
   readonly force?: boolean | undefined;
   /** Check only. */
   readonly dryRun?: boolean | undefined;
+  /** Try it first; without: it takes over at once. */
+  readonly trial?: TrialPlan | undefined;
   /** Called when the content was found good and is about to be activated. */
   readonly onApplying?: (() => void) | undefined;
 }
@@ -77,6 +74,10 @@ export interface Change {
   readonly generation: Generation;
   /** False when the content was identical, or on a dry run. */
   readonly changed: boolean;
+  /** It is on trial, and the active bundle is as it was. */
+  readonly trial?: TrialPlan;
+  /** What it decides otherwise than the bundle before, about flows of late. */
+  readonly replay?: Replay;
   /** Settles when nothing is left of what was replaced; never rejects. */
   readonly drained?: Promise<void>;
 }
@@ -111,26 +112,40 @@ export class NoSuchGenerationError extends Error {
   readonly code = 'NO_SUCH_GENERATION';
 }
 
+/** There is nothing to promote or to abort. */
+export class NoTrialError extends Error {
+  override readonly name = 'NoTrialError';
+  readonly code = 'NO_TRIAL';
+}
+
+export interface GenerationsParts {
+  readonly store?: HistoryStore | undefined;
+  readonly trials?: TrialRunner | undefined;
+}
+
 export class Generations {
   readonly #activator: Activator;
   readonly #now: () => number;
   readonly #store: HistoryStore | undefined;
+  readonly #trials: TrialRunner | undefined;
   readonly #lock = new Mutex();
   readonly #names = new Map<number, readonly string[]>();
   #history: readonly Generation[] = [];
   #active: Generation;
   #lastNumber = 0;
+  #trial: Trial | undefined;
 
   /** @param now  milliseconds since 1970 */
   constructor(
     activator: Activator,
     limits: ScriptLimits,
     now: () => number = Date.now,
-    store?: HistoryStore,
+    { store, trials }: GenerationsParts = {},
   ) {
     this.#activator = activator;
     this.#now = now;
     this.#store = store;
+    this.#trials = trials;
     this.#history = store?.generations.slice(0, HISTORY_LENGTH) ?? [];
     this.#lastNumber = store?.lastNumber ?? 0;
     const nothing = { scripts: [], vars: {}, limits };
@@ -154,7 +169,12 @@ export class Generations {
 
   /** Of the active generation; changes with every change. */
   get etag(): string {
-    return etagOf(this.#active);
+    return etagOf(this.#active, this.#trial?.generation);
+  }
+
+  /** The bundle that is tried beside the active one. */
+  get trial(): Trial | undefined {
+    return this.#trial;
   }
 
   /** Name of a script by its place in the order of a generation. */
@@ -185,8 +205,12 @@ export class Generations {
    * @throws NoSuchGenerationError, StaleChangeError, BundleRejectedError
    */
   rollback(to: number | undefined, options: ChangeOptions = {}): Promise<Change> {
-    return this.#lock.run(() =>
-      this.#change(() => {
+    return this.#lock.run(async () => {
+      if (to === undefined && this.#trial !== undefined && !options.dryRun) {
+        this.#checkMatch(options.ifMatch);
+        return this.#abort('rolled back');
+      }
+      return this.#change(() => {
         const old = to === undefined ? this.#previous : this.#history.find((g) => g.number === to);
         if (old === undefined) {
           const what =
@@ -194,8 +218,30 @@ export class Generations {
           throw new NoSuchGenerationError(`${what} in the history`);
         }
         return { content: old, origin: 'rollback', copyOf: old.number };
-      }, options),
-    );
+      }, options);
+    });
+  }
+
+  /** Makes the bundle on trial the active one. @throws NoTrialError, BundleRejectedError */
+  promote(): Promise<Change> {
+    return this.#lock.run(async () => {
+      const trial = this.#trial;
+      if (trial === undefined || this.#trials === undefined) throw noTrial();
+      rejectOn(await this.#trials.promote(trial.generation, trial.plan));
+      this.#trial = undefined;
+      this.#commit(trial.generation);
+      return this.#changed(trial.generation);
+    });
+  }
+
+  /** Ends the trial; the active bundle stays. @throws NoTrialError */
+  abortTrial(): Promise<Change> {
+    return this.#lock.run(async () => this.#abort('aborted'));
+  }
+
+  /** The trial of that generation ended by itself. */
+  trialStopped(generation: number): void {
+    if (this.#trial?.generation.number === generation) this.#trial = undefined;
   }
 
   get #previous(): Generation | undefined {
@@ -204,24 +250,54 @@ export class Generations {
 
   async #change(
     propose: () => { content: BundleContent; origin: Origin; copyOf?: number },
-    { ifMatch, force, dryRun, onApplying }: ChangeOptions,
+    { ifMatch, force, dryRun, trial, onApplying }: ChangeOptions,
   ): Promise<Change> {
-    if (ifMatch !== undefined && !ifMatch.includes(this.etag)) {
-      throw new StaleChangeError(
-        `the active generation is ${this.etag}, not ${ifMatch.join(' or ')}`,
-      );
-    }
+    this.#checkMatch(ifMatch);
     const { content, origin, copyOf } = propose();
     const hash = hashOf(content);
     if (hash === this.#active.hash && !force) return { generation: this.#active, changed: false };
     const next = this.#resumed(hash) ?? this.#successor(content, origin, copyOf);
     rejectOn(bundleFaults(next.scripts).map((message) => bundleIssue(next, 'limit', message)));
-    rejectOn(await this.#activator.check(next));
-    if (dryRun) return { generation: next, changed: false };
+    const { issues, replay } = await this.#activator.check(next, this.#active);
+    rejectOn(issues);
+    const shown = replay === undefined ? {} : { replay };
+    if (dryRun) return { generation: next, changed: false, ...shown };
     onApplying?.();
+    if (this.#trial !== undefined) this.#abort('another change');
+    if (trial !== undefined && this.#active.scripts.length > 0) {
+      return { ...(await this.#try(next, trial)), ...shown };
+    }
     rejectOn(await this.#activator.activate(next));
     this.#commit(next);
-    return { generation: next, changed: true };
+    return { ...this.#changed(next), ...shown };
+  }
+
+  async #try(next: Generation, trial: TrialPlan): Promise<Change> {
+    if (this.#trials === undefined) throw new Error('nobody runs trials here');
+    rejectOn(await this.#trials.start(next, trial));
+    this.#trial = { generation: next, plan: trial };
+    this.#lastNumber = next.number;
+    this.#name(next);
+    return { generation: next, changed: true, trial };
+  }
+
+  #abort(why: string): Change {
+    if (this.#trial === undefined) throw noTrial();
+    this.#trial = undefined;
+    this.#trials?.abort(why);
+    return { generation: this.#active, changed: true };
+  }
+
+  #changed(generation: Generation): Change {
+    const drained = this.#activator.drained?.();
+    return { generation, changed: true, ...(drained === undefined ? {} : { drained }) };
+  }
+
+  #checkMatch(ifMatch: readonly string[] | undefined): void {
+    if (ifMatch === undefined || ifMatch.includes(this.etag)) return;
+    throw new StaleChangeError(
+      `the active generation is ${this.etag}, not ${ifMatch.join(' or ')}`,
+    );
   }
 
   /** What ran when the supervisor before this one ended, if it is to run again. */
@@ -252,11 +328,15 @@ export class Generations {
       this.#lastNumber = Math.max(this.#lastNumber, next.number);
       this.#store?.write(next);
     }
+    this.#name(next);
+  }
+
+  #name({ number, scripts }: Generation): void {
     this.#names.set(
-      next.number,
-      next.scripts.map((script) => script.name),
+      number,
+      scripts.map((script) => script.name),
     );
-    this.#names.delete(next.number - NAMES_LENGTH);
+    this.#names.delete(number - NAMES_LENGTH);
   }
 }
 
@@ -264,8 +344,11 @@ const rejectOn = (issues: readonly ScriptIssue[]): void => {
   if (issues.length > 0) throw new BundleRejectedError(issues);
 };
 
+const noTrial = (): NoTrialError => new NoTrialError('no bundle is on trial');
+
 /** The number alone would repeat after a restart of the gateway; the content, on a rollback. */
-const etagOf = (generation: Generation): string => `"${generation.number}-${generation.hash}"`;
+const etagOf = ({ number, hash }: Generation, trial: Generation | undefined): string =>
+  trial === undefined ? `"${number}-${hash}"` : `"${number}-${hash}-${trial.number}"`;
 
 /** An issue that cannot be laid on one line: it names the only script, or the bundle. */
 export function bundleIssue(

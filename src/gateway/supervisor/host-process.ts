@@ -4,6 +4,7 @@
  */
 import { kvChunks } from '../messages/kv-chunks.ts';
 import {
+  type CanaryPlan,
   type FromScriptHost,
   HeartbeatField,
   type KvEntry,
@@ -15,7 +16,7 @@ import { Child, type ChildExit } from './child.ts';
 import { parseFromScriptHost } from './child-messages.ts';
 import type { Generation } from './generations.ts';
 import { toBundle } from './script-bundle.ts';
-import { describeExit } from './script-check.ts';
+import { describeExit } from './script-load.ts';
 import { processCpuMs, WATCHDOG_PERIOD_MS, Watchdog } from './watchdog.ts';
 
 /** Shared memory that HeartbeatField describes; one for each process that lives. */
@@ -118,7 +119,12 @@ export class HostProcess {
   }
 
   /** Has the bundle loaded and activated. Never rejects. */
-  async load(bundle: Generation, memory: HostMemory, timeoutMs: number): Promise<LoadOutcome> {
+  async load(
+    bundle: Generation,
+    memory: HostMemory,
+    timeoutMs: number,
+    how: { readonly canary?: CanaryPlan; readonly drainMs?: number } = {},
+  ): Promise<LoadOutcome> {
     if (this.#isOver) return { kind: 'stopped' };
     const { promise, resolve } = Promise.withResolvers<LoadOutcome>();
     this.#loads.set(bundle.number, resolve);
@@ -130,6 +136,7 @@ export class HostProcess {
       kind: 'load',
       bundle: toBundle(bundle, { iface, disabled }),
       epoch: this.epoch,
+      ...how,
     });
     const timer = setTimeout(() => {
       this.#abandoned.add(bundle.number);

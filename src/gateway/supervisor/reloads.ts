@@ -1,6 +1,6 @@
 /**
- * Reloads by id. Who asks for one gets its id at once and looks later how it went; what has ended is
- * remembered for a while, and what waits to begin is bounded.
+ * Reloads by id. Who asks for one gets its id at once and looks later how it went; what has ended
+ * is remembered for a while, and what waits to begin is bounded.
  */
 import type { Change } from './generations.ts';
 

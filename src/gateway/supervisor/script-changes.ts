@@ -1,7 +1,8 @@
-/** Every way in which scripts change, and the record of how it went: log, counters, reloads by id. */
+/** Every way in which scripts change, and the record of how it went: log, counters, reloads. */
 import { ConfigError, type LoadedConfig } from '../config/load.ts';
 import { readScripts } from '../config/scripts.ts';
 import { type NewScript, NoSuchScriptError } from './api/control-plane.ts';
+import type { HistoryStore, TrialRunner } from './generation-parts.ts';
 import {
   type Activator,
   type BundleContent,
@@ -10,7 +11,6 @@ import {
   type ChangeOptions,
   Generations,
   HISTORY_LENGTH,
-  type HistoryStore,
 } from './generations.ts';
 import { HistoryFiles } from './history-files.ts';
 import type { Logger } from './logger.ts';
@@ -22,6 +22,7 @@ import { scriptLimits } from './script-limits.ts';
 export interface ScriptChangesOptions {
   readonly log: Logger;
   readonly activator: Activator;
+  readonly trials: TrialRunner;
   readonly loaded: LoadedConfig;
   /** Where the history of scripts is kept; absent: in memory only. */
   readonly historyFolder: string | undefined;
@@ -35,10 +36,13 @@ export class ScriptChanges {
   readonly #reloadLock = new Mutex();
   #lastLogged = 0;
 
-  constructor({ log, activator, loaded, historyFolder }: ScriptChangesOptions) {
+  constructor({ log, activator, trials, loaded, historyFolder }: ScriptChangesOptions) {
     this.#log = log;
     const store = historyFolder === undefined ? undefined : openHistory(historyFolder, log);
-    this.generations = new Generations(activator, scriptLimits(loaded.config), Date.now, store);
+    this.generations = new Generations(activator, scriptLimits(loaded.config), Date.now, {
+      store,
+      trials,
+    });
   }
 
   /**
@@ -69,6 +73,16 @@ export class ScriptChanges {
 
   rollback(to: number | undefined, options: ChangeOptions): Promise<Change> {
     return this.#watch(options, this.generations.rollback(to, options));
+  }
+
+  /** @throws NoTrialError, BundleRejectedError */
+  promote(): Promise<Change> {
+    return this.#watch({}, this.generations.promote());
+  }
+
+  /** @throws NoTrialError */
+  abortTrial(): Promise<Change> {
+    return this.#watch({}, this.generations.abortTrial());
   }
 
   /** Begins a reload; one after the other, in the order of asking. @throws TooManyReloadsError */
@@ -123,9 +137,9 @@ export class ScriptChanges {
     return change;
   }
 
-  #logChange({ generation }: Change): void {
+  #logChange({ generation, trial }: Change): void {
     // A reload may have changed the config alone.
-    if (generation.number === this.#lastLogged) return;
+    if (generation.number === this.#lastLogged || trial !== undefined) return;
     this.#lastLogged = generation.number;
     const { number, hash, origin, scripts } = generation;
     const names = scripts.map((script) => script.name);

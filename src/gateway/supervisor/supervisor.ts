@@ -12,14 +12,20 @@ import { DROP_REASON_NAMES, DropReason } from '../../stack/drop-reason.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { restartRequired, toLiveConfig, toStartConfig } from '../config/plane.ts';
 import type { ScriptsState } from '../messages/control.ts';
-import type { ControlPlane, NewScript } from './api/control-plane.ts';
+import type { ControlPlane, NewScript, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import { DataPlane } from './data-plane.ts';
 import { dropLayer } from './drop-layer.ts';
 import { FlowControl } from './flow-control.ts';
 import type { FlowContext, FlowNames } from './flow-view.ts';
-import type { Change, ChangeOptions, Generations } from './generations.ts';
+import {
+  BundleRejectedError,
+  type Change,
+  type ChangeOptions,
+  type Generations,
+  NoTrialError,
+} from './generations.ts';
 import type { HeartbeatPage } from './host-process.ts';
 import { type Kernel, routePoolOf } from './kernel.ts';
 import type { Logger } from './logger.ts';
@@ -27,6 +33,7 @@ import { renderMetrics } from './metrics.ts';
 import type { Reload, ReloadRecord } from './reloads.ts';
 import { readBundle, ScriptChanges } from './script-changes.ts';
 import { ScriptHost } from './script-host.ts';
+import { Trials } from './trials.ts';
 
 /** Config generations whose listener names are kept for flows that live long. */
 const LISTENER_NAMES_LENGTH = 1000;
@@ -48,6 +55,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly #options: SupervisorOptions;
   readonly #counters: Counters;
   readonly #scriptHost: ScriptHost;
+  readonly #trials: Trials;
   readonly #changes: ScriptChanges;
   readonly #generations: Generations;
   readonly #listenerNames = new Map<number, readonly string[]>();
@@ -77,15 +85,27 @@ export class Supervisor implements ControlPlane, FlowNames {
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
       iface: kernel.tun.name,
       monotonicUs: monotonicNow,
+      replayFlows: () => this.#loaded.config.scripts.reload.replay,
+      drainMs: () => this.#loaded.config.scripts.reload.drain,
+      onCanary: (counts) => this.#trials.onCanary(counts),
+      onDecided: (flows, left) => this.#trials.onDecided(flows, left),
+      onLost: (why) => this.#trials.onHostLost(why),
       onState: (state) => {
         this.#scriptsState = state;
         this.#dataPlane?.setScripts(state);
       },
     });
+    this.#trials = new Trials({
+      log,
+      host: this.#scriptHost,
+      onStopped: (generation) => this.#generations.trialStopped(generation),
+      onPassed: () => this.#promotePassed(),
+    });
     const { historyFolder } = options;
     this.#changes = new ScriptChanges({
       log,
       activator: this.#scriptHost,
+      trials: this.#trials,
       loaded,
       historyFolder,
     });
@@ -168,6 +188,23 @@ export class Supervisor implements ControlPlane, FlowNames {
     return this.#changes.rollback(to, options);
   }
 
+  get canaryDefaults() {
+    return this.#loaded.config.scripts.reload.canary;
+  }
+
+  get trial(): TrialState | undefined {
+    const trial = this.#generations.trial;
+    return trial && { ...trial, report: this.#trials.report };
+  }
+
+  promote(): Promise<Change> {
+    return this.#changes.promote();
+  }
+
+  abortTrial(): Promise<Change> {
+    return this.#changes.abortTrial();
+  }
+
   drops() {
     const drops = DROP_REASON_NAMES.map((reason, index) => ({
       reason,
@@ -206,6 +243,8 @@ export class Supervisor implements ControlPlane, FlowNames {
       lastReloadOkAt: lastOkAt,
       generation: active.number,
       scripts: active.scripts.map((script) => script.name),
+      trials: this.#trials.outcomes,
+      trial: this.#trials.report,
       scriptTotals: this.#scriptHost.totals.all(),
       census: this.flows.live.census(),
       scriptHostRestarts: this.#scriptHost.restarts,
@@ -246,6 +285,17 @@ export class Supervisor implements ControlPlane, FlowNames {
         limit: config.limits.flows,
       },
     };
+  }
+
+  /** A canary whose time is over takes over by itself. */
+  async #promotePassed(): Promise<void> {
+    try {
+      await this.#changes.promote();
+    } catch (error) {
+      // Stopped, or promoted by hand, at the same moment.
+      if (!(error instanceof NoTrialError || error instanceof BundleRejectedError)) throw error;
+      this.#options.log.warn({ why: error.message }, 'trial-not-promoted');
+    }
   }
 
   #startDataPlane(): void {

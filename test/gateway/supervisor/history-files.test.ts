@@ -93,11 +93,11 @@ describe('a history on disk', () => {
 });
 
 describe('generations over a restart of the supervisor', () => {
-  const yes: Activator = { check: async () => [], activate: async () => [] };
+  const yes: Activator = { check: async () => ({ issues: [] }), activate: async () => [] };
   function start(activator = yes) {
     const { files, stored } = open();
     const store = { ...stored, write: (entry: Generation) => files.write(entry) };
-    const generations = new Generations(activator, DEFAULT_SCRIPT_LIMITS, () => 7, store);
+    const generations = new Generations(activator, DEFAULT_SCRIPT_LIMITS, () => 7, { store });
     const put = (source: string) =>
       generations.apply('start', (active) => ({
         ...active,
@@ -130,7 +130,7 @@ describe('generations over a restart of the supervisor', () => {
 
   test('are not written when they are refused', async () => {
     const issue = { script: 'a', file: 'a', line: 0, column: 0, kind: 'load', message: 'no' };
-    const { put } = start({ check: async () => [], activate: async () => [issue] });
+    const { put } = start({ check: async () => ({ issues: [] }), activate: async () => [issue] });
     await expect(put('one')).rejects.toThrow('no');
     expect(open().stored.generations).toEqual([]);
   });

@@ -16,6 +16,7 @@ import { openApiRoutes } from './routes/openapi.ts';
 import { reloadRoutes } from './routes/reloads.ts';
 import { scriptRoutes } from './routes/scripts.ts';
 import { statusRoutes } from './routes/status.ts';
+import { trialRoutes } from './routes/trial.ts';
 
 export interface ApiOptions {
   readonly log: Logger;
@@ -44,6 +45,7 @@ export function createApi(plane: ControlPlane, { log, token }: ApiOptions): Hono
   app.route('/', scriptRoutes(plane));
   app.route('/', generationRoutes(plane));
   app.route('/', reloadRoutes(plane));
+  app.route('/', trialRoutes(plane));
   app.route('/', flowRoutes(plane));
   app.route('/', conntrackRoutes(plane));
   app.route('/', eventRoutes(plane));

@@ -9,6 +9,7 @@ import { TooManyReadersError } from '../flow-events.ts';
 import {
   BundleRejectedError,
   NoSuchGenerationError,
+  NoTrialError,
   ScriptHostError,
   StaleChangeError,
 } from '../generations.ts';
@@ -86,7 +87,8 @@ function describe(error: Error): Description {
   if (
     error instanceof NoSuchScriptError ||
     error instanceof NoSuchGenerationError ||
-    error instanceof NoSuchReloadError
+    error instanceof NoSuchReloadError ||
+    error instanceof NoTrialError
   )
     return plain(404);
   if (error instanceof FilterError) {

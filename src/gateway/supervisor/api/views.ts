@@ -2,8 +2,9 @@
 import type { z } from 'zod';
 import type { Change, ChangeOptions, Generation } from '../generations.ts';
 import type { ReloadRecord } from '../reloads.ts';
+import type { TrialState } from './control-plane.ts';
 import { viewProblem } from './problem.ts';
-import type { change, generation, reload } from './schemas.ts';
+import type { change, generation, reload, trial } from './schemas.ts';
 
 export const viewGeneration = (entry: Generation, active: number): z.output<typeof generation> => ({
   number: entry.number,
@@ -17,14 +18,38 @@ export const viewGeneration = (entry: Generation, active: number): z.output<type
 
 /** @param active  number of the generation that is active now */
 export const viewChange = (
-  { generation: entry, changed }: Change,
+  { generation: entry, changed, trial, replay }: Change,
   { dryRun }: ChangeOptions,
   active: number,
 ): z.output<typeof change> => ({
   changed,
   dry_run: dryRun === true,
   generation: viewGeneration(entry, active),
+  ...(trial === undefined ? {} : { trial: trial.mode }),
+  ...(replay === undefined ? {} : { replay: { ...replay, differences: [...replay.differences] } }),
 });
+
+/** @param active  number of the generation that is active now */
+export function viewTrial(
+  { generation: entry, plan, report }: TrialState,
+  active: number,
+): z.output<typeof trial> {
+  const { canary, shadow } = report;
+  return {
+    mode: plan.mode,
+    generation: viewGeneration(entry, active),
+    ...(plan.mode === 'canary' ? { share: plan.share * 100, for_ms: plan.forMs } : {}),
+    decisions: canary?.decisions ?? shadow?.compared ?? 0,
+    failures: canary?.failures ?? shadow?.failed ?? 0,
+    ...(shadow === undefined
+      ? {}
+      : {
+          different: shadow.different,
+          skipped: shadow.skipped,
+          differences: [...shadow.differences],
+        }),
+  };
+}
 
 /** @param active  number of the generation that is active now */
 export function viewReload(record: ReloadRecord, active: number): z.output<typeof reload> {

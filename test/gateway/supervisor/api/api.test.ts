@@ -239,6 +239,52 @@ describe('a reload', () => {
   });
 });
 
+describe('a trial', () => {
+  const canary = (query: string) =>
+    api.request(`/v1/scripts/route?${query}`, {
+      method: 'PUT',
+      body: 'two',
+      headers: { 'If-Match': '*', 'Content-Type': 'application/typescript' },
+    });
+
+  test('is asked for with a change, shown, and promoted', async () => {
+    await put('route', 'one', { 'If-Match': '*' });
+    const before = plane.etag;
+    expect(await (await canary('canary=10&canary_for=1m')).json()).toMatchObject({
+      changed: true,
+      trial: 'canary',
+      generation: { number: 2, active: false },
+    });
+    expect(plane.etag).not.toBe(before);
+    expect(await (await api.request('/v1/trial')).json()).toMatchObject({
+      mode: 'canary',
+      share: 10,
+      for_ms: 60_000,
+      decisions: 9,
+      failures: 1,
+    });
+    expect(plane.activeGeneration.number).toBe(1);
+    expect((await post('/v1/trial/promote')).status).toBe(200);
+    expect(plane.activeGeneration.number).toBe(2);
+  });
+
+  test('is ended by abort; without one there is nothing to end', async () => {
+    await put('route', 'one', { 'If-Match': '*' });
+    await canary('shadow');
+    expect(await (await post('/v1/trial/abort')).json()).toMatchObject({
+      generation: { number: 1, active: true },
+    });
+    expect((await api.request('/v1/trial')).status).toBe(404);
+    expect((await post('/v1/trial/abort')).status).toBe(404);
+    expect((await post('/v1/trial/promote')).status).toBe(404);
+  });
+
+  test.each(['canary=101', 'canary=x', 'canary_for=1', 'canary=5&shadow'])(
+    'with %s is refused',
+    async (query) => expect((await canary(query)).status).toBe(400),
+  );
+});
+
 describe('flows', () => {
   test('are listed and filtered', async () => {
     const list = async (query: string) =>
@@ -416,6 +462,9 @@ test('the OpenAPI document has every route and the schemas of its answers', asyn
     '/v1/scripts',
     '/v1/scripts/{name}',
     '/v1/status',
+    '/v1/trial',
+    '/v1/trial/abort',
+    '/v1/trial/promote',
   ]);
   expect(Object.keys(document.paths['/v1/scripts/{name}']?.['put']?.responses ?? {})).toContain(
     '428',

@@ -60,8 +60,8 @@ function memoryOfFlows(): FlowMemory {
 export function fakePlane(): FakePlane {
   const generations = new Generations(
     {
-      check: async ({ scripts }) =>
-        scripts
+      check: async ({ scripts }) => ({
+        issues: scripts
           .filter(({ source }) => source.includes('broken'))
           .map(({ name, file }) => ({
             script: name,
@@ -71,12 +71,15 @@ export function fakePlane(): FakePlane {
             kind: 'syntax',
             message: 'unexpected token',
           })),
+      }),
       activate: async ({ scripts }) => {
         if (!scripts.some(({ source }) => source.includes('unlucky'))) return [];
         throw new ScriptHostError('the machine is overloaded');
       },
     },
     DEFAULT_SCRIPT_LIMITS,
+    Date.now,
+    { trials: { start: async () => [], promote: async () => [], abort: () => {} } },
   );
   const killed: number[] = [];
   const memory = memoryOfFlows();
@@ -157,6 +160,15 @@ export function fakePlane(): FakePlane {
         },
         options,
       ),
+    canaryDefaults: { share: 0, for: 300_000, errors: 5, window: 10_000 },
+    get trial() {
+      const { trial } = generations;
+      return (
+        trial && { ...trial, report: { canary: { generation: 2, decisions: 9, failures: 1 } } }
+      );
+    },
+    promote: () => generations.promote(),
+    abortTrial: () => generations.abortTrial(),
     rollback: (to, options) => generations.rollback(to, options),
     startReload: (options) =>
       reloads.start(options.dryRun === true, async (onApplying) => {

@@ -27,7 +27,7 @@ export function generationRoutes(plane: ControlPlane): Hono {
     validate('query', rollbackQuery),
     async (context) => {
       const query = context.req.valid('query');
-      const options = changeOptions(context, query);
+      const options = changeOptions(context, query, plane.canaryDefaults);
       const done = await plane.rollback(query.to, options);
       context.header('ETag', plane.etag);
       return context.json(viewChange(done, options, plane.activeGeneration.number));

@@ -18,7 +18,7 @@ export function reloadRoutes(plane: ControlPlane): Hono {
     validate('query', reloadQuery),
     async (context) => {
       const { wait, ...query } = context.req.valid('query');
-      const record = plane.startReload(changeOptions(context, query));
+      const record = plane.startReload(changeOptions(context, query, plane.canaryDefaults));
       context.header('Reload-ID', record.id);
       context.header('Location', `/v1/reloads/${record.id}`);
       if (wait > 0) await record.decided(wait);

@@ -49,7 +49,7 @@ export function scriptRoutes(plane: ControlPlane): Hono {
     validate('param', scriptParam),
     validate('query', changeQuery),
     async (context) => {
-      const options = changeOptions(context, context.req.valid('query'));
+      const options = changeOptions(context, context.req.valid('query'), plane.canaryDefaults);
       const script = await readScript(context, context.req.valid('param').name);
       const done = await plane.putScript(script, options);
       context.header('ETag', plane.etag);
@@ -62,7 +62,7 @@ export function scriptRoutes(plane: ControlPlane): Hono {
     validate('param', scriptParam),
     validate('query', changeQuery),
     async (context) => {
-      const options = changeOptions(context, context.req.valid('query'));
+      const options = changeOptions(context, context.req.valid('query'), plane.canaryDefaults);
       const done = await plane.removeScript(context.req.valid('param').name, options);
       context.header('ETag', plane.etag);
       return context.json(viewChange(done, options, plane.activeGeneration.number));
