@@ -3,7 +3,7 @@ import type { ScriptIssue, ScriptSource } from './bundle.ts';
 import { cutText } from './cut-text.ts';
 import type { Thrown } from './engine.ts';
 import { ScriptError, type SourcePosition } from './errors.ts';
-import type { Transpiled } from './transpile.ts';
+import { placeAt, type Transpiled } from './transpile.ts';
 
 export class Diagnostics {
   readonly #source: ScriptSource;
@@ -32,8 +32,8 @@ export class Diagnostics {
 
   issue(kind: string, message: string, position?: SourcePosition): ScriptIssue {
     const { name, file } = this.#source;
-    const { line, column } = position ?? { line: 0, column: 0 };
-    return { script: name, file, line, column, kind, message: cutText(message) };
+    const place = position ?? { file, line: 0, column: 0 };
+    return { script: name, ...place, kind, message: cutText(message) };
   }
 
   /** The innermost frame of a stack that lies in this script, as a place in its source. */
@@ -45,7 +45,7 @@ export class Diagnostics {
       const match = at < 0 ? null : /^(\d+):(\d+)\)?$/.exec(frame.slice(at + marker.length));
       if (match === null) continue;
       const place = this.#code.map.original({ line: Number(match[1]), column: Number(match[2]) });
-      if (place !== undefined) return { file, ...place };
+      if (place !== undefined) return place;
     }
     return undefined;
   }
@@ -54,10 +54,8 @@ export class Diagnostics {
   #positionOfImport(message: string): SourcePosition | undefined {
     const name = /^Could not find export '([^']+)'/.exec(message)?.[1];
     if (name === undefined) return undefined;
-    const { file, source } = this.#source;
-    const at = source.search(new RegExp(`\\b${RegExp.escape(name)}\\b`));
-    if (at < 0) return undefined;
-    const before = source.slice(0, at).split('\n');
-    return { file, line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
+    const pattern = new RegExp(`\\b${RegExp.escape(name)}\\b`);
+    const source = this.#code.sources.find(({ text }) => pattern.test(text));
+    return source && placeAt(source, source.text.search(pattern));
   }
 }

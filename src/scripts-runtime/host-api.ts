@@ -13,9 +13,13 @@ import {
   type SharedPage,
   type Thrown,
 } from './engine.ts';
-import { GUEST_START, GUEST_START_NAME, GuestModules } from './guest-modules.ts';
-import type { Kv, KvValue } from './kv.ts';
-import { KvCalls, type KvResult } from './kv-calls.ts';
+import { type GuestExtension, NO_EXTENSION } from './guest-extension.ts';
+import { GUEST_START_NAME, GuestModules, guestStart } from './guest-modules.ts';
+import { type HostFunctions, readNumber, readText } from './host-functions/arguments.ts';
+import { kvFunctions } from './host-functions/kv.ts';
+import { TRANSFER_MAX, webFunctions } from './host-functions/web.ts';
+import type { Kv } from './kv.ts';
+import { KvCalls } from './kv-calls.ts';
 import {
   ADDRESS_LENGTH,
   LOG_FIELDS_LENGTH,
@@ -23,6 +27,7 @@ import {
   type ScriptLimits,
   VERDICT_TEXT_BYTES,
 } from './limits.ts';
+import type { Sets } from './sets/sets.ts';
 
 /** Offsets in bytes of the page. All uint32, but FLOW, a float64. The same as in guest/page.js. */
 const PageField = {
@@ -66,6 +71,7 @@ const LENGTHS = {
   // A unit is a byte at least.
   verdictText: VERDICT_TEXT_BYTES,
   address: ADDRESS_LENGTH,
+  transfer: TRANSFER_MAX,
 };
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
@@ -89,6 +95,7 @@ export interface GuestSettings {
   readonly vars: Readonly<Record<string, string>>;
   readonly services: readonly string[];
   readonly limits: ScriptLimits;
+  readonly sets: Sets;
 }
 
 /** What `decide` wrote; overwritten by the next call. */
@@ -108,6 +115,7 @@ export class Guest {
   readonly #ports: GuestPorts;
   readonly #entries = new Map<Entry, QuickJSHandle>();
   readonly #page: SharedPage;
+  readonly #modules: GuestModules;
   #fault: Thrown | undefined;
 
   /** @throws Error when the built-in module does not run, which is a bug of ours */
@@ -117,20 +125,26 @@ export class Guest {
     kv: Kv,
     ports: GuestPorts,
     clock: EngineClock,
+    extension: GuestExtension = NO_EXTENSION,
   ) {
     this.#engine = new Engine(bare, settings.limits, clock);
     this.#kv = new KvCalls(kv, () => ports.hit('kv'));
     this.#ports = ports;
     const { context } = this.#engine;
     this.#page = this.#engine.sharePage(PAGE_BYTES);
-    const modules = new GuestModules();
-    this.#engine.serveModules(modules);
+    this.#modules = new GuestModules(extension.modules);
+    this.#engine.serveModules(this.#modules);
     this.#engine.turn(Number.POSITIVE_INFINITY, () => {
-      this.#installHost(settings);
-      const result = context.evalCode(GUEST_START, GUEST_START_NAME, { type: 'module' });
+      this.#installHost(settings, {
+        ...this.#hostFunctions(context, settings.sets),
+        ...webFunctions(context, () => clock.now()),
+        ...extension.functions(context),
+      });
+      const start = guestStart(extension.modules);
+      const result = context.evalCode(start, GUEST_START_NAME, { type: 'module' });
       this.#engine.take(result, (thrown) => this.#blame(thrown))?.dispose();
     });
-    modules.seal();
+    this.#modules.seal();
     if (this.#fault !== undefined || this.#entries.size === 0) {
       throw new Error(`the built-in module does not run: ${JSON.stringify(this.#fault)}`);
     }
@@ -146,19 +160,36 @@ export class Guest {
    * @returns undefined, or what it threw, or in words what is wrong with it; see also `breakage`
    */
   load(code: string, file: string, budgetUs: number): Thrown | string | undefined {
-    const { context } = this.#engine;
-    this.#fault = undefined;
-    let problem: string | undefined;
-    let module: QuickJSHandle | undefined;
-    this.#engine.turn(budgetUs, () => {
-      const result = context.evalCode(code, file, { type: 'module' });
-      module = this.#engine.take(result, (thrown) => this.#blame(thrown));
+    return this.#run(code, file, budgetUs, (namespace) => this.#adopt(namespace));
+  }
+
+  /** Runs a module that is no script, but belongs to an extension; as `load`. */
+  run(code: string, file: string, budgetUs: number): Thrown | string | undefined {
+    return this.#run(code, file, budgetUs, () => undefined);
+  }
+
+  /**
+   * Calls a function that the guest gave to an extension, as one turn.
+   *
+   * @returns the text that it returned, if it did
+   */
+  callText(
+    target: QuickJSHandle,
+    args: readonly (string | number | boolean)[],
+    budgetUs: number,
+  ): string | undefined {
+    return this.#engine.turn(budgetUs, () => {
+      const { context } = this.#engine;
+      const handles = args.map((value) => {
+        if (typeof value === 'string') return context.newString(value);
+        if (typeof value === 'number') return context.newNumber(value);
+        return value ? context.true : context.false;
+      });
+      const result = context.callFunction(target, context.undefined, ...handles);
+      for (const handle of handles) handle.dispose();
+      const returned = this.#engine.take(result, (thrown) => this.#blame(thrown));
+      return returned === undefined ? undefined : this.#textOf(returned);
     });
-    if (this.#fault !== undefined || module === undefined) return this.#fault;
-    this.#engine.turn(budgetUs, () => {
-      problem = this.#adopt(module as QuickJSHandle);
-    });
-    return this.#fault ?? problem;
   }
 
   /** Asks the script; how it went is in `result`, unless the engine broke. */
@@ -204,10 +235,34 @@ export class Guest {
     });
   }
 
-  #adopt(module: QuickJSHandle): string | undefined {
+  /** @param use  gets the namespace of the module, and tells in words what is wrong with it */
+  #run(
+    code: string,
+    file: string,
+    budgetUs: number,
+    use: (namespace: QuickJSHandle) => string | undefined,
+  ): Thrown | string | undefined {
     const { context } = this.#engine;
+    this.#fault = undefined;
+    let problem: string | undefined;
+    let module: QuickJSHandle | undefined;
+    this.#engine.turn(budgetUs, () => {
+      const result = context.evalCode(code, file, { type: 'module' });
+      module = this.#engine.take(result, (thrown) => this.#blame(thrown));
+    });
+    if (this.#fault !== undefined || module === undefined) return this.#fault;
+    this.#engine.turn(budgetUs, () => {
+      problem = this.#useNamespace(module as QuickJSHandle, use);
+    });
+    return this.#fault ?? problem;
+  }
+
+  #useNamespace(
+    module: QuickJSHandle,
+    use: (namespace: QuickJSHandle) => string | undefined,
+  ): string | undefined {
     // With a top-level await the module is a promise, else its namespace.
-    const state = context.getPromiseState(module);
+    const state = this.#engine.context.getPromiseState(module);
     if (state.type === 'pending') {
       return 'the script waits at its top level for a promise that does not settle';
     }
@@ -215,11 +270,16 @@ export class Guest {
       this.#engine.takeError(state.error, (thrown) => this.#blame(thrown));
       return undefined;
     }
-    const exported = context.getProp(state.value, 'default');
-    const returned = this.#call('adopt', exported);
-    exported.dispose();
+    const problem = use(state.value);
     if (!state.notAPromise) state.value.dispose();
     module.dispose();
+    return problem;
+  }
+
+  #adopt(namespace: QuickJSHandle): string | undefined {
+    const exported = this.#engine.context.getProp(namespace, 'default');
+    const returned = this.#call('adopt', exported);
+    exported.dispose();
     const problem = returned === undefined ? '' : this.#textOf(returned);
     return problem === '' ? undefined : problem;
   }
@@ -275,18 +335,22 @@ export class Guest {
   }
 
   /** Puts `culvertHost` where guest/host.js finds it, and takes it away. */
-  #installHost({ limits, version, iface, vars, services }: GuestSettings): void {
+  #installHost(
+    { limits, version, iface, vars, services, sets }: GuestSettings,
+    functions: HostFunctions,
+  ): void {
     const { context } = this.#engine;
     const host = context.newObject();
     const plain = {
       ...{ version, iface, vars, services, limits },
       lengths: LENGTHS,
       congestions: CONGESTION_NAMES,
+      sets: sets.names,
     };
     const settings = context.newString(JSON.stringify(plain));
     context.setProp(host, 'settings', settings);
     context.setProp(host, 'page', this.#page.handle);
-    for (const [name, implementation] of Object.entries(this.#hostFunctions(context))) {
+    for (const [name, implementation] of Object.entries(functions)) {
       using handle = context.newFunction(name, implementation);
       context.setProp(host, name, handle);
     }
@@ -295,15 +359,9 @@ export class Guest {
     host.dispose();
   }
 
-  #hostFunctions(
-    context: QuickJSContext,
-  ): Record<string, (...args: QuickJSHandle[]) => QuickJSHandle | undefined> {
-    const text = (handle: QuickJSHandle | undefined) =>
-      handle === undefined || context.typeof(handle) === 'undefined'
-        ? undefined
-        : context.getString(handle);
-    const number = (handle: QuickJSHandle | undefined) =>
-      handle === undefined ? 0 : context.getNumber(handle);
+  #hostFunctions(context: QuickJSContext, sets: Sets): HostFunctions {
+    const text = (handle: QuickJSHandle | undefined) => readText(context, handle);
+    const number = (handle: QuickJSHandle | undefined) => readNumber(context, handle);
     return {
       connect: (entries) => {
         if (entries === undefined) return undefined;
@@ -311,6 +369,14 @@ export class Guest {
           this.#entries.set(name, context.getProp(entries, name));
         }
         return undefined;
+      },
+      module: (name) => {
+        const open = (source: string, file: string) =>
+          context.evalCode(source, file, { type: 'module' });
+        const result = this.#modules.open(text(name) ?? '', open);
+        // What it throws goes to whoever used it first.
+        if (result.error !== undefined) throw result.error;
+        return result.value;
       },
       log: (level, flow, message, fields) => {
         this.#ports.log(
@@ -336,22 +402,10 @@ export class Guest {
         this.#ports.hit(text(limit) ?? '');
         return undefined;
       },
-      kv: (operation, key, value, a, b) => {
-        const [x, y, z] = [value, a, b].map((handle) => readKvValue(context, handle));
-        return this.#kvHandle(
-          context,
-          this.#kv.run(text(operation) ?? '', text(key) ?? '', x, y, z),
-        );
-      },
+      hasInSet: (set, value) =>
+        sets.has(number(set), text(value) ?? '') ? context.true : context.false,
+      ...kvFunctions(context, this.#kv),
     };
-  }
-
-  #kvHandle(context: QuickJSContext, value: KvResult): QuickJSHandle {
-    if (typeof value === 'string') return context.newString(value);
-    if (typeof value === 'number') return context.newNumber(value);
-    if (value === undefined) return context.undefined;
-    if (value === null) return context.null;
-    return value ? context.true : context.false;
   }
 }
 
@@ -361,13 +415,3 @@ const hasText = (reply: Reply): boolean =>
 /** In the form in which guest/show.js describes an error. */
 const describeThrown = ({ name, message, stack }: Thrown): string =>
   `${name}: ${message}\n${stack}`;
-
-function readKvValue(
-  context: QuickJSContext,
-  handle: QuickJSHandle | undefined,
-): KvValue | undefined {
-  if (handle === undefined) return undefined;
-  const type = context.typeof(handle);
-  if (type === 'string') return context.getString(handle);
-  return type === 'number' ? context.getNumber(handle) : undefined;
-}

@@ -14,17 +14,14 @@ import { Kv, type KvLimits } from './kv.ts';
 import { SLICE_US } from './limits.ts';
 import { loadBundle } from './loader.ts';
 import { type DecidedFlow, RecentFlows } from './recent-flows.ts';
-import { type Generation, Registry } from './registry.ts';
+import { drainDeadline, type Generation, Registry } from './registry.ts';
 import type { Script, ScriptPorts } from './script.ts';
-
-/** So that gateways that were reloaded together do not end their connections together. */
-const DRAIN_JITTER = 0.1;
+import { Sets } from './sets/sets.ts';
 
 /** How much of the journal a kill can cost, in microseconds. */
 const JOURNAL_PERIOD_US = 100_000;
 const STATS_PERIOD_US = 1_000_000;
 const NEVER = Number.POSITIVE_INFINITY;
-const US_PER_MS = 1000;
 
 export class ScriptHost {
   readonly #ports: HostPorts;
@@ -37,6 +34,8 @@ export class ScriptHost {
   readonly #recent = new RecentFlows();
   #canary: Canary | undefined;
   #drainMs = 0;
+  /** Of the active bundle. */
+  #sets: Sets | undefined;
   #spare: BareEngine | undefined;
   #isMakingSpare = false;
   #journalAt = NEVER;
@@ -102,7 +101,9 @@ export class ScriptHost {
     // What is used here is kept: a generation that ends meanwhile may be the last that had it.
     const kvs = new Map<string, Kv>();
     const counters = new Map<string, ScriptCounters>();
+    const sets = new Sets(bundle.sets ?? {}, this.#sets);
     const stores = {
+      sets,
       kv: (name: string): Kv =>
         getOrAdd(kvs, name, () => this.#kv.get(name) ?? this.#restoredKv(name, bundle.kv, limits)),
       counters: (name: string): ScriptCounters =>
@@ -125,6 +126,7 @@ export class ScriptHost {
       this.#canary = new Canary(loaded, canary);
       this.#registry.add(loaded);
     }
+    this.#sets = sets;
     this.#forgetUnusedStores();
     this.#tellGenerations();
     this.#afterTurn();
@@ -189,6 +191,11 @@ export class ScriptHost {
   resolved(id: number, addresses: readonly string[], error: string): void {
     this.#decisions.resolved(id, addresses, error);
     this.#afterTurn();
+  }
+
+  /** What the KV of a script holds, in the order in which the keys were made. */
+  kvEntries(script: string): [key: string, value: string | number][] {
+    return this.#kv.get(script)?.entries() ?? [];
   }
 
   /** When `expire` has something to do, in microseconds; Infinity for never. */
@@ -317,20 +324,15 @@ export class ScriptHost {
   }
 
   #activate(next: Generation): void {
-    this.#registry.activate(next, this.#drainDeadline());
+    this.#registry.activate(next, drainDeadline(this.#ports.now(), this.#drainMs));
     this.#tellGenerations();
   }
 
   #retire(generation: Generation): void {
-    generation.retire(this.#drainDeadline());
+    generation.retire(drainDeadline(this.#ports.now(), this.#drainMs));
     this.#registry.sweep();
     this.#forgetUnusedStores();
     this.#tellGenerations();
-  }
-
-  #drainDeadline(): number {
-    const jitter = 1 + Math.random() * DRAIN_JITTER;
-    return this.#ports.now() + this.#drainMs * US_PER_MS * jitter;
   }
 
   /** It fails too often: the active bundle decides about all flows again. */

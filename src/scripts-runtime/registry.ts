@@ -8,7 +8,14 @@ import type { Script } from './script.ts';
 
 /** Between the signal and the end of what is left, in microseconds. */
 const SIGNAL_TO_END_US = 1_000_000;
+/** So that gateways that were reloaded together do not end their connections together. */
+const DRAIN_JITTER = 0.1;
+const US_PER_MS = 1000;
 const NEVER = Number.POSITIVE_INFINITY;
+
+/** When scripts that are replaced at `now`, in microseconds, are told. */
+export const drainDeadline = (now: number, drainMs: number): number =>
+  now + drainMs * US_PER_MS * (1 + Math.random() * DRAIN_JITTER);
 
 export class Generation {
   readonly number: number;

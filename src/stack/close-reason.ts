@@ -40,7 +40,7 @@ export const CloseReason = {
   RESTART: 21,
   /** The client gave up while its SYN was held. */
   CLIENT_GONE: 22,
-  /** An ICMP error said so before the client had finished the handshake. */
+  /** An ICMP error said so: before the client had finished the handshake, or about a datagram. */
   CLIENT_UNREACHABLE: 23,
   /** The client did not acknowledge within the user timeout. */
   USER_TIMEOUT: 24,

@@ -10,6 +10,7 @@ import type { FrameWriter } from './frame-writer.ts';
 import type { IcmpErrorKind } from './icmp-error-kind.ts';
 import type { IcmpSender } from './icmp-sender.ts';
 import type { TcpContext } from './tcp/context.ts';
+import type { PathMtuCache } from './tcp/path-mtu-cache.ts';
 import type { Instant } from './time.ts';
 import { fold, pseudoHeaderSum, sum } from './wire/checksum.ts';
 import { Icmpv4Field, Icmpv4Type } from './wire/icmpv4.ts';
@@ -30,12 +31,21 @@ export class DatagramEgress {
   readonly #writer: FrameWriter;
   readonly #conntrack: Conntrack;
   readonly #icmp: IcmpSender;
+  readonly #paths: PathMtuCache;
 
-  constructor(shared: TcpContext, writer: FrameWriter, conntrack: Conntrack, icmp: IcmpSender) {
+  /** @param paths  what errors about answers told of the paths to clients */
+  constructor(
+    shared: TcpContext,
+    writer: FrameWriter,
+    conntrack: Conntrack,
+    icmp: IcmpSender,
+    paths: PathMtuCache,
+  ) {
     this.#shared = shared;
     this.#writer = writer;
     this.#conntrack = conntrack;
     this.#icmp = icmp;
+    this.#paths = paths;
   }
 
   /**
@@ -56,14 +66,17 @@ export class DatagramEgress {
   ): boolean {
     const isRun = segmentBytes > 0 && length > segmentBytes;
     this.#count(row, length, isRun ? Math.ceil(length / segmentBytes) : 1, now);
-    if (isRun && this.#writer.capabilities.uso)
-      return this.#udp(row, at, length, segmentBytes, trafficClass);
-    if (!isRun) return this.#udp(row, at, length, 0, trafficClass);
+    const mtu = this.#mtu(row, now);
+    if (!isRun) return this.#udp(row, at, length, 0, trafficClass, mtu);
+    // The device cuts runs into datagrams, and no datagram into fragments.
+    if (this.#writer.capabilities.uso && this.#headerBytes(row) + segmentBytes <= mtu) {
+      return this.#udp(row, at, length, segmentBytes, trafficClass, mtu);
+    }
     let isSent = true;
     // Headers are written over the end of the datagram before, which has left.
     for (let done = 0; done < length; done += segmentBytes) {
       const part = Math.min(segmentBytes, length - done);
-      isSent = this.#udp(row, at + done, part, 0, trafficClass) && isSent;
+      isSent = this.#udp(row, at + done, part, 0, trafficClass, mtu) && isSent;
     }
     return isSent;
   }
@@ -98,7 +111,7 @@ export class DatagramEgress {
       length,
       trafficClass,
     );
-    return writer.whole(ipAt, at + length);
+    return writer.whole(ipAt, at + length, this.#mtu(row, now));
   }
 
   /**
@@ -147,6 +160,7 @@ export class DatagramEgress {
     length: number,
     segmentBytes: number,
     trafficClass: number,
+    mtu: number,
   ): boolean {
     const { arena, flows, counters } = this.#shared;
     const { view } = arena;
@@ -188,7 +202,7 @@ export class DatagramEgress {
     );
     const end = at + length;
     if (segmentBytes === 0) {
-      return writer.wholePartial(ipAt, end, udpAt, UdpField.CHECKSUM, UDP_HEADER_BYTES);
+      return writer.wholePartial(ipAt, end, udpAt, UdpField.CHECKSUM, UDP_HEADER_BYTES, mtu);
     }
     return writer.partial(
       ipAt,
@@ -199,6 +213,19 @@ export class DatagramEgress {
       GsoType.UDP_L4,
       segmentBytes,
     );
+  }
+
+  #headerBytes(row: number): number {
+    const { arena, flows } = this.#shared;
+    const isIpv4 = arena.view.getUint8(flows.rowAt(row) + FlowField.FAMILY) === 4;
+    return (isIpv4 ? IPV4_HEADER_BYTES : IPV6_HEADER_BYTES) + UDP_HEADER_BYTES;
+  }
+
+  /** Longest packet that reaches the client. */
+  #mtu(row: number, now: Instant): number {
+    const { mtu } = this.#writer.capabilities;
+    const known = this.#paths.find(this.#shared.flows.rowAt(row), now);
+    return known === 0 ? mtu : Math.min(known, mtu);
   }
 
   #count(row: number, bytes: number, packets: number, now: Instant): void {

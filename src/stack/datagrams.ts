@@ -7,6 +7,7 @@
  */
 import { CloseReason } from './close-reason.ts';
 import type { Conntrack } from './conntrack/conntrack.ts';
+import { TcpEvent, tcpEvent } from './conntrack/tcp-states.ts';
 import { Counter } from './counters.ts';
 import { DropReason } from './drop-reason.ts';
 import { Carrier, ClosedBy, FlowField, FlowPhase } from './flow-row.ts';
@@ -15,6 +16,7 @@ import { IcmpErrorKind } from './icmp-error-kind.ts';
 import { type IcmpSender, OWN_ADDRESS } from './icmp-sender.ts';
 import type { Packet } from './packet.ts';
 import type { ParkedPackets } from './parked-packets.ts';
+import { NOT_REFUSED, type Refusals, SILENT } from './refusals.ts';
 import { countFlows, makeRoom } from './tcp/close.ts';
 import type { TcpContext } from './tcp/context.ts';
 import type { Instant } from './time.ts';
@@ -23,7 +25,6 @@ import { isBroadcast } from './wire/ip-address.ts';
 import { ipv4End, isAtomic, version } from './wire/ipv4.ts';
 import { Ipv6Field, ipv6End } from './wire/ipv6.ts';
 import { Protocol } from './wire/protocol.ts';
-import { TcpFlag } from './wire/tcp.ts';
 import * as udp from './wire/udp.ts';
 
 export class Datagrams {
@@ -31,13 +32,15 @@ export class Datagrams {
   readonly #conntrack: Conntrack;
   readonly #icmp: IcmpSender;
   readonly #parked: ParkedPackets;
+  readonly #refusals: Refusals;
   #isDraining = false;
 
-  constructor(shared: TcpContext, conntrack: Conntrack, icmp: IcmpSender, parked: ParkedPackets) {
+  constructor(shared: TcpContext, conntrack: Conntrack, icmp: IcmpSender, refusals: Refusals) {
     this.#shared = shared;
     this.#conntrack = conntrack;
     this.#icmp = icmp;
-    this.#parked = parked;
+    this.#parked = shared.parked;
+    this.#refusals = refusals;
   }
 
   /** No new flows from now on. */
@@ -51,12 +54,24 @@ export class Datagrams {
     const { sourceAt, destinationAt, addressLength, transportAt: at, end } = packet;
     const reason = udp.checkUdp(view, at, end);
     if (reason !== DropReason.NONE) return reason;
-    if (!isSummed && !udp.udpChecksumValid(view, sourceAt, destinationAt, addressLength, at)) {
-      return DropReason.BAD_UDP_CHECKSUM;
-    }
     packet.sourcePort = udp.sourcePort(view, at);
     packet.destinationPort = udp.destinationPort(view, at);
+    if (!isSummed && !udp.udpChecksumValid(view, sourceAt, destinationAt, addressLength, at)) {
+      // RFC 6936 §5: over IPv6 it is wrong for who receives it, not for who hands it on.
+      const isMissing = udp.checksumField(view, at) === 0;
+      if (!isMissing || !this.#isRewritten(packet, now)) return DropReason.BAD_UDP_CHECKSUM;
+    }
     return this.onPacket(packet, now);
+  }
+
+  /** The packet is of a rewritten flow, or begins one by a static rule. */
+  #isRewritten(packet: Packet, now: Instant): boolean {
+    const { flows, arena, owner } = this.#shared;
+    const { protocol, destinationAt, addressLength, destinationPort } = packet;
+    const row = this.#find(packet, now);
+    return row === NO_FLOW
+      ? owner.isNat(protocol, destinationAt, addressLength, destinationPort)
+      : arena.view.getUint8(flows.rowAt(row) + FlowField.CARRIER) === Carrier.NAT;
   }
 
   /** A protocol that only a static NAT listener may want. */
@@ -92,12 +107,17 @@ export class Datagrams {
   takesTcp({ destinationAt, addressLength, destinationPort }: Packet): boolean {
     const { owner, segment } = this.#shared;
     if (!owner.isNat(Protocol.TCP, destinationAt, addressLength, destinationPort)) return false;
-    if (segment.has(TcpFlag.RST)) return false;
-    const isSyn = segment.has(TcpFlag.SYN) && !segment.has(TcpFlag.ACK);
-    return isSyn || this.#conntrack.picksUp;
+    // With all others no connection goes on: their sender learns that there is none.
+    const event = tcpEvent(segment.flags);
+    return event === TcpEvent.SYN || (event === TcpEvent.ACK && this.#conntrack.picksUp);
   }
 
-  /** The verdict is a refusal: tells the client, or does not, and frees the row. */
+  /** Who decides has changed: what was refused before may be wanted now. */
+  forgetRefusals(): void {
+    this.#refusals.clear();
+  }
+
+  /** The verdict is a refusal: tells the client, or does not, frees the row, and remembers it. */
   reject(
     row: number,
     how: RejectWith,
@@ -106,15 +126,21 @@ export class Datagrams {
     by: ClosedBy,
     now: Instant,
   ): void {
+    const { arena, flows, counters } = this.#shared;
+    const { view } = arena;
+    const rowAt = flows.rowAt(row);
+    const told = how === 'drop' ? SILENT : this.#kindFor(row, how, kind);
     const ipAt = this.#parked.firstAt(row);
-    if (how === 'drop' || ipAt === 0) {
-      this.#shared.counters.drop(DropReason.VERDICT_DROP);
+    if (told === SILENT || ipAt === 0) {
+      counters.drop(DropReason.VERDICT_DROP);
     } else {
-      const { view } = this.#shared.arena;
       const isIpv4 = version(view, ipAt) === 4;
       const end = isIpv4 ? ipv4End(view, ipAt) : ipv6End(view, ipAt);
-      const destinationAt = this.#shared.flows.rowAt(row) + FlowField.DESTINATION;
-      this.#icmp.about(ipAt, end, this.#kindFor(row, how, kind), 0, destinationAt);
+      this.#icmp.about(ipAt, end, told, 0, rowAt + FlowField.DESTINATION);
+    }
+    // A client of TCP gives up, or waits for longer than this would be remembered.
+    if (view.getUint8(rowAt + FlowField.PROTOCOL) !== Protocol.TCP) {
+      this.#refusals.add(rowAt, told, now);
     }
     this.end(row, reason, by, now);
   }
@@ -226,6 +252,8 @@ export class Datagrams {
     }
     // A static rule answers at once: there is nobody to be kept from asking too much.
     const isAsked = !owner.isNat(protocol, destinationAt, addressLength, destinationPort);
+    const refused = isAsked ? this.#refusals.find(packet, now) : NOT_REFUSED;
+    if (refused !== NOT_REFUSED) return this.#refuseAgain(packet, refused);
     const bucket = heldSyns.bucketOf(packet.sourceAt, addressLength);
     const limited = isAsked
       ? heldSyns.check(bucket)
@@ -251,10 +279,8 @@ export class Datagrams {
 
   /** A row for the packet; what has least to lose gives way when the table is full. */
   #insert(packet: Packet, now: Instant): number {
-    const { flows } = this.#shared;
-    makeRoom(this.#shared);
-    if (flows.used >= flows.capacity) this.#conntrack.earlyDrop(now);
-    return flows.insert(
+    makeRoom(this.#shared, this.#conntrack, now);
+    return this.#shared.flows.insert(
       packet.hash,
       packet.sourceAt,
       packet.destinationAt,
@@ -271,6 +297,13 @@ export class Datagrams {
     if (packet.hopLimit > 1) return true;
     this.#icmp.about(packet.ipAt, packet.end, IcmpErrorKind.HOP_LIMIT, 0, OWN_ADDRESS);
     return false;
+  }
+
+  /** @param kind  a value of IcmpErrorKind, or SILENT */
+  #refuseAgain(packet: Packet, kind: number): DropReason {
+    if (kind === SILENT) return DropReason.VERDICT_DROP;
+    this.#refuse(packet, kind as IcmpErrorKind);
+    return DropReason.REFUSED_AGAIN;
   }
 
   #refuse(packet: Packet, kind: IcmpErrorKind): void {

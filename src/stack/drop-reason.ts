@@ -73,6 +73,8 @@ export const DropReason = {
   /** A datagram of an upstream, longer than any packet towards the client. */
   UPSTREAM_TOO_LONG: 55,
   HOP_LIMIT_EXCEEDED: 56,
+  /** Its flow was refused within the last second; its sender was told as before. */
+  REFUSED_AGAIN: 57,
 } as const;
 
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];

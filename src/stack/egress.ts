@@ -218,7 +218,10 @@ export class Egress {
     return DropReason.NONE;
   }
 
-  /** Sends an ICMP message that lies, with its checksum, at `at`. */
+  /**
+   * Sends an ICMP message that lies, with its checksum, at `at`, behind room for its headers; in
+   * fragments when it is longer than the MTU.
+   */
   icmp(
     sourceAt: number,
     destinationAt: number,
@@ -236,7 +239,7 @@ export class Egress {
       length,
       Ecn.NOT_ECT,
     );
-    return this.#writer.plain(ipAt, at + length);
+    return this.#writer.whole(ipAt, at + length);
   }
 
   #tcpHeader(

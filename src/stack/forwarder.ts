@@ -20,7 +20,7 @@ import type { IcmpSender } from './icmp-sender.ts';
 import type { Packet } from './packet.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { HalfSipHash } from './sip-hash.ts';
-import { countFlows, endFlow, makeRoom } from './tcp/close.ts';
+import { countFlows, endFlow, makeRoom, type Reclaimer } from './tcp/close.ts';
 import type { TcpContext } from './tcp/context.ts';
 import { isEcnSetup, noteRepeatedSyn } from './tcp/ecn.ts';
 import { initialSequence } from './tcp/initial-sequence.ts';
@@ -48,6 +48,7 @@ const COOKIE_WINDOW_BYTES = 0xffff;
 
 export class Forwarder {
   readonly #tcp: TcpContext;
+  readonly #tracked: Reclaimer;
   readonly #icmp: IcmpSender;
   /** Keyed apart from the flow table: initial sequence numbers must not leak its hash. */
   readonly #isnHash: HalfSipHash;
@@ -55,8 +56,15 @@ export class Forwarder {
   readonly #resets = new RateLimit(RESETS_PER_SECOND, RESETS_BURST);
   #isDraining = false;
 
-  constructor(tcp: TcpContext, icmp: IcmpSender, isnHash: HalfSipHash, cookies: SynCookies) {
+  constructor(
+    tcp: TcpContext,
+    tracked: Reclaimer,
+    icmp: IcmpSender,
+    isnHash: HalfSipHash,
+    cookies: SynCookies,
+  ) {
     this.#tcp = tcp;
+    this.#tracked = tracked;
     this.#icmp = icmp;
     this.#isnHash = isnHash;
     this.#cookies = cookies;
@@ -246,10 +254,10 @@ export class Forwarder {
     sendSynAck(tcp, now);
   }
 
-  /** A row for the SYN; the oldest connection in TIME-WAIT gives way when the table is full. */
+  /** A row for the SYN; what has least to lose gives way when the table is full. */
   #insert(packet: Packet, now: Instant): number {
     const tcp = this.#tcp;
-    makeRoom(tcp);
+    makeRoom(tcp, this.#tracked, now);
     return tcp.flows.insert(
       packet.hash,
       packet.sourceAt,

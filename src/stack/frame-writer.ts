@@ -88,9 +88,8 @@ export class FrameWriter {
     return this.#write(frameAt, ipAt, end, 0);
   }
 
-  /** As `plain`, in fragments when the packet is longer than the MTU. */
-  whole(ipAt: number, end: number): boolean {
-    const { mtu } = this.capabilities;
+  /** As `plain`, in fragments when the packet is longer than the MTU, the device's or less. */
+  whole(ipAt: number, end: number, mtu = this.capabilities.mtu): boolean {
     if (end - ipAt <= mtu) return this.plain(ipAt, end);
     const own = ipv4.version(this.#view, ipAt) === 4 ? ipv4.identification(this.#view, ipAt) : 0;
     this.#identification = (this.#identification + 1) >>> 0;
@@ -106,12 +105,13 @@ export class FrameWriter {
     transportAt: number,
     checksumOffset: number,
     headerLength: number,
+    mtu: number,
   ): boolean {
-    if (end - ipAt <= this.capabilities.mtu) {
+    if (end - ipAt <= mtu) {
       return this.partial(ipAt, end, transportAt, checksumOffset, headerLength, GsoType.NONE, 0);
     }
     completeChecksum(this.#view, ipAt, transportAt - ipAt, checksumOffset, end);
-    return this.whole(ipAt, end);
+    return this.whole(ipAt, end, mtu);
   }
 
   /**

@@ -1,6 +1,11 @@
 /** What an ICMP error says, for both families. */
-import { Icmpv4Type, Icmpv4Unreachable } from './wire/icmpv4.ts';
-import { Icmpv6Type, Icmpv6Unreachable } from './wire/icmpv6.ts';
+import { Icmpv4TimeExceeded, Icmpv4Type, Icmpv4Unreachable } from './wire/icmpv4.ts';
+import {
+  Icmpv6ParameterProblem,
+  Icmpv6TimeExceeded,
+  Icmpv6Type,
+  Icmpv6Unreachable,
+} from './wire/icmpv6.ts';
 
 export const IcmpErrorKind = {
   PORT: 0,
@@ -14,9 +19,6 @@ export const IcmpErrorKind = {
 } as const;
 export type IcmpErrorKind = (typeof IcmpErrorKind)[keyof typeof IcmpErrorKind];
 
-/** RFC 4443 §3.4: unrecognized next header. */
-const UNKNOWN_NEXT_HEADER = 1;
-
 const V4 = Icmpv4Unreachable;
 const V6 = Icmpv6Unreachable;
 
@@ -27,7 +29,7 @@ export const ICMPV4_ERRORS: readonly (readonly [type: number, code: number])[] =
   [Icmpv4Type.UNREACHABLE, V4.NETWORK],
   [Icmpv4Type.UNREACHABLE, V4.ADMINISTRATIVELY_PROHIBITED],
   [Icmpv4Type.UNREACHABLE, V4.PROTOCOL],
-  [Icmpv4Type.TIME_EXCEEDED, 0],
+  [Icmpv4Type.TIME_EXCEEDED, Icmpv4TimeExceeded.TTL],
   [Icmpv4Type.UNREACHABLE, V4.FRAGMENTATION_NEEDED],
 ];
 
@@ -37,7 +39,7 @@ export const ICMPV6_ERRORS: readonly (readonly [type: number, code: number])[] =
   [Icmpv6Type.UNREACHABLE, V6.ADDRESS],
   [Icmpv6Type.UNREACHABLE, V6.NO_ROUTE],
   [Icmpv6Type.UNREACHABLE, V6.ADMINISTRATIVELY_PROHIBITED],
-  [Icmpv6Type.PARAMETER_PROBLEM, UNKNOWN_NEXT_HEADER],
-  [Icmpv6Type.TIME_EXCEEDED, 0],
+  [Icmpv6Type.PARAMETER_PROBLEM, Icmpv6ParameterProblem.UNRECOGNIZED_NEXT_HEADER],
+  [Icmpv6Type.TIME_EXCEEDED, Icmpv6TimeExceeded.HOP_LIMIT],
   [Icmpv6Type.PACKET_TOO_BIG, 0],
 ];

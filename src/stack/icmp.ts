@@ -1,10 +1,12 @@
 /**
  * ICMP and ICMPv6 messages that arrive. An echo request to the gateway itself is answered, one to
  * somebody else is a flow as others are (datagrams.ts); an error goes to the flow that it is about:
- * one that is rewritten at L3 (conntrack), or one of our TCP (icmp-errors.ts).
+ * one that is rewritten at L3 (conntrack), a session (datagram-errors.ts), or one of our TCP
+ * (icmp-errors.ts).
  */
 import type { Conntrack } from './conntrack/conntrack.ts';
 import { Counter, type Counters } from './counters.ts';
+import type { DatagramErrors } from './datagram-errors.ts';
 import type { Datagrams } from './datagrams.ts';
 import { DropReason } from './drop-reason.ts';
 import type { Egress } from './egress.ts';
@@ -13,14 +15,13 @@ import type { IcmpSender } from './icmp-sender.ts';
 import type { Packet } from './packet.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { Instant } from './time.ts';
+import { copyBytes } from './wire/bytes.ts';
 import * as v4 from './wire/icmpv4.ts';
 import * as v6 from './wire/icmpv6.ts';
 
 /** As Linux: net.ipv4.icmp_msgs_per_sec, icmp_msgs_burst, which bound echo replies too. */
 const REPLIES_PER_SECOND = 1000;
 const BURST = 50;
-/** Echo requests longer than the scratch area do not fit any MTU that we offer. */
-const MAX_ECHO_BYTES = 9000;
 
 export class Icmp {
   readonly #view: DataView;
@@ -29,7 +30,8 @@ export class Icmp {
   readonly #sender: IcmpSender;
   readonly #conntrack: Conntrack;
   readonly #datagrams: Datagrams;
-  /** Who takes errors about what our TCP sent. */
+  /** Who takes errors about what sessions sent, and our TCP. */
+  readonly #answerErrors: DatagramErrors;
   readonly #errors: IcmpErrors;
   readonly #echoes = new RateLimit(REPLIES_PER_SECOND, BURST);
 
@@ -40,6 +42,7 @@ export class Icmp {
     sender: IcmpSender,
     conntrack: Conntrack,
     datagrams: Datagrams,
+    answerErrors: DatagramErrors,
     errors: IcmpErrors,
   ) {
     this.#view = view;
@@ -48,6 +51,7 @@ export class Icmp {
     this.#sender = sender;
     this.#conntrack = conntrack;
     this.#datagrams = datagrams;
+    this.#answerErrors = answerErrors;
     this.#errors = errors;
   }
 
@@ -82,17 +86,25 @@ export class Icmp {
     const { destinationAt, addressLength, transportAt, end } = packet;
     const tracked = this.#conntrack.onError(packet, now);
     if (tracked !== DropReason.ICMP_UNMATCHED) return tracked;
+    const answered = this.#answerErrors.onError(packet, now);
+    if (answered !== DropReason.ICMP_UNMATCHED) return answered;
     return this.#errors.onError(destinationAt, addressLength, transportAt, end, now);
   }
 
+  /** Makes the request its own reply, where it lies: one that came in fragments may be long. */
   #answer(packet: Packet, now: Instant): DropReason {
+    if (!this.#echoes.take(now)) return DropReason.ICMP_RATE_LIMIT;
+    const view = this.#view;
     const { sourceAt, destinationAt, addressLength, transportAt: at, end } = packet;
+    // The new header is written over the addresses.
+    const fromAt = this.#egress.scratchAt;
+    const toAt = fromAt + addressLength;
+    copyBytes(view, fromAt, destinationAt, addressLength);
+    copyBytes(view, toAt, sourceAt, addressLength);
     const length = end - at;
-    if (length > MAX_ECHO_BYTES || !this.#echoes.take(now)) return DropReason.ICMP_RATE_LIMIT;
-    const replyAt = this.#egress.scratchAt;
-    if (addressLength === 4) v4.emitEchoReplyV4(this.#view, replyAt, at, length);
-    else v6.emitEchoReplyV6(this.#view, replyAt, at, length);
-    this.#egress.icmp(destinationAt, sourceAt, addressLength, replyAt, length);
+    if (addressLength === 4) v4.emitEchoReplyV4(view, at, at, length);
+    else v6.emitEchoReplyV6(view, at, at, length);
+    this.#egress.icmp(fromAt, toAt, addressLength, at, length);
     this.#counters.add(Counter.ICMP_ECHO_REPLIES);
     return DropReason.NONE;
   }

@@ -8,6 +8,7 @@ import { FLOW_ROW_BYTES, type FlowSnapshot, readFlowRow } from './flow-row.ts';
 import { FlowTable } from './flow-table.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { Reassembly } from './reassembly/reassembly.ts';
+import { Refusals } from './refusals.ts';
 import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
 import { HeldSyns } from './tcp/held-syns.ts';
 import { PathMtuCache } from './tcp/path-mtu-cache.ts';
@@ -46,7 +47,8 @@ export function stateBytes(limits: StateLimits): number {
     limits.flows * OWNER_ROW_BYTES +
     2 * TimerWheel.bytes(limits.flows) +
     HeldSyns.BYTES +
-    PathMtuCache.BYTES +
+    2 * PathMtuCache.BYTES +
+    Refusals.BYTES +
     Conntrack.bytes(limits.flows) +
     FrameWriter.BYTES +
     Egress.BYTES +

@@ -5,6 +5,7 @@ import { Conntrack } from './conntrack/conntrack.ts';
 import type { TrackSettings } from './conntrack/context.ts';
 import { Counter, type Counters } from './counters.ts';
 import { DatagramEgress } from './datagram-egress.ts';
+import { DatagramErrors } from './datagram-errors.ts';
 import { Datagrams } from './datagrams.ts';
 import type { DeviceCapabilities, FrameSink } from './device.ts';
 import { Egress } from './egress.ts';
@@ -18,6 +19,7 @@ import { Ingress } from './ingress.ts';
 import { FRAME_BYTES, OWNER_ROW_BYTES, type StateLimits } from './layout.ts';
 import { ParkedPackets } from './parked-packets.ts';
 import { Reassembly } from './reassembly/reassembly.ts';
+import { Refusals } from './refusals.ts';
 import { HalfSipHash } from './sip-hash.ts';
 import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
 import { AckNews } from './tcp/ack-news.ts';
@@ -87,15 +89,26 @@ export function assemble(options: StackOptions): StackParts {
   const tcp = tcpContext(options, arena, flows, tcb, egress, secret);
   const frameAt = arena.take(FRAME_BYTES);
   const ownerAt = arena.take(limits.flows * OWNER_ROW_BYTES);
-  const icmp = new IcmpSender(arena.view, egress, counters);
+  const icmp = new IcmpSender(arena.view, egress, counters, secret(1));
   const tracked = { arena, flows, counters, egress, owner: options.owner };
   const conntrack = new Conntrack(tracked, options.tracking, secret(5));
   takeOver(options, tcp, conntrack);
-  const datagrams = new Datagrams(tcp, conntrack, icmp, tcp.parked);
+  const datagrams = new Datagrams(tcp, conntrack, icmp, new Refusals(arena));
   const cookies = new SynCookies(arena.view, options.randomize);
-  const forwarder = new Forwarder(tcp, icmp, secret(2), cookies);
+  const forwarder = new Forwarder(tcp, conntrack, icmp, secret(2), cookies);
   const errors = new IcmpErrors(tcp);
-  const messages = new Icmp(arena.view, egress, counters, icmp, conntrack, datagrams, errors);
+  const paths = new PathMtuCache(arena, secret(4));
+  const answerErrors = new DatagramErrors(tcp, datagrams, paths);
+  const messages = new Icmp(
+    arena.view,
+    egress,
+    counters,
+    icmp,
+    conntrack,
+    datagrams,
+    answerErrors,
+    errors,
+  );
   const reassembly = new Reassembly(arena, counters, secret(3));
   counters.set(Counter.FLOWS_LIMIT_NOW, limits.flows);
   counters.set(Counter.SLAB_BYTES_LIMIT_NOW, tcp.slabs.bytesLimit);
@@ -103,11 +116,11 @@ export function assemble(options: StackOptions): StackParts {
   return {
     tcp,
     forwarder,
-    opener: new ActiveOpen(tcp, secret(2)),
+    opener: new ActiveOpen(tcp, conntrack, secret(2)),
     icmp,
     conntrack,
     datagrams,
-    replies: new DatagramEgress(tcp, writer, conntrack, icmp),
+    replies: new DatagramEgress(tcp, writer, conntrack, icmp, paths),
     ingress: new Ingress(arena, tcp, forwarder, messages, datagrams, reassembly, capabilities),
     frameAt,
     ownerAt,

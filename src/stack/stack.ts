@@ -9,8 +9,8 @@ import type { TrackSettings } from './conntrack/context.ts';
 import { Counter } from './counters.ts';
 import type { DatagramEgress } from './datagram-egress.ts';
 import type { Datagrams } from './datagrams.ts';
-import { Carrier, type ClosedBy, FlowField, FlowPhase } from './flow-row.ts';
-import type { FlowTable } from './flow-table.ts';
+import { Carrier, type ClosedBy, FlowField, FlowPhase, TrackState } from './flow-row.ts';
+import { type FlowTable, NO_FLOW } from './flow-table.ts';
 import type { Forwarder } from './forwarder.ts';
 import type { IcmpErrorKind } from './icmp-error-kind.ts';
 import type { IcmpSender } from './icmp-sender.ts';
@@ -114,13 +114,28 @@ export class Stack {
     this.#tcp.settings.userTimeoutUs = userTimeoutUs;
   }
 
-  /** Flows that are not over: those in TIME-WAIT are. */
-  get liveFlows(): number {
-    return this.flows.used - this.#tcp.timeWait.count;
+  /**
+   * The first TCP connection in `row` or behind it that is not over, whoever carries it; those in
+   * TIME-WAIT are, and those that have seen a reset. NO_FLOW when there is none.
+   */
+  nextConnection(row: number): number {
+    const { flows, arena } = this;
+    for (let next = flows.nextLive(row); next !== NO_FLOW; next = flows.nextLive(next + 1)) {
+      const at = flows.rowAt(next);
+      if (arena.view.getUint8(at + FlowField.PROTOCOL) !== Protocol.TCP) continue;
+      if (arena.view.getUint8(at + FlowField.TRACK_STATE) === TrackState.CLOSE) continue;
+      if (this.#tcp.tcb.moveTo(next).phase !== FlowPhase.TIME_WAIT) return next;
+    }
+    return NO_FLOW;
   }
 
   setLocalAddresses(addresses: readonly string[]): void {
     this.#icmp.setLocalAddresses(addresses);
+  }
+
+  /** Who decides has changed: datagrams of flows that were refused ask again. */
+  forgetRefusals(): void {
+    this.#datagrams.forgetRefusals();
   }
 
   /** For flows that are not terminated, from their next packet on. */

@@ -2,6 +2,8 @@ import { expect, test } from 'bun:test';
 import { fuzzRound } from './ingest.ts';
 
 const ROUNDS = 60;
+/** How long it goes on, with seeds that no run before had. A failure names its seed. */
+const MINUTE_MS = 60_000;
 
 test('any bytes are a counted drop, and a flow beside them works on', () => {
   const reasons = new Set<string>();
@@ -15,3 +17,14 @@ test('any bytes are a counted drop, and a flow beside them works on', () => {
   expect(reasons.size).toBeGreaterThan(20);
   expect(flows).toBeGreaterThan(ROUNDS * 5);
 }, 60_000);
+
+test('a minute of seeds that were never tried finds nothing', () => {
+  const end = Date.now() + MINUTE_MS;
+  for (let seed = Date.now() % 1e9; Date.now() < end; seed++) {
+    try {
+      fuzzRound(seed);
+    } catch (cause) {
+      throw new Error(`npm run fuzz -- --seconds 0 --seed ${seed}`, { cause });
+    }
+  }
+}, 120_000);

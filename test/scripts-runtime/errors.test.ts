@@ -17,7 +17,7 @@ test.each([
   ['let a = 1;\n\nlet b = ;', 'a.ts:3:9 syntax: Unexpected ;'],
   [
     `// é\n/* x */ import fs from "node:fs";\n${SCRIPT}fs.x;`,
-    'a.ts:2:24 load: cannot import "node:fs": the only module is "culvert"',
+    'a.ts:2:24 load: cannot import "node:fs": the only module is "culvert", besides own files',
   ],
   [
     `${SCRIPT}const x = await import('./other.ts'); x;`,

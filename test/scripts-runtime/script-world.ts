@@ -5,7 +5,9 @@ import type {
   ScriptBundle,
   ScriptIssue,
   ScriptLog,
+  ScriptSet,
   ScriptStats,
+  TextFiles,
 } from '../../src/scripts-runtime/bundle.ts';
 import type { CanaryCounts } from '../../src/scripts-runtime/canary.ts';
 import type { Decision } from '../../src/scripts-runtime/decide.ts';
@@ -20,6 +22,9 @@ export interface LoadOptions {
   readonly vars?: Readonly<Record<string, string>>;
   readonly kv?: readonly KvEntry[];
   readonly disabled?: readonly string[];
+  readonly sets?: Readonly<Record<string, ScriptSet>>;
+  /** Of each script. */
+  readonly modules?: TextFiles;
 }
 
 export interface FlowOptions {
@@ -108,9 +113,11 @@ export class ScriptWorld {
         name,
         file: `${name}.ts`,
         source,
+        ...(options.modules && { modules: options.modules }),
       })),
       limits: { ...DEFAULT_SCRIPT_LIMITS, ...options.limits },
       vars: options.vars ?? {},
+      sets: options.sets ?? {},
       kv: options.kv ?? [],
       iface: 'culvert0',
       disabled: options.disabled ?? [],

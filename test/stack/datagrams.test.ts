@@ -137,6 +137,59 @@ for (const ends of FAMILIES) {
       rig.expectEmpty();
     });
 
+    for (const [how, [type, code]] of answers) {
+      test(`for a second, all datagrams of a flow refused with ${how} are answered so`, () => {
+        const rig = new TcpRig();
+        rig.owner.reactions.syn = () => reject(rig, how);
+        for (let i = 0; i < 3; i++) rig.deliver(datagram(ends));
+        const errors = rig.frames.splice(0).map(({ packet }) => parseIcmpError(packet));
+        expect(errors).toHaveLength(3);
+        for (const error of errors) {
+          expect(error).toMatchObject({ ...swapped(ends), type, code, quoted: ends });
+        }
+        expect(rig.owner.flows).toHaveLength(1);
+        expect(rig.drops).toEqual({ 'refused-again': 2 });
+        rig.expectEmpty();
+        rig.wait(1000);
+        rig.deliver(datagram(ends));
+        expect(rig.owner.flows).toHaveLength(2);
+      });
+    }
+
+    test('for a second, all datagrams of a flow that was dropped are, and nobody is asked', () => {
+      const rig = new TcpRig();
+      rig.owner.reactions.syn = () => reject(rig, 'drop');
+      for (let i = 0; i < 3; i++) rig.deliver(datagram(ends));
+      expect(rig.owner.flows).toHaveLength(1);
+      expect(rig.drops).toEqual({ 'verdict-drop': 3 });
+      rig.expectEmpty();
+    });
+
+    test('a refusal is of one flow, and is forgotten when who decides changes', () => {
+      const rig = new TcpRig();
+      rig.owner.reactions.syn = () => reject(rig, 'drop');
+      rig.deliver(datagram(ends));
+      const isIpv4 = family === 4;
+      const other = { source: isIpv4 ? '198.18.0.2' : 'fd00::2' };
+      for (const fields of [{ sourcePort: 40_001 }, { destinationPort: 54 }, other]) {
+        rig.deliver(datagram(ends, fields));
+      }
+      rig.deliver(echo(ends));
+      expect(rig.owner.flows).toHaveLength(5);
+      rig.stack.forgetRefusals();
+      rig.deliver(datagram(ends));
+      expect(rig.owner.flows).toHaveLength(6);
+    });
+
+    test('a static rule for a flow that was refused is obeyed at once', () => {
+      const rig = new TcpRig();
+      rig.owner.reactions.syn = () => reject(rig, 'drop');
+      rig.deliver(datagram(ends));
+      rig.owner.natOf = () => true;
+      rig.deliver(datagram(ends));
+      expect(rig.owner.flows).toHaveLength(2);
+    });
+
     test('a wrong checksum is dropped, and asks nobody', () => {
       const rig = new TcpRig();
       const packet = datagram(ends);
@@ -289,6 +342,28 @@ test('a UDP checksum of zero is right over IPv4, and wrong over IPv6', () => {
   }
   expect(rig.owner.flows).toHaveLength(1);
   expect(rig.drops).toEqual({ 'bad-udp-checksum': 1 });
+});
+
+test('where memory is scarce, a flow may still begin, but keeps no second packet', () => {
+  const rig = new TcpRig();
+  const { slabs } = rig.stack;
+  while (!slabs.isLean) slabs.take(60_000);
+  for (const sourcePort of [1, 2, 2]) rig.deliver(datagram(V4, { sourcePort }));
+  expect(rig.owner.flows).toHaveLength(2);
+  expect(rig.drops).toEqual({ 'parked-limit': 1 });
+});
+
+test('a client whose datagrams are all refused does not keep others from being told', () => {
+  const rig = new TcpRig({ limits: { heldSynsPerSource: 1, heldSyns: 2 } });
+  rig.owner.reactions.syn = () => reject(rig, 'icmp');
+  for (let ms = 0; ms < 1000; ms++) {
+    for (let i = 0; i < 10; i++) rig.deliver(datagram(V4));
+    rig.clock.advance(1000);
+  }
+  // Its burst, and 250 a second.
+  expect(rig.frames.splice(0).length).toBeWithin(298, 302);
+  rig.deliver(datagram({ ...V4, source: '198.18.0.2' }));
+  expect(rig.frames).toHaveLength(1);
 });
 
 test('a broadcast begins no flow, and is not answered', () => {

@@ -1,8 +1,9 @@
 /** Echo to the gateway's own addresses. Errors are in forwarder.test.ts. */
 import { expect, test } from 'bun:test';
 import { Counter } from '../../src/stack/counters.ts';
+import { fragmentsOf } from '../support/fragments.ts';
 import { FULL_OFFLOAD, NO_OFFLOAD } from '../support/memory-device.ts';
-import { icmpPacket, pattern } from '../support/packet-builder.ts';
+import { concat, icmpPacket, pattern } from '../support/packet-builder.ts';
 import { withPcap } from '../support/pcap.ts';
 import { TcpRig } from '../support/tcp-rig.ts';
 
@@ -40,6 +41,33 @@ for (const { source, destination, request, reply } of FAMILIES) {
       expect(rig.counters.get(Counter.ICMP_ECHO_REPLIES)).toBe(4);
     });
   }
+
+  test(`${name}: an echo that came in fragments is answered in fragments`, () => {
+    const rig = new TcpRig();
+    rig.stack.setLocalAddresses(local);
+    // 65,507 is what `ping -s` may ask for at most.
+    for (const length of [1473, 4000, 9001, 65_507]) {
+      const payload = pattern(length);
+      for (const fragment of fragmentsOf(echo({ payload }), 1440, length)) rig.deliver(fragment);
+      const frames = rig.frames.splice(0).map(({ packet }) => packet);
+      expect(frames.length).toBeGreaterThan(1);
+      for (const packet of frames) expect(packet.length).toBeLessThanOrEqual(1500);
+      const client = new TcpRig();
+      for (const packet of frames) client.deliver(packet);
+      expect(client.drops).toEqual({ 'icmp-not-for-us': 1 });
+      const headers = request === 8 ? 20 : 48;
+      const whole = icmpPacket({
+        source: destination,
+        destination: source,
+        type: reply,
+        rest: 0x1234_0001,
+        payload,
+      });
+      const bodies = frames.map((packet) => packet.subarray(headers));
+      expect(concat(bodies)).toEqual(whole.slice(request === 8 ? 20 : 40));
+    }
+    expect(rig.drops).toEqual({});
+  });
 
   test(`${name}: an echo to another address is not answered, but a flow that waits`, () => {
     const rig = new TcpRig();

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import { CloseReason } from '../../src/stack/close-reason.ts';
 import { Counter } from '../../src/stack/counters.ts';
 import { ClosedBy } from '../../src/stack/flow-row.ts';
+import { NO_FLOW } from '../../src/stack/flow-table.ts';
 import { FlowReader, FRAME_BYTES, OWNER_ROW_BYTES, stateBytes } from '../../src/stack/layout.ts';
 import { NEVER } from '../../src/stack/time.ts';
 import { NO_OFFLOAD } from '../support/memory-device.ts';
@@ -74,9 +75,10 @@ describe('time', () => {
   });
 });
 
-test('flows in TIME-WAIT are not live', () => {
-  expect(inState('TIME-WAIT').stack.liveFlows).toBe(0);
-  expect(inState('FIN-WAIT-2').stack.liveFlows).toBe(1);
+test('a connection in TIME-WAIT is over', () => {
+  expect(inState('TIME-WAIT').stack.nextConnection(0)).toBe(NO_FLOW);
+  expect(inState('FIN-WAIT-2').stack.nextConnection(0)).toBe(0);
+  expect(inState('FIN-WAIT-2').stack.nextConnection(1)).toBe(NO_FLOW);
 });
 
 describe('gauges', () => {

@@ -88,6 +88,9 @@ const loadEntry = z
     return { ...rest, name: chosen, file };
   });
 
+/** Networks and addresses, or names of hosts. */
+export const setType = z.enum(['cidr', 'domain']);
+
 export const scripts = z
   .strictObject({
     load: z
@@ -97,7 +100,13 @@ export const scripts = z
       })
       .optional(),
     files: z.string().min(1).optional(),
+    /** Folder below which scripts may import files, besides their own folders. */
+    root: z.string().min(1).optional(),
     vars: z.record(z.string(), z.string()).prefault({}),
+    /** Files of one entry a line, for `env.sets`. */
+    sets: z
+      .record(objectName, z.strictObject({ type: setType, file: z.string().min(1) }))
+      .prefault({}),
     limits: limits.prefault({}),
     reload: reload.prefault({}),
   })

@@ -1,13 +1,15 @@
 /** Reads the scripts that a config names. */
-import { existsSync } from 'node:fs';
-import { basename, dirname, extname, join, relative, resolve } from 'node:path';
-import type { ScriptSource, TextFiles } from '../messages/script-control.ts';
+import { basename, extname, relative, resolve } from 'node:path';
+import type { ScriptSource } from '../messages/script-control.ts';
 import { ConfigError, type ConfigIssue, type LoadedConfig } from './load.ts';
-import { readTextFile, UnreadableError } from './read-text-file.ts';
+import {
+  BUNDLE_MAX_BYTES,
+  readScriptFiles,
+  SCRIPT_MAX_FILES,
+  ScriptFileError,
+} from './script-files.ts';
 import { type ScriptSettings, scriptName } from './script-schema.ts';
 
-/** Source text of all scripts together, in bytes: what one reload may carry. */
-export const BUNDLE_MAX_BYTES = 1024 * 1024;
 const BUNDLE_MAX_SCRIPTS = 64;
 
 interface Wanted {
@@ -32,7 +34,8 @@ export function readScripts(loaded: LoadedConfig): ScriptSource[] {
       settings,
     })) ?? globScripts(loaded);
   const issues: ConfigIssue[] = [];
-  const sources = wanted.flatMap((script) => readScript(script, issues));
+  const root = scripts.root === undefined ? undefined : resolve(loaded.folder, scripts.root);
+  const sources = wanted.flatMap((script) => readScript(script, root, issues));
   for (const message of bundleFaults(sources)) issues.push({ path: 'scripts', message });
   if (issues.length > 0) throw new ConfigError(loaded.file ?? 'embedded default', issues);
   return sources;
@@ -48,6 +51,13 @@ export function bundleFaults(scripts: readonly ScriptSource[]): string[] {
     ...(scripts.length > BUNDLE_MAX_SCRIPTS
       ? [`${scripts.length} scripts, at most ${BUNDLE_MAX_SCRIPTS}`]
       : []),
+    ...scripts
+      .filter(({ modules = {}, tests = {} }) =>
+        [{ ...modules, entry: '' }, tests].some(
+          (files) => Object.keys(files).length > SCRIPT_MAX_FILES,
+        ),
+      )
+      .map(({ name }) => `"${name}" has more than ${SCRIPT_MAX_FILES} files`),
   ];
 }
 
@@ -73,34 +83,25 @@ function globScripts({ config, folder }: LoadedConfig): Wanted[] {
   }));
 }
 
-function readScript(wanted: Wanted, issues: ConfigIssue[]): ScriptSource[] {
+function readScript(
+  wanted: Wanted,
+  root: string | undefined,
+  issues: ConfigIssue[],
+): ScriptSource[] {
   const { name, file, path, settings } = wanted;
   if (!scriptName.safeParse(name).success) {
     issues.push({ path, message: `"${name}" cannot be the name of a script` });
     return [];
   }
-  const read = (path: string): string => readTextFile(path, BUNDLE_MAX_BYTES);
   try {
-    const source = read(file);
-    const tests = readTests(file, read);
     return [
-      { name, file: displayPath(file), source, ...(tests && { tests }), ...present(settings) },
+      { name, file: displayPath(file), ...readScriptFiles(file, root), ...present(settings) },
     ];
   } catch (error) {
-    if (!(error instanceof UnreadableError)) throw error;
-    issues.push({ path, message: `${file} ${error.message}` });
+    if (!(error instanceof ScriptFileError)) throw error;
+    issues.push({ path, message: error.message });
     return [];
   }
-}
-
-/** `route.test.ts` beside `route.ts`. */
-function readTests(file: string, read: (path: string) => string): TextFiles | undefined {
-  const stem = basename(file, extname(file));
-  const found = ['ts', 'js']
-    .map((ending) => `${stem}.test.${ending}`)
-    .filter((name) => existsSync(join(dirname(file), name)));
-  if (found.length === 0) return undefined;
-  return Object.fromEntries(found.map((name) => [name, read(join(dirname(file), name))]));
 }
 
 /** Without what is undefined, which is a value of its own in a ScriptSource. */

@@ -70,6 +70,7 @@ export class Flows implements FlowOwner {
     stack.setUserTimeout(live.timeouts.userMs * 1000);
     stack.setTracking(trackSettings(live));
     stack.setPool(poolOf(live));
+    stack.forgetRefusals();
   }
 
   /** The script host came, went, or is not wanted; what waits for one that is gone fails closed. */
@@ -77,6 +78,7 @@ export class Flows implements FlowOwner {
     const before = this.#scripts;
     this.#scripts = scripts;
     if (scripts.state === 'up' && scripts.epoch === before.epoch) return;
+    this.#use.stack.forgetRefusals();
     this.#use.decisions.abandonAll((row) => this.#decide.fail(row, now));
   }
 

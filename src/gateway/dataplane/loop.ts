@@ -12,9 +12,8 @@
  */
 import { monotonicNow } from '../../ffi/clock.ts';
 import { type Epoll, EpollEvent } from '../../ffi/epoll.ts';
-import { CloseReason } from '../../stack/close-reason.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
-import { Carrier, ClosedBy, FlowField, FlowPhase } from '../../stack/flow-row.ts';
+import { Carrier, FlowField } from '../../stack/flow-row.ts';
 import { FRAME_BYTES } from '../../stack/layout.ts';
 import type { Stack } from '../../stack/stack.ts';
 import type { Instant } from '../../stack/time.ts';
@@ -22,6 +21,7 @@ import { DataPlaneFd, type ToDataPlane } from '../messages/control.ts';
 import type { ControlInput } from './control-input.ts';
 import type { Decisions } from './decisions.ts';
 import type { Dialer } from './dialer.ts';
+import { Drain } from './drain.ts';
 import type { Flows } from './flows.ts';
 import { killFlows } from './kill-flows.ts';
 import type { Reports } from './reports.ts';
@@ -58,12 +58,12 @@ export interface LoopParts {
 
 export class Loop {
   readonly #parts: LoopParts;
+  readonly #drain: Drain;
   #isRunning = true;
-  /** When draining ends; undefined while it has not begun. */
-  #drainUntil: number | undefined;
 
   constructor(parts: LoopParts) {
     this.#parts = parts;
+    this.#drain = new Drain(parts.stack);
     const { epoll } = parts;
     epoll.add(DataPlaneFd.TUN, EpollEvent.IN, Token.DEVICE);
     epoll.add(STDIN, EpollEvent.IN, Token.CONTROL);
@@ -96,7 +96,7 @@ export class Loop {
     stack.flush(now);
     device.check(now);
     if (device.isGone) this.#isRunning = false;
-    if (this.#drainUntil !== undefined) this.#checkDrain(now);
+    this.#checkDrain(now);
     if (!reports.flush()) this.#isRunning = false;
   }
 
@@ -154,31 +154,16 @@ export class Loop {
         break;
       }
       case 'drain':
-        stack.drain();
-        this.#drainUntil = now + message.deadlineMs * 1000;
+        this.#drain.begin(message.deadlineMs, now);
         break;
     }
   }
 
-  /** Ends when the last flow has, or cuts what is left at the deadline. */
+  /** Ends when nothing is left to wait for. */
   #checkDrain(now: Instant): void {
-    const { stack, reports } = this.#parts;
-    const live = stack.liveFlows;
-    if (live > 0) {
-      if (now < (this.#drainUntil ?? 0)) return;
-      this.#cutFlows(now);
-    }
-    reports.message({ kind: 'drained', cut: live });
+    const cut = this.#drain.check(now);
+    if (cut === undefined) return;
+    this.#parts.reports.message({ kind: 'drained', cut });
     this.#isRunning = false;
-  }
-
-  #cutFlows(now: Instant): void {
-    const { stack } = this.#parts;
-    for (let row = 0; row < stack.flows.capacity; row++) {
-      const { phase } = stack.tcb(row);
-      if (phase !== FlowPhase.FREE && phase !== FlowPhase.TIME_WAIT) {
-        stack.abort(row, CloseReason.DRAIN, ClosedBy.GATEWAY, now);
-      }
-    }
   }
 }

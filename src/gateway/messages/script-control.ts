@@ -54,6 +54,8 @@ export type ToScriptHost =
   | { readonly kind: 'watch'; readonly isOn: boolean }
   /** Answered by `recent`. */
   | { readonly kind: 'recent'; readonly count: number }
+  /** Of a host that serves nobody: run the tests of the bundle; answered by `tested`. */
+  | { readonly kind: 'test' }
   /** Of a host that serves nobody: what its bundle decides about these; answered by `asked`. */
   | { readonly kind: 'ask'; readonly id: number; readonly flows: readonly RecordedFlow[] }
   | {
@@ -83,6 +85,7 @@ export type FromScriptHost =
   /** `left` more were too many to tell. */
   | { readonly kind: 'decided'; readonly flows: readonly DecidedFlow[]; readonly left: number }
   | { readonly kind: 'recent'; readonly flows: readonly DecidedFlow[] }
+  | { readonly kind: 'tested'; readonly passed: number; readonly failures: readonly ScriptIssue[] }
   | { readonly kind: 'asked'; readonly id: number; readonly verdicts: readonly AskedVerdict[] };
 
 /** What a bundle that decides nothing would have decided. */

@@ -1,17 +1,23 @@
 import { ScriptHost } from '../../scripts-runtime/host.ts';
 import { NameBook } from '../../scripts-runtime/offline/name-book.ts';
 import { OfflineHost } from '../../scripts-runtime/offline/offline-host.ts';
+import type { TestFailure } from '../../scripts-runtime/offline/report.ts';
+import { runScriptTests } from '../../scripts-runtime/offline/run-tests.ts';
 import { VirtualClock } from '../../scripts-runtime/offline/virtual-clock.ts';
 import type {
   AskedVerdict,
   KvEntry,
   RecordedFlow,
   ScriptBundle,
+  ScriptIssue,
   ToScriptHost,
 } from '../messages/script-control.ts';
 import { processClock } from './clock.ts';
 import { ControlChannel } from './control-channel.ts';
 import { SERVICES } from './host-loop.ts';
+
+/** Failures of tests that are told; nobody reads more. */
+const FAILURES_MAX = 50;
 
 /**
  * Reads one `load`, does it, and answers. After that it says what the bundle would decide about
@@ -34,6 +40,8 @@ export async function checkOneBundle(): Promise<void> {
         asked ??= await Asked.load({ ...bundle, kv });
         const verdicts = await asked.ask(message.flows);
         control.send({ kind: 'asked', id: message.id, verdicts });
+      } else if (message.kind === 'test' && bundle !== undefined) {
+        control.send({ kind: 'tested', ...(await test(bundle)) });
       } else throw new Error(`expected a bundle, not ${message.kind}`);
     }
     if (!isOpen) process.exit(bundle === undefined ? 1 : 0);
@@ -48,6 +56,33 @@ async function check(bundle: ScriptBundle, control: ControlChannel): Promise<voi
       ? { kind: 'loaded', generation }
       : { kind: 'load-failed', generation, issues },
   );
+}
+
+/** Runs the scripts' own tests; each that fails is an issue with its place. */
+async function test(
+  bundle: ScriptBundle,
+): Promise<{ passed: number; failures: readonly ScriptIssue[] }> {
+  const { passed, files } = await runScriptTests(bundle);
+  const failures = files.flatMap(({ script, file, tests, failure }) => [
+    ...(failure === undefined ? [] : [issueOf(script, file, '', failure)]),
+    ...tests.flatMap(({ path, failure: one }) =>
+      one === undefined ? [] : [issueOf(script, file, `${path.join(' > ')}: `, one)],
+    ),
+  ]);
+  return { passed, failures: failures.slice(0, FAILURES_MAX) };
+}
+
+function issueOf(
+  script: string,
+  file: string,
+  name: string,
+  { message, position }: TestFailure,
+): ScriptIssue {
+  const { line = 0, column = 0 } = position ?? {};
+  return {
+    ...{ script, line, column, kind: 'test', message: name + message },
+    file: position?.file ?? file,
+  };
 }
 
 /** A host that is never asked. What scripts log while they load is worth showing. */

@@ -168,6 +168,7 @@ export class HostLoop {
       case 'recent':
         this.#control.send({ kind: 'recent', flows: this.#host.recent(message.count) });
         break;
+      case 'test':
       case 'ask':
         throw new Error('this host serves flows: another one is to be asked');
     }

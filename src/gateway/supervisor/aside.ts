@@ -27,6 +27,14 @@ import { processCpuMs } from './watchdog.ts';
 /** A batch of some hundred flows takes milliseconds; a script that hangs, for ever. */
 const ASK_MS = 10_000;
 
+/** All tests of a bundle together: who asked for the change waits for them. */
+const TEST_MS = 60_000;
+
+export interface TestOutcome {
+  readonly passed: number;
+  readonly failures: readonly ScriptIssue[];
+}
+
 export interface AsideOptions {
   /** Name of the device, as scripts will see it. */
   readonly iface: string;
@@ -39,6 +47,7 @@ export class Aside {
   readonly #child: Child;
   readonly #generation: Generation;
   readonly #loaded = Promise.withResolvers<readonly ScriptIssue[]>();
+  readonly #tested = Promise.withResolvers<TestOutcome>();
   readonly #asked = new Map<number, (verdicts: readonly AskedVerdict[] | undefined) => void>();
   #lastAsk = 0;
   #isOver = false;
@@ -48,7 +57,9 @@ export class Aside {
     this.#child = new Child(command, [], {
       onMessage: (raw) => this.#receive(parseFromScriptHost(raw)),
       onExit: (exit) => {
-        this.#loaded.resolve([bundleIssue(generation, 'load', describeExit(exit))]);
+        const issue = bundleIssue(generation, 'load', describeExit(exit));
+        this.#loaded.resolve([issue]);
+        this.#tested.resolve({ passed: 0, failures: [{ ...issue, kind: 'test' }] });
         this.close();
       },
     });
@@ -94,6 +105,18 @@ export class Aside {
     return verdicts?.length === flows.length ? verdicts : undefined;
   }
 
+  /** Runs the scripts' own tests. What fails is an issue; so is a test that does not end. */
+  async test(): Promise<TestOutcome> {
+    const tooLong = bundleIssue(this.#generation, 'test', 'the tests did not end in time');
+    this.#child.send({ kind: 'test' } satisfies ToScriptHost);
+    const timer = setTimeout(() => {
+      this.#tested.resolve({ passed: 0, failures: [tooLong] });
+    }, TEST_MS);
+    const outcome = await this.#tested.promise;
+    clearTimeout(timer);
+    return outcome;
+  }
+
   close(): void {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -129,6 +152,9 @@ export class Aside {
         break;
       case 'load-failed':
         this.#loaded.resolve(nonEmpty(message.issues, this.#generation));
+        break;
+      case 'tested':
+        this.#tested.resolve(message);
         break;
       case 'asked':
         this.#asked.get(message.id)?.(message.verdicts);

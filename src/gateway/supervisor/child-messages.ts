@@ -98,6 +98,7 @@ const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('generations'), numbers: z.array(count) }),
   z.object({ kind: z.literal('decided'), flows: z.array(decidedFlow), left: count }),
   z.object({ kind: z.literal('recent'), flows: z.array(decidedFlow) }),
+  z.object({ kind: z.literal('tested'), passed: count, failures: z.array(scriptIssue) }),
   z.object({ kind: z.literal('asked'), id: count, verdicts: z.array(askedVerdict) }),
 ]);
 

@@ -28,6 +28,7 @@ const RUNS: readonly (readonly [first: number, layer: DropLayer])[] = [
   [DropReason.PACKET_TOO_BIG, 'ip'],
   [DropReason.UPSTREAM_FULL, 'upstream'],
   [DropReason.HOP_LIMIT_EXCEEDED, 'ip'],
+  [DropReason.REFUSED_AGAIN, 'policy'],
 ];
 
 export const dropLayer = (reason: number): DropLayer =>

@@ -4,7 +4,10 @@ import type { Generation } from './generations.ts';
 import type { Replay } from './replay.ts';
 
 export interface Checked {
+  /** Of loading, or of tests that fail. */
   readonly issues: readonly ScriptIssue[];
+  /** Of the scripts' own, that passed. */
+  readonly tests?: number;
   /** Where there were flows to ask about. */
   readonly replay?: Replay;
 }

@@ -3,23 +3,24 @@
  * then activated, under one lock; what does not load changes nothing. A rollback is a new
  * generation with old content, so that a number never means two things.
  */
-import { basename } from 'node:path';
 import { bundleFaults } from '../config/scripts.ts';
+import { setFaults } from '../config/sets.ts';
 import type {
   ScriptIssue,
   ScriptLimits,
   ScriptSet,
   ScriptSource,
 } from '../messages/script-control.ts';
+import { hashOf, shareSets } from './bundle-content.ts';
 import type { Checked, HistoryStore, Trial, TrialPlan, TrialRunner } from './generation-parts.ts';
 import { Mutex } from './mutex.ts';
 import type { Replay } from './replay.ts';
+import type { RevalidateMode, Revalidation } from './revalidation.ts';
 
 /** Generations whose sources are kept, the active one included. */
 export const HISTORY_LENGTH = 20;
 /** Generations whose names are kept, so that a flow that lives long can still be named. */
 const NAMES_LENGTH = 1000;
-const HASH_TEXT_LENGTH = 12;
 
 /** All that decides how scripts behave. */
 export interface BundleContent {
@@ -66,6 +67,8 @@ export interface ChangeOptions {
   readonly dryRun?: boolean | undefined;
   /** Try it first; without: it takes over at once. */
   readonly trial?: TrialPlan | undefined;
+  /** What becomes of live flows that it decides otherwise; absent: they stay. */
+  readonly revalidate?: RevalidateMode | undefined;
   /** Called when the content was found good and is about to be activated. */
   readonly onApplying?: (() => void) | undefined;
 }
@@ -76,8 +79,12 @@ export interface Change {
   readonly changed: boolean;
   /** It is on trial, and the active bundle is as it was. */
   readonly trial?: TrialPlan;
+  /** Tests of the scripts that passed in the check. */
+  readonly tests?: number;
   /** What it decides otherwise than the bundle before, about flows of late. */
   readonly replay?: Replay;
+  /** How far it is with asking about live flows. */
+  readonly revalidation?: Revalidation;
   /** Settles when nothing is left of what was replaced; never rejects. */
   readonly drained?: Promise<void>;
 }
@@ -257,10 +264,11 @@ export class Generations {
     const hash = hashOf(content);
     if (hash === this.#active.hash && !force) return { generation: this.#active, changed: false };
     const next = this.#resumed(hash) ?? this.#successor(content, origin, copyOf);
-    rejectOn(bundleFaults(next.scripts).map((message) => bundleIssue(next, 'limit', message)));
-    const { issues, replay } = await this.#activator.check(next, this.#active);
+    const faults = [...bundleFaults(next.scripts), ...setFaults(next.sets ?? {})];
+    rejectOn(faults.map((message) => bundleIssue(next, 'limit', message)));
+    const { issues, tests = 0, replay } = await this.#activator.check(next, this.#active);
     rejectOn(issues);
-    const shown = replay === undefined ? {} : { replay };
+    const shown = { tests, ...(replay === undefined ? {} : { replay }) };
     if (dryRun) return { generation: next, changed: false, ...shown };
     onApplying?.();
     if (this.#trial !== undefined) this.#abort('another change');
@@ -307,7 +315,8 @@ export class Generations {
   }
 
   #successor(content: BundleContent, origin: Origin, copyOf?: number): Generation {
-    const { scripts, vars, limits, sets } = content;
+    const { scripts, vars, limits } = content;
+    const sets = shareSets(content.sets ?? {}, this.#active.sets ?? {});
     return {
       number: this.#lastNumber + 1,
       hash: hashOf(content),
@@ -316,7 +325,7 @@ export class Generations {
       scripts,
       vars,
       limits,
-      ...(sets === undefined ? {} : { sets }),
+      sets,
       ...(copyOf === undefined ? {} : { copyOf }),
     };
   }
@@ -366,16 +375,3 @@ export function formatScriptIssue(issue: ScriptIssue): string {
   const place = issue.line === 0 ? issue.file : `${issue.file}:${issue.line}:${issue.column}`;
   return `${place}: ${issue.message}`;
 }
-
-/** Of all that decides; where a file lay is told to people only, what it is called is not. */
-function hashOf({ scripts, vars, limits, sets }: BundleContent): string {
-  const sources = scripts.map(({ file, ...content }) => ({ ...content, file: basename(file) }));
-  const text = JSON.stringify([sources, vars, limits, sets ?? {}], sortKeys);
-  return new Bun.CryptoHasher('sha256').update(text).digest('hex').slice(0, HASH_TEXT_LENGTH);
-}
-
-/** For `JSON.stringify`: an object is what it holds, in whatever order it was written. */
-const sortKeys = (_key: string, value: unknown): unknown =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
-    : value;

@@ -28,8 +28,13 @@ export interface Replay {
 
 const nothing = { flows: 0, different: 0, failed: 0, differences: [] };
 
+const NO_TESTS = { passed: 0, failures: [] };
+
+const hasTests = ({ scripts }: Generation): boolean =>
+  scripts.some(({ tests = {} }) => Object.keys(tests).length > 0);
+
 /**
- * Loads a bundle aside and, where there are flows to ask about, tells what it decides otherwise.
+ * Loads a bundle aside and runs its tests; where there are flows to ask about, tells what it decides
  *
  * @param recent  flows of late
  * @throws ScriptHostError
@@ -43,9 +48,12 @@ export async function checkBundle(
   const aside = await Aside.load(bundle, options);
   if (!(aside instanceof Aside)) return { issues: aside };
   try {
+    const { passed, failures } = hasTests(bundle) ? await aside.test() : NO_TESTS;
+    if (failures.length > 0) return { issues: failures };
     const flows = await recent();
-    if (flows.length === 0 || active.scripts.length === 0) return { issues: [] };
-    return { issues: [], replay: await replay(aside, active, flows, options) };
+    if (flows.length === 0 || active.scripts.length === 0) return { issues: [], tests: passed };
+    const compared = await replay(aside, active, flows, options);
+    return { issues: [], tests: passed, replay: compared };
   } finally {
     aside.close();
   }

@@ -1,7 +1,8 @@
 /** Every way in which scripts change, and the record of how it went: log, counters, reloads. */
 import { ConfigError, type LoadedConfig } from '../config/load.ts';
 import { readScripts } from '../config/scripts.ts';
-import { type NewScript, NoSuchScriptError } from './api/control-plane.ts';
+import { readSets } from '../config/sets.ts';
+import { type NewBundle, type NewScript, NoSuchScriptError } from './api/control-plane.ts';
 import type { HistoryStore, TrialRunner } from './generation-parts.ts';
 import {
   type Activator,
@@ -9,6 +10,7 @@ import {
   BundleRejectedError,
   type Change,
   type ChangeOptions,
+  type Generation,
   Generations,
   HISTORY_LENGTH,
 } from './generations.ts';
@@ -17,12 +19,18 @@ import type { Logger } from './logger.ts';
 import { Mutex } from './mutex.ts';
 import { ReloadHistory } from './reload-history.ts';
 import { type Reload, type ReloadRecord, Reloads } from './reloads.ts';
+import type { RevalidateMode, Revalidation } from './revalidation.ts';
 import { scriptLimits } from './script-limits.ts';
 
 export interface ScriptChangesOptions {
   readonly log: Logger;
   readonly activator: Activator;
   readonly trials: TrialRunner;
+  /** Begins to ask the bundle about live flows. */
+  readonly revalidation: (
+    generation: Generation,
+    mode: Exclude<RevalidateMode, 'keep'>,
+  ) => Revalidation;
   readonly loaded: LoadedConfig;
   /** Where the history of scripts is kept; absent: in memory only. */
   readonly historyFolder: string | undefined;
@@ -33,11 +41,20 @@ export class ScriptChanges {
   readonly outcomes = new ReloadHistory();
   readonly reloads = new Reloads();
   readonly #log: Logger;
+  readonly #revalidation: ScriptChangesOptions['revalidation'];
   readonly #reloadLock = new Mutex();
   #lastLogged = 0;
 
-  constructor({ log, activator, trials, loaded, historyFolder }: ScriptChangesOptions) {
+  constructor({
+    log,
+    activator,
+    trials,
+    revalidation,
+    loaded,
+    historyFolder,
+  }: ScriptChangesOptions) {
     this.#log = log;
+    this.#revalidation = revalidation;
     const store = historyFolder === undefined ? undefined : openHistory(historyFolder, log);
     this.generations = new Generations(activator, scriptLimits(loaded.config), Date.now, {
       store,
@@ -58,6 +75,12 @@ export class ScriptChanges {
 
   put(script: NewScript, options: ChangeOptions): Promise<Change> {
     return this.#change((active) => ({ ...active, scripts: withScript(active, script) }), options);
+  }
+
+  /** Replaces all scripts; what else is absent stays. */
+  putAll({ scripts, vars, sets }: NewBundle, options: ChangeOptions): Promise<Change> {
+    const given = { scripts, ...(vars && { vars }), ...(sets && { sets }) };
+    return this.#change((active) => ({ ...active, ...given }), options);
   }
 
   /** @throws NoSuchScriptError */
@@ -134,7 +157,15 @@ export class ScriptChanges {
     if (options.dryRun) return pending;
     const change = await this.outcomes.watch(pending);
     this.#logChange(change);
-    return change;
+    return this.#revalidate(change, options);
+  }
+
+  /** A bundle on trial decides about no flow that lives. */
+  #revalidate<T extends Change>(change: T, { revalidate = 'keep' }: ChangeOptions): T {
+    if (revalidate === 'keep' || !change.changed || change.trial !== undefined) return change;
+    const revalidation = this.#revalidation(change.generation, revalidate);
+    const rest = Promise.all([change.drained, revalidation.run()]);
+    return { ...change, revalidation, drained: rest.then(() => undefined) };
   }
 
   #logChange({ generation, trial }: Change): void {
@@ -149,7 +180,8 @@ export class ScriptChanges {
 
 export function readBundle(loaded: LoadedConfig): BundleContent {
   const { vars } = loaded.config.scripts;
-  return { scripts: readScripts(loaded), vars, limits: scriptLimits(loaded.config) };
+  const limits = scriptLimits(loaded.config);
+  return { scripts: readScripts(loaded), vars, limits, sets: readSets(loaded) };
 }
 
 /** What a script may do is said by the config, or with the new script, and stays otherwise. */

@@ -12,7 +12,7 @@ import { DROP_REASON_NAMES, DropReason } from '../../stack/drop-reason.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { restartRequired, toLiveConfig, toStartConfig } from '../config/plane.ts';
 import type { ScriptsState } from '../messages/control.ts';
-import type { ControlPlane, NewScript, TrialState } from './api/control-plane.ts';
+import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import { DataPlane } from './data-plane.ts';
@@ -31,6 +31,8 @@ import { type Kernel, routePoolOf } from './kernel.ts';
 import type { Logger } from './logger.ts';
 import { renderMetrics } from './metrics.ts';
 import type { Reload, ReloadRecord } from './reloads.ts';
+import { Resolver } from './resolver.ts';
+import { Revalidation, type RevalidationPorts } from './revalidation.ts';
 import { readBundle, ScriptChanges } from './script-changes.ts';
 import { ScriptHost } from './script-host.ts';
 import { Trials } from './trials.ts';
@@ -56,6 +58,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly #counters: Counters;
   readonly #scriptHost: ScriptHost;
   readonly #trials: Trials;
+  readonly #resolver = new Resolver();
   readonly #changes: ScriptChanges;
   readonly #generations: Generations;
   readonly #listenerNames = new Map<number, readonly string[]>();
@@ -106,6 +109,8 @@ export class Supervisor implements ControlPlane, FlowNames {
       log,
       activator: this.#scriptHost,
       trials: this.#trials,
+      revalidation: (generation, mode) =>
+        new Revalidation(this.#revalidationPorts, generation, mode),
       loaded,
       historyFolder,
     });
@@ -178,6 +183,10 @@ export class Supervisor implements ControlPlane, FlowNames {
 
   putScript(script: NewScript, options: ChangeOptions): Promise<Change> {
     return this.#changes.put(script, options);
+  }
+
+  putBundle(bundle: NewBundle, options: ChangeOptions): Promise<Change> {
+    return this.#changes.putAll(bundle, options);
   }
 
   removeScript(name: string, options: ChangeOptions): Promise<Change> {
@@ -284,6 +293,16 @@ export class Supervisor implements ControlPlane, FlowNames {
         total: get(Counter.FLOWS_TOTAL),
         limit: config.limits.flows,
       },
+    };
+  }
+
+  get #revalidationPorts(): RevalidationPorts {
+    return {
+      log: this.#options.log,
+      live: this.flows.live,
+      resolver: this.#resolver,
+      kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
+      asideOptions: () => this.#scriptHost.asideOptions(),
     };
   }
 

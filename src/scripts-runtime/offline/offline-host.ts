@@ -94,10 +94,24 @@ export class OfflineHost {
 
   /** Lets time pass: timers fire in their order. */
   advance(ms: number): void {
+    this.advanceTo(this.#options.clock.now() + ms * 1000);
+  }
+
+  /** As `advance`, up to an instant in microseconds. */
+  advanceTo(end: number): void {
     const { clock } = this.#options;
-    const end = clock.now() + ms * 1000;
     while (this.#host.nextDeadline() <= end) this.#step(this.#host.nextDeadline());
     clock.moveTo(end);
+  }
+
+  /** An endpoint as verdicts show it. */
+  show(endpoint: Endpoint): string {
+    return this.#options.show(endpoint);
+  }
+
+  /** What the KV of a script holds now. */
+  kvEntries(script: string): readonly (readonly [key: string, value: string | number])[] {
+    return this.#host.kvEntries(script);
   }
 
   #step(deadline: number): void {

@@ -45,8 +45,6 @@ export interface TestFailure {
   readonly message: string;
   /** Where in the source, if it is known. */
   readonly position?: SourcePosition;
-  /** Frames of the stack that lie in sources, innermost first: `scripts/a.test.ts:3:5`. */
-  readonly stack: readonly string[];
 }
 
 export interface TestResult {

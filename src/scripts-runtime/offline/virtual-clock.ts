@@ -17,6 +17,9 @@ function threadCpuUs(): number {
 
 const realUs = (): number => performance.now() * US_PER_MS;
 
+/** The time of this machine, for sandboxes that live in it. */
+export const realClock: EngineClock = { now: realUs, cpuTime: threadCpuUs };
+
 export class VirtualClock implements EngineClock {
   readonly #epochAtStartMs: number;
   #now = START_US;

@@ -22,6 +22,7 @@ import { emptyPacket, type Packet } from '../packet.ts';
 import type { HalfSipHash } from '../sip-hash.ts';
 import { Segment } from '../tcp/segment.ts';
 import { after, type Instant, millis } from '../time.ts';
+import { Icmpv4Type, icmpType } from '../wire/icmpv4.ts';
 import { addressEquals } from '../wire/ip-address.ts';
 import { Protocol } from '../wire/protocol.ts';
 import { TcpFlag, flags as tcpFlags } from '../wire/tcp.ts';
@@ -33,6 +34,13 @@ import { reopens, Tracked, trackSegment } from './tcp-track.ts';
 import { datagramTimeout, STREAM_AFTER_US } from './timeouts.ts';
 
 const V4_BYTES = 4;
+
+/**
+ * A redirect names a router of another network (RFC 1812 §5.2.7.2), and would have the client send
+ * around the translation; a source quench is to be dropped by everybody (RFC 6633 §5).
+ */
+const isForHostsOnly = (type: number): boolean =>
+  type === Icmpv4Type.REDIRECT || type === Icmpv4Type.SOURCE_QUENCH;
 
 export class Conntrack {
   readonly #context: TrackContext;
@@ -186,6 +194,9 @@ export class Conntrack {
     const at = flows.rowAt(row);
     if (view.getUint8(at + FlowField.CARRIER) !== Carrier.NAT) return DropReason.ICMP_UNMATCHED;
     if (view.getFloat64(at + FlowField.EXPIRES_AT, true) <= now) return DropReason.ICMP_UNMATCHED;
+    if (packet.addressLength === V4_BYTES && isForHostsOnly(icmpType(view, packet.transportAt))) {
+      return DropReason.ICMP_NOT_FOR_US;
+    }
     // It is addressed to the sender of what it quotes.
     if (!addressEquals(view, packet.destinationAt, quote.sourceAt, length)) {
       return DropReason.BAD_ICMP_QUOTE;

@@ -16,7 +16,7 @@ import {
 } from '../wire/ip-address.ts';
 import { Protocol } from '../wire/protocol.ts';
 import { seqAdd } from '../wire/seq.ts';
-import { countFlows, makeRoom } from './close.ts';
+import { countFlows, makeRoom, type Reclaimer } from './close.ts';
 import type { TcpContext } from './context.ts';
 import { EphemeralPorts, isFree } from './ephemeral-ports.ts';
 import { initialSequence } from './initial-sequence.ts';
@@ -42,12 +42,14 @@ const CLOCK_MARK = 0x636c636b;
 
 export class ActiveOpen {
   readonly #tcp: TcpContext;
+  readonly #tracked: Reclaimer;
   readonly #hash: HalfSipHash;
   readonly #ports: EphemeralPorts;
 
   /** @param hash  keyed as that of the forwarder: both make initial sequence numbers */
-  constructor(tcp: TcpContext, hash: HalfSipHash) {
+  constructor(tcp: TcpContext, tracked: Reclaimer, hash: HalfSipHash) {
     this.#tcp = tcp;
+    this.#tracked = tracked;
     this.#hash = hash;
     this.#ports = new EphemeralPorts(tcp.flows, tcp.arena.view, hash);
   }
@@ -77,7 +79,7 @@ export class ActiveOpen {
     } else if (!isFree(flows, sourceAt, port, destinationAt, destinationPort, addressLength)) {
       return NotOpened.IN_USE;
     }
-    makeRoom(tcp);
+    makeRoom(tcp, this.#tracked, now);
     const ports = (destinationPort << 16) | port;
     const row = flows.insert(
       flows.hashOf(destinationAt, sourceAt, addressLength, ports, Protocol.TCP),

@@ -76,9 +76,21 @@ function lingerInTimeWait(tcp: TcpContext, now: Instant): void {
   tcp.wheel.schedule(row, tcb.lifeDeadline);
 }
 
-/** Before a new flow: the oldest connection in TIME-WAIT gives way when the table is full. */
-export function makeRoom(tcp: TcpContext): void {
-  if (tcp.flows.used < tcp.flows.capacity || tcp.timeWait.count === 0) return;
+/** Who knows which of the flows that are not terminated here can give way: see conntrack.ts. */
+export interface Reclaimer {
+  earlyDrop(now: Instant): boolean;
+}
+
+/**
+ * Before a new flow, of whatever protocol: when the table is full, the oldest connection in
+ * TIME-WAIT gives way, or a flow that has least to lose of those that are not terminated here.
+ */
+export function makeRoom(tcp: TcpContext, tracked: Reclaimer, now: Instant): void {
+  if (tcp.flows.used < tcp.flows.capacity) return;
+  if (tcp.timeWait.count === 0) {
+    tracked.earlyDrop(now);
+    return;
+  }
   tcp.tcb.moveTo(tcp.timeWait.oldest);
   freeFlow(tcp);
 }

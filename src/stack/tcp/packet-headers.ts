@@ -11,7 +11,7 @@ import { TcbFlag } from './tcb.ts';
  * What every host takes (RFC 1122 §3.3.2). A smaller MTU of IPv4 is allowed, but hardly ever true,
  * and a forged one makes a connection slow; Linux has 552 (net.ipv4.route.min_pmtu).
  */
-const IPV4_MIN_MTU = 576;
+export const IPV4_MIN_MTU = 576;
 
 export const isIpv4 = ({ arena, tcb }: TcpContext): boolean =>
   arena.view.getUint8(tcb.flowAt + FlowField.FAMILY) === 4;

@@ -34,6 +34,8 @@ export class PathMtuCache {
   readonly #view: DataView;
   readonly #at: number;
   readonly #hash: HalfSipHash;
+  /** Nothing was ever learnt: most gateways never do. */
+  #isEmpty = true;
 
   static readonly BYTES = ENTRIES * ENTRY_BYTES + 64;
 
@@ -47,6 +49,7 @@ export class PathMtuCache {
 
   /** Bytes of the longest packet that reaches the client of a flow; 0 when nothing is known. */
   find(flowAt: number, now: Instant): number {
+    if (this.#isEmpty) return 0;
     const at = this.#placeOf(flowAt);
     return this.#isOf(at, flowAt, now) ? this.#view.getUint32(at + EntryField.MTU, true) : 0;
   }
@@ -62,6 +65,7 @@ export class PathMtuCache {
     view.setUint32(at + EntryField.FAMILY, view.getUint8(flowAt + FlowField.FAMILY), true);
     view.setUint32(at + EntryField.MTU, mtu, true);
     view.setFloat64(at + EntryField.EXPIRES_AT, after(now, LIFE_US), true);
+    this.#isEmpty = false;
   }
 
   /** A packet of `mtu` bytes has arrived: what was known is wrong, if it is less. */

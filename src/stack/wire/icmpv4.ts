@@ -123,14 +123,3 @@ export function emitErrorV4(
   view.setUint16(at + Icmpv4Field.CHECKSUM, checksum(view, at, length));
   return length;
 }
-
-/** "Destination unreachable" with a code of `Icmpv4Unreachable`; as `emitErrorV4`. */
-export function emitUnreachableV4(
-  view: DataView,
-  at: number,
-  code: number,
-  quotedAt: number,
-  quotedLength: number,
-): number {
-  return emitErrorV4(view, at, Icmpv4Type.UNREACHABLE, code, 0, quotedAt, quotedLength);
-}

@@ -130,20 +130,6 @@ export function emitErrorV6(
   return length;
 }
 
-/** "Destination unreachable" with a code of `Icmpv6Unreachable`; as `emitErrorV6`. */
-export function emitUnreachableV6(
-  view: DataView,
-  ipSourceAt: number,
-  ipDestinationAt: number,
-  at: number,
-  code: number,
-  quotedAt: number,
-  quotedLength: number,
-): number {
-  const type = Icmpv6Type.UNREACHABLE;
-  return emitErrorV6(view, ipSourceAt, ipDestinationAt, at, type, code, 0, quotedAt, quotedLength);
-}
-
 function icmpv6Checksum(
   view: DataView,
   ipSourceAt: number,

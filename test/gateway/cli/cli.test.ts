@@ -146,7 +146,7 @@ describe('a gateway that answers', () => {
     expect((await culvert(['script', 'rollback'])).out).toStartWith('now generation 3 ');
     expect(await culvert(['script', 'put', 'route', file('bad.ts', 'broken')])).toMatchObject({
       code: 4,
-      err: 'culvert: refused: route.ts:2:3: unexpected token\n',
+      err: 'culvert: refused: bad.ts:2:3: unexpected token\n',
     });
     const dry = await culvert(['script', 'put', 'route', file('two.ts', 'two'), '--dry-run']);
     expect(dry.out).toStartWith('would be generation 4 ');

@@ -40,6 +40,15 @@ const PAGE_BYTES = 4096;
 const sourceOf = (version: number, body = `return reject({ reason: 'v${version}' });`): string =>
   `import { reject } from 'culvert';\nexport default { flow() { ${body} } };\n`;
 
+const testOf = (reason: string): string =>
+  `import { test, flow, run, expect } from 'culvert:test';
+import script from './a';
+test('says who it is', async () => {
+  const { verdict } = await run(script, flow({ src: '10.0.0.1:4000', dst: '192.0.2.1:80' }));
+  expect(verdict.reason).toEqual('${reason}');
+});
+`;
+
 interface Answer {
   readonly generation: number;
   readonly text: string;
@@ -258,6 +267,25 @@ test('a check tells what the new bundle decides otherwise about flows of late', 
     before: 'reject reason=v1',
     after: 'reject reason=v2',
   });
+}, 60_000);
+
+test('a check runs the tests of a bundle, and refuses it when one fails', async () => {
+  const { generations } = setUp();
+  const withTest = (reason: string) =>
+    generations.apply('api', (active) => ({
+      ...active,
+      scripts: [
+        {
+          name: 'a',
+          file: 'a.ts',
+          source: sourceOf(1),
+          tests: { 'a.test.ts': testOf(reason) },
+        },
+      ],
+    }));
+  expect((await withTest('v1')).tests).toBe(1);
+  await expect(withTest('v2')).rejects.toThrow(/a\.test\.ts:\d+:\d+: says who it is: /);
+  expect(generations.active.number).toBe(1);
 }, 60_000);
 
 test('a shadow is asked after the fact, and only says what it would have done', async () => {

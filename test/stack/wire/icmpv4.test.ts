@@ -38,7 +38,7 @@ test('an error quotes a short packet whole', () => {
   const packet = tcpPacket();
   const bytes = concat([packet, new Uint8Array(600).fill(0xee)]);
   const code = icmpv4.Icmpv4Unreachable.PORT;
-  const length = icmpv4.emitUnreachableV4(viewOf(bytes), 100, code, 0, packet.length);
+  const length = icmpv4.emitErrorV4(viewOf(bytes), 100, 3, code, 0, 0, packet.length);
   expect(length).toBe(48);
   expect(icmpv4.checkIcmpv4(viewOf(bytes), 100, 148)).toBe(DropReason.NONE);
   expect(bytes.slice(100, 108).with(2, 0).with(3, 0)).toEqual(

@@ -42,7 +42,7 @@ test('an error fits into 1280 bytes with its IP header (RFC 4443 §3.1)', () => 
   const bytes = concat([packet, new Uint8Array(1300)]);
   const view = viewOf(bytes);
   const code = icmpv6.Icmpv6Unreachable.PORT;
-  const length = icmpv6.emitUnreachableV6(view, 24, 8, 1500, code, 0, 1500);
+  const length = icmpv6.emitErrorV6(view, 24, 8, 1500, 1, code, 0, 0, 1500);
   expect(length).toBe(1280 - 40);
   expect([bytes[1500], bytes[1501], view.getUint32(1504)]).toEqual([1, 4, 0]);
   expect(bytes.slice(1508, 1500 + length)).toEqual(bytes.slice(0, 1232));

@@ -96,8 +96,8 @@ test('UDP and ICMP allocate nothing', () => {
       seen += icmpv4.checkIcmpv4(echo, 20, 36) + icmpv6.checkIcmpv6(echo6, 8, 24, 40, 56);
       icmpv4.emitEchoReplyV4(echo, OUT, 20, 16);
       icmpv6.emitEchoReplyV6(echo6, OUT, 40, 16);
-      seen += icmpv4.emitUnreachableV4(echo, OUT, 3, 0, 36);
-      seen += icmpv6.emitUnreachableV6(echo6, 24, 8, OUT, 4, 0, 56);
+      seen += icmpv4.emitErrorV4(echo, OUT, 3, 3, 0, 0, 36);
+      seen += icmpv6.emitErrorV6(echo6, 24, 8, OUT, 1, 4, 0, 0, 56);
       seen += checksum(echo, 0, 36) + adjust(call & 0xffff, 1, 2);
     }),
   ).toEqual([]);

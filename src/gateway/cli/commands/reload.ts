@@ -18,6 +18,7 @@ export interface ChangeFlags {
   readonly canary?: string;
   readonly canaryFor?: string;
   readonly shadow?: boolean;
+  readonly revalidate?: string;
 }
 
 export const withChangeFlags = (command: Command): Command =>
@@ -26,7 +27,8 @@ export const withChangeFlags = (command: Command): Command =>
     .option('--dry-run', 'check only, and say what would be decided otherwise')
     .option('--canary <percent>', 'try it with a share of the new flows first')
     .option('--canary-for <duration>', 'how long; 0s: until it is promoted')
-    .option('--shadow', 'only compare what it would decide');
+    .option('--shadow', 'only compare what it would decide')
+    .option('--revalidate <mode>', 'live flows decided otherwise: keep, report or close');
 
 export function addReload(program: Command): void {
   withChangeFlags(withClient(program.command('reload')))
@@ -54,6 +56,7 @@ export const changeQuery = (flags: ChangeFlags): string =>
     ...(flags.canary === undefined ? {} : { canary: flags.canary }),
     ...(flags.canaryFor === undefined ? {} : { canary_for: flags.canaryFor }),
     ...(flags.shadow ? { shadow: 'true' } : {}),
+    ...(flags.revalidate === undefined ? {} : { revalidate: flags.revalidate }),
   }).toString();
 
 /** What became of a change, in words. */

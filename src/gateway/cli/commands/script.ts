@@ -1,9 +1,8 @@
-/** `culvert script …`: check files offline; list, put, remove and roll back over the API. */
-import { readFileSync } from 'node:fs';
-import { basename, extname } from 'node:path';
+/** `culvert script …`: work on files offline; list, put, remove and roll back over the API. */
+import { basename, dirname, posix, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../scripts-runtime/limits.ts';
-import type { ScriptSource } from '../../messages/script-control.ts';
+import { OFFLINE_DEVICE, readScriptFile } from '../../author/script-sources.ts';
 import {
   change,
   scripts as scriptsSchema,
@@ -12,36 +11,45 @@ import {
 import { ExitCode } from '../../supervisor/exit-code.ts';
 import { formatScriptIssue } from '../../supervisor/generations.ts';
 import { tryScripts } from '../../supervisor/script-check.ts';
-import { CommandError } from '../command-error.ts';
 import { type ClientFlags, clientOf, withClient } from '../options.ts';
 import { print, printError, printJson } from '../output.ts';
 import type { Finish } from '../program.ts';
 import { type ChangeFlags, changeQuery, describeChange, withChangeFlags } from './reload.ts';
+import { addScriptReplay } from './script-replay.ts';
+import { addScriptTest } from './script-test.ts';
 import { formatScripts } from './status.ts';
-
-/** Name of the device as a script sees it when there is none. */
-const OFFLINE_DEVICE = 'culvert0';
 
 interface ScriptFlags extends ClientFlags, ChangeFlags {
   readonly to?: string;
 }
 
+interface PutFlags extends ScriptFlags {
+  readonly root?: string;
+}
+
+interface CheckFlags {
+  readonly json?: boolean;
+  readonly root?: string;
+}
+
 export function addScript(program: Command, finish: Finish): void {
-  const script = program.command('script').description('check, list and change scripts');
+  const script = program.command('script').description('write, test, list and change scripts');
   script
     .command('check <file...>')
     .description('load scripts in a sandbox and say what is wrong; needs no gateway')
     .option('--json', 'print JSON')
-    .action(async (files: string[], flags: { json?: boolean }) => {
-      finish(await checkFiles(files, flags.json === true));
-    });
+    .option('--root <folder>', 'also import files below this folder')
+    .action(async (files: string[], flags: CheckFlags) => finish(await checkFiles(files, flags)));
+  addScriptTest(script, finish);
+  addScriptReplay(script, finish);
   withClient(script.command('list'))
     .description('list scripts in the order of asking')
     .action(list);
   withChange(script.command('put <name> <file>'))
-    .description('replace a script, or add it at the end')
-    .action((name: string, file: string, flags: ScriptFlags) =>
-      apply(flags, 'PUT', `/v1/scripts/${encodeURIComponent(name)}`, readSource(file)),
+    .description('replace a script with what it imports and its tests, or add it at the end')
+    .option('--root <folder>', 'also import files below this folder')
+    .action((name: string, file: string, flags: PutFlags) =>
+      apply(flags, 'PUT', `/v1/scripts/${encodeURIComponent(name)}`, bodyOf(name, file, flags)),
     );
   withChange(script.command('remove <name>'))
     .description('remove a script')
@@ -65,14 +73,11 @@ export function addScript(program: Command, finish: Finish): void {
 
 const withChange = (command: Command): Command => withChangeFlags(withClient(command));
 
-async function checkFiles(files: readonly string[], isJson: boolean): Promise<ExitCode> {
-  const scripts = files.map(
-    (file): ScriptSource => ({
-      name: basename(file, extname(file)),
-      file,
-      source: readSource(file),
-    }),
-  );
+async function checkFiles(
+  files: readonly string[],
+  { json: isJson, root }: CheckFlags,
+): Promise<ExitCode> {
+  const scripts = files.map((file) => readScriptFile(file, root));
   const content = { scripts, vars: {}, limits: DEFAULT_SCRIPT_LIMITS };
   const issues = await tryScripts(content, OFFLINE_DEVICE);
   if (isJson) printJson({ ok: issues.length === 0, issues });
@@ -112,17 +117,29 @@ async function apply(
   const query = new URLSearchParams(changeQuery(flags));
   if (flags.to !== undefined) query.set('to', flags.to);
   const options =
-    body === undefined ? {} : { body, headers: { 'Content-Type': 'application/typescript' } };
+    body === undefined ? {} : { body, headers: { 'Content-Type': 'application/json' } };
   const result = await clientOf(flags).change(change, method, `${path}?${query}`, options);
   if (flags.json) printJson(result);
   else print(describeChange(result));
 }
 
-function readSource(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? 'unknown error';
-    throw new CommandError(ExitCode.FAILED, `${file} cannot be read: ${code}`, { cause });
-  }
+/** As the API takes it: paths are from the folder that the files share. */
+function bodyOf(name: string, file: string, { root }: PutFlags): string {
+  const { source, modules = {}, tests = {} } = readScriptFile(file, root, name);
+  const depth = Math.max(
+    0,
+    ...[...Object.keys(modules), ...Object.keys(tests)].map((path) => path.split('../').length - 1),
+  );
+  const folders = resolve(dirname(file)).split('/');
+  const prefix = depth === 0 ? '' : folders.slice(-depth).join('/');
+  const placed = (texts: Readonly<Record<string, string>>) =>
+    Object.fromEntries(
+      Object.entries(texts).map(([path, text]) => [posix.join(prefix, path), text]),
+    );
+  const entry = posix.join(prefix, basename(file));
+  return JSON.stringify({
+    entry,
+    files: { [entry]: source, ...placed(modules) },
+    ...(Object.keys(tests).length > 0 && { tests: placed(tests) }),
+  });
 }

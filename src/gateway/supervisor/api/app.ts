@@ -1,7 +1,8 @@
 /** The HTTP API: its routes, and what holds for all of them. */
 import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import { BUNDLE_MAX_BYTES } from '../../config/scripts.ts';
+import { BUNDLE_MAX_BYTES } from '../../config/script-files.ts';
+import { SETS_MAX_BYTES } from '../../config/sets.ts';
 import type { Logger } from '../logger.ts';
 import { guardBrowser, requireToken } from './access.ts';
 import type { ControlPlane } from './control-plane.ts';
@@ -17,6 +18,9 @@ import { reloadRoutes } from './routes/reloads.ts';
 import { scriptRoutes } from './routes/scripts.ts';
 import { statusRoutes } from './routes/status.ts';
 import { trialRoutes } from './routes/trial.ts';
+
+/** A bundle as JSON, where a byte can become six; what is in it is measured again. */
+const BODY_MAX_BYTES = 6 * BUNDLE_MAX_BYTES + 2 * SETS_MAX_BYTES;
 
 export interface ApiOptions {
   readonly log: Logger;
@@ -34,9 +38,9 @@ export function createApi(plane: ControlPlane, { log, token }: ApiOptions): Hono
   if (token !== undefined) app.use(guardBrowser(), requireToken(token));
   app.use(
     bodyLimit({
-      maxSize: BUNDLE_MAX_BYTES,
+      maxSize: BODY_MAX_BYTES,
       onError: () => {
-        throw new ProblemError(413, `the body is larger than ${BUNDLE_MAX_BYTES} bytes`);
+        throw new ProblemError(413, `the body is larger than ${BODY_MAX_BYTES} bytes`);
       },
     }),
   );

@@ -4,7 +4,7 @@ import type { ReloadConfig } from '../../config/reload-schema.ts';
 import type { ScriptSource } from '../../messages/script-control.ts';
 import type { FlowControl } from '../flow-control.ts';
 import type { Trial } from '../generation-parts.ts';
-import type { Change, ChangeOptions, Generation } from '../generations.ts';
+import type { BundleContent, Change, ChangeOptions, Generation } from '../generations.ts';
 import type { ReloadRecord } from '../reloads.ts';
 import type { TrialReport } from '../trials.ts';
 import type { DropCount, ReasonCount, Status } from './schemas.ts';
@@ -23,6 +23,8 @@ export interface ControlPlane {
   readonly generations: readonly Generation[];
   readonly etag: string;
   putScript(script: NewScript, options: ChangeOptions): Promise<Change>;
+  /** Replaces all scripts; what else is absent stays. */
+  putBundle(bundle: NewBundle, options: ChangeOptions): Promise<Change>;
   /** @throws NoSuchScriptError */
   removeScript(name: string, options: ChangeOptions): Promise<Change>;
   /** The bundle that is tried beside the active one. */
@@ -43,6 +45,9 @@ export interface ControlPlane {
 }
 
 export type NewScript = ScriptSource;
+export type NewBundle = Pick<BundleContent, 'scripts'> & {
+  readonly [K in 'vars' | 'sets']?: BundleContent[K] | undefined;
+};
 
 export interface TrialState extends Trial {
   readonly report: TrialReport;

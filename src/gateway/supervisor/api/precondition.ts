@@ -20,8 +20,14 @@ export function changeOptions(
   query: ChangeQuery,
   defaults: ReloadConfig['canary'],
 ): ChangeOptions {
+  const { revalidate } = query;
   const trial = trialOf(query, defaults);
-  const options = { force: query.force === true, dryRun: query.dry_run === true, trial };
+  const options = {
+    force: query.force === true,
+    dryRun: query.dry_run === true,
+    trial,
+    revalidate,
+  };
   const ifMatch = parseIfMatch(context);
   if (Array.isArray(ifMatch)) return { ...options, ifMatch };
   if (ifMatch === '*' || options.force || options.dryRun) return options;

@@ -4,6 +4,7 @@ import { scriptName } from '../../config/script-schema.ts';
 import { duration } from '../../config/values.ts';
 import { FLOW_EVENT_NAMES } from '../event-ring.ts';
 import { ORIGINS } from '../generations.ts';
+import { REVALIDATE_MODES } from '../revalidation.ts';
 
 const PAGE_DEFAULT = 100;
 const PAGE_MAX = 10_000;
@@ -30,6 +31,8 @@ export const changeQuery = z.object({
   /** How long a canary is tried before it takes over; `0s`: until it is promoted. */
   canary_for: duration(0, CANARY_MS_MAX).optional(),
   shadow: flag,
+  /** Live flows that the new bundle decides otherwise are kept, told of, or ended. */
+  revalidate: z.enum(REVALIDATE_MODES).default('keep'),
 });
 export type ChangeQuery = z.output<typeof changeQuery>;
 /** Below the idle timeout of the API and what the CLI waits. */
@@ -125,7 +128,22 @@ export const change = z.object({
   generation,
   /** It is on trial, and not active yet. */
   trial: z.enum(['canary', 'shadow']).optional(),
+  /** Tests of the scripts that passed. */
+  tests: z.number().optional(),
   replay: replay.optional(),
+  /** How far it is with live flows. */
+  revalidation: z
+    .object({
+      mode: z.enum(REVALIDATE_MODES),
+      over: z.boolean(),
+      asked: z.number(),
+      different: z.number(),
+      failed: z.number(),
+      closed: z.number(),
+      differences: z.array(difference),
+      problem: z.string().optional(),
+    })
+    .optional(),
   restart_required: z.array(z.string()).optional(),
 });
 

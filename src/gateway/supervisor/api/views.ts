@@ -1,7 +1,10 @@
 /** Generations and changes as the API shows them. */
+import { basename } from 'node:path';
 import type { z } from 'zod';
+import type { ScheduleEntry, ScriptSource } from '../../messages/script-control.ts';
 import type { Change, ChangeOptions, Generation } from '../generations.ts';
 import type { ReloadRecord } from '../reloads.ts';
+import type { Revalidation } from '../revalidation.ts';
 import type { TrialState } from './control-plane.ts';
 import { viewProblem } from './problem.ts';
 import type { change, generation, reload, trial } from './schemas.ts';
@@ -18,7 +21,7 @@ export const viewGeneration = (entry: Generation, active: number): z.output<type
 
 /** @param active  number of the generation that is active now */
 export const viewChange = (
-  { generation: entry, changed, trial, replay }: Change,
+  { generation: entry, changed, trial, tests, replay, revalidation }: Change,
   { dryRun }: ChangeOptions,
   active: number,
 ): z.output<typeof change> => ({
@@ -26,7 +29,20 @@ export const viewChange = (
   dry_run: dryRun === true,
   generation: viewGeneration(entry, active),
   ...(trial === undefined ? {} : { trial: trial.mode }),
+  ...(revalidation === undefined ? {} : { revalidation: viewRevalidation(revalidation) }),
+  ...(tests === undefined ? {} : { tests }),
   ...(replay === undefined ? {} : { replay: { ...replay, differences: [...replay.differences] } }),
+});
+
+const viewRevalidation = (found: Revalidation) => ({
+  mode: found.mode,
+  over: found.isOver,
+  asked: found.asked,
+  different: found.different,
+  failed: found.failed,
+  closed: found.closed,
+  differences: [...found.differences],
+  ...(found.problem === undefined ? {} : { problem: found.problem }),
 });
 
 /** @param active  number of the generation that is active now */
@@ -76,3 +92,20 @@ export function viewReloaded(
     restart_required: [...reload.restartRequired],
   };
 }
+
+/** A script as `PUT` takes it, but for files outside of its folder. */
+export function viewScript({ file, source, modules, tests, allow, schedule }: ScriptSource) {
+  const entry = basename(file);
+  return {
+    entry,
+    files: { [entry]: source, ...modules },
+    ...(tests && { tests }),
+    ...(allow && { allow }),
+    ...(schedule && { schedule: Object.fromEntries(Object.entries(schedule).map(viewSchedule)) }),
+  };
+}
+
+const viewSchedule = ([name, entry]: [string, ScheduleEntry]): [string, object] => [
+  name,
+  'cron' in entry ? entry : { every: `${entry.everyMs}ms` },
+];

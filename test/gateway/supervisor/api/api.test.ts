@@ -121,10 +121,97 @@ describe('a script', () => {
   });
 });
 
+describe('a script of several files', () => {
+  const JSON_HEADERS = { 'If-Match': '*', 'Content-Type': 'application/json' };
+  const body = {
+    entry: 'src/start.ts',
+    files: { 'src/start.ts': 'start', 'src/own.ts': 'own', 'lib.ts': 'lib' },
+    tests: { 'src/start.test.ts': 'test' },
+    allow: ['10.0.0.1:80'],
+    schedule: { probe: { every: '30s' } },
+  };
+
+  test('is put as JSON, with paths from the folder of the one that starts', async () => {
+    const answer = await put('route', JSON.stringify(body), JSON_HEADERS);
+    expect(answer.status).toBe(200);
+    expect(plane.activeGeneration.scripts).toEqual([
+      {
+        name: 'route',
+        file: 'src/start.ts',
+        source: 'start',
+        modules: { 'own.ts': 'own', '../lib.ts': 'lib' },
+        tests: { 'start.test.ts': 'test' },
+        allow: ['10.0.0.1:80'],
+        schedule: { probe: { everyMs: 30_000 } },
+      },
+    ]);
+  });
+
+  test('is read as it was put, by who asks for JSON', async () => {
+    const files = { 'route.ts': 'one', 'lib.ts': 'lib' };
+    const sent = { ...body, entry: 'route.ts', files, tests: { 'route.test.ts': 'test' } };
+    await put('route', JSON.stringify(sent), JSON_HEADERS);
+    const answer = await api.request('/v1/scripts/route', {
+      headers: { Accept: 'application/json' },
+    });
+    expect(await answer.json()).toEqual({ ...sent, schedule: { probe: { every: '30000ms' } } });
+  });
+
+  test('is one of a whole bundle, which replaces all scripts', async () => {
+    await put('old', 'old', { 'If-Match': '*' });
+    const scripts = ['b', 'a'].map((name) => ({ name, files: { [`${name}.ts`]: name } }));
+    const post = (content: unknown) =>
+      api.request('/v1/bundles', {
+        method: 'POST',
+        body: JSON.stringify(content),
+        headers: JSON_HEADERS,
+      });
+    expect((await post({ scripts, vars: { zone: 'eu' } })).status).toBe(200);
+    expect(plane.activeGeneration.scripts.map(({ name, source }) => [name, source])).toEqual([
+      ['b', 'b'],
+      ['a', 'a'],
+    ]);
+    expect(plane.activeGeneration.vars).toEqual({ zone: 'eu' });
+    const blocked = { type: 'cidr', entries: ['10.0.0.0/8', '::1'] };
+    expect((await post({ scripts, sets: { blocked } })).status).toBe(200);
+    expect(plane.activeGeneration.sets).toEqual({
+      blocked: { type: 'cidr', text: '10.0.0.0/8\n::1' },
+    });
+    const wrong = await post({ scripts, sets: { blocked: { ...blocked, type: 'domain' } } });
+    expect(wrong.status).toBe(400);
+    expect(await wrong.text()).toContain('entry 1: \\"10.0.0.0/8\\" is no name');
+    expect((await post({ scripts: [{ name: 'a', files: {} }] })).status).toBe(400);
+    expect((await post({})).status).toBe(400);
+  });
+
+  test('has at most 64 of them', async () => {
+    const files = Object.fromEntries(
+      Array.from({ length: 65 }, (_, i) => [i === 0 ? 'route.ts' : `f${i}.ts`, '']),
+    );
+    const answer = await put('route', JSON.stringify({ files }), JSON_HEADERS);
+    expect(answer.status).toBe(422);
+    expect(await answer.text()).toContain('more than 64 files');
+  });
+});
+
 describe('a body that is no script', () => {
   const force = '?force=true';
   test.each([
-    ['of another type', 415, '{}', { 'Content-Type': 'application/json' }],
+    ['of another type', 415, '{}', { 'Content-Type': 'application/x-tar' }],
+    ['that is no JSON', 400, '{', { 'Content-Type': 'application/json' }],
+    ['that has no file', 400, '{"files":{}}', { 'Content-Type': 'application/json' }],
+    [
+      'whose files lie elsewhere',
+      400,
+      '{"files":{"route.ts":"","../a.ts":""}}',
+      { 'Content-Type': 'application/json' },
+    ],
+    [
+      'that starts with no file of its own',
+      400,
+      '{"files":{"a.ts":"","b.ts":""}}',
+      { 'Content-Type': 'application/json' },
+    ],
     ['that is empty', 400, '', {}],
     ['that is not UTF-8', 400, new Uint8Array([0xff, 0xfe]), {}],
     ['that is too large', 413, 'x'.repeat(1024 * 1024 + 1), {}],
@@ -448,6 +535,7 @@ test('the OpenAPI document has every route and the schemas of its answers', asyn
     '/healthz',
     '/metrics',
     '/readyz',
+    '/v1/bundles',
     '/v1/conntrack',
     '/v1/conntrack/count',
     '/v1/drops',

@@ -150,6 +150,8 @@ export function fakePlane(): FakePlane {
         }),
         options,
       ),
+    putBundle: ({ scripts, vars = {}, sets = {} }, options) =>
+      generations.apply('api', (active) => ({ ...active, scripts, vars, sets }), options),
     removeScript: (name, options) =>
       generations.apply(
         'api',
