@@ -2,6 +2,7 @@
  * One process in which scripts run, and the watchdog over it. It starts empty and is given bundles;
  * who it was lost to is told once, and after that it says nothing more.
  */
+import type { SharedMemory } from '../../ffi/memory.ts';
 import { kvChunks } from '../messages/kv-chunks.ts';
 import {
   type CanaryPlan,
@@ -24,6 +25,11 @@ export interface HeartbeatPage {
   readonly fd: number;
   readonly view: DataView;
 }
+
+export const pageOf = ({ fd, buffer }: SharedMemory): HeartbeatPage => ({
+  fd,
+  view: new DataView(buffer),
+});
 
 /** What became of a load. */
 export type LoadOutcome =

@@ -34,7 +34,8 @@ const hasTests = ({ scripts }: Generation): boolean =>
   scripts.some(({ tests = {} }) => Object.keys(tests).length > 0);
 
 /**
- * Loads a bundle aside and runs its tests; where there are flows to ask about, tells what it decides
+ * Loads a bundle aside and runs its tests; where there are flows to ask about, it also tells what
+ * the bundle decides otherwise.
  *
  * @param recent  flows of late
  * @throws ScriptHostError

@@ -1,6 +1,6 @@
 /** Every way in which scripts change, and the record of how it went: log, counters, reloads. */
 import { ConfigError, type LoadedConfig } from '../config/load.ts';
-import { readScripts } from '../config/scripts.ts';
+import { readScripts, scriptPlaces } from '../config/scripts.ts';
 import { readSets } from '../config/sets.ts';
 import { type NewBundle, type NewScript, NoSuchScriptError } from './api/control-plane.ts';
 import type { HistoryStore, TrialRunner } from './generation-parts.ts';
@@ -21,6 +21,7 @@ import { ReloadHistory } from './reload-history.ts';
 import { type Reload, type ReloadRecord, Reloads } from './reloads.ts';
 import type { RevalidateMode, Revalidation } from './revalidation.ts';
 import { scriptLimits } from './script-limits.ts';
+import { ScriptWatch } from './script-watch.ts';
 
 export interface ScriptChangesOptions {
   readonly log: Logger;
@@ -31,6 +32,8 @@ export interface ScriptChangesOptions {
     generation: Generation,
     mode: Exclude<RevalidateMode, 'keep'>,
   ) => Revalidation;
+  /** Files of scripts have changed, and the config wants to know. */
+  readonly onDiskChange: () => void;
   readonly loaded: LoadedConfig;
   /** Where the history of scripts is kept; absent: in memory only. */
   readonly historyFolder: string | undefined;
@@ -43,6 +46,7 @@ export class ScriptChanges {
   readonly #log: Logger;
   readonly #revalidation: ScriptChangesOptions['revalidation'];
   readonly #reloadLock = new Mutex();
+  readonly #watcher: ScriptWatch;
   #lastLogged = 0;
 
   constructor({
@@ -50,11 +54,19 @@ export class ScriptChanges {
     activator,
     trials,
     revalidation,
+    onDiskChange,
     loaded,
     historyFolder,
   }: ScriptChangesOptions) {
     this.#log = log;
     this.#revalidation = revalidation;
+    this.#watcher = new ScriptWatch(log, () => {
+      try {
+        onDiskChange();
+      } catch (error) {
+        log.error({ err: error }, 'reload-failed');
+      }
+    });
     const store = historyFolder === undefined ? undefined : openHistory(historyFolder, log);
     this.generations = new Generations(activator, scriptLimits(loaded.config), Date.now, {
       store,
@@ -71,6 +83,15 @@ export class ScriptChanges {
   async start(loaded: LoadedConfig): Promise<void> {
     await this.#begin(loaded);
     this.#lastLogged = this.generations.active.number;
+  }
+
+  /** Looks after the files of the scripts, where the config wants that. */
+  watchDisk(loaded: LoadedConfig): void {
+    this.#watcher.watch(loaded.config.scripts.reload.watch ? scriptPlaces(loaded) : []);
+  }
+
+  close(): void {
+    this.#watcher.close();
   }
 
   put(script: NewScript, options: ChangeOptions): Promise<Change> {
@@ -177,6 +198,15 @@ export class ScriptChanges {
     this.#log.info({ generation: number, hash, origin, scripts: names }, 'scripts-activated');
   }
 }
+
+/** A change that nobody has given options: as the config has it. */
+export const configuredChange = ({ config }: LoadedConfig): ChangeOptions => {
+  const { share, errors, window: windowMs, for: forMs } = config.scripts.reload.canary;
+  if (share === 0) return {};
+  return {
+    trial: { mode: 'canary', share: share / 100, errors: errors / 100, windowMs, forMs },
+  };
+};
 
 export function readBundle(loaded: LoadedConfig): BundleContent {
   const { vars } = loaded.config.scripts;

@@ -11,7 +11,7 @@ export interface SignalOptions {
   readonly end: (code: ExitCode) => void;
 }
 
-type Target = Pick<Supervisor, 'startReload' | 'drain'>;
+type Target = Pick<Supervisor, 'reloadAsConfigured' | 'drain'>;
 
 /** Installs the handlers; the result removes them. */
 export function onSignals(target: Target, log: Logger, options: SignalOptions): () => void {
@@ -54,7 +54,7 @@ async function endDrained(
 /** On a failure the running version stays, and the log says so. */
 function reload(target: Target, log: Logger): void {
   try {
-    target.startReload({});
+    target.reloadAsConfigured();
   } catch (error) {
     log.error({ err: error }, 'reload-failed');
   }

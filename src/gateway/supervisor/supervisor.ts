@@ -5,7 +5,6 @@
  * whole or not at all.
  */
 import { monotonicNow } from '../../ffi/clock.ts';
-import type { SharedMemory } from '../../ffi/memory.ts';
 import { CLOSE_REASON_NAMES, CloseReason } from '../../stack/close-reason.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../stack/drop-reason.ts';
@@ -26,14 +25,14 @@ import {
   type Generations,
   NoTrialError,
 } from './generations.ts';
-import type { HeartbeatPage } from './host-process.ts';
+import { pageOf } from './host-process.ts';
 import { type Kernel, routePoolOf } from './kernel.ts';
 import type { Logger } from './logger.ts';
 import { renderMetrics } from './metrics.ts';
 import type { Reload, ReloadRecord } from './reloads.ts';
 import { Resolver } from './resolver.ts';
 import { Revalidation, type RevalidationPorts } from './revalidation.ts';
-import { readBundle, ScriptChanges } from './script-changes.ts';
+import { configuredChange, readBundle, ScriptChanges } from './script-changes.ts';
 import { ScriptHost } from './script-host.ts';
 import { Trials } from './trials.ts';
 
@@ -111,6 +110,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       trials: this.#trials,
       revalidation: (generation, mode) =>
         new Revalidation(this.#revalidationPorts, generation, mode),
+      onDiskChange: () => this.reloadAsConfigured(),
       loaded,
       historyFolder,
     });
@@ -125,6 +125,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   async start(): Promise<void> {
     const { kernel, loaded, log } = this.#options;
     await this.#changes.start(loaded);
+    this.#changes.watchDisk(loaded);
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
     await this.#dataPlane?.ready;
@@ -138,7 +139,8 @@ export class Supervisor implements ControlPlane, FlowNames {
   /** Takes no new flow, waits for the live ones; the number of flows that had to be cut. */
   async drain(deadlineMs: number): Promise<number> {
     this.#isDraining = true;
-    this.#options.log.info({ deadline_ms: deadlineMs, flows: this.#flowsNow() }, 'draining');
+    const flows = this.#counters.get(Counter.FLOWS_NOW);
+    this.#options.log.info({ deadline_ms: deadlineMs, flows }, 'draining');
     return (await this.#dataPlane?.drain(deadlineMs)) ?? 0;
   }
 
@@ -146,6 +148,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   async stop(): Promise<void> {
     this.#isDraining = true;
     this.flows.close();
+    this.#changes.close();
     await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop()]);
   }
 
@@ -167,6 +170,11 @@ export class Supervisor implements ControlPlane, FlowNames {
 
   get etag(): string {
     return this.#generations.etag;
+  }
+
+  /** @throws TooManyReloadsError */
+  reloadAsConfigured(): ReloadRecord {
+    return this.startReload(configuredChange(this.#loaded));
   }
 
   startReload(options: ChangeOptions): ReloadRecord {
@@ -352,6 +360,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     if (options.dryRun) return { ...change, restartRequired: restart };
     const isSame = Bun.deepEquals(this.#loaded.config, loaded.config);
     this.#loaded = loaded;
+    this.#changes.watchDisk(loaded);
     if (!isSame || options.force) this.#dataPlane?.configure(this.#nextLiveConfig(loaded));
     log.level = loaded.config.log.level;
     log.info(
@@ -384,16 +393,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     const iface = this.#options.kernel.tun.name;
     return { names: this, iface, nowUs: monotonicNow(), nowMs: Date.now() };
   }
-
-  #flowsNow(): number {
-    return this.#counters.get(Counter.FLOWS_NOW);
-  }
 }
-
-const pageOf = ({ fd, buffer }: SharedMemory): HeartbeatPage => ({
-  fd,
-  view: new DataView(buffer),
-});
 
 const pidOf = (owner: { readonly pid: number | undefined } | undefined): { pid?: number } =>
   owner?.pid === undefined ? {} : { pid: owner.pid };
