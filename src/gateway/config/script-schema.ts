@@ -2,6 +2,7 @@
 import { basename, extname } from 'node:path';
 import { z } from 'zod';
 import type { ScheduleEntry } from '../messages/script-control.ts';
+import { reload } from './reload-schema.ts';
 import { duration, objectName, sizeBetween } from './values.ts';
 
 /** Name of a script. */
@@ -113,6 +114,7 @@ export const scripts = z
       .record(objectName, z.strictObject({ type: setType, file: z.string().min(1) }))
       .prefault({}),
     limits: limits.prefault({}),
+    reload: reload.prefault({}),
   })
   .refine((value) => value.load === undefined || value.files === undefined, {
     message: '"load" and "files" exclude each other',

@@ -12,6 +12,7 @@ import { raise } from '../../ffi/errors.ts';
 import { SharedMemory } from '../../ffi/memory.ts';
 import { setNonBlocking } from '../../ffi/sockets.ts';
 import { ScriptHost } from '../../scripts-runtime/host.ts';
+import type { LoadOptions } from '../../scripts-runtime/host-ports.ts';
 import { SLICE_US } from '../../scripts-runtime/limits.ts';
 import { SERVICE_NAMES, Service } from '../../stack/flow-row.ts';
 import { kvChunks } from '../messages/kv-chunks.ts';
@@ -75,6 +76,9 @@ export class HostLoop {
           for (const entries of kvChunks(changes)) control.send({ kind: 'kv', entries });
         },
         stats: (scripts) => control.send({ kind: 'stats', scripts }),
+        canary: (counts) => control.send({ kind: 'canary', ...counts }),
+        generations: (numbers) => control.send({ kind: 'generations', numbers }),
+        decided: (flows, left) => control.send({ kind: 'decided', flows, left }),
       },
       SERVICES,
     );
@@ -163,18 +167,38 @@ export class HostLoop {
         this.#decisions.epoch = message.epoch;
         this.#conns.epoch = message.epoch;
         this.#loadsLeft++;
-        this.#loads = this.#loads.then(() => this.#load({ ...message.bundle, kv }));
+        const { canary, drainMs } = message;
+        const bundle = { ...message.bundle, kv };
+        this.#loads = this.#loads.then(() => this.#load(bundle, { canary, drainMs }));
         break;
       }
       case 'resolved':
         this.#host.resolved(message.id, message.addresses, message.error ?? '');
         break;
+      case 'promote': {
+        const { generation } = message;
+        const isDone = this.#host.promote(generation);
+        this.#control.send({ kind: 'promoted', generation, isDone });
+        break;
+      }
+      case 'drop-canary':
+        this.#host.dropCanary();
+        break;
+      case 'watch':
+        this.#host.watch(message.isOn);
+        break;
+      case 'recent':
+        this.#control.send({ kind: 'recent', flows: this.#host.recent(message.count) });
+        break;
+      case 'test':
+      case 'ask':
+        throw new Error('this host serves flows: another one is to be asked');
     }
   }
 
-  async #load(bundle: ScriptBundle): Promise<void> {
+  async #load(bundle: ScriptBundle, options: LoadOptions): Promise<void> {
     const { generation } = bundle;
-    const issues = await this.#host.load(bundle);
+    const issues = await this.#host.load(bundle, options);
     if (issues.length === 0 && !this.#isServing) this.#serve();
     this.#control.send(
       issues.length === 0

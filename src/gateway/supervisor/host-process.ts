@@ -2,8 +2,10 @@
  * One process in which scripts run, and the watchdog over it. It starts empty and is given bundles;
  * who it was lost to is told once, and after that it says nothing more.
  */
+import type { SharedMemory } from '../../ffi/memory.ts';
 import { kvChunks } from '../messages/kv-chunks.ts';
 import {
+  type CanaryPlan,
   type FromScriptHost,
   HeartbeatField,
   type KvEntry,
@@ -15,7 +17,7 @@ import { Child, type ChildExit } from './child.ts';
 import { parseFromScriptHost } from './child-messages.ts';
 import type { Generation } from './generations.ts';
 import { toBundle } from './script-bundle.ts';
-import { describeExit } from './script-check.ts';
+import { describeExit } from './script-load.ts';
 import { processCpuMs, WATCHDOG_PERIOD_MS, Watchdog } from './watchdog.ts';
 
 /** Shared memory that HeartbeatField describes; one for each process that lives. */
@@ -23,6 +25,11 @@ export interface HeartbeatPage {
   readonly fd: number;
   readonly view: DataView;
 }
+
+export const pageOf = ({ fd, buffer }: SharedMemory): HeartbeatPage => ({
+  fd,
+  view: new DataView(buffer),
+});
 
 /** What became of a load. */
 export type LoadOutcome =
@@ -120,7 +127,12 @@ export class HostProcess {
   }
 
   /** Has the bundle loaded and activated. Never rejects. */
-  async load(bundle: Generation, memory: HostMemory, timeoutMs: number): Promise<LoadOutcome> {
+  async load(
+    bundle: Generation,
+    memory: HostMemory,
+    timeoutMs: number,
+    how: { readonly canary?: CanaryPlan; readonly drainMs?: number } = {},
+  ): Promise<LoadOutcome> {
     if (this.#isOver) return { kind: 'stopped' };
     const { promise, resolve } = Promise.withResolvers<LoadOutcome>();
     this.#loads.set(bundle.number, resolve);
@@ -132,6 +144,7 @@ export class HostProcess {
       kind: 'load',
       bundle: toBundle(bundle, { iface, disabled, closed: closed() }),
       epoch: this.epoch,
+      ...how,
     });
     const timer = setTimeout(() => {
       this.#abandoned.add(bundle.number);

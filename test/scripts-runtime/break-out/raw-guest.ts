@@ -1,8 +1,10 @@
 /** A sandbox that runs a text as it is: no bundler has looked at it before. */
+import { NO_GUEST_CONNS } from '../../../src/scripts-runtime/conns/no-conns.ts';
 import { makeBareEngine } from '../../../src/scripts-runtime/engine.ts';
 import { Guest, type GuestPorts } from '../../../src/scripts-runtime/host-api.ts';
 import { Kv } from '../../../src/scripts-runtime/kv.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../../src/scripts-runtime/limits.ts';
+import { Sets } from '../../../src/scripts-runtime/sets/sets.ts';
 import { makeRequest } from '../script-world.ts';
 
 const BUDGET_US = 10_000_000;
@@ -43,13 +45,21 @@ export async function rawGuest(
     },
     stopTimer: (id) => calls.push(`stopTimer ${id}`),
     hit: (limit) => calls.push(`hit ${limit}`),
+    conns: NO_GUEST_CONNS,
   };
   const limits = { ...DEFAULT_SCRIPT_LIMITS, ...limitsGiven };
   const bare = await makeBareEngine();
   const { kvBytes, kvKeyBytes, kvValueBytes } = limits;
   const guest = new Guest(
     bare,
-    { version: '1', iface: 'culvert0', vars: {}, services: ['welcome'], limits },
+    {
+      version: '1',
+      iface: 'culvert0',
+      vars: {},
+      services: ['welcome'],
+      limits,
+      sets: new Sets({}),
+    },
     new Kv('a', { kvBytes, kvKeyBytes, kvValueBytes }, () => 0),
     ports,
     { now: () => performance.now() * 1000, cpuTime: () => performance.now() * 1000 },

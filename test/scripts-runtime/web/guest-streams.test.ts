@@ -9,7 +9,7 @@ async function runInside(body: string): Promise<unknown> {
   const clock = { now: () => performance.now() * 1000, cpuTime: () => 0 };
   const engine = new Engine(await makeBareEngine(), DEFAULT_SCRIPT_LIMITS, clock);
   const { context } = engine;
-  engine.serveModules(new GuestModules());
+  engine.serveModules(new GuestModules(new Map()));
   const settings = JSON.stringify({ limits: {}, lengths: { transfer: 1000, message: 1000 } });
   const code = `import { readableOf, writableOf, ReadableStream } from './streams.js';
     export const outcome = { value: 'nothing' };
