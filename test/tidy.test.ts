@@ -61,8 +61,12 @@ const LAYERS: readonly { readonly path: string; readonly allowed: readonly strin
       'node:net',
       // posix: the paths of a script's files
       'node:path',
+      // domainToASCII
+      'node:url',
       'quickjs-emscripten-core',
       '@jitl/quickjs-singlefile-mjs-release-sync',
+      // As text, for the sandbox.
+      'web-streams-polyfill/dist/ponyfill.mjs',
     ],
   },
   { path: 'src/gateway/', allowed: ['src/', 'scripts/', ''] },

@@ -156,8 +156,19 @@ declare module 'culvert' {
     error(first: object | string, message?: string): void;
   }
 
+  /** Networks and names of `scripts.sets` of the configuration. */
+  export interface Sets {
+    /**
+     * Of networks: whether the address `value` lies in one. Of names: whether `value` is one of
+     * them (`example.com`), or lies below one (`*.example.com`), or either (`.example.com`).
+     * A set that does not exist is an error.
+     */
+    has(set: string, value: string): boolean;
+  }
+
   export interface BaseEnv {
     readonly KV: KV;
+    readonly sets: Sets;
     /** `scripts.vars` of the configuration. */
     readonly vars: Readonly<Record<string, string>>;
   }

@@ -13,10 +13,11 @@ import {
   type SharedPage,
   type Thrown,
 } from './engine.ts';
-import { type GuestExtension, type HostFunctions, NO_EXTENSION } from './guest-extension.ts';
+import { type GuestExtension, NO_EXTENSION } from './guest-extension.ts';
 import { GUEST_START_NAME, GuestModules, guestStart } from './guest-modules.ts';
+import { type HostFunctions, readNumber, readText } from './host-functions/arguments.ts';
 import { kvFunctions } from './host-functions/kv.ts';
-import { readText } from './host-functions/text.ts';
+import { TRANSFER_MAX, webFunctions } from './host-functions/web.ts';
 import type { Kv } from './kv.ts';
 import { KvCalls } from './kv-calls.ts';
 import {
@@ -26,6 +27,7 @@ import {
   type ScriptLimits,
   VERDICT_TEXT_BYTES,
 } from './limits.ts';
+import type { Sets } from './sets/sets.ts';
 
 /** Offsets in bytes of the page. All uint32, but FLOW, a float64. The same as in guest/page.js. */
 const PageField = {
@@ -69,6 +71,7 @@ const LENGTHS = {
   // A unit is a byte at least.
   verdictText: VERDICT_TEXT_BYTES,
   address: ADDRESS_LENGTH,
+  transfer: TRANSFER_MAX,
 };
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
@@ -92,6 +95,7 @@ export interface GuestSettings {
   readonly vars: Readonly<Record<string, string>>;
   readonly services: readonly string[];
   readonly limits: ScriptLimits;
+  readonly sets: Sets;
 }
 
 /** What `decide` wrote; overwritten by the next call. */
@@ -111,6 +115,7 @@ export class Guest {
   readonly #ports: GuestPorts;
   readonly #entries = new Map<Entry, QuickJSHandle>();
   readonly #page: SharedPage;
+  readonly #modules: GuestModules;
   #fault: Thrown | undefined;
 
   /** @throws Error when the built-in module does not run, which is a bug of ours */
@@ -127,15 +132,19 @@ export class Guest {
     this.#ports = ports;
     const { context } = this.#engine;
     this.#page = this.#engine.sharePage(PAGE_BYTES);
-    const modules = new GuestModules(extension.modules);
-    this.#engine.serveModules(modules);
+    this.#modules = new GuestModules(extension.modules);
+    this.#engine.serveModules(this.#modules);
     this.#engine.turn(Number.POSITIVE_INFINITY, () => {
-      this.#installHost(settings, extension);
+      this.#installHost(settings, {
+        ...this.#hostFunctions(context, settings.sets),
+        ...webFunctions(context, () => clock.now()),
+        ...extension.functions(context),
+      });
       const start = guestStart(extension.modules);
       const result = context.evalCode(start, GUEST_START_NAME, { type: 'module' });
       this.#engine.take(result, (thrown) => this.#blame(thrown))?.dispose();
     });
-    modules.seal();
+    this.#modules.seal();
     if (this.#fault !== undefined || this.#entries.size === 0) {
       throw new Error(`the built-in module does not run: ${JSON.stringify(this.#fault)}`);
     }
@@ -327,8 +336,8 @@ export class Guest {
 
   /** Puts `culvertHost` where guest/host.js finds it, and takes it away. */
   #installHost(
-    { limits, version, iface, vars, services }: GuestSettings,
-    extension: GuestExtension,
+    { limits, version, iface, vars, services, sets }: GuestSettings,
+    functions: HostFunctions,
   ): void {
     const { context } = this.#engine;
     const host = context.newObject();
@@ -336,11 +345,11 @@ export class Guest {
       ...{ version, iface, vars, services, limits },
       lengths: LENGTHS,
       congestions: CONGESTION_NAMES,
+      sets: sets.names,
     };
     const settings = context.newString(JSON.stringify(plain));
     context.setProp(host, 'settings', settings);
     context.setProp(host, 'page', this.#page.handle);
-    const functions = { ...this.#hostFunctions(context), ...extension.functions(context) };
     for (const [name, implementation] of Object.entries(functions)) {
       using handle = context.newFunction(name, implementation);
       context.setProp(host, name, handle);
@@ -350,10 +359,9 @@ export class Guest {
     host.dispose();
   }
 
-  #hostFunctions(context: QuickJSContext): HostFunctions {
+  #hostFunctions(context: QuickJSContext, sets: Sets): HostFunctions {
     const text = (handle: QuickJSHandle | undefined) => readText(context, handle);
-    const number = (handle: QuickJSHandle | undefined) =>
-      handle === undefined ? 0 : context.getNumber(handle);
+    const number = (handle: QuickJSHandle | undefined) => readNumber(context, handle);
     return {
       connect: (entries) => {
         if (entries === undefined) return undefined;
@@ -361,6 +369,14 @@ export class Guest {
           this.#entries.set(name, context.getProp(entries, name));
         }
         return undefined;
+      },
+      module: (name) => {
+        const open = (source: string, file: string) =>
+          context.evalCode(source, file, { type: 'module' });
+        const result = this.#modules.open(text(name) ?? '', open);
+        // What it throws goes to whoever used it first.
+        if (result.error !== undefined) throw result.error;
+        return result.value;
       },
       log: (level, flow, message, fields) => {
         this.#ports.log(
@@ -386,6 +402,8 @@ export class Guest {
         this.#ports.hit(text(limit) ?? '');
         return undefined;
       },
+      hasInSet: (set, value) =>
+        sets.has(number(set), text(value) ?? '') ? context.true : context.false,
       ...kvFunctions(context, this.#kv),
     };
   }

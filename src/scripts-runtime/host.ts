@@ -13,6 +13,7 @@ import { SLICE_US } from './limits.ts';
 import { loadBundle } from './loader.ts';
 import { Registry } from './registry.ts';
 import type { Script, ScriptPorts } from './script.ts';
+import { Sets } from './sets/sets.ts';
 
 export interface HostPorts extends EngineClock {
   /** Milliseconds since 1970. */
@@ -40,6 +41,8 @@ export class ScriptHost {
   readonly #decisions: Decisions;
   readonly #kv = new Map<string, Kv>();
   readonly #counters = new Map<string, ScriptCounters>();
+  /** Of the active bundle. */
+  #sets: Sets | undefined;
   #spare: BareEngine | undefined;
   #isMakingSpare = false;
   #journalAt = NEVER;
@@ -93,7 +96,9 @@ export class ScriptHost {
     // What is used here is kept: a generation that ends meanwhile may be the last that had it.
     const kvs = new Map<string, Kv>();
     const counters = new Map<string, ScriptCounters>();
+    const sets = new Sets(bundle.sets ?? {}, this.#sets);
     const stores = {
+      sets,
       kv: (name: string): Kv =>
         getOrAdd(kvs, name, () => this.#kv.get(name) ?? this.#restoredKv(name, bundle.kv, limits)),
       counters: (name: string): ScriptCounters =>
@@ -109,6 +114,7 @@ export class ScriptHost {
       script.counters.isDisabled = script.isDisabled;
       this.#counters.set(script.name, script.counters);
     }
+    this.#sets = sets;
     this.#registry.activate(loaded);
     this.#forgetUnusedStores();
     this.#afterTurn();

@@ -6,12 +6,14 @@ import type { Kv } from './kv.ts';
 import { checkLimits } from './limits.ts';
 import { Generation } from './registry.ts';
 import { Script, type ScriptPorts } from './script.ts';
+import type { Sets } from './sets/sets.ts';
 import { transpile } from './transpile.ts';
 
 /** What scripts keep from one generation to the next, by their name. */
 export interface ScriptStores {
   kv(script: string): Kv;
   counters(script: string): ScriptCounters;
+  readonly sets: Sets;
 }
 
 const US_PER_MS = 1000;
@@ -34,7 +36,8 @@ export async function loadBundle(
     }
     const { generation, iface, vars, limits } = bundle;
     const counters = stores.counters(source.name);
-    const settings = { version: String(generation), iface, vars, services, limits };
+    const { sets } = stores;
+    const settings = { version: String(generation), iface, vars, services, limits, sets };
     const isDisabled = bundle.disabled?.includes(source.name) ?? false;
     const kv = stores.kv(source.name);
     const script = new Script(

@@ -3,6 +3,7 @@ import type {
   KvEntry,
   ScriptIssue,
   ScriptLog,
+  ScriptSet,
   ScriptStats,
   TextFiles,
 } from '../../src/scripts-runtime/bundle.ts';
@@ -17,6 +18,7 @@ export interface LoadOptions {
   readonly vars?: Readonly<Record<string, string>>;
   readonly kv?: readonly KvEntry[];
   readonly disabled?: readonly string[];
+  readonly sets?: Readonly<Record<string, ScriptSet>>;
   /** Of each script. */
   readonly modules?: TextFiles;
 }
@@ -98,6 +100,7 @@ export class ScriptWorld {
       })),
       limits: { ...DEFAULT_SCRIPT_LIMITS, ...options.limits },
       vars: options.vars ?? {},
+      sets: options.sets ?? {},
       kv: options.kv ?? [],
       iface: 'culvert0',
       disabled: options.disabled ?? [],

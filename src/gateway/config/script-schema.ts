@@ -87,6 +87,9 @@ const loadEntry = z
     return { ...rest, name: chosen, file };
   });
 
+/** Networks and addresses, or names of hosts. */
+export const setType = z.enum(['cidr', 'domain']);
+
 export const scripts = z
   .strictObject({
     load: z
@@ -99,6 +102,10 @@ export const scripts = z
     /** Folder below which scripts may import files, besides their own folders. */
     root: z.string().min(1).optional(),
     vars: z.record(z.string(), z.string()).prefault({}),
+    /** Files of one entry a line, for `env.sets`. */
+    sets: z
+      .record(objectName, z.strictObject({ type: setType, file: z.string().min(1) }))
+      .prefault({}),
     limits: limits.prefault({}),
   })
   .refine((value) => value.load === undefined || value.files === undefined, {

@@ -101,7 +101,7 @@ export type ToDataPlane =
       readonly id: number;
       readonly flows: readonly FlowRef[];
     }
-  /** No new flows; ends with `drained` when the last flow ended or the deadline passed. */
+  /** No new flows; ends with `drained` when the last connection ended or the deadline passed. */
   | { readonly kind: 'drain'; readonly deadlineMs: number };
 
 /**

@@ -5,6 +5,7 @@
  */
 import { basename } from 'node:path';
 import { bundleFaults } from '../config/scripts.ts';
+import { setFaults } from '../config/sets.ts';
 import type {
   ScriptIssue,
   ScriptLimits,
@@ -185,9 +186,10 @@ export class Generations {
       );
     }
     const { content, origin, copyOf } = propose();
+    const { scripts, vars, limits } = content;
+    const sets = shareSets(content.sets ?? {}, this.#active.sets ?? {});
     const hash = hashOf(content);
     if (hash === this.#active.hash && !force) return { generation: this.#active, changed: false };
-    const { scripts, vars, limits, sets } = content;
     const next: Generation = {
       number: this.#active.number + 1,
       hash,
@@ -196,10 +198,11 @@ export class Generations {
       scripts,
       vars,
       limits,
-      ...(sets === undefined ? {} : { sets }),
+      sets,
       ...(copyOf === undefined ? {} : { copyOf }),
     };
-    rejectOn(bundleFaults(scripts).map((message) => bundleIssue(next, 'limit', message)));
+    const faults = [...bundleFaults(scripts), ...setFaults(sets)];
+    rejectOn(faults.map((message) => bundleIssue(next, 'limit', message)));
     rejectOn(await this.#activator.check(next));
     if (dryRun) return { generation: next, changed: false };
     rejectOn(await this.#activator.activate(next));
@@ -217,6 +220,17 @@ export class Generations {
     this.#names.delete(next.number - NAMES_LENGTH);
   }
 }
+
+type ScriptSets = Readonly<Record<string, ScriptSet>>;
+
+/** A text of megabytes that did not change is kept once, not with each generation. */
+const shareSets = (next: ScriptSets, active: ScriptSets): ScriptSets =>
+  Object.fromEntries(
+    Object.entries(next).map(([name, set]) => {
+      const old = active[name];
+      return [name, old?.type === set.type && old.text === set.text ? old : set];
+    }),
+  );
 
 const rejectOn = (issues: readonly ScriptIssue[]): void => {
   if (issues.length > 0) throw new BundleRejectedError(issues);

@@ -12,6 +12,7 @@ import { DROP_REASON_NAMES, DropReason } from '../../stack/drop-reason.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { restartRequired, toLiveConfig, toStartConfig } from '../config/plane.ts';
 import { readScripts } from '../config/scripts.ts';
+import { readSets } from '../config/sets.ts';
 import type { ScriptsState } from '../messages/control.ts';
 import {
   type ControlPlane,
@@ -161,8 +162,8 @@ export class Supervisor implements ControlPlane, FlowNames {
     );
   }
 
-  putBundle({ scripts, vars }: NewBundle, options: ChangeOptions): Promise<Change> {
-    const given = { scripts, ...(vars && { vars }) };
+  putBundle({ scripts, vars, sets }: NewBundle, options: ChangeOptions): Promise<Change> {
+    const given = { scripts, ...(vars && { vars }), ...(sets && { sets }) };
     return this.#change('api', (active) => ({ ...active, ...given }), options);
   }
 
@@ -371,7 +372,8 @@ export class Supervisor implements ControlPlane, FlowNames {
 
 function readBundle(loaded: LoadedConfig): BundleContent {
   const { vars } = loaded.config.scripts;
-  return { scripts: readScripts(loaded), vars, limits: scriptLimits(loaded.config) };
+  const limits = scriptLimits(loaded.config);
+  return { scripts: readScripts(loaded), vars, limits, sets: readSets(loaded) };
 }
 
 /** What a script may do is said by the config, or with the new script, and stays otherwise. */

@@ -1,6 +1,5 @@
 /** What the gateway calls. */
-import { abortSignal } from './abort-signal.js';
-import { Ctx, scriptSignal } from './ctx.js';
+import { Ctx, retireScript } from './ctx.js';
 import { env } from './env.js';
 import { abortFlow, FlowInfo, serialOf } from './flow-info.js';
 import { host, onSettled } from './host.js';
@@ -77,7 +76,7 @@ host.connect({
 
   /** The generation is being replaced. */
   retire() {
-    abortSignal(scriptSignal, 'a new generation took over');
+    retireScript('a new generation took over');
   },
 
   fire,

@@ -8,6 +8,8 @@
  */
 export const host = globalThis.culvertHost;
 delete globalThis.culvertHost;
+// A function that is not there must not be looked for where a script can put one.
+Object.setPrototypeOf(host, null);
 
 export const { parse, stringify } = JSON;
 export const slice = Function.prototype.call.bind(String.prototype.slice);

@@ -1,9 +1,8 @@
 /** `culvertHost.kv`: the calls of `env.KV` cross into the gateway. */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
-import type { HostFunctions } from '../guest-extension.ts';
 import type { KvValue } from '../kv.ts';
 import type { KvCalls, KvResult } from '../kv-calls.ts';
-import { readText } from './text.ts';
+import { type HostFunctions, readText } from './arguments.ts';
 
 export const kvFunctions = (context: QuickJSContext, kv: KvCalls): HostFunctions => ({
   kv: (operation, key, value, a, b) => {

@@ -7,11 +7,11 @@ import type { BareEngine, Breakage, EngineClock, Thrown } from '../engine.ts';
 import equal from '../guest/equal.js' with { type: 'text' };
 import expect from '../guest/expect.js' with { type: 'text' };
 import testModule from '../guest/test.js' with { type: 'text' };
-import type { HostFunctions } from '../guest-extension.ts';
 import { Guest } from '../host-api.ts';
-import { readText } from '../host-functions/text.ts';
+import { type HostFunctions, readText } from '../host-functions/arguments.ts';
 import { Kv } from '../kv.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits, TIMER_MS_MAX } from '../limits.ts';
+import { Sets } from '../sets/sets.ts';
 
 export const TEST_MODULE = 'culvert:test';
 /** In front of the name of a script, the module that a test gets for it. */
@@ -55,7 +55,8 @@ export class TestSandbox {
   #ending: { readonly error: string | undefined } | undefined;
 
   constructor(bare: BareEngine, { clock, scripts, now, print }: SandboxOptions) {
-    const settings = { version: '0', iface: '', vars: {}, services: [], limits: LIMITS };
+    const sets = new Sets({});
+    const settings = { version: '0', iface: '', vars: {}, services: [], limits: LIMITS, sets };
     const modules = new Map([
       ['culvert/equal.js', equal],
       ['culvert/expect.js', expect],

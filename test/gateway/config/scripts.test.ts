@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { loadConfigFile } from '../../../src/gateway/config/load.ts';
 import { readScripts } from '../../../src/gateway/config/scripts.ts';
+import { readSets } from '../../../src/gateway/config/sets.ts';
 
-/** Reads the scripts of a config that lies in a folder with these files. */
-function scriptsOf(
+/** A config that lies in a folder with these files. */
+function configIn(
   config: string,
   files: Readonly<Record<string, string>>,
   folder = mkdtempSync(join(tmpdir(), 'culvert-')),
@@ -15,8 +16,10 @@ function scriptsOf(
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     writeFileSync(join(folder, path), text);
   }
-  return readScripts(loadConfigFile(join(folder, 'c.yaml'), []));
+  return loadConfigFile(join(folder, 'c.yaml'), []);
 }
+
+const scriptsOf = (...args: Parameters<typeof configIn>) => readScripts(configIn(...args));
 
 test('a script is a path, or a file with what it may do', () => {
   const config = `
@@ -126,5 +129,30 @@ describe('what a script imports', () => {
     expect(() => scriptsOf(config, many)).toThrow('"f0" has more than 64 files');
     const few = { 'f0.ts': "import './f1'", 'f1.ts/x': '' };
     expect(() => scriptsOf(config, few)).toThrow('f1.ts is no regular file');
+  });
+});
+
+describe('a set', () => {
+  const config = `
+scripts:
+  sets:
+    blocked: { type: cidr, file: sets/blocked.txt }
+    corp: { type: domain, file: sets/corp.txt }
+`;
+  test('is a file of one entry a line', () => {
+    const loaded = configIn(config, {
+      'sets/blocked.txt': '# nobody\n192.0.2.0/24\nfd00::/8\n',
+      'sets/corp.txt': '.corp.example # all\n',
+    });
+    expect(readSets(loaded)).toEqual({
+      blocked: { type: 'cidr', text: '192.0.2.0/24\nfd00::/8' },
+      corp: { type: 'domain', text: '.corp.example' },
+    });
+  });
+
+  test('that cannot be used is an error with file and line', () => {
+    const loaded = configIn(config, { 'sets/blocked.txt': '::1\n\nexample.com\n' });
+    expect(() => readSets(loaded)).toThrow(/sets\/blocked\.txt:3: "example\.com" is neither/);
+    expect(() => readSets(loaded)).toThrow(/sets\/corp\.txt cannot be read: ENOENT/);
   });
 });

@@ -5,6 +5,7 @@ import { defaultScriptPath, loadConfig } from '../../config/default-config.ts';
 import { DEFAULT_SCRIPT } from '../../config/default-script.ts';
 import type { LoadedConfig } from '../../config/load.ts';
 import { readScripts } from '../../config/scripts.ts';
+import { readSets } from '../../config/sets.ts';
 import type { ScriptSource } from '../../messages/script-control.ts';
 import { resolveAdmin } from '../../supervisor/api/listen.ts';
 import { ExitCode } from '../../supervisor/exit-code.ts';
@@ -28,7 +29,8 @@ export async function check(flags: ConfigFlags): Promise<ExitCode> {
   resolveAdmin(loaded.config.admin, name);
   const scripts = sourcesOf(loaded, flags.workdir);
   const { vars } = loaded.config.scripts;
-  const content = { scripts, vars, limits: scriptLimits(loaded.config) };
+  const sets = readSets(loaded);
+  const content = { scripts, vars, limits: scriptLimits(loaded.config), sets };
   const issues = await tryScripts(content, loaded.config.device.name);
   for (const issue of issues) printError(formatScriptIssue(issue));
   if (issues.length > 0) return ExitCode.FAILED;

@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { BUNDLE_MAX_BYTES } from '../../config/script-files.ts';
+import { SETS_MAX_BYTES } from '../../config/sets.ts';
 import type { Logger } from '../logger.ts';
 import { guardBrowser, requireToken } from './access.ts';
 import type { ControlPlane } from './control-plane.ts';
@@ -16,8 +17,8 @@ import { openApiRoutes } from './routes/openapi.ts';
 import { scriptRoutes } from './routes/scripts.ts';
 import { statusRoutes } from './routes/status.ts';
 
-/** A bundle as JSON, where a byte of a source can become six; it is measured again as it is. */
-const BODY_MAX_BYTES = 6 * BUNDLE_MAX_BYTES;
+/** A bundle as JSON, where a byte can become six; what is in it is measured again. */
+const BODY_MAX_BYTES = 6 * BUNDLE_MAX_BYTES + 2 * SETS_MAX_BYTES;
 
 export interface ApiOptions {
   readonly log: Logger;

@@ -29,7 +29,7 @@ export interface ControlPlane {
 
 export type NewScript = ScriptSource;
 export type NewBundle = Pick<BundleContent, 'scripts'> & {
-  readonly [K in 'vars']?: BundleContent[K] | undefined;
+  readonly [K in 'vars' | 'sets']?: BundleContent[K] | undefined;
 };
 
 export interface Reload extends Change {

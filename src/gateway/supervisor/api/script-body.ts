@@ -2,8 +2,9 @@
 import { posix } from 'node:path';
 import type { Context } from 'hono';
 import { z } from 'zod';
-import { scriptName, scriptSettings } from '../../config/script-schema.ts';
-import type { ScriptSource } from '../../messages/script-control.ts';
+import { parseSet } from '../../../scripts-runtime/sets/sets.ts';
+import { scriptName, scriptSettings, setType } from '../../config/script-schema.ts';
+import type { ScriptSet, ScriptSource } from '../../messages/script-control.ts';
 import { ProblemError } from './problem.ts';
 
 /** `route.ts`, `lib/names.json`: from a folder that they share, and not out of it. */
@@ -13,6 +14,17 @@ const modulePath = z
     message: 'expected a path such as "lib/names.ts", of a .ts, .js or .json file',
   });
 const textFiles = z.record(modulePath, z.string());
+
+/** The same as the files of the config have it, line by line. */
+const scriptSet = z
+  .strictObject({ type: setType, entries: z.array(z.string()) })
+  .transform(({ type, entries }, context): ScriptSet => {
+    const set = parseSet(type, entries.join('\n'));
+    if ('text' in set) return set;
+    const message = set.map((fault) => `entry ${fault.line}: ${fault.message}`).join(', ');
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  });
 
 /** A script without its name, which is that of the path. */
 export const scriptBody = scriptSettings.extend({
@@ -24,6 +36,7 @@ export const scriptBody = scriptSettings.extend({
 export const bundleBody = z.strictObject({
   scripts: z.array(scriptBody.extend({ name: scriptName })),
   vars: z.record(z.string(), z.string()).optional(),
+  sets: z.record(scriptName, scriptSet).optional(),
 });
 
 /**

@@ -171,6 +171,14 @@ describe('a script of several files', () => {
       ['a', 'a'],
     ]);
     expect(plane.activeGeneration.vars).toEqual({ zone: 'eu' });
+    const blocked = { type: 'cidr', entries: ['10.0.0.0/8', '::1'] };
+    expect((await post({ scripts, sets: { blocked } })).status).toBe(200);
+    expect(plane.activeGeneration.sets).toEqual({
+      blocked: { type: 'cidr', text: '10.0.0.0/8\n::1' },
+    });
+    const wrong = await post({ scripts, sets: { blocked: { ...blocked, type: 'domain' } } });
+    expect(wrong.status).toBe(400);
+    expect(await wrong.text()).toContain('entry 1: \\"10.0.0.0/8\\" is no name');
     expect((await post({ scripts: [{ name: 'a', files: {} }] })).status).toBe(400);
     expect((await post({})).status).toBe(400);
   });

@@ -137,8 +137,8 @@ export function fakePlane(): FakePlane {
         }),
         options,
       ),
-    putBundle: ({ scripts, vars = {} }, options) =>
-      generations.apply('api', (active) => ({ ...active, scripts, vars }), options),
+    putBundle: ({ scripts, vars = {}, sets = {} }, options) =>
+      generations.apply('api', (active) => ({ ...active, scripts, vars, sets }), options),
     removeScript: (name, options) =>
       generations.apply(
         'api',

@@ -1,0 +1,20 @@
+/** `env.sets`: networks and names that the gateway looks up. */
+import { host, settings } from './host.js';
+import { show } from './show.js';
+
+const positions = Object.create(null);
+for (let i = 0; i < settings.sets.length; i++) positions[settings.sets[i]] = i;
+
+export const sets = Object.freeze({
+  has: (set, value) => {
+    const position = typeof set === 'string' ? positions[set] : undefined;
+    if (position === undefined) {
+      const known = settings.sets.join(', ') || 'none';
+      throw new TypeError(`sets.has(): no set ${show(set)}; there is: ${known}`);
+    }
+    if (typeof value !== 'string') {
+      throw new TypeError(`sets.has(): the value must be text, not ${show(value)}`);
+    }
+    return host.hasInSet(position, value);
+  },
+});
