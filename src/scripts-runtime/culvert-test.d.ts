@@ -99,6 +99,30 @@ declare module 'culvert:test' {
   /** A new flow, of TCP when `proto` is absent. */
   export function flow(fields: FlowFields): TestFlow;
 
+  export interface HelloOptions {
+    alpn?: readonly string[];
+    /** With a key share of post-quantum size. */
+    postQuantum?: boolean;
+    /** With an Encrypted Client Hello: the name is the outer one. */
+    ech?: boolean;
+  }
+
+  type Bytes = string | Uint8Array;
+
+  export interface Upstream {
+    refuses?: 'refused' | 'unreachable' | 'timeout' | 'loop' | 'limit';
+    /** Until it answers the dial; 1 unless given. */
+    connectMs?: number;
+    /** What it says first. */
+    sends?: Bytes | readonly Bytes[];
+    /** What it says once it has heard something. */
+    answers?: Bytes | readonly Bytes[];
+    /** It says everything back. */
+    echo?: boolean;
+    /** It ends its direction when it has said everything. */
+    closes?: boolean;
+  }
+
   export interface RunOptions {
     env?: {
       /** `scripts.vars` of the configuration. */
@@ -110,6 +134,14 @@ declare module 'culvert:test' {
     };
     /** Over the usual ones; their names are those of `ctx.limits`. */
     limits?: Record<string, number>;
+    /** Where `connect()` may go; else as the configuration of the script has it, or anywhere. */
+    allow?: readonly string[];
+    /** What the client of a claimed flow sends, piece by piece: the next when one was taken. */
+    clientSends?: Bytes | readonly Bytes[];
+    /** The client ends its direction then. One that does not is given up when nothing happens. */
+    clientCloses?: boolean;
+    /** By address, or by name where the script dials one. Others connect, and are silent. */
+    upstreams?: Record<string, Upstream>;
     /** Addresses of names, none for a name that does not resolve. Others resolve to themselves. */
     dns?: Record<string, string | readonly string[]>;
   }
@@ -136,6 +168,14 @@ declare module 'culvert:test' {
     readonly text: string;
     /** Where the gateway dials, in order. */
     readonly dialed: readonly string[];
+    /** What the client of a claimed flow heard. */
+    readonly clientGot: Uint8Array;
+    /** What each upstream heard, by where it was dialled. */
+    readonly upstreamGot: Readonly<Record<string, Uint8Array>>;
+    /** The upstream that a claimed flow was spliced to. */
+    readonly spliced?: string;
+    /** How a claimed flow ended: `eof`, or `killed` by the script. */
+    readonly ended?: string;
     /** Lines of `ctx.log` and `console`, and what the gateway says about the script. */
     readonly logs: readonly TestLog[];
     /** Time inside the sandbox, in milliseconds of this machine. */
@@ -157,6 +197,36 @@ declare module 'culvert:test' {
     flow: TestFlow,
     options?: RunOptions,
   ): Promise<RunResult>;
+
+  /** What clients begin with: pieces as they come, for `clientSends`. */
+  export const fixtures: {
+    tlsClientHello(
+      name: string | undefined,
+      options?: HelloOptions & { records?: number; segments?: number },
+    ): Uint8Array[];
+    httpRequest(
+      host: string | undefined,
+      options?: {
+        method?: string;
+        path?: string;
+        /** 2 is without TLS, with prior knowledge. */
+        version?: 1 | 2;
+        headers?: Record<string, string>;
+        segments?: number;
+      },
+    ): Uint8Array[];
+    sshBanner(software?: string, options?: { segments?: number }): Uint8Array[];
+    /** `type` is the number of the record type: 1 is A, 28 AAAA, 65 HTTPS. */
+    dnsQuery(
+      name: string,
+      type?: number,
+      options?: { over?: 'udp' | 'tcp'; segments?: number },
+    ): Uint8Array[];
+    quicInitial(
+      name: string | undefined,
+      options?: HelloOptions & { version?: 1 | 2; datagrams?: number; frames?: number },
+    ): Uint8Array[];
+  };
 
   /** The time of scripts and of timers in the test. It stands still while nobody waits. */
   export const clock: {

@@ -3,8 +3,9 @@
  * page of memory that both sides read, because each value that crosses costs a microsecond.
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
-import { CONGESTION_NAMES, type ConnectionRequest, type FlowProtocol } from '../stack/verdict.ts';
+import { CONGESTION_NAMES, type ConnectionRequest } from '../stack/verdict.ts';
 import type { LogLevel } from './bundle.ts';
+import { CONN_PAGE_BYTES, type ConnNews, connFunctions, GuestConns } from './conns/guest-conns.ts';
 import {
   type BareEngine,
   type Breakage,
@@ -15,6 +16,7 @@ import {
 } from './engine.ts';
 import { type GuestExtension, NO_EXTENSION } from './guest-extension.ts';
 import { GUEST_START_NAME, GuestModules, guestStart } from './guest-modules.ts';
+import type { GuestPorts, GuestSettings } from './guest-ports.ts';
 import { type HostFunctions, readNumber, readText } from './host-functions/arguments.ts';
 import { kvFunctions } from './host-functions/kv.ts';
 import { TRANSFER_MAX, webFunctions } from './host-functions/web.ts';
@@ -24,44 +26,13 @@ import {
   ADDRESS_LENGTH,
   LOG_FIELDS_LENGTH,
   LOG_MESSAGE_LENGTH,
-  type ScriptLimits,
   VERDICT_TEXT_BYTES,
 } from './limits.ts';
+import { PageField, Reply, writeRequest } from './request-page.ts';
 import type { Sets } from './sets/sets.ts';
 
-/** Offsets in bytes of the page. All uint32, but FLOW, a float64. The same as in guest/page.js. */
-const PageField = {
-  FLOW: 0,
-  CALL: 8,
-  PROTOCOL: 12,
-  FAMILY: 16,
-  SOURCE_PORT: 20,
-  DESTINATION_PORT: 24,
-  MSS: 28,
-  WINDOW_SCALE: 32,
-  TTL: 36,
-  ECN: 40,
-  REPLY: 44,
-} as const;
-const PAGE_BYTES = 64;
-
-/** How a call went. The text that belongs to it is in brackets. The same as in guest/page.js. */
-export const Reply = {
-  DECLINE: 1,
-  /** To the original destination, with no options. */
-  FORWARD: 2,
-  /** With no options. */
-  REJECT: 3,
-  /** Any other verdict [its fields as JSON]. */
-  VERDICT: 4,
-  /** A promise: `settle` will be called. */
-  PENDING: 5,
-  /** [the error; from the second line its stack] */
-  THREW: 6,
-  /** [what came back instead] */
-  NO_VERDICT: 7,
-} as const;
-export type Reply = (typeof Reply)[keyof typeof Reply];
+/** What connections cross in lies behind. */
+const PAGE_BYTES = CONN_PAGE_BYTES;
 
 /** UTF-16 units at which the guest cuts what it hands out: no more of it is used here. */
 const LENGTHS = {
@@ -75,42 +46,21 @@ const LENGTHS = {
 };
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
-/** In the page: positions in PROTOCOLS of guest/flow-info.js. */
-const PROTOCOL_CODES = { tcp: 0, udp: 1, icmp: 2 } as const satisfies Record<FlowProtocol, number>;
-
-/** What the guest asks for while a turn runs. None of it may enter the engine again. */
-export interface GuestPorts {
-  log(level: LogLevel, flow: number, message: string, fields: string | undefined): void;
-  settle(call: number, reply: Reply, text: string): void;
-  /** False when the script has as many timers as it may have. */
-  startTimer(id: number, delayMs: number): boolean;
-  stopTimer(id: number): void;
-  /** The script hit a limit that fails nothing but the operation. */
-  hit(limit: string): void;
-}
-
-export interface GuestSettings {
-  readonly version: string;
-  readonly iface: string;
-  readonly vars: Readonly<Record<string, string>>;
-  readonly services: readonly string[];
-  readonly limits: ScriptLimits;
-  readonly sets: Sets;
-}
-
 /** What `decide` wrote; overwritten by the next call. */
 export interface DecideResult {
   reply: Reply;
   text: string;
 }
 
-type Entry = 'adopt' | 'decide' | 'abort' | 'retire' | 'fire';
+const ENTRIES = ['adopt', 'decide', 'abort', 'retire', 'fire', 'connOpen', 'connEvent'] as const;
+type Entry = (typeof ENTRIES)[number];
 
 /** An engine with the built-in module in it, and room for one script. */
 export class Guest {
   /** Result of the last `decide`; one object, because a decision is answered before the next. */
   readonly result: DecideResult = { reply: Reply.DECLINE, text: '' };
   readonly #engine: Engine;
+  readonly #conns: GuestConns;
   readonly #kv: KvCalls;
   readonly #ports: GuestPorts;
   readonly #entries = new Map<Entry, QuickJSHandle>();
@@ -133,6 +83,11 @@ export class Guest {
     const { context } = this.#engine;
     this.#page = this.#engine.sharePage(PAGE_BYTES);
     this.#modules = new GuestModules(extension.modules);
+    this.#conns = new GuestConns({
+      context,
+      page: this.#page,
+      call: (entry, ...args) => this.#call(entry, ...args),
+    });
     this.#engine.serveModules(this.#modules);
     this.#engine.turn(Number.POSITIVE_INFINITY, () => {
       this.#installHost(settings, {
@@ -196,13 +151,33 @@ export class Guest {
   decide(call: number, request: ConnectionRequest, budgetUs: number): void {
     this.#engine.turn(budgetUs, () => {
       const { context } = this.#engine;
-      this.#writeRequest(call, request);
+      writeRequest(this.#page.view, call, request);
       const source = context.newString(request.source.ip);
       const destination = context.newString(request.destination.ip);
       const returned = this.#call('decide', source, destination);
       source.dispose();
       destination.dispose();
       this.#readResult(returned);
+    });
+  }
+
+  /** The connection that the last turn was for; 0 for none. */
+  takeTurnOf(): number {
+    return this.#conns.takeTurnOf();
+  }
+
+  /** Runs the hook of a connection. */
+  openConn(conn: number, request: ConnectionRequest, budgetUs: number): void {
+    this.#engine.turn(budgetUs, () => {
+      writeRequest(this.#page.view, 0, request);
+      this.#conns.open(conn, request);
+    });
+  }
+
+  /** Lets the script hear what has come of a connection. */
+  tellConn(conn: number, news: readonly ConnNews[], budgetUs: number): void {
+    this.#engine.turn(budgetUs, () => {
+      for (const one of news) this.#conns.tell(conn, one);
     });
   }
 
@@ -293,23 +268,6 @@ export class Guest {
     return this.#engine.take(result, (thrown) => this.#blame(thrown));
   }
 
-  #writeRequest(call: number, request: ConnectionRequest): void {
-    const page = this.#page.view;
-    const { source, destination, syn } = request;
-    page.setFloat64(PageField.FLOW, request.flow, true);
-    page.setUint32(PageField.CALL, call, true);
-    page.setUint32(PageField.PROTOCOL, PROTOCOL_CODES[request.protocol], true);
-    page.setUint32(PageField.FAMILY, source.family, true);
-    page.setUint32(PageField.SOURCE_PORT, source.port, true);
-    page.setUint32(PageField.DESTINATION_PORT, destination.port, true);
-    page.setUint32(PageField.REPLY, 0, true);
-    if (syn === undefined) return;
-    page.setUint32(PageField.MSS, syn.mss, true);
-    page.setUint32(PageField.WINDOW_SCALE, syn.windowScale, true);
-    page.setUint32(PageField.TTL, syn.ttl, true);
-    page.setUint32(PageField.ECN, syn.ecn ? 1 : 0, true);
-  }
-
   #readResult(returned: QuickJSHandle | undefined): void {
     if (returned === undefined) {
       // The guest catches what a script throws, unless there is no room left to do so.
@@ -363,9 +321,11 @@ export class Guest {
     const text = (handle: QuickJSHandle | undefined) => readText(context, handle);
     const number = (handle: QuickJSHandle | undefined) => readNumber(context, handle);
     return {
+      ...kvFunctions(context, this.#kv),
+      ...connFunctions(context, this.#page, this.#ports.conns),
       connect: (entries) => {
         if (entries === undefined) return undefined;
-        for (const name of ['adopt', 'decide', 'abort', 'retire', 'fire'] as const) {
+        for (const name of ENTRIES) {
           this.#entries.set(name, context.getProp(entries, name));
         }
         return undefined;
@@ -404,7 +364,6 @@ export class Guest {
       },
       hasInSet: (set, value) =>
         sets.has(number(set), text(value) ?? '') ? context.true : context.false,
-      ...kvFunctions(context, this.#kv),
     };
   }
 }

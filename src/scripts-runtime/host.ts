@@ -5,12 +5,15 @@
  */
 import type { ConnectionRequest } from '../stack/verdict.ts';
 import type { KvEntry, ScriptBundle, ScriptIssue, ScriptLog, ScriptStats } from './bundle.ts';
+import { Conns } from './conns/conns.ts';
+import type { ConnEvents, ConnPorts } from './conns/ports.ts';
 import { ScriptCounters } from './counters.ts';
 import { type Decision, Decisions } from './decide.ts';
 import { type BareEngine, type EngineClock, makeBareEngine } from './engine.ts';
 import { Kv, type KvLimits } from './kv.ts';
 import { SLICE_US } from './limits.ts';
 import { loadBundle } from './loader.ts';
+import { Lookups } from './lookups.ts';
 import { Registry } from './registry.ts';
 import type { Script, ScriptPorts } from './script.ts';
 import { Sets } from './sets/sets.ts';
@@ -23,6 +26,8 @@ export interface HostPorts extends EngineClock {
   leave(): void;
   answer(requestId: number, decision: Decision): void;
   resolve(id: number, name: string): void;
+  /** Carries the connections that scripts claim. */
+  readonly conns: ConnPorts;
   log(line: ScriptLog): void;
   kv(entries: readonly KvEntry[]): void;
   stats(scripts: readonly ScriptStats[]): void;
@@ -38,7 +43,9 @@ export class ScriptHost {
   readonly #services: readonly string[];
   readonly #scriptPorts: ScriptPorts;
   readonly #registry = new Registry();
+  readonly #lookups: Lookups;
   readonly #decisions: Decisions;
+  readonly #conns: Conns;
   readonly #kv = new Map<string, Kv>();
   readonly #counters = new Map<string, ScriptCounters>();
   /** Of the active bundle. */
@@ -55,10 +62,17 @@ export class ScriptHost {
     this.#ports = ports;
     this.#services = services;
     this.#scriptPorts = this.#makeScriptPorts();
+    this.#lookups = new Lookups((id, name) => ports.resolve(id, name));
+    this.#conns = new Conns(ports.conns, this.#lookups, () => ports.now());
     this.#decisions = new Decisions({
       now: () => ports.now(),
       answer: (requestId, decision) => ports.answer(requestId, decision),
-      resolve: (id, name) => ports.resolve(id, name),
+      resolve: (id, name) =>
+        this.#lookups.resolve(name, (addresses, error) =>
+          this.#decisions.resolved(id, addresses, error),
+        ),
+      claim: (requestId, request, generation, script) =>
+        this.#conns.claim(requestId, request, generation, script),
       limitHit: (script, limit) => this.#countFailure(script, limit),
       unresolved: (script, flow, verdict, name, error) =>
         this.#logUnresolved(script, flow, `${verdict}(): "${name}"`, error),
@@ -73,6 +87,19 @@ export class ScriptHost {
   /** Decisions that wait for a script. */
   get pending(): number {
     return this.#decisions.pending;
+  }
+
+  /** Connections that scripts claimed and did not splice. */
+  get claims(): number {
+    return this.#conns.count;
+  }
+
+  /**
+   * What whoever carries claimed connections has to tell. Scripts hear of it when `expire` is
+   * called, for which `nextDeadline` has come then.
+   */
+  get conns(): ConnEvents {
+    return this.#conns;
   }
 
   /** Generations in memory: the active one and those that calls still use. */
@@ -146,7 +173,7 @@ export class ScriptHost {
 
   /** The answer to `ports.resolve`. */
   resolved(id: number, addresses: readonly string[], error: string): void {
-    this.#decisions.resolved(id, addresses, error);
+    this.#lookups.resolved(id, addresses, error);
     this.#afterTurn();
   }
 
@@ -157,7 +184,10 @@ export class ScriptHost {
 
   /** When `expire` has something to do, in microseconds; Infinity for never. */
   nextDeadline(): number {
-    let next = Math.min(this.#decisions.nextDeadline, this.#journalAt, this.#statsAt);
+    const { nextDeadline } = this.#conns;
+    let next = Math.min(
+      ...[this.#decisions.nextDeadline, nextDeadline, this.#journalAt, this.#statsAt],
+    );
     for (const generation of this.#registry.generations) {
       for (const script of generation.scripts) next = Math.min(next, script.nextTimer);
     }
@@ -172,6 +202,7 @@ export class ScriptHost {
     this.#fireTimers(now);
     this.#decisions.afterTurn();
     this.#decisions.expire(now);
+    this.#conns.expire(now);
     this.#afterTurn();
     if (now >= this.#journalAt) this.#writeJournal();
     if (now >= this.#statsAt) this.#writeStats();
@@ -215,7 +246,12 @@ export class ScriptHost {
       leave: () => ports.leave(),
       log: (line) => ports.log(line),
       settled: (script, call, answer) => this.#decisions.settled(script, call, answer),
-      lost: (script) => this.#decisions.lost(script),
+      lost: (script) => {
+        this.#decisions.lost(script);
+        this.#conns.lostScript(script);
+      },
+      conns: (script) => this.#conns.portsOf(script),
+      worked: (conn, us) => this.#conns.charge(conn, us),
       takeSpare: () => {
         const spare = this.#spare;
         this.#spare = undefined;
@@ -250,6 +286,7 @@ export class ScriptHost {
   /** What any call can leave behind: settled promises, generations without calls, reports. */
   #afterTurn(): void {
     this.#decisions.afterTurn();
+    this.#conns.afterTurn();
     if (this.#registry.sweep()) this.#forgetUnusedStores();
     const now = this.#ports.now();
     if (this.#statsAt === NEVER) this.#statsAt = now + STATS_PERIOD_US;
@@ -271,7 +308,7 @@ export class ScriptHost {
     this.#ports.stats(Array.from(this.#counters.values(), (counters) => counters.snapshot()));
   }
 
-  #countFailure(script: Script, limit: 'wall' | 'pending'): void {
+  #countFailure(script: Script, limit: 'wall' | 'pending' | 'claims'): void {
     script.counters.hit(limit);
     script.counters.errors++;
   }

@@ -63,7 +63,7 @@ function settingsFor(files: readonly string[]) {
   const own = files.map((file) => join(dirname(file), 'tsconfig.json')).find(existsSync);
   return own === undefined
     ? { compilerOptions: OPTIONS }
-    : { extends: own, compilerOptions: { noEmit: true } };
+    : { extends: own, compilerOptions: { noEmit: true }, include: [] };
 }
 
 function issuesOf(output: string, files: ReadonlyMap<string, string>): ScriptIssue[] {

@@ -128,4 +128,4 @@ export type FromDataPlane =
     };
 
 /** File descriptors a data plane inherits, besides its standard streams. */
-export const DataPlaneFd = { TUN: 3, STATE: 4, COUNTERS: 5, SCRIPTS: 6 } as const;
+export const DataPlaneFd = { TUN: 3, STATE: 4, COUNTERS: 5, SCRIPTS: 6, CONNS: 7 } as const;

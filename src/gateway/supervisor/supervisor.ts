@@ -81,7 +81,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     });
     this.#scriptHost = new ScriptHost({
       log,
-      fds: [kernel.scripts[1]],
+      fds: [kernel.scripts[1], kernel.conns[1]],
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
       iface: kernel.tun.name,
       monotonicUs: monotonicNow,
@@ -274,7 +274,10 @@ export class Supervisor implements ControlPlane, FlowNames {
       start: toStartConfig(loaded.config, kernel.tun),
       live: this.#nextLiveConfig(loaded),
       scripts: this.#scriptsState,
-      fds: [kernel.tun.fd, kernel.state.fd, kernel.counters.fd, kernel.scripts[0]],
+      fds: [
+        ...[kernel.tun.fd, kernel.state.fd, kernel.counters.fd],
+        ...[kernel.scripts[0], kernel.conns[0]],
+      ],
       loopTurns: () => this.#counters.get(Counter.LOOP_TURNS),
       onFlowRows: (rows) => this.flows.takeEnded(rows, this.#loaded.config.log.flows),
       onGivenUp: onFatal,

@@ -1,4 +1,4 @@
-/** The page: words and doubles, at the offsets of `PageField` in host-api.ts. */
+/** The page: words and doubles, at the offsets of `PageField` in request-page.ts. */
 import { host } from './host.js';
 
 const { page } = host;
@@ -17,8 +17,18 @@ export const WINDOW_SCALE = 8;
 export const TTL = 9;
 export const ECN = 10;
 export const REPLY = 11;
+/** Of connections: whose turn it is, and what an event is about. */
+export const TURN_OF = 12;
+export const CONN = 13;
+export const END = 14;
+export const EVENT = 15;
+export const FLAGS = 16;
+export const LENGTH = 17;
+/** In bytes: where those of an event lie, and how many there can be. */
+export const CHUNK_AT = 96;
+export const CHUNK_BYTES = 16_384;
 
-/** The same as `Reply` in host-api.ts. */
+/** The same as `Reply` in request-page.ts. */
 export const DECLINE = 1;
 export const FORWARD = 2;
 export const REJECT = 3;

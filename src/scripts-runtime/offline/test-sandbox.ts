@@ -3,6 +3,7 @@
  * `culvert:test`; the script under test is not in it, but in a sandbox of its own.
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
+import type { GuestConnPorts } from '../conns/guest-conns.ts';
 import type { BareEngine, Breakage, EngineClock, Thrown } from '../engine.ts';
 import equal from '../guest/equal.js' with { type: 'text' };
 import expect from '../guest/expect.js' with { type: 'text' };
@@ -12,6 +13,7 @@ import { type HostFunctions, readText } from '../host-functions/arguments.ts';
 import { Kv } from '../kv.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits, TIMER_MS_MAX } from '../limits.ts';
 import { Sets } from '../sets/sets.ts';
+import { makeFixture } from './make-fixture.ts';
 
 export const TEST_MODULE = 'culvert:test';
 /** In front of the name of a script, the module that a test gets for it. */
@@ -77,6 +79,7 @@ export class TestSandbox {
         },
         stopTimer: (id) => this.#timers.delete(id),
         hit: () => {},
+        conns: noConns(now),
       },
       clock,
       { modules, functions: (context) => this.#functions(context) },
@@ -159,6 +162,8 @@ export class TestSandbox {
         });
         return undefined;
       },
+      testFixture: (name, args) =>
+        context.newString(JSON.stringify(makeFixture(text(name) ?? '', text(args) ?? ''))),
       testEnded: (_index, error) => {
         this.#ending = { error: text(error) };
         return undefined;
@@ -166,6 +171,22 @@ export class TestSandbox {
     };
   }
 }
+
+/** A test file has no connections of its own. */
+const noConns = (now: () => number): GuestConnPorts => ({
+  nowMs: () => now() / 1000,
+  want: () => {},
+  takeBack: () => false,
+  peek: () => {},
+  write: () => false,
+  fin: () => {},
+  abort: () => {},
+  close: () => {},
+  dial: () => ({ code: 'denied', message: 'a test has no network; the script that it runs has' }),
+  splice: () => {},
+  note: () => {},
+  failed: () => {},
+});
 
 /** What a test imports for a script is a name: the script itself is elsewhere. */
 const scriptModule = (name: string): string =>
