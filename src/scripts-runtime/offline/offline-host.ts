@@ -33,7 +33,7 @@ export interface OfflineDecision {
   readonly network?: NetworkResult;
 }
 
-/** How long a claimed connection may stay without anything happening in it: an hour of virtual time. */
+/** How long nothing may happen in a claimed connection: an hour of virtual time. */
 const IDLE_US = 3_600_000_000;
 
 /** Names of in-process listeners, as a gateway has them. */

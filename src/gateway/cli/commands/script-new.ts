@@ -34,11 +34,10 @@ export function addScriptNew(script: Command): void {
 function create(path: string, { template, json: isJson }: NewFlags): void {
   const folder = dirname(path);
   const name = basename(path).replace(/\.[jt]s$/, '');
-  const chosen = TEMPLATES[template];
-  if (chosen === undefined || !scriptName.safeParse(name).success) {
+  if (!scriptName.safeParse(name).success) {
     throw new CommandError(ExitCode.USAGE, `"${name}" cannot be the name of a script`);
   }
-  const own = Object.entries(filesOf(name, chosen)).map(([file, text]) =>
+  const own = Object.entries(filesOf(name, template)).map(([file, text]) =>
     place(folder, file, text),
   );
   const taken = own.find(({ file }) => existsSync(file));
