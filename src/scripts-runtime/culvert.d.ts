@@ -154,6 +154,12 @@ declare module 'culvert' {
     readonly opened: Promise<SocketInfo>;
     /** Settles once, when both directions have ended; fails unless they ended in order. */
     readonly closed: Promise<void>;
+    /**
+     * The same as streams, for code that wants them: once one of them was asked for, the methods
+     * below that read, write and splice throw.
+     */
+    readonly readable: ReadableStream<Uint8Array>;
+    readonly writable: WritableStream<Uint8Array>;
     /** The bytes that came next; null when the far side has said all. One call at a time. */
     read(): Promise<Uint8Array | null>;
     /** Resolves when the bytes are on their way. Text becomes UTF-8. */
@@ -234,7 +240,10 @@ declare module 'culvert' {
     readonly reason: string;
   }
 
-  /** A connection that `claim()` accepted. When `connect()` is done, it ends, unless spliced. */
+  /**
+   * A connection that `claim()` accepted. When `connect()` is done, it ends, unless it is spliced
+   * or its streams are in use.
+   */
   export interface Conn extends Socket {
     readonly flow: FlowInfo;
     /** What the client has said, which stays there to be read or spliced. */

@@ -10,6 +10,7 @@ import base64 from './guest/base64.js' with { type: 'text' };
 import bytes from './guest/bytes.js' with { type: 'text' };
 import chunk from './guest/chunk.js' with { type: 'text' };
 import conn from './guest/conn.js' with { type: 'text' };
+import connStreams from './guest/conn-streams.js' with { type: 'text' };
 import crypto from './guest/crypto.js' with { type: 'text' };
 import ctx from './guest/ctx.js' with { type: 'text' };
 import culvert from './guest/culvert.js' with { type: 'text' };
@@ -69,14 +70,15 @@ const SOURCES: ReadonlyMap<string, string> = new Map([
   [`${FOLDER}structured-clone.js`, structuredClone],
   [`${FOLDER}text-encoding.js`, textEncoding],
   [`${FOLDER}timers.js`, timers],
+  [`${FOLDER}url.js`, url],
   [`${FOLDER}chunk.js`, chunk],
   [`${FOLDER}conn.js`, conn],
+  [`${FOLDER}conn-streams.js`, connStreams],
   [`${FOLDER}deferred.js`, deferred],
   [`${FOLDER}end.js`, end],
   [`${FOLDER}sniff.js`, sniff],
   [`${FOLDER}socket.js`, socket],
   [`${FOLDER}socket-error.js`, socketError],
-  [`${FOLDER}url.js`, url],
   [`${FOLDER}verdicts.js`, verdicts],
   [`${FOLDER}web-streams.js`, `import { Function } from './function.js';${webStreams}`],
 ]);

@@ -5,7 +5,12 @@
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
 import { CONGESTION_NAMES, type ConnectionRequest } from '../stack/verdict.ts';
 import type { LogLevel } from './bundle.ts';
-import { CONN_PAGE_BYTES, type ConnNews, connFunctions, GuestConns } from './conns/guest-conns.ts';
+import {
+  CONN_PAGE_BYTES,
+  connFunctions,
+  type GuestConnPorts,
+  GuestConns,
+} from './conns/guest-conns.ts';
 import {
   type BareEngine,
   type Breakage,
@@ -16,7 +21,6 @@ import {
 } from './engine.ts';
 import { type GuestExtension, NO_EXTENSION } from './guest-extension.ts';
 import { GUEST_START_NAME, GuestModules, guestStart } from './guest-modules.ts';
-import type { GuestPorts, GuestSettings } from './guest-ports.ts';
 import { type HostFunctions, readNumber, readText } from './host-functions/arguments.ts';
 import { kvFunctions } from './host-functions/kv.ts';
 import { TRANSFER_MAX, webFunctions } from './host-functions/web.ts';
@@ -26,13 +30,32 @@ import {
   ADDRESS_LENGTH,
   LOG_FIELDS_LENGTH,
   LOG_MESSAGE_LENGTH,
+  type ScriptLimits,
   VERDICT_TEXT_BYTES,
 } from './limits.ts';
-import { PageField, Reply, writeRequest } from './request-page.ts';
+import { REPLY_AT, writeRequest } from './request-page.ts';
 import type { Sets } from './sets/sets.ts';
 
 /** What connections cross in lies behind. */
 const PAGE_BYTES = CONN_PAGE_BYTES;
+
+/** How a call went. The text that belongs to it is in brackets. The same as in guest/page.js. */
+export const Reply = {
+  DECLINE: 1,
+  /** To the original destination, with no options. */
+  FORWARD: 2,
+  /** With no options. */
+  REJECT: 3,
+  /** Any other verdict [its fields as JSON]. */
+  VERDICT: 4,
+  /** A promise: `settle` will be called. */
+  PENDING: 5,
+  /** [the error; from the second line its stack] */
+  THREW: 6,
+  /** [what came back instead] */
+  NO_VERDICT: 7,
+} as const;
+export type Reply = (typeof Reply)[keyof typeof Reply];
 
 /** UTF-16 units at which the guest cuts what it hands out: no more of it is used here. */
 const LENGTHS = {
@@ -46,6 +69,28 @@ const LENGTHS = {
 };
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
+
+/** What the guest asks for while a turn runs. None of it may enter the engine again. */
+export interface GuestPorts {
+  log(level: LogLevel, flow: number, message: string, fields: string | undefined): void;
+  settle(call: number, reply: Reply, text: string): void;
+  /** False when the script has as many timers as it may have. */
+  startTimer(id: number, delayMs: number): boolean;
+  stopTimer(id: number): void;
+  /** The script hit a limit that fails nothing but the operation. */
+  hit(limit: string): void;
+  readonly conns: GuestConnPorts;
+}
+
+export interface GuestSettings {
+  readonly version: string;
+  readonly iface: string;
+  readonly vars: Readonly<Record<string, string>>;
+  readonly services: readonly string[];
+  readonly limits: ScriptLimits;
+  readonly sets: Sets;
+}
+
 /** What `decide` wrote; overwritten by the next call. */
 export interface DecideResult {
   reply: Reply;
@@ -59,8 +104,8 @@ type Entry = (typeof ENTRIES)[number];
 export class Guest {
   /** Result of the last `decide`; one object, because a decision is answered before the next. */
   readonly result: DecideResult = { reply: Reply.DECLINE, text: '' };
+  readonly conns: GuestConns;
   readonly #engine: Engine;
-  readonly #conns: GuestConns;
   readonly #kv: KvCalls;
   readonly #ports: GuestPorts;
   readonly #entries = new Map<Entry, QuickJSHandle>();
@@ -82,12 +127,8 @@ export class Guest {
     this.#ports = ports;
     const { context } = this.#engine;
     this.#page = this.#engine.sharePage(PAGE_BYTES);
+    this.conns = new GuestConns(this.#engine, this.#page, (...call) => this.#call(...call));
     this.#modules = new GuestModules(extension.modules);
-    this.#conns = new GuestConns({
-      context,
-      page: this.#page,
-      call: (entry, ...args) => this.#call(entry, ...args),
-    });
     this.#engine.serveModules(this.#modules);
     this.#engine.turn(Number.POSITIVE_INFINITY, () => {
       this.#installHost(settings, {
@@ -158,26 +199,6 @@ export class Guest {
       source.dispose();
       destination.dispose();
       this.#readResult(returned);
-    });
-  }
-
-  /** The connection that the last turn was for; 0 for none. */
-  takeTurnOf(): number {
-    return this.#conns.takeTurnOf();
-  }
-
-  /** Runs the hook of a connection. */
-  openConn(conn: number, request: ConnectionRequest, budgetUs: number): void {
-    this.#engine.turn(budgetUs, () => {
-      writeRequest(this.#page.view, 0, request);
-      this.#conns.open(conn, request);
-    });
-  }
-
-  /** Lets the script hear what has come of a connection. */
-  tellConn(conn: number, news: readonly ConnNews[], budgetUs: number): void {
-    this.#engine.turn(budgetUs, () => {
-      for (const one of news) this.#conns.tell(conn, one);
     });
   }
 
@@ -276,7 +297,7 @@ export class Guest {
       this.#fault = undefined;
       return;
     }
-    this.result.reply = this.#page.view.getUint32(PageField.REPLY, true) as Reply;
+    this.result.reply = this.#page.view.getUint32(REPLY_AT, true) as Reply;
     this.result.text = hasText(this.result.reply) ? this.#engine.context.getString(returned) : '';
     returned.dispose();
   }

@@ -1,8 +1,8 @@
-/** A flow in the page that both sides of a sandbox see: what a script is told costs no crossing. */
+/** A request in the page of a sandbox: numbers cross there, and addresses as text beside it. */
 import type { ConnectionRequest, FlowProtocol } from '../stack/verdict.ts';
 
 /** Offsets in bytes of the page. All uint32, but FLOW, a float64. The same as in guest/page.js. */
-export const PageField = {
+const PageField = {
   FLOW: 0,
   CALL: 8,
   PROTOCOL: 12,
@@ -15,29 +15,12 @@ export const PageField = {
   ECN: 40,
   REPLY: 44,
 } as const;
-
-/** How a call went. The text that belongs to it is in brackets. The same as in guest/page.js. */
-export const Reply = {
-  DECLINE: 1,
-  /** To the original destination, with no options. */
-  FORWARD: 2,
-  /** With no options. */
-  REJECT: 3,
-  /** Any other verdict [its fields as JSON]. */
-  VERDICT: 4,
-  /** A promise: `settle` will be called. */
-  PENDING: 5,
-  /** [the error; from the second line its stack] */
-  THREW: 6,
-  /** [what came back instead] */
-  NO_VERDICT: 7,
-} as const;
-export type Reply = (typeof Reply)[keyof typeof Reply];
+export const REPLY_AT = PageField.REPLY;
 
 /** In the page: positions in PROTOCOLS of guest/flow-info.js. */
 const PROTOCOL_CODES = { tcp: 0, udp: 1, icmp: 2 } as const satisfies Record<FlowProtocol, number>;
 
-/** @param page  of the sandbox. @param call  number of the call; 0 for none */
+/** Writes what a script is asked about. */
 export function writeRequest(page: DataView, call: number, request: ConnectionRequest): void {
   const { source, destination, syn } = request;
   page.setFloat64(PageField.FLOW, request.flow, true);

@@ -13,14 +13,12 @@ import { cutText } from './cut-text.ts';
 import { Diagnostics } from './diagnostics.ts';
 import type { BareEngine, Breakage, EngineClock } from './engine.ts';
 import { type FailureKind, ScriptError } from './errors.ts';
-import type { GuestPorts, GuestSettings } from './guest-ports.ts';
-import { Guest } from './host-api.ts';
+import { Guest, type GuestPorts, type GuestSettings, Reply } from './host-api.ts';
 import type { Kv } from './kv.ts';
 import type { ScriptLimits } from './limits.ts';
 import { parseLogFields } from './log-fields.ts';
 import { LogLimit } from './log-limit.ts';
 import type { ScriptVerdict } from './parse-verdict.ts';
-import { Reply } from './request-page.ts';
 import { ScriptTimers } from './script-timers.ts';
 import type { Transpiled } from './transpile.ts';
 import { VerdictReader } from './verdict-reader.ts';
@@ -186,11 +184,11 @@ export class Script {
 
   /** Runs the hook of a connection that it claimed; false when there is no sandbox to do so. */
   openConn(conn: number, request: ConnectionRequest): boolean {
-    return this.#enterIfAlive((guest) => guest.openConn(conn, request, this.#budget));
+    return this.#enterIfAlive((guest) => guest.conns.open(conn, request, this.#budget));
   }
 
   tellConn(conn: number, news: readonly ConnNews[]): void {
-    this.#enterIfAlive((guest) => guest.tellConn(conn, news, this.#budget));
+    this.#enterIfAlive((guest) => guest.conns.tell(conn, news, this.#budget));
   }
 
   /** The hook of a connection threw; the error as the guest describes it. */
@@ -257,7 +255,7 @@ export class Script {
     this.#ports.leave();
     const tookUs = this.#ports.now() - enteredAt;
     counters.cpuUs += tookUs;
-    const conn = this.#guest?.takeTurnOf() ?? 0;
+    const conn = this.#guest?.conns.takeTurnOf() ?? 0;
     if (conn !== 0) this.#ports.worked(conn, tookUs);
     // Who breaks the hard limit hears of that one.
     const isBroken = this.#guest?.breakage !== undefined;

@@ -25,6 +25,7 @@ import { TcpState } from './tcp/states.ts';
 import type { Tcb } from './tcp/tcb.ts';
 import { expireRow, onPaceTimer } from './tcp/timers.ts';
 import * as calls from './tcp/user-calls.ts';
+import { copyWaiting, hasAllText } from './tcp/waiting.ts';
 import type { Instant } from './time.ts';
 import type { CongestionName, RejectWith } from './verdict.ts';
 import { Protocol } from './wire/protocol.ts';
@@ -288,6 +289,11 @@ export class Stack {
     calls.setDeadline(this.#tcp, row, deadline);
   }
 
+  /** How long an open flow may be silent from now on, in milliseconds; 0 is for ever. */
+  setSilence(row: number, idleMs: number, halfCloseMs: number): void {
+    calls.setSilence(this.#tcp, row, idleMs, halfCloseMs);
+  }
+
   room(row: number, now: Instant): number {
     return calls.room(this.#tcp, row, now);
   }
@@ -308,6 +314,21 @@ export class Stack {
 
   drainBacklog(row: number, now: Instant): void {
     calls.drain(this.#tcp, row, now);
+  }
+
+  /** Bytes of the client that the owner has not taken, in order and acknowledged. */
+  waiting(row: number): number {
+    return this.#tcp.tcb.moveTo(row).backlogBytes;
+  }
+
+  /** Behind what waits comes nothing more: the client has sent FIN. */
+  hasAllText(row: number): boolean {
+    return hasAllText(this.#tcp, row);
+  }
+
+  /** Copies the first bytes that wait, `max` at most, and leaves them there. @returns how many */
+  copyWaiting(row: number, into: Uint8Array, at: number, max: number): number {
+    return copyWaiting(this.#tcp, row, into, at, max);
   }
 
   close(row: number, now: Instant): void {

@@ -48,6 +48,7 @@ class Counting implements FlowOwner {
   onData(_row: number, _at: number, length: number): number {
     return length;
   }
+  onWaiting(): void {}
   onFin(): void {}
   onRoom(): void {}
   onClosed(): void {

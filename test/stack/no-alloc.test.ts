@@ -50,6 +50,7 @@ class Sink implements FlowOwner {
     this.taken += length;
     return length;
   }
+  onWaiting(): void {}
   onFin(): void {}
   onRoom(): void {}
   onClosed(): void {}

@@ -28,6 +28,8 @@ export interface OwnedFlow {
   isGone: boolean;
   /** What arrives is no stream of ours, and is not compared. */
   isStranger: boolean;
+  /** How often it heard that more waits behind what was not taken. */
+  waits: number;
 }
 
 /** Names of the calls, to hang a reaction on. */
@@ -156,6 +158,7 @@ export class RecordingOwner implements FlowOwner {
       isClosing: false,
       isGone: false,
       isStranger: false,
+      waits: 0,
     };
     if (this.#byRow.get(row)?.isGone === false) throw new Error(`row ${row} was given twice`);
     this.flows.push(flow);
@@ -185,6 +188,10 @@ export class RecordingOwner implements FlowOwner {
     flow.appetite -= taken;
     this.#note(row, 'data', now, `data ${length}`);
     return taken;
+  }
+
+  onWaiting(row: number): void {
+    this.flow(row).waits += 1;
   }
 
   onFin(row: number, now: Instant): void {

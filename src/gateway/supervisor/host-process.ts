@@ -52,6 +52,8 @@ export interface HostProcessOptions {
   readonly page: HeartbeatPage;
   readonly epoch: number;
   readonly iface: string;
+  /** Where no script may connect, now. */
+  readonly closed?: () => readonly string[];
   /** CLOCK_MONOTONIC in microseconds. */
   readonly monotonicUs: () => number;
   /** What is not an answer to a load. */
@@ -124,11 +126,11 @@ export class HostProcess {
     this.#loads.set(bundle.number, resolve);
     this.#limits = bundle.limits;
     for (const entries of kvChunks(memory.kv)) this.send({ kind: 'kv-restore', entries });
-    const { iface } = this.#options;
+    const { iface, closed = () => [] } = this.#options;
     const { disabled } = memory;
     this.send({
       kind: 'load',
-      bundle: toBundle(bundle, { iface, disabled }),
+      bundle: toBundle(bundle, { iface, disabled, closed: closed() }),
       epoch: this.epoch,
     });
     const timer = setTimeout(() => {

@@ -37,6 +37,8 @@ export interface ScriptHostOptions {
   readonly fds: readonly number[];
   readonly pages: readonly [HeartbeatPage, HeartbeatPage];
   readonly iface: string;
+  /** Where no script may connect, now. */
+  readonly closed?: () => readonly string[];
   /** CLOCK_MONOTONIC in microseconds. */
   readonly monotonicUs: () => number;
   /** Tells the data plane. */
@@ -166,7 +168,7 @@ export class ScriptHost implements Activator {
   }
 
   #spawn(): HostProcess {
-    const { fds, pages, iface, monotonicUs } = this.#options;
+    const { fds, pages, iface, closed, monotonicUs } = this.#options;
     const { hostCommand = selfCommand('__script-host') } = this.#options;
     const [first, second] = pages;
     const process: HostProcess = new HostProcess({
@@ -175,6 +177,7 @@ export class ScriptHost implements Activator {
       page: this.#host?.page === first ? second : first,
       epoch: ++this.#epoch,
       iface,
+      ...(closed === undefined ? {} : { closed }),
       monotonicUs,
       onMessage: (message) => this.#receive(process, message),
       onLateLoad: () => this.#lost(process),

@@ -23,6 +23,7 @@ import {
 } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
+import { closedAddresses } from './closed-addresses.ts';
 import { DataPlane } from './data-plane.ts';
 import { dropLayer } from './drop-layer.ts';
 import { FlowControl } from './flow-control.ts';
@@ -84,6 +85,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       fds: [kernel.scripts[1], kernel.conns[1]],
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
       iface: kernel.tun.name,
+      closed: () => closedAddresses(this.#loaded.config),
       monotonicUs: monotonicNow,
       onState: (state) => {
         this.#scriptsState = state;

@@ -29,8 +29,14 @@ class Endpoint {
   }
 }
 
+/** Connections by the signal of their flow: who dials with it says which one it is for. */
+const connsBySignal = new WeakMap();
+export const connOfSignal = (signal) =>
+  signal === undefined ? undefined : connsBySignal.get(signal);
+
 export class FlowInfo {
   #serial;
+  #conn = 0;
   #signal;
   constructor(sourceIp, destinationIp) {
     const family = words[FAMILY];
@@ -55,8 +61,14 @@ export class FlowInfo {
     return settings.iface;
   }
   get signal() {
-    this.#signal ??= load('abort-signal').makeSignal();
+    if (this.#signal === undefined) {
+      this.#signal = load('abort-signal').makeSignal();
+      if (this.#conn !== 0) connsBySignal.set(this.#signal, this.#conn);
+    }
     return this.#signal;
+  }
+  static setConn(flow, conn) {
+    flow.#conn = conn;
   }
   static serial(flow) {
     return flow.#serial;
@@ -66,6 +78,8 @@ export class FlowInfo {
   }
 }
 export const serialOf = FlowInfo.serial;
+export const { setConn } = FlowInfo;
 export const abortFlow = FlowInfo.abort;
 delete FlowInfo.serial;
+delete FlowInfo.setConn;
 delete FlowInfo.abort;

@@ -18,8 +18,7 @@ export function startTimer(callback, delayMs, isRepeated = false) {
     throw error;
   }
   lastTimer = id;
-  const period = isRepeated ? delay : undefined;
-  timers.set(id, { callback, period, conn: words[TURN_OF] });
+  timers.set(id, { callback, period: isRepeated ? delay : undefined, conn: words[TURN_OF] });
   return id;
 }
 
@@ -52,6 +51,8 @@ export function fire(id) {
   // What it had was freed before this call, so there is room.
   if (timer.period === undefined) timers.delete(id);
   else host.startTimer(id, timer.period);
+  // What it costs is charged to the connection that it works for.
+  words[TURN_OF] = timer.conn;
   try {
     timer.callback();
     return undefined;

@@ -3,7 +3,7 @@
  * `culvert:test`; the script under test is not in it, but in a sandbox of its own.
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
-import type { GuestConnPorts } from '../conns/guest-conns.ts';
+import { NO_GUEST_CONNS } from '../conns/no-conns.ts';
 import type { BareEngine, Breakage, EngineClock, Thrown } from '../engine.ts';
 import equal from '../guest/equal.js' with { type: 'text' };
 import expect from '../guest/expect.js' with { type: 'text' };
@@ -79,7 +79,7 @@ export class TestSandbox {
         },
         stopTimer: (id) => this.#timers.delete(id),
         hit: () => {},
-        conns: noConns(now),
+        conns: NO_GUEST_CONNS,
       },
       clock,
       { modules, functions: (context) => this.#functions(context) },
@@ -171,22 +171,6 @@ export class TestSandbox {
     };
   }
 }
-
-/** A test file has no connections of its own. */
-const noConns = (now: () => number): GuestConnPorts => ({
-  nowMs: () => now() / 1000,
-  want: () => {},
-  takeBack: () => false,
-  peek: () => {},
-  write: () => false,
-  fin: () => {},
-  abort: () => {},
-  close: () => {},
-  dial: () => ({ code: 'denied', message: 'a test has no network; the script that it runs has' }),
-  splice: () => {},
-  note: () => {},
-  failed: () => {},
-});
 
 /** What a test imports for a script is a name: the script itself is elsewhere. */
 const scriptModule = (name: string): string =>

@@ -23,6 +23,8 @@ export interface FlowOwner {
    * @returns how many were taken; the stack keeps the rest until `drain`
    */
   onData(row: number, at: number, length: number, now: Instant): number;
+  /** Behind bytes that were not taken more have come, or the client's FIN: see `Stack.waiting`. */
+  onWaiting(row: number, now: Instant): void;
   /** The client sent FIN, and everything before it was taken. */
   onFin(row: number, now: Instant): void;
   /** There is room to send again. */

@@ -65,6 +65,7 @@ class NatOwner implements FlowOwner {
   onData(): number {
     return 0;
   }
+  onWaiting(): void {}
   onFin(): void {}
   onRoom(): void {}
   onDatagram(): void {}
