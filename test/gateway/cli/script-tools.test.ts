@@ -117,6 +117,17 @@ describe('script replay', () => {
     ]);
   });
 
+  test('asks with the sets of a config', async () => {
+    write('blocked.txt', '192.0.2.0/24\n');
+    write('set.ts', script(`env.sets.has('blocked', f.dst.ip) ? reject() : decline()`));
+    write(
+      'sets.yaml',
+      'scripts: {load: [set.ts], sets: {blocked: {type: cidr, file: blocked.txt}}}',
+    );
+    const { out } = await culvert('script', 'replay', '--json', 'flows.json', 'sets.yaml');
+    expect(JSON.parse(out)).toMatchObject([{ text: 'reject' }, { text: 'reject' }]);
+  });
+
   test('says what is wrong with the flows or with a script', async () => {
     write('broken.json', '{"flows": [{}]}');
     const flows = await culvert('script', 'replay', 'broken.json', 'good/route.ts');
