@@ -12,6 +12,7 @@ import { CommandError } from './command-error.ts';
 import { addCheck } from './commands/check.ts';
 import { addConntrack } from './commands/conntrack.ts';
 import { addDrops } from './commands/drops.ts';
+import { addExplain } from './commands/explain.ts';
 import { addFlows } from './commands/flows.ts';
 import { addHealthcheck } from './commands/healthcheck.ts';
 import { addReload } from './commands/reload.ts';
@@ -51,7 +52,8 @@ function createProgram(finish: Finish): Command {
     });
   addRun(program, finish);
   addCheck(program, finish);
-  for (const add of [addReload, addStatus, addFlows, addConntrack, addDrops]) add(program);
+  for (const add of [addReload, addStatus, addFlows, addConntrack, addDrops, addExplain])
+    add(program);
   for (const add of [addTypes, addSchema, addVersion]) add(program);
   addScript(program, finish);
   addHealthcheck(program, finish);

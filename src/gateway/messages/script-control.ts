@@ -12,19 +12,21 @@ import type {
 } from '../../scripts-runtime/bundle.ts';
 import type { CanaryCounts, CanaryPlan } from '../../scripts-runtime/canary.ts';
 import type { ScriptLimits } from '../../scripts-runtime/limits.ts';
-import type { RecordedFlow } from '../../scripts-runtime/offline/report.ts';
+import type { DecisionStep, RecordedFlow } from '../../scripts-runtime/offline/report.ts';
 import type { DecidedFlow } from '../../scripts-runtime/recent-flows.ts';
 
 export type {
   CanaryCounts,
   CanaryPlan,
   DecidedFlow,
+  DecisionStep,
   KvEntry,
   RecordedFlow,
   ScheduleEntry,
   ScriptBundle,
   ScriptIssue,
   ScriptLimits,
+  ScriptLog,
   ScriptSet,
   ScriptSource,
   ScriptStats,
@@ -57,7 +59,15 @@ export type ToScriptHost =
   /** Of a host that serves nobody: run the tests of the bundle; answered by `tested`. */
   | { readonly kind: 'test' }
   /** Of a host that serves nobody: what its bundle decides about these; answered by `asked`. */
-  | { readonly kind: 'ask'; readonly id: number; readonly flows: readonly RecordedFlow[] }
+  | {
+      readonly kind: 'ask';
+      readonly id: number;
+      readonly flows: readonly RecordedFlow[];
+      /** Verdicts come with how they came about. */
+      readonly isExplained?: boolean;
+      /** What the clock of the scripts shows at the first `ask`; absent: that of now. */
+      readonly startMs?: number;
+    }
   | {
       readonly kind: 'resolved';
       readonly id: number;
@@ -95,6 +105,19 @@ export interface AskedVerdict {
   readonly to?: string;
   /** The verdict on one line: equal lines are equal verdicts. */
   readonly text: string;
+  /** Only when it was asked for. */
+  readonly explained?: ExplainedVerdict;
+}
+
+/** How a verdict came about. */
+export interface ExplainedVerdict {
+  /** The script that decided; absent when all declined. */
+  readonly script?: string;
+  readonly steps: readonly DecisionStep[];
+  readonly logs: readonly ScriptLog[];
+  /** Lines that were too many to tell. */
+  readonly logsLeft: number;
+  readonly cpuUs: number;
 }
 
 /** File descriptors a script host inherits, besides its standard streams. */

@@ -1,16 +1,18 @@
 import { NO_CONNS } from '../../scripts-runtime/conns/no-conns.ts';
 import { ScriptHost } from '../../scripts-runtime/host.ts';
 import { NameBook } from '../../scripts-runtime/offline/name-book.ts';
-import { OfflineHost } from '../../scripts-runtime/offline/offline-host.ts';
+import { type OfflineDecision, OfflineHost } from '../../scripts-runtime/offline/offline-host.ts';
 import type { TestFailure } from '../../scripts-runtime/offline/report.ts';
 import { runScriptTests } from '../../scripts-runtime/offline/run-tests.ts';
 import { VirtualClock } from '../../scripts-runtime/offline/virtual-clock.ts';
 import type {
   AskedVerdict,
+  ExplainedVerdict,
   KvEntry,
   RecordedFlow,
   ScriptBundle,
   ScriptIssue,
+  ScriptLog,
   ToScriptHost,
 } from '../messages/script-control.ts';
 import { processClock } from './clock.ts';
@@ -19,6 +21,9 @@ import { SERVICES } from './host-loop.ts';
 
 /** Failures of tests that are told; nobody reads more. */
 const FAILURES_MAX = 50;
+const WARM_UP_ROUNDS = 3;
+/** Lines that scripts write about one flow, likewise. */
+const LOGS_MAX = 100;
 
 /**
  * Reads one `load`, does it, and answers. After that it says what the bundle would decide about
@@ -38,8 +43,10 @@ export async function checkOneBundle(): Promise<void> {
         ({ bundle } = message);
         await check(bundle, control);
       } else if (message.kind === 'ask' && bundle !== undefined) {
-        asked ??= await Asked.load({ ...bundle, kv });
-        const verdicts = await asked.ask(message.flows);
+        const { flows, isExplained = false, startMs = Date.now() } = message;
+        if (asked === undefined && isExplained) await warmUp({ ...bundle, kv }, flows);
+        asked ??= await Asked.load({ ...bundle, kv }, startMs);
+        const verdicts = await asked.ask(flows, isExplained);
         control.send({ kind: 'asked', id: message.id, verdicts });
       } else if (message.kind === 'test' && bundle !== undefined) {
         control.send({ kind: 'tested', ...(await test(bundle)) });
@@ -104,38 +111,60 @@ const makeHost = (control: ControlChannel): ScriptHost =>
     SERVICES,
   );
 
-/** A bundle that decides, and nobody acts on it: names are not resolved, and logs go nowhere. */
+/** What a decision costs is that of a gateway, whose engine has run before. */
+async function warmUp(bundle: ScriptBundle, flows: readonly RecordedFlow[]): Promise<void> {
+  const asked = await Asked.load(bundle, Date.now());
+  for (let i = 0; i < WARM_UP_ROUNDS; i++) await asked.ask(flows.slice(0, 1), false);
+}
+
+/** A bundle that decides, and nobody acts on it: names are not resolved. */
 class Asked {
   readonly #host: OfflineHost;
   readonly #clock: VirtualClock;
+  readonly #logs: ScriptLog[];
 
-  private constructor(host: OfflineHost, clock: VirtualClock) {
+  private constructor(host: OfflineHost, clock: VirtualClock, logs: ScriptLog[]) {
     this.#host = host;
     this.#clock = clock;
+    this.#logs = logs;
   }
 
-  static async load(bundle: ScriptBundle): Promise<Asked> {
+  static async load(bundle: ScriptBundle, startMs: number): Promise<Asked> {
     const names = new NameBook();
-    const clock = new VirtualClock(Date.now());
+    const clock = new VirtualClock(startMs);
+    const logs: ScriptLog[] = [];
     const host = new OfflineHost({
       clock,
       resolve: (name) => names.resolve(name),
       show: (endpoint) => names.show(endpoint),
-      log: () => {},
+      log: (line) => logs.push(line),
     });
     const issues = await host.load(bundle);
     if (issues.length > 0) throw new Error(`it loaded once, and not again: ${issues[0]?.message}`);
-    return new Asked(host, clock);
+    return new Asked(host, clock, logs);
   }
 
-  async ask(flows: readonly RecordedFlow[]): Promise<AskedVerdict[]> {
+  async ask(flows: readonly RecordedFlow[], isExplained: boolean): Promise<AskedVerdict[]> {
     const verdicts: AskedVerdict[] = [];
     for (const [index, { id: _, atMs, ...request }] of flows.entries()) {
       if (atMs !== undefined) this.#host.advance(Math.max(0, atMs - this.#clock.epochMs()));
-      const { verdict, text } = await this.#host.decide({ flow: index + 1, ...request });
-      const { kind, to } = verdict;
-      verdicts.push({ kind, text, ...(to === undefined ? {} : { to }) });
+      this.#logs.length = 0;
+      const decision = await this.#host.decide({ flow: index + 1, ...request });
+      const { kind, to } = decision.verdict;
+      verdicts.push({
+        ...{ kind, text: decision.text },
+        ...(to === undefined ? {} : { to }),
+        ...(isExplained ? { explained: this.#explain(decision) } : {}),
+      });
     }
     return verdicts;
+  }
+
+  #explain({ script, steps, cpuUs }: OfflineDecision): ExplainedVerdict {
+    const logs = this.#logs.slice(0, LOGS_MAX);
+    return {
+      ...(script === undefined ? {} : { script }),
+      ...{ steps, logs, logsLeft: this.#logs.length - logs.length, cpuUs },
+    };
   }
 }

@@ -40,6 +40,8 @@ export interface AsideOptions {
   readonly iface: string;
   /** What the scripts find in their KV. */
   readonly kv?: readonly KvEntry[] | undefined;
+  /** Scripts that are not asked any more. */
+  readonly disabled?: readonly string[];
   readonly command?: readonly string[] | undefined;
 }
 
@@ -73,10 +75,10 @@ export class Aside {
    */
   static async load(
     generation: Generation,
-    { iface, kv = [], command = selfCommand('__script-check') }: AsideOptions,
+    { iface, kv = [], disabled = [], command = selfCommand('__script-check') }: AsideOptions,
   ): Promise<Aside | readonly ScriptIssue[]> {
     if (generation.scripts.length === 0) return [];
-    const bundle = toBundle(generation, { iface, disabled: [] });
+    const bundle = toBundle(generation, { iface, disabled });
     const message: ToScriptHost = { kind: 'load', bundle, epoch: 0 };
     const tooLong = frameFault(message);
     if (tooLong !== undefined) return [bundleIssue(generation, 'limit', tooLong)];
@@ -93,13 +95,16 @@ export class Aside {
   }
 
   /** What it would decide, in the order of the flows; undefined when it gives no answer. */
-  async ask(flows: readonly RecordedFlow[]): Promise<readonly AskedVerdict[] | undefined> {
+  async ask(
+    flows: readonly RecordedFlow[],
+    how: Pick<Extract<ToScriptHost, { kind: 'ask' }>, 'isExplained' | 'startMs'> = {},
+  ): Promise<readonly AskedVerdict[] | undefined> {
     if (this.#isOver) return undefined;
     const id = ++this.#lastAsk;
     const { promise, resolve } = Promise.withResolvers<readonly AskedVerdict[] | undefined>();
     this.#asked.set(id, resolve);
     const timer = setTimeout(() => this.close(), ASK_MS);
-    this.#child.send({ kind: 'ask', id, flows } satisfies ToScriptHost);
+    this.#child.send({ kind: 'ask', id, flows, ...how } satisfies ToScriptHost);
     const verdicts = await promise;
     clearTimeout(timer);
     return verdicts?.length === flows.length ? verdicts : undefined;

@@ -65,10 +65,26 @@ const decidedFlow = z.object({
   verdict: z.string(),
   generation: count,
 });
+const scriptLog = z.object({
+  level: z.enum(['debug', 'info', 'warn', 'error']),
+  script: z.string(),
+  generation: count,
+  flow: count.exactOptional(),
+  message: z.string(),
+  fields: z.record(z.string(), z.unknown()).exactOptional(),
+});
+const explainedVerdict = z.object({
+  script: z.string().exactOptional(),
+  steps: z.array(z.object({ script: z.string(), outcome: z.string(), cpuUs: count })),
+  logs: z.array(scriptLog),
+  logsLeft: count,
+  cpuUs: count,
+});
 const askedVerdict = z.object({
   kind: z.string(),
   to: z.string().exactOptional(),
   text: z.string(),
+  explained: explainedVerdict.exactOptional(),
 });
 
 const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
@@ -76,15 +92,7 @@ const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('loaded'), generation: count }),
   z.object({ kind: z.literal('load-failed'), generation: count, issues: z.array(scriptIssue) }),
   z.object({ kind: z.literal('resolve'), id: count, name: z.string() }),
-  z.object({
-    kind: z.literal('log'),
-    level: z.enum(['debug', 'info', 'warn', 'error']),
-    script: z.string(),
-    generation: count,
-    flow: count.exactOptional(),
-    message: z.string(),
-    fields: z.record(z.string(), z.unknown()).exactOptional(),
-  }),
+  scriptLog.extend({ kind: z.literal('log') }),
   z.object({ kind: z.literal('kv'), entries: z.array(kvEntry) }),
   z.object({ kind: z.literal('stats'), scripts: z.array(scriptStats) }),
   z.object({ kind: z.literal('promoted'), generation: count, isDone: z.boolean() }),

@@ -5,18 +5,17 @@
  * whole or not at all.
  */
 import { monotonicNow } from '../../ffi/clock.ts';
-import { CLOSE_REASON_NAMES, CloseReason } from '../../stack/close-reason.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
-import { DROP_REASON_NAMES, DropReason } from '../../stack/drop-reason.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { restartRequired, toLiveConfig, toStartConfig } from '../config/plane.ts';
 import type { ScriptsState } from '../messages/control.ts';
+import type { RecordedFlow } from '../messages/script-control.ts';
 import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import { closedAddresses } from './closed-addresses.ts';
 import { DataPlane } from './data-plane.ts';
-import { dropLayer } from './drop-layer.ts';
+import { type Explanation, explain, explainNotes } from './explain.ts';
 import { FlowControl } from './flow-control.ts';
 import type { FlowContext, FlowNames } from './flow-view.ts';
 import {
@@ -30,11 +29,14 @@ import { pageOf } from './host-process.ts';
 import { type Kernel, routePoolOf } from './kernel.ts';
 import type { Logger } from './logger.ts';
 import { renderMetrics } from './metrics.ts';
+import { Mutex } from './mutex.ts';
+import { countReasons } from './reason-counts.ts';
 import type { Reload, ReloadRecord } from './reloads.ts';
 import { Resolver } from './resolver.ts';
 import { Revalidation, type RevalidationPorts } from './revalidation.ts';
 import { configuredChange, readBundle, ScriptChanges } from './script-changes.ts';
 import { ScriptHost } from './script-host.ts';
+import { scriptStatus } from './script-status.ts';
 import { Trials } from './trials.ts';
 
 /** Config generations whose listener names are kept for flows that live long. */
@@ -63,6 +65,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly #generations: Generations;
   readonly #listenerNames = new Map<number, readonly string[]>();
   readonly #startedAt = Date.now();
+  readonly #explaining = new Mutex();
   #dataPlane: DataPlane | undefined;
   #loaded: LoadedConfig;
   #scriptsState: ScriptsState = { state: 'none', epoch: 0 };
@@ -224,17 +227,22 @@ export class Supervisor implements ControlPlane, FlowNames {
     return this.#changes.abortTrial();
   }
 
+  /** One process at a time is enough for questions. */
+  explain(flow: RecordedFlow): Promise<Explanation> {
+    return this.#explaining.run(() => {
+      const { state, disabled } = this.#scriptHost;
+      const { active, trial } = this.#generations;
+      return explain(flow, {
+        live: toLiveConfig(this.#loaded.config, this.#configGeneration),
+        generation: active,
+        aside: { ...this.#scriptHost.asideOptions(), disabled },
+        notes: explainNotes(state, trial),
+      });
+    });
+  }
+
   drops() {
-    const drops = DROP_REASON_NAMES.map((reason, index) => ({
-      reason,
-      layer: dropLayer(index),
-      count: this.#counters.dropped(index),
-    })).filter((_, index) => index !== DropReason.NONE);
-    const closes = CLOSE_REASON_NAMES.map((reason, index) => ({
-      reason,
-      count: this.#counters.closed(index),
-    })).filter((_, index) => index !== CloseReason.NONE);
-    return { drops, closes };
+    return countReasons(this.#counters);
   }
 
   notReady(): readonly string[] {
@@ -376,22 +384,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   #scriptStatus(): Status['scripts'] {
-    const { number, scripts } = this.#generations.active;
-    const killed = new Set(this.#scriptHost.disabled);
-    return scripts.map(({ name, file, source }) => {
-      const { decisions, errors, limitHits, cpuUs, disabled } = this.#scriptHost.totals.of(name);
-      return {
-        name,
-        file,
-        bytes: Buffer.byteLength(source),
-        generation: number,
-        decisions,
-        errors,
-        limit_hits: { ...limitHits },
-        cpu_ms: Math.round(cpuUs) / 1000,
-        disabled: disabled || killed.has(name),
-      };
-    });
+    return scriptStatus(this.#generations.active, this.#scriptHost);
   }
 
   #flowContext(): FlowContext {
