@@ -1,6 +1,7 @@
 /** The command line: finds the command, runs it, and turns its failure into a code. */
 import { Command, CommanderError } from 'commander';
 import { SystemError } from '../../ffi/errors.ts';
+import { WorkLostError } from '../author/work-aside.ts';
 import { ConfigError } from '../config/load.ts';
 import { ScriptFileError } from '../config/script-files.ts';
 import { AddressInUseError } from '../supervisor/api/listen.ts';
@@ -74,7 +75,8 @@ function report(error: unknown): number {
     error instanceof SystemError ||
     error instanceof AddressInUseError ||
     error instanceof StartError ||
-    error instanceof ScriptHostError
+    error instanceof ScriptHostError ||
+    error instanceof WorkLostError
   ) {
     printError(error.message);
     return ExitCode.FAILED;

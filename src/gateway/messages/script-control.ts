@@ -12,7 +12,12 @@ import type {
 } from '../../scripts-runtime/bundle.ts';
 import type { CanaryCounts, CanaryPlan } from '../../scripts-runtime/canary.ts';
 import type { ScriptLimits } from '../../scripts-runtime/limits.ts';
-import type { DecisionStep, RecordedFlow } from '../../scripts-runtime/offline/report.ts';
+import type {
+  DecisionStep,
+  OfflineVerdict,
+  RecordedFlow,
+  TestReport,
+} from '../../scripts-runtime/offline/report.ts';
 import type { DecidedFlow } from '../../scripts-runtime/recent-flows.ts';
 
 export type {
@@ -58,6 +63,11 @@ export type ToScriptHost =
   | { readonly kind: 'recent'; readonly count: number }
   /** Of a host that serves nobody: run the tests of the bundle; answered by `tested`. */
   | { readonly kind: 'test' }
+  /**
+   * Of a host that serves nobody: run the tests of this bundle, those with `filter` in their names.
+   * Answered by `testing` before each test, and `reported` at the end.
+   */
+  | { readonly kind: 'report'; readonly bundle: ScriptBundle; readonly filter?: string }
   /** Of a host that serves nobody: what its bundle decides about these; answered by `asked`. */
   | {
       readonly kind: 'ask';
@@ -96,6 +106,8 @@ export type FromScriptHost =
   | { readonly kind: 'decided'; readonly flows: readonly DecidedFlow[]; readonly left: number }
   | { readonly kind: 'recent'; readonly flows: readonly DecidedFlow[] }
   | { readonly kind: 'tested'; readonly passed: number; readonly failures: readonly ScriptIssue[] }
+  | { readonly kind: 'testing'; readonly test: string }
+  | { readonly kind: 'reported'; readonly report: TestReport }
   | { readonly kind: 'asked'; readonly id: number; readonly verdicts: readonly AskedVerdict[] };
 
 /** What a bundle that decides nothing would have decided. */
@@ -111,6 +123,7 @@ export interface AskedVerdict {
 
 /** How a verdict came about. */
 export interface ExplainedVerdict {
+  readonly verdict: OfflineVerdict;
   /** The script that decided; absent when all declined. */
   readonly script?: string;
   readonly steps: readonly DecisionStep[];

@@ -1,10 +1,8 @@
 import { NO_CONNS } from '../../scripts-runtime/conns/no-conns.ts';
 import { ScriptHost } from '../../scripts-runtime/host.ts';
-import { NameBook } from '../../scripts-runtime/offline/name-book.ts';
-import { type OfflineDecision, OfflineHost } from '../../scripts-runtime/offline/offline-host.ts';
-import type { TestFailure } from '../../scripts-runtime/offline/report.ts';
+import { Replay } from '../../scripts-runtime/offline/replay.ts';
+import type { TestFailure, TestReport } from '../../scripts-runtime/offline/report.ts';
 import { runScriptTests } from '../../scripts-runtime/offline/run-tests.ts';
-import { VirtualClock } from '../../scripts-runtime/offline/virtual-clock.ts';
 import type {
   AskedVerdict,
   ExplainedVerdict,
@@ -12,7 +10,6 @@ import type {
   RecordedFlow,
   ScriptBundle,
   ScriptIssue,
-  ScriptLog,
   ToScriptHost,
 } from '../messages/script-control.ts';
 import { processClock } from './clock.ts';
@@ -33,7 +30,7 @@ export async function checkOneBundle(): Promise<void> {
   const control = new ControlChannel();
   const messages: ToScriptHost[] = [];
   let kv: readonly KvEntry[] = [];
-  let asked: Asked | undefined;
+  let replay: Replay | undefined;
   let bundle: ScriptBundle | undefined;
   for (;;) {
     const isOpen = control.read((message) => messages.push(message));
@@ -44,12 +41,17 @@ export async function checkOneBundle(): Promise<void> {
         await check(bundle, control);
       } else if (message.kind === 'ask' && bundle !== undefined) {
         const { flows, isExplained = false, startMs = Date.now() } = message;
-        if (asked === undefined && isExplained) await warmUp({ ...bundle, kv }, flows);
-        asked ??= await Asked.load({ ...bundle, kv }, startMs);
-        const verdicts = await asked.ask(flows, isExplained);
+        if (replay === undefined) {
+          if (isExplained) await warmUp({ ...bundle, kv }, flows[0]);
+          replay = await Replay.load({ ...bundle, kv }, startMs);
+        }
+        const verdicts = await ask(replay, flows, isExplained);
         control.send({ kind: 'asked', id: message.id, verdicts });
       } else if (message.kind === 'test' && bundle !== undefined) {
         control.send({ kind: 'tested', ...(await test(bundle)) });
+      } else if (message.kind === 'report') {
+        bundle = message.bundle;
+        control.send({ kind: 'reported', report: await report(message, control) });
       } else throw new Error(`expected a bundle, not ${message.kind}`);
     }
     if (!isOpen) process.exit(bundle === undefined ? 1 : 0);
@@ -65,6 +67,16 @@ async function check(bundle: ScriptBundle, control: ControlChannel): Promise<voi
       : { kind: 'load-failed', generation, issues },
   );
 }
+
+/** Runs tests for their author, who wants to know all about them. */
+const report = (
+  { bundle, filter }: Extract<ToScriptHost, { kind: 'report' }>,
+  control: ControlChannel,
+): Promise<TestReport> =>
+  runScriptTests(bundle, {
+    ...(filter === undefined ? {} : { filter }),
+    onStart: (file, path) => control.send({ kind: 'testing', test: [file, ...path].join(' > ') }),
+  });
 
 /** Runs the scripts' own tests; each that fails is an issue with its place. */
 async function test(
@@ -112,59 +124,32 @@ const makeHost = (control: ControlChannel): ScriptHost =>
   );
 
 /** What a decision costs is that of a gateway, whose engine has run before. */
-async function warmUp(bundle: ScriptBundle, flows: readonly RecordedFlow[]): Promise<void> {
-  const asked = await Asked.load(bundle, Date.now());
-  for (let i = 0; i < WARM_UP_ROUNDS; i++) await asked.ask(flows.slice(0, 1), false);
+async function warmUp(bundle: ScriptBundle, flow: RecordedFlow | undefined): Promise<void> {
+  if (flow === undefined) return;
+  const replay = await Replay.load(bundle, Date.now());
+  for (let i = 0; i < WARM_UP_ROUNDS; i++) await replay.decide(flow);
 }
 
-/** A bundle that decides, and nobody acts on it: names are not resolved. */
-class Asked {
-  readonly #host: OfflineHost;
-  readonly #clock: VirtualClock;
-  readonly #logs: ScriptLog[];
-
-  private constructor(host: OfflineHost, clock: VirtualClock, logs: ScriptLog[]) {
-    this.#host = host;
-    this.#clock = clock;
-    this.#logs = logs;
-  }
-
-  static async load(bundle: ScriptBundle, startMs: number): Promise<Asked> {
-    const names = new NameBook();
-    const clock = new VirtualClock(startMs);
-    const logs: ScriptLog[] = [];
-    const host = new OfflineHost({
-      clock,
-      resolve: (name) => names.resolve(name),
-      show: (endpoint) => names.show(endpoint),
-      log: (line) => logs.push(line),
+async function ask(
+  replay: Replay,
+  flows: readonly RecordedFlow[],
+  isExplained: boolean,
+): Promise<AskedVerdict[]> {
+  const verdicts: AskedVerdict[] = [];
+  for (const flow of flows) {
+    const decided = await replay.decide(flow);
+    const { kind, to } = decided.verdict;
+    verdicts.push({
+      ...{ kind, text: decided.text },
+      ...(to === undefined ? {} : { to }),
+      ...(isExplained ? { explained: toExplained(decided) } : {}),
     });
-    const issues = await host.load(bundle);
-    if (issues.length > 0) throw new Error(`it loaded once, and not again: ${issues[0]?.message}`);
-    return new Asked(host, clock, logs);
   }
+  return verdicts;
+}
 
-  async ask(flows: readonly RecordedFlow[], isExplained: boolean): Promise<AskedVerdict[]> {
-    const verdicts: AskedVerdict[] = [];
-    for (const [index, { id: _, atMs, ...request }] of flows.entries()) {
-      if (atMs !== undefined) this.#host.advance(Math.max(0, atMs - this.#clock.epochMs()));
-      this.#logs.length = 0;
-      const decision = await this.#host.decide({ flow: index + 1, ...request });
-      const { kind, to } = decision.verdict;
-      verdicts.push({
-        ...{ kind, text: decision.text },
-        ...(to === undefined ? {} : { to }),
-        ...(isExplained ? { explained: this.#explain(decision) } : {}),
-      });
-    }
-    return verdicts;
-  }
-
-  #explain({ script, steps, cpuUs }: OfflineDecision): ExplainedVerdict {
-    const logs = this.#logs.slice(0, LOGS_MAX);
-    return {
-      ...(script === undefined ? {} : { script }),
-      ...{ steps, logs, logsLeft: this.#logs.length - logs.length, cpuUs },
-    };
-  }
+function toExplained(decided: Awaited<ReturnType<Replay['decide']>>): ExplainedVerdict {
+  const { flow: _, text: __, ...rest } = decided;
+  const logs = decided.logs.slice(0, LOGS_MAX);
+  return { ...rest, logs, logsLeft: decided.logs.length - logs.length };
 }

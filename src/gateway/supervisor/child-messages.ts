@@ -3,6 +3,7 @@
  * outside; the data plane is read the same way, because a check costs nothing there.
  */
 import { z } from 'zod';
+import type { OfflineVerdict, TestReport } from '../../scripts-runtime/offline/report.ts';
 import type { FromDataPlane } from '../messages/control.ts';
 import type { FromScriptHost } from '../messages/script-control.ts';
 
@@ -73,7 +74,11 @@ const scriptLog = z.object({
   message: z.string(),
   fields: z.record(z.string(), z.unknown()).exactOptional(),
 });
+const offlineVerdict = z.custom<OfflineVerdict>(
+  (value) => z.looseObject({ kind: z.string() }).safeParse(value).success,
+);
 const explainedVerdict = z.object({
+  verdict: offlineVerdict,
   script: z.string().exactOptional(),
   steps: z.array(z.object({ script: z.string(), outcome: z.string(), cpuUs: count })),
   logs: z.array(scriptLog),
@@ -85,6 +90,33 @@ const askedVerdict = z.object({
   to: z.string().exactOptional(),
   text: z.string(),
   explained: explainedVerdict.exactOptional(),
+});
+
+const testFailure = z.object({
+  message: z.string(),
+  position: z.object({ file: z.string(), line: count, column: count }).exactOptional(),
+});
+const testReport: z.ZodType<TestReport> = z.object({
+  ok: z.boolean(),
+  passed: count,
+  failed: count,
+  skipped: count,
+  files: z.array(
+    z.object({
+      script: z.string(),
+      file: z.string(),
+      tests: z.array(
+        z.object({
+          path: z.array(z.string()),
+          outcome: z.enum(['passed', 'failed', 'skipped']),
+          tookMs: count,
+          failure: testFailure.exactOptional(),
+        }),
+      ),
+      failure: testFailure.exactOptional(),
+      output: z.array(z.string()),
+    }),
+  ),
 });
 
 const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
@@ -107,6 +139,8 @@ const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('decided'), flows: z.array(decidedFlow), left: count }),
   z.object({ kind: z.literal('recent'), flows: z.array(decidedFlow) }),
   z.object({ kind: z.literal('tested'), passed: count, failures: z.array(scriptIssue) }),
+  z.object({ kind: z.literal('testing'), test: z.string() }),
+  z.object({ kind: z.literal('reported'), report: testReport }),
   z.object({ kind: z.literal('asked'), id: count, verdicts: z.array(askedVerdict) }),
 ]);
 

@@ -6,12 +6,7 @@ import type { Endpoint } from '../../stack/verdict.ts';
 import { writeAddress } from '../../stack/wire/ip-address.ts';
 import { type ListenerMismatch, Listeners } from '../dataplane/listeners.ts';
 import type { ListenerRule, LiveConfig } from '../messages/control.ts';
-import type {
-  AskedVerdict,
-  ExplainedVerdict,
-  RecordedFlow,
-  ScriptLog,
-} from '../messages/script-control.ts';
+import type { AskedVerdict, RecordedFlow, ScriptLog } from '../messages/script-control.ts';
 import { Aside, type AsideOptions } from './aside.ts';
 import type { Trial } from './generation-parts.ts';
 import { BundleRejectedError, type Generation, ScriptHostError } from './generations.ts';
@@ -147,12 +142,12 @@ async function askScripts(flow: RecordedFlow, parts: ExplainParts): Promise<Aske
 }
 
 function ofScripts(
-  { kind, text, explained = NOTHING }: AskedVerdict,
+  { kind, text, explained }: AskedVerdict,
   listeners: readonly ListenerStep[],
   { generation, notes: given = [] }: ExplainParts,
 ): Omit<Explanation, 'flow'> {
-  const { script, logs, logsLeft } = explained;
-  const asked = explained.steps.map(({ script: name, outcome, cpuUs }, index): ScriptStep => {
+  const { script, logs = [], logsLeft = 0, steps: scripts = [] } = explained ?? {};
+  const asked = scripts.map(({ script: name, outcome, cpuUs }, index): ScriptStep => {
     const own = logs.filter((line) => line.script === name);
     return {
       ...{ kind: 'script', index, name, outcome, cpu_us: cpuUs },
@@ -174,8 +169,6 @@ function ofScripts(
   const all = [...notes, ...failed];
   return { decided_by: 'script', name: script, index, verdict: text, steps, notes: all };
 }
-
-const NOTHING: ExplainedVerdict = { steps: [], logs: [], logsLeft: 0, cpuUs: 0 };
 
 /** What is special about the scripts of a gateway now. */
 export function explainNotes(
