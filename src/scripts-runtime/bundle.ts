@@ -78,6 +78,20 @@ export interface ScriptLog {
   readonly fields?: Readonly<Record<string, unknown>>;
 }
 
+export type MetricKind = 'counter' | 'gauge' | 'histogram';
+
+/** What became of one series of `ctx.metrics` since it was told of last. */
+export interface MetricDelta {
+  readonly script: string;
+  readonly name: string;
+  readonly kind: MetricKind;
+  readonly labels: Readonly<Record<string, string>>;
+  /** How much a counter or the sum of a histogram grew; of a gauge, where it is. */
+  readonly value: number;
+  /** Of a histogram: how many values fell into each bucket. */
+  readonly buckets?: readonly number[];
+}
+
 /** Sums since the host started, over all generations of the script of that name. */
 export interface ScriptStats {
   readonly script: string;

@@ -173,7 +173,21 @@ declare module 'culvert' {
     readonly vars: Readonly<Record<string, string>>;
   }
 
+  /**
+   * Shown as `culvert_script_<name>{script="…",…}` in `/metrics`. A name keeps its kind and the
+   * names of its labels. What goes over `limits.metricSeries` is counted in one series, whose labels all
+   * are `__other__`; what goes over `limits.metrics` throws `LimitError`. Keep what they return.
+   */
+  export interface Metrics {
+    /** Only grows; by 1 where nothing else is said. */
+    counter(name: string, labels?: Record<string, string>): { inc(by?: number): void };
+    gauge(name: string, labels?: Record<string, string>): { set(value: number): void };
+    /** For seconds: its buckets go from 5 ms to 10 s. */
+    histogram(name: string, labels?: Record<string, string>): { observe(value: number): void };
+  }
+
   export interface Ctx {
+    readonly metrics: Metrics;
     /** Lines carry the script, its generation and the flow. */
     readonly log: Log;
     /** Number of the generation this script was loaded with. */

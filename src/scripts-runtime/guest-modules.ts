@@ -14,6 +14,7 @@ import globals from './guest/globals.js' with { type: 'text' };
 import host from './guest/host.js' with { type: 'text' };
 import kv from './guest/kv.js' with { type: 'text' };
 import log from './guest/log.js' with { type: 'text' };
+import metrics from './guest/metrics.js' with { type: 'text' };
 import page from './guest/page.js' with { type: 'text' };
 import sets from './guest/sets.js' with { type: 'text' };
 import show from './guest/show.js' with { type: 'text' };
@@ -34,6 +35,7 @@ const SOURCES: ReadonlyMap<string, string> = new Map([
   [`${FOLDER}host.js`, host],
   [`${FOLDER}kv.js`, kv],
   [`${FOLDER}log.js`, log],
+  [`${FOLDER}metrics.js`, metrics],
   [`${FOLDER}page.js`, page],
   [`${FOLDER}sets.js`, sets],
   [`${FOLDER}show.js`, show],

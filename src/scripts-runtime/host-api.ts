@@ -23,6 +23,8 @@ import {
   type ScriptLimits,
   VERDICT_TEXT_BYTES,
 } from './limits.ts';
+import { metricFunctions } from './metrics/metric-functions.ts';
+import type { ScriptMetrics } from './metrics/script-metrics.ts';
 import type { Sets } from './sets/sets.ts';
 
 /** Offsets in bytes of the page. All uint32, but FLOW, a float64. The same as in guest/page.js. */
@@ -91,6 +93,7 @@ export interface GuestSettings {
   readonly services: readonly string[];
   readonly limits: ScriptLimits;
   readonly sets: Sets;
+  readonly metrics: ScriptMetrics;
 }
 
 /** What `decide` wrote; overwritten by the next call. */
@@ -278,7 +281,7 @@ export class Guest {
 
   /** Puts `culvertHost` where guest/host.js finds it, and takes it away. */
   #installHost(guestSettings: GuestSettings): void {
-    const { limits, version, iface, vars, services, sets } = guestSettings;
+    const { limits, version, iface, vars, services, sets, metrics } = guestSettings;
     const { context } = this.#engine;
     const host = context.newObject();
     const plain = {
@@ -290,7 +293,10 @@ export class Guest {
     const settings = context.newString(JSON.stringify(plain));
     context.setProp(host, 'settings', settings);
     context.setProp(host, 'page', this.#page.handle);
-    for (const [name, implementation] of Object.entries(this.#hostFunctions(context, sets))) {
+    for (const [name, implementation] of Object.entries({
+      ...this.#hostFunctions(context, sets),
+      ...metricFunctions(context, metrics, Number(version), (limit) => this.#ports.hit(limit)),
+    })) {
       using handle = context.newFunction(name, implementation);
       context.setProp(host, name, handle);
     }

@@ -4,13 +4,21 @@
  * runs it calls `expire` when `nextDeadline` has come.
  */
 import type { ConnectionRequest } from '../stack/verdict.ts';
-import type { KvEntry, ScriptBundle, ScriptIssue, ScriptLog, ScriptStats } from './bundle.ts';
+import type {
+  KvEntry,
+  MetricDelta,
+  ScriptBundle,
+  ScriptIssue,
+  ScriptLog,
+  ScriptStats,
+} from './bundle.ts';
 import { ScriptCounters } from './counters.ts';
 import { type Decision, Decisions } from './decide.ts';
 import { type BareEngine, type EngineClock, makeBareEngine } from './engine.ts';
 import { Kv, type KvLimits } from './kv.ts';
 import { SLICE_US } from './limits.ts';
 import { loadBundle } from './loader.ts';
+import { type MetricKinds, ScriptMetrics } from './metrics/script-metrics.ts';
 import { Registry } from './registry.ts';
 import type { Script, ScriptPorts } from './script.ts';
 import { Sets } from './sets/sets.ts';
@@ -26,11 +34,14 @@ export interface HostPorts extends EngineClock {
   log(line: ScriptLog): void;
   kv(entries: readonly KvEntry[]): void;
   stats(scripts: readonly ScriptStats[]): void;
+  metrics(deltas: readonly MetricDelta[]): void;
 }
 
 /** How much of the journal a kill can cost, in microseconds. */
 const JOURNAL_PERIOD_US = 100_000;
 const STATS_PERIOD_US = 1_000_000;
+/** Series in one message, so that none is near what a frame can hold. */
+const METRICS_PER_MESSAGE = 1000;
 const NEVER = Number.POSITIVE_INFINITY;
 
 export class ScriptHost {
@@ -41,6 +52,8 @@ export class ScriptHost {
   readonly #decisions: Decisions;
   readonly #kv = new Map<string, Kv>();
   readonly #counters = new Map<string, ScriptCounters>();
+  readonly #metrics = new Map<string, ScriptMetrics>();
+  readonly #metricKinds: MetricKinds = new Map();
   /** Of the active bundle. */
   #sets: Sets | undefined;
   #spare: BareEngine | undefined;
@@ -97,8 +110,16 @@ export class ScriptHost {
     const kvs = new Map<string, Kv>();
     const counters = new Map<string, ScriptCounters>();
     const sets = new Sets(bundle.sets ?? {}, this.#sets);
+    const metrics = new Map<string, ScriptMetrics>();
     const stores = {
       sets,
+      metrics: (name: string): ScriptMetrics =>
+        getOrAdd(
+          metrics,
+          name,
+          () =>
+            this.#metrics.get(name) ?? new ScriptMetrics(name, bundle.limits, this.#metricKinds),
+        ),
       kv: (name: string): Kv =>
         getOrAdd(kvs, name, () => this.#kv.get(name) ?? this.#restoredKv(name, bundle.kv, limits)),
       counters: (name: string): ScriptCounters =>
@@ -110,6 +131,9 @@ export class ScriptHost {
       const kv = stores.kv(script.name);
       kv.limits = limits;
       this.#kv.set(script.name, kv);
+      const measured = stores.metrics(script.name);
+      measured.limits = bundle.limits;
+      this.#metrics.set(script.name, measured);
       script.counters.generation = bundle.generation;
       script.counters.isDisabled = script.isDisabled;
       this.#counters.set(script.name, script.counters);
@@ -196,7 +220,8 @@ export class ScriptHost {
     const used = new Set(
       this.#registry.generations.flatMap(({ scripts }) => scripts.map(({ name }) => name)),
     );
-    for (const store of [this.#kv, this.#counters]) {
+    for (const [name, metrics] of this.#metrics) if (!used.has(name)) metrics.release();
+    for (const store of [this.#kv, this.#counters, this.#metrics]) {
       for (const name of store.keys()) if (!used.has(name)) store.delete(name);
     }
   }
@@ -263,6 +288,10 @@ export class ScriptHost {
   #writeStats(): void {
     this.#statsAt = NEVER;
     for (const script of this.#registry.active?.scripts ?? []) script.reportDropped();
+    const measured = Array.from(this.#metrics.values()).flatMap((metrics) => metrics.takeChanges());
+    for (let i = 0; i < measured.length; i += METRICS_PER_MESSAGE) {
+      this.#ports.metrics(measured.slice(i, i + METRICS_PER_MESSAGE));
+    }
     this.#ports.stats(Array.from(this.#counters.values(), (counters) => counters.snapshot()));
   }
 

@@ -17,6 +17,8 @@ export interface ScriptLimits {
   readonly kvKeyBytes: number;
   readonly kvValueBytes: number;
   readonly logLinesPerSecond: number;
+  readonly metrics: number;
+  readonly metricSeries: number;
   readonly loadMs: number;
   /** Hard limit hits within `breakerWindowMs` that disable a script. */
   readonly breakerHits: number;
@@ -49,6 +51,10 @@ export const DEFAULT_SCRIPT_LIMITS: ScriptLimits = {
   kvValueBytes: 64 * KIB,
   /** A line per flow of a small gateway; a flood of flows must not become a flood of logs. */
   logLinesPerSecond: 100,
+  /** Whoever scrapes pays for each series again, every few seconds. */
+  metrics: 50,
+  /** Of each metric; more are counted in one series, `__other__`. */
+  metricSeries: 100,
   /** Top-level code of a module, once per generation. */
   loadMs: 1_000,
   /** One accident is none; five in ten seconds is how the script is. */
@@ -78,6 +84,8 @@ const LIMIT_RANGES: Readonly<Record<keyof ScriptLimits, readonly [least: number,
   /** One entry has to fit into a message to the supervisor, where a byte can become six. */
   kvValueBytes: [1, MIB],
   logLinesPerSecond: [1, COUNT_MAX],
+  metrics: [0, 1000],
+  metricSeries: [1, 10_000],
   loadMs: [1, MINUTE_MS],
   breakerHits: [1, COUNT_MAX],
   breakerWindowMs: [1, 24 * HOUR_MS],

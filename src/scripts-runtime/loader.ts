@@ -4,6 +4,7 @@ import type { ScriptCounters } from './counters.ts';
 import { makeBareEngine } from './engine.ts';
 import type { Kv } from './kv.ts';
 import { checkLimits } from './limits.ts';
+import type { ScriptMetrics } from './metrics/script-metrics.ts';
 import { Generation } from './registry.ts';
 import { Script, type ScriptPorts } from './script.ts';
 import type { Sets } from './sets/sets.ts';
@@ -13,6 +14,7 @@ import { transpile } from './transpile.ts';
 export interface ScriptStores {
   kv(script: string): Kv;
   counters(script: string): ScriptCounters;
+  metrics(script: string): ScriptMetrics;
   readonly sets: Sets;
 }
 
@@ -37,7 +39,9 @@ export async function loadBundle(
     const { generation, iface, vars, limits } = bundle;
     const counters = stores.counters(source.name);
     const { sets } = stores;
-    const settings = { version: String(generation), iface, vars, services, limits, sets };
+    const metrics = stores.metrics(source.name);
+    const facts = { version: String(generation), iface, vars, services, limits };
+    const settings = { ...facts, sets, metrics };
     const isDisabled = bundle.disabled?.includes(source.name) ?? false;
     const kv = stores.kv(source.name);
     const script = new Script(

@@ -1,6 +1,7 @@
 /** A script host in the test's own process, with a clock that the test moves. */
 import type {
   KvEntry,
+  MetricDelta,
   ScriptIssue,
   ScriptLog,
   ScriptSet,
@@ -53,6 +54,7 @@ export class ScriptWorld {
   readonly logs: ScriptLog[] = [];
   readonly lookups: { id: number; name: string }[] = [];
   readonly journal: KvEntry[] = [];
+  readonly metrics: MetricDelta[] = [];
   stats: readonly ScriptStats[] = [];
   readonly host: ScriptHost;
   #requestId = 0;
@@ -77,6 +79,7 @@ export class ScriptWorld {
         resolve: (id, name) => this.lookups.push({ id, name }),
         log: (line) => this.logs.push(line),
         kv: (entries) => this.journal.push(...entries),
+        metrics: (deltas) => this.metrics.push(...deltas),
         stats: (stats) => {
           this.stats = stats;
         },

@@ -31,6 +31,8 @@ const limits = z.strictObject({
   kvKeyBytes: sizeBetween('1B', '64KiB').optional(),
   kvValueBytes: sizeBetween('1B', '1MiB').optional(),
   logLinesPerSecond: upTo(1_000_000),
+  metrics: z.int().min(0).max(1000).optional(),
+  metricSeries: upTo(10_000),
   loadMs: upTo(SCRIPT_MS_MAX),
   breakerHits: upTo(1_000_000),
   breakerWindowMs: upTo(24 * HOUR_MS),

@@ -1,6 +1,7 @@
 /** Messages between the supervisor and a script host (JSON frames, see framing.ts). */
 import type {
   KvEntry,
+  MetricDelta,
   ScheduleEntry,
   ScriptBundle,
   ScriptIssue,
@@ -14,6 +15,7 @@ import type { ScriptLimits } from '../../scripts-runtime/limits.ts';
 
 export type {
   KvEntry,
+  MetricDelta,
   ScheduleEntry,
   ScriptBundle,
   ScriptIssue,
@@ -50,6 +52,8 @@ export type FromScriptHost =
   | { readonly kind: 'resolve'; readonly id: number; readonly name: string }
   | ({ readonly kind: 'log' } & ScriptLog)
   | { readonly kind: 'kv'; readonly entries: readonly KvEntry[] }
+  /** What scripts measured since the last message, at most once a second. */
+  | { readonly kind: 'metrics'; readonly series: readonly MetricDelta[] }
   /** Sums since the host started, sent when they changed, at most once a second. */
   | { readonly kind: 'stats'; readonly scripts: readonly ScriptStats[] };
 

@@ -38,6 +38,7 @@ const makeHost = (control: ControlChannel): ScriptHost =>
       resolve: () => {},
       log: (line) => control.send({ kind: 'log', ...line }),
       kv: () => {},
+      metrics: () => {},
       stats: () => {},
     },
     SERVICES,

@@ -67,6 +67,7 @@ export class HostLoop {
         kv: (changes) => {
           for (const entries of kvChunks(changes)) control.send({ kind: 'kv', entries });
         },
+        metrics: (series) => control.send({ kind: 'metrics', series }),
         stats: (scripts) => control.send({ kind: 'stats', scripts }),
       },
       SERVICES,

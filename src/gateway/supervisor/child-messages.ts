@@ -47,6 +47,18 @@ const scriptStats = z.object({
   disabled: z.boolean(),
 });
 
+/** As Prometheus wants names: they stand in the text as they are. */
+const metricName = z.string().regex(/^[a-zA-Z_][a-zA-Z0-9_]*$/);
+
+const metricDelta = z.object({
+  script: z.string(),
+  name: metricName,
+  kind: z.enum(['counter', 'gauge', 'histogram']),
+  labels: z.record(metricName, z.string()),
+  value: z.number(),
+  buckets: z.array(count).exactOptional(),
+});
+
 const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('ready') }),
   z.object({ kind: z.literal('loaded'), generation: count }),
@@ -62,6 +74,7 @@ const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
     fields: z.record(z.string(), z.unknown()).exactOptional(),
   }),
   z.object({ kind: z.literal('kv'), entries: z.array(kvEntry) }),
+  z.object({ kind: z.literal('metrics'), series: z.array(metricDelta) }),
   z.object({ kind: z.literal('stats'), scripts: z.array(scriptStats) }),
 ]);
 

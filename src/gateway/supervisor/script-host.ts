@@ -24,6 +24,7 @@ import { Mutex } from './mutex.ts';
 import { Resolver } from './resolver.ts';
 import { checkScripts, loadTimeMs, nonEmpty, START_ALLOWANCE_MS } from './script-check.ts';
 import { logScript } from './script-log.ts';
+import { ScriptMetricsTable } from './script-metrics.ts';
 import { ScriptTotalsTable } from './script-totals.ts';
 
 /** Beyond the time of the load itself: how long a host may be busy with its flows. */
@@ -48,6 +49,7 @@ export interface ScriptHostOptions {
 
 export class ScriptHost implements Activator {
   readonly totals = new ScriptTotalsTable();
+  readonly metrics = new ScriptMetricsTable();
   /** Ends of host processes, by cause. */
   readonly restarts = { cpu: 0, wall: 0, crash: 0 };
   readonly #options: ScriptHostOptions;
@@ -202,7 +204,9 @@ export class ScriptHost implements Activator {
 
   /** Forgets what scripts kept that are no more; only once their bundle has left for good. */
   #pruneJournal(bundle: Generation): void {
-    this.#journal.prune(new Set(bundle.scripts.map((script) => script.name)), Date.now());
+    const names = new Set(bundle.scripts.map((script) => script.name));
+    this.#journal.prune(names, Date.now());
+    this.metrics.prune(names);
   }
 
   #tellUp(): void {
@@ -221,6 +225,9 @@ export class ScriptHost implements Activator {
         break;
       case 'kv':
         this.#journal.record(message.entries);
+        break;
+      case 'metrics':
+        this.metrics.record(message.series);
         break;
       case 'stats':
         if (process === this.#host) this.totals.record(message.scripts);

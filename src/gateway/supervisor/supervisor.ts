@@ -226,6 +226,8 @@ export class Supervisor implements ControlPlane, FlowNames {
       generation: active.number,
       scripts: active.scripts.map((script) => script.name),
       scriptTotals: this.#scriptHost.totals.all(),
+      scriptMetrics: this.#scriptHost.metrics,
+      scriptLimits: active.limits,
       census: this.flows.live.census(),
       scriptHostRestarts: this.#scriptHost.restarts,
       dataPlaneRestarts: this.#dataPlane?.restarts ?? 0,

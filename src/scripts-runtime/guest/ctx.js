@@ -2,6 +2,7 @@
 import { AbortSignal } from './abort-signal.js';
 import { limits, settings } from './host.js';
 import { makeLog } from './log.js';
+import { metrics } from './metrics.js';
 
 /** Fires when a newer generation has taken over. */
 export const scriptSignal = new AbortSignal();
@@ -15,6 +16,9 @@ export class Ctx {
   get log() {
     this.#log ??= makeLog(this.#serial);
     return this.#log;
+  }
+  get metrics() {
+    return metrics;
   }
   get version() {
     return settings.version;
