@@ -1,4 +1,5 @@
 /** What a script host is given and what it tells. Plain values; they cross a process boundary. */
+import type { ConnectionRequest } from '../stack/verdict.ts';
 import type { ScriptLimits } from './limits.ts';
 
 /** Texts by path from the folder of the script, with `/`: `lib/names.ts`, `../a.json`. */
@@ -62,8 +63,27 @@ export interface ScriptBundle {
   readonly kv: readonly KvEntry[];
   /** Name of the TUN device, for `FlowInfo.iface`. */
   readonly iface: string;
+  /** What ran in a host that is gone, and could hand nothing over. */
+  readonly previous?: { readonly generation: number; readonly scripts: readonly string[] };
   /** Scripts that got their host killed too often: loaded, but never asked. */
   readonly disabled?: readonly string[];
+}
+
+/** A flow that a script let through, and that is over. */
+export interface EndedFlow {
+  readonly script: string;
+  readonly generation: number;
+  readonly flow: ConnectionRequest;
+  readonly result: FlowResult;
+}
+
+/** What `closed` is told. */
+export interface FlowResult {
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  readonly durationMs: number;
+  /** The word that log and metrics have: `eof`, `client-reset`, `idle` … */
+  readonly reason: string;
 }
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';

@@ -58,6 +58,8 @@ export const Reply = {
   THREW: 6,
   /** [what came back instead] */
   NO_VERDICT: 7,
+  /** A hook that gives no verdict is over [what it handed over]. */
+  DONE: 8,
 } as const;
 export type Reply = (typeof Reply)[keyof typeof Reply];
 
@@ -82,6 +84,12 @@ export interface GuestPorts {
   /** False when the script has as many timers as it may have. */
   startTimer(id: number, delayMs: number): boolean;
   stopTimer(id: number): void;
+  /** A promise of a hook was settled; `error` is '' when it was fulfilled. */
+  hookDone(call: number, error: string): void;
+  /** False when as many promises are waited for as may be. */
+  startWait(id: number): boolean;
+  /** As `hookDone`, of a promise that was given to `waitUntil`. */
+  endWait(id: number, error: string): void;
   /** The script hit a limit that fails nothing but the operation. */
   hit(limit: string): void;
 }
@@ -102,7 +110,8 @@ export interface DecideResult {
   text: string;
 }
 
-type Entry = 'adopt' | 'decide' | 'abort' | 'retire' | 'fire';
+const ENTRIES = ['adopt', 'decide', 'abort', 'retire', 'fire', 'hook', 'closed', 'hooks'] as const;
+type Entry = (typeof ENTRIES)[number];
 
 /** An engine with the built-in module in it, and room for one script. */
 export class Guest {
@@ -195,6 +204,47 @@ export class Guest {
   /** Has the script's own signal fire. */
   retire(budgetUs: number): void {
     this.#engine.turn(budgetUs, () => this.#call('retire')?.dispose());
+  }
+
+  /** The hooks that the script has, by their names. */
+  hooks(budgetUs: number): readonly string[] {
+    const names = this.#engine.turn(budgetUs, () => {
+      const returned = this.#call('hooks');
+      return returned === undefined ? '' : this.#textOf(returned);
+    });
+    return names === undefined || names === '' ? [] : names.split(',');
+  }
+
+  /**
+   * Calls a hook that gives no verdict; how it went is in `result`, unless the engine broke.
+   *
+   * @param argument  its first argument as JSON; '' for none
+   */
+  hook(call: number, name: string, argument: string, budgetUs: number): void {
+    this.#engine.turn(budgetUs, () => {
+      const { context } = this.#engine;
+      this.#page.view.setUint32(PageField.CALL, call, true);
+      const hook = context.newString(name);
+      const json = context.newString(argument);
+      const returned = this.#call('hook', hook, json);
+      hook.dispose();
+      json.dispose();
+      this.#readResult(returned);
+    });
+  }
+
+  /** Tells of the end of a flow, as `hook` does. @param result  as JSON */
+  closed(call: number, flow: ConnectionRequest, result: string, budgetUs: number): void {
+    this.#engine.turn(budgetUs, () => {
+      const { context } = this.#engine;
+      this.#writeRequest(call, flow);
+      const source = context.newString(flow.source.ip);
+      const destination = context.newString(flow.destination.ip);
+      const json = context.newString(result);
+      const returned = this.#call('closed', source, destination, json);
+      for (const handle of [source, destination, json]) handle.dispose();
+      this.#readResult(returned);
+    });
   }
 
   /** Runs the callback of a timer. Returns what it threw: first line, then the stack. */
@@ -318,7 +368,7 @@ export class Guest {
     return {
       connect: (entries) => {
         if (entries === undefined) return undefined;
-        for (const name of ['adopt', 'decide', 'abort', 'retire', 'fire'] as const) {
+        for (const name of ENTRIES) {
           this.#entries.set(name, context.getProp(entries, name));
         }
         return undefined;
@@ -334,6 +384,15 @@ export class Guest {
       },
       settle: (call, reply, body) => {
         this.#ports.settle(number(call), number(reply) as Reply, text(body) ?? '');
+        return undefined;
+      },
+      hookDone: (call, error) => {
+        this.#ports.hookDone(number(call), text(error) ?? '');
+        return undefined;
+      },
+      startWait: (id) => (this.#ports.startWait(number(id)) ? context.true : context.false),
+      endWait: (id, error) => {
+        this.#ports.endWait(number(id), text(error) ?? '');
         return undefined;
       },
       startTimer: (id, delayMs) => {
@@ -369,7 +428,10 @@ export class Guest {
 }
 
 const hasText = (reply: Reply): boolean =>
-  reply === Reply.VERDICT || reply === Reply.THREW || reply === Reply.NO_VERDICT;
+  reply === Reply.VERDICT ||
+  reply === Reply.THREW ||
+  reply === Reply.NO_VERDICT ||
+  reply === Reply.DONE;
 
 /** In the form in which guest/show.js describes an error. */
 const describeThrown = ({ name, message, stack }: Thrown): string =>

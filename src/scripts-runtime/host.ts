@@ -5,6 +5,7 @@
  */
 import type { ConnectionRequest } from '../stack/verdict.ts';
 import type {
+  EndedFlow,
   KvEntry,
   MetricDelta,
   ScriptBundle,
@@ -22,6 +23,7 @@ import { type MetricKinds, ScriptMetrics } from './metrics/script-metrics.ts';
 import { Registry } from './registry.ts';
 import type { Script, ScriptPorts } from './script.ts';
 import { Sets } from './sets/sets.ts';
+import { Timetable } from './timetable.ts';
 
 export interface HostPorts extends EngineClock {
   /** Milliseconds since 1970. */
@@ -35,6 +37,8 @@ export interface HostPorts extends EngineClock {
   kv(entries: readonly KvEntry[]): void;
   stats(scripts: readonly ScriptStats[]): void;
   metrics(deltas: readonly MetricDelta[]): void;
+  /** Scripts have heard of all flows that were given to `closed`. */
+  closedTold(): void;
 }
 
 /** How much of the journal a kill can cost, in microseconds. */
@@ -42,6 +46,7 @@ const JOURNAL_PERIOD_US = 100_000;
 const STATS_PERIOD_US = 1_000_000;
 /** Series in one message, so that none is near what a frame can hold. */
 const METRICS_PER_MESSAGE = 1000;
+const US_PER_MS = 1000;
 const NEVER = Number.POSITIVE_INFINITY;
 
 export class ScriptHost {
@@ -54,6 +59,9 @@ export class ScriptHost {
   readonly #counters = new Map<string, ScriptCounters>();
   readonly #metrics = new Map<string, ScriptMetrics>();
   readonly #metricKinds: MetricKinds = new Map();
+  readonly #timetable = new Timetable();
+  readonly #loading = new Set<Script>();
+  #closed: readonly EndedFlow[] = [];
   /** Of the active bundle. */
   #sets: Sets | undefined;
   #spare: BareEngine | undefined;
@@ -124,8 +132,10 @@ export class ScriptHost {
         getOrAdd(kvs, name, () => this.#kv.get(name) ?? this.#restoredKv(name, bundle.kv, limits)),
       counters: (name: string): ScriptCounters =>
         getOrAdd(counters, name, () => this.#counters.get(name) ?? new ScriptCounters(name)),
+      old: (name: string): string => this.#lastWord(name, bundle),
     };
     const loaded = await loadBundle(bundle, this.#services, stores, this.#scriptPorts);
+    this.#loading.clear();
     if (!('scripts' in loaded)) return loaded;
     for (const script of loaded.scripts) {
       const kv = stores.kv(script.name);
@@ -138,7 +148,9 @@ export class ScriptHost {
       script.counters.isDisabled = script.isDisabled;
       this.#counters.set(script.name, script.counters);
     }
+    for (const script of this.#registry.active?.scripts ?? []) script.hooks.unload();
     this.#sets = sets;
+    this.#timetable.set(loaded.scripts, bundle, this.#ports.epochMs());
     this.#registry.activate(loaded);
     this.#forgetUnusedStores();
     this.#afterTurn();
@@ -174,13 +186,27 @@ export class ScriptHost {
     this.#afterTurn();
   }
 
+  /** Names of scripts of the active generation that want to hear of the end of their flows. */
+  get closers(): readonly string[] {
+    const scripts = this.#registry.active?.scripts ?? [];
+    return scripts.filter(({ hooks }) => hooks.has('closed')).map(({ name }) => name);
+  }
+
+  /** Flows that scripts decided have ended; `ports.closedTold` follows when they heard of all. */
+  closed(flows: readonly EndedFlow[]): void {
+    this.#closed = this.#closed.concat(flows);
+  }
+
   /** When `expire` has something to do, in microseconds; Infinity for never. */
   nextDeadline(): number {
     let next = Math.min(this.#decisions.nextDeadline, this.#journalAt, this.#statsAt);
     for (const generation of this.#registry.generations) {
-      for (const script of generation.scripts) next = Math.min(next, script.nextTimer);
+      for (const script of generation.scripts) next = Math.min(next, script.nextDeadline);
     }
-    return next;
+    for (const script of this.#loading) next = Math.min(next, script.nextDeadline);
+    if (this.#closed.length > 0) return 0;
+    const waitMs = this.#timetable.nextAt - this.#ports.epochMs();
+    return Math.min(next, this.#ports.now() + Math.max(0, waitMs) * US_PER_MS);
   }
 
   /**
@@ -189,6 +215,8 @@ export class ScriptHost {
    */
   expire(now: number): void {
     this.#fireTimers(now);
+    this.#timetable.run(this.#ports.epochMs());
+    this.#tellClosed();
     this.#decisions.afterTurn();
     this.#decisions.expire(now);
     this.#afterTurn();
@@ -198,7 +226,10 @@ export class ScriptHost {
 
   /** For one slice of time; who comes next then is the first one the next time. */
   #fireTimers(now: number): void {
-    const scripts = this.#registry.generations.flatMap((generation) => generation.scripts);
+    const scripts = this.#registry.generations
+      .flatMap((generation) => generation.scripts)
+      .concat([...this.#loading]);
+    for (const script of scripts) script.hooks.expire(now);
     const end = this.#ports.now() + SLICE_US;
     for (let i = 0; i < scripts.length; i++) {
       const at = (this.#firstToFire + i) % scripts.length;
@@ -207,6 +238,40 @@ export class ScriptHost {
       this.#firstToFire = at + 1;
       return;
     }
+  }
+
+  /** What a script is told of the one before it, as JSON; '' where there was none. */
+  #lastWord(name: string, { previous }: ScriptBundle): string {
+    const { active } = this.#registry;
+    const old = active?.scripts.find((script) => script.name === name);
+    if (active !== undefined && old !== undefined) {
+      const version = JSON.stringify(String(active.number));
+      const state = old.hooks.unload();
+      return `{"version":${version}${state === '' ? '' : `,"state":${state}`}}`;
+    }
+    const wasThere = active === undefined && previous?.scripts.includes(name);
+    return wasThere ? JSON.stringify({ version: String(previous?.generation) }) : '';
+  }
+
+  /** For one slice of time; the rest waits for the next call. */
+  #tellClosed(): void {
+    const end = this.#ports.now() + SLICE_US;
+    let told = 0;
+    for (const ended of this.#closed) {
+      const { flow, result } = ended;
+      this.#closer(ended)?.hooks.closed(flow, JSON.stringify(result));
+      told++;
+      if (this.#ports.now() >= end) break;
+    }
+    this.#closed = this.#closed.slice(told);
+    if (told > 0 && this.#closed.length === 0) this.#ports.closedTold();
+  }
+
+  /** Of the generation that decided, if it lives, else of the active one. */
+  #closer({ script, generation }: EndedFlow): Script | undefined {
+    const { active, generations } = this.#registry;
+    const own = generations.find(({ number }) => number === generation) ?? active;
+    return own?.scripts.find(({ name, hooks }) => name === script && hooks.has('closed'));
   }
 
   #restoredKv(name: string, entries: readonly KvEntry[], limits: KvLimits): Kv {
@@ -236,6 +301,7 @@ export class ScriptHost {
       log: (line) => ports.log(line),
       settled: (script, call, answer) => this.#decisions.settled(script, call, answer),
       lost: (script) => this.#decisions.lost(script),
+      loading: (script) => this.#loading.add(script),
       takeSpare: () => {
         const spare = this.#spare;
         this.#spare = undefined;

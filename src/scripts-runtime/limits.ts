@@ -20,6 +20,9 @@ export interface ScriptLimits {
   readonly metrics: number;
   readonly metricSeries: number;
   readonly loadMs: number;
+  readonly waits: number;
+  readonly waitMs: number;
+  readonly stateBytes: number;
   /** Hard limit hits within `breakerWindowMs` that disable a script. */
   readonly breakerHits: number;
   readonly breakerWindowMs: number;
@@ -57,6 +60,12 @@ export const DEFAULT_SCRIPT_LIMITS: ScriptLimits = {
   metricSeries: 100,
   /** Top-level code of a module, once per generation. */
   loadMs: 1_000,
+  /** Of `waitUntil` and asynchronous hooks: as timers, of which each may need one. */
+  waits: 1000,
+  /** So long they keep a generation that was replaced; shorter than most drains. */
+  waitMs: 30_000,
+  /** Of `unload`, as JSON: as one value of the KV, where more belongs anyway. */
+  stateBytes: 64 * KIB,
   /** One accident is none; five in ten seconds is how the script is. */
   breakerHits: 5,
   breakerWindowMs: 10_000,
@@ -87,6 +96,9 @@ const LIMIT_RANGES: Readonly<Record<keyof ScriptLimits, readonly [least: number,
   metrics: [0, 1000],
   metricSeries: [1, 10_000],
   loadMs: [1, MINUTE_MS],
+  waits: [1, COUNT_MAX],
+  waitMs: [1, HOUR_MS],
+  stateBytes: [0, MIB],
   breakerHits: [1, COUNT_MAX],
   breakerWindowMs: [1, 24 * HOUR_MS],
 };

@@ -15,6 +15,8 @@ export interface ScriptStores {
   kv(script: string): Kv;
   counters(script: string): ScriptCounters;
   metrics(script: string): ScriptMetrics;
+  /** First argument of the hook `load`, as JSON; '' where nothing was before. */
+  old(script: string): string;
   readonly sets: Sets;
 }
 
@@ -48,7 +50,9 @@ export async function loadBundle(
       { source, generation, position, code, settings, kv, counters, isDisabled },
       ports,
     );
-    const issue = script.load(await makeBareEngine());
+    const bare = await makeBareEngine();
+    ports.loading(script);
+    const issue = script.load(bare) ?? (await begin(script, stores));
     if (issue === undefined) scripts.push(script);
     else issues.push(issue);
   }
@@ -83,3 +87,9 @@ function checkNames(scripts: readonly ScriptSource[]): ScriptIssue[] {
   }
   return issues;
 }
+
+/** With the last word of the script before, which is asked for it only where somebody wants it. */
+const begin = (script: Script, stores: ScriptStores): Promise<ScriptIssue | undefined> =>
+  script.hooks.has('load')
+    ? script.hooks.load(stores.old(script.name))
+    : Promise.resolve(undefined);

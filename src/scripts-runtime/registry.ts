@@ -23,7 +23,8 @@ export class Generation {
   }
 
   get isOver(): boolean {
-    return this.#isRetired && this.#calls === 0;
+    const isWorking = this.scripts.some((script) => script.hooks.isWorking);
+    return this.#isRetired && this.#calls === 0 && !isWorking;
   }
 
   /** A decision starts to wait. */

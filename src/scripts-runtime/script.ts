@@ -8,16 +8,17 @@ import { Breaker } from './breaker.ts';
 import type { LogLevel, ScriptIssue, ScriptLog, ScriptSource } from './bundle.ts';
 import type { ScriptCounters } from './counters.ts';
 import { cutText } from './cut-text.ts';
-import { Diagnostics } from './diagnostics.ts';
+import { breakageText, Diagnostics } from './diagnostics.ts';
 import type { BareEngine, Breakage, EngineClock } from './engine.ts';
 import { type FailureKind, ScriptError } from './errors.ts';
 import { Guest, type GuestPorts, type GuestSettings, Reply } from './host-api.ts';
 import type { Kv } from './kv.ts';
-import { TIMER_MS_MAX, TIMER_MS_MIN, VERDICT_JSON_LENGTH } from './limits.ts';
+import { TIMER_MS_MAX, TIMER_MS_MIN } from './limits.ts';
 import { parseLogFields } from './log-fields.ts';
 import { LogLimit } from './log-limit.ts';
-import { parseVerdict, type ScriptVerdict } from './parse-verdict.ts';
+import { parseVerdictText, type ScriptVerdict } from './parse-verdict.ts';
 import { RenewedMap } from './renewed-map.ts';
+import { type HookPorts, ScriptHooks } from './script-hooks.ts';
 import type { Transpiled } from './transpile.ts';
 
 /** What a call into a script gave. */
@@ -42,6 +43,8 @@ export interface ScriptPorts extends EngineClock {
   lost(script: Script): void;
   /** A WebAssembly instance that was made in advance, if there is one. */
   takeSpare(): BareEngine | undefined;
+  /** Belongs to no generation yet, and may have timers. */
+  loading(script: Script): void;
 }
 
 export interface ScriptParts {
@@ -77,6 +80,7 @@ export class Script {
   readonly name: string;
   readonly generation: number;
   readonly position: number;
+  readonly hooks: ScriptHooks;
   readonly #parts: ScriptParts;
   readonly #diagnostics: Diagnostics;
   readonly #ports: ScriptPorts;
@@ -101,6 +105,7 @@ export class Script {
     this.#breaker = new Breaker(limits.breakerHits, limits.breakerWindowMs);
     this.#logLimit = new LogLimit(limits.logLinesPerSecond);
     this.#complaintLimit = new LogLimit(limits.logLinesPerSecond);
+    this.hooks = new ScriptHooks(this.#hookPorts());
     if (parts.isDisabled) this.#breaker.open();
   }
 
@@ -117,9 +122,9 @@ export class Script {
     return this.#guest === undefined && !this.#breaker.isOpen && !this.#isGone;
   }
 
-  /** Microseconds; Infinity without timers. */
-  get nextTimer(): number {
-    return this.#nextTimer;
+  /** When `fireTimers` or the hooks have something to do, in microseconds; Infinity for never. */
+  get nextDeadline(): number {
+    return Math.min(this.#nextTimer, this.hooks.nextDeadline);
   }
 
   /** Runs the script's top level. Returns what is wrong with it, or undefined. */
@@ -131,11 +136,15 @@ export class Script {
     const problem = guest.load(code.code, source.file, loadMs * US_PER_MS);
     this.#ports.leave();
     if (guest.breakage !== undefined) {
-      return this.#diagnostics.issue('limit', this.#breakageText(guest.breakage, loadMs));
+      return this.#diagnostics.issue(
+        'limit',
+        breakageText(guest.breakage, loadMs, settings.limits),
+      );
     }
     if (typeof problem === 'string') return this.#diagnostics.issue('shape', problem);
     if (problem !== undefined) return this.#diagnostics.issueOf(problem);
     this.#guest = guest;
+    this.hooks.found(guest.hooks(this.#budget));
     return undefined;
   }
 
@@ -194,13 +203,21 @@ export class Script {
     this.#isGone = true;
     this.#guest = undefined;
     this.#clearTimers();
+    this.hooks.clear('the generation is gone');
   }
 
-  /** Makes the sandbox anew. */
+  /** Makes the sandbox anew; nothing of what it knew is left. */
   revive(bare: BareEngine): void {
+    const refuse = (message: string) => this.#disable(`it does not load again: ${message}`);
     const issue = this.load(bare);
-    if (issue === undefined) return;
-    this.#disable(`it does not load again: ${issue.message}`);
+    if (issue !== undefined) {
+      refuse(issue.message);
+      return;
+    }
+    const old = JSON.stringify({ version: this.#parts.settings.version });
+    void this.hooks.load(old).then((fault) => {
+      if (fault !== undefined && !this.#isGone) refuse(fault.message);
+    });
   }
 
   get #budget(): number {
@@ -243,9 +260,10 @@ export class Script {
     this.#guest = undefined;
     this.#clearTimers();
     this.#ports.lost(this);
+    this.hooks.clear(breakageText(breakage, settings.limits.cpuHardMs, settings.limits));
     const failure = breakage === 'crash' ? 'killed' : breakage;
     counters.hit(failure);
-    const text = this.#breakageText(breakage, settings.limits.cpuHardMs);
+    const text = breakageText(breakage, settings.limits.cpuHardMs, settings.limits);
     this.#complain(new ScriptError(failure, text), 0);
     if (this.#breaker.hit(this.#ports.now() / US_PER_MS)) {
       this.#disable(
@@ -329,6 +347,32 @@ export class Script {
     });
   }
 
+  #hookPorts(): HookPorts {
+    const { limits } = this.#parts.settings;
+    return {
+      limits,
+      budgetUs: this.#budget,
+      now: () => this.#ports.now(),
+      enter: (work) => {
+        const guest = this.#guest;
+        if (guest === undefined) return undefined;
+        this.#turn(() => work(guest), 0);
+        return this.#checkBreakage(guest) === undefined ? guest.result : undefined;
+      },
+      hit: (limit) => this.counters.hit(limit),
+      fail: (what, text, flow) => {
+        if (this.#isGone) return;
+        this.counters.errors++;
+        const { message, position } = this.#diagnostics.read(text);
+        this.#complain(new ScriptError('error', `${what}: ${message}`, position), flow);
+      },
+      issueOf: (text) => {
+        const { message, position } = this.#diagnostics.read(text);
+        return this.#diagnostics.issue('load', `load(): ${message}`, position);
+      },
+    };
+  }
+
   #guestPorts(): GuestPorts {
     const { counters } = this.#parts;
     return {
@@ -356,6 +400,9 @@ export class Script {
       stopTimer: (id) => {
         this.#timers.delete(id);
       },
+      hookDone: (call, error) => this.hooks.done(call, error),
+      startWait: (id) => this.hooks.startWait(id),
+      endWait: (id, error) => this.hooks.endWait(id, error),
       hit: (limit) => counters.hit(limit),
     };
   }
@@ -370,28 +417,4 @@ export class Script {
     this.#timers.clear();
     this.#nextTimer = Number.POSITIVE_INFINITY;
   }
-
-  #breakageText(breakage: Breakage, budgetMs: number): string {
-    const { memoryBytes } = this.#parts.settings.limits;
-    switch (breakage) {
-      case 'cpu':
-        return `more than ${budgetMs} ms of processor time`;
-      case 'memory':
-        return `more than ${memoryBytes} bytes of memory (memoryBytes)`;
-      case 'crash':
-        return 'the sandbox crashed';
-    }
-  }
-}
-
-/** @returns the verdict, or in words why it is none */
-function parseVerdictText(text: string, services: readonly string[]): ScriptVerdict | string {
-  if (text.length > VERDICT_JSON_LENGTH) return 'the verdict is too long';
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    value = undefined;
-  }
-  return parseVerdict(value, services);
 }

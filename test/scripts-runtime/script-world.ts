@@ -2,6 +2,7 @@
 import type {
   KvEntry,
   MetricDelta,
+  ScheduleEntry,
   ScriptIssue,
   ScriptLog,
   ScriptSet,
@@ -19,6 +20,9 @@ export interface LoadOptions {
   readonly vars?: Readonly<Record<string, string>>;
   readonly kv?: readonly KvEntry[];
   readonly disabled?: readonly string[];
+  readonly previous?: { readonly generation: number; readonly scripts: readonly string[] };
+  /** Of each script. */
+  readonly schedule?: Readonly<Record<string, ScheduleEntry>>;
   readonly sets?: Readonly<Record<string, ScriptSet>>;
   /** Of each script. */
   readonly modules?: TextFiles;
@@ -55,6 +59,7 @@ export class ScriptWorld {
   readonly lookups: { id: number; name: string }[] = [];
   readonly journal: KvEntry[] = [];
   readonly metrics: MetricDelta[] = [];
+  toldClosed = 0;
   stats: readonly ScriptStats[] = [];
   readonly host: ScriptHost;
   #requestId = 0;
@@ -80,6 +85,9 @@ export class ScriptWorld {
         log: (line) => this.logs.push(line),
         kv: (entries) => this.journal.push(...entries),
         metrics: (deltas) => this.metrics.push(...deltas),
+        closedTold: () => {
+          this.toldClosed++;
+        },
         stats: (stats) => {
           this.stats = stats;
         },
@@ -100,10 +108,12 @@ export class ScriptWorld {
         file: `${name}.ts`,
         source,
         ...(options.modules && { modules: options.modules }),
+        ...(options.schedule && { schedule: options.schedule }),
       })),
       limits: { ...DEFAULT_SCRIPT_LIMITS, ...options.limits },
       vars: options.vars ?? {},
       sets: options.sets ?? {},
+      ...(options.previous && { previous: options.previous }),
       kv: options.kv ?? [],
       iface: 'culvert0',
       disabled: options.disabled ?? [],

@@ -1,5 +1,6 @@
 /** Messages between the supervisor and a script host (JSON frames, see framing.ts). */
 import type {
+  EndedFlow,
   KvEntry,
   MetricDelta,
   ScheduleEntry,
@@ -14,6 +15,7 @@ import type {
 import type { ScriptLimits } from '../../scripts-runtime/limits.ts';
 
 export type {
+  EndedFlow,
   KvEntry,
   MetricDelta,
   ScheduleEntry,
@@ -34,6 +36,8 @@ export type ToScriptHost =
   | { readonly kind: 'kv-restore'; readonly entries: readonly KvEntry[] }
   /** Loads and, when every script loads, activates. Answered by `loaded` or `load-failed`. */
   | { readonly kind: 'load'; readonly bundle: ScriptBundle; readonly epoch: number }
+  /** For the hook `closed`. Answered by `closed-told`, and only then comes the next one. */
+  | { readonly kind: 'closed'; readonly flows: readonly EndedFlow[] }
   | {
       readonly kind: 'resolved';
       readonly id: number;
@@ -43,7 +47,13 @@ export type ToScriptHost =
 
 export type FromScriptHost =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'loaded'; readonly generation: number }
+  /** `closers`: names of scripts that want to hear of the end of their flows. */
+  | {
+      readonly kind: 'loaded';
+      readonly generation: number;
+      readonly closers: readonly string[];
+    }
+  | { readonly kind: 'closed-told' }
   | {
       readonly kind: 'load-failed';
       readonly generation: number;

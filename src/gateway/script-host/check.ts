@@ -4,6 +4,8 @@ import { processClock } from './clock.ts';
 import { ControlChannel } from './control-channel.ts';
 import { SERVICES } from './host-loop.ts';
 
+const DRIVE_MS = 5;
+
 /** Reads one `load`, does it, and answers. Ends the process when the supervisor is gone. */
 export async function checkOneBundle(): Promise<void> {
   const control = new ControlChannel();
@@ -18,10 +20,14 @@ export async function checkOneBundle(): Promise<void> {
   const [message] = messages;
   if (message?.kind !== 'load') throw new Error(`expected a bundle, not ${message?.kind}`);
   const { generation } = message.bundle;
-  const issues = await makeHost(control).load(message.bundle);
+  const host = makeHost(control);
+  // A script may wait while it loads, and nothing else drives its timers here.
+  const drive = setInterval(() => host.expire(processClock.now()), DRIVE_MS);
+  const issues = await host.load(message.bundle);
+  clearInterval(drive);
   control.send(
     issues.length === 0
-      ? { kind: 'loaded', generation }
+      ? { kind: 'loaded', generation, closers: [] }
       : { kind: 'load-failed', generation, issues },
   );
 }
@@ -39,6 +45,7 @@ const makeHost = (control: ControlChannel): ScriptHost =>
       log: (line) => control.send({ kind: 'log', ...line }),
       kv: () => {},
       metrics: () => {},
+      closedTold: () => {},
       stats: () => {},
     },
     SERVICES,

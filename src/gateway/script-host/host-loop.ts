@@ -67,6 +67,7 @@ export class HostLoop {
         kv: (changes) => {
           for (const entries of kvChunks(changes)) control.send({ kind: 'kv', entries });
         },
+        closedTold: () => control.send({ kind: 'closed-told' }),
         metrics: (series) => control.send({ kind: 'metrics', series }),
         stats: (scripts) => control.send({ kind: 'stats', scripts }),
       },
@@ -145,6 +146,9 @@ export class HostLoop {
         this.#loads = this.#loads.then(() => this.#load({ ...message.bundle, kv }));
         break;
       }
+      case 'closed':
+        this.#host.closed(message.flows);
+        break;
       case 'resolved':
         this.#host.resolved(message.id, message.addresses, message.error ?? '');
         break;
@@ -157,7 +161,7 @@ export class HostLoop {
     if (issues.length === 0 && !this.#isServing) this.#serve();
     this.#control.send(
       issues.length === 0
-        ? { kind: 'loaded', generation }
+        ? { kind: 'loaded', generation, closers: this.#host.closers }
         : { kind: 'load-failed', generation, issues },
     );
     this.#loadsLeft--;

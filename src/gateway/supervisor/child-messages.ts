@@ -61,7 +61,8 @@ const metricDelta = z.object({
 
 const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('ready') }),
-  z.object({ kind: z.literal('loaded'), generation: count }),
+  z.object({ kind: z.literal('loaded'), generation: count, closers: z.array(z.string()) }),
+  z.object({ kind: z.literal('closed-told') }),
   z.object({ kind: z.literal('load-failed'), generation: count, issues: z.array(scriptIssue) }),
   z.object({ kind: z.literal('resolve'), id: count, name: z.string() }),
   z.object({

@@ -14,7 +14,7 @@ import {
 import { Child, type ChildExit } from './child.ts';
 import { parseFromScriptHost } from './child-messages.ts';
 import type { Generation } from './generations.ts';
-import { toBundle } from './script-bundle.ts';
+import { type HostFacts, toBundle } from './script-bundle.ts';
 import { describeExit } from './script-check.ts';
 import { processCpuMs, WATCHDOG_PERIOD_MS, Watchdog } from './watchdog.ts';
 
@@ -65,6 +65,7 @@ export interface HostMemory {
   readonly kv: readonly KvEntry[];
   /** Scripts to be loaded and never asked. */
   readonly disabled: readonly string[];
+  readonly previous?: NonNullable<HostFacts['previous']>;
 }
 
 export class HostProcess {
@@ -78,6 +79,8 @@ export class HostProcess {
   readonly #loads = new Map<number, (outcome: LoadOutcome) => void>();
   /** Generations of loads that were given up. */
   readonly #abandoned = new Set<number>();
+  /** Names of scripts that want to hear of the end of their flows. */
+  closers: readonly string[] = [];
   #limits: ScriptLimits | undefined;
   #isOver = false;
 
@@ -125,12 +128,9 @@ export class HostProcess {
     this.#limits = bundle.limits;
     for (const entries of kvChunks(memory.kv)) this.send({ kind: 'kv-restore', entries });
     const { iface } = this.#options;
-    const { disabled } = memory;
-    this.send({
-      kind: 'load',
-      bundle: toBundle(bundle, { iface, disabled }),
-      epoch: this.epoch,
-    });
+    const { disabled, previous } = memory;
+    const facts = { iface, disabled, ...(previous && { previous }) };
+    this.send({ kind: 'load', bundle: toBundle(bundle, facts), epoch: this.epoch });
     const timer = setTimeout(() => {
       this.#abandoned.add(bundle.number);
       this.#settle(bundle.number, { kind: 'silent' });
@@ -168,7 +168,10 @@ export class HostProcess {
         break;
       case 'loaded':
         if (this.#abandoned.has(message.generation)) this.#options.onLateLoad();
-        else this.#settle(message.generation, { kind: 'loaded' });
+        else {
+          this.closers = message.closers;
+          this.#settle(message.generation, { kind: 'loaded' });
+        }
         break;
       case 'load-failed':
         this.#abandoned.delete(message.generation);

@@ -22,6 +22,7 @@ export interface MetricsSource {
   readonly scriptTotals: ReadonlyMap<string, ScriptTotals>;
   readonly scriptMetrics: ScriptMetricsTable;
   readonly scriptLimits: ScriptLimits;
+  readonly closedDropped: number;
   readonly census: Census;
   readonly scriptHostRestarts: Readonly<Record<string, number>>;
   readonly dataPlaneRestarts: number;
@@ -275,6 +276,9 @@ function writeScripts(text: MetricsText, source: MetricsSource): void {
     'What each script may use, in the unit that ends the name of the limit.',
     Object.entries(scriptLimits).map(([limit, value]) => [value, { limit }]),
   );
+  text.counter('culvert_script_closed_dropped_total', 'Ends of flows that no script heard of.', [
+    [source.closedDropped],
+  ]);
   text.counter(
     'culvert_script_restarts_total',
     'Script hosts that ended, by cause.',

@@ -16,6 +16,7 @@ import type { FromScriptHost, ScriptIssue } from '../messages/script-control.ts'
 import { CrashPolicy } from './backoff.ts';
 import { KillBreaker } from './breaker.ts';
 import { selfCommand } from './child.ts';
+import { ClosedFlows } from './closed-flows.ts';
 import { type Activator, bundleIssue, type Generation, ScriptHostError } from './generations.ts';
 import { type HeartbeatPage, type HostEnd, HostProcess } from './host-process.ts';
 import { KvJournal } from './kv-journal.ts';
@@ -50,6 +51,7 @@ export interface ScriptHostOptions {
 export class ScriptHost implements Activator {
   readonly totals = new ScriptTotalsTable();
   readonly metrics = new ScriptMetricsTable();
+  readonly closed = new ClosedFlows((flows) => this.#host?.send({ kind: 'closed', flows }));
   /** Ends of host processes, by cause. */
   readonly restarts = { cpu: 0, wall: 0, crash: 0 };
   readonly #options: ScriptHostOptions;
@@ -115,6 +117,7 @@ export class ScriptHost implements Activator {
     const processes = [this.#host, this.#next].filter((process) => process !== undefined);
     this.#host = undefined;
     this.#next = undefined;
+    this.closed.start([]);
     this.totals.hostEnded();
     this.#options.onState({ state: 'none', epoch: this.#epoch });
     for (const process of processes) process.kill();
@@ -143,7 +146,13 @@ export class ScriptHost implements Activator {
    */
   async #replace(bundle: Generation, disabled: readonly string[]): Promise<readonly ScriptIssue[]> {
     const next = this.#spawn();
-    const memory = { kv: this.#journal.entries(Date.now()), disabled };
+    const active = this.#active;
+    const previous = active && {
+      generation: active.number,
+      scripts: active.scripts.map((script) => script.name),
+    };
+    const kv = this.#journal.entries(Date.now());
+    const memory = { kv, disabled, ...(previous && { previous }) };
     const timeoutMs = loadTimeMs(bundle) + START_ALLOWANCE_MS;
     const outcome = await next.load(bundle, memory, timeoutMs);
     if (this.#next === next) this.#next = undefined;
@@ -212,7 +221,9 @@ export class ScriptHost implements Activator {
   #tellUp(): void {
     const host = this.#host;
     // A host that died since is known to be lost, and the data plane knows.
-    if (host !== undefined) this.#options.onState({ state: 'up', epoch: host.epoch });
+    if (host === undefined) return;
+    this.#options.onState({ state: 'up', epoch: host.epoch });
+    this.closed.start(host.closers);
   }
 
   #receive(process: HostProcess, message: FromScriptHost): void {
@@ -225,6 +236,9 @@ export class ScriptHost implements Activator {
         break;
       case 'kv':
         this.#journal.record(message.entries);
+        break;
+      case 'closed-told':
+        if (process === this.#host) this.closed.told();
         break;
       case 'metrics':
         this.metrics.record(message.series);
@@ -272,6 +286,7 @@ export class ScriptHost implements Activator {
     if (process !== this.#host) return;
     this.#host = undefined;
     process.kill();
+    this.closed.stop();
     this.totals.hostEnded();
     this.#options.onState({ state: 'down', epoch: this.#epoch + 1 });
     this.#restartAfter(this.#crashes.crashed(performance.now()) ?? 0);

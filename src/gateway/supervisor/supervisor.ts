@@ -228,6 +228,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       scriptTotals: this.#scriptHost.totals.all(),
       scriptMetrics: this.#scriptHost.metrics,
       scriptLimits: active.limits,
+      closedDropped: this.#scriptHost.closed.dropped,
       census: this.flows.live.census(),
       scriptHostRestarts: this.#scriptHost.restarts,
       dataPlaneRestarts: this.#dataPlane?.restarts ?? 0,
@@ -278,7 +279,10 @@ export class Supervisor implements ControlPlane, FlowNames {
       scripts: this.#scriptsState,
       fds: [kernel.tun.fd, kernel.state.fd, kernel.counters.fd, kernel.scripts[0]],
       loopTurns: () => this.#counters.get(Counter.LOOP_TURNS),
-      onFlowRows: (rows) => this.flows.takeEnded(rows, this.#loaded.config.log.flows),
+      onFlowRows: (rows) => {
+        this.flows.takeEnded(rows, this.#loaded.config.log.flows);
+        this.#scriptHost.closed.take(rows, this);
+      },
       onGivenUp: onFatal,
     });
   }

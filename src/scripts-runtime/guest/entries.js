@@ -3,13 +3,18 @@ import { abortSignal } from './abort-signal.js';
 import { Ctx, scriptSignal } from './ctx.js';
 import { env } from './env.js';
 import { abortFlow, FlowInfo, serialOf } from './flow-info.js';
-import { host, onSettled } from './host.js';
-import { CALL, NO_VERDICT, PENDING, REPLY, THREW, words } from './page.js';
+import { host, join, onSettled, parse, stringify } from './host.js';
+import { CALL, DONE, NO_VERDICT, PENDING, REPLY, THREW, words } from './page.js';
 import { describe, show } from './show.js';
 import { fire } from './timers.js';
 import { bodyOf, isVerdict, replyOf } from './verdicts.js';
 
+/** Besides `flow`. */
+const HOOKS = ['load', 'unload', 'scheduled', 'closed'];
+
 let script;
+/** Those of HOOKS that the script has. */
+const hooks = [];
 /** Calls whose promise is not settled: the flow behind each. */
 const waiting = new Map();
 
@@ -34,6 +39,40 @@ function settle(call, reply) {
   host.settle(call, words[REPLY], body);
 }
 
+/** Runs a hook that gives no verdict. Its promise keeps the generation in memory. */
+function runHook(call, work) {
+  try {
+    const value = work();
+    if (typeof value?.then !== 'function') {
+      words[REPLY] = DONE;
+      return '';
+    }
+    onSettled(
+      Promise.resolve(value),
+      () => host.hookDone(call, ''),
+      (error) => host.hookDone(call, describe(error)),
+    );
+    words[REPLY] = PENDING;
+    return undefined;
+  } catch (error) {
+    return failed(error);
+  }
+}
+
+/** What `unload` returns, as JSON; '' for nothing. */
+function handOver(work) {
+  try {
+    const state = work();
+    if (typeof state?.then === 'function') {
+      throw new TypeError('unload() returned a promise: what it hands over must be there at once');
+    }
+    words[REPLY] = DONE;
+    return stringify(state) ?? '';
+  } catch (error) {
+    return failed(error);
+  }
+}
+
 host.connect({
   /** Takes the script. Returns what is wrong with it, or undefined. */
   adopt(exported) {
@@ -41,10 +80,14 @@ host.connect({
       return 'the script must export default an object with a method flow()';
     }
     if (typeof exported.flow !== 'function') return 'the default export has no method flow()';
-    for (const hook of ['connect', 'closed', 'scheduled', 'load', 'unload']) {
-      if (exported[hook] !== undefined) {
-        return `${hook}() is not available in this version of culvert: it would never be called`;
-      }
+    if (exported.connect !== undefined) {
+      return 'connect() is not available in this version of culvert: it would never be called';
+    }
+    for (const hook of HOOKS) {
+      const method = exported[hook];
+      if (method === undefined) continue;
+      if (typeof method !== 'function') return `${hook} of the default export is no method`;
+      hooks.push(hook);
     }
     script = exported;
     return undefined;
@@ -73,6 +116,25 @@ host.connect({
     const flow = waiting.get(call);
     waiting.delete(call);
     if (flow !== undefined) abortFlow(flow, why);
+  },
+
+  hooks: () => join(hooks, ','),
+
+  /** Calls a hook by its name; `json` is its first argument, if it has one. */
+  hook(name, json) {
+    const call = words[CALL];
+    const ctx = new Ctx(0);
+    if (name === 'unload') return handOver(() => script.unload(env, ctx));
+    return runHook(call, () => script[name](json === '' ? null : parse(json), env, ctx));
+  },
+
+  /** Tells of the end of a flow that the page describes; `json` is how it ended. */
+  closed(sourceIp, destinationIp, json) {
+    const flow = new FlowInfo(sourceIp, destinationIp);
+    // Nothing of the first packet is known any more.
+    delete flow.syn;
+    const ctx = new Ctx(serialOf(flow));
+    return runHook(words[CALL], () => script.closed(flow, parse(json), env, ctx));
   },
 
   /** The generation is being replaced. */

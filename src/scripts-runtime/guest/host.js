@@ -11,6 +11,7 @@ delete globalThis.culvertHost;
 
 export const { parse, stringify } = JSON;
 export const slice = Function.prototype.call.bind(String.prototype.slice);
+export const join = Function.prototype.call.bind(Array.prototype.join);
 export const onSettled = Function.prototype.call.bind(Promise.prototype.then);
 export const settings = parse(host.settings);
 export const { lengths } = settings;

@@ -34,6 +34,7 @@ function render(): string {
     ]),
     scriptMetrics: new ScriptMetricsTable(),
     scriptLimits: DEFAULT_SCRIPT_LIMITS,
+    closedDropped: 1,
     census: {
       scripts: [{ script: 'route', generation: 3, count: 6 }],
       protocols: new Map([['udp', 2]]),
