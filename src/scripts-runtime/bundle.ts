@@ -61,6 +61,8 @@ export interface ScriptBundle {
   readonly sets?: Readonly<Record<string, ScriptSet>>;
   /** State of a host that is gone. A host that still has a script's state keeps its own. */
   readonly kv: readonly KvEntry[];
+  /** Where no script may connect, whatever it is allowed: the gateway itself. As `allow`. */
+  readonly closed?: readonly string[];
   /** Name of the TUN device, for `FlowInfo.iface`. */
   readonly iface: string;
   /** What ran in a host that is gone, and could hand nothing over. */

@@ -3,8 +3,13 @@
  * page of memory that both sides read, because each value that crosses costs a microsecond.
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
-import { CONGESTION_NAMES, type ConnectionRequest, type FlowProtocol } from '../stack/verdict.ts';
-import type { LogLevel } from './bundle.ts';
+import { CONGESTION_NAMES, type ConnectionRequest } from '../stack/verdict.ts';
+import {
+  type ConnNews,
+  connFunctions,
+  type GuestConnPorts,
+  GuestConns,
+} from './conns/guest-conns.ts';
 import {
   type BareEngine,
   type Breakage,
@@ -13,9 +18,16 @@ import {
   type SharedPage,
   type Thrown,
 } from './engine.ts';
-import { GUEST_START, GUEST_START_NAME, GuestModules } from './guest-modules.ts';
-import type { Kv, KvValue } from './kv.ts';
-import { KvCalls, type KvResult } from './kv-calls.ts';
+import { type GuestExtension, NO_EXTENSION } from './guest-extension.ts';
+import { GUEST_START_NAME, GuestModules, guestStart } from './guest-modules.ts';
+import { hasText, PAGE_BYTES, PageField, Reply, writeRequest } from './guest-page.ts';
+import { type HostFunctions, readText } from './host-functions/arguments.ts';
+import { callFunctions, type GuestCallPorts } from './host-functions/calls.ts';
+import { type GuestHookPorts, hookFunctions } from './host-functions/hooks.ts';
+import { kvFunctions } from './host-functions/kv.ts';
+import { TRANSFER_MAX, webFunctions } from './host-functions/web.ts';
+import type { Kv } from './kv.ts';
+import { KvCalls } from './kv-calls.ts';
 import {
   ADDRESS_LENGTH,
   LOG_FIELDS_LENGTH,
@@ -27,42 +39,6 @@ import { metricFunctions } from './metrics/metric-functions.ts';
 import type { ScriptMetrics } from './metrics/script-metrics.ts';
 import type { Sets } from './sets/sets.ts';
 
-/** Offsets in bytes of the page. All uint32, but FLOW, a float64. The same as in guest/page.js. */
-const PageField = {
-  FLOW: 0,
-  CALL: 8,
-  PROTOCOL: 12,
-  FAMILY: 16,
-  SOURCE_PORT: 20,
-  DESTINATION_PORT: 24,
-  MSS: 28,
-  WINDOW_SCALE: 32,
-  TTL: 36,
-  ECN: 40,
-  REPLY: 44,
-} as const;
-const PAGE_BYTES = 64;
-
-/** How a call went. The text that belongs to it is in brackets. The same as in guest/page.js. */
-export const Reply = {
-  DECLINE: 1,
-  /** To the original destination, with no options. */
-  FORWARD: 2,
-  /** With no options. */
-  REJECT: 3,
-  /** Any other verdict [its fields as JSON]. */
-  VERDICT: 4,
-  /** A promise: `settle` will be called. */
-  PENDING: 5,
-  /** [the error; from the second line its stack] */
-  THREW: 6,
-  /** [what came back instead] */
-  NO_VERDICT: 7,
-  /** A hook that gives no verdict is over [what it handed over]. */
-  DONE: 8,
-} as const;
-export type Reply = (typeof Reply)[keyof typeof Reply];
-
 /** UTF-16 units at which the guest cuts what it hands out: no more of it is used here. */
 const LENGTHS = {
   // One more than is shown: the cut can be told.
@@ -71,27 +47,12 @@ const LENGTHS = {
   // A unit is a byte at least.
   verdictText: VERDICT_TEXT_BYTES,
   address: ADDRESS_LENGTH,
+  transfer: TRANSFER_MAX,
 };
 
-const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
-/** In the page: positions in PROTOCOLS of guest/flow-info.js. */
-const PROTOCOL_CODES = { tcp: 0, udp: 1, icmp: 2 } as const satisfies Record<FlowProtocol, number>;
-
 /** What the guest asks for while a turn runs. None of it may enter the engine again. */
-export interface GuestPorts {
-  log(level: LogLevel, flow: number, message: string, fields: string | undefined): void;
-  settle(call: number, reply: Reply, text: string): void;
-  /** False when the script has as many timers as it may have. */
-  startTimer(id: number, delayMs: number): boolean;
-  stopTimer(id: number): void;
-  /** A promise of a hook was settled; `error` is '' when it was fulfilled. */
-  hookDone(call: number, error: string): void;
-  /** False when as many promises are waited for as may be. */
-  startWait(id: number): boolean;
-  /** As `hookDone`, of a promise that was given to `waitUntil`. */
-  endWait(id: number, error: string): void;
-  /** The script hit a limit that fails nothing but the operation. */
-  hit(limit: string): void;
+export interface GuestPorts extends GuestCallPorts, GuestHookPorts {
+  readonly conns: GuestConnPorts;
 }
 
 export interface GuestSettings {
@@ -110,7 +71,10 @@ export interface DecideResult {
   text: string;
 }
 
-const ENTRIES = ['adopt', 'decide', 'abort', 'retire', 'fire', 'hook', 'closed', 'hooks'] as const;
+const ENTRIES = [
+  ...(['adopt', 'decide', 'abort', 'retire', 'fire', 'connOpen', 'connEvent'] as const),
+  ...(['hooks', 'hook'] as const),
+];
 type Entry = (typeof ENTRIES)[number];
 
 /** An engine with the built-in module in it, and room for one script. */
@@ -118,10 +82,12 @@ export class Guest {
   /** Result of the last `decide`; one object, because a decision is answered before the next. */
   readonly result: DecideResult = { reply: Reply.DECLINE, text: '' };
   readonly #engine: Engine;
+  readonly #conns: GuestConns;
   readonly #kv: KvCalls;
   readonly #ports: GuestPorts;
   readonly #entries = new Map<Entry, QuickJSHandle>();
   readonly #page: SharedPage;
+  readonly #modules: GuestModules;
   #fault: Thrown | undefined;
 
   /** @throws Error when the built-in module does not run, which is a bug of ours */
@@ -131,20 +97,33 @@ export class Guest {
     kv: Kv,
     ports: GuestPorts,
     clock: EngineClock,
+    extension: GuestExtension = NO_EXTENSION,
   ) {
     this.#engine = new Engine(bare, settings.limits, clock);
     this.#kv = new KvCalls(kv, () => ports.hit('kv'));
     this.#ports = ports;
     const { context } = this.#engine;
     this.#page = this.#engine.sharePage(PAGE_BYTES);
-    const modules = new GuestModules();
-    this.#engine.serveModules(modules);
+    this.#conns = new GuestConns({
+      context,
+      page: this.#page,
+      call: (entry, ...args) => this.#call(entry, ...args),
+    });
+    this.#modules = new GuestModules(extension.modules);
+    this.#engine.serveModules(this.#modules);
     this.#engine.turn(Number.POSITIVE_INFINITY, () => {
-      this.#installHost(settings);
-      const result = context.evalCode(GUEST_START, GUEST_START_NAME, { type: 'module' });
+      this.#installHost(settings, {
+        ...this.#hostFunctions(context, settings.sets),
+        ...webFunctions(context, () => clock.now()),
+        ...hookFunctions(context, ports),
+        ...metricFunctions(context, settings, (limit) => ports.hit(limit)),
+        ...extension.functions(context),
+      });
+      const start = guestStart(extension.modules);
+      const result = context.evalCode(start, GUEST_START_NAME, { type: 'module' });
       this.#engine.take(result, (thrown) => this.#blame(thrown))?.dispose();
     });
-    modules.seal();
+    this.#modules.seal();
     if (this.#fault !== undefined || this.#entries.size === 0) {
       throw new Error(`the built-in module does not run: ${JSON.stringify(this.#fault)}`);
     }
@@ -160,32 +139,69 @@ export class Guest {
    * @returns undefined, or what it threw, or in words what is wrong with it; see also `breakage`
    */
   load(code: string, file: string, budgetUs: number): Thrown | string | undefined {
-    const { context } = this.#engine;
-    this.#fault = undefined;
-    let problem: string | undefined;
-    let module: QuickJSHandle | undefined;
-    this.#engine.turn(budgetUs, () => {
-      const result = context.evalCode(code, file, { type: 'module' });
-      module = this.#engine.take(result, (thrown) => this.#blame(thrown));
+    return this.#run(code, file, budgetUs, (namespace) => this.#adopt(namespace));
+  }
+
+  /** Runs a module that is no script, but belongs to an extension; as `load`. */
+  run(code: string, file: string, budgetUs: number): Thrown | string | undefined {
+    return this.#run(code, file, budgetUs, () => undefined);
+  }
+
+  /**
+   * Calls a function that the guest gave to an extension, as one turn.
+   *
+   * @returns the text that it returned, if it did
+   */
+  callText(
+    target: QuickJSHandle,
+    args: readonly (string | number | boolean)[],
+    budgetUs: number,
+  ): string | undefined {
+    return this.#engine.turn(budgetUs, () => {
+      const { context } = this.#engine;
+      const handles = args.map((value) => {
+        if (typeof value === 'string') return context.newString(value);
+        if (typeof value === 'number') return context.newNumber(value);
+        return value ? context.true : context.false;
+      });
+      const result = context.callFunction(target, context.undefined, ...handles);
+      for (const handle of handles) handle.dispose();
+      const returned = this.#engine.take(result, (thrown) => this.#blame(thrown));
+      return returned === undefined ? undefined : this.#textOf(returned);
     });
-    if (this.#fault !== undefined || module === undefined) return this.#fault;
-    this.#engine.turn(budgetUs, () => {
-      problem = this.#adopt(module as QuickJSHandle);
-    });
-    return this.#fault ?? problem;
   }
 
   /** Asks the script; how it went is in `result`, unless the engine broke. */
   decide(call: number, request: ConnectionRequest, budgetUs: number): void {
     this.#engine.turn(budgetUs, () => {
       const { context } = this.#engine;
-      this.#writeRequest(call, request);
+      writeRequest(this.#page.view, call, request);
       const source = context.newString(request.source.ip);
       const destination = context.newString(request.destination.ip);
       const returned = this.#call('decide', source, destination);
       source.dispose();
       destination.dispose();
       this.#readResult(returned);
+    });
+  }
+
+  /** The connection that the last turn was for; 0 for none. */
+  takeTurnOf(): number {
+    return this.#conns.takeTurnOf();
+  }
+
+  /** Runs the hook of a connection. */
+  openConn(conn: number, request: ConnectionRequest, budgetUs: number): void {
+    this.#engine.turn(budgetUs, () => {
+      writeRequest(this.#page.view, 0, request);
+      this.#conns.open(conn, request);
+    });
+  }
+
+  /** Lets the script hear what has come of a connection. */
+  tellConn(conn: number, news: readonly ConnNews[], budgetUs: number): void {
+    this.#engine.turn(budgetUs, () => {
+      for (const one of news) this.#conns.tell(conn, one);
     });
   }
 
@@ -218,32 +234,18 @@ export class Guest {
   /**
    * Calls a hook that gives no verdict; how it went is in `result`, unless the engine broke.
    *
-   * @param argument  its first argument as JSON; '' for none
+   * @param name      of the hook, or of an entry that needs `flow`
+   * @param argument  what it is told as JSON; '' for nothing
    */
-  hook(call: number, name: string, argument: string, budgetUs: number): void {
+  hook(call: number, name: string, argument: string, budgetUs: number, flow?: ConnectionRequest) {
     this.#engine.turn(budgetUs, () => {
-      const { context } = this.#engine;
       this.#page.view.setUint32(PageField.CALL, call, true);
-      const hook = context.newString(name);
-      const json = context.newString(argument);
-      const returned = this.#call('hook', hook, json);
-      hook.dispose();
-      json.dispose();
-      this.#readResult(returned);
-    });
-  }
-
-  /** Tells of the end of a flow, as `hook` does. @param result  as JSON */
-  closed(call: number, flow: ConnectionRequest, result: string, budgetUs: number): void {
-    this.#engine.turn(budgetUs, () => {
-      const { context } = this.#engine;
-      this.#writeRequest(call, flow);
-      const source = context.newString(flow.source.ip);
-      const destination = context.newString(flow.destination.ip);
-      const json = context.newString(result);
-      const returned = this.#call('closed', source, destination, json);
-      for (const handle of [source, destination, json]) handle.dispose();
-      this.#readResult(returned);
+      if (flow !== undefined) writeRequest(this.#page.view, call, flow);
+      const { source, destination } = flow ?? {};
+      const texts = [name, argument, source?.ip ?? '', destination?.ip ?? ''];
+      const handles = texts.map((text) => this.#engine.context.newString(text));
+      this.#readResult(this.#call('hook', ...handles));
+      for (const handle of handles) handle.dispose();
     });
   }
 
@@ -259,10 +261,34 @@ export class Guest {
     });
   }
 
-  #adopt(module: QuickJSHandle): string | undefined {
+  /** @param use  gets the namespace of the module, and tells in words what is wrong with it */
+  #run(
+    code: string,
+    file: string,
+    budgetUs: number,
+    use: (namespace: QuickJSHandle) => string | undefined,
+  ): Thrown | string | undefined {
     const { context } = this.#engine;
+    this.#fault = undefined;
+    let problem: string | undefined;
+    let module: QuickJSHandle | undefined;
+    this.#engine.turn(budgetUs, () => {
+      const result = context.evalCode(code, file, { type: 'module' });
+      module = this.#engine.take(result, (thrown) => this.#blame(thrown));
+    });
+    if (this.#fault !== undefined || module === undefined) return this.#fault;
+    this.#engine.turn(budgetUs, () => {
+      problem = this.#useNamespace(module as QuickJSHandle, use);
+    });
+    return this.#fault ?? problem;
+  }
+
+  #useNamespace(
+    module: QuickJSHandle,
+    use: (namespace: QuickJSHandle) => string | undefined,
+  ): string | undefined {
     // With a top-level await the module is a promise, else its namespace.
-    const state = context.getPromiseState(module);
+    const state = this.#engine.context.getPromiseState(module);
     if (state.type === 'pending') {
       return 'the script waits at its top level for a promise that does not settle';
     }
@@ -270,11 +296,16 @@ export class Guest {
       this.#engine.takeError(state.error, (thrown) => this.#blame(thrown));
       return undefined;
     }
-    const exported = context.getProp(state.value, 'default');
-    const returned = this.#call('adopt', exported);
-    exported.dispose();
+    const problem = use(state.value);
     if (!state.notAPromise) state.value.dispose();
     module.dispose();
+    return problem;
+  }
+
+  #adopt(namespace: QuickJSHandle): string | undefined {
+    const exported = this.#engine.context.getProp(namespace, 'default');
+    const returned = this.#call('adopt', exported);
+    exported.dispose();
     const problem = returned === undefined ? '' : this.#textOf(returned);
     return problem === '' ? undefined : problem;
   }
@@ -286,23 +317,6 @@ export class Guest {
     if (target === undefined) throw new Error(`the built-in module has no entry ${entry}`);
     const result = context.callFunction(target, context.undefined, ...args);
     return this.#engine.take(result, (thrown) => this.#blame(thrown));
-  }
-
-  #writeRequest(call: number, request: ConnectionRequest): void {
-    const page = this.#page.view;
-    const { source, destination, syn } = request;
-    page.setFloat64(PageField.FLOW, request.flow, true);
-    page.setUint32(PageField.CALL, call, true);
-    page.setUint32(PageField.PROTOCOL, PROTOCOL_CODES[request.protocol], true);
-    page.setUint32(PageField.FAMILY, source.family, true);
-    page.setUint32(PageField.SOURCE_PORT, source.port, true);
-    page.setUint32(PageField.DESTINATION_PORT, destination.port, true);
-    page.setUint32(PageField.REPLY, 0, true);
-    if (syn === undefined) return;
-    page.setUint32(PageField.MSS, syn.mss, true);
-    page.setUint32(PageField.WINDOW_SCALE, syn.windowScale, true);
-    page.setUint32(PageField.TTL, syn.ttl, true);
-    page.setUint32(PageField.ECN, syn.ecn ? 1 : 0, true);
   }
 
   #readResult(returned: QuickJSHandle | undefined): void {
@@ -330,8 +344,10 @@ export class Guest {
   }
 
   /** Puts `culvertHost` where guest/host.js finds it, and takes it away. */
-  #installHost(guestSettings: GuestSettings): void {
-    const { limits, version, iface, vars, services, sets, metrics } = guestSettings;
+  #installHost(
+    { limits, version, iface, vars, services, sets }: GuestSettings,
+    functions: HostFunctions,
+  ): void {
     const { context } = this.#engine;
     const host = context.newObject();
     const plain = {
@@ -343,10 +359,7 @@ export class Guest {
     const settings = context.newString(JSON.stringify(plain));
     context.setProp(host, 'settings', settings);
     context.setProp(host, 'page', this.#page.handle);
-    for (const [name, implementation] of Object.entries({
-      ...this.#hostFunctions(context, sets),
-      ...metricFunctions(context, metrics, Number(version), (limit) => this.#ports.hit(limit)),
-    })) {
+    for (const [name, implementation] of Object.entries(functions)) {
       using handle = context.newFunction(name, implementation);
       context.setProp(host, name, handle);
     }
@@ -355,17 +368,11 @@ export class Guest {
     host.dispose();
   }
 
-  #hostFunctions(
-    context: QuickJSContext,
-    sets: Sets,
-  ): Record<string, (...args: QuickJSHandle[]) => QuickJSHandle | undefined> {
-    const text = (handle: QuickJSHandle | undefined) =>
-      handle === undefined || context.typeof(handle) === 'undefined'
-        ? undefined
-        : context.getString(handle);
-    const number = (handle: QuickJSHandle | undefined) =>
-      handle === undefined ? 0 : context.getNumber(handle);
+  #hostFunctions(context: QuickJSContext, sets: Sets): HostFunctions {
     return {
+      ...kvFunctions(context, this.#kv),
+      ...connFunctions(context, this.#page, this.#ports.conns),
+      ...callFunctions(context, this.#ports, sets),
       connect: (entries) => {
         if (entries === undefined) return undefined;
         for (const name of ENTRIES) {
@@ -373,76 +380,18 @@ export class Guest {
         }
         return undefined;
       },
-      log: (level, flow, message, fields) => {
-        this.#ports.log(
-          LOG_LEVELS[number(level)] ?? 'info',
-          number(flow),
-          text(message) ?? '',
-          text(fields),
-        );
-        return undefined;
-      },
-      settle: (call, reply, body) => {
-        this.#ports.settle(number(call), number(reply) as Reply, text(body) ?? '');
-        return undefined;
-      },
-      hookDone: (call, error) => {
-        this.#ports.hookDone(number(call), text(error) ?? '');
-        return undefined;
-      },
-      startWait: (id) => (this.#ports.startWait(number(id)) ? context.true : context.false),
-      endWait: (id, error) => {
-        this.#ports.endWait(number(id), text(error) ?? '');
-        return undefined;
-      },
-      startTimer: (id, delayMs) => {
-        return this.#ports.startTimer(number(id), number(delayMs)) ? context.true : context.false;
-      },
-      stopTimer: (id) => {
-        this.#ports.stopTimer(number(id));
-        return undefined;
-      },
-      hit: (limit) => {
-        this.#ports.hit(text(limit) ?? '');
-        return undefined;
-      },
-      hasInSet: (set, value) =>
-        sets.has(number(set), text(value) ?? '') ? context.true : context.false,
-      kv: (operation, key, value, a, b) => {
-        const [x, y, z] = [value, a, b].map((handle) => readKvValue(context, handle));
-        return this.#kvHandle(
-          context,
-          this.#kv.run(text(operation) ?? '', text(key) ?? '', x, y, z),
-        );
+      module: (name) => {
+        const open = (source: string, file: string) =>
+          context.evalCode(source, file, { type: 'module' });
+        const result = this.#modules.open(readText(context, name) ?? '', open);
+        // What it throws goes to whoever used it first.
+        if (result.error !== undefined) throw result.error;
+        return result.value;
       },
     };
   }
-
-  #kvHandle(context: QuickJSContext, value: KvResult): QuickJSHandle {
-    if (typeof value === 'string') return context.newString(value);
-    if (typeof value === 'number') return context.newNumber(value);
-    if (value === undefined) return context.undefined;
-    if (value === null) return context.null;
-    return value ? context.true : context.false;
-  }
 }
-
-const hasText = (reply: Reply): boolean =>
-  reply === Reply.VERDICT ||
-  reply === Reply.THREW ||
-  reply === Reply.NO_VERDICT ||
-  reply === Reply.DONE;
 
 /** In the form in which guest/show.js describes an error. */
 const describeThrown = ({ name, message, stack }: Thrown): string =>
   `${name}: ${message}\n${stack}`;
-
-function readKvValue(
-  context: QuickJSContext,
-  handle: QuickJSHandle | undefined,
-): KvValue | undefined {
-  if (handle === undefined) return undefined;
-  const type = context.typeof(handle);
-  if (type === 'string') return context.getString(handle);
-  return type === 'number' ? context.getNumber(handle) : undefined;
-}

@@ -13,15 +13,21 @@ import type {
   ScriptLog,
   ScriptStats,
 } from './bundle.ts';
+import { Conns } from './conns/conns.ts';
+import type { ConnEvents, ConnPorts } from './conns/ports.ts';
 import { ScriptCounters } from './counters.ts';
 import { type Decision, Decisions } from './decide.ts';
+import { EndedFlowQueue } from './ended-flow-queue.ts';
 import { type BareEngine, type EngineClock, makeBareEngine } from './engine.ts';
 import { Kv, type KvLimits } from './kv.ts';
+import { lastWord } from './last-word.ts';
 import { SLICE_US } from './limits.ts';
 import { loadBundle } from './loader.ts';
+import { Lookups } from './lookups.ts';
 import { type MetricKinds, ScriptMetrics } from './metrics/script-metrics.ts';
 import { Registry } from './registry.ts';
-import type { Script, ScriptPorts } from './script.ts';
+import type { Script } from './script.ts';
+import type { ScriptPorts } from './script-ports.ts';
 import { Sets } from './sets/sets.ts';
 import { Timetable } from './timetable.ts';
 
@@ -33,6 +39,8 @@ export interface HostPorts extends EngineClock {
   leave(): void;
   answer(requestId: number, decision: Decision): void;
   resolve(id: number, name: string): void;
+  /** Carries the connections that scripts claim. */
+  readonly conns: ConnPorts;
   log(line: ScriptLog): void;
   kv(entries: readonly KvEntry[]): void;
   stats(scripts: readonly ScriptStats[]): void;
@@ -44,8 +52,6 @@ export interface HostPorts extends EngineClock {
 /** How much of the journal a kill can cost, in microseconds. */
 const JOURNAL_PERIOD_US = 100_000;
 const STATS_PERIOD_US = 1_000_000;
-/** Series in one message, so that none is near what a frame can hold. */
-const METRICS_PER_MESSAGE = 1000;
 const US_PER_MS = 1000;
 const NEVER = Number.POSITIVE_INFINITY;
 
@@ -54,14 +60,16 @@ export class ScriptHost {
   readonly #services: readonly string[];
   readonly #scriptPorts: ScriptPorts;
   readonly #registry = new Registry();
+  readonly #lookups: Lookups;
   readonly #decisions: Decisions;
+  readonly #conns: Conns;
   readonly #kv = new Map<string, Kv>();
   readonly #counters = new Map<string, ScriptCounters>();
   readonly #metrics = new Map<string, ScriptMetrics>();
   readonly #metricKinds: MetricKinds = new Map();
   readonly #timetable = new Timetable();
   readonly #loading = new Set<Script>();
-  #closed: readonly EndedFlow[] = [];
+  readonly #ended = new EndedFlowQueue(this.#registry);
   /** Of the active bundle. */
   #sets: Sets | undefined;
   #spare: BareEngine | undefined;
@@ -76,10 +84,17 @@ export class ScriptHost {
     this.#ports = ports;
     this.#services = services;
     this.#scriptPorts = this.#makeScriptPorts();
+    this.#lookups = new Lookups((id, name) => ports.resolve(id, name));
+    this.#conns = new Conns(ports.conns, this.#lookups, () => ports.now());
     this.#decisions = new Decisions({
       now: () => ports.now(),
       answer: (requestId, decision) => ports.answer(requestId, decision),
-      resolve: (id, name) => ports.resolve(id, name),
+      resolve: (id, name) =>
+        this.#lookups.resolve(name, (addresses, error) =>
+          this.#decisions.resolved(id, addresses, error),
+        ),
+      claim: (requestId, request, generation, script) =>
+        this.#conns.claim(requestId, request, generation, script),
       limitHit: (script, limit) => this.#countFailure(script, limit),
       unresolved: (script, flow, verdict, name, error) =>
         this.#logUnresolved(script, flow, `${verdict}(): "${name}"`, error),
@@ -94,6 +109,19 @@ export class ScriptHost {
   /** Decisions that wait for a script. */
   get pending(): number {
     return this.#decisions.pending;
+  }
+
+  /** Connections that scripts claimed and did not splice. */
+  get claims(): number {
+    return this.#conns.count;
+  }
+
+  /**
+   * What whoever carries claimed connections has to tell. Scripts hear of it when `expire` is
+   * called, for which `nextDeadline` has come then.
+   */
+  get conns(): ConnEvents {
+    return this.#conns;
   }
 
   /** Generations in memory: the active one and those that calls still use. */
@@ -132,7 +160,7 @@ export class ScriptHost {
         getOrAdd(kvs, name, () => this.#kv.get(name) ?? this.#restoredKv(name, bundle.kv, limits)),
       counters: (name: string): ScriptCounters =>
         getOrAdd(counters, name, () => this.#counters.get(name) ?? new ScriptCounters(name)),
-      old: (name: string): string => this.#lastWord(name, bundle),
+      old: (name: string): string => lastWord(this.#registry, name, bundle),
     };
     const loaded = await loadBundle(bundle, this.#services, stores, this.#scriptPorts);
     this.#loading.clear();
@@ -182,29 +210,36 @@ export class ScriptHost {
 
   /** The answer to `ports.resolve`. */
   resolved(id: number, addresses: readonly string[], error: string): void {
-    this.#decisions.resolved(id, addresses, error);
+    this.#lookups.resolved(id, addresses, error);
     this.#afterTurn();
   }
 
   /** Names of scripts of the active generation that want to hear of the end of their flows. */
   get closers(): readonly string[] {
-    const scripts = this.#registry.active?.scripts ?? [];
-    return scripts.filter(({ hooks }) => hooks.has('closed')).map(({ name }) => name);
+    return this.#ended.closers;
   }
 
   /** Flows that scripts decided have ended; `ports.closedTold` follows when they heard of all. */
   closed(flows: readonly EndedFlow[]): void {
-    this.#closed = this.#closed.concat(flows);
+    this.#ended.add(flows);
+  }
+
+  /** What the KV of a script holds, in the order in which the keys were made. */
+  kvEntries(script: string): [key: string, value: string | number][] {
+    return this.#kv.get(script)?.entries() ?? [];
   }
 
   /** When `expire` has something to do, in microseconds; Infinity for never. */
   nextDeadline(): number {
-    let next = Math.min(this.#decisions.nextDeadline, this.#journalAt, this.#statsAt);
+    const { nextDeadline } = this.#conns;
+    let next = Math.min(
+      ...[this.#decisions.nextDeadline, nextDeadline, this.#journalAt, this.#statsAt],
+    );
     for (const generation of this.#registry.generations) {
       for (const script of generation.scripts) next = Math.min(next, script.nextDeadline);
     }
     for (const script of this.#loading) next = Math.min(next, script.nextDeadline);
-    if (this.#closed.length > 0) return 0;
+    if (!this.#ended.isEmpty) return 0;
     const waitMs = this.#timetable.nextAt - this.#ports.epochMs();
     return Math.min(next, this.#ports.now() + Math.max(0, waitMs) * US_PER_MS);
   }
@@ -216,9 +251,10 @@ export class ScriptHost {
   expire(now: number): void {
     this.#fireTimers(now);
     this.#timetable.run(this.#ports.epochMs());
-    this.#tellClosed();
+    this.#tellEnded();
     this.#decisions.afterTurn();
     this.#decisions.expire(now);
+    this.#conns.expire(now);
     this.#afterTurn();
     if (now >= this.#journalAt) this.#writeJournal();
     if (now >= this.#statsAt) this.#writeStats();
@@ -240,38 +276,10 @@ export class ScriptHost {
     }
   }
 
-  /** What a script is told of the one before it, as JSON; '' where there was none. */
-  #lastWord(name: string, { previous }: ScriptBundle): string {
-    const { active } = this.#registry;
-    const old = active?.scripts.find((script) => script.name === name);
-    if (active !== undefined && old !== undefined) {
-      const version = JSON.stringify(String(active.number));
-      const state = old.hooks.unload();
-      return `{"version":${version}${state === '' ? '' : `,"state":${state}`}}`;
-    }
-    const wasThere = active === undefined && previous?.scripts.includes(name);
-    return wasThere ? JSON.stringify({ version: String(previous?.generation) }) : '';
-  }
-
-  /** For one slice of time; the rest waits for the next call. */
-  #tellClosed(): void {
-    const end = this.#ports.now() + SLICE_US;
-    let told = 0;
-    for (const ended of this.#closed) {
-      const { flow, result } = ended;
-      this.#closer(ended)?.hooks.closed(flow, JSON.stringify(result));
-      told++;
-      if (this.#ports.now() >= end) break;
-    }
-    this.#closed = this.#closed.slice(told);
-    if (told > 0 && this.#closed.length === 0) this.#ports.closedTold();
-  }
-
-  /** Of the generation that decided, if it lives, else of the active one. */
-  #closer({ script, generation }: EndedFlow): Script | undefined {
-    const { active, generations } = this.#registry;
-    const own = generations.find(({ number }) => number === generation) ?? active;
-    return own?.scripts.find(({ name, hooks }) => name === script && hooks.has('closed'));
+  #tellEnded(): void {
+    if (this.#ended.isEmpty) return;
+    this.#ended.tell(() => this.#ports.now());
+    if (this.#ended.isEmpty) this.#ports.closedTold();
   }
 
   #restoredKv(name: string, entries: readonly KvEntry[], limits: KvLimits): Kv {
@@ -300,7 +308,12 @@ export class ScriptHost {
       leave: () => ports.leave(),
       log: (line) => ports.log(line),
       settled: (script, call, answer) => this.#decisions.settled(script, call, answer),
-      lost: (script) => this.#decisions.lost(script),
+      lost: (script) => {
+        this.#decisions.lost(script);
+        this.#conns.lostScript(script);
+      },
+      conns: (script) => this.#conns.portsOf(script),
+      worked: (conn, us) => this.#conns.charge(conn, us),
       loading: (script) => this.#loading.add(script),
       takeSpare: () => {
         const spare = this.#spare;
@@ -336,6 +349,7 @@ export class ScriptHost {
   /** What any call can leave behind: settled promises, generations without calls, reports. */
   #afterTurn(): void {
     this.#decisions.afterTurn();
+    this.#conns.afterTurn();
     if (this.#registry.sweep()) this.#forgetUnusedStores();
     const now = this.#ports.now();
     if (this.#statsAt === NEVER) this.#statsAt = now + STATS_PERIOD_US;
@@ -354,14 +368,14 @@ export class ScriptHost {
   #writeStats(): void {
     this.#statsAt = NEVER;
     for (const script of this.#registry.active?.scripts ?? []) script.reportDropped();
-    const measured = Array.from(this.#metrics.values()).flatMap((metrics) => metrics.takeChanges());
-    for (let i = 0; i < measured.length; i += METRICS_PER_MESSAGE) {
-      this.#ports.metrics(measured.slice(i, i + METRICS_PER_MESSAGE));
+    for (const metrics of this.#metrics.values()) {
+      const changes = metrics.takeChanges();
+      if (changes.length > 0) this.#ports.metrics(changes);
     }
     this.#ports.stats(Array.from(this.#counters.values(), (counters) => counters.snapshot()));
   }
 
-  #countFailure(script: Script, limit: 'wall' | 'pending'): void {
+  #countFailure(script: Script, limit: 'wall' | 'pending' | 'claims'): void {
     script.counters.hit(limit);
     script.counters.errors++;
   }
@@ -380,9 +394,7 @@ export class ScriptHost {
 }
 
 function getOrAdd<V>(map: Map<string, V>, key: string, make: () => V): V {
-  const known = map.get(key);
-  if (known !== undefined) return known;
-  const made = make();
-  map.set(key, made);
-  return made;
+  const value = map.get(key) ?? make();
+  map.set(key, value);
+  return value;
 }

@@ -116,6 +116,14 @@ export class Kv {
     return found;
   }
 
+  /** All that has not expired, in the order in which the keys were made. */
+  entries(): [key: string, value: KvValue][] {
+    const now = this.#epochMs();
+    return [...this.#entries]
+      .filter(([, { expiresAt }]) => expiresAt > now)
+      .map(([key, { value }]) => [key, value]);
+  }
+
   /** Takes an entry of a journal. What no longer fits is left out. */
   restore({ key, value, expiresAt }: KvEntry): void {
     this.#journalled.add(key);

@@ -12,7 +12,7 @@ import {
   type Verdict,
 } from '../stack/verdict.ts';
 import { cutText } from './cut-text.ts';
-import { ADDRESS_LENGTH, VERDICT_JSON_LENGTH, VERDICT_TEXT_BYTES } from './limits.ts';
+import { ADDRESS_LENGTH, VERDICT_TEXT_BYTES } from './limits.ts';
 
 /** An upstream by name; somebody else has to resolve it. */
 export interface NamedTarget {
@@ -107,6 +107,11 @@ function parse(fields: Record<string, unknown>, services: readonly string[]): Sc
       return parseForward(fields);
     case 'nat':
       return parseNat(fields);
+    case 'claim': {
+      const { sniff = false } = fields;
+      if (typeof sniff !== 'boolean') throw new Refusal('claim(): sniff is true or false');
+      return { kind: 'claim', sniff };
+    }
     default:
       throw new Refusal('not a verdict');
   }
@@ -219,19 +224,4 @@ function truncateUtf8(text: string, bytes: number): string {
 function asRecord(value: unknown): Record<string, unknown> {
   if (typeof value !== 'object' || value === null) throw new Refusal('not a verdict');
   return value as Record<string, unknown>;
-}
-
-/** Of what came out of a sandbox. @returns the verdict, or in words why it is none */
-export function parseVerdictText(
-  text: string,
-  services: readonly string[],
-): ScriptVerdict | string {
-  if (text.length > VERDICT_JSON_LENGTH) return 'the verdict is too long';
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    value = undefined;
-  }
-  return parseVerdict(value, services);
 }

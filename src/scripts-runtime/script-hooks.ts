@@ -1,7 +1,8 @@
 /** The hooks of one script besides `flow`, and the promises that they and `waitUntil` leave. */
 import type { ConnectionRequest } from '../stack/verdict.ts';
 import type { ScriptIssue } from './bundle.ts';
-import { type DecideResult, type Guest, Reply } from './host-api.ts';
+import { Reply } from './guest-page.ts';
+import type { DecideResult, Guest } from './host-api.ts';
 import type { ScriptLimits } from './limits.ts';
 import { PendingWork, type WorkEnd } from './pending-work.ts';
 import type { ScheduledEvent } from './schedule.ts';
@@ -105,7 +106,9 @@ export class ScriptHooks {
     const onEnd = (error: string | undefined) => {
       if (error !== undefined) this.#ports.fail('closed()', error, flow.flow);
     };
-    this.#call(limits.waitMs, onEnd, (guest, call) => guest.closed(call, flow, result, budgetUs));
+    this.#call(limits.waitMs, onEnd, (guest, call) =>
+      guest.hook(call, 'closed', result, budgetUs, flow),
+    );
   }
 
   /** A promise of a hook was settled; `error` is '' when it was fulfilled. */

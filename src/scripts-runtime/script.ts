@@ -5,58 +5,29 @@
  */
 import type { ConnectionRequest } from '../stack/verdict.ts';
 import { Breaker } from './breaker.ts';
-import type { LogLevel, ScriptIssue, ScriptLog, ScriptSource } from './bundle.ts';
+import type { ScriptIssue } from './bundle.ts';
+import type { Egress } from './conns/egress.ts';
+import type { ConnNews } from './conns/guest-conns.ts';
 import type { ScriptCounters } from './counters.ts';
-import { cutText } from './cut-text.ts';
 import { breakageText, Diagnostics } from './diagnostics.ts';
-import type { BareEngine, Breakage, EngineClock } from './engine.ts';
+import type { BareEngine, Breakage } from './engine.ts';
 import { type FailureKind, ScriptError } from './errors.ts';
-import { Guest, type GuestPorts, type GuestSettings, Reply } from './host-api.ts';
-import type { Kv } from './kv.ts';
-import { TIMER_MS_MAX, TIMER_MS_MIN } from './limits.ts';
+import { Reply } from './guest-page.ts';
+import { Guest, type GuestPorts } from './host-api.ts';
+import type { ScriptLimits } from './limits.ts';
 import { parseLogFields } from './log-fields.ts';
-import { LogLimit } from './log-limit.ts';
-import { parseVerdictText, type ScriptVerdict } from './parse-verdict.ts';
-import { RenewedMap } from './renewed-map.ts';
+import type { ScriptVerdict } from './parse-verdict.ts';
 import { type HookPorts, ScriptHooks } from './script-hooks.ts';
-import type { Transpiled } from './transpile.ts';
+import { ScriptLogger } from './script-log.ts';
+import type { ScriptParts, ScriptPorts } from './script-ports.ts';
+import { ScriptTimers } from './script-timers.ts';
+import { VerdictReader } from './verdict-reader.ts';
 
 /** What a call into a script gave. */
 export type ScriptAnswer =
   | { readonly kind: 'verdict'; readonly verdict: ScriptVerdict }
   | { readonly kind: 'pending' }
   | { readonly kind: 'failed'; readonly failure: FailureKind };
-
-/** What a script needs of its host. */
-export interface ScriptPorts extends EngineClock {
-  /**
-   * Around every turn in a sandbox: a watchdog looks from outside.
-   *
-   * @param aheadUs  how much longer than usual this turn may last
-   */
-  enter(script: Script, aheadUs: number): void;
-  leave(): void;
-  log(line: ScriptLog): void;
-  /** A promise was settled while the turn of `script` goes on. */
-  settled(script: Script, call: number, answer: () => ScriptAnswer): void;
-  /** The sandbox broke: every call that waits in it is lost. */
-  lost(script: Script): void;
-  /** A WebAssembly instance that was made in advance, if there is one. */
-  takeSpare(): BareEngine | undefined;
-  /** Belongs to no generation yet, and may have timers. */
-  loading(script: Script): void;
-}
-
-export interface ScriptParts {
-  readonly source: ScriptSource;
-  readonly generation: number;
-  readonly position: number;
-  readonly code: Transpiled;
-  readonly settings: GuestSettings;
-  readonly kv: Kv;
-  readonly counters: ScriptCounters;
-  readonly isDisabled: boolean;
-}
 
 const DECLINED: ScriptAnswer = { kind: 'verdict', verdict: { kind: 'decline' } };
 const FORWARDED: ScriptAnswer = {
@@ -69,11 +40,6 @@ const REJECTED: ScriptAnswer = {
 };
 const PENDING: ScriptAnswer = { kind: 'pending' };
 
-/** Verdicts that were parsed, by their text: most scripts give few different ones. */
-const PARSED_MAX = 512;
-/** UTF-16 units; longer ones hold text that was made for the one flow. */
-const PARSED_TEXT_LENGTH = 1024;
-
 const US_PER_MS = 1000;
 
 export class Script {
@@ -81,17 +47,16 @@ export class Script {
   readonly generation: number;
   readonly position: number;
   readonly hooks: ScriptHooks;
+  readonly limits: ScriptLimits;
+  readonly egress: Egress;
   readonly #parts: ScriptParts;
   readonly #diagnostics: Diagnostics;
   readonly #ports: ScriptPorts;
   readonly #breaker: Breaker;
-  readonly #logLimit: LogLimit;
-  readonly #complaintLimit: LogLimit;
-  readonly #parsed = new Map<string, ScriptAnswer>();
-  /** Deadlines in microseconds by the id of the timer. */
-  readonly #timers = new RenewedMap<number, number>();
+  readonly #logger: ScriptLogger;
+  readonly #verdicts: VerdictReader;
+  readonly #timers: ScriptTimers;
   #guest: Guest | undefined;
-  #nextTimer = Number.POSITIVE_INFINITY;
   #isGone = false;
 
   constructor(parts: ScriptParts, ports: ScriptPorts) {
@@ -99,12 +64,16 @@ export class Script {
     this.name = parts.source.name;
     this.generation = parts.generation;
     this.position = parts.position;
+    this.limits = limits;
+    this.egress = parts.egress;
     this.#parts = parts;
     this.#diagnostics = new Diagnostics(parts.source, parts.code);
     this.#ports = ports;
+    this.#verdicts = new VerdictReader(parts.settings.services);
+    this.#timers = new ScriptTimers(limits.timers);
     this.#breaker = new Breaker(limits.breakerHits, limits.breakerWindowMs);
-    this.#logLimit = new LogLimit(limits.logLinesPerSecond);
-    this.#complaintLimit = new LogLimit(limits.logLinesPerSecond);
+    const { name, generation } = this;
+    this.#logger = new ScriptLogger(name, generation, limits.logLinesPerSecond, ports);
     this.hooks = new ScriptHooks(this.#hookPorts());
     if (parts.isDisabled) this.#breaker.open();
   }
@@ -124,7 +93,7 @@ export class Script {
 
   /** When `fireTimers` or the hooks have something to do, in microseconds; Infinity for never. */
   get nextDeadline(): number {
-    return Math.min(this.#nextTimer, this.hooks.nextDeadline);
+    return Math.min(this.#timers.next, this.hooks.nextDeadline);
   }
 
   /** Runs the script's top level. Returns what is wrong with it, or undefined. */
@@ -172,37 +141,60 @@ export class Script {
 
   /** Runs the timers that are due at `now`, those of them that begin before `end`. */
   fireTimers(now: number, end: number): void {
-    if (now < this.#nextTimer) return;
-    const due = Array.from(this.#timers.entries()).filter(([, at]) => at <= now);
-    for (const [id] of due.sort(([, a], [, b]) => a - b)) {
-      if (!this.#timers.delete(id)) continue;
+    if (now < this.#timers.next) return;
+    for (const id of this.#timers.due(now)) {
+      if (!this.#timers.stop(id)) continue;
       this.#enterIfAlive((guest) => {
         const thrown = guest.fire(id, this.#budget);
-        if (thrown !== undefined) this.#complain(this.#diagnostics.errorOf(thrown), 0);
+        if (thrown !== undefined) this.#logger.complain(this.#diagnostics.errorOf(thrown), 0);
       });
       if (this.#ports.now() >= end) break;
     }
-    this.#updateNextTimer();
+    this.#timers.updateNext();
+  }
+
+  /** Runs the hook of a connection that it claimed; false when there is no sandbox to do so. */
+  openConn(conn: number, request: ConnectionRequest): boolean {
+    return this.#enterIfAlive((guest) => guest.openConn(conn, request, this.#budget));
+  }
+
+  tellConn(conn: number, news: readonly ConnNews[]): void {
+    this.#enterIfAlive((guest) => guest.tellConn(conn, news, this.#budget));
+  }
+
+  /** The hook of a connection threw; the error as the guest describes it. */
+  failConn(description: string, flow: number): void {
+    this.counters.errors++;
+    this.#logger.complain(this.#diagnostics.errorOf(description), flow);
+  }
+
+  /** A limit that ends a connection, or what it asked for. */
+  hitConnLimit(limit: string, message: string, flow: number): void {
+    this.counters.hit(limit);
+    if (this.#logger.admitsComplaint()) this.#logger.write('warn', flow, message, { limit });
+  }
+
+  /** Why the script aborts a connection. */
+  noteConn(reason: string, flow: number): void {
+    if (this.#logger.admitsLine()) this.#logger.write('debug', flow, 'aborted', { reason });
   }
 
   /** A verdict of it cannot be carried out for the flow that it is about. */
   countMisfit(message: string, flow: number): void {
-    this.#complain(new ScriptError('bad-verdict', message), flow);
+    this.#logger.complain(new ScriptError('bad-verdict', message), flow);
     this.counters.errors++;
   }
 
   /** Says how many log lines were left out, if any were. */
   reportDropped(): void {
-    const dropped = this.#logLimit.takeDropped() + this.#complaintLimit.takeDropped();
-    if (dropped > 0)
-      this.#log('warn', 0, 'log lines dropped', { dropped, limit: 'logLinesPerSecond' });
+    this.#logger.reportDropped();
   }
 
   /** Forgets the sandbox. Its memory goes with the last reference to it. */
   dispose(): void {
     this.#isGone = true;
     this.#guest = undefined;
-    this.#clearTimers();
+    this.#timers.clear();
     this.hooks.clear('the generation is gone');
   }
 
@@ -224,11 +216,12 @@ export class Script {
     return this.#parts.settings.limits.cpuHardMs * US_PER_MS;
   }
 
-  #enterIfAlive(work: (guest: Guest) => void): void {
+  #enterIfAlive(work: (guest: Guest) => void): boolean {
     const guest = this.#guest;
-    if (guest === undefined) return;
+    if (guest === undefined) return false;
     this.#turn(() => work(guest), 0);
     this.#checkBreakage(guest);
+    return true;
   }
 
   #turn(work: () => void, flow: number): void {
@@ -239,12 +232,17 @@ export class Script {
     this.#ports.leave();
     const tookUs = this.#ports.now() - enteredAt;
     counters.cpuUs += tookUs;
+    const conn = this.#guest?.takeTurnOf() ?? 0;
+    if (conn !== 0) this.#ports.worked(conn, tookUs);
     // Who breaks the hard limit hears of that one.
     const isBroken = this.#guest?.breakage !== undefined;
     if (isBroken || tookUs < settings.limits.cpuSoftMs * US_PER_MS) return;
     counters.hit('cpu-soft');
-    if (this.#complaintLimit.admits(enteredAt)) {
-      this.#log('warn', flow, 'script is slow', { tookMs: tookUs / US_PER_MS, limit: 'cpuSoftMs' });
+    if (this.#logger.admitsComplaint()) {
+      this.#logger.write('warn', flow, 'script is slow', {
+        tookMs: tookUs / US_PER_MS,
+        limit: 'cpuSoftMs',
+      });
     }
   }
 
@@ -258,13 +256,13 @@ export class Script {
   #breakDown(breakage: Breakage): ScriptAnswer {
     const { counters, settings } = this.#parts;
     this.#guest = undefined;
-    this.#clearTimers();
+    this.#timers.clear();
     this.#ports.lost(this);
     this.hooks.clear(breakageText(breakage, settings.limits.cpuHardMs, settings.limits));
     const failure = breakage === 'crash' ? 'killed' : breakage;
     counters.hit(failure);
     const text = breakageText(breakage, settings.limits.cpuHardMs, settings.limits);
-    this.#complain(new ScriptError(failure, text), 0);
+    this.#logger.complain(new ScriptError(failure, text), 0);
     if (this.#breaker.hit(this.#ports.now() / US_PER_MS)) {
       this.#disable(
         `${settings.limits.breakerHits} hard limits hit in ${settings.limits.breakerWindowMs} ms`,
@@ -279,7 +277,7 @@ export class Script {
   #disable(reason: string): void {
     this.#breaker.open();
     this.#parts.counters.isDisabled = true;
-    this.#log('error', 0, 'script disabled', { reason });
+    this.#logger.write('error', 0, 'script disabled', { reason });
   }
 
   #answerOf(reply: Reply, text: string, flow: number): ScriptAnswer {
@@ -297,7 +295,7 @@ export class Script {
       case Reply.THREW:
         return this.#threw(text, flow);
       default:
-        this.#complain(new ScriptError('bad-verdict', text), flow);
+        this.#logger.complain(new ScriptError('bad-verdict', text), flow);
         return this.#failed('bad-verdict');
     }
   }
@@ -307,44 +305,22 @@ export class Script {
     // The script had enough memory left to catch it, but what it left undone is unknown.
     if (error.message.endsWith('InternalError: out of memory')) return this.#breakDown('memory');
     if (error.message.endsWith('InternalError: stack overflow')) this.#parts.counters.hit('stack');
-    this.#complain(error, flow);
+    this.#logger.complain(error, flow);
     return this.#failed('error');
   }
 
   #parsedVerdict(text: string, flow: number): ScriptAnswer {
-    const known = this.#parsed.get(text);
-    if (known !== undefined) return known;
-    const verdict = parseVerdictText(text, this.#parts.settings.services);
+    const verdict = this.#verdicts.read(text);
     if (typeof verdict === 'string') {
-      this.#complain(new ScriptError('bad-verdict', verdict), flow);
+      this.#logger.complain(new ScriptError('bad-verdict', verdict), flow);
       return this.#failed('bad-verdict');
     }
-    const answer: ScriptAnswer = { kind: 'verdict', verdict };
-    if (text.length > PARSED_TEXT_LENGTH) return answer;
-    if (this.#parsed.size >= PARSED_MAX) this.#parsed.clear();
-    this.#parsed.set(text, answer);
-    return answer;
+    return { kind: 'verdict', verdict };
   }
 
   #failed(failure: FailureKind): ScriptAnswer {
     this.#parts.counters.errors++;
     return { kind: 'failed', failure };
-  }
-
-  #complain(error: ScriptError, flow: number): void {
-    if (!this.#complaintLimit.admits(this.#ports.now())) return;
-    this.#log('warn', flow, error.message, { error: error.kind, ...error.position });
-  }
-
-  #log(level: LogLevel, flow: number, message: string, fields?: Record<string, unknown>): void {
-    this.#ports.log({
-      level,
-      script: this.name,
-      generation: this.generation,
-      ...(flow === 0 ? {} : { flow }),
-      message: cutText(message),
-      ...(fields === undefined ? {} : { fields }),
-    });
   }
 
   #hookPorts(): HookPorts {
@@ -364,7 +340,7 @@ export class Script {
         if (this.#isGone) return;
         this.counters.errors++;
         const { message, position } = this.#diagnostics.read(text);
-        this.#complain(new ScriptError('error', `${what}: ${message}`, position), flow);
+        this.#logger.complain(new ScriptError('error', `${what}: ${message}`, position), flow);
       },
       issueOf: (text) => {
         const { message, position } = this.#diagnostics.read(text);
@@ -377,8 +353,8 @@ export class Script {
     const { counters } = this.#parts;
     return {
       log: (level, flow, message, fields) => {
-        if (this.#logLimit.admits(this.#ports.now())) {
-          this.#log(level, flow, message, parseLogFields(fields));
+        if (this.#logger.admitsLine()) {
+          this.#logger.write(level, flow, message, parseLogFields(fields));
         } else {
           counters.hit('log');
         }
@@ -387,34 +363,18 @@ export class Script {
         this.#ports.settled(this, call, () => this.#answerOf(reply, text, 0));
       },
       startTimer: (id, delayMs) => {
-        if (this.#timers.size >= this.#parts.settings.limits.timers) {
-          counters.hit('timers');
-          return false;
-        }
-        const delay = Math.min(Math.max(delayMs, TIMER_MS_MIN), TIMER_MS_MAX);
-        const deadline = this.#ports.now() + delay * US_PER_MS;
-        this.#timers.set(id, deadline);
-        this.#nextTimer = Math.min(this.#nextTimer, deadline);
-        return true;
+        const isStarted = this.#timers.start(id, delayMs, this.#ports.now());
+        if (!isStarted) counters.hit('timers');
+        return isStarted;
       },
       stopTimer: (id) => {
-        this.#timers.delete(id);
+        this.#timers.stop(id);
       },
       hookDone: (call, error) => this.hooks.done(call, error),
       startWait: (id) => this.hooks.startWait(id),
       endWait: (id, error) => this.hooks.endWait(id, error),
       hit: (limit) => counters.hit(limit),
+      conns: this.#ports.conns(() => this),
     };
-  }
-
-  #updateNextTimer(): void {
-    let next = Number.POSITIVE_INFINITY;
-    for (const deadline of this.#timers.values()) if (deadline < next) next = deadline;
-    this.#nextTimer = next;
-  }
-
-  #clearTimers(): void {
-    this.#timers.clear();
-    this.#nextTimer = Number.POSITIVE_INFINITY;
   }
 }

@@ -30,8 +30,7 @@ interface ModuleSet {
   readonly entry: string;
   /** By path, the entry included. */
   readonly files: TextFiles;
-  /** Modules that the engine serves. */
-  readonly builtins: readonly string[];
+  readonly externals: Externals;
   /** What paths are relative to, as errors should show it: `scripts`. */
   readonly folder: string;
 }
@@ -48,21 +47,27 @@ const COMPLAINTS_MAX = 20;
 /** UTF-16 units of the name of a module in a message: a `data:` URL holds whole files. */
 const SHOWN_NAME_LENGTH = 100;
 
+/** The module that the engine serves for what a text names; undefined where there is none. */
+export type Externals = (name: string) => string | undefined;
+
+const scriptExternals: Externals = (name) => (name === BUILTIN_MODULE ? name : undefined);
+
 /** @returns the code, or what is wrong with the source */
 export async function transpile(
   script: ScriptSource,
+  externals = scriptExternals,
 ): Promise<Transpiled | readonly ScriptIssue[]> {
-  const result = await bundleModules(modulesOf(script));
+  const result = await bundleModules(modulesOf(script, externals));
   return 'code' in result
     ? result
     : result.map((complaint) => ({ script: script.name, ...complaint }));
 }
 
 /** All modules of a script, by their path from its folder. */
-function modulesOf({ file, source, modules }: ScriptSource): ModuleSet {
+function modulesOf({ file, source, modules }: ScriptSource, externals: Externals): ModuleSet {
   const entry = posix.basename(file);
   const files = { ...modules, [entry]: source };
-  return { entry, files, builtins: [BUILTIN_MODULE], folder: posix.dirname(file) };
+  return { entry, files, externals, folder: posix.dirname(file) };
 }
 
 /** @returns the code, or what is wrong with the texts */
@@ -133,8 +138,8 @@ class World {
     return this.#names[0] ?? '';
   }
 
-  isBuiltin(path: string): boolean {
-    return this.#modules.builtins.includes(path);
+  external(name: string): string | undefined {
+    return this.#modules.externals(name);
   }
 
   source(name: string | undefined): SourceText | undefined {
@@ -205,7 +210,8 @@ const closedWorld = (world: World, refused: Complaint[]): Bun.BunPlugin => ({
     build.onResolve({ filter: /.*/ }, ({ path, kind, importer }) => {
       if (kind === 'entry-point-build') return { path: world.entryName, namespace: NAMESPACE };
       if (kind === 'import-statement') {
-        if (world.isBuiltin(path)) return { path, external: true };
+        const served = world.external(path);
+        if (served !== undefined) return { path: served, external: true };
         const own = world.resolve(importer, path);
         if (own !== undefined) return { path: own, namespace: NAMESPACE };
       }

@@ -54,12 +54,24 @@ export class Datagrams {
     const { sourceAt, destinationAt, addressLength, transportAt: at, end } = packet;
     const reason = udp.checkUdp(view, at, end);
     if (reason !== DropReason.NONE) return reason;
-    if (!isSummed && !udp.udpChecksumValid(view, sourceAt, destinationAt, addressLength, at)) {
-      return DropReason.BAD_UDP_CHECKSUM;
-    }
     packet.sourcePort = udp.sourcePort(view, at);
     packet.destinationPort = udp.destinationPort(view, at);
+    if (!isSummed && !udp.udpChecksumValid(view, sourceAt, destinationAt, addressLength, at)) {
+      // RFC 6936 §5: over IPv6 it is wrong for who receives it, not for who hands it on.
+      const isMissing = udp.checksumField(view, at) === 0;
+      if (!isMissing || !this.#isRewritten(packet, now)) return DropReason.BAD_UDP_CHECKSUM;
+    }
     return this.onPacket(packet, now);
+  }
+
+  /** The packet is of a rewritten flow, or begins one by a static rule. */
+  #isRewritten(packet: Packet, now: Instant): boolean {
+    const { flows, arena, owner } = this.#shared;
+    const { protocol, destinationAt, addressLength, destinationPort } = packet;
+    const row = this.#find(packet, now);
+    return row === NO_FLOW
+      ? owner.isNat(protocol, destinationAt, addressLength, destinationPort)
+      : arena.view.getUint8(flows.rowAt(row) + FlowField.CARRIER) === Carrier.NAT;
   }
 
   /** A protocol that only a static NAT listener may want. */

@@ -1,6 +1,7 @@
 /**
  * ICMP and ICMPv6 errors that the gateway sends: about packets that it refuses or cannot carry on,
- * and those that it passes on from an upstream. All share one limit in rate (RFC 4443 §2.4 (f)).
+ * and those that it passes on from an upstream. All share one limit in rate (RFC 4443 §2.4 (f)), of
+ * which no source gets more than a part.
  */
 import { Counter, type Counters } from './counters.ts';
 import { DropReason } from './drop-reason.ts';
@@ -8,6 +9,7 @@ import type { Egress } from './egress.ts';
 import { FlowField } from './flow-row.ts';
 import { ICMPV4_ERRORS, ICMPV6_ERRORS, type IcmpErrorKind } from './icmp-error-kind.ts';
 import { RateLimit } from './rate-limit.ts';
+import type { HalfSipHash } from './sip-hash.ts';
 import type { Instant } from './time.ts';
 import { emitErrorV4 } from './wire/icmpv4.ts';
 import { emitErrorV6 } from './wire/icmpv6.ts';
@@ -21,6 +23,9 @@ import { emitTcpHeader, TcpFlag } from './wire/tcp.ts';
 /** As Linux: net.ipv4.icmp_msgs_per_sec, icmp_msgs_burst. */
 const ERRORS_PER_SECOND = 1000;
 const BURST = 50;
+/** To one IPv4 address or IPv6 /64; two that share a bucket of the keyed hash share it. */
+const ERRORS_PER_SOURCE = 250;
+const BUCKETS = 1024;
 /** A packet that is made up to be quoted is built this far behind the place of the message. */
 const QUOTE_OFFSET = 2048;
 /** And the gateway's own address is written in front of it. */
@@ -37,11 +42,15 @@ export class IcmpSender {
   readonly #egress: Egress;
   readonly #counters: Counters;
   readonly #limit = new RateLimit(ERRORS_PER_SECOND, BURST);
+  readonly #hash: HalfSipHash;
+  readonly #ofSource: readonly RateLimit[];
   #local: readonly Uint8Array[] = [];
   #now = 0 as Instant;
 
-  constructor(view: DataView, egress: Egress, counters: Counters) {
+  constructor(view: DataView, egress: Egress, counters: Counters, hash: HalfSipHash) {
     this.#view = view;
+    this.#hash = hash;
+    this.#ofSource = Array.from({ length: BUCKETS }, () => new RateLimit(ERRORS_PER_SOURCE, BURST));
     this.#egress = egress;
     this.#counters = counters;
   }
@@ -81,11 +90,11 @@ export class IcmpSender {
     const at = this.#egress.scratchAt;
     const fromAt = sourceAt === OWN_ADDRESS ? this.#own(addressLength, at + OWN_OFFSET) : sourceAt;
     if (fromAt === OWN_ADDRESS) return;
-    if (!this.#limit.take(this.#now)) {
+    const toAt = ipAt + (isIpv4 ? Ipv4Field.SOURCE : Ipv6Field.SOURCE);
+    if (!this.#mayTell(toAt, addressLength)) {
       this.#counters.drop(DropReason.ICMP_RATE_LIMIT);
       return;
     }
-    const toAt = ipAt + (isIpv4 ? Ipv4Field.SOURCE : Ipv6Field.SOURCE);
     const [type, code] = (isIpv4 ? ICMPV4_ERRORS : ICMPV6_ERRORS)[kind]!;
     const length = isIpv4
       ? emitErrorV4(view, at, type, code, parameter, ipAt, end - ipAt)
@@ -131,6 +140,16 @@ export class IcmpSender {
       emitIpv6Header(view, at, length, protocol, HOP_LIMIT, 0, sourceAt, destinationAt);
     }
     return at;
+  }
+
+  /** What one source may not have any more costs the others nothing. */
+  #mayTell(toAt: number, addressLength: number): boolean {
+    const hash = this.#hash;
+    hash.start();
+    hash.word(this.#view.getInt32(toAt));
+    if (addressLength === 16) hash.word(this.#view.getInt32(toAt + 4));
+    const ofSource = this.#ofSource[hash.finish() % BUCKETS]!;
+    return ofSource.take(this.#now) && this.#limit.take(this.#now);
   }
 
   /** Writes an address of the gateway to `at`. @returns `at`, or OWN_ADDRESS when it has none */

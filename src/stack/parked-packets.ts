@@ -36,7 +36,9 @@ export class ParkedPackets {
       if (next === NO_SLAB) break;
       tail = next;
     }
-    if (count >= PACKETS_PER_FLOW || this.#slabs.isLean) return DropReason.PARKED_LIMIT;
+    // The first must lie here for its flow to begin, and held flows are bounded.
+    const isLean = count > 0 && this.#slabs.isLean;
+    if (isLean || count >= PACKETS_PER_FLOW) return DropReason.PARKED_LIMIT;
     const length = packet.end - packet.frameAt;
     const slab = this.#slabs.take(length);
     if (slab === NO_SLAB) return DropReason.SLAB_BUDGET;

@@ -89,7 +89,7 @@ export function assemble(options: StackOptions): StackParts {
   const tcp = tcpContext(options, arena, flows, tcb, egress, secret);
   const frameAt = arena.take(FRAME_BYTES);
   const ownerAt = arena.take(limits.flows * OWNER_ROW_BYTES);
-  const icmp = new IcmpSender(arena.view, egress, counters);
+  const icmp = new IcmpSender(arena.view, egress, counters, secret(1));
   const tracked = { arena, flows, counters, egress, owner: options.owner };
   const conntrack = new Conntrack(tracked, options.tracking, secret(5));
   takeOver(options, tcp, conntrack);

@@ -86,7 +86,12 @@ export type Verdict =
   | ForwardVerdict
   | NatVerdict
   /** A service inside the gateway answers; `note` is shown by it. */
-  | { readonly kind: 'redirect'; readonly listener: string; readonly note: string };
+  | { readonly kind: 'redirect'; readonly listener: string; readonly note: string }
+  /**
+   * The handshake is answered at once, and the script talks to the client. `sniff`: it wants to see
+   * first what the client speaks.
+   */
+  | { readonly kind: 'claim'; readonly sniff: boolean };
 
 /** Who decided, for logs and the API. */
 export interface DecidedBy {

@@ -52,12 +52,13 @@ describe('load and unload', () => {
     ]);
   });
 
-  test('load is waited for, timers and all, and flows are asked of the old one meanwhile', async () => {
+  test('load is waited for, timers and all, and the old one is asked meanwhile', async () => {
     const world = new ScriptWorld();
     await world.load({ a: withHooks('') });
     let isLoaded = false;
     const slow = withHooks(
-      `async load(old, env, ctx) { ctx.log.info('begun'); await new Promise((done) => setTimeout(done, 200)); }`,
+      `async load(old, env, ctx) { ctx.log.info('begun');
+        await new Promise((done) => setTimeout(done, 200)); }`,
     );
     const loading = world.load({ a: slow }, { generation: 2 }).then(() => {
       isLoaded = true;
@@ -77,7 +78,6 @@ describe('load and unload', () => {
     ["async load() { throw new Error('later') }", 'load(): Error: later'],
     ['load() { for (;;) {} }', 'processor time'],
     ['load: 1', 'load of the default export is no method'],
-    ['connect() {}', 'connect() is not available'],
   ])('%s: the script does not load, and the old one goes on', async (hooks, message) => {
     const world = new ScriptWorld(true);
     await world.load({ a: withHooks('') });
@@ -205,7 +205,7 @@ describe('closed', () => {
     expect(world.toldClosed).toBe(1);
   });
 
-  test('is called of the generation that decided while it lives, else of the active one', async () => {
+  test('is called of the generation that decided if it lives, else of the active one', async () => {
     const world = new ScriptWorld();
     const waiting = told.replace('return forward()', 'return new Promise(() => {})');
     await world.load({ a: waiting });

@@ -9,6 +9,8 @@ import type {
   ScriptStats,
   TextFiles,
 } from '../../src/scripts-runtime/bundle.ts';
+import { NO_CONNS } from '../../src/scripts-runtime/conns/no-conns.ts';
+import type { ConnPorts } from '../../src/scripts-runtime/conns/ports.ts';
 import type { Decision } from '../../src/scripts-runtime/decide.ts';
 import { ScriptHost } from '../../src/scripts-runtime/host.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../src/scripts-runtime/limits.ts';
@@ -65,7 +67,7 @@ export class ScriptWorld {
   #requestId = 0;
 
   /** @param isRealTime  needed where a script shall run into a limit of processor time */
-  constructor(isRealTime = false) {
+  constructor(isRealTime = false, conns: ConnPorts = NO_CONNS) {
     this.host = new ScriptHost(
       {
         now: () => (isRealTime ? performance.now() * 1000 : this.now),
@@ -82,6 +84,7 @@ export class ScriptWorld {
           this.answers.set(id, decision);
         },
         resolve: (id, name) => this.lookups.push({ id, name }),
+        conns,
         log: (line) => this.logs.push(line),
         kv: (entries) => this.journal.push(...entries),
         metrics: (deltas) => this.metrics.push(...deltas),
@@ -188,6 +191,8 @@ export function describe(decision: Decision | undefined): string {
       return `redirect ${verdict.listener}${verdict.note && ` ${verdict.note}`}`;
     case 'forward':
       return `forward${targetOf(verdict.to)}`;
+    case 'claim':
+      return verdict.sniff ? 'claim sniff' : 'claim';
     case 'nat':
       return `nat${targetOf(verdict.to)}${verdict.masquerade ? ' masquerade' : ''}`;
   }

@@ -344,6 +344,28 @@ test('a UDP checksum of zero is right over IPv4, and wrong over IPv6', () => {
   expect(rig.drops).toEqual({ 'bad-udp-checksum': 1 });
 });
 
+test('where memory is scarce, a flow may still begin, but keeps no second packet', () => {
+  const rig = new TcpRig();
+  const { slabs } = rig.stack;
+  while (!slabs.isLean) slabs.take(60_000);
+  for (const sourcePort of [1, 2, 2]) rig.deliver(datagram(V4, { sourcePort }));
+  expect(rig.owner.flows).toHaveLength(2);
+  expect(rig.drops).toEqual({ 'parked-limit': 1 });
+});
+
+test('a client whose datagrams are all refused does not keep others from being told', () => {
+  const rig = new TcpRig({ limits: { heldSynsPerSource: 1, heldSyns: 2 } });
+  rig.owner.reactions.syn = () => reject(rig, 'icmp');
+  for (let ms = 0; ms < 1000; ms++) {
+    for (let i = 0; i < 10; i++) rig.deliver(datagram(V4));
+    rig.clock.advance(1000);
+  }
+  // Its burst, and 250 a second.
+  expect(rig.frames.splice(0).length).toBeWithin(298, 302);
+  rig.deliver(datagram({ ...V4, source: '198.18.0.2' }));
+  expect(rig.frames).toHaveLength(1);
+});
+
 test('a broadcast begins no flow, and is not answered', () => {
   const rig = new TcpRig();
   rig.deliver(datagram({ ...V4, destination: '255.255.255.255' }));

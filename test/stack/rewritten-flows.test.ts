@@ -3,7 +3,9 @@ import { expect, test } from 'bun:test';
 import { CloseReason } from '../../src/stack/close-reason.ts';
 import { Counter } from '../../src/stack/counters.ts';
 import { ClosedBy } from '../../src/stack/flow-row.ts';
+import { IcmpErrorKind } from '../../src/stack/icmp-error-kind.ts';
 import { parseAddress } from '../../src/stack/wire/ip-address.ts';
+import { parseIcmpError } from '../support/icmp-error.ts';
 import { icmpPacket, pattern, tcpPacket, udpPacket } from '../support/packet-builder.ts';
 import { encodeOptions } from '../support/segment-text.ts';
 import { TcpRig } from '../support/tcp-rig.ts';
@@ -214,4 +216,75 @@ test('a table full of flows that were never answered lets a new connection in', 
   expect(rig.dial(rig.newPeer({ port: 41_000 }))).toBeGreaterThanOrEqual(0);
   expect(rig.counters.get(Counter.FLOWS_EARLY_DROPPED)).toBe(2);
   expect(rig.counters.get(Counter.FLOWS_NOW)).toBe(rig.limits.flows);
+});
+
+test('what the kernel routes back into the device is refused, and its client is told', () => {
+  for (const ends of FAMILIES) {
+    const rig = natRig(ends);
+    const { PROHIBITED } = IcmpErrorKind;
+    rig.owner.reactions.syn = (row, now) => {
+      const reason = rig.stack.nat(row, true, now);
+      if (reason === CloseReason.NONE) return;
+      rig.stack.reject(row, 'icmp', PROHIBITED, reason, ClosedBy.GATEWAY, now);
+    };
+    const probe = { source: ends.client, destination: ends.server, payload: pattern(32) };
+    rig.deliver(udpPacket(probe));
+    for (let i = 0; i < 2; i++) rig.deliver(rig.frames.shift()?.packet as Uint8Array);
+    expect(rig.flow.calls).toEqual(['syn', 'closed dial-loop by gateway']);
+    expect(rig.stack.flows.used).toBe(1);
+    const error = parseIcmpError(rig.frames.shift()!.packet);
+    expect(error).toMatchObject({
+      source: ends.server,
+      destination: ends.client,
+      quoted: { source: ends.client, destination: ends.server },
+    });
+    expect(rig.frames).toEqual([]);
+  }
+});
+
+test('a UDP checksum of zero passes over IPv6 where it is not for us to judge', () => {
+  const [, ends] = FAMILIES;
+  const rig = natRig(ends);
+  rig.owner.natOf = () => true;
+  const up = { source: ends.client, destination: ends.server, sourcePort: 5000 };
+  const down = { source: ends.server, destination: ends.pool, destinationPort: 5000 };
+  const unsummed = (packet: Uint8Array): Uint8Array => packet.fill(0, 46, 48);
+  rig.deliver(unsummed(udpPacket(up)));
+  expectOut(rig, unsummed(udpPacket({ ...up, source: ends.pool, ttl: 63 })));
+  rig.owner.natOf = () => false;
+  rig.deliver(unsummed(udpPacket({ ...down, sourcePort: 53 })));
+  expectOut(
+    rig,
+    unsummed(udpPacket({ ...down, sourcePort: 53, destination: ends.client, ttl: 63 })),
+  );
+  rig.deliver(unsummed(udpPacket({ ...up, sourcePort: 5001 })));
+  expect(rig.drops).toEqual({ 'bad-udp-checksum': 1 });
+});
+
+test('a superpacket is cut here when the device has begun to refuse them', () => {
+  for (const ends of FAMILIES) {
+    const rig = natRig(ends);
+    const up = { source: ends.client, destination: ends.server, sourcePort: 5000 };
+    const down = { source: ends.server, destination: ends.pool, destinationPort: 5000 };
+    const seen = { ...up, source: ends.pool, ttl: 63 };
+    const { capabilities } = rig.device;
+    capabilities.tso4 = capabilities.tso6 = capabilities.uso = false;
+    const payload = pattern(2500);
+    const parts = [0, 1000, 2000].map((at) => payload.subarray(at, at + 1000));
+    // From the transport header on: identifications of IPv4 count up.
+    const segments = (packets: readonly Uint8Array[]) =>
+      packets.map((packet) => Buffer.from(packet.subarray(ends === FAMILIES[0] ? 20 : 40)));
+    const sent = () => segments(rig.frames.splice(0).map(({ packet }) => packet));
+    rig.deliver(udpPacket({ ...up, payload }), 1000);
+    expect(sent()).toEqual(segments(parts.map((part) => udpPacket({ ...seen, payload: part }))));
+    rig.deliver(tcpPacket({ ...up, flags: SYN, seq: 99 }));
+    rig.deliver(tcpPacket({ ...down, sourcePort: 80, flags: SYN_ACK, seq: 5, ack: 100 }));
+    rig.frames.length = 0;
+    const data = { flags: ACK, seq: 100, ack: 6 };
+    rig.deliver(tcpPacket({ ...up, ...data, payload }), 1000);
+    const cut = parts.map((part, i) =>
+      tcpPacket({ ...seen, ...data, seq: 100 + i * 1000, payload: part }),
+    );
+    expect(sent()).toEqual(segments(cut));
+  }
 });

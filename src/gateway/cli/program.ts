@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { SystemError } from '../../ffi/errors.ts';
 import { ConfigError } from '../config/load.ts';
+import { ScriptFileError } from '../config/script-files.ts';
 import { AddressInUseError } from '../supervisor/api/listen.ts';
 import { buildInfo } from '../supervisor/build-info.ts';
 import { ExitCode } from '../supervisor/exit-code.ts';
@@ -66,6 +67,7 @@ function report(error: unknown): number {
   }
   if (
     error instanceof ConfigError ||
+    error instanceof ScriptFileError ||
     error instanceof BundleRejectedError ||
     error instanceof SystemError ||
     error instanceof AddressInUseError ||

@@ -24,7 +24,7 @@ export const Left = {
   NOTHING: 0,
   /** Perhaps more. */
   MORE: 1,
-  /** There is no memory to receive into. */
+  /** There is no memory to receive into, or the kernel had none: it is tried again soon. */
   STARVED: 2,
   /** Nothing, and nothing is awaited either: all questions of the client have their answers. */
   ANSWERED: 3,
@@ -66,8 +66,9 @@ export class DatagramDownload {
     const got = this.#landing.batch.receive(this.#upstreams.fd(row), room);
     if (got < 0) {
       if (got === -Errno.EAGAIN) return Left.NOTHING;
-      // An error about what was sent, in place of a datagram.
-      return this.#errors.drain(row, now) > 0 ? Left.MORE : Left.NOTHING;
+      // An error about what was sent, in place of a datagram; told once. Where the receive buffer
+      // had no room for it, the queue is empty, and no event tells of the datagrams that wait.
+      return this.#errors.drain(row, now) > 0 ? Left.MORE : Left.STARVED;
     }
     const left = got < room ? Left.NOTHING : Left.MORE;
     if (this.#table.kind[row] !== SessionKind.UDP) this.#deliverEchoes(row, got, now);

@@ -25,7 +25,10 @@ import type { UpstreamTable } from './upstream-table.ts';
 /** Flows that are gathered at once, a power of two. */
 const GATHERS = 8;
 
-/** An error about an earlier datagram is told in place of the next; these are about this one. */
+/**
+ * An error about an earlier datagram is told in place of the next, and once; whether it stands in
+ * the error queue or found no room there. These are about this one.
+ */
 function mayBeOlder(errno: number): boolean {
   switch (errno) {
     case Errno.EAGAIN:
@@ -121,7 +124,8 @@ export class DatagramUpload {
     const fd = this.#upstreams.fd(row);
     this.#counters.add(Counter.DATAGRAM_SENDS);
     let sent = send(fd, this.#base + at, length);
-    if (sent < 0 && mayBeOlder(-sent) && this.#errors.drain(row, now) > 0) {
+    if (sent < 0 && mayBeOlder(-sent)) {
+      this.#errors.drain(row, now);
       sent = send(fd, this.#base + at, length);
     }
     if (sent < 0) this.#errors.onRefused(row, -sent, at, length, now);
@@ -181,7 +185,8 @@ export class DatagramUpload {
     const fd = this.#upstreams.fd(row);
     this.#counters.add(Counter.DATAGRAM_SENDS);
     let sent = sendSegments(fd, this.#base + at, length, size);
-    if (sent < 0 && mayBeOlder(-sent) && this.#errors.drain(row, now) > 0) {
+    if (sent < 0 && mayBeOlder(-sent)) {
+      this.#errors.drain(row, now);
       sent = sendSegments(fd, this.#base + at, length, size);
     }
     if (sent > 0) return sent;

@@ -133,6 +133,8 @@ export class SessionErrors {
       case Errno.ENETUNREACH:
       case Errno.EHOSTUNREACH:
       case Errno.ENETDOWN:
+      case Errno.EACCES:
+      case Errno.EPERM:
         this.#stack.relayError(row, dialFailure(errno).code, 0, OWN_ADDRESS, at, length, now);
         break;
     }

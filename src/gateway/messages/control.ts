@@ -101,7 +101,7 @@ export type ToDataPlane =
       readonly id: number;
       readonly flows: readonly FlowRef[];
     }
-  /** No new flows; ends with `drained` when the last flow ended or the deadline passed. */
+  /** No new flows; ends with `drained` when the last connection ended or the deadline passed. */
   | { readonly kind: 'drain'; readonly deadlineMs: number };
 
 /**
@@ -128,4 +128,4 @@ export type FromDataPlane =
     };
 
 /** File descriptors a data plane inherits, besides its standard streams. */
-export const DataPlaneFd = { TUN: 3, STATE: 4, COUNTERS: 5, SCRIPTS: 6 } as const;
+export const DataPlaneFd = { TUN: 3, STATE: 4, COUNTERS: 5, SCRIPTS: 6, CONNS: 7 } as const;

@@ -254,6 +254,9 @@ export function encodeDecisionAnswer(
       view.setUint8(at + AnswerField.MASQUERADE, verdict.masquerade ? 1 : 0);
       view.setUint32(at + AnswerField.IDLE_TIMEOUT_MS, verdict.idleTimeoutMs ?? 0, true);
       return ANSWER_FIXED_BYTES;
+    case 'claim':
+      view.setUint8(at + AnswerField.VERDICT, VerdictCode.CLAIM);
+      return ANSWER_FIXED_BYTES;
   }
 }
 

@@ -68,7 +68,7 @@ export type FromScriptHost =
   | { readonly kind: 'stats'; readonly scripts: readonly ScriptStats[] };
 
 /** File descriptors a script host inherits, besides its standard streams. */
-export const ScriptHostFd = { DATA_PLANE: 3, HEARTBEAT: 4 } as const;
+export const ScriptHostFd = { DATA_PLANE: 3, CONNS: 4, HEARTBEAT: 5 } as const;
 
 /**
  * The heartbeat page (shared memory). BUSY_SINCE: float64 CLOCK_MONOTONIC microseconds at which

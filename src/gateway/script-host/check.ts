@@ -1,3 +1,4 @@
+import { NO_CONNS } from '../../scripts-runtime/conns/no-conns.ts';
 import { ScriptHost } from '../../scripts-runtime/host.ts';
 import type { ToScriptHost } from '../messages/script-control.ts';
 import { processClock } from './clock.ts';
@@ -42,6 +43,7 @@ const makeHost = (control: ControlChannel): ScriptHost =>
       leave: () => {},
       answer: () => {},
       resolve: () => {},
+      conns: NO_CONNS,
       log: (line) => control.send({ kind: 'log', ...line }),
       kv: () => {},
       metrics: () => {},

@@ -24,15 +24,16 @@ import {
   type ToScriptHost,
 } from '../messages/script-control.ts';
 import { processClock } from './clock.ts';
+import { ConnChannel } from './conn-channel.ts';
 import { ControlChannel, STDIN } from './control-channel.ts';
 import { DecisionChannel } from './decision-channel.ts';
 
-const Token = { CONTROL: 1, DECISIONS: 2 } as const;
+const Token = { CONTROL: 1, DECISIONS: 2, CONNS: 3 } as const;
 
 const US_PER_MS = 1000;
 
 /** Names that `redirect` knows. */
-export const SERVICES = SERVICE_NAMES.filter((_, service) => service !== Service.NONE);
+export const SERVICES = SERVICE_NAMES.filter((_, service) => service === Service.WELCOME);
 
 export class HostLoop {
   readonly #heartbeat = new DataView(
@@ -40,6 +41,7 @@ export class HostLoop {
   );
   readonly #control = new ControlChannel();
   readonly #decisions = new DecisionChannel(ScriptHostFd.DATA_PLANE);
+  readonly #conns = new ConnChannel(ScriptHostFd.CONNS);
   readonly #epoll = new Epoll();
   readonly #host: ScriptHost;
   /** Loads one after the other, in the order in which they were asked for. */
@@ -50,9 +52,12 @@ export class HostLoop {
   #isServing = false;
   #isWatchingDecisions = false;
   #isBlocked = false;
+  #isWatchingConns = false;
+  #areConnsBlocked = false;
 
   constructor() {
     setNonBlocking(ScriptHostFd.DATA_PLANE);
+    setNonBlocking(ScriptHostFd.CONNS);
     const heartbeat = this.#heartbeat;
     const control = this.#control;
     this.#host = new ScriptHost(
@@ -62,6 +67,7 @@ export class HostLoop {
         enter: (generation, position, aheadUs) => this.#enter(generation, position, aheadUs),
         leave: () => heartbeat.setFloat64(HeartbeatField.BUSY_SINCE, 0, true),
         answer: (requestId, decision) => this.#decisions.answer(requestId, decision),
+        conns: this.#conns,
         resolve: (id, name) => control.send({ kind: 'resolve', id, name }),
         log: (line) => control.send({ kind: 'log', ...line }),
         kv: (changes) => {
@@ -103,12 +109,25 @@ export class HostLoop {
   /** False when the supervisor is gone. */
   #handle(token: number, events: number): boolean {
     if (token === Token.CONTROL) return this.#control.read((message) => this.#receive(message));
+    if (token === Token.CONNS) {
+      this.#handleConns(events);
+      return true;
+    }
     if ((events & EpollEvent.OUT) !== 0) this.#decisions.flush();
     if (!this.#decisions.read(processClock.now())) {
       this.#isWatchingDecisions = false;
       this.#epoll.remove(ScriptHostFd.DATA_PLANE);
     }
+    // A data plane says that it is a new one before it asks: what its predecessor had ends first.
+    if (this.#isWatchingConns) this.#handleConns(EpollEvent.IN);
     return true;
+  }
+
+  #handleConns(events: number): void {
+    if ((events & EpollEvent.OUT) !== 0) this.#conns.flush();
+    if (this.#conns.read(this.#host.conns)) return;
+    this.#isWatchingConns = false;
+    this.#epoll.remove(ScriptHostFd.CONNS);
   }
 
   /** A slice of requests, and slices of what is due. */
@@ -142,6 +161,7 @@ export class HostLoop {
         const kv = message.bundle.kv.concat(this.#restored);
         this.#restored = [];
         this.#decisions.epoch = message.epoch;
+        this.#conns.epoch = message.epoch;
         this.#loadsLeft++;
         this.#loads = this.#loads.then(() => this.#load({ ...message.bundle, kv }));
         break;
@@ -171,6 +191,8 @@ export class HostLoop {
     this.#isServing = true;
     this.#isWatchingDecisions = true;
     this.#watch(ScriptHostFd.DATA_PLANE, Token.DECISIONS);
+    this.#isWatchingConns = true;
+    this.#watch(ScriptHostFd.CONNS, Token.CONNS);
   }
 
   #enter(generation: number, position: number, aheadUs: number): void {
@@ -191,11 +213,21 @@ export class HostLoop {
 
   /** Waits for room instead of requests while answers wait. */
   #updateWatch(): void {
+    this.#updateConnsWatch();
     const { isBlocked } = this.#decisions;
     if (isBlocked === this.#isBlocked || !this.#isWatchingDecisions) return;
     this.#isBlocked = isBlocked;
     const events = isBlocked ? EpollEvent.OUT : EpollEvent.IN;
     this.#epoll.modify(ScriptHostFd.DATA_PLANE, events, Token.DECISIONS);
+  }
+
+  /** Reading goes on: what comes was asked for. */
+  #updateConnsWatch(): void {
+    const { isBlocked } = this.#conns;
+    if (isBlocked === this.#areConnsBlocked || !this.#isWatchingConns) return;
+    this.#areConnsBlocked = isBlocked;
+    const events = isBlocked ? EpollEvent.IN | EpollEvent.OUT : EpollEvent.IN;
+    this.#epoll.modify(ScriptHostFd.CONNS, events, Token.CONNS);
   }
 }
 

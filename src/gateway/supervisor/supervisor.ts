@@ -11,8 +11,6 @@ import { Counter, Counters } from '../../stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../stack/drop-reason.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { restartRequired, toLiveConfig, toStartConfig } from '../config/plane.ts';
-import { readScripts } from '../config/scripts.ts';
-import { readSets } from '../config/sets.ts';
 import type { ScriptsState } from '../messages/control.ts';
 import {
   type ControlPlane,
@@ -23,6 +21,7 @@ import {
 } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
+import { readBundle, withScript } from './bundle-content.ts';
 import { DataPlane } from './data-plane.ts';
 import { dropLayer } from './drop-layer.ts';
 import { FlowControl } from './flow-control.ts';
@@ -81,7 +80,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     });
     this.#scriptHost = new ScriptHost({
       log,
-      fds: [kernel.scripts[1]],
+      fds: [kernel.scripts[1], kernel.conns[1]],
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
       iface: kernel.tun.name,
       monotonicUs: monotonicNow,
@@ -277,14 +276,19 @@ export class Supervisor implements ControlPlane, FlowNames {
       start: toStartConfig(loaded.config, kernel.tun),
       live: this.#nextLiveConfig(loaded),
       scripts: this.#scriptsState,
-      fds: [kernel.tun.fd, kernel.state.fd, kernel.counters.fd, kernel.scripts[0]],
+      fds: [
+        ...[kernel.tun.fd, kernel.state.fd, kernel.counters.fd],
+        ...[kernel.scripts[0], kernel.conns[0]],
+      ],
       loopTurns: () => this.#counters.get(Counter.LOOP_TURNS),
-      onFlowRows: (rows) => {
-        this.flows.takeEnded(rows, this.#loaded.config.log.flows);
-        this.#scriptHost.closed.take(rows, this);
-      },
+      onFlowRows: (rows) => this.#takeEnded(rows),
       onGivenUp: onFatal,
     });
+  }
+
+  #takeEnded(rows: Uint8Array): void {
+    this.flows.takeEnded(rows, this.#loaded.config.log.flows);
+    this.#scriptHost.closed.take(rows, this);
   }
 
   #nextLiveConfig({ config }: LoadedConfig) {
@@ -374,21 +378,6 @@ export class Supervisor implements ControlPlane, FlowNames {
   #flowsNow(): number {
     return this.#counters.get(Counter.FLOWS_NOW);
   }
-}
-
-function readBundle(loaded: LoadedConfig): BundleContent {
-  const { vars } = loaded.config.scripts;
-  const limits = scriptLimits(loaded.config);
-  return { scripts: readScripts(loaded), vars, limits, sets: readSets(loaded) };
-}
-
-/** What a script may do is said by the config, or with the new script, and stays otherwise. */
-function withScript({ scripts }: BundleContent, script: NewScript): readonly NewScript[] {
-  const old = scripts.find(({ name }) => name === script.name);
-  if (old === undefined) return [...scripts, script];
-  const { allow, schedule } = old;
-  const next = { ...(allow && { allow }), ...(schedule && { schedule }), ...script };
-  return scripts.map((one) => (one === old ? next : one));
 }
 
 const pageOf = ({ fd, buffer }: SharedMemory): HeartbeatPage => ({

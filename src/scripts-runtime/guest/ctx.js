@@ -1,12 +1,27 @@
 /** The third argument of every hook. */
-import { AbortSignal } from './abort-signal.js';
 import { host, limits, onSettled, settings } from './host.js';
+import { load } from './lazy.js';
 import { makeLog } from './log.js';
 import { metrics } from './metrics.js';
 import { describe } from './show.js';
 
-/** Fires when a newer generation has taken over. */
-export const scriptSignal = new AbortSignal();
+/** Fires when a newer generation has taken over. Made when a script first asks for it. */
+let signal;
+let retiredFor;
+
+const signals = () => load('abort-signal');
+
+export function retireScript(why) {
+  retiredFor = why;
+  if (signal !== undefined) signals().abortSignal(signal, why);
+}
+
+function scriptSignal() {
+  if (signal !== undefined) return signal;
+  signal = signals().makeSignal();
+  if (retiredFor !== undefined) signals().abortSignal(signal, retiredFor);
+  return signal;
+}
 
 let lastWait = 0;
 /** The gateway keeps the sandbox until the promise is settled, or too long has passed. */
@@ -48,6 +63,6 @@ export class Ctx {
     return limits;
   }
   get signal() {
-    return scriptSignal;
+    return scriptSignal();
   }
 }

@@ -1,13 +1,13 @@
 /** What the gateway calls. */
-import { abortSignal } from './abort-signal.js';
-import { Ctx, scriptSignal } from './ctx.js';
+import { connEvent, openConn } from './conn.js';
+import { Ctx, retireScript } from './ctx.js';
 import { env } from './env.js';
 import { abortFlow, FlowInfo, serialOf } from './flow-info.js';
 import { host, join, onSettled, parse, stringify } from './host.js';
 import { CALL, DONE, NO_VERDICT, PENDING, REPLY, THREW, words } from './page.js';
 import { describe, show } from './show.js';
 import { fire } from './timers.js';
-import { bodyOf, isVerdict, replyOf } from './verdicts.js';
+import { bodyOf, isVerdict, replyOf, setClaiming } from './verdicts.js';
 
 /** Besides `flow`. */
 const HOOKS = ['load', 'unload', 'scheduled', 'closed'];
@@ -80,15 +80,15 @@ host.connect({
       return 'the script must export default an object with a method flow()';
     }
     if (typeof exported.flow !== 'function') return 'the default export has no method flow()';
-    if (exported.connect !== undefined) {
-      return 'connect() is not available in this version of culvert: it would never be called';
-    }
     for (const hook of HOOKS) {
       const method = exported[hook];
       if (method === undefined) continue;
       if (typeof method !== 'function') return `${hook} of the default export is no method`;
       hooks.push(hook);
     }
+    const { connect } = exported;
+    if (connect !== undefined && typeof connect !== 'function') return 'connect is no method';
+    setClaiming(connect !== undefined);
     script = exported;
     return undefined;
   },
@@ -120,26 +120,27 @@ host.connect({
 
   hooks: () => join(hooks, ','),
 
-  /** Calls a hook by its name; `json` is its first argument, if it has one. */
-  hook(name, json) {
+  /** Calls a hook by its name; `json` is what it is told, if that is anything. */
+  hook(name, json, sourceIp, destinationIp) {
     const call = words[CALL];
-    const ctx = new Ctx(0);
-    if (name === 'unload') return handOver(() => script.unload(env, ctx));
-    return runHook(call, () => script[name](json === '' ? null : parse(json), env, ctx));
-  },
-
-  /** Tells of the end of a flow that the page describes; `json` is how it ended. */
-  closed(sourceIp, destinationIp, json) {
+    if (name === 'unload') return handOver(() => script.unload(env, new Ctx(0)));
+    const told = json === '' ? null : parse(json);
+    if (name !== 'closed') return runHook(call, () => script[name](told, env, new Ctx(0)));
     const flow = new FlowInfo(sourceIp, destinationIp);
     // Nothing of the first packet is known any more.
     delete flow.syn;
-    const ctx = new Ctx(serialOf(flow));
-    return runHook(words[CALL], () => script.closed(flow, parse(json), env, ctx));
+    return runHook(call, () => script.closed(flow, told, env, new Ctx(serialOf(flow))));
   },
+
+  connOpen(sourceIp, destinationIp) {
+    openConn(script, env, (flow) => new Ctx(serialOf(flow)), sourceIp, destinationIp);
+  },
+
+  connEvent,
 
   /** The generation is being replaced. */
   retire() {
-    abortSignal(scriptSignal, 'a new generation took over');
+    retireScript('a new generation took over');
   },
 
   fire,

@@ -1,6 +1,6 @@
 /** What a script is told about a flow. */
-import { AbortSignal, abortSignal } from './abort-signal.js';
 import { settings } from './host.js';
+import { load } from './lazy.js';
 import {
   DESTINATION_PORT,
   doubles,
@@ -55,14 +55,14 @@ export class FlowInfo {
     return settings.iface;
   }
   get signal() {
-    this.#signal ??= new AbortSignal();
+    this.#signal ??= load('abort-signal').makeSignal();
     return this.#signal;
   }
   static serial(flow) {
     return flow.#serial;
   }
   static abort(flow, why) {
-    if (flow.#signal !== undefined) abortSignal(flow.#signal, why);
+    if (flow.#signal !== undefined) load('abort-signal').abortSignal(flow.#signal, why);
   }
 }
 export const serialOf = FlowInfo.serial;

@@ -4,3 +4,9 @@ declare module '*.js' {
   // biome-ignore lint/style/noDefaultExport: a text import has nothing else
   export default source;
 }
+
+declare module 'web-streams-polyfill/dist/ponyfill.mjs' {
+  const source: string;
+  // biome-ignore lint/style/noDefaultExport: a text import has nothing else
+  export default source;
+}

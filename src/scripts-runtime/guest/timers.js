@@ -1,33 +1,65 @@
 /** `setTimeout` and its like. The gateway keeps the deadlines, and calls `fire`. */
 import { host, limits } from './host.js';
+import { TURN_OF, words } from './page.js';
 import { describe } from './show.js';
 
+const toNumber = Number;
+/** By id: what to run, and of an interval its delay in milliseconds. */
 const timers = new Map();
 let lastTimer = 0;
-export const setTimeout = (callback, delayMs, ...args) => {
-  if (typeof callback !== 'function') throw new TypeError('setTimeout: no function');
+
+/** Runs `callback` after a delay, once, or with `isRepeated` from then on. Returns an id. */
+export function startTimer(callback, delayMs, isRepeated = false) {
   const id = lastTimer + 1;
-  if (!host.startTimer(id, Number(delayMs) || 0)) {
+  const delay = toNumber(delayMs) || 0;
+  if (!host.startTimer(id, delay)) {
     const error = new Error(`more than ${limits.timers} timers (timers)`);
     error.name = 'LimitError';
     throw error;
   }
   lastTimer = id;
-  timers.set(id, () => callback(...args));
+  timers.set(id, { callback, period: isRepeated ? delay : undefined, conn: words[TURN_OF] });
   return id;
-};
-export const clearTimeout = (id) => {
+}
+
+export const stopTimer = (id) => {
   if (timers.delete(id)) host.stopTimer(id);
 };
+
+function checkCallback(name, callback) {
+  if (typeof callback !== 'function') throw new TypeError(`${name}: no function`);
+}
+
+export const setTimeout = (callback, delayMs, ...args) => {
+  checkCallback('setTimeout', callback);
+  return startTimer(() => callback(...args), delayMs);
+};
+export const setInterval = (callback, delayMs, ...args) => {
+  checkCallback('setInterval', callback);
+  return startTimer(() => callback(...args), delayMs, true);
+};
+// One is as good as the other: both kinds share their ids.
+export const clearTimeout = (id) => stopTimer(id);
+export const clearInterval = (id) => stopTimer(id);
 
 /** Runs the callback of a timer. Returns what it threw, described. */
 export function fire(id) {
   const timer = timers.get(id);
-  timers.delete(id);
+  if (timer === undefined) return undefined;
+  // What it had was freed before this call, so there is room.
+  if (timer.period === undefined) timers.delete(id);
+  else host.startTimer(id, timer.period);
+  // What it costs is charged to the connection that it works for.
+  words[TURN_OF] = timer.conn;
   try {
-    timer?.();
+    timer.callback();
     return undefined;
   } catch (error) {
     return describe(error);
   }
+}
+
+/** Those that a connection has set, which is gone and has cost enough. */
+export function dropTimersOf(conn) {
+  for (const [id, timer] of timers) if (timer.conn === conn) clearTimeout(id);
 }

@@ -1,6 +1,7 @@
 /** The functions behind guest/metrics.js. */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
 import type { MetricKind } from '../bundle.ts';
+import { type HostFunctions, readNumber, readText } from '../host-functions/arguments.ts';
 import type { ScriptMetrics } from './script-metrics.ts';
 
 const KINDS: readonly string[] = ['counter', 'gauge', 'histogram'] satisfies MetricKind[];
@@ -8,14 +9,11 @@ const KINDS: readonly string[] = ['counter', 'gauge', 'histogram'] satisfies Met
 /** @param onLimit  a limit of this name was hit */
 export function metricFunctions(
   context: QuickJSContext,
-  metrics: ScriptMetrics,
-  generation: number,
+  { metrics, version }: { readonly metrics: ScriptMetrics; readonly version: string },
   onLimit: (limit: string) => void,
-): Record<string, (...args: QuickJSHandle[]) => QuickJSHandle | undefined> {
-  const text = (handle: QuickJSHandle | undefined) =>
-    handle === undefined ? '' : context.getString(handle);
-  const number = (handle: QuickJSHandle | undefined) =>
-    handle === undefined ? 0 : context.getNumber(handle);
+): HostFunctions {
+  const generation = Number(version);
+  const text = (handle: QuickJSHandle | undefined) => readText(context, handle) ?? '';
   return {
     openSeries: (kind, name, labels) => {
       const pairs = JSON.parse(text(labels)) as [string, string][];
@@ -26,7 +24,7 @@ export function metricFunctions(
       return context.newString(JSON.stringify(series));
     },
     record: (series, value) => {
-      metrics.record(number(series), number(value));
+      metrics.record(readNumber(context, series), readNumber(context, value));
       return undefined;
     },
   };

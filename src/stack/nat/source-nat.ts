@@ -66,9 +66,10 @@ export class SourceNat {
       return isFree ? CloseReason.NONE : CloseReason.NAT_EXHAUSTED;
     }
     const mapping = this.#mappings.findClient(protocol, sourceAt, length, port);
-    if (mapping !== NO_MAPPING) {
-      const mappingAt = this.#mappings.at(mapping);
-      const mappedAt = mappingAt + MappingField.POOL;
+    const mappingAt = this.#mappings.at(mapping);
+    const mappedAt = mappingAt + MappingField.POOL;
+    // A mapping with an address that the pool has lost serves the flows that it has, and no other.
+    if (mapping !== NO_MAPPING && this.#pool.has(mappedAt, length)) {
       const mapped = view.getUint16(mappingAt + MappingField.POOL_PORT, true);
       if (!this.#try(row, mappedAt, length, mapped, now)) {
         return this.#overload(row, mappedAt, length, now);
@@ -118,10 +119,11 @@ export class SourceNat {
     const protocol = view.getUint8(at + FlowField.PROTOCOL);
     const sourceAt = at + FlowField.SOURCE;
     const port = view.getUint16(at + FlowField.SOURCE_PORT, true);
-    let mapping = this.#mappings.findClient(protocol, sourceAt, length, port);
+    const poolAt = at + FlowField.NAT_SOURCE;
+    const poolPort = view.getUint16(at + FlowField.NAT_SOURCE_PORT, true);
+    // By the pool's end, which only one mapping has: a client may have had two, see `masquerade`.
+    let mapping = this.#mappings.findPool(protocol, poolAt, length, poolPort);
     if (mapping === NO_MAPPING) {
-      const poolAt = at + FlowField.NAT_SOURCE;
-      const poolPort = view.getUint16(at + FlowField.NAT_SOURCE_PORT, true);
       mapping = this.#mappings.insert(protocol, sourceAt, port, poolAt, poolPort, length);
     } else this.#mappings.take(mapping);
     view.setInt32(at + FlowField.MAPPING, mapping + 1, true);

@@ -81,6 +81,8 @@ export class Translation {
     const length = addressBytes(this.#view, at);
     if (this.isFull(at + FlowField.SOURCE, length)) return CloseReason.LIMIT;
     if (!this.#target(at)) return CloseReason.VERDICT_UNFIT;
+    // It was rewritten before: the kernel has routed it back into the device.
+    if (this.#pool.has(at + FlowField.SOURCE, length)) return CloseReason.DIAL_LOOP;
     const isToPool = this.#pool.has(at + FlowField.UPSTREAM, length);
     if (isToPool && !this.#hairpin(at, length)) return CloseReason.DIAL_LOOP;
     const nat = this.#sourceNat;

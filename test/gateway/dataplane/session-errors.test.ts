@@ -38,6 +38,23 @@ describe.each(['127.0.0.1', '::1'])('errors of an upstream at %s', (ip) => {
     expect(rig.quoted).toEqual([encode('one'), encode('two')]);
   });
 
+  test('an error that finds no room costs none of the datagrams that wait', async () => {
+    const upstream = await UdpUpstream.open(ip);
+    using rig = new SessionRig();
+    const row = rig.start({ ip, port: upstream.port });
+    rig.send(row, 'hello');
+    await rig.until(() => upstream.texts.length === 1);
+    // More than the receive buffer takes, where the error would stand, too.
+    for (let i = 0; i < 20_000; i++) upstream.reply('x');
+    upstream.close();
+    await Bun.sleep(5);
+    rig.send(row, 'nobody is there');
+    rig.sessions.finishTurn(monotonicNow());
+    await Bun.sleep(5);
+    rig.isQuiet = true;
+    await rig.until(() => rig.sentBytes >= 1000);
+  });
+
   test.skipIf(!isRoot)('a datagram beyond the MTU is told of, or cut where it may be', async () => {
     using _namespace = new NetworkNamespace();
     ipCommand('link', 'set', 'lo', 'mtu', '1400');
@@ -85,11 +102,19 @@ describe.skipIf(!isRoot)('without a route', () => {
     rig.start({ ip: '10.2.0.9', port: 5 });
     expect(rig.ended).toEqual(['1 dial-unreachable']);
     expect(rig.errors).toEqual(['NETWORK refuses']);
+    ipCommand('route', 'add', 'prohibit', '10.1.0.9/32');
+    rig.send(row, 'xx');
+    rig.turn();
+    ipCommand('route', 'del', 'prohibit', '10.1.0.9/32');
     ipCommand('link', 'del', 'veth0');
     rig.send(row, 'x');
     rig.turn();
-    expect(rig.errors).toEqual(['NETWORK refuses', 'NETWORK from the gateway about 1']);
-    expect(rig.counters.dropped(DropReason.UPSTREAM_SEND_FAILED)).toBe(1);
+    expect(rig.errors).toEqual([
+      'NETWORK refuses',
+      'PROHIBITED from the gateway about 2',
+      'NETWORK from the gateway about 1',
+    ]);
+    expect(rig.counters.dropped(DropReason.UPSTREAM_SEND_FAILED)).toBe(2);
   });
 });
 

@@ -43,6 +43,43 @@ test('a mapping goes with its last flow', () => {
   expect(rig.last).toBe(`${POOL}:5000 > ${SERVER}:1`);
 });
 
+test('an address that the pool has lost gets no new flow, and keeps those that it has', () => {
+  const rig = new TrackRig();
+  rig.clientUdp({ sourcePort: 5000 });
+  rig.setPool(['192.0.2.2']);
+  rig.clientUdp({ sourcePort: 5000, destination: OTHER });
+  expect(rig.last).toBe(`192.0.2.2:5000 > ${OTHER}:53`);
+  rig.clientUdp({ sourcePort: 5000 });
+  expect(rig.last).toBe(`${POOL}:5000 > ${SERVER}:53`);
+  // The mapping is the new one from now on, for all upstreams.
+  rig.clientUdp({ sourcePort: 5000, destination: SERVER, destinationPort: 54 });
+  expect(rig.last).toBe(`192.0.2.2:5000 > ${SERVER}:54`);
+  expect(rig.counters.get(Counter.NAT_MAPPINGS_NOW)).toBe(2);
+  for (let row = 0; row < 3; row++) rig.conntrack.end(row, 4, 3, rig.now);
+  expect(rig.counters.get(Counter.NAT_MAPPINGS_NOW)).toBe(0);
+});
+
+test('flows of one client with two addresses are taken over with a mapping each', () => {
+  const old = new TrackRig();
+  old.clientUdp({ sourcePort: 5000 });
+  old.setPool(['192.0.2.2']);
+  old.clientUdp({ sourcePort: 5000, destination: OTHER });
+  const rig = new TrackRig({ after: old, pool: [POOL, '192.0.2.2'] });
+  for (const row of [0, 1]) expect(rig.conntrack.adopt(row, rig.now)).toBe(true);
+  expect(rig.counters.get(Counter.NAT_MAPPINGS_NOW)).toBe(2);
+  // Neither port is given to another client.
+  for (const pool of [[POOL], ['192.0.2.2']]) {
+    rig.setPool(pool);
+    rig.clientUdp({
+      source: '10.0.0.8',
+      sourcePort: 5000,
+      destination: '203.0.113.7',
+      destinationPort: pool[0] === POOL ? 7 : 8,
+    });
+    expect(rig.last).not.toStartWith(`${pool[0]}:5000 `);
+  }
+});
+
 test('when all ports are mapped, one serves flows of two clients to different upstreams', () => {
   const rig = new TrackRig({ settings: { firstPort: 5000, lastPort: 5000 } });
   expect(rig.clientUdp({ sourcePort: 5000 })).toBe('none');

@@ -1,22 +1,19 @@
-/** `culvert script …`: check files offline; list, put, remove and roll back over the API. */
-import { basename, dirname, extname, posix, resolve } from 'node:path';
+/** `culvert script …`: work on files offline; list, put, remove and roll back over the API. */
+import { basename, dirname, posix, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../scripts-runtime/limits.ts';
-import { readScriptFiles, ScriptFileError } from '../../config/script-files.ts';
-import type { ScriptSource } from '../../messages/script-control.ts';
+import { OFFLINE_DEVICE, readScriptFile } from '../../author/script-sources.ts';
 import { change, scripts as scriptsSchema } from '../../supervisor/api/schemas.ts';
 import { ExitCode } from '../../supervisor/exit-code.ts';
 import { formatScriptIssue } from '../../supervisor/generations.ts';
 import { tryScripts } from '../../supervisor/script-check.ts';
-import { CommandError } from '../command-error.ts';
 import { type ClientFlags, clientOf, withClient } from '../options.ts';
 import { print, printError, printJson } from '../output.ts';
 import type { Finish } from '../program.ts';
 import { changeQuery, describeChange } from './reload.ts';
+import { addScriptReplay } from './script-replay.ts';
+import { addScriptTest } from './script-test.ts';
 import { formatScripts } from './status.ts';
-
-/** Name of the device as a script sees it when there is none. */
-const OFFLINE_DEVICE = 'culvert0';
 
 interface ChangeFlags extends ClientFlags {
   readonly force?: boolean;
@@ -34,13 +31,15 @@ interface CheckFlags {
 }
 
 export function addScript(program: Command, finish: Finish): void {
-  const script = program.command('script').description('check, list and change scripts');
+  const script = program.command('script').description('write, test, list and change scripts');
   script
     .command('check <file...>')
     .description('load scripts in a sandbox and say what is wrong; needs no gateway')
     .option('--json', 'print JSON')
     .option('--root <folder>', 'also import files below this folder')
     .action(async (files: string[], flags: CheckFlags) => finish(await checkFiles(files, flags)));
+  addScriptTest(script, finish);
+  addScriptReplay(script, finish);
   withClient(script.command('list'))
     .description('list scripts in the order of asking')
     .action(list);
@@ -70,7 +69,7 @@ async function checkFiles(
   files: readonly string[],
   { json: isJson, root }: CheckFlags,
 ): Promise<ExitCode> {
-  const scripts = files.map((file) => readScript(basename(file, extname(file)), file, root));
+  const scripts = files.map((file) => readScriptFile(file, root));
   const content = { scripts, vars: {}, limits: DEFAULT_SCRIPT_LIMITS };
   const issues = await tryScripts(content, OFFLINE_DEVICE);
   if (isJson) printJson({ ok: issues.length === 0, issues });
@@ -103,7 +102,7 @@ async function apply(
 
 /** As the API takes it: paths are from the folder that the files share. */
 function bodyOf(name: string, file: string, { root }: PutFlags): string {
-  const { source, modules = {}, tests = {} } = readScript(name, file, root);
+  const { source, modules = {}, tests = {} } = readScriptFile(file, root, name);
   const depth = Math.max(
     0,
     ...[...Object.keys(modules), ...Object.keys(tests)].map((path) => path.split('../').length - 1),
@@ -120,14 +119,4 @@ function bodyOf(name: string, file: string, { root }: PutFlags): string {
     files: { [entry]: source, ...placed(modules) },
     ...(Object.keys(tests).length > 0 && { tests: placed(tests) }),
   });
-}
-
-function readScript(name: string, file: string, root: string | undefined): ScriptSource {
-  try {
-    const files = readScriptFiles(resolve(file), root === undefined ? undefined : resolve(root));
-    return { name, file, ...files };
-  } catch (cause) {
-    if (!(cause instanceof ScriptFileError)) throw cause;
-    throw new CommandError(ExitCode.FAILED, cause.message, { cause });
-  }
 }

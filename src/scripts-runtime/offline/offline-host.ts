@@ -1,0 +1,157 @@
+/**
+ * A script host without a gateway around it: the engine, the limits and the code of a gateway,
+ * with time that jumps and answers that come at once.
+ */
+
+import type { ConnectionRequest, Endpoint } from '../../stack/verdict.ts';
+import type { ScriptBundle, ScriptIssue, ScriptLog } from '../bundle.ts';
+import { NO_CONNS } from '../conns/no-conns.ts';
+import type { Decision } from '../decide.ts';
+import { ScriptHost } from '../host.ts';
+import type { DecisionStep, OfflineVerdict } from './report.ts';
+import { toOfflineVerdict, verdictText } from './show-verdict.ts';
+import type { VirtualClock } from './virtual-clock.ts';
+
+/** Addresses of a name; none is an error. */
+export type Resolve = (name: string) => readonly string[];
+
+export interface OfflineOptions {
+  readonly clock: VirtualClock;
+  readonly resolve: Resolve;
+  /** An upstream as text. */
+  readonly show: (endpoint: Endpoint) => string;
+  readonly log: (line: ScriptLog) => void;
+}
+
+export interface OfflineDecision {
+  readonly verdict: OfflineVerdict;
+  readonly text: string;
+  readonly script: string | undefined;
+  readonly steps: readonly DecisionStep[];
+  readonly cpuUs: number;
+}
+
+/** Names of in-process listeners, as a gateway has them. */
+const SERVICES = ['welcome'];
+const SPARE_POLL_MS = 1;
+
+export class OfflineHost {
+  readonly #options: OfflineOptions;
+  readonly #host: ScriptHost;
+  readonly #lookups: { readonly id: number; readonly name: string }[] = [];
+  readonly #answers = new Map<number, Decision>();
+  /** Microseconds by the position of the script. */
+  readonly #cpuUs = new Map<number, number>();
+  #names: readonly string[] = [];
+  #position = 0;
+  #requestId = 0;
+
+  constructor(options: OfflineOptions) {
+    const { clock, log } = options;
+    this.#options = options;
+    this.#host = new ScriptHost(
+      {
+        now: () => clock.now(),
+        cpuTime: () => clock.cpuTime(),
+        epochMs: () => clock.epochMs(),
+        enter: (_generation, position) => {
+          this.#position = position;
+          clock.enter();
+        },
+        leave: () => {
+          const spentUs = (this.#cpuUs.get(this.#position) ?? 0) + clock.leave();
+          this.#cpuUs.set(this.#position, spentUs);
+        },
+        answer: (requestId, decision) => this.#answers.set(requestId, decision),
+        resolve: (id, name) => this.#lookups.push({ id, name }),
+        log,
+        kv: () => {},
+        stats: () => {},
+        metrics: () => {},
+        closedTold: () => {},
+        conns: NO_CONNS,
+      },
+      SERVICES,
+    );
+  }
+
+  /** @returns what is wrong with the bundle; then everything is as it was */
+  async load(bundle: ScriptBundle): Promise<readonly ScriptIssue[]> {
+    const issues = await this.#host.load(bundle);
+    if (issues.length === 0) this.#names = bundle.scripts.map(({ name }) => name);
+    return issues;
+  }
+
+  /** Asks the scripts, and lets time pass until they have answered. */
+  async decide(request: ConnectionRequest): Promise<OfflineDecision> {
+    // A script that broke its sandbox gets a new one, as in a gateway a moment later.
+    while (this.#host.isPreparing) await Bun.sleep(SPARE_POLL_MS);
+    this.#cpuUs.clear();
+    const id = ++this.#requestId;
+    this.#host.request(id, request);
+    let decision = this.#takeAnswer(id);
+    while (decision === undefined) {
+      this.#step(this.#host.nextDeadline());
+      decision = this.#takeAnswer(id);
+    }
+    return this.#describe(decision);
+  }
+
+  /** Lets time pass: timers fire in their order. */
+  advance(ms: number): void {
+    this.advanceTo(this.#options.clock.now() + ms * 1000);
+  }
+
+  /** As `advance`, up to an instant in microseconds. */
+  advanceTo(end: number): void {
+    const { clock } = this.#options;
+    while (this.#host.nextDeadline() <= end) this.#step(this.#host.nextDeadline());
+    clock.moveTo(end);
+  }
+
+  /** An endpoint as verdicts show it. */
+  show(endpoint: Endpoint): string {
+    return this.#options.show(endpoint);
+  }
+
+  /** What the KV of a script holds now. */
+  kvEntries(script: string): readonly (readonly [key: string, value: string | number])[] {
+    return this.#host.kvEntries(script);
+  }
+
+  #step(deadline: number): void {
+    const { clock, resolve } = this.#options;
+    const lookups = this.#lookups.splice(0);
+    for (const { id, name } of lookups) {
+      const addresses = resolve(name);
+      this.#host.resolved(id, addresses, addresses.length === 0 ? 'no such name' : '');
+    }
+    if (lookups.length > 0) return;
+    clock.moveTo(deadline);
+    this.#host.expire(clock.now());
+  }
+
+  #takeAnswer(id: number): Decision | undefined {
+    const decision = this.#answers.get(id);
+    this.#answers.delete(id);
+    return decision;
+  }
+
+  #describe(decision: Decision): OfflineDecision {
+    const verdict = toOfflineVerdict(decision, this.#options.show);
+    const text = verdictText(verdict);
+    const by = decision.by.script;
+    const asked = this.#names.slice(0, by + 1);
+    return {
+      verdict,
+      text,
+      script: this.#names[by],
+      steps: asked.map((script, position) => ({
+        script,
+        outcome: position === by ? text : 'declined',
+        cpuUs: Math.round(this.#cpuUs.get(position) ?? 0),
+      })),
+      cpuUs: Math.round(this.#cpuUs.values().reduce((sum, us) => sum + us, 0)),
+    };
+  }
+}

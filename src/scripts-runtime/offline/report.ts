@@ -1,0 +1,78 @@
+/** What running scripts without a gateway gives. Plain values; they cross a process boundary. */
+import type { ConnectionRequest, Verdict } from '../../stack/verdict.ts';
+import type { FailureKind, SourcePosition } from '../errors.ts';
+
+/** A flow that was seen somewhere, to be decided again. */
+export interface RecordedFlow extends Omit<ConnectionRequest, 'flow'> {
+  /** As a capture or a log calls it; shown, and nothing else. */
+  readonly id?: string;
+  /** Milliseconds since 1970; the clock of the scripts moves on to it. Absent: it stands. */
+  readonly atMs?: number;
+}
+
+/** A verdict with its upstream as text, `10.0.0.1:80` or `example.com:80`. */
+export interface OfflineVerdict {
+  readonly kind: Verdict['kind'] | 'failed';
+  readonly to?: string;
+  /** Of `failed`. */
+  readonly failure?: FailureKind;
+  /** The options of the verdict, by their names in the script API. */
+  readonly [option: string]: unknown;
+}
+
+/** One script that was asked about a flow. */
+export interface DecisionStep {
+  readonly script: string;
+  /** `declined`, or the verdict in words. */
+  readonly outcome: string;
+  /** Processor time inside its sandbox, in microseconds. */
+  readonly cpuUs: number;
+}
+
+export interface ReplayedVerdict {
+  readonly flow: RecordedFlow;
+  readonly verdict: OfflineVerdict;
+  /** The verdict on one line: equal lines are equal verdicts. */
+  readonly text: string;
+  /** Name of the script that decided; absent when all declined. */
+  readonly script?: string;
+  /** In the order of asking, as far as they were asked. */
+  readonly steps: readonly DecisionStep[];
+  readonly cpuUs: number;
+}
+
+export interface TestFailure {
+  readonly message: string;
+  /** Where in the source, if it is known. */
+  readonly position?: SourcePosition;
+}
+
+export interface TestResult {
+  /** Names of the groups around it, then its own. */
+  readonly path: readonly string[];
+  readonly outcome: 'passed' | 'failed' | 'skipped';
+  /** Real time, in milliseconds. */
+  readonly tookMs: number;
+  /** Of `failed`. */
+  readonly failure?: TestFailure;
+}
+
+export interface TestFileReport {
+  /** Name of the script that the file belongs to. */
+  readonly script: string;
+  readonly file: string;
+  readonly tests: readonly TestResult[];
+  /** The file itself does not run; it has no tests then. */
+  readonly failure?: TestFailure;
+  /** What `console` of the file wrote. */
+  readonly output: readonly string[];
+}
+
+export interface TestReport {
+  /** Nothing failed. A bundle without tests is ok. */
+  readonly ok: boolean;
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+  readonly files: readonly TestFileReport[];
+}

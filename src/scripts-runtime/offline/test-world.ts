@@ -1,0 +1,135 @@
+/** What one test sees of a gateway: its scripts, their KV, and a clock that the test moves. */
+import type { KvEntry, ScriptBundle, ScriptLog, ScriptSource } from '../bundle.ts';
+import { NameBook } from './name-book.ts';
+import { OfflineHost } from './offline-host.ts';
+import { RunError, type RunRequest } from './parse-run.ts';
+import type { OfflineVerdict } from './report.ts';
+import { VirtualClock } from './virtual-clock.ts';
+
+/** 2026-01-01T00:00:00Z: what a test does with time is the same on every day. */
+const TEST_EPOCH_MS = 1_767_225_600_000;
+
+/** What `run` gives to the test, as JSON. */
+export interface RunResult {
+  readonly verdict: OfflineVerdict;
+  /** The verdict on one line. */
+  readonly text: string;
+  /** Where the gateway would dial. */
+  readonly dialed: readonly string[];
+  readonly logs: readonly Pick<ScriptLog, 'level' | 'message' | 'fields'>[];
+  /** Time inside the sandbox. */
+  readonly cpuMs: number;
+  /** Time by the clock of the test. */
+  readonly tookMs: number;
+  /** All that the KV holds now. */
+  readonly kv: Readonly<Record<string, string | number>>;
+}
+
+interface Tested {
+  readonly host: OfflineHost;
+  /** What it was loaded with, as text to compare. */
+  settings: string;
+  generation: number;
+}
+
+export class TestWorld {
+  readonly #bundle: ScriptBundle;
+  readonly #clock = new VirtualClock(TEST_EPOCH_MS);
+  readonly #names = new NameBook();
+  readonly #tested = new Map<string, Tested>();
+  readonly #logs: ScriptLog[] = [];
+  #dns: RunRequest['dns'] = {};
+  #flows = 0;
+
+  constructor(bundle: ScriptBundle) {
+    this.#bundle = bundle;
+  }
+
+  /** Milliseconds since 1970. */
+  get epochMs(): number {
+    return this.#clock.epochMs();
+  }
+
+  /** Of the clock of this world, in microseconds. */
+  get now(): number {
+    return this.#clock.now();
+  }
+
+  /** Lets time pass for all scripts; they may be a little ahead of each other meanwhile. */
+  advance(ms: number): void {
+    const end = this.#clock.now() + ms * 1000;
+    for (const { host } of this.#tested.values()) host.advanceTo(end);
+    this.#clock.moveTo(end);
+  }
+
+  /** @throws RunError  the script is unknown or does not load */
+  async run(request: RunRequest): Promise<RunResult> {
+    const { host } = await this.#load(request);
+    this.#dns = request.dns;
+    const logged = this.#logs.length;
+    const startedAt = this.#clock.now();
+    const { verdict, text, cpuUs } = await host.decide({ flow: ++this.#flows, ...request.flow });
+    const dialed =
+      verdict.kind !== 'forward' ? [] : [verdict.to ?? host.show(request.flow.destination)];
+    return {
+      verdict,
+      text,
+      dialed,
+      logs: this.#logs
+        .slice(logged)
+        .map(({ level, message, fields }) => ({ level, message, ...(fields && { fields }) })),
+      cpuMs: cpuUs / 1000,
+      tookMs: (this.#clock.now() - startedAt) / 1000,
+      kv: Object.fromEntries(host.kvEntries(request.script)),
+    };
+  }
+
+  /** With the same settings it is the script that the test asked before, with its state. */
+  async #load(request: RunRequest): Promise<Tested> {
+    const { script: name, vars, sets, limits, kv } = request;
+    const script = this.#bundle.scripts.find((one) => one.name === name);
+    if (script === undefined) throw new RunError(`there is no script "${name}"`);
+    const settings = JSON.stringify({ vars, sets, limits });
+    const known = kv === undefined ? this.#tested.get(name) : undefined;
+    if (known?.settings === settings) return known;
+    const tested = known ?? { host: this.#makeHost(), settings, generation: 0 };
+    tested.settings = settings;
+    tested.generation++;
+    const issues = await tested.host.load(this.#bundleOf(script, request, tested.generation));
+    const [issue] = issues;
+    if (issue !== undefined) {
+      throw new RunError(`${issue.file}:${issue.line}:${issue.column}: ${issue.message}`);
+    }
+    this.#tested.set(name, tested);
+    return tested;
+  }
+
+  #makeHost(): OfflineHost {
+    return new OfflineHost({
+      clock: this.#clock,
+      resolve: (name) => this.#dns[name] ?? this.#names.resolve(name),
+      show: (endpoint) => this.#names.show(endpoint),
+      log: (line) => this.#logs.push(line),
+    });
+  }
+
+  #bundleOf(
+    script: ScriptSource,
+    { vars, sets, limits, kv = {} }: RunRequest,
+    generation: number,
+  ): ScriptBundle {
+    const bundle = this.#bundle;
+    const entries = Object.entries(kv).map(
+      ([key, value]): KvEntry => ({ script: script.name, key, value }),
+    );
+    return {
+      ...bundle,
+      generation,
+      scripts: [script],
+      vars: vars ?? bundle.vars,
+      limits: { ...bundle.limits, ...limits },
+      kv: entries,
+      ...(sets === undefined ? {} : { sets }),
+    };
+  }
+}

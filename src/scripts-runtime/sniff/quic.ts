@@ -1,0 +1,50 @@
+/**
+ * QUIC: the ClientHello in the Initial packets of a client, in one datagram or several, and in any
+ * order. A packet that does not decrypt is passed over, as a server does (RFC 9001 §5.5).
+ */
+import {
+  CLIENT_HELLO,
+  HANDSHAKE_HEADER_BYTES,
+  handshakeLength,
+  parseClientHello,
+} from './client-hello.ts';
+import { CryptoStream } from './crypto-stream.ts';
+import { InitialOpener, isClientInitial, type LongPacket, readLongHeader } from './quic-packet.ts';
+import { type Outcome, SNIFF_BYTES_MAX, TOO_LONG } from './sniffed.ts';
+
+export class QuicSniffer {
+  readonly #stream = new CryptoStream();
+  #opener: InitialOpener | undefined;
+
+  /** Takes the next datagram of the client. */
+  push(datagram: Uint8Array): Outcome {
+    let packet = readLongHeader(datagram, 0);
+    while (packet !== undefined) {
+      if (packet.isInitial && !this.#onInitial(datagram, packet)) return 'no-match';
+      // RFC 9000 §12.2: several packets may share a datagram.
+      packet = packet.end < datagram.length ? readLongHeader(datagram, packet.end) : undefined;
+    }
+    return this.#opener === undefined ? 'no-match' : this.#outcome(this.#opener);
+  }
+
+  /** @returns false when this is no client of QUIC */
+  #onInitial(datagram: Uint8Array, packet: LongPacket): boolean {
+    const isFirst = this.#opener === undefined;
+    if (isFirst && !isClientInitial(packet)) return false;
+    this.#opener ??= new InitialOpener(datagram, packet);
+    if (packet.version !== this.#opener.version) return true;
+    const frames = this.#opener.open(datagram, packet);
+    return frames === undefined ? !isFirst : this.#stream.take(frames);
+  }
+
+  #outcome({ version }: InitialOpener): Outcome {
+    const { bytes, length } = this.#stream;
+    if (length > 0 && bytes[0] !== CLIENT_HELLO) return 'no-match';
+    if (length < HANDSHAKE_HEADER_BYTES) return 'need-more';
+    const end = handshakeLength(bytes, 0);
+    if (end > SNIFF_BYTES_MAX) return TOO_LONG;
+    if (length < end) return 'need-more';
+    const hello = parseClientHello(bytes, 0, end);
+    return hello === undefined ? 'no-match' : { proto: 'quic', ...hello, version: version.number };
+  }
+}

@@ -1,0 +1,143 @@
+/** The tools of script authors, as commands: no gateway runs here. */
+import { beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** Each starts processes; a busy machine takes its time. */
+setDefaultTimeout(60_000);
+
+const MAIN = `${import.meta.dir}/../../../src/gateway/main.ts`;
+const folder = mkdtempSync(join(tmpdir(), 'culvert-'));
+
+async function culvert(...args: readonly string[]) {
+  const child = Bun.spawn([process.execPath, MAIN, ...args], {
+    cwd: folder,
+    stdout: 'pipe',
+    stderr: 'pipe',
+  });
+  const [out, err, code] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  return { code, out, err };
+}
+
+const write = (name: string, text: string): void => writeFileSync(join(folder, name), text);
+
+const script = (verdict: string): string =>
+  `import { decline, forward, reject } from 'culvert';
+export default { flow(f, env) { return ${verdict}; } };
+`;
+
+const testOf = (name: string, verdict: string): string =>
+  `import { expect, flow, run, test } from 'culvert:test';
+import script from './${name}';
+test('port 22 is closed', async () => {
+  const r = await run(script, flow({ src: '10.0.0.5:1', dst: '192.0.2.1:22' }));
+  expect(r.text).toBe('${verdict}');
+});
+`;
+
+const listed = (dst_port: number) => ({
+  ...{ id: 'a', proto: 'tcp', src: '10.0.0.5', src_port: 1, dst: '192.0.2.1', dst_port },
+  start: '2026-01-01T00:00:00.000Z',
+});
+
+beforeAll(() => {
+  mkdirSync(join(folder, 'good'));
+  mkdirSync(join(folder, 'bad'));
+  write('good/route.ts', script(`f.dst.port === 22 ? reject() : forward(env.vars.to)`));
+  write('good/route.test.ts', testOf('route', 'reject'));
+  write('bad/strict.ts', script('reject()'));
+  write('bad/strict.test.ts', testOf('strict', 'decline'));
+  write('flows.json', JSON.stringify({ flows: [listed(22), listed(80)] }));
+});
+
+describe('script test', () => {
+  test('prints each test and ends with 0 when all pass', async () => {
+    const { code, out } = await culvert('script', 'test', 'good/route.ts');
+    expect(out).toMatch(/^good\/route\.test\.ts:\n\(pass\) port 22 is closed \[.*ms\]\n/);
+    expect(out).toContain('\n 1 pass\n 0 fail\nRan 1 tests across 1 files. [');
+    expect(code).toBe(0);
+  });
+
+  test('finds the tests of a folder, and ends with 1 and the place of what failed', async () => {
+    const { code, out } = await culvert('script', 'test');
+    expect(code).toBe(1);
+    expect(out).toContain(
+      'error: bad/strict.test.ts:5:22: ExpectationError: expect(actual).toBe("decline")\n' +
+        '  actual: "reject"\n(fail) port 22 is closed',
+    );
+    expect(out).toContain(' 1 pass\n 1 fail\n');
+  });
+
+  test('gives the report as JSON', async () => {
+    const { out } = await culvert('script', 'test', '--json', 'good/route.test.ts', '-t', 'port');
+    expect(JSON.parse(out)).toMatchObject({
+      ok: true,
+      passed: 1,
+      files: [{ script: 'route', tests: [{ path: ['port 22 is closed'], outcome: 'passed' }] }],
+    });
+  });
+
+  test('without any test it ends with 1, and a script that is not there with its name', async () => {
+    write('alone.ts', script('decline()'));
+    expect(await culvert('script', 'test', 'alone.ts')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('no tests found'),
+    });
+    expect((await culvert('script', 'test', 'gone.ts')).err).toContain('gone.ts');
+  });
+});
+
+describe('script replay', () => {
+  test('prints a verdict for each flow, and how often each came', async () => {
+    const { code, out } = await culvert('script', 'replay', 'flows.json', 'good/route.ts');
+    const lines = out.trimEnd().split('\n');
+    expect(lines[1]).toMatch(/^tcp {4}10\.0\.0\.5:1 {2}192\.0\.2\.1:22 +route +\d+ {2}reject$/);
+    expect(lines[2]).toMatch(/forward$/);
+    expect(lines.slice(-3)).toEqual(['FLOWS  VERDICT', '    1  reject', '    1  forward']);
+    expect(code).toBe(0);
+  });
+
+  test('asks all scripts of a config, with its vars', async () => {
+    write(
+      'config.yaml',
+      'scripts: {load: [{name: r, file: good/route.ts}], vars: {to: "10.9.0.1:1"}}',
+    );
+    const { out } = await culvert('script', 'replay', '--json', 'flows.json', 'config.yaml');
+    expect(JSON.parse(out)).toMatchObject([
+      { text: 'reject', script: 'r' },
+      { text: 'forward 10.9.0.1:1' },
+    ]);
+  });
+
+  test('says what is wrong with the flows or with a script', async () => {
+    write('broken.json', '{"flows": [{}]}');
+    const flows = await culvert('script', 'replay', 'broken.json', 'good/route.ts');
+    expect(flows).toMatchObject({ code: 1, err: expect.stringContaining('broken.json: ') });
+    write('broken.ts', 'export default {');
+    const { code, err } = await culvert('script', 'replay', 'flows.json', 'broken.ts');
+    expect({ code, err }).toMatchObject({ code: 1, err: expect.stringContaining('broken.ts:1') });
+    const limit = await culvert('script', 'replay', '--limit', 'x', 'flows.json', 'broken.ts');
+    expect(limit.code).toBe(2);
+  });
+});
+
+describe('script diff', () => {
+  test('shows what is decided differently; the code tells only when asked for', async () => {
+    const args = ['script', 'diff', 'good/route.ts', 'bad/strict.ts', '--flows', 'flows.json'];
+    const { code, out } = await culvert(...args);
+    expect(code).toBe(0);
+    expect(out).toEndWith('\n1 of 2 flows are decided differently\n');
+    expect(out).toMatch(/192\.0\.2\.1:80 +forward +reject\n/);
+    expect((await culvert(...args, '--exit-code')).code).toBe(1);
+    expect(JSON.parse((await culvert(...args, '--json')).out)).toMatchObject({
+      flows: 2,
+      changed: 1,
+      changes: [{ before: { text: 'forward' }, after: { text: 'reject' } }],
+    });
+  });
+});
