@@ -1,7 +1,7 @@
 /** Flows that ended, until their scripts have heard of it: one slice of time after the other. */
 import type { EndedFlow } from './bundle.ts';
 import { SLICE_US } from './limits.ts';
-import type { Registry } from './registry.ts';
+import type { Generation, Registry } from './registry.ts';
 import type { Script } from './script.ts';
 
 export class EndedFlowQueue {
@@ -14,12 +14,6 @@ export class EndedFlowQueue {
 
   get isEmpty(): boolean {
     return this.#flows.length === 0;
-  }
-
-  /** Names of scripts of the active generation that want to hear. */
-  get closers(): readonly string[] {
-    const scripts = this.#registry.active?.scripts ?? [];
-    return scripts.filter(({ hooks }) => hooks.has('closed')).map(({ name }) => name);
   }
 
   add(flows: readonly EndedFlow[]): void {
@@ -49,3 +43,7 @@ export class EndedFlowQueue {
     return own?.scripts.find(({ name, hooks }) => name === script && hooks.has('closed'));
   }
 }
+
+/** Names of scripts that want to hear. */
+export const closersOf = ({ scripts }: Generation): string[] =>
+  scripts.filter(({ hooks }) => hooks.has('closed')).map(({ name }) => name);

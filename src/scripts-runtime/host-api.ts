@@ -4,12 +4,7 @@
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
 import { CONGESTION_NAMES, type ConnectionRequest } from '../stack/verdict.ts';
-import {
-  type ConnNews,
-  connFunctions,
-  type GuestConnPorts,
-  GuestConns,
-} from './conns/guest-conns.ts';
+import { connFunctions, type GuestConnPorts, GuestConns } from './conns/guest-conns.ts';
 import {
   type BareEngine,
   type Breakage,
@@ -19,8 +14,8 @@ import {
   type Thrown,
 } from './engine.ts';
 import { type GuestExtension, NO_EXTENSION } from './guest-extension.ts';
-import { GUEST_START_NAME, GuestModules, guestStart } from './guest-modules.ts';
-import { hasText, PAGE_BYTES, PageField, Reply, writeRequest } from './guest-page.ts';
+import { GUEST_START_NAME, GuestModules, guestStart, modulesWantedBy } from './guest-modules.ts';
+import { hasText, PAGE_BYTES, Reply } from './guest-page.ts';
 import { type HostFunctions, readText } from './host-functions/arguments.ts';
 import { callFunctions, type GuestCallPorts } from './host-functions/calls.ts';
 import { type GuestHookPorts, hookFunctions } from './host-functions/hooks.ts';
@@ -37,7 +32,10 @@ import {
 } from './limits.ts';
 import { metricFunctions } from './metrics/metric-functions.ts';
 import type { ScriptMetrics } from './metrics/script-metrics.ts';
+import { CALL_AT, REPLY_AT, writeRequest } from './request-page.ts';
 import type { Sets } from './sets/sets.ts';
+import { sniffFunctions } from './sniff/guest-functions.ts';
+import type { SniffProtocol } from './sniff/sniffed.ts';
 
 /** UTF-16 units at which the guest cuts what it hands out: no more of it is used here. */
 const LENGTHS = {
@@ -81,8 +79,10 @@ type Entry = (typeof ENTRIES)[number];
 export class Guest {
   /** Result of the last `decide`; one object, because a decision is answered before the next. */
   readonly result: DecideResult = { reply: Reply.DECLINE, text: '' };
+  readonly conns: GuestConns;
+  /** What the script wants to know of UDP flows. */
+  readonly sniffs: SniffProtocol[] = [];
   readonly #engine: Engine;
-  readonly #conns: GuestConns;
   readonly #kv: KvCalls;
   readonly #ports: GuestPorts;
   readonly #entries = new Map<Entry, QuickJSHandle>();
@@ -104,11 +104,7 @@ export class Guest {
     this.#ports = ports;
     const { context } = this.#engine;
     this.#page = this.#engine.sharePage(PAGE_BYTES);
-    this.#conns = new GuestConns({
-      context,
-      page: this.#page,
-      call: (entry, ...args) => this.#call(entry, ...args),
-    });
+    this.conns = new GuestConns(this.#engine, this.#page, (...call) => this.#call(...call));
     this.#modules = new GuestModules(extension.modules);
     this.#engine.serveModules(this.#modules);
     this.#engine.turn(Number.POSITIVE_INFINITY, () => {
@@ -171,6 +167,22 @@ export class Guest {
     });
   }
 
+  /** What a decision would otherwise have to load first. */
+  #preload(code: string): void {
+    this.#engine.turn(Number.POSITIVE_INFINITY, () => {
+      for (const name of modulesWantedBy(code)) {
+        const result = this.#openModule(name);
+        this.#engine.take(result, (thrown) => this.#blame(thrown))?.dispose();
+      }
+    });
+  }
+
+  #openModule(name: string): ReturnType<QuickJSContext['evalCode']> {
+    return this.#modules.open(name, (source, file) =>
+      this.#engine.context.evalCode(source, file, { type: 'module' }),
+    );
+  }
+
   /** Asks the script; how it went is in `result`, unless the engine broke. */
   decide(call: number, request: ConnectionRequest, budgetUs: number): void {
     this.#engine.turn(budgetUs, () => {
@@ -178,30 +190,13 @@ export class Guest {
       writeRequest(this.#page.view, call, request);
       const source = context.newString(request.source.ip);
       const destination = context.newString(request.destination.ip);
-      const returned = this.#call('decide', source, destination);
+      const { sniffed } = request;
+      const more = sniffed === undefined ? context.undefined : context.newString(sniffed);
+      const returned = this.#call('decide', source, destination, more);
       source.dispose();
       destination.dispose();
+      more.dispose();
       this.#readResult(returned);
-    });
-  }
-
-  /** The connection that the last turn was for; 0 for none. */
-  takeTurnOf(): number {
-    return this.#conns.takeTurnOf();
-  }
-
-  /** Runs the hook of a connection. */
-  openConn(conn: number, request: ConnectionRequest, budgetUs: number): void {
-    this.#engine.turn(budgetUs, () => {
-      writeRequest(this.#page.view, 0, request);
-      this.#conns.open(conn, request);
-    });
-  }
-
-  /** Lets the script hear what has come of a connection. */
-  tellConn(conn: number, news: readonly ConnNews[], budgetUs: number): void {
-    this.#engine.turn(budgetUs, () => {
-      for (const one of news) this.#conns.tell(conn, one);
     });
   }
 
@@ -239,7 +234,7 @@ export class Guest {
    */
   hook(call: number, name: string, argument: string, budgetUs: number, flow?: ConnectionRequest) {
     this.#engine.turn(budgetUs, () => {
-      this.#page.view.setUint32(PageField.CALL, call, true);
+      this.#page.view.setUint32(CALL_AT, call, true);
       if (flow !== undefined) writeRequest(this.#page.view, call, flow);
       const { source, destination } = flow ?? {};
       const texts = [name, argument, source?.ip ?? '', destination?.ip ?? ''];
@@ -272,6 +267,7 @@ export class Guest {
     this.#fault = undefined;
     let problem: string | undefined;
     let module: QuickJSHandle | undefined;
+    this.#preload(code);
     this.#engine.turn(budgetUs, () => {
       const result = context.evalCode(code, file, { type: 'module' });
       module = this.#engine.take(result, (thrown) => this.#blame(thrown));
@@ -327,7 +323,7 @@ export class Guest {
       this.#fault = undefined;
       return;
     }
-    this.result.reply = this.#page.view.getUint32(PageField.REPLY, true) as Reply;
+    this.result.reply = this.#page.view.getUint32(REPLY_AT, true) as Reply;
     this.result.text = hasText(this.result.reply) ? this.#engine.context.getString(returned) : '';
     returned.dispose();
   }
@@ -370,6 +366,7 @@ export class Guest {
 
   #hostFunctions(context: QuickJSContext, sets: Sets): HostFunctions {
     return {
+      ...sniffFunctions(context, this.sniffs),
       ...kvFunctions(context, this.#kv),
       ...connFunctions(context, this.#page, this.#ports.conns),
       ...callFunctions(context, this.#ports, sets),
@@ -381,9 +378,7 @@ export class Guest {
         return undefined;
       },
       module: (name) => {
-        const open = (source: string, file: string) =>
-          context.evalCode(source, file, { type: 'module' });
-        const result = this.#modules.open(readText(context, name) ?? '', open);
+        const result = this.#openModule(readText(context, name) ?? '');
         // What it throws goes to whoever used it first.
         if (result.error !== undefined) throw result.error;
         return result.value;

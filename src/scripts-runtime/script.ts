@@ -5,7 +5,7 @@
  */
 import type { ConnectionRequest } from '../stack/verdict.ts';
 import { Breaker } from './breaker.ts';
-import type { ScriptIssue } from './bundle.ts';
+import type { ScriptIssue, ScriptSource } from './bundle.ts';
 import type { Egress } from './conns/egress.ts';
 import type { ConnNews } from './conns/guest-conns.ts';
 import type { ScriptCounters } from './counters.ts';
@@ -47,6 +47,7 @@ export class Script {
   readonly generation: number;
   readonly position: number;
   readonly hooks: ScriptHooks;
+  sniffs: Guest['sniffs'] = [];
   readonly limits: ScriptLimits;
   readonly egress: Egress;
   readonly #parts: ScriptParts;
@@ -82,6 +83,11 @@ export class Script {
     return this.#breaker.isOpen;
   }
 
+  /** When `scheduled` is called. */
+  get schedule(): ScriptSource['schedule'] {
+    return this.#parts.source.schedule;
+  }
+
   get counters(): ScriptCounters {
     return this.#parts.counters;
   }
@@ -112,6 +118,7 @@ export class Script {
     }
     if (typeof problem === 'string') return this.#diagnostics.issue('shape', problem);
     if (problem !== undefined) return this.#diagnostics.issueOf(problem);
+    this.sniffs = guest.sniffs;
     this.#guest = guest;
     this.hooks.found(guest.hooks(this.#budget));
     return undefined;
@@ -155,11 +162,11 @@ export class Script {
 
   /** Runs the hook of a connection that it claimed; false when there is no sandbox to do so. */
   openConn(conn: number, request: ConnectionRequest): boolean {
-    return this.#enterIfAlive((guest) => guest.openConn(conn, request, this.#budget));
+    return this.#enterIfAlive((guest) => guest.conns.open(conn, request, this.#budget));
   }
 
   tellConn(conn: number, news: readonly ConnNews[]): void {
-    this.#enterIfAlive((guest) => guest.tellConn(conn, news, this.#budget));
+    this.#enterIfAlive((guest) => guest.conns.tell(conn, news, this.#budget));
   }
 
   /** The hook of a connection threw; the error as the guest describes it. */
@@ -232,7 +239,7 @@ export class Script {
     this.#ports.leave();
     const tookUs = this.#ports.now() - enteredAt;
     counters.cpuUs += tookUs;
-    const conn = this.#guest?.takeTurnOf() ?? 0;
+    const conn = this.#guest?.conns.takeTurnOf() ?? 0;
     if (conn !== 0) this.#ports.worked(conn, tookUs);
     // Who breaks the hard limit hears of that one.
     const isBroken = this.#guest?.breakage !== undefined;

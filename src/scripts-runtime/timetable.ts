@@ -1,5 +1,4 @@
 /** Calls `scheduled` of the active scripts when it is due, but not again before it is over. */
-import type { ScriptBundle } from './bundle.ts';
 import { Schedule } from './schedule.ts';
 import type { Script } from './script.ts';
 
@@ -22,9 +21,9 @@ export class Timetable {
   }
 
   /** @param nowMs  milliseconds since 1970 */
-  set(scripts: readonly Script[], bundle: ScriptBundle, nowMs: number): void {
+  set(scripts: readonly Script[], nowMs: number): void {
     this.#rows = scripts.flatMap((script) => {
-      const entries = bundle.scripts.find(({ name }) => name === script.name)?.schedule;
+      const entries = script.schedule;
       if (entries === undefined || !script.hooks.has('scheduled')) return [];
       return { script, schedule: new Schedule(entries, nowMs), running: new Set<string>() };
     });

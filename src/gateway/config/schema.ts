@@ -65,6 +65,7 @@ const limits = z
     timeWait: z.int().min(1).max(1_048_576).default(8192),
     sessions: z.int().min(1).max(1_048_576).default(16_384),
     sessionsPerSource: positive.optional(),
+    claims: z.int().min(1).max(16_384).default(1024),
     slabBytes: size.prefault('256MiB'),
     slabBytesPerFlow: size.prefault('4MiB'),
   })
@@ -147,6 +148,8 @@ const sections = z.strictObject({
   tcp: tcp.prefault({}),
   admin: admin.prefault({}),
   log: log.prefault({}),
+  /** Where what must outlive the process is kept; absent: the working folder, if it is there. */
+  state: z.strictObject({ folder: z.string().min(1).optional() }).prefault({}),
   /** How long live flows may take to end after SIGTERM. */
   drain: duration(0, DRAIN_MS_MAX).prefault('10s'),
 });

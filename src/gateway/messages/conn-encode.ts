@@ -103,18 +103,16 @@ export function encodeCredit(
   return CONN_LENGTHS[kind]!;
 }
 
-/** How a dial ended: `remote` is what was dialled, `local` what the far end sees. */
-export interface DialedEnds {
-  /** Positions in `view` of 16 bytes, and families 4 or 6; 0 for none. */
-  readonly view: DataView;
-  readonly localAt: number;
-  readonly localFamily: number;
-  readonly localPort: number;
-  readonly remoteAt: number;
-  readonly remoteFamily: number;
+/** Both ends of a socket that stands. */
+export interface SocketEnds {
+  readonly family: 4 | 6;
+  /** 16 bytes each: what the far end sees as its client, and the far end. */
+  readonly addresses: DataView;
+  localPort: number;
   readonly remotePort: number;
 }
 
+/** @param ends  undefined unless the result is OK */
 export function encodeDialed(
   view: DataView,
   at: number,
@@ -122,19 +120,17 @@ export function encodeDialed(
   epoch: number,
   socket: number,
   result: DialResult,
-  ends: DialedEnds,
+  ends: SocketEnds | undefined,
 ): number {
   writeHead(view, at, ConnKind.DIALED, result, 0, conn, epoch, socket);
-  for (let i = 0; i < 16; i += 4) {
-    const local = ends.localFamily === 0 ? 0 : ends.view.getInt32(ends.localAt + i);
-    const remote = ends.remoteFamily === 0 ? 0 : ends.view.getInt32(ends.remoteAt + i);
-    view.setInt32(at + DialedField.LOCAL + i, local);
-    view.setInt32(at + DialedField.REMOTE + i, remote);
+  for (let i = 0; i < 32; i += 4) {
+    view.setInt32(at + DialedField.LOCAL + i, ends?.addresses.getInt32(i) ?? 0);
   }
-  view.setUint8(at + DialedField.LOCAL_FAMILY, ends.localFamily);
-  view.setUint8(at + DialedField.REMOTE_FAMILY, ends.remoteFamily);
-  view.setUint16(at + DialedField.LOCAL_PORT, ends.localPort, true);
-  view.setUint16(at + DialedField.REMOTE_PORT, ends.remotePort, true);
+  const family = ends?.family ?? 0;
+  view.setUint8(at + DialedField.LOCAL_FAMILY, family);
+  view.setUint8(at + DialedField.REMOTE_FAMILY, family);
+  view.setUint16(at + DialedField.LOCAL_PORT, ends?.localPort ?? 0, true);
+  view.setUint16(at + DialedField.REMOTE_PORT, ends?.remotePort ?? 0, true);
   view.setUint16(at + CONN_LENGTHS[ConnKind.DIALED]! - 2, 0, true);
   return CONN_LENGTHS[ConnKind.DIALED]!;
 }
@@ -227,7 +223,7 @@ export function encodeDial(
   return length;
 }
 
-/** Times in milliseconds, 0 for those that the flow has; `maxBytes` of both directions, 0 for no end. */
+/** Milliseconds, 0 for those that the flow has; bytes of both directions, 0 for no limit. */
 export function encodeSplice(
   view: DataView,
   at: number,

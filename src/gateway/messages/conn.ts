@@ -3,23 +3,27 @@
  * of their own. Fixed layouts, little-endian, one datagram a message.
  *
  * A conn is named by a number of the data plane's choosing, unique for its life; a socket that its
- * script dials by one of the host's choosing, unique within the conn. An `end` is either: CLIENT_END
- * or the number of a socket. Both sides keep what is not granted where it is: the data plane sends
- * DATA as far as WANT goes, the host has at most CONN_WINDOW_BYTES of an end's WRITEs without ROOM.
+ * script dials by one of the host's choosing, unique within the conn. An `end` is CLIENT_END or the
+ * number of a socket. Both sides keep what is not granted where it is: the data plane sends DATA as
+ * far as WANT goes, the host has at most CONN_WINDOW_BYTES of an end's WRITEs without ROOM.
  *
- *   data plane → host                                host → data plane
- *   STARTED  conns of other epochs are gone          WANT    credit for DATA of an end; 0 at first
- *   OPENED   the client finished the handshake       PEEK    asks for PEEKED, in place of an older PEEK
- *   PEEKED   what waits, not consumed                WRITE   bytes for an end
- *   DATA     bytes of an end, consumed               FIN     no more WRITE to this end
- *   FIN      no more DATA of this end                ABORT   the end sees a reset
- *   ROOM     bytes of WRITE were taken over          CLOSE   no interest in what this end still sends
- *   DIALED   how a DIAL ended                        DIAL    opens a socket
- *   CLOSED   an end is no more                       SPLICE  conn and socket, from now on native
+ *   data plane → host                               host → data plane
+ *   STARTED  conns of other epochs are gone         WANT    credit for DATA of an end; 0 at first
+ *   OPENED   the client finished the handshake      PEEK    asks for PEEKED; replaces an older one
+ *   PEEKED   what waits, not consumed               WRITE   bytes for an end
+ *   DATA     bytes of an end, consumed              FIN     no more WRITE to this end
+ *   FIN      no more DATA of this end               ABORT   the end sees a reset
+ *   ROOM     bytes of WRITE were taken over         CLOSE   nobody wants what this end still sends
+ *   DIALED   how a DIAL ended                       DIAL    opens a socket
+ *   CLOSED   an end is no more                      SPLICE  conn and socket, from now on native
  *
  * After CLOSED of CLIENT_END nothing comes for the conn; it says what the flow moved, and what is
- * left of the conn's sockets goes with it. Behind SPLICE nothing else comes. Messages for what is
- * gone cross with CLOSED on their way, and are ignored.
+ * left of the conn's sockets goes with it. Behind SPLICE nothing comes but that, and nothing is
+ * heard but ABORT. Messages for what is gone have crossed with CLOSED, and are ignored.
+ *
+ * DATA may be on its way while the host takes its credit back. What was read of one end belongs to
+ * the other before a SPLICE. So a host sends WANT 0, and behind it a PEEK without time, whose
+ * answer comes behind the last DATA; then it writes back what it has, and splices.
  *
  * `epoch` is that of the script host in its low half, and in its high half a number that a data
  * plane chooses when it starts (`connEpoch`). A host learns the latter from STARTED, and from any

@@ -74,6 +74,8 @@ export interface StartConfig {
   readonly limits: StateLimits;
   /** Sockets for UDP and pings. */
   readonly sessions: { readonly limit: number; readonly perSource: number };
+  /** Flows that scripts may talk to at a time. */
+  readonly claims: number;
   /** Congestion control of the TCP towards clients. */
   readonly congestion: CongestionName;
   /** ECN where a client asks for it. */

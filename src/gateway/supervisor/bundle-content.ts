@@ -1,22 +1,30 @@
-/** What is to run: as the config says, or as somebody changes it. */
-import type { LoadedConfig } from '../config/load.ts';
-import { readScripts } from '../config/scripts.ts';
-import { readSets } from '../config/sets.ts';
-import type { NewScript } from './api/control-plane.ts';
+/** What a bundle holds: whether it is the same as another, and what two of them can share. */
+import { basename } from 'node:path';
+import type { ScriptSet } from '../messages/script-control.ts';
 import type { BundleContent } from './generations.ts';
-import { scriptLimits } from './script-limits.ts';
 
-/** @throws ConfigError  for scripts and sets that cannot be read */
-export function readBundle(loaded: LoadedConfig): BundleContent {
-  const { vars } = loaded.config.scripts;
-  const limits = scriptLimits(loaded.config);
-  return { scripts: readScripts(loaded), vars, limits, sets: readSets(loaded) };
+type ScriptSets = Readonly<Record<string, ScriptSet>>;
+
+const HASH_TEXT_LENGTH = 12;
+
+/** Of all that decides; where a file lay is told to people only, what it is called is not. */
+export function hashOf({ scripts, vars, limits, sets }: BundleContent): string {
+  const sources = scripts.map(({ file, ...content }) => ({ ...content, file: basename(file) }));
+  const text = JSON.stringify([sources, vars, limits, sets ?? {}], sortKeys);
+  return new Bun.CryptoHasher('sha256').update(text).digest('hex').slice(0, HASH_TEXT_LENGTH);
 }
 
-/** What a script may do is said by the config, or with the new script, and stays otherwise. */
-export function withScript({ scripts }: BundleContent, script: NewScript): readonly NewScript[] {
-  const old = scripts.find(({ name }) => name === script.name);
-  const { allow, schedule } = old ?? {};
-  const next = { ...(allow && { allow }), ...(schedule && { schedule }), ...script };
-  return old ? scripts.map((one) => (one === old ? next : one)) : [...scripts, script];
-}
+/** For `JSON.stringify`: an object is what it holds, in whatever order it was written. */
+const sortKeys = (_key: string, value: unknown): unknown =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+    : value;
+
+/** A text of megabytes that did not change is kept once, not with each generation. */
+export const shareSets = (next: ScriptSets, active: ScriptSets): ScriptSets =>
+  Object.fromEntries(
+    Object.entries(next).map(([name, set]) => {
+      const old = active[name];
+      return [name, old?.type === set.type && old.text === set.text ? old : set];
+    }),
+  );

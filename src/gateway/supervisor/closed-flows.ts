@@ -35,6 +35,11 @@ export class ClosedFlows {
     this.#sendSome();
   }
 
+  /** Other scripts are in the host that is there: a canary, say. */
+  watch(closers: readonly string[]): void {
+    this.#closers = new Set(closers);
+  }
+
   /** The host is gone, with what it was told last. */
   stop(): void {
     // What ends meanwhile waits for the next one.

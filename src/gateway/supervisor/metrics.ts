@@ -10,6 +10,7 @@ import type { Census } from './live-flows.ts';
 import { MetricsText, type Sample } from './metrics-text.ts';
 import type { ScriptMetricsTable } from './script-metrics.ts';
 import type { ScriptTotals } from './script-totals.ts';
+import type { TrialOutcomes, TrialReport } from './trials.ts';
 
 export interface MetricsSource {
   readonly counters: Counters;
@@ -19,6 +20,8 @@ export interface MetricsSource {
   readonly lastReloadOkAt: number;
   readonly generation: number;
   readonly scripts: readonly string[];
+  readonly trials: TrialOutcomes;
+  readonly trial: TrialReport;
   readonly scriptTotals: ReadonlyMap<string, ScriptTotals>;
   readonly scriptMetrics: ScriptMetricsTable;
   readonly scriptLimits: ScriptLimits;
@@ -254,6 +257,24 @@ function writeScripts(text: MetricsText, source: MetricsSource): void {
   text.counter('culvert_script_decisions_late_total', 'Answers that nobody waited for.', [
     [counters.get(Counter.DECISIONS_LATE)],
   ]);
+  text.gauge('culvert_claims_active', 'Claimed flows that a script talks to.', [
+    [counters.get(Counter.CLAIMS_NOW)],
+  ]);
+  text.counter('culvert_claims_total', 'Flows that scripts claimed, by what became of them.', [
+    [counters.get(Counter.CLAIMS_TOTAL), { result: 'claimed' }],
+    [counters.get(Counter.CLAIMS_SPLICED), { result: 'spliced' }],
+    [counters.get(Counter.CLAIMS_REFUSED), { result: 'refused' }],
+  ]);
+  text.gauge('culvert_claim_sockets', 'Sockets that scripts dialled for them.', [
+    [counters.get(Counter.CLAIM_SOCKETS_NOW)],
+  ]);
+  text.counter('culvert_conn_messages_ignored_total', 'Messages of a script host about them.', [
+    [counters.get(Counter.CONN_MESSAGES_REFUSED), { reason: 'invalid' }],
+    [counters.get(Counter.CONN_MESSAGES_LATE), { reason: 'late' }],
+  ]);
+  text.counter('culvert_conn_stalls_total', 'How often the socket to the script host was full.', [
+    [counters.get(Counter.CONN_STALLS)],
+  ]);
   text.counter(
     'culvert_script_errors_total',
     'Decisions that failed in the script.',
@@ -271,6 +292,7 @@ function writeScripts(text: MetricsText, source: MetricsSource): void {
     'Whether a script is disabled after too many limit hits.',
     totals.map(([script, { disabled }]) => [disabled ? 1 : 0, { script }]),
   );
+  writeTrials(text, source);
   text.gauge(
     'culvert_script_limit',
     'What each script may use, in the unit that ends the name of the limit.',
@@ -283,6 +305,37 @@ function writeScripts(text: MetricsText, source: MetricsSource): void {
     'culvert_script_restarts_total',
     'Script hosts that ended, by cause.',
     Object.entries(scriptHostRestarts).map(([kind, count]) => [count, { kind }]),
+  );
+}
+
+/** Bundles on trial; what is of one of them is a gauge, because the next one begins at 0. */
+function writeTrials(text: MetricsText, { trials, trial }: MetricsSource): void {
+  const { canary, shadow } = trial;
+  text.counter(
+    'culvert_script_trials_total',
+    'Trials of bundles that ended, by how.',
+    Object.entries(trials).map(([result, count]) => [count, { result }]),
+  );
+  text.gauge(
+    'culvert_script_canary_decisions',
+    'Decisions of the canary so far, by result.',
+    canary === undefined
+      ? []
+      : [
+          [canary.decisions - canary.failures, { result: 'verdict' }],
+          [canary.failures, { result: 'failed' }],
+        ],
+  );
+  text.gauge(
+    'culvert_script_shadow_flows',
+    'Flows that the shadow was compared about so far, by result.',
+    shadow === undefined
+      ? []
+      : [
+          [shadow.compared - shadow.different, { result: 'same' }],
+          [shadow.different, { result: 'different' }],
+          [shadow.skipped, { result: 'skipped' }],
+        ],
   );
 }
 

@@ -9,6 +9,8 @@ export interface HostFacts {
   readonly disabled: readonly string[];
   /** What ran in a host that is gone, or is about to be replaced by another. */
   readonly previous?: NonNullable<ScriptBundle['previous']>;
+  /** Where no script may connect. */
+  readonly closed?: readonly string[];
 }
 
 export const toBundle = (generation: Generation, facts: HostFacts): ScriptBundle => ({

@@ -14,6 +14,7 @@ import { Kv } from '../kv.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits, TIMER_MS_MAX } from '../limits.ts';
 import { ScriptMetrics } from '../metrics/script-metrics.ts';
 import { Sets } from '../sets/sets.ts';
+import { makeFixture } from './make-fixture.ts';
 
 export const TEST_MODULE = 'culvert:test';
 /** In front of the name of a script, the module that a test gets for it. */
@@ -167,6 +168,8 @@ export class TestSandbox {
         });
         return undefined;
       },
+      testFixture: (name, args) =>
+        context.newString(JSON.stringify(makeFixture(text(name) ?? '', text(args) ?? ''))),
       testEnded: (_index, error) => {
         this.#ending = { error: text(error) };
         return undefined;

@@ -82,13 +82,12 @@ const DIAL: SocketDial = {
 
 function dialed(view: DataView, local: string, remote: string): number {
   const addresses = new DataView(new ArrayBuffer(32));
+  writeAddress(local, addresses, 0);
+  const family = writeAddress(remote, addresses, 16) === 4 ? 4 : 6;
   return encodeDialed(view, AT, CONN, EPOCH, SOCKET, DialResult.OK, {
-    view: addresses,
-    localAt: 0,
-    localFamily: writeAddress(local, addresses, 0),
+    family,
+    addresses,
     localPort: 40_001,
-    remoteAt: 16,
-    remoteFamily: writeAddress(remote, addresses, 16),
     remotePort: 443,
   });
 }
@@ -234,15 +233,8 @@ test('both ends of a dial that succeeded arrive, and none of one that failed', (
   expect(local).toEqual({ ip: 'fd00::1', port: 40_001, family: 6 });
   const remote = endpointAt(view, message.addressAt, message.family, message.port);
   expect(remote).toEqual({ ip: '2001:db8::9', port: 443, family: 6 });
-  const none = { view: new DataView(new ArrayBuffer(0)), localAt: 0, remoteAt: 0 };
   const failed = toHost((into) =>
-    encodeDialed(into, AT, CONN, EPOCH, SOCKET, DialResult.LOOP, {
-      ...none,
-      localFamily: 0,
-      localPort: 0,
-      remoteFamily: 0,
-      remotePort: 0,
-    }),
+    encodeDialed(into, AT, CONN, EPOCH, SOCKET, DialResult.LOOP, undefined),
   ).message;
   expect([failed.detail, failed.family, failed.localFamily]).toEqual([DialResult.LOOP, 0, 0]);
 });

@@ -17,7 +17,7 @@ class MeasuringWorld extends ScriptWorld {
   readonly table = new ScriptMetricsTable();
 
   /** What `/metrics` shows after a report. */
-  shown(): string[] {
+  samples(): string[] {
     this.advance(1000);
     this.table.record(this.metrics.splice(0));
     return linesOf(this.table);
@@ -40,7 +40,7 @@ describe('ctx.metrics', () => {
       ctx.metrics.histogram('took', { how: 'x' }).observe(60)`);
     expect(world.outcome()).toBe('forward');
     world.outcome();
-    const shown = world.shown();
+    const shown = world.samples();
     expect(shown).toContain('culvert_script_seen{script="a"} 2');
     expect(shown).toContain('culvert_script_bytes{script="a",from="x",to="a\\"b"} 3');
     expect(shown).toContain('culvert_script_level{script="a"} -3');
@@ -59,7 +59,7 @@ describe('ctx.metrics', () => {
       { generation: 2 },
     );
     world.outcome();
-    expect(world.shown()).toEqual(['culvert_script_seen{script="a"} 11']);
+    expect(world.samples()).toEqual(['culvert_script_seen{script="a"} 11']);
     const next = await worldOf("ctx.metrics.counter('seen').inc(100)");
     next.outcome();
     next.advance(1000);
@@ -87,7 +87,7 @@ describe('ctx.metrics', () => {
       },
     );
     for (const port of [1, 2, 3, 4, 1]) world.outcome('192.0.2.1', port);
-    expect(world.shown()).toEqual([
+    expect(world.samples()).toEqual([
       'culvert_script_by{script="a",port="1"} 2',
       'culvert_script_by{script="a",port="2"} 1',
       'culvert_script_by{script="a",port="__other__"} 2',
@@ -140,7 +140,7 @@ describe('ctx.metrics', () => {
     const counter = syncScriptOf("ctx.metrics.counter('x'); return forward()");
     await world.load({ a: gauge, b: counter }, { generation: 2 });
     expect(world.outcome()).toBe('forward');
-    expect(world.shown()).toEqual(['culvert_script_x{script="a"} 7']);
+    expect(world.samples()).toEqual(['culvert_script_x{script="a"} 7']);
     world.outcome('192.0.2.1', 1);
     expect(world.lines[0]).toContain('metric "x" is a gauge of the script "a"');
   });
