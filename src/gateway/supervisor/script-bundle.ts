@@ -23,3 +23,9 @@ export const toBundle = (generation: Generation, facts: HostFacts): ScriptBundle
   kv: [],
   ...facts,
 });
+
+/** What a new host is told of the generation that it comes after. */
+export const previousOf = (active: Generation | undefined): Pick<HostFacts, 'previous'> =>
+  active === undefined
+    ? {}
+    : { previous: { generation: active.number, scripts: active.scripts.map(({ name }) => name) } };

@@ -35,6 +35,7 @@ import { Resolver } from './resolver.ts';
 import { Revalidation, type RevalidationPorts } from './revalidation.ts';
 import { configuredChange, readBundle, ScriptChanges } from './script-changes.ts';
 import { ScriptHost } from './script-host.ts';
+import { scriptStatus } from './script-status.ts';
 import { Trials } from './trials.ts';
 
 /** Config generations whose listener names are kept for flows that live long. */
@@ -264,10 +265,10 @@ export class Supervisor implements ControlPlane, FlowNames {
       scripts: active.scripts.map((script) => script.name),
       trials: this.#trials.outcomes,
       trial: this.#trials.report,
-      scriptTotals: this.#scriptHost.totals.all(),
-      scriptMetrics: this.#scriptHost.metrics,
+      scriptTotals: this.#scriptHost.accounts.totals.all(),
+      scriptMetrics: this.#scriptHost.accounts.metrics,
       scriptLimits: active.limits,
-      closedDropped: this.#scriptHost.closed.dropped,
+      closedDropped: this.#scriptHost.accounts.closed.dropped,
       census: this.flows.live.census(),
       scriptHostRestarts: this.#scriptHost.restarts,
       dataPlaneRestarts: this.#dataPlane?.restarts ?? 0,
@@ -349,7 +350,7 @@ export class Supervisor implements ControlPlane, FlowNames {
 
   #takeEnded(rows: Uint8Array): void {
     this.flows.takeEnded(rows, this.#loaded.config.log.flows);
-    this.#scriptHost.closed.take(rows, this);
+    this.#scriptHost.accounts.closed.take(rows, this);
   }
 
   #nextLiveConfig({ config }: LoadedConfig) {
@@ -384,22 +385,8 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   #scriptStatus(): Status['scripts'] {
-    const { number, scripts } = this.#generations.active;
-    const killed = new Set(this.#scriptHost.disabled);
-    return scripts.map(({ name, file, source }) => {
-      const { decisions, errors, limitHits, cpuUs, disabled } = this.#scriptHost.totals.of(name);
-      return {
-        name,
-        file,
-        bytes: Buffer.byteLength(source),
-        generation: number,
-        decisions,
-        errors,
-        limit_hits: { ...limitHits },
-        cpu_ms: Math.round(cpuUs) / 1000,
-        disabled: disabled || killed.has(name),
-      };
-    });
+    const { accounts, disabled } = this.#scriptHost;
+    return scriptStatus(this.#generations.active, (name) => accounts.totals.of(name), disabled);
   }
 
   #flowContext(): FlowContext {
