@@ -4,27 +4,33 @@
  * runs it calls `expire` when `nextDeadline` has come.
  */
 import type { ConnectionRequest } from '../stack/verdict.ts';
-import type { KvEntry, ScriptBundle, ScriptIssue } from './bundle.ts';
+import type { EndedFlow, KvEntry, ScriptBundle, ScriptIssue } from './bundle.ts';
 import { Canary } from './canary.ts';
 import { Conns } from './conns/conns.ts';
 import type { ConnEvents } from './conns/ports.ts';
 import { ScriptCounters } from './counters.ts';
 import { type Decision, Decisions } from './decide.ts';
+import { closersOf, EndedFlowQueue } from './ended-flow-queue.ts';
 import { type BareEngine, makeBareEngine } from './engine.ts';
 import { FlowSniffing } from './flow-sniffing.ts';
 import type { HostPorts, LoadOptions } from './host-ports.ts';
 import { Kv, type KvLimits } from './kv.ts';
+import { lastWord } from './last-word.ts';
 import { SLICE_US } from './limits.ts';
 import { loadBundle } from './loader.ts';
 import { Lookups } from './lookups.ts';
+import { type MetricKinds, ScriptMetrics } from './metrics/script-metrics.ts';
 import { type DecidedFlow, RecentFlows } from './recent-flows.ts';
 import { drainDeadline, type Generation, Registry } from './registry.ts';
-import type { Script, ScriptPorts } from './script.ts';
+import type { Script } from './script.ts';
+import type { ScriptPorts } from './script-ports.ts';
 import { Sets } from './sets/sets.ts';
+import { Timetable } from './timetable.ts';
 
 /** How much of the journal a kill can cost, in microseconds. */
 const JOURNAL_PERIOD_US = 100_000;
 const STATS_PERIOD_US = 1_000_000;
+const US_PER_MS = 1000;
 const NEVER = Number.POSITIVE_INFINITY;
 
 export class ScriptHost {
@@ -40,6 +46,11 @@ export class ScriptHost {
   readonly #conns: Conns;
   readonly #kv = new Map<string, Kv>();
   readonly #counters = new Map<string, ScriptCounters>();
+  readonly #metrics = new Map<string, ScriptMetrics>();
+  readonly #metricKinds: MetricKinds = new Map();
+  readonly #timetable = new Timetable();
+  readonly #loading = new Set<Script>();
+  readonly #ended = new EndedFlowQueue(this.#registry);
   readonly #recent = new RecentFlows();
   #canary: Canary | undefined;
   #drainMs = 0;
@@ -87,6 +98,14 @@ export class ScriptHost {
     return this.#registry.active;
   }
 
+  /** When a script that loads has something to do, in microseconds; Infinity for never. */
+  get loadingDeadline(): number {
+    return Array.from(this.#loading).reduce(
+      (next, { nextDeadline }) => Math.min(next, nextDeadline),
+      NEVER,
+    );
+  }
+
   /** Decisions that wait for a script. */
   get pending(): number {
     return this.#decisions.pending;
@@ -131,14 +150,24 @@ export class ScriptHost {
     const kvs = new Map<string, Kv>();
     const counters = new Map<string, ScriptCounters>();
     const sets = new Sets(bundle.sets ?? {}, this.#sets);
+    const metrics = new Map<string, ScriptMetrics>();
     const stores = {
       sets,
+      metrics: (name: string): ScriptMetrics =>
+        getOrAdd(
+          metrics,
+          name,
+          () =>
+            this.#metrics.get(name) ?? new ScriptMetrics(name, bundle.limits, this.#metricKinds),
+        ),
       kv: (name: string): Kv =>
         getOrAdd(kvs, name, () => this.#kv.get(name) ?? this.#restoredKv(name, bundle.kv, limits)),
       counters: (name: string): ScriptCounters =>
         getOrAdd(counters, name, () => this.#counters.get(name) ?? new ScriptCounters(name)),
+      old: (name: string): string => lastWord(this.#registry, name, bundle, canary !== undefined),
     };
     const loaded = await loadBundle(bundle, this.#services, stores, this.#scriptPorts);
+    this.#loading.clear();
     if (!('scripts' in loaded)) return loaded;
     this.dropCanary();
     for (const { name, counters } of loaded.scripts) {
@@ -146,6 +175,9 @@ export class ScriptHost {
       // A canary shares the store of the script that it may replace, and has no say in its size.
       if (canary === undefined) kv.limits = limits;
       this.#kv.set(name, kv);
+      const measured = stores.metrics(name);
+      if (canary === undefined) measured.limits = bundle.limits;
+      this.#metrics.set(name, measured);
       this.#counters.set(name, counters);
     }
     this.#drainMs = drainMs;
@@ -248,6 +280,16 @@ export class ScriptHost {
     this.#afterTurn();
   }
 
+  /** Names of scripts of the active generation that want to hear of the end of their flows. */
+  get closers(): readonly string[] {
+    return this.#registry.generations.flatMap((generation) => closersOf(generation));
+  }
+
+  /** Flows that scripts decided have ended; `ports.closedTold` follows when they heard of all. */
+  closed(flows: readonly EndedFlow[]): void {
+    this.#ended.add(flows);
+  }
+
   /** What the KV of a script holds, in the order in which the keys were made. */
   kvEntries(script: string): [key: string, value: string | number][] {
     return this.#kv.get(script)?.entries() ?? [];
@@ -260,9 +302,12 @@ export class ScriptHost {
       ...[this.#conns.nextDeadline, this.#sniffing.nextDeadline, this.#registry.nextDeadline],
     );
     for (const generation of this.#registry.generations) {
-      for (const script of generation.scripts) next = Math.min(next, script.nextTimer);
+      for (const script of generation.scripts) next = Math.min(next, script.nextDeadline);
     }
-    return next;
+    next = Math.min(next, this.loadingDeadline);
+    if (!this.#ended.isEmpty) return 0;
+    const waitMs = this.#timetable.nextAt - this.#ports.epochMs();
+    return Math.min(next, this.#ports.now() + Math.max(0, waitMs) * US_PER_MS);
   }
 
   /**
@@ -271,6 +316,8 @@ export class ScriptHost {
    */
   expire(now: number): void {
     this.#fireTimers(now);
+    this.#timetable.run(this.#ports.epochMs());
+    this.#tellEnded();
     this.#sniffing.expire(now);
     this.#decisions.afterTurn();
     this.#decisions.expire(now);
@@ -284,7 +331,10 @@ export class ScriptHost {
 
   /** For one slice of time; who comes next then is the first one the next time. */
   #fireTimers(now: number): void {
-    const scripts = this.#registry.generations.flatMap((generation) => generation.scripts);
+    const scripts = this.#registry.generations
+      .flatMap((generation) => generation.scripts)
+      .concat([...this.#loading]);
+    for (const script of scripts) script.hooks.expire(now);
     const end = this.#ports.now() + SLICE_US;
     for (let i = 0; i < scripts.length; i++) {
       const at = (this.#firstToFire + i) % scripts.length;
@@ -293,6 +343,12 @@ export class ScriptHost {
       this.#firstToFire = at + 1;
       return;
     }
+  }
+
+  #tellEnded(): void {
+    if (this.#ended.isEmpty) return;
+    this.#ended.tell(() => this.#ports.now());
+    if (this.#ended.isEmpty) this.#ports.closedTold?.();
   }
 
   #restoredKv(name: string, entries: readonly KvEntry[], limits: KvLimits): Kv {
@@ -306,7 +362,8 @@ export class ScriptHost {
     const used = new Set(
       this.#registry.generations.flatMap(({ scripts }) => scripts.map(({ name }) => name)),
     );
-    for (const store of [this.#kv, this.#counters]) {
+    for (const [name, metrics] of this.#metrics) if (!used.has(name)) metrics.release();
+    for (const store of [this.#kv, this.#counters, this.#metrics]) {
       for (const name of store.keys()) if (!used.has(name)) store.delete(name);
     }
   }
@@ -326,6 +383,7 @@ export class ScriptHost {
       },
       conns: (script) => this.#conns.portsOf(script),
       worked: (conn, us) => this.#conns.charge(conn, us),
+      loading: (script) => this.#loading.add(script),
       takeSpare: () => {
         const spare = this.#spare;
         this.#spare = undefined;
@@ -384,11 +442,14 @@ export class ScriptHost {
   }
 
   #activate(next: Generation): void {
+    for (const script of this.#registry.active?.scripts ?? []) script.hooks.unload();
+    this.#timetable.set(next.scripts, this.#ports.epochMs());
     this.#registry.activate(next, drainDeadline(this.#ports.now(), this.#drainMs));
     this.#tellGenerations();
   }
 
   #retire(generation: Generation): void {
+    for (const script of generation.scripts) script.hooks.unload();
     generation.retire(drainDeadline(this.#ports.now(), this.#drainMs));
     this.#registry.sweep();
     this.#forgetUnusedStores();
@@ -424,6 +485,10 @@ export class ScriptHost {
       script.counters.isDisabled = script.isDisabled;
       script.reportDropped();
     }
+    for (const metrics of this.#metrics.values()) {
+      const changes = metrics.takeChanges();
+      if (changes.length > 0) this.#ports.metrics?.(changes);
+    }
     if (this.#canary !== undefined) this.#ports.canary?.(this.#canary.counts);
     this.#ports.stats(Array.from(this.#counters.values(), (counters) => counters.snapshot()));
   }
@@ -447,9 +512,7 @@ export class ScriptHost {
 }
 
 function getOrAdd<V>(map: Map<string, V>, key: string, make: () => V): V {
-  const known = map.get(key);
-  if (known !== undefined) return known;
-  const made = make();
-  map.set(key, made);
-  return made;
+  const value = map.get(key) ?? make();
+  map.set(key, value);
+  return value;
 }

@@ -1,6 +1,8 @@
 /** Messages between the supervisor and a script host (JSON frames, see framing.ts). */
 import type {
+  EndedFlow,
   KvEntry,
+  MetricDelta,
   ScheduleEntry,
   ScriptBundle,
   ScriptIssue,
@@ -19,7 +21,9 @@ export type {
   CanaryCounts,
   CanaryPlan,
   DecidedFlow,
+  EndedFlow,
   KvEntry,
+  MetricDelta,
   RecordedFlow,
   ScheduleEntry,
   ScriptBundle,
@@ -38,6 +42,8 @@ export type ToScriptHost =
    */
   | { readonly kind: 'kv-restore'; readonly entries: readonly KvEntry[] }
   /** Loads and, when every script loads, activates. Answered by `loaded` or `load-failed`. */
+  /** For the hook `closed`. Answered by `closed-told`, and only then comes the next one. */
+  | { readonly kind: 'closed'; readonly flows: readonly EndedFlow[] }
   | {
       readonly kind: 'load';
       readonly bundle: ScriptBundle;
@@ -67,7 +73,13 @@ export type ToScriptHost =
 
 export type FromScriptHost =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'loaded'; readonly generation: number }
+  /** `closers`: names of scripts that want to hear of the end of their flows. */
+  | {
+      readonly kind: 'loaded';
+      readonly generation: number;
+      readonly closers: readonly string[];
+    }
+  | { readonly kind: 'closed-told' }
   | {
       readonly kind: 'load-failed';
       readonly generation: number;
@@ -76,6 +88,8 @@ export type FromScriptHost =
   | { readonly kind: 'resolve'; readonly id: number; readonly name: string }
   | ({ readonly kind: 'log' } & ScriptLog)
   | { readonly kind: 'kv'; readonly entries: readonly KvEntry[] }
+  /** What scripts measured since the last message, at most once a second. */
+  | { readonly kind: 'metrics'; readonly series: readonly MetricDelta[] }
   /** Sums since the host started, sent when they changed, at most once a second. */
   | { readonly kind: 'stats'; readonly scripts: readonly ScriptStats[] }
   | { readonly kind: 'promoted'; readonly generation: number; readonly isDone: boolean }

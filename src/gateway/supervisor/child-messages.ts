@@ -47,6 +47,18 @@ const scriptStats = z.object({
   disabled: z.boolean(),
 });
 
+/** As Prometheus wants names: they stand in the text as they are. */
+const metricName = z.string().regex(/^[a-zA-Z_][a-zA-Z0-9_]*$/);
+
+const metricDelta = z.object({
+  script: z.string(),
+  name: metricName,
+  kind: z.enum(['counter', 'gauge', 'histogram']),
+  labels: z.record(metricName, z.string()),
+  value: z.number(),
+  buckets: z.array(count).exactOptional(),
+});
+
 const endpoint = z.object({
   ip: z.string(),
   port: count,
@@ -73,7 +85,8 @@ const askedVerdict = z.object({
 
 const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('ready') }),
-  z.object({ kind: z.literal('loaded'), generation: count }),
+  z.object({ kind: z.literal('loaded'), generation: count, closers: z.array(z.string()) }),
+  z.object({ kind: z.literal('closed-told') }),
   z.object({ kind: z.literal('load-failed'), generation: count, issues: z.array(scriptIssue) }),
   z.object({ kind: z.literal('resolve'), id: count, name: z.string() }),
   z.object({
@@ -86,6 +99,7 @@ const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
     fields: z.record(z.string(), z.unknown()).exactOptional(),
   }),
   z.object({ kind: z.literal('kv'), entries: z.array(kvEntry) }),
+  z.object({ kind: z.literal('metrics'), series: z.array(metricDelta) }),
   z.object({ kind: z.literal('stats'), scripts: z.array(scriptStats) }),
   z.object({ kind: z.literal('promoted'), generation: count, isDone: z.boolean() }),
   z.object({

@@ -7,6 +7,8 @@ export interface HostFacts {
   readonly iface: string;
   /** Scripts to be loaded and never asked. */
   readonly disabled: readonly string[];
+  /** What ran in a host that is gone, or is about to be replaced by another. */
+  readonly previous?: NonNullable<ScriptBundle['previous']>;
   /** Where no script may connect. */
   readonly closed?: readonly string[];
 }

@@ -22,6 +22,7 @@ import type { AsideOptions } from './aside.ts';
 import { CrashPolicy } from './backoff.ts';
 import { KillBreaker } from './breaker.ts';
 import { selfCommand } from './child.ts';
+import { ClosedFlows } from './closed-flows.ts';
 import type { CanaryTrial, Checked } from './generation-parts.ts';
 import { type Activator, bundleIssue, type Generation, ScriptHostError } from './generations.ts';
 import { type HeartbeatPage, type HostEnd, HostProcess } from './host-process.ts';
@@ -33,6 +34,7 @@ import { checkBundle } from './replay.ts';
 import { Resolver } from './resolver.ts';
 import { loadTimeMs, nonEmpty, START_ALLOWANCE_MS } from './script-load.ts';
 import { logHostEnd, logScript } from './script-log.ts';
+import { ScriptMetricsTable } from './script-metrics.ts';
 import { ScriptTotalsTable } from './script-totals.ts';
 
 /** Beyond the time of the load itself: how long a host may be busy with its flows. */
@@ -69,6 +71,8 @@ export interface ScriptHostOptions {
 
 export class ScriptHost implements Activator {
   readonly totals = new ScriptTotalsTable();
+  readonly metrics = new ScriptMetricsTable();
+  readonly closed = new ClosedFlows((flows) => this.#host?.send({ kind: 'closed', flows }));
   /** Ends of host processes, by cause. */
   readonly restarts = { cpu: 0, wall: 0, crash: 0 };
   readonly #options: ScriptHostOptions;
@@ -128,7 +132,10 @@ export class ScriptHost implements Activator {
       const how = { canary: { share, errors, windowMs }, drainMs: this.#drainMs };
       const timeoutMs = loadTimeMs(bundle) + busyAllowanceMs;
       const outcome = await host.load(bundle, NO_MEMORY, timeoutMs, how);
-      if (outcome.kind === 'loaded') return [];
+      if (outcome.kind === 'loaded') {
+        this.closed.watch(host.closers);
+        return [];
+      }
       if (outcome.kind === 'refused') return nonEmpty(outcome.issues, bundle);
       if (host.isUncertain) this.#restartAfter(0);
       throw new ScriptHostError(`the script host did not take the canary (${outcome.kind})`);
@@ -185,6 +192,7 @@ export class ScriptHost implements Activator {
     const processes = [this.#host, this.#next].filter((process) => process !== undefined);
     this.#host = undefined;
     this.#next = undefined;
+    this.closed.start([]);
     this.totals.hostEnded();
     this.#drains.set([]);
     this.#options.onState({ state: 'none', epoch: this.#epoch });
@@ -213,7 +221,13 @@ export class ScriptHost implements Activator {
    */
   async #replace(bundle: Generation, disabled: readonly string[]): Promise<readonly ScriptIssue[]> {
     const next = this.#spawn();
-    const memory = { kv: this.#journal.entries(Date.now()), disabled };
+    const active = this.#active;
+    const previous = active && {
+      generation: active.number,
+      scripts: active.scripts.map((script) => script.name),
+    };
+    const kv = this.#journal.entries(Date.now());
+    const memory = { kv, disabled, ...(previous && { previous }) };
     const timeoutMs = loadTimeMs(bundle) + START_ALLOWANCE_MS;
     const outcome = await next.load(bundle, memory, timeoutMs);
     if (this.#next === next) this.#next = undefined;
@@ -278,13 +292,17 @@ export class ScriptHost implements Activator {
 
   /** Forgets what scripts kept that are no more; only once their bundle has left for good. */
   #pruneJournal(bundle: Generation): void {
-    this.#journal.prune(new Set(bundle.scripts.map((script) => script.name)), Date.now());
+    const names = new Set(bundle.scripts.map((script) => script.name));
+    this.#journal.prune(names, Date.now());
+    this.metrics.prune(names);
   }
 
   #tellUp(): void {
     const host = this.#host;
     // A host that died since is known to be lost, and the data plane knows.
-    if (host !== undefined) this.#options.onState({ state: 'up', epoch: host.epoch });
+    if (host === undefined) return;
+    this.#options.onState({ state: 'up', epoch: host.epoch });
+    this.closed.start(host.closers);
   }
 
   #receive(process: HostProcess, message: FromScriptHost): void {
@@ -297,6 +315,12 @@ export class ScriptHost implements Activator {
         break;
       case 'kv':
         this.#journal.record(message.entries);
+        break;
+      case 'closed-told':
+        if (process === this.#host) this.closed.told();
+        break;
+      case 'metrics':
+        this.metrics.record(message.series);
         break;
       case 'stats':
         if (process === this.#host) this.totals.record(message.scripts);
@@ -345,6 +369,7 @@ export class ScriptHost implements Activator {
     if (process !== this.#host) return;
     this.#host = undefined;
     process.kill();
+    this.closed.stop();
     this.totals.hostEnded();
     this.#drains.set([]);
     this.#questions.lost();

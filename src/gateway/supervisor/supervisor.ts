@@ -265,6 +265,9 @@ export class Supervisor implements ControlPlane, FlowNames {
       trials: this.#trials.outcomes,
       trial: this.#trials.report,
       scriptTotals: this.#scriptHost.totals.all(),
+      scriptMetrics: this.#scriptHost.metrics,
+      scriptLimits: active.limits,
+      closedDropped: this.#scriptHost.closed.dropped,
       census: this.flows.live.census(),
       scriptHostRestarts: this.#scriptHost.restarts,
       dataPlaneRestarts: this.#dataPlane?.restarts ?? 0,
@@ -339,9 +342,14 @@ export class Supervisor implements ControlPlane, FlowNames {
         ...[kernel.scripts[0], kernel.conns[0]],
       ],
       loopTurns: () => this.#counters.get(Counter.LOOP_TURNS),
-      onFlowRows: (rows) => this.flows.takeEnded(rows, this.#loaded.config.log.flows),
+      onFlowRows: (rows) => this.#takeEnded(rows),
       onGivenUp: onFatal,
     });
+  }
+
+  #takeEnded(rows: Uint8Array): void {
+    this.flows.takeEnded(rows, this.#loaded.config.log.flows);
+    this.#scriptHost.closed.take(rows, this);
   }
 
   #nextLiveConfig({ config }: LoadedConfig) {
