@@ -2,9 +2,7 @@
  * Types of the culvert script API: what this version of culvert implements, and nothing else.
  * Keep this file beside your scripts; it is printed by `culvert types`.
  *
- * Besides the standard library of JavaScript a script has the globals `console` (the same as
- * `ctx.log`, without the flow), `setTimeout`, `clearTimeout` and `queueMicrotask`. It has no
- * network but `connect()`, no files, no `eval`, and no module but this one.
+ * The second part declares the globals that a script has besides the standard library.
  */
 declare module 'culvert' {
   /** `10.0.0.1:80`, `[fd00::1]:80` or `example.com:80`. */
@@ -45,19 +43,33 @@ declare module 'culvert' {
       /** The client asks for Explicit Congestion Notification. */
       readonly ecn: boolean;
     };
+    /** Of `udp` only, and when `sniffs` of a script asks for it. */
+    readonly sniffed: SniffedDatagrams | undefined;
     /** Fires while you `await`, when the client gave up or the time for a verdict is over. */
-    readonly signal: Signal;
+    readonly signal: AbortSignal;
   }
 
-  /** The part of an `AbortSignal` that exists here. */
-  export interface Signal {
-    readonly aborted: boolean;
-    readonly reason: unknown;
-    onabort: ((event: { readonly type: 'abort' }) => void) | null;
-    addEventListener(type: 'abort', listener: (event: { readonly type: 'abort' }) => void): void;
-    removeEventListener(type: 'abort', listener: (event: { readonly type: 'abort' }) => void): void;
-    throwIfAborted(): void;
-  }
+  /** What a UDP flow begins with. */
+  export type SniffedDatagrams =
+    | {
+        readonly proto: 'quic';
+        /** In lower case; with ECH the public name of the outer hello. */
+        readonly sni?: string;
+        readonly alpn: readonly string[];
+        /** There is an encrypted hello, or what looks like one. */
+        readonly ech: boolean;
+        /** As on the wire: 1, or 0x6b3343cf for version 2. */
+        readonly version: number;
+      }
+    | {
+        readonly proto: 'dns';
+        /** In lower case, without the dot at the end; `.` is the root. */
+        readonly qname: string;
+        /** `A`, `HTTPS` …, or `TYPE65280`. */
+        readonly qtype: string;
+      }
+    /** `timeout`: 300 ms did not bring all of a QUIC hello. `limit`: nor did 16 KiB. */
+    | { readonly proto: 'unknown'; readonly why: 'timeout' | 'no-match' | 'limit' };
 
   const verdict: unique symbol;
   /** What becomes of the flow. Only the functions below make one. */
@@ -154,6 +166,12 @@ declare module 'culvert' {
     readonly opened: Promise<SocketInfo>;
     /** Settles once, when both directions have ended; fails unless they ended in order. */
     readonly closed: Promise<void>;
+    /**
+     * The same as streams, for code that wants them: once one of them was asked for, the methods
+     * below that read, write and splice throw.
+     */
+    readonly readable: ReadableStream<Uint8Array>;
+    readonly writable: WritableStream<Uint8Array>;
     /** The bytes that came next; null when the far side has said all. One call at a time. */
     read(): Promise<Uint8Array | null>;
     /** Resolves when the bytes are on their way. Text becomes UTF-8. */
@@ -234,7 +252,10 @@ declare module 'culvert' {
     readonly reason: string;
   }
 
-  /** A connection that `claim()` accepted. When `connect()` is done, it ends, unless spliced. */
+  /**
+   * A connection that `claim()` accepted. When `connect()` is done, it ends, unless it is spliced
+   * or its streams are in use.
+   */
   export interface Conn extends Socket {
     readonly flow: FlowInfo;
     /** What the client has said, which stays there to be read or spliced. */
@@ -262,7 +283,7 @@ declare module 'culvert' {
     /** For the name and all of its addresses together. */
     connectTimeoutMs?: number;
     /** Aborts the socket. `conn.flow.signal` also says for which connection it is opened. */
-    signal?: Signal;
+    signal?: AbortSignal;
   }
 
   /**
@@ -343,7 +364,7 @@ declare module 'culvert' {
     /** Number of the generation this script was loaded with. */
     readonly version: string;
     /** Fires when a newer generation has taken over. */
-    readonly signal: Signal;
+    readonly signal: AbortSignal;
     /** What the script may use, by name; the unit ends the name. */
     readonly limits: Readonly<Record<string, number>>;
   }
@@ -356,6 +377,11 @@ declare module 'culvert' {
      * no verdict or one that does not fit the flow, the flow is rejected.
      */
     flow(flow: FlowInfo, env: E, ctx: Ctx): Verdict | Promise<Verdict>;
+    /**
+     * What to find out about UDP flows first. `flow.sniffed` is the answer then; until a client of
+     * QUIC has sent all of its hello, its flow waits for it, 300 ms at most.
+     */
+    sniffs?: readonly ('quic' | 'dns')[];
     /**
      * Talks to a client after `claim()`. A connection stays with the generation that claimed it.
      * If this throws, the client is reset.

@@ -13,17 +13,23 @@ import type { Script, ScriptAnswer } from './script.ts';
 import { completePort, misfitOf } from './verdict-fit.ts';
 
 /** `DecidedBy.script` when no script claimed the flow. */
-const NO_SCRIPT = 0xffff_ffff;
+export const NO_SCRIPT = 0xffff_ffff;
 
 /** How a decision ended. */
 export type Decision =
-  | { readonly kind: 'verdict'; readonly verdict: Verdict; readonly by: DecidedBy }
+  | {
+      readonly kind: 'verdict';
+      readonly verdict: Verdict;
+      readonly by: DecidedBy;
+      /** What the script called the upstream, when it gave no address. */
+      readonly name?: string;
+    }
   | { readonly kind: 'failed'; readonly failure: FailureKind; readonly by: DecidedBy };
 
 export interface DecisionPorts {
   /** Microseconds. */
   now(): number;
-  answer(requestId: number, decision: Decision): void;
+  answer(requestId: number, decision: Decision, request: ConnectionRequest): void;
   /** Starts to resolve a name; `resolved` answers. */
   resolve(id: number, name: string): void;
   /** `script` takes the flow; false when it has as many as it may have. */
@@ -115,7 +121,7 @@ export class Decisions {
     const deadline = arrivedAt + generation.wallUs;
     if (deadline <= this.#ports.now()) {
       const by = { generation: generation.number, script: NO_SCRIPT };
-      this.#ports.answer(requestId, { kind: 'failed', failure: 'wall', by });
+      this.#ports.answer(requestId, { kind: 'failed', failure: 'wall', by }, request);
       return;
     }
     const decision: Waiting = {
@@ -216,7 +222,8 @@ export class Decisions {
     }
     if (wasWaiting || this.#waiting.has(decision.requestId)) this.#forget(decision);
     const by = { generation: generation.number, script: NO_SCRIPT };
-    this.#ports.answer(decision.requestId, { kind: 'verdict', verdict: { kind: 'decline' }, by });
+    const declined: Decision = { kind: 'verdict', verdict: { kind: 'decline' }, by };
+    this.#ports.answer(decision.requestId, declined, decision.request);
   }
 
   /** Acts on an answer; false when the next script has to be asked. */
@@ -288,7 +295,7 @@ export class Decisions {
     // A socket can be of the other family; a packet that is rewritten stays what it is.
     const to = sameFamily ?? (targeted.kind === 'forward' ? endpoints[0] : undefined);
     if (to !== undefined) {
-      this.#finishWith(decision, targeted, to);
+      this.#finishWith(decision, targeted, to, name);
       return;
     }
     const script = scriptOf(decision);
@@ -298,10 +305,15 @@ export class Decisions {
     this.#fail(decision, 'error');
   }
 
-  #finishWith(decision: Waiting, verdict: TargetedVerdict, to: Endpoint | undefined): void {
+  #finishWith(
+    decision: Waiting,
+    verdict: TargetedVerdict,
+    to: Endpoint | undefined,
+    name?: string,
+  ): void {
     const { to: _, ...rest } = verdict;
     if (to === undefined) this.#finish(decision, rest);
-    else this.#finish(decision, { ...rest, to: completePort(to, decision.request) });
+    else this.#finish(decision, { ...rest, to: completePort(to, decision.request) }, name);
   }
 
   #claim(decision: Waiting, verdict: Verdict): void {
@@ -315,14 +327,20 @@ export class Decisions {
     this.#fail(decision, 'claims');
   }
 
-  #finish(decision: Waiting, verdict: Verdict): void {
+  #finish(decision: Waiting, verdict: Verdict, name?: string): void {
     this.#forget(decision);
-    this.#ports.answer(decision.requestId, { kind: 'verdict', verdict, by: byOf(decision) });
+    const by = byOf(decision);
+    const made: Decision =
+      name === undefined
+        ? { kind: 'verdict', verdict, by }
+        : { kind: 'verdict', verdict, by, name };
+    this.#ports.answer(decision.requestId, made, decision.request);
   }
 
   #fail(decision: Waiting, failure: FailureKind): void {
     this.#forget(decision);
-    this.#ports.answer(decision.requestId, { kind: 'failed', failure, by: byOf(decision) });
+    const failed: Decision = { kind: 'failed', failure, by: byOf(decision) };
+    this.#ports.answer(decision.requestId, failed, decision.request);
   }
 
   #forget(decision: Waiting): void {

@@ -10,6 +10,7 @@ import base64 from './guest/base64.js' with { type: 'text' };
 import bytes from './guest/bytes.js' with { type: 'text' };
 import chunk from './guest/chunk.js' with { type: 'text' };
 import conn from './guest/conn.js' with { type: 'text' };
+import connStreams from './guest/conn-streams.js' with { type: 'text' };
 import crypto from './guest/crypto.js' with { type: 'text' };
 import ctx from './guest/ctx.js' with { type: 'text' };
 import culvert from './guest/culvert.js' with { type: 'text' };
@@ -31,6 +32,7 @@ import performance from './guest/performance.js' with { type: 'text' };
 import sets from './guest/sets.js' with { type: 'text' };
 import show from './guest/show.js' with { type: 'text' };
 import sniff from './guest/sniff.js' with { type: 'text' };
+import sniffs from './guest/sniffs.js' with { type: 'text' };
 import socket from './guest/socket.js' with { type: 'text' };
 import socketError from './guest/socket-error.js' with { type: 'text' };
 import streams from './guest/streams.js' with { type: 'text' };
@@ -65,6 +67,7 @@ const SOURCES: ReadonlyMap<string, string> = new Map([
   [`${FOLDER}performance.js`, performance],
   [`${FOLDER}sets.js`, sets],
   [`${FOLDER}show.js`, show],
+  [`${FOLDER}sniffs.js`, sniffs],
   [`${FOLDER}streams.js`, streams],
   [`${FOLDER}structured-clone.js`, structuredClone],
   [`${FOLDER}text-encoding.js`, textEncoding],
@@ -72,6 +75,7 @@ const SOURCES: ReadonlyMap<string, string> = new Map([
   [`${FOLDER}url.js`, url],
   [`${FOLDER}chunk.js`, chunk],
   [`${FOLDER}conn.js`, conn],
+  [`${FOLDER}conn-streams.js`, connStreams],
   [`${FOLDER}deferred.js`, deferred],
   [`${FOLDER}end.js`, end],
   [`${FOLDER}sniff.js`, sniff],
@@ -93,6 +97,25 @@ export const guestStart = (extra: ReadonlyMap<string, string>): string =>
     .join('\n');
 /** Name of the module with this text; imports are relative to it. */
 export const GUEST_START_NAME = `${FOLDER}start.js`;
+
+/**
+ * Words by which a script shows that it will want a module of those that are left out at the
+ * start. To run them takes milliseconds, which belong to the load and not to a decision.
+ */
+const WORDS: readonly (readonly [words: RegExp, module: string])[] = [
+  [/\b(?:AbortController|AbortSignal|signal)\b/, 'abort-signal'],
+  [/\b(?:atob|btoa)\b/, 'base64'],
+  [/\bcrypto\b/, 'crypto'],
+  [/\bEvent(?:Target)?\b/, 'events'],
+  [/\b(?:readable|writable)\b|(?:Stream|QueuingStrategy)\b/, 'streams'],
+  [/\bstructuredClone\b/, 'structured-clone'],
+  [/\bText(?:De|En)coder\b/, 'text-encoding'],
+  [/\bURL(?:SearchParams)?\b/, 'url'],
+];
+
+/** Modules that the text of a script seems to need. */
+export const modulesWantedBy = (code: string): string[] =>
+  WORDS.filter(([words]) => words.test(code)).map(([, module]) => module);
 
 /** Answers the engine's questions for modules, of one engine. */
 export class GuestModules {

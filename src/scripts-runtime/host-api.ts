@@ -3,11 +3,10 @@
  * page of memory that both sides read, because each value that crosses costs a microsecond.
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
-import { CONGESTION_NAMES, type ConnectionRequest, type FlowProtocol } from '../stack/verdict.ts';
+import { CONGESTION_NAMES, type ConnectionRequest } from '../stack/verdict.ts';
 import type { LogLevel } from './bundle.ts';
 import {
   CONN_PAGE_BYTES,
-  type ConnNews,
   connFunctions,
   type GuestConnPorts,
   GuestConns,
@@ -21,7 +20,7 @@ import {
   type Thrown,
 } from './engine.ts';
 import { type GuestExtension, NO_EXTENSION } from './guest-extension.ts';
-import { GUEST_START_NAME, GuestModules, guestStart } from './guest-modules.ts';
+import { GUEST_START_NAME, GuestModules, guestStart, modulesWantedBy } from './guest-modules.ts';
 import { type HostFunctions, readNumber, readText } from './host-functions/arguments.ts';
 import { kvFunctions } from './host-functions/kv.ts';
 import { TRANSFER_MAX, webFunctions } from './host-functions/web.ts';
@@ -34,22 +33,11 @@ import {
   type ScriptLimits,
   VERDICT_TEXT_BYTES,
 } from './limits.ts';
+import { REPLY_AT, writeRequest } from './request-page.ts';
 import type { Sets } from './sets/sets.ts';
+import { sniffFunctions } from './sniff/guest-functions.ts';
+import type { SniffProtocol } from './sniff/sniffed.ts';
 
-/** Offsets in bytes of the page. All uint32, but FLOW, a float64. The same as in guest/page.js. */
-const PageField = {
-  FLOW: 0,
-  CALL: 8,
-  PROTOCOL: 12,
-  FAMILY: 16,
-  SOURCE_PORT: 20,
-  DESTINATION_PORT: 24,
-  MSS: 28,
-  WINDOW_SCALE: 32,
-  TTL: 36,
-  ECN: 40,
-  REPLY: 44,
-} as const;
 /** What connections cross in lies behind. */
 const PAGE_BYTES = CONN_PAGE_BYTES;
 
@@ -83,8 +71,6 @@ const LENGTHS = {
 };
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
-/** In the page: positions in PROTOCOLS of guest/flow-info.js. */
-const PROTOCOL_CODES = { tcp: 0, udp: 1, icmp: 2 } as const satisfies Record<FlowProtocol, number>;
 
 /** What the guest asks for while a turn runs. None of it may enter the engine again. */
 export interface GuestPorts {
@@ -120,8 +106,10 @@ type Entry = (typeof ENTRIES)[number];
 export class Guest {
   /** Result of the last `decide`; one object, because a decision is answered before the next. */
   readonly result: DecideResult = { reply: Reply.DECLINE, text: '' };
+  readonly conns: GuestConns;
+  /** What the script wants to know of UDP flows. */
+  readonly sniffs: SniffProtocol[] = [];
   readonly #engine: Engine;
-  readonly #conns: GuestConns;
   readonly #kv: KvCalls;
   readonly #ports: GuestPorts;
   readonly #entries = new Map<Entry, QuickJSHandle>();
@@ -143,11 +131,7 @@ export class Guest {
     this.#ports = ports;
     const { context } = this.#engine;
     this.#page = this.#engine.sharePage(PAGE_BYTES);
-    this.#conns = new GuestConns({
-      context,
-      page: this.#page,
-      call: (entry, ...args) => this.#call(entry, ...args),
-    });
+    this.conns = new GuestConns(this.#engine, this.#page, (...call) => this.#call(...call));
     this.#modules = new GuestModules(extension.modules);
     this.#engine.serveModules(this.#modules);
     this.#engine.turn(Number.POSITIVE_INFINITY, () => {
@@ -208,37 +192,36 @@ export class Guest {
     });
   }
 
+  /** What a decision would otherwise have to load first. */
+  #preload(code: string): void {
+    this.#engine.turn(Number.POSITIVE_INFINITY, () => {
+      for (const name of modulesWantedBy(code)) {
+        const result = this.#openModule(name);
+        this.#engine.take(result, (thrown) => this.#blame(thrown))?.dispose();
+      }
+    });
+  }
+
+  #openModule(name: string): ReturnType<QuickJSContext['evalCode']> {
+    return this.#modules.open(name, (source, file) =>
+      this.#engine.context.evalCode(source, file, { type: 'module' }),
+    );
+  }
+
   /** Asks the script; how it went is in `result`, unless the engine broke. */
   decide(call: number, request: ConnectionRequest, budgetUs: number): void {
     this.#engine.turn(budgetUs, () => {
       const { context } = this.#engine;
-      this.#writeRequest(call, request);
+      writeRequest(this.#page.view, call, request);
       const source = context.newString(request.source.ip);
       const destination = context.newString(request.destination.ip);
-      const returned = this.#call('decide', source, destination);
+      const { sniffed } = request;
+      const more = sniffed === undefined ? context.undefined : context.newString(sniffed);
+      const returned = this.#call('decide', source, destination, more);
       source.dispose();
       destination.dispose();
+      more.dispose();
       this.#readResult(returned);
-    });
-  }
-
-  /** The connection that the last turn was for; 0 for none. */
-  takeTurnOf(): number {
-    return this.#conns.takeTurnOf();
-  }
-
-  /** Runs the hook of a connection. */
-  openConn(conn: number, request: ConnectionRequest, budgetUs: number): void {
-    this.#engine.turn(budgetUs, () => {
-      this.#writeRequest(0, request);
-      this.#conns.open(conn, request);
-    });
-  }
-
-  /** Lets the script hear what has come of a connection. */
-  tellConn(conn: number, news: readonly ConnNews[], budgetUs: number): void {
-    this.#engine.turn(budgetUs, () => {
-      for (const one of news) this.#conns.tell(conn, one);
     });
   }
 
@@ -282,6 +265,7 @@ export class Guest {
     this.#fault = undefined;
     let problem: string | undefined;
     let module: QuickJSHandle | undefined;
+    this.#preload(code);
     this.#engine.turn(budgetUs, () => {
       const result = context.evalCode(code, file, { type: 'module' });
       module = this.#engine.take(result, (thrown) => this.#blame(thrown));
@@ -329,23 +313,6 @@ export class Guest {
     return this.#engine.take(result, (thrown) => this.#blame(thrown));
   }
 
-  #writeRequest(call: number, request: ConnectionRequest): void {
-    const page = this.#page.view;
-    const { source, destination, syn } = request;
-    page.setFloat64(PageField.FLOW, request.flow, true);
-    page.setUint32(PageField.CALL, call, true);
-    page.setUint32(PageField.PROTOCOL, PROTOCOL_CODES[request.protocol], true);
-    page.setUint32(PageField.FAMILY, source.family, true);
-    page.setUint32(PageField.SOURCE_PORT, source.port, true);
-    page.setUint32(PageField.DESTINATION_PORT, destination.port, true);
-    page.setUint32(PageField.REPLY, 0, true);
-    if (syn === undefined) return;
-    page.setUint32(PageField.MSS, syn.mss, true);
-    page.setUint32(PageField.WINDOW_SCALE, syn.windowScale, true);
-    page.setUint32(PageField.TTL, syn.ttl, true);
-    page.setUint32(PageField.ECN, syn.ecn ? 1 : 0, true);
-  }
-
   #readResult(returned: QuickJSHandle | undefined): void {
     if (returned === undefined) {
       // The guest catches what a script throws, unless there is no room left to do so.
@@ -354,7 +321,7 @@ export class Guest {
       this.#fault = undefined;
       return;
     }
-    this.result.reply = this.#page.view.getUint32(PageField.REPLY, true) as Reply;
+    this.result.reply = this.#page.view.getUint32(REPLY_AT, true) as Reply;
     this.result.text = hasText(this.result.reply) ? this.#engine.context.getString(returned) : '';
     returned.dispose();
   }
@@ -399,6 +366,7 @@ export class Guest {
     const text = (handle: QuickJSHandle | undefined) => readText(context, handle);
     const number = (handle: QuickJSHandle | undefined) => readNumber(context, handle);
     return {
+      ...sniffFunctions(context, this.sniffs),
       ...kvFunctions(context, this.#kv),
       ...connFunctions(context, this.#page, this.#ports.conns),
       connect: (entries) => {
@@ -409,9 +377,7 @@ export class Guest {
         return undefined;
       },
       module: (name) => {
-        const open = (source: string, file: string) =>
-          context.evalCode(source, file, { type: 'module' });
-        const result = this.#modules.open(text(name) ?? '', open);
+        const result = this.#openModule(text(name) ?? '');
         // What it throws goes to whoever used it first.
         if (result.error !== undefined) throw result.error;
         return result.value;

@@ -4,34 +4,23 @@
  * runs it calls `expire` when `nextDeadline` has come.
  */
 import type { ConnectionRequest } from '../stack/verdict.ts';
-import type { KvEntry, ScriptBundle, ScriptIssue, ScriptLog, ScriptStats } from './bundle.ts';
+import type { KvEntry, ScriptBundle, ScriptIssue } from './bundle.ts';
+import { Canary } from './canary.ts';
 import { Conns } from './conns/conns.ts';
-import type { ConnEvents, ConnPorts } from './conns/ports.ts';
+import type { ConnEvents } from './conns/ports.ts';
 import { ScriptCounters } from './counters.ts';
 import { type Decision, Decisions } from './decide.ts';
-import { type BareEngine, type EngineClock, makeBareEngine } from './engine.ts';
+import { type BareEngine, makeBareEngine } from './engine.ts';
+import { FlowSniffing } from './flow-sniffing.ts';
+import type { HostPorts, LoadOptions } from './host-ports.ts';
 import { Kv, type KvLimits } from './kv.ts';
 import { SLICE_US } from './limits.ts';
 import { loadBundle } from './loader.ts';
 import { Lookups } from './lookups.ts';
-import { Registry } from './registry.ts';
+import { type DecidedFlow, RecentFlows } from './recent-flows.ts';
+import { drainDeadline, type Generation, Registry } from './registry.ts';
 import type { Script, ScriptPorts } from './script.ts';
 import { Sets } from './sets/sets.ts';
-
-export interface HostPorts extends EngineClock {
-  /** Milliseconds since 1970. */
-  epochMs(): number;
-  /** A script is being entered; it may stay `aheadUs` longer than the watchdog allows others. */
-  enter(generation: number, position: number, aheadUs: number): void;
-  leave(): void;
-  answer(requestId: number, decision: Decision): void;
-  resolve(id: number, name: string): void;
-  /** Carries the connections that scripts claim. */
-  readonly conns: ConnPorts;
-  log(line: ScriptLog): void;
-  kv(entries: readonly KvEntry[]): void;
-  stats(scripts: readonly ScriptStats[]): void;
-}
 
 /** How much of the journal a kill can cost, in microseconds. */
 const JOURNAL_PERIOD_US = 100_000;
@@ -45,9 +34,15 @@ export class ScriptHost {
   readonly #registry = new Registry();
   readonly #lookups: Lookups;
   readonly #decisions: Decisions;
+  readonly #sniffing = new FlowSniffing((requestId, request, arrivedAt) =>
+    this.#start(requestId, request, arrivedAt),
+  );
   readonly #conns: Conns;
   readonly #kv = new Map<string, Kv>();
   readonly #counters = new Map<string, ScriptCounters>();
+  readonly #recent = new RecentFlows();
+  #canary: Canary | undefined;
+  #drainMs = 0;
   /** Of the active bundle. */
   #sets: Sets | undefined;
   #spare: BareEngine | undefined;
@@ -66,7 +61,10 @@ export class ScriptHost {
     this.#conns = new Conns(ports.conns, this.#lookups, () => ports.now());
     this.#decisions = new Decisions({
       now: () => ports.now(),
-      answer: (requestId, decision) => ports.answer(requestId, decision),
+      answer: (requestId, decision, request) => {
+        ports.answer(requestId, decision);
+        this.#answered(decision, request);
+      },
       resolve: (id, name) =>
         this.#lookups.resolve(name, (addresses, error) =>
           this.#decisions.resolved(id, addresses, error),
@@ -82,6 +80,11 @@ export class ScriptHost {
   /** Number of the active generation; 0 before the first. */
   get generation(): number {
     return this.#registry.active?.number ?? 0;
+  }
+
+  /** The active generation; undefined before the first. */
+  get active(): Generation | undefined {
+    return this.#registry.active;
   }
 
   /** Decisions that wait for a script. */
@@ -113,11 +116,15 @@ export class ScriptHost {
   }
 
   /**
-   * Loads a bundle and activates it, if all of it loads. Decisions may be asked for meanwhile.
+   * Loads a bundle and activates it, if all of it loads; as a canary, it is kept beside the active
+   * one. Decisions may be asked for meanwhile.
    *
    * @returns what is wrong with it; then everything is as it was
    */
-  async load(bundle: ScriptBundle): Promise<readonly ScriptIssue[]> {
+  async load(
+    bundle: ScriptBundle,
+    { canary, drainMs = 0 }: LoadOptions = {},
+  ): Promise<readonly ScriptIssue[]> {
     const { kvBytes, kvKeyBytes, kvValueBytes } = bundle.limits;
     const limits = { kvBytes, kvKeyBytes, kvValueBytes };
     // What is used here is kept: a generation that ends meanwhile may be the last that had it.
@@ -133,17 +140,24 @@ export class ScriptHost {
     };
     const loaded = await loadBundle(bundle, this.#services, stores, this.#scriptPorts);
     if (!('scripts' in loaded)) return loaded;
-    for (const script of loaded.scripts) {
-      const kv = stores.kv(script.name);
-      kv.limits = limits;
-      this.#kv.set(script.name, kv);
-      script.counters.generation = bundle.generation;
-      script.counters.isDisabled = script.isDisabled;
-      this.#counters.set(script.name, script.counters);
+    this.dropCanary();
+    for (const { name, counters } of loaded.scripts) {
+      const kv = stores.kv(name);
+      // A canary shares the store of the script that it may replace, and has no say in its size.
+      if (canary === undefined) kv.limits = limits;
+      this.#kv.set(name, kv);
+      this.#counters.set(name, counters);
+    }
+    this.#drainMs = drainMs;
+    if (canary === undefined) {
+      this.#activate(loaded);
+    } else {
+      this.#canary = new Canary(loaded, canary);
+      this.#registry.add(loaded);
     }
     this.#sets = sets;
-    this.#registry.activate(loaded);
     this.#forgetUnusedStores();
+    this.#tellGenerations();
     this.#afterTurn();
     this.#makeSpare();
     return [];
@@ -161,12 +175,69 @@ export class ScriptHost {
   ): void {
     const generation = this.#registry.active;
     if (generation === undefined) throw new Error('a request came before the first bundle');
-    this.#decisions.start(requestId, request, generation, arrivedAt);
+    const asked = this.#generationFor(request, generation);
+    const { sniffs } = asked;
+    if (request.protocol === 'udp' && sniffs.length > 0 && this.#ports.show !== undefined) {
+      if (this.#sniffing.begin(requestId, request, sniffs, arrivedAt)) {
+        this.#ports.show(requestId);
+        return;
+      }
+    }
+    this.#decisions.start(requestId, request, asked, arrivedAt);
     this.#afterTurn();
+  }
+
+  /** A datagram of a UDP flow that `ports.show` was asked for. */
+  shown(requestId: number, datagram: Uint8Array): void {
+    this.#sniffing.push(requestId, datagram);
+  }
+
+  #start(requestId: number, request: ConnectionRequest, arrivedAt: number): void {
+    const generation = this.#registry.active;
+    if (generation === undefined) return;
+    const asked = this.#generationFor(request, generation);
+    this.#decisions.start(requestId, request, asked, arrivedAt);
+    this.#afterTurn();
+  }
+
+  /** The canary takes its share of the flows; the same flow always goes the same way. */
+  #generationFor({ flow }: ConnectionRequest, active: Generation): Generation {
+    const canary = this.#canary;
+    return canary?.takes(flow) ? canary.generation : active;
+  }
+
+  /** The canary decides about all new flows from now on. @returns false when it is gone */
+  promote(generation: number): boolean {
+    const canary = this.#canary;
+    if (canary?.generation.number !== generation || canary.isStopped) return false;
+    this.#canary = undefined;
+    this.#activate(canary.generation);
+    this.#afterTurn();
+    return true;
+  }
+
+  /** The canary decides about no flow any more; what waits in it is still answered. */
+  dropCanary(): void {
+    const canary = this.#canary;
+    if (canary === undefined) return;
+    this.#canary = undefined;
+    this.#retire(canary.generation);
+    this.#afterTurn();
+  }
+
+  /** Flows of late and what was decided about them, oldest first. */
+  recent(most: number): readonly DecidedFlow[] {
+    return this.#recent.last(most);
+  }
+
+  /** From now on, or no longer, `ports.decided` is told of flows. */
+  watch(isOn: boolean): void {
+    this.#recent.watch(isOn, this.#ports.now());
   }
 
   /** Nobody waits for the answer any more, and none will come. */
   cancel(requestId: number): void {
+    this.#sniffing.cancel(requestId);
     this.#decisions.cancel(requestId);
     this.#afterTurn();
   }
@@ -184,9 +255,9 @@ export class ScriptHost {
 
   /** When `expire` has something to do, in microseconds; Infinity for never. */
   nextDeadline(): number {
-    const { nextDeadline } = this.#conns;
     let next = Math.min(
-      ...[this.#decisions.nextDeadline, nextDeadline, this.#journalAt, this.#statsAt],
+      ...[this.#decisions.nextDeadline, this.#journalAt, this.#statsAt, this.#recent.nextDeadline],
+      ...[this.#conns.nextDeadline, this.#sniffing.nextDeadline, this.#registry.nextDeadline],
     );
     for (const generation of this.#registry.generations) {
       for (const script of generation.scripts) next = Math.min(next, script.nextTimer);
@@ -200,12 +271,15 @@ export class ScriptHost {
    */
   expire(now: number): void {
     this.#fireTimers(now);
+    this.#sniffing.expire(now);
     this.#decisions.afterTurn();
     this.#decisions.expire(now);
     this.#conns.expire(now);
+    this.#registry.expire(now, ({ number }) => this.#conns.endGeneration(number));
     this.#afterTurn();
     if (now >= this.#journalAt) this.#writeJournal();
     if (now >= this.#statsAt) this.#writeStats();
+    this.#recent.tell(now, this.#ports.decided);
   }
 
   /** For one slice of time; who comes next then is the first one the next time. */
@@ -280,14 +354,21 @@ export class ScriptHost {
   }
 
   #scriptWithoutEngine(): Script | undefined {
-    return this.#registry.active?.scripts.find((script) => script.needsEngine);
+    const canary = this.#canary?.generation.scripts ?? [];
+    return [...(this.#registry.active?.scripts ?? []), ...canary].find(
+      (script) => script.needsEngine,
+    );
   }
 
   /** What any call can leave behind: settled promises, generations without calls, reports. */
   #afterTurn(): void {
     this.#decisions.afterTurn();
     this.#conns.afterTurn();
-    if (this.#registry.sweep()) this.#forgetUnusedStores();
+    if (this.#canary?.isStopped) this.#stopCanary(this.#canary);
+    if (this.#registry.sweep()) {
+      this.#forgetUnusedStores();
+      this.#tellGenerations();
+    }
     const now = this.#ports.now();
     if (this.#statsAt === NEVER) this.#statsAt = now + STATS_PERIOD_US;
     if (this.#journalAt !== NEVER) return;
@@ -302,9 +383,48 @@ export class ScriptHost {
     if (entries.length > 0) this.#ports.kv(entries);
   }
 
+  #activate(next: Generation): void {
+    this.#registry.activate(next, drainDeadline(this.#ports.now(), this.#drainMs));
+    this.#tellGenerations();
+  }
+
+  #retire(generation: Generation): void {
+    generation.retire(drainDeadline(this.#ports.now(), this.#drainMs));
+    this.#registry.sweep();
+    this.#forgetUnusedStores();
+    this.#tellGenerations();
+  }
+
+  /** It fails too often: the active bundle decides about all flows again. */
+  #stopCanary(canary: Canary): void {
+    this.#canary = undefined;
+    this.#retire(canary.generation);
+    this.#ports.canary?.(canary.counts);
+  }
+
+  #answered(decision: Decision, request: ConnectionRequest): void {
+    this.#recent.record(request, decision, this.#ports.epochMs());
+    const canary = this.#canary;
+    if (canary?.generation.number === decision.by.generation) {
+      canary.record(decision, this.#ports.now());
+    }
+  }
+
+  #tellGenerations(): void {
+    this.#ports.generations?.(this.generations);
+  }
+
   #writeStats(): void {
     this.#statsAt = NEVER;
-    for (const script of this.#registry.active?.scripts ?? []) script.reportDropped();
+    // Canary and active bundle share the counters; how a script stands is said of the active one.
+    const { active, generations } = this.#registry;
+    const rest = generations.filter((generation) => generation !== active);
+    for (const script of [...rest.flatMap(({ scripts }) => scripts), ...(active?.scripts ?? [])]) {
+      script.counters.generation = script.generation;
+      script.counters.isDisabled = script.isDisabled;
+      script.reportDropped();
+    }
+    if (this.#canary !== undefined) this.#ports.canary?.(this.#canary.counts);
     this.#ports.stats(Array.from(this.#counters.values(), (counters) => counters.snapshot()));
   }
 

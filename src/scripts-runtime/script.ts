@@ -80,6 +80,7 @@ export class Script {
   readonly name: string;
   readonly generation: number;
   readonly position: number;
+  sniffs: Guest['sniffs'] = [];
   readonly limits: ScriptLimits;
   readonly egress: Egress;
   readonly #parts: ScriptParts;
@@ -142,6 +143,7 @@ export class Script {
     }
     if (typeof problem === 'string') return this.#diagnostics.issue('shape', problem);
     if (problem !== undefined) return this.#diagnostics.issueOf(problem);
+    this.sniffs = guest.sniffs;
     this.#guest = guest;
     return undefined;
   }
@@ -184,11 +186,11 @@ export class Script {
 
   /** Runs the hook of a connection that it claimed; false when there is no sandbox to do so. */
   openConn(conn: number, request: ConnectionRequest): boolean {
-    return this.#enterIfAlive((guest) => guest.openConn(conn, request, this.#budget));
+    return this.#enterIfAlive((guest) => guest.conns.open(conn, request, this.#budget));
   }
 
   tellConn(conn: number, news: readonly ConnNews[]): void {
-    this.#enterIfAlive((guest) => guest.tellConn(conn, news, this.#budget));
+    this.#enterIfAlive((guest) => guest.conns.tell(conn, news, this.#budget));
   }
 
   /** The hook of a connection threw; the error as the guest describes it. */
@@ -255,7 +257,7 @@ export class Script {
     this.#ports.leave();
     const tookUs = this.#ports.now() - enteredAt;
     counters.cpuUs += tookUs;
-    const conn = this.#guest?.takeTurnOf() ?? 0;
+    const conn = this.#guest?.conns.takeTurnOf() ?? 0;
     if (conn !== 0) this.#ports.worked(conn, tookUs);
     // Who breaks the hard limit hears of that one.
     const isBroken = this.#guest?.breakage !== undefined;

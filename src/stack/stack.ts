@@ -15,7 +15,7 @@ import type { Forwarder } from './forwarder.ts';
 import type { IcmpErrorKind } from './icmp-error-kind.ts';
 import type { IcmpSender } from './icmp-sender.ts';
 import type { Ingress } from './ingress.ts';
-import type { Replay } from './parked-packets.ts';
+import type { OnParked, Replay } from './parked-packets.ts';
 import type { SlabPool } from './slab-pool.ts';
 import { assemble, type StackOptions } from './stack-parts.ts';
 import type { ActiveOpen } from './tcp/active-open.ts';
@@ -229,6 +229,11 @@ export class Stack {
     this.#leaveHold(row, now);
     parked.replay(row, this.#replay);
     return CloseReason.NONE;
+  }
+
+  /** As `ParkedPackets.show`, of a UDP flow that waits for a verdict. */
+  showParked(row: number, skip: number, onDatagram: OnParked): number {
+    return this.#tcp.parked.show(row, skip, onDatagram);
   }
 
   /** The owner has a socket for the datagrams of the flow in `row`; those that wait come now. */

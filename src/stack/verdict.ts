@@ -39,6 +39,8 @@ export interface ConnectionRequest {
     /** The SYN asks for ECN (ECE and CWR set, RFC 3168 §6.1.1). */
     readonly ecn: boolean;
   };
+  /** Of UDP, where a script asked for it: what the first datagrams are, as JSON for it. */
+  readonly sniffed?: string;
 }
 
 /** How a refused flow is answered. */

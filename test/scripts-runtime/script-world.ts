@@ -1,17 +1,21 @@
 /** A script host in the test's own process, with a clock that the test moves. */
+
 import type {
   KvEntry,
+  ScriptBundle,
   ScriptIssue,
   ScriptLog,
   ScriptSet,
   ScriptStats,
   TextFiles,
 } from '../../src/scripts-runtime/bundle.ts';
+import type { CanaryCounts } from '../../src/scripts-runtime/canary.ts';
 import { NO_CONNS } from '../../src/scripts-runtime/conns/no-conns.ts';
 import type { ConnPorts } from '../../src/scripts-runtime/conns/ports.ts';
 import type { Decision } from '../../src/scripts-runtime/decide.ts';
 import { ScriptHost } from '../../src/scripts-runtime/host.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../src/scripts-runtime/limits.ts';
+import type { DecidedFlow } from '../../src/scripts-runtime/recent-flows.ts';
 import type { ConnectionRequest, Endpoint, FlowProtocol } from '../../src/stack/verdict.ts';
 
 export interface LoadOptions {
@@ -54,8 +58,14 @@ export class ScriptWorld {
   readonly answers = new Map<number, Decision>();
   readonly logs: ScriptLog[] = [];
   readonly lookups: { id: number; name: string }[] = [];
+  /** Requests whose datagrams the host wants to see. */
+  readonly shown: number[] = [];
   readonly journal: KvEntry[] = [];
   stats: readonly ScriptStats[] = [];
+  /** What the host said of its canary, of its generations, to who watches. */
+  readonly canaries: CanaryCounts[] = [];
+  readonly generations: (readonly number[])[] = [];
+  readonly decided: { flows: readonly DecidedFlow[]; left: number }[] = [];
   readonly host: ScriptHost;
   #requestId = 0;
 
@@ -76,6 +86,7 @@ export class ScriptWorld {
           if (this.answers.has(id)) throw new Error(`request ${id} was answered twice`);
           this.answers.set(id, decision);
         },
+        show: (id) => this.shown.push(id),
         resolve: (id, name) => this.lookups.push({ id, name }),
         conns,
         log: (line) => this.logs.push(line),
@@ -83,6 +94,9 @@ export class ScriptWorld {
         stats: (stats) => {
           this.stats = stats;
         },
+        canary: (counts) => this.canaries.push(counts),
+        generations: (numbers) => this.generations.push(numbers),
+        decided: (flows, left) => this.decided.push({ flows, left }),
       },
       ['welcome'],
     );
@@ -93,7 +107,11 @@ export class ScriptWorld {
     scripts: Readonly<Record<string, string>>,
     options: LoadOptions = {},
   ): Promise<readonly ScriptIssue[]> {
-    return this.host.load({
+    return this.host.load(this.bundleOf(scripts, options));
+  }
+
+  bundleOf(scripts: Readonly<Record<string, string>>, options: LoadOptions = {}): ScriptBundle {
+    return {
       generation: options.generation ?? 1,
       scripts: Object.entries(scripts).map(([name, source]) => ({
         name,
@@ -107,7 +125,7 @@ export class ScriptWorld {
       kv: options.kv ?? [],
       iface: 'culvert0',
       disabled: options.disabled ?? [],
-    });
+    };
   }
 
   async load(scripts: Readonly<Record<string, string>>, options: LoadOptions = {}): Promise<void> {

@@ -37,6 +37,7 @@ class Counting implements FlowOwner {
     return false;
   }
 
+  onParked(): void {}
   onDatagram(): void {}
 
   onFlow(): void {}

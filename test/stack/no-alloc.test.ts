@@ -38,6 +38,7 @@ class Sink implements FlowOwner {
     return false;
   }
 
+  onParked(): void {}
   onDatagram(): void {}
 
   onFlow(row: number, now: Instant): void {

@@ -50,6 +50,8 @@ export class RecordingOwner implements FlowOwner {
   appetite = Number.POSITIVE_INFINITY;
   /** Every flow that ever was, in the order of their SYNs, ours or the client's. */
   readonly flows: OwnedFlow[] = [];
+  /** Rows of `onParked`. */
+  readonly parked: number[] = [];
   /** What `onDatagram` was given, in order. */
   readonly datagrams: Uint8Array[] = [];
   readonly #byRow = new Map<number, OwnedFlow>();
@@ -135,6 +137,10 @@ export class RecordingOwner implements FlowOwner {
     const run = segmentBytes > 0 ? ` in runs of ${segmentBytes}` : '';
     this.flow(row).calls.push(`datagram ${length}${run} hop limit ${hopLimit}`);
     this.datagrams.push(this.#use.arena.bytes.slice(at, at + length));
+  }
+
+  onParked(row: number): void {
+    this.parked.push(row);
   }
 
   onFlow(row: number, now: Instant): void {

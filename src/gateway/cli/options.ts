@@ -38,6 +38,7 @@ export const withConfig = (command: Command): Command =>
         .env('CULVERT_WORKDIR')
         .default(DEFAULT_STATE_FOLDER),
     )
+    .option('--state-dir <folder>', 'folder for the history of scripts')
     .option('--device <name>', 'name of the TUN device')
     .option('--mtu <bytes>', 'MTU of the device')
     .option('--interface <name>', 'interface of upstream sockets')

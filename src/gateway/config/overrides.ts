@@ -23,6 +23,7 @@ const SOURCES: readonly Source[] = [
   { flag: 'logLevel', env: 'CULVERT_LOG_LEVEL', path: ['log', 'level'] },
   { flag: 'logFormat', env: 'CULVERT_LOG_FORMAT', path: ['log', 'format'] },
   { flag: 'admin', env: 'CULVERT_ADMIN', path: ['admin', 'listen'] },
+  { flag: 'stateDir', env: 'CULVERT_STATE_DIR', path: ['state', 'folder'] },
   { flag: 'fwmark', env: 'CULVERT_FWMARK', path: ['egress', 'fwmark'] },
   { flag: 'interface', env: 'CULVERT_INTERFACE', path: ['egress', 'interface'] },
 ];

@@ -52,7 +52,7 @@ export function toStartConfig(
 
 /** Places of the config that differ and take effect only at the next start. */
 export function restartRequired(running: Config, wanted: Config): string[] {
-  const fixed = ['device', 'limits', 'tcp', 'admin'] as const;
+  const fixed = ['device', 'limits', 'tcp', 'admin', 'state'] as const;
   const isSameHash = running.conntrack.buckets === wanted.conntrack.buckets;
   const sections = fixed.flatMap((section) =>
     Object.keys({ ...running[section], ...wanted[section] })

@@ -148,6 +148,8 @@ const sections = z.strictObject({
   tcp: tcp.prefault({}),
   admin: admin.prefault({}),
   log: log.prefault({}),
+  /** Where what must outlive the process is kept; absent: the working folder, if it is there. */
+  state: z.strictObject({ folder: z.string().min(1).optional() }).prefault({}),
   /** How long live flows may take to end after SIGTERM. */
   drain: duration(0, DRAIN_MS_MAX).prefault('10s'),
 });

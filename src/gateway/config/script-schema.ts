@@ -2,6 +2,7 @@
 import { basename, extname } from 'node:path';
 import { z } from 'zod';
 import type { ScheduleEntry } from '../messages/script-control.ts';
+import { reload } from './reload-schema.ts';
 import { duration, objectName, sizeBetween } from './values.ts';
 
 /** Name of a script. */
@@ -34,6 +35,12 @@ const limits = z.strictObject({
   loadMs: upTo(SCRIPT_MS_MAX),
   breakerHits: upTo(1_000_000),
   breakerWindowMs: upTo(24 * HOUR_MS),
+  claims: upTo(1_000_000),
+  connCpuMs: upTo(HOUR_MS),
+  socketsPerFlow: z.int().min(0).max(4).optional(),
+  dials: upTo(1_000_000),
+  peekBytes: sizeBetween('1B', '16KiB').optional(),
+  sniffMs: z.int().min(0).max(HOUR_MS).optional(),
 });
 
 /** A name of 253 characters, brackets and a range of ports. */
@@ -107,6 +114,7 @@ export const scripts = z
       .record(objectName, z.strictObject({ type: setType, file: z.string().min(1) }))
       .prefault({}),
     limits: limits.prefault({}),
+    reload: reload.prefault({}),
   })
   .refine((value) => value.load === undefined || value.files === undefined, {
     message: '"load" and "files" exclude each other',

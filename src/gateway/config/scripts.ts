@@ -41,6 +41,17 @@ export function readScripts(loaded: LoadedConfig): ScriptSource[] {
   return sources;
 }
 
+/** Files whose folders hold what the config names as scripts; they need not exist. */
+export function scriptPlaces({ config, folder }: LoadedConfig): string[] {
+  const { load = [], files } = config.scripts;
+  // The part of the pattern before anything that stands for many.
+  const fixed = files?.replace(/[*?[{!].*$/s, '');
+  return [
+    ...load.map(({ file }) => resolve(folder, file)),
+    ...(fixed === undefined ? [] : [resolve(folder, `${fixed}x`)]),
+  ];
+}
+
 /** Which limits the scripts break together, in words. */
 export function bundleFaults(scripts: readonly ScriptSource[]): string[] {
   const bytes = scripts.reduce((sum, script) => sum + sourceBytes(script), 0);

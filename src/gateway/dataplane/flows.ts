@@ -131,6 +131,10 @@ export class Flows implements FlowOwner {
     }
   }
 
+  onParked(row: number): void {
+    this.#use.decisions.onParked(row);
+  }
+
   onDeadline(row: number, now: Instant): void {
     const { stack, decisions, dialer } = this.#use;
     if (stack.tcb(row).phase === FlowPhase.DECIDING) {

@@ -10,10 +10,17 @@ import type {
   ScriptStats,
   TextFiles,
 } from '../../scripts-runtime/bundle.ts';
+import type { CanaryCounts, CanaryPlan } from '../../scripts-runtime/canary.ts';
 import type { ScriptLimits } from '../../scripts-runtime/limits.ts';
+import type { RecordedFlow } from '../../scripts-runtime/offline/report.ts';
+import type { DecidedFlow } from '../../scripts-runtime/recent-flows.ts';
 
 export type {
+  CanaryCounts,
+  CanaryPlan,
+  DecidedFlow,
   KvEntry,
+  RecordedFlow,
   ScheduleEntry,
   ScriptBundle,
   ScriptIssue,
@@ -31,7 +38,26 @@ export type ToScriptHost =
    */
   | { readonly kind: 'kv-restore'; readonly entries: readonly KvEntry[] }
   /** Loads and, when every script loads, activates. Answered by `loaded` or `load-failed`. */
-  | { readonly kind: 'load'; readonly bundle: ScriptBundle; readonly epoch: number }
+  | {
+      readonly kind: 'load';
+      readonly bundle: ScriptBundle;
+      readonly epoch: number;
+      /** Load it beside the active bundle. */
+      readonly canary?: CanaryPlan;
+      /** How long connections of the bundle that is replaced may go on. */
+      readonly drainMs?: number;
+    }
+  /** The canary of that generation takes over; answered by `promoted`. */
+  | { readonly kind: 'promote'; readonly generation: number }
+  | { readonly kind: 'drop-canary' }
+  /** Tell flows that were decided (`decided`), or no longer. */
+  | { readonly kind: 'watch'; readonly isOn: boolean }
+  /** Answered by `recent`. */
+  | { readonly kind: 'recent'; readonly count: number }
+  /** Of a host that serves nobody: run the tests of the bundle; answered by `tested`. */
+  | { readonly kind: 'test' }
+  /** Of a host that serves nobody: what its bundle decides about these; answered by `asked`. */
+  | { readonly kind: 'ask'; readonly id: number; readonly flows: readonly RecordedFlow[] }
   | {
       readonly kind: 'resolved';
       readonly id: number;
@@ -51,7 +77,25 @@ export type FromScriptHost =
   | ({ readonly kind: 'log' } & ScriptLog)
   | { readonly kind: 'kv'; readonly entries: readonly KvEntry[] }
   /** Sums since the host started, sent when they changed, at most once a second. */
-  | { readonly kind: 'stats'; readonly scripts: readonly ScriptStats[] };
+  | { readonly kind: 'stats'; readonly scripts: readonly ScriptStats[] }
+  | { readonly kind: 'promoted'; readonly generation: number; readonly isDone: boolean }
+  | ({ readonly kind: 'canary' } & CanaryCounts)
+  /** Generations in memory. */
+  | { readonly kind: 'generations'; readonly numbers: readonly number[] }
+  /** `left` more were too many to tell. */
+  | { readonly kind: 'decided'; readonly flows: readonly DecidedFlow[]; readonly left: number }
+  | { readonly kind: 'recent'; readonly flows: readonly DecidedFlow[] }
+  | { readonly kind: 'tested'; readonly passed: number; readonly failures: readonly ScriptIssue[] }
+  | { readonly kind: 'asked'; readonly id: number; readonly verdicts: readonly AskedVerdict[] };
+
+/** What a bundle that decides nothing would have decided. */
+export interface AskedVerdict {
+  readonly kind: string;
+  /** Upstream, when it is not the destination of the client: `10.0.0.1:80`, `example.com:80`. */
+  readonly to?: string;
+  /** The verdict on one line: equal lines are equal verdicts. */
+  readonly text: string;
+}
 
 /** File descriptors a script host inherits, besides its standard streams. */
 export const ScriptHostFd = { DATA_PLANE: 3, CONNS: 4, HEARTBEAT: 5 } as const;

@@ -12,6 +12,7 @@ import { raise } from '../../ffi/errors.ts';
 import { SharedMemory } from '../../ffi/memory.ts';
 import { setNonBlocking } from '../../ffi/sockets.ts';
 import { ScriptHost } from '../../scripts-runtime/host.ts';
+import type { LoadOptions } from '../../scripts-runtime/host-ports.ts';
 import { SLICE_US } from '../../scripts-runtime/limits.ts';
 import { SERVICE_NAMES, Service } from '../../stack/flow-row.ts';
 import { kvChunks } from '../messages/kv-chunks.ts';
@@ -67,6 +68,7 @@ export class HostLoop {
         enter: (generation, position, aheadUs) => this.#enter(generation, position, aheadUs),
         leave: () => heartbeat.setFloat64(HeartbeatField.BUSY_SINCE, 0, true),
         answer: (requestId, decision) => this.#decisions.answer(requestId, decision),
+        show: (requestId) => this.#decisions.show(requestId),
         conns: this.#conns,
         resolve: (id, name) => control.send({ kind: 'resolve', id, name }),
         log: (line) => control.send({ kind: 'log', ...line }),
@@ -74,6 +76,9 @@ export class HostLoop {
           for (const entries of kvChunks(changes)) control.send({ kind: 'kv', entries });
         },
         stats: (scripts) => control.send({ kind: 'stats', scripts }),
+        canary: (counts) => control.send({ kind: 'canary', ...counts }),
+        generations: (numbers) => control.send({ kind: 'generations', numbers }),
+        decided: (flows, left) => control.send({ kind: 'decided', flows, left }),
       },
       SERVICES,
     );
@@ -136,6 +141,7 @@ export class HostLoop {
       {
         onRequest: (requestId, request, at) => host.request(requestId, request, at),
         onCancel: (requestId) => host.cancel(requestId),
+        onShown: (requestId, datagram) => host.shown(requestId, datagram),
       },
       () => processClock.now() < end,
     );
@@ -161,18 +167,38 @@ export class HostLoop {
         this.#decisions.epoch = message.epoch;
         this.#conns.epoch = message.epoch;
         this.#loadsLeft++;
-        this.#loads = this.#loads.then(() => this.#load({ ...message.bundle, kv }));
+        const { canary, drainMs } = message;
+        const bundle = { ...message.bundle, kv };
+        this.#loads = this.#loads.then(() => this.#load(bundle, { canary, drainMs }));
         break;
       }
       case 'resolved':
         this.#host.resolved(message.id, message.addresses, message.error ?? '');
         break;
+      case 'promote': {
+        const { generation } = message;
+        const isDone = this.#host.promote(generation);
+        this.#control.send({ kind: 'promoted', generation, isDone });
+        break;
+      }
+      case 'drop-canary':
+        this.#host.dropCanary();
+        break;
+      case 'watch':
+        this.#host.watch(message.isOn);
+        break;
+      case 'recent':
+        this.#control.send({ kind: 'recent', flows: this.#host.recent(message.count) });
+        break;
+      case 'test':
+      case 'ask':
+        throw new Error('this host serves flows: another one is to be asked');
     }
   }
 
-  async #load(bundle: ScriptBundle): Promise<void> {
+  async #load(bundle: ScriptBundle, options: LoadOptions): Promise<void> {
     const { generation } = bundle;
-    const issues = await this.#host.load(bundle);
+    const issues = await this.#host.load(bundle, options);
     if (issues.length === 0 && !this.#isServing) this.#serve();
     this.#control.send(
       issues.length === 0

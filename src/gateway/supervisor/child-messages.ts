@@ -47,6 +47,30 @@ const scriptStats = z.object({
   disabled: z.boolean(),
 });
 
+const endpoint = z.object({
+  ip: z.string(),
+  port: count,
+  family: z.union([z.literal(4), z.literal(6)]),
+});
+const recordedFlow = z.object({
+  protocol: z.enum(['tcp', 'udp', 'icmp']),
+  source: endpoint,
+  destination: endpoint,
+  syn: z.object({ mss: count, windowScale: count, ttl: count, ecn: z.boolean() }).exactOptional(),
+  atMs: z.number().exactOptional(),
+});
+const decidedFlow = z.object({
+  flow: recordedFlow,
+  serial: count,
+  verdict: z.string(),
+  generation: count,
+});
+const askedVerdict = z.object({
+  kind: z.string(),
+  to: z.string().exactOptional(),
+  text: z.string(),
+});
+
 const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('ready') }),
   z.object({ kind: z.literal('loaded'), generation: count }),
@@ -63,6 +87,19 @@ const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
   }),
   z.object({ kind: z.literal('kv'), entries: z.array(kvEntry) }),
   z.object({ kind: z.literal('stats'), scripts: z.array(scriptStats) }),
+  z.object({ kind: z.literal('promoted'), generation: count, isDone: z.boolean() }),
+  z.object({
+    kind: z.literal('canary'),
+    generation: count,
+    decisions: count,
+    failures: count,
+    stopped: z.string().exactOptional(),
+  }),
+  z.object({ kind: z.literal('generations'), numbers: z.array(count) }),
+  z.object({ kind: z.literal('decided'), flows: z.array(decidedFlow), left: count }),
+  z.object({ kind: z.literal('recent'), flows: z.array(decidedFlow) }),
+  z.object({ kind: z.literal('tested'), passed: count, failures: z.array(scriptIssue) }),
+  z.object({ kind: z.literal('asked'), id: count, verdicts: z.array(askedVerdict) }),
 ]);
 
 /** @throws z.ZodError  for what is no message */

@@ -3,7 +3,6 @@
  * then activated, under one lock; what does not load changes nothing. A rollback is a new
  * generation with old content, so that a number never means two things.
  */
-import { basename } from 'node:path';
 import { bundleFaults } from '../config/scripts.ts';
 import { setFaults } from '../config/sets.ts';
 import type {
@@ -12,13 +11,16 @@ import type {
   ScriptSet,
   ScriptSource,
 } from '../messages/script-control.ts';
+import { hashOf, shareSets } from './bundle-content.ts';
+import type { Checked, HistoryStore, Trial, TrialPlan, TrialRunner } from './generation-parts.ts';
 import { Mutex } from './mutex.ts';
+import type { Replay } from './replay.ts';
+import type { RevalidateMode, Revalidation } from './revalidation.ts';
 
 /** Generations whose sources are kept, the active one included. */
-const HISTORY_LENGTH = 20;
+export const HISTORY_LENGTH = 20;
 /** Generations whose names are kept, so that a flow that lives long can still be named. */
 const NAMES_LENGTH = 1000;
-const HASH_TEXT_LENGTH = 12;
 
 /** All that decides how scripts behave. */
 export interface BundleContent {
@@ -28,7 +30,8 @@ export interface BundleContent {
   readonly sets?: Readonly<Record<string, ScriptSet>>;
 }
 
-export type Origin = 'start' | 'reload' | 'api' | 'rollback';
+export const ORIGINS = ['start', 'reload', 'api', 'rollback'] as const;
+export type Origin = (typeof ORIGINS)[number];
 
 export interface Generation extends BundleContent {
   /** 0 is the state before the first bundle. */
@@ -47,10 +50,12 @@ export interface Generation extends BundleContent {
  * Both reject with ScriptHostError when no host could tell.
  */
 export interface Activator {
-  /** Loads the bundle aside, changing nothing. */
-  check(bundle: Generation): Promise<readonly ScriptIssue[]>;
+  /** Loads the bundle aside and compares it with the active one, changing nothing. */
+  check(bundle: Generation, active: Generation): Promise<Checked>;
   /** Replaces the active bundle, or leaves it as it was. */
   activate(bundle: Generation): Promise<readonly ScriptIssue[]>;
+  /** Settles when nothing is left of bundles that were replaced. */
+  drained?(): Promise<void>;
 }
 
 export interface ChangeOptions {
@@ -60,12 +65,28 @@ export interface ChangeOptions {
   readonly force?: boolean | undefined;
   /** Check only. */
   readonly dryRun?: boolean | undefined;
+  /** Try it first; without: it takes over at once. */
+  readonly trial?: TrialPlan | undefined;
+  /** What becomes of live flows that it decides otherwise; absent: they stay. */
+  readonly revalidate?: RevalidateMode | undefined;
+  /** Called when the content was found good and is about to be activated. */
+  readonly onApplying?: (() => void) | undefined;
 }
 
 export interface Change {
   readonly generation: Generation;
   /** False when the content was identical, or on a dry run. */
   readonly changed: boolean;
+  /** It is on trial, and the active bundle is as it was. */
+  readonly trial?: TrialPlan;
+  /** Tests of the scripts that passed in the check. */
+  readonly tests?: number;
+  /** What it decides otherwise than the bundle before, about flows of late. */
+  readonly replay?: Replay;
+  /** How far it is with asking about live flows. */
+  readonly revalidation?: Revalidation;
+  /** Settles when nothing is left of what was replaced; never rejects. */
+  readonly drained?: Promise<void>;
 }
 
 /** The caller's ETag is not that of the active generation. */
@@ -98,18 +119,42 @@ export class NoSuchGenerationError extends Error {
   readonly code = 'NO_SUCH_GENERATION';
 }
 
+/** There is nothing to promote or to abort. */
+export class NoTrialError extends Error {
+  override readonly name = 'NoTrialError';
+  readonly code = 'NO_TRIAL';
+}
+
+export interface GenerationsParts {
+  readonly store?: HistoryStore | undefined;
+  readonly trials?: TrialRunner | undefined;
+}
+
 export class Generations {
   readonly #activator: Activator;
   readonly #now: () => number;
+  readonly #store: HistoryStore | undefined;
+  readonly #trials: TrialRunner | undefined;
   readonly #lock = new Mutex();
   readonly #names = new Map<number, readonly string[]>();
   #history: readonly Generation[] = [];
   #active: Generation;
+  #lastNumber = 0;
+  #trial: Trial | undefined;
 
   /** @param now  milliseconds since 1970 */
-  constructor(activator: Activator, limits: ScriptLimits, now: () => number = Date.now) {
+  constructor(
+    activator: Activator,
+    limits: ScriptLimits,
+    now: () => number = Date.now,
+    { store, trials }: GenerationsParts = {},
+  ) {
     this.#activator = activator;
     this.#now = now;
+    this.#store = store;
+    this.#trials = trials;
+    this.#history = store?.generations.slice(0, HISTORY_LENGTH) ?? [];
+    this.#lastNumber = store?.lastNumber ?? 0;
     const nothing = { scripts: [], vars: {}, limits };
     this.#active = {
       ...nothing,
@@ -131,7 +176,12 @@ export class Generations {
 
   /** Of the active generation; changes with every change. */
   get etag(): string {
-    return etagOf(this.#active);
+    return etagOf(this.#active, this.#trial?.generation);
+  }
+
+  /** The bundle that is tried beside the active one. */
+  get trial(): Trial | undefined {
+    return this.#trial;
   }
 
   /** Name of a script by its place in the order of a generation. */
@@ -162,37 +212,114 @@ export class Generations {
    * @throws NoSuchGenerationError, StaleChangeError, BundleRejectedError
    */
   rollback(to: number | undefined, options: ChangeOptions = {}): Promise<Change> {
-    return this.#lock.run(() =>
-      this.#change(() => {
-        const old =
-          to === undefined ? this.#history[1] : this.#history.find((g) => g.number === to);
+    return this.#lock.run(async () => {
+      if (to === undefined && this.#trial !== undefined && !options.dryRun) {
+        this.#checkMatch(options.ifMatch);
+        return this.#abort('rolled back');
+      }
+      return this.#change(() => {
+        const old = to === undefined ? this.#previous : this.#history.find((g) => g.number === to);
         if (old === undefined) {
           const what =
             to === undefined ? 'no generation before the active one' : `no generation ${to}`;
           throw new NoSuchGenerationError(`${what} in the history`);
         }
         return { content: old, origin: 'rollback', copyOf: old.number };
-      }, options),
-    );
+      }, options);
+    });
+  }
+
+  /** Makes the bundle on trial the active one. @throws NoTrialError, BundleRejectedError */
+  promote(): Promise<Change> {
+    return this.#lock.run(async () => {
+      const trial = this.#trial;
+      if (trial === undefined || this.#trials === undefined) throw noTrial();
+      rejectOn(await this.#trials.promote(trial.generation, trial.plan));
+      this.#trial = undefined;
+      this.#commit(trial.generation);
+      return this.#changed(trial.generation);
+    });
+  }
+
+  /** Ends the trial; the active bundle stays. @throws NoTrialError */
+  abortTrial(): Promise<Change> {
+    return this.#lock.run(async () => this.#abort('aborted'));
+  }
+
+  /** The trial of that generation ended by itself. */
+  trialStopped(generation: number): void {
+    if (this.#trial?.generation.number === generation) this.#trial = undefined;
+  }
+
+  get #previous(): Generation | undefined {
+    return this.#history.find(({ number }) => number < this.#active.number);
   }
 
   async #change(
     propose: () => { content: BundleContent; origin: Origin; copyOf?: number },
-    { ifMatch, force, dryRun }: ChangeOptions,
+    { ifMatch, force, dryRun, trial, onApplying }: ChangeOptions,
   ): Promise<Change> {
-    if (ifMatch !== undefined && !ifMatch.includes(this.etag)) {
-      throw new StaleChangeError(
-        `the active generation is ${this.etag}, not ${ifMatch.join(' or ')}`,
-      );
-    }
+    this.#checkMatch(ifMatch);
     const { content, origin, copyOf } = propose();
-    const { scripts, vars, limits } = content;
-    const sets = shareSets(content.sets ?? {}, this.#active.sets ?? {});
     const hash = hashOf(content);
     if (hash === this.#active.hash && !force) return { generation: this.#active, changed: false };
-    const next: Generation = {
-      number: this.#active.number + 1,
-      hash,
+    const next = this.#resumed(hash) ?? this.#successor(content, origin, copyOf);
+    const faults = [...bundleFaults(next.scripts), ...setFaults(next.sets ?? {})];
+    rejectOn(faults.map((message) => bundleIssue(next, 'limit', message)));
+    const { issues, tests = 0, replay } = await this.#activator.check(next, this.#active);
+    rejectOn(issues);
+    const shown = { tests, ...(replay === undefined ? {} : { replay }) };
+    if (dryRun) return { generation: next, changed: false, ...shown };
+    onApplying?.();
+    if (this.#trial !== undefined) this.#abort('another change');
+    if (trial !== undefined && this.#active.scripts.length > 0) {
+      return { ...(await this.#try(next, trial)), ...shown };
+    }
+    rejectOn(await this.#activator.activate(next));
+    this.#commit(next);
+    return { ...this.#changed(next), ...shown };
+  }
+
+  async #try(next: Generation, trial: TrialPlan): Promise<Change> {
+    if (this.#trials === undefined) throw new Error('nobody runs trials here');
+    rejectOn(await this.#trials.start(next, trial));
+    this.#trial = { generation: next, plan: trial };
+    this.#lastNumber = next.number;
+    this.#name(next);
+    return { generation: next, changed: true, trial };
+  }
+
+  #abort(why: string): Change {
+    if (this.#trial === undefined) throw noTrial();
+    this.#trial = undefined;
+    this.#trials?.abort(why);
+    return { generation: this.#active, changed: true };
+  }
+
+  #changed(generation: Generation): Change {
+    const drained = this.#activator.drained?.();
+    return { generation, changed: true, ...(drained === undefined ? {} : { drained }) };
+  }
+
+  #checkMatch(ifMatch: readonly string[] | undefined): void {
+    if (ifMatch === undefined || ifMatch.includes(this.etag)) return;
+    throw new StaleChangeError(
+      `the active generation is ${this.etag}, not ${ifMatch.join(' or ')}`,
+    );
+  }
+
+  /** What ran when the supervisor before this one ended, if it is to run again. */
+  #resumed(hash: string): Generation | undefined {
+    const last = this.#history[0];
+    return this.#active.number === 0 && last?.hash === hash ? last : undefined;
+  }
+
+  #successor(content: BundleContent, origin: Origin, copyOf?: number): Generation {
+    const { scripts, vars, limits } = content;
+    const sets = shareSets(content.sets ?? {}, this.#active.sets ?? {});
+    return {
+      number: this.#lastNumber + 1,
+      hash: hashOf(content),
       origin,
       createdAt: this.#now(),
       scripts,
@@ -201,43 +328,36 @@ export class Generations {
       sets,
       ...(copyOf === undefined ? {} : { copyOf }),
     };
-    const faults = [...bundleFaults(scripts), ...setFaults(sets)];
-    rejectOn(faults.map((message) => bundleIssue(next, 'limit', message)));
-    rejectOn(await this.#activator.check(next));
-    if (dryRun) return { generation: next, changed: false };
-    rejectOn(await this.#activator.activate(next));
-    this.#commit(next);
-    return { generation: next, changed: true };
   }
 
   #commit(next: Generation): void {
     this.#active = next;
-    this.#history = [next, ...this.#history].slice(0, HISTORY_LENGTH);
+    if (next !== this.#history[0]) {
+      this.#history = [next, ...this.#history].slice(0, HISTORY_LENGTH);
+      this.#lastNumber = Math.max(this.#lastNumber, next.number);
+      this.#store?.write(next);
+    }
+    this.#name(next);
+  }
+
+  #name({ number, scripts }: Generation): void {
     this.#names.set(
-      next.number,
-      next.scripts.map((script) => script.name),
+      number,
+      scripts.map((script) => script.name),
     );
-    this.#names.delete(next.number - NAMES_LENGTH);
+    this.#names.delete(number - NAMES_LENGTH);
   }
 }
-
-type ScriptSets = Readonly<Record<string, ScriptSet>>;
-
-/** A text of megabytes that did not change is kept once, not with each generation. */
-const shareSets = (next: ScriptSets, active: ScriptSets): ScriptSets =>
-  Object.fromEntries(
-    Object.entries(next).map(([name, set]) => {
-      const old = active[name];
-      return [name, old?.type === set.type && old.text === set.text ? old : set];
-    }),
-  );
 
 const rejectOn = (issues: readonly ScriptIssue[]): void => {
   if (issues.length > 0) throw new BundleRejectedError(issues);
 };
 
+const noTrial = (): NoTrialError => new NoTrialError('no bundle is on trial');
+
 /** The number alone would repeat after a restart of the gateway; the content, on a rollback. */
-const etagOf = (generation: Generation): string => `"${generation.number}-${generation.hash}"`;
+const etagOf = ({ number, hash }: Generation, trial: Generation | undefined): string =>
+  trial === undefined ? `"${number}-${hash}"` : `"${number}-${hash}-${trial.number}"`;
 
 /** An issue that cannot be laid on one line: it names the only script, or the bundle. */
 export function bundleIssue(
@@ -255,16 +375,3 @@ export function formatScriptIssue(issue: ScriptIssue): string {
   const place = issue.line === 0 ? issue.file : `${issue.file}:${issue.line}:${issue.column}`;
   return `${place}: ${issue.message}`;
 }
-
-/** Of all that decides; where a file lay is told to people only, what it is called is not. */
-function hashOf({ scripts, vars, limits, sets }: BundleContent): string {
-  const sources = scripts.map(({ file, ...content }) => ({ ...content, file: basename(file) }));
-  const text = JSON.stringify([sources, vars, limits, sets ?? {}], sortKeys);
-  return new Bun.CryptoHasher('sha256').update(text).digest('hex').slice(0, HASH_TEXT_LENGTH);
-}
-
-/** For `JSON.stringify`: an object is what it holds, in whatever order it was written. */
-const sortKeys = (_key: string, value: unknown): unknown =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
-    : value;

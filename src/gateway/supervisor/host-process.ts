@@ -2,8 +2,10 @@
  * One process in which scripts run, and the watchdog over it. It starts empty and is given bundles;
  * who it was lost to is told once, and after that it says nothing more.
  */
+import type { SharedMemory } from '../../ffi/memory.ts';
 import { kvChunks } from '../messages/kv-chunks.ts';
 import {
+  type CanaryPlan,
   type FromScriptHost,
   HeartbeatField,
   type KvEntry,
@@ -15,7 +17,7 @@ import { Child, type ChildExit } from './child.ts';
 import { parseFromScriptHost } from './child-messages.ts';
 import type { Generation } from './generations.ts';
 import { toBundle } from './script-bundle.ts';
-import { describeExit } from './script-check.ts';
+import { describeExit } from './script-load.ts';
 import { processCpuMs, WATCHDOG_PERIOD_MS, Watchdog } from './watchdog.ts';
 
 /** Shared memory that HeartbeatField describes; one for each process that lives. */
@@ -23,6 +25,11 @@ export interface HeartbeatPage {
   readonly fd: number;
   readonly view: DataView;
 }
+
+export const pageOf = ({ fd, buffer }: SharedMemory): HeartbeatPage => ({
+  fd,
+  view: new DataView(buffer),
+});
 
 /** What became of a load. */
 export type LoadOutcome =
@@ -52,6 +59,8 @@ export interface HostProcessOptions {
   readonly page: HeartbeatPage;
   readonly epoch: number;
   readonly iface: string;
+  /** Where no script may connect, now. */
+  readonly closed?: () => readonly string[];
   /** CLOCK_MONOTONIC in microseconds. */
   readonly monotonicUs: () => number;
   /** What is not an answer to a load. */
@@ -118,18 +127,24 @@ export class HostProcess {
   }
 
   /** Has the bundle loaded and activated. Never rejects. */
-  async load(bundle: Generation, memory: HostMemory, timeoutMs: number): Promise<LoadOutcome> {
+  async load(
+    bundle: Generation,
+    memory: HostMemory,
+    timeoutMs: number,
+    how: { readonly canary?: CanaryPlan; readonly drainMs?: number } = {},
+  ): Promise<LoadOutcome> {
     if (this.#isOver) return { kind: 'stopped' };
     const { promise, resolve } = Promise.withResolvers<LoadOutcome>();
     this.#loads.set(bundle.number, resolve);
     this.#limits = bundle.limits;
     for (const entries of kvChunks(memory.kv)) this.send({ kind: 'kv-restore', entries });
-    const { iface } = this.#options;
+    const { iface, closed = () => [] } = this.#options;
     const { disabled } = memory;
     this.send({
       kind: 'load',
-      bundle: toBundle(bundle, { iface, disabled }),
+      bundle: toBundle(bundle, { iface, disabled, closed: closed() }),
       epoch: this.epoch,
+      ...how,
     });
     const timer = setTimeout(() => {
       this.#abandoned.add(bundle.number);

@@ -62,7 +62,7 @@ export class LiveFlows {
    */
   page<T>(
     { filter, from, limit }: PageRequest,
-    show: (flow: FlowSnapshot, context: FlowContext) => T,
+    show: (flow: FlowSnapshot, context: FlowContext, row: number) => T,
   ): Page<T> {
     const context = this.#context();
     const items: T[] = [];
@@ -70,7 +70,7 @@ export class LiveFlows {
     this.#each(filter(context), from, (row, serial) => {
       const flow = this.#reader.snapshot(row);
       if (flow?.serial !== serial) return true;
-      if (items.length < limit) items.push(show(flow, context));
+      if (items.length < limit) items.push(show(flow, context, row));
       else next = row;
       return next === undefined;
     });

@@ -8,6 +8,7 @@ import type { Histogram } from './histogram.ts';
 import type { Census } from './live-flows.ts';
 import { MetricsText, type Sample } from './metrics-text.ts';
 import type { ScriptTotals } from './script-totals.ts';
+import type { TrialOutcomes, TrialReport } from './trials.ts';
 
 export interface MetricsSource {
   readonly counters: Counters;
@@ -17,6 +18,8 @@ export interface MetricsSource {
   readonly lastReloadOkAt: number;
   readonly generation: number;
   readonly scripts: readonly string[];
+  readonly trials: TrialOutcomes;
+  readonly trial: TrialReport;
   readonly scriptTotals: ReadonlyMap<string, ScriptTotals>;
   readonly census: Census;
   readonly scriptHostRestarts: Readonly<Record<string, number>>;
@@ -282,10 +285,42 @@ function writeScripts(text: MetricsText, source: MetricsSource): void {
     'Whether a script is disabled after too many limit hits.',
     totals.map(([script, { disabled }]) => [disabled ? 1 : 0, { script }]),
   );
+  writeTrials(text, source);
   text.counter(
     'culvert_script_restarts_total',
     'Script hosts that ended, by cause.',
     Object.entries(scriptHostRestarts).map(([kind, count]) => [count, { kind }]),
+  );
+}
+
+/** Bundles on trial; what is of one of them is a gauge, because the next one begins at 0. */
+function writeTrials(text: MetricsText, { trials, trial }: MetricsSource): void {
+  const { canary, shadow } = trial;
+  text.counter(
+    'culvert_script_trials_total',
+    'Trials of bundles that ended, by how.',
+    Object.entries(trials).map(([result, count]) => [count, { result }]),
+  );
+  text.gauge(
+    'culvert_script_canary_decisions',
+    'Decisions of the canary so far, by result.',
+    canary === undefined
+      ? []
+      : [
+          [canary.decisions - canary.failures, { result: 'verdict' }],
+          [canary.failures, { result: 'failed' }],
+        ],
+  );
+  text.gauge(
+    'culvert_script_shadow_flows',
+    'Flows that the shadow was compared about so far, by result.',
+    shadow === undefined
+      ? []
+      : [
+          [shadow.compared - shadow.different, { result: 'same' }],
+          [shadow.different, { result: 'different' }],
+          [shadow.skipped, { result: 'skipped' }],
+        ],
   );
 }
 

@@ -12,18 +12,27 @@
  * until the next change of scripts.
  */
 import type { ScriptsState } from '../messages/control.ts';
-import type { FromScriptHost, ScriptIssue } from '../messages/script-control.ts';
+import type {
+  CanaryCounts,
+  DecidedFlow,
+  FromScriptHost,
+  ScriptIssue,
+} from '../messages/script-control.ts';
+import type { AsideOptions } from './aside.ts';
 import { CrashPolicy } from './backoff.ts';
 import { KillBreaker } from './breaker.ts';
 import { selfCommand } from './child.ts';
+import type { CanaryTrial, Checked } from './generation-parts.ts';
 import { type Activator, bundleIssue, type Generation, ScriptHostError } from './generations.ts';
 import { type HeartbeatPage, type HostEnd, HostProcess } from './host-process.ts';
+import { Drains, HostQuestions } from './host-questions.ts';
 import { KvJournal } from './kv-journal.ts';
 import type { Logger } from './logger.ts';
 import { Mutex } from './mutex.ts';
+import { checkBundle } from './replay.ts';
 import { Resolver } from './resolver.ts';
-import { checkScripts, loadTimeMs, nonEmpty, START_ALLOWANCE_MS } from './script-check.ts';
-import { logScript } from './script-log.ts';
+import { loadTimeMs, nonEmpty, START_ALLOWANCE_MS } from './script-load.ts';
+import { logHostEnd, logScript } from './script-log.ts';
 import { ScriptTotalsTable } from './script-totals.ts';
 
 /** Beyond the time of the load itself: how long a host may be busy with its flows. */
@@ -37,6 +46,8 @@ export interface ScriptHostOptions {
   readonly fds: readonly number[];
   readonly pages: readonly [HeartbeatPage, HeartbeatPage];
   readonly iface: string;
+  /** Where no script may connect, now. */
+  readonly closed?: () => readonly string[];
   /** CLOCK_MONOTONIC in microseconds. */
   readonly monotonicUs: () => number;
   /** Tells the data plane. */
@@ -44,6 +55,16 @@ export interface ScriptHostOptions {
   readonly hostCommand?: readonly string[];
   readonly checkCommand?: readonly string[];
   readonly busyAllowanceMs?: number;
+  /** Flows of late that a check asks about. */
+  readonly replayFlows?: () => number;
+  /** How long connections may stay with scripts that were replaced. */
+  readonly drainMs?: () => number;
+  /** How the canary does. */
+  readonly onCanary?: (counts: CanaryCounts) => void;
+  /** Flows that were decided, while somebody watches. */
+  readonly onDecided?: (flows: readonly DecidedFlow[], left: number) => void;
+  /** A host was lost, and a canary with it. */
+  readonly onLost?: (why: string) => void;
 }
 
 export class ScriptHost implements Activator {
@@ -64,6 +85,9 @@ export class ScriptHost implements Activator {
   #restart: ReturnType<typeof setTimeout> | undefined;
   #active: Generation | undefined;
   #epoch = 0;
+  #isWatched = false;
+  readonly #questions = new HostQuestions();
+  readonly #drains = new Drains(() => this.#active?.number ?? 0);
 
   constructor(options: ScriptHostOptions) {
     this.#options = options;
@@ -83,9 +107,57 @@ export class ScriptHost implements Activator {
     return this.#breaker.disabled;
   }
 
-  check(bundle: Generation): Promise<readonly ScriptIssue[]> {
-    const { iface, checkCommand } = this.#options;
-    return checkScripts(bundle, iface, checkCommand);
+  check(bundle: Generation, active: Generation): Promise<Checked> {
+    return checkBundle(bundle, active, () => this.#recentFlows(), this.asideOptions());
+  }
+
+  asideOptions(): AsideOptions {
+    const { iface, checkCommand: command } = this.#options;
+    return { iface, command, kv: this.#journal.entries(Date.now()) };
+  }
+
+  /** Loads it beside the active bundle, into the same process. @throws ScriptHostError */
+  async loadCanary(bundle: Generation, plan: CanaryTrial): Promise<readonly ScriptIssue[]> {
+    return this.#lock.run(async () => {
+      const host = this.#host;
+      if (host === undefined || host.isUncertain) {
+        throw new ScriptHostError('no script host runs that could take a canary');
+      }
+      const { busyAllowanceMs = BUSY_ALLOWANCE_MS } = this.#options;
+      const { share, errors, windowMs } = plan;
+      const how = { canary: { share, errors, windowMs }, drainMs: this.#drainMs };
+      const timeoutMs = loadTimeMs(bundle) + busyAllowanceMs;
+      const outcome = await host.load(bundle, NO_MEMORY, timeoutMs, how);
+      if (outcome.kind === 'loaded') return [];
+      if (outcome.kind === 'refused') return nonEmpty(outcome.issues, bundle);
+      if (host.isUncertain) this.#restartAfter(0);
+      throw new ScriptHostError(`the script host did not take the canary (${outcome.kind})`);
+    });
+  }
+
+  async promoteCanary(bundle: Generation): Promise<boolean> {
+    return this.#lock.run(async () => {
+      const isDone =
+        this.#host !== undefined && (await this.#questions.promote(this.#host, bundle.number));
+      // Who did not answer may promote it yet: no host is to run what nobody knows of.
+      if (isDone) this.#commit(bundle);
+      else this.dropCanary();
+      return isDone;
+    });
+  }
+
+  dropCanary(): void {
+    this.#host?.send({ kind: 'drop-canary' });
+  }
+
+  watch(isOn: boolean): void {
+    this.#isWatched = isOn;
+    this.#host?.send({ kind: 'watch', isOn });
+  }
+
+  /** Settles when no bundle is in memory but the active one and a canary. */
+  drained(): Promise<void> {
+    return this.#drains.over;
   }
 
   activate(bundle: Generation): Promise<readonly ScriptIssue[]> {
@@ -114,6 +186,7 @@ export class ScriptHost implements Activator {
     this.#host = undefined;
     this.#next = undefined;
     this.totals.hostEnded();
+    this.#drains.set([]);
     this.#options.onState({ state: 'none', epoch: this.#epoch });
     for (const process of processes) process.kill();
     await Promise.all(processes.map((process) => process.exited));
@@ -124,9 +197,8 @@ export class ScriptHost implements Activator {
     const { log, busyAllowanceMs = BUSY_ALLOWANCE_MS } = this.#options;
     const host = this.#host;
     if (host === undefined || host.isUncertain) return this.#replace(bundle, []);
-    // It has the KV itself.
-    const memory = { kv: [], disabled: [] };
-    const outcome = await host.load(bundle, memory, loadTimeMs(bundle) + busyAllowanceMs);
+    const timeoutMs = loadTimeMs(bundle) + busyAllowanceMs;
+    const outcome = await host.load(bundle, NO_MEMORY, timeoutMs, { drainMs: this.#drainMs });
     if (outcome.kind === 'loaded') return [];
     if (outcome.kind === 'refused') return nonEmpty(outcome.issues, bundle);
     if (outcome.kind === 'stopped') throw stopped();
@@ -166,7 +238,7 @@ export class ScriptHost implements Activator {
   }
 
   #spawn(): HostProcess {
-    const { fds, pages, iface, monotonicUs } = this.#options;
+    const { fds, pages, iface, closed, monotonicUs } = this.#options;
     const { hostCommand = selfCommand('__script-host') } = this.#options;
     const [first, second] = pages;
     const process: HostProcess = new HostProcess({
@@ -175,6 +247,7 @@ export class ScriptHost implements Activator {
       page: this.#host?.page === first ? second : first,
       epoch: ++this.#epoch,
       iface,
+      ...(closed === undefined ? {} : { closed }),
       monotonicUs,
       onMessage: (message) => this.#receive(process, message),
       onLateLoad: () => this.#lost(process),
@@ -188,9 +261,12 @@ export class ScriptHost implements Activator {
   #takeOver(next: HostProcess): void {
     const old = this.#host;
     this.#host = next;
+    if (this.#isWatched) next.send({ kind: 'watch', isOn: true });
     if (old === undefined) return;
     this.totals.hostEnded();
     old.kill();
+    this.#drains.set([]);
+    this.#options.onLost?.('the script host was replaced');
   }
 
   #commit(bundle: Generation): void {
@@ -225,6 +301,22 @@ export class ScriptHost implements Activator {
       case 'stats':
         if (process === this.#host) this.totals.record(message.scripts);
         break;
+      case 'canary':
+        if (process === this.#host) this.#options.onCanary?.(message);
+        break;
+      case 'generations':
+        if (process !== this.#host) break;
+        this.#drains.set(message.numbers);
+        break;
+      case 'promoted':
+        this.#questions.promoted(message.generation, message.isDone);
+        break;
+      case 'decided':
+        this.#options.onDecided?.(message.flows, message.left);
+        break;
+      case 'recent':
+        this.#questions.toldRecent(message.flows);
+        break;
     }
   }
 
@@ -239,19 +331,7 @@ export class ScriptHost implements Activator {
     // Undefined while a bundle is only being tried: its refusal says enough.
     const script = active?.number === generation ? active.scripts[index]?.name : undefined;
     this.restarts[end.cause]++;
-    if (end.cause === 'crash') {
-      const { code, signal, protocolError } = end.exit;
-      log.error(
-        { script, code, signal, err: protocolError, pid: process.pid },
-        'script-host-exited',
-      );
-    } else {
-      const { cause, insideMs } = end;
-      log.error(
-        { script, kind: cause, inside_ms: insideMs, pid: process.pid },
-        'script-host-killed',
-      );
-    }
+    logHostEnd(log, { script, pid: process.pid }, end);
     if (active !== undefined && script !== undefined) {
       const isDisabled = this.#breaker.killed(script, Date.now(), active.limits);
       if (isDisabled) log.error({ script, kills: active.limits.breakerHits }, 'script-disabled');
@@ -266,8 +346,21 @@ export class ScriptHost implements Activator {
     this.#host = undefined;
     process.kill();
     this.totals.hostEnded();
+    this.#drains.set([]);
+    this.#questions.lost();
     this.#options.onState({ state: 'down', epoch: this.#epoch + 1 });
+    this.#options.onLost?.('the script host was lost');
     this.#restartAfter(this.#crashes.crashed(performance.now()) ?? 0);
+  }
+
+  get #drainMs(): number {
+    return this.#options.drainMs?.() ?? 0;
+  }
+
+  async #recentFlows(): Promise<readonly DecidedFlow[]> {
+    const count = this.#options.replayFlows?.() ?? 0;
+    if (count === 0 || this.#host === undefined) return [];
+    return this.#questions.recent(this.#host, count);
   }
 
   #restartAfter(delayMs: number): void {
@@ -297,5 +390,8 @@ export class ScriptHost implements Activator {
     }
   }
 }
+
+/** It has the KV itself. */
+const NO_MEMORY = { kv: [], disabled: [] };
 
 const stopped = (): ScriptHostError => new ScriptHostError('the script host was stopped meanwhile');

@@ -1,6 +1,7 @@
 /** A line that a script wrote, in the log of the gateway. */
 import type { FromScriptHost } from '../messages/script-control.ts';
 import { flowId } from './flow-view.ts';
+import type { HostEnd } from './host-process.ts';
 import type { Logger } from './logger.ts';
 
 /** Fields that are not for a script to choose: they say who wrote a line, and when. */
@@ -30,4 +31,18 @@ export function logScript(log: Logger, line: Extract<FromScriptHost, { kind: 'lo
     { ...Object.fromEntries(own), event: 'script', script, script_version: generation, ...id },
     message,
   );
+}
+
+/** Why a host is gone; `script`: the one that was entered last, if it is one that serves. */
+export function logHostEnd(
+  log: Logger,
+  { script, pid }: { readonly script: string | undefined; readonly pid: number },
+  end: HostEnd,
+): void {
+  if (end.cause === 'crash') {
+    const { code, signal, protocolError } = end.exit;
+    log.error({ script, code, signal, err: protocolError, pid }, 'script-host-exited');
+  } else {
+    log.error({ script, kind: end.cause, inside_ms: end.insideMs, pid }, 'script-host-killed');
+  }
 }

@@ -1,6 +1,14 @@
 /** Runs a gateway from its start to its end: files, API, signals, exit code. */
-import { accessSync, constants, fstatSync, rmSync, writeFileSync, writeSync } from 'node:fs';
-import { basename, delimiter, dirname, relative } from 'node:path';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  fstatSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { basename, delimiter, dirname, join, relative, resolve } from 'node:path';
 import {
   type ConfigSource,
   loadConfig,
@@ -56,6 +64,7 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
     kernel,
     loaded,
     readConfig: () => loadConfig(source),
+    historyFolder: historyFolder(loaded, source),
     onFatal: () => end.resolve(ExitCode.FAILED),
   });
   cleanup.defer(onSignals(supervisor, log, { drainMs: loaded.config.drain, end: end.resolve }));
@@ -87,6 +96,15 @@ function announce(
   if (script === undefined) return;
   // Whoever does not read it must not stop the gateway.
   new LogSink(STDOUT).write(welcomeText(script, loaded.config.admin.listen, programName()));
+}
+
+/** Two gateways of one machine have each a device and a history of their own. */
+function historyFolder({ config, folder }: LoadedConfig, source: ConfigSource): string | undefined {
+  const named = config.state.folder;
+  const state = named === undefined ? source.stateFolder : resolve(folder, named);
+  // Nobody who starts a gateway by hand wants a folder that was not asked for.
+  if (named === undefined && !existsSync(state)) return undefined;
+  return join(state, 'generations', config.device.name);
 }
 
 /** What is written once the gateway runs should not be what ends it. @throws StartError */

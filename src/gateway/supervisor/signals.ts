@@ -11,7 +11,7 @@ export interface SignalOptions {
   readonly end: (code: ExitCode) => void;
 }
 
-type Target = Pick<Supervisor, 'reload' | 'drain'>;
+type Target = Pick<Supervisor, 'reloadAsConfigured' | 'drain'>;
 
 /** Installs the handlers; the result removes them. */
 export function onSignals(target: Target, log: Logger, options: SignalOptions): () => void {
@@ -27,8 +27,8 @@ export function onSignals(target: Target, log: Logger, options: SignalOptions): 
     void endDrained(target, log, options);
   };
   const handlers: readonly (readonly [NodeJS.Signals, (signal: NodeJS.Signals) => void])[] = [
-    ['SIGHUP', () => void reload(target, log)],
-    ['SIGUSR1', () => void reload(target, log)],
+    ['SIGHUP', () => reload(target, log)],
+    ['SIGUSR1', () => reload(target, log)],
     ['SIGTERM', drain],
     ['SIGINT', drain],
     ['SIGQUIT', () => end(ExitCode.OK)],
@@ -52,9 +52,9 @@ async function endDrained(
 }
 
 /** On a failure the running version stays, and the log says so. */
-async function reload(target: Target, log: Logger): Promise<void> {
+function reload(target: Target, log: Logger): void {
   try {
-    await target.reload({});
+    target.reloadAsConfigured();
   } catch (error) {
     log.error({ err: error }, 'reload-failed');
   }

@@ -5,37 +5,37 @@
  * whole or not at all.
  */
 import { monotonicNow } from '../../ffi/clock.ts';
-import type { SharedMemory } from '../../ffi/memory.ts';
 import { CLOSE_REASON_NAMES, CloseReason } from '../../stack/close-reason.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../stack/drop-reason.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { restartRequired, toLiveConfig, toStartConfig } from '../config/plane.ts';
-import { readScripts } from '../config/scripts.ts';
-import { readSets } from '../config/sets.ts';
 import type { ScriptsState } from '../messages/control.ts';
-import {
-  type ControlPlane,
-  type NewBundle,
-  type NewScript,
-  NoSuchScriptError,
-  type Reload,
-} from './api/control-plane.ts';
+import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
+import { closedAddresses } from './closed-addresses.ts';
 import { DataPlane } from './data-plane.ts';
 import { dropLayer } from './drop-layer.ts';
 import { FlowControl } from './flow-control.ts';
 import type { FlowContext, FlowNames } from './flow-view.ts';
-import { type BundleContent, type Change, type ChangeOptions, Generations } from './generations.ts';
-import type { HeartbeatPage } from './host-process.ts';
+import {
+  BundleRejectedError,
+  type Change,
+  type ChangeOptions,
+  type Generations,
+  NoTrialError,
+} from './generations.ts';
+import { pageOf } from './host-process.ts';
 import { type Kernel, routePoolOf } from './kernel.ts';
 import type { Logger } from './logger.ts';
 import { renderMetrics } from './metrics.ts';
-import { Mutex } from './mutex.ts';
-import { ReloadHistory } from './reload-history.ts';
+import type { Reload, ReloadRecord } from './reloads.ts';
+import { Resolver } from './resolver.ts';
+import { Revalidation, type RevalidationPorts } from './revalidation.ts';
+import { configuredChange, readBundle, ScriptChanges } from './script-changes.ts';
 import { ScriptHost } from './script-host.ts';
-import { scriptLimits } from './script-limits.ts';
+import { Trials } from './trials.ts';
 
 /** Config generations whose listener names are kept for flows that live long. */
 const LISTENER_NAMES_LENGTH = 1000;
@@ -46,6 +46,8 @@ export interface SupervisorOptions {
   readonly loaded: LoadedConfig;
   /** Reads the config from disk again. */
   readonly readConfig: () => LoadedConfig;
+  /** Where the history of scripts is kept; absent: in memory only. */
+  readonly historyFolder?: string | undefined;
   /** The gateway cannot go on. */
   readonly onFatal: () => void;
 }
@@ -55,9 +57,10 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly #options: SupervisorOptions;
   readonly #counters: Counters;
   readonly #scriptHost: ScriptHost;
+  readonly #trials: Trials;
+  readonly #resolver = new Resolver();
+  readonly #changes: ScriptChanges;
   readonly #generations: Generations;
-  readonly #reloads = new ReloadHistory();
-  readonly #reloadLock = new Mutex();
   readonly #listenerNames = new Map<number, readonly string[]>();
   readonly #startedAt = Date.now();
   #dataPlane: DataPlane | undefined;
@@ -84,13 +87,36 @@ export class Supervisor implements ControlPlane, FlowNames {
       fds: [kernel.scripts[1], kernel.conns[1]],
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
       iface: kernel.tun.name,
+      closed: () => closedAddresses(this.#loaded.config),
       monotonicUs: monotonicNow,
+      replayFlows: () => this.#loaded.config.scripts.reload.replay,
+      drainMs: () => this.#loaded.config.scripts.reload.drain,
+      onCanary: (counts) => this.#trials.onCanary(counts),
+      onDecided: (flows, left) => this.#trials.onDecided(flows, left),
+      onLost: (why) => this.#trials.onHostLost(why),
       onState: (state) => {
         this.#scriptsState = state;
         this.#dataPlane?.setScripts(state);
       },
     });
-    this.#generations = new Generations(this.#scriptHost, scriptLimits(loaded.config));
+    this.#trials = new Trials({
+      log,
+      host: this.#scriptHost,
+      onStopped: (generation) => this.#generations.trialStopped(generation),
+      onPassed: () => this.#promotePassed(),
+    });
+    const { historyFolder } = options;
+    this.#changes = new ScriptChanges({
+      log,
+      activator: this.#scriptHost,
+      trials: this.#trials,
+      revalidation: (generation, mode) =>
+        new Revalidation(this.#revalidationPorts, generation, mode),
+      onDiskChange: () => this.reloadAsConfigured(),
+      loaded,
+      historyFolder,
+    });
+    this.#generations = this.#changes.generations;
   }
 
   /**
@@ -100,9 +126,8 @@ export class Supervisor implements ControlPlane, FlowNames {
    */
   async start(): Promise<void> {
     const { kernel, loaded, log } = this.#options;
-    const bundle = readBundle(loaded);
-    // With a script that does not load there is no policy: better no gateway than an open one.
-    await this.#generations.apply('start', () => bundle);
+    await this.#changes.start(loaded);
+    this.#changes.watchDisk(loaded);
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
     await this.#dataPlane?.ready;
@@ -116,7 +141,8 @@ export class Supervisor implements ControlPlane, FlowNames {
   /** Takes no new flow, waits for the live ones; the number of flows that had to be cut. */
   async drain(deadlineMs: number): Promise<number> {
     this.#isDraining = true;
-    this.#options.log.info({ deadline_ms: deadlineMs, flows: this.#flowsNow() }, 'draining');
+    const flows = this.#counters.get(Counter.FLOWS_NOW);
+    this.#options.log.info({ deadline_ms: deadlineMs, flows }, 'draining');
     return (await this.#dataPlane?.drain(deadlineMs)) ?? 0;
   }
 
@@ -124,6 +150,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   async stop(): Promise<void> {
     this.#isDraining = true;
     this.flows.close();
+    this.#changes.close();
     await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop()]);
   }
 
@@ -147,44 +174,54 @@ export class Supervisor implements ControlPlane, FlowNames {
     return this.#generations.etag;
   }
 
-  reload(options: ChangeOptions): Promise<Reload> {
-    return this.#watch(
-      options,
-      this.#reloadLock.run(() => this.#reload(options)),
-    );
+  /** @throws TooManyReloadsError */
+  reloadAsConfigured(): ReloadRecord {
+    return this.startReload(configuredChange(this.#loaded));
+  }
+
+  startReload(options: ChangeOptions): ReloadRecord {
+    return this.#changes.startReload(options, (given) => this.#reload(given));
+  }
+
+  get reloads(): readonly ReloadRecord[] {
+    return this.#changes.reloads.all;
+  }
+
+  findReload(id: string): ReloadRecord {
+    return this.#changes.reloads.get(id);
   }
 
   putScript(script: NewScript, options: ChangeOptions): Promise<Change> {
-    return this.#change(
-      'api',
-      (active) => ({ ...active, scripts: withScript(active, script) }),
-      options,
-    );
+    return this.#changes.put(script, options);
   }
 
-  putBundle({ scripts, vars, sets }: NewBundle, options: ChangeOptions): Promise<Change> {
-    const given = { scripts, ...(vars && { vars }), ...(sets && { sets }) };
-    return this.#change('api', (active) => ({ ...active, ...given }), options);
+  putBundle(bundle: NewBundle, options: ChangeOptions): Promise<Change> {
+    return this.#changes.putAll(bundle, options);
   }
 
   removeScript(name: string, options: ChangeOptions): Promise<Change> {
-    return this.#change(
-      'api',
-      (active) => {
-        const scripts = active.scripts.filter((script) => script.name !== name);
-        if (scripts.length === active.scripts.length) {
-          throw new NoSuchScriptError(`no script "${name}" is loaded`);
-        }
-        return { ...active, scripts };
-      },
-      options,
-    );
+    return this.#changes.remove(name, options);
   }
 
-  async rollback(to: number | undefined, options: ChangeOptions): Promise<Change> {
-    const change = await this.#watch(options, this.#generations.rollback(to, options));
-    this.#logChange(change);
-    return change;
+  rollback(to: number | undefined, options: ChangeOptions): Promise<Change> {
+    return this.#changes.rollback(to, options);
+  }
+
+  get canaryDefaults() {
+    return this.#loaded.config.scripts.reload.canary;
+  }
+
+  get trial(): TrialState | undefined {
+    const trial = this.#generations.trial;
+    return trial && { ...trial, report: this.#trials.report };
+  }
+
+  promote(): Promise<Change> {
+    return this.#changes.promote();
+  }
+
+  abortTrial(): Promise<Change> {
+    return this.#changes.abortTrial();
   }
 
   drops() {
@@ -216,7 +253,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   metrics(): string {
-    const { ok, failed, lastOk, lastOkAt } = this.#reloads;
+    const { ok, failed, lastOk, lastOkAt } = this.#changes.outcomes;
     const { active } = this.#generations;
     return renderMetrics({
       counters: this.#counters,
@@ -225,6 +262,8 @@ export class Supervisor implements ControlPlane, FlowNames {
       lastReloadOkAt: lastOkAt,
       generation: active.number,
       scripts: active.scripts.map((script) => script.name),
+      trials: this.#trials.outcomes,
+      trial: this.#trials.report,
       scriptTotals: this.#scriptHost.totals.all(),
       census: this.flows.live.census(),
       scriptHostRestarts: this.#scriptHost.restarts,
@@ -267,6 +306,27 @@ export class Supervisor implements ControlPlane, FlowNames {
     };
   }
 
+  get #revalidationPorts(): RevalidationPorts {
+    return {
+      log: this.#options.log,
+      live: this.flows.live,
+      resolver: this.#resolver,
+      kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
+      asideOptions: () => this.#scriptHost.asideOptions(),
+    };
+  }
+
+  /** A canary whose time is over takes over by itself. */
+  async #promotePassed(): Promise<void> {
+    try {
+      await this.#changes.promote();
+    } catch (error) {
+      // Stopped, or promoted by hand, at the same moment.
+      if (!(error instanceof NoTrialError || error instanceof BundleRejectedError)) throw error;
+      this.#options.log.warn({ why: error.message }, 'trial-not-promoted');
+    }
+  }
+
   #startDataPlane(): void {
     const { log, kernel, loaded, onFatal } = this.#options;
     this.#dataPlane = new DataPlane({
@@ -305,43 +365,14 @@ export class Supervisor implements ControlPlane, FlowNames {
     if (options.dryRun) return { ...change, restartRequired: restart };
     const isSame = Bun.deepEquals(this.#loaded.config, loaded.config);
     this.#loaded = loaded;
+    this.#changes.watchDisk(loaded);
     if (!isSame || options.force) this.#dataPlane?.configure(this.#nextLiveConfig(loaded));
     log.level = loaded.config.log.level;
     log.info(
       { config_generation: this.#configGeneration, restart_required: restart },
       'config-reloaded',
     );
-    this.#logChange(change);
-    return {
-      generation: change.generation,
-      changed: change.changed || !isSame,
-      restartRequired: restart,
-    };
-  }
-
-  async #change(
-    origin: 'api',
-    make: (active: BundleContent) => BundleContent,
-    options: ChangeOptions,
-  ): Promise<Change> {
-    const change = await this.#watch(options, this.#generations.apply(origin, make, options));
-    this.#logChange(change);
-    return change;
-  }
-
-  /** A dry run is no change: it counts as neither success nor failure. */
-  #watch<T>({ dryRun }: ChangeOptions, change: Promise<T>): Promise<T> {
-    return dryRun ? change : this.#reloads.watch(change);
-  }
-
-  #logChange({ changed, generation }: Change): void {
-    if (!changed) return;
-    const { number, hash, origin, scripts } = generation;
-    const names = scripts.map((script) => script.name);
-    this.#options.log.info(
-      { generation: number, hash, origin, scripts: names },
-      'scripts-activated',
-    );
+    return { ...change, changed: change.changed || !isSame, restartRequired: restart };
   }
 
   #scriptStatus(): Status['scripts'] {
@@ -367,31 +398,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     const iface = this.#options.kernel.tun.name;
     return { names: this, iface, nowUs: monotonicNow(), nowMs: Date.now() };
   }
-
-  #flowsNow(): number {
-    return this.#counters.get(Counter.FLOWS_NOW);
-  }
 }
-
-function readBundle(loaded: LoadedConfig): BundleContent {
-  const { vars } = loaded.config.scripts;
-  const limits = scriptLimits(loaded.config);
-  return { scripts: readScripts(loaded), vars, limits, sets: readSets(loaded) };
-}
-
-/** What a script may do is said by the config, or with the new script, and stays otherwise. */
-function withScript({ scripts }: BundleContent, script: NewScript): readonly NewScript[] {
-  const old = scripts.find(({ name }) => name === script.name);
-  if (old === undefined) return [...scripts, script];
-  const { allow, schedule } = old;
-  const next = { ...(allow && { allow }), ...(schedule && { schedule }), ...script };
-  return scripts.map((one) => (one === old ? next : one));
-}
-
-const pageOf = ({ fd, buffer }: SharedMemory): HeartbeatPage => ({
-  fd,
-  view: new DataView(buffer),
-});
 
 const pidOf = (owner: { readonly pid: number | undefined } | undefined): { pid?: number } =>
   owner?.pid === undefined ? {} : { pid: owner.pid };

@@ -69,7 +69,7 @@ export class Conns implements ConnEvents {
     script: Script,
   ): boolean {
     if (this.count >= script.limits.claims) return false;
-    generation.acquire();
+    generation.hold();
     this.#claims.set(requestId, { requestId, request, generation, script });
     return true;
   }
@@ -109,6 +109,18 @@ export class Conns implements ConnEvents {
       if (!row.isSpliced && !row.isOver) this.#carrier.abort(row.carrier, CLIENT_END);
       // One whose hook has not begun can still run in the next sandbox, were it not reset.
       this.#forget(row);
+    }
+  }
+
+  /** Its time is over: what is not spliced is reset, the rest goes on without its script. */
+  endGeneration(number: number): void {
+    for (const { generation, requestId } of Array.from(this.#claims.values())) {
+      if (generation.number === number) this.#dropClaim(requestId);
+    }
+    for (const row of Array.from(this.#rows.values())) {
+      if (row.claim.generation.number !== number || row.isGone) continue;
+      if (row.isSpliced) this.#forget(row);
+      else if (!row.isOver) this.#carrier.abort(row.carrier, CLIENT_END);
     }
   }
 
@@ -344,14 +356,14 @@ export class Conns implements ConnEvents {
     this.#rows.delete(row.id);
     if (this.#byCarrier.get(row.carrier) === row) this.#byCarrier.delete(row.carrier);
     this.#outbound.cancelAll(row);
-    row.claim.generation.release();
+    row.claim.generation.letGo();
   }
 
   #dropClaim(requestId: number): void {
     const claim = this.#claims.get(requestId);
     if (claim === undefined) return;
     this.#claims.delete(requestId);
-    claim.generation.release();
+    claim.generation.letGo();
   }
 }
 

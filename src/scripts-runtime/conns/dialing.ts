@@ -7,7 +7,7 @@ import type { Endpoint } from '../../stack/verdict.ts';
 import type { DialFailure } from './ports.ts';
 
 /** "Connection Attempt Delay", RFC 8305 §5, in microseconds. */
-export const HEAD_START_US = 250_000;
+const HEAD_START_US = 250_000;
 
 const NEVER = Number.POSITIVE_INFINITY;
 

@@ -5,7 +5,8 @@
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
 import type { ConnectionRequest } from '../../stack/verdict.ts';
-import type { SharedPage } from '../engine.ts';
+import type { Engine, SharedPage } from '../engine.ts';
+import { writeRequest } from '../request-page.ts';
 import { STREAM_PROTOCOLS, sniff, sniffLast } from '../sniff/sniff.ts';
 import type { SniffedNothing, SniffProtocol } from '../sniff/sniffed.ts';
 import { CHUNK_BYTES_MAX } from './ports.ts';
@@ -68,43 +69,55 @@ export interface GuestConnPorts {
   failed(conn: number, error: string): void;
 }
 
-/** What of a `Guest` is needed here. */
-export interface GuestAccess {
-  readonly context: QuickJSContext;
-  readonly page: SharedPage;
-  call(entry: 'connOpen' | 'connEvent', ...args: QuickJSHandle[]): QuickJSHandle | undefined;
-}
+type CallEntry = (
+  entry: 'connOpen' | 'connEvent',
+  ...args: QuickJSHandle[]
+) => QuickJSHandle | undefined;
 
 export class GuestConns {
-  readonly #guest: GuestAccess;
+  readonly #engine: Engine;
+  readonly #page: SharedPage;
+  readonly #call: CallEntry;
 
-  constructor(guest: GuestAccess) {
-    this.#guest = guest;
+  constructor(engine: Engine, page: SharedPage, call: CallEntry) {
+    this.#engine = engine;
+    this.#page = page;
+    this.#call = call;
   }
 
   /** The connection that the turn was for, 0 for none; for none from now on. */
   takeTurnOf(): number {
-    const { view } = this.#guest.page;
+    const { view } = this.#page;
     const conn = view.getUint32(ConnField.TURN_OF, true);
     if (conn !== 0) view.setUint32(ConnField.TURN_OF, 0, true);
     return conn;
   }
 
-  /** Runs the hook; its flow stands in the page. Inside of a turn. */
-  open(conn: number, { source, destination }: ConnectionRequest): void {
-    const { context, page } = this.#guest;
-    page.view.setUint32(ConnField.TURN_OF, conn, true);
-    page.view.setUint32(ConnField.CONN, conn, true);
-    using from = context.newString(source.ip);
-    using to = context.newString(destination.ip);
-    this.#guest.call('connOpen', from, to)?.dispose();
+  /** Runs the hook, in a turn of its own. */
+  open(conn: number, request: ConnectionRequest, budgetUs: number): void {
+    this.#engine.turn(budgetUs, () => {
+      const { context } = this.#engine;
+      const { view } = this.#page;
+      writeRequest(view, 0, request);
+      view.setUint32(ConnField.TURN_OF, conn, true);
+      view.setUint32(ConnField.CONN, conn, true);
+      using from = context.newString(request.source.ip);
+      using to = context.newString(request.destination.ip);
+      this.#call('connOpen', from, to)?.dispose();
+    });
   }
 
-  /** Inside of a turn. */
-  tell(conn: number, { event, end, flags = 0, bytes, text }: ConnNews): void {
-    const { context, page } = this.#guest;
+  /** Lets the script hear what has come of a connection, in a turn of its own. */
+  tell(conn: number, news: readonly ConnNews[], budgetUs: number): void {
+    this.#engine.turn(budgetUs, () => {
+      for (const one of news) this.#tellOne(conn, one);
+    });
+  }
+
+  #tellOne(conn: number, { event, end, flags = 0, bytes, text }: ConnNews): void {
+    const { context } = this.#engine;
     const handle = text === undefined ? context.undefined : context.newString(text);
-    const { view } = page;
+    const { view } = this.#page;
     view.setUint32(ConnField.TURN_OF, conn, true);
     view.setUint32(ConnField.CONN, conn, true);
     view.setUint32(ConnField.END, end, true);
@@ -112,7 +125,7 @@ export class GuestConns {
     view.setUint32(ConnField.FLAGS, flags, true);
     view.setUint32(ConnField.LENGTH, bytes?.length ?? 0, true);
     if (bytes !== undefined) chunkOf(view, CHUNK_BYTES_MAX).set(bytes);
-    this.#guest.call('connEvent', handle)?.dispose();
+    this.#call('connEvent', handle)?.dispose();
     if (text !== undefined) handle.dispose();
   }
 }
@@ -173,7 +186,7 @@ export function connFunctions(
       return undefined;
     },
     connEncode: (source) => {
-      const piece = text(source);
+      const piece = String(JSON.parse(text(source)));
       const { view } = page;
       const { written } = utf8.encodeInto(piece, chunkOf(view, CHUNK_BYTES_MAX));
       view.setUint32(ConnField.LENGTH, written, true);

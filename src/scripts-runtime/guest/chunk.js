@@ -3,7 +3,7 @@
  * it: a script never has the page's buffer in hand. So nothing here may use what a script could
  * have replaced, nor `subarray` and `slice`, which ask the constructor of an array for another.
  */
-import { host, slice, uncurry } from './host.js';
+import { host, slice, stringify, uncurry } from './host.js';
 import { CHUNK_AT, CHUNK_BYTES, LENGTH, words } from './page.js';
 
 const Bytes = Uint8Array;
@@ -65,7 +65,8 @@ export function encode(text) {
   for (let at = 0; at < text.length; ) {
     let end = Math.min(at + PIECE_UNITS, text.length);
     if (end < text.length && isHighSurrogate(unitAt(text, end - 1))) end--;
-    host.connEncode(slice(text, at, end));
+    // As JSON: the border ends a text at its first NUL.
+    host.connEncode(stringify(slice(text, at, end)));
     pieces.push(takeChunk());
     at = end;
   }

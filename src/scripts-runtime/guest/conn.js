@@ -1,5 +1,5 @@
 /** A claimed connection, and the hook `connect(conn, env, ctx)`. */
-import { abortFlow, FlowInfo } from './flow-info.js';
+import { abortFlow, FlowInfo, setConn } from './flow-info.js';
 import { host, limits, parse } from './host.js';
 import { CONN, END, EVENT, FLAGS, words } from './page.js';
 import { describe, show } from './show.js';
@@ -13,7 +13,6 @@ import {
   removeConn,
   removeEnd,
   Socket,
-  setOwner,
 } from './socket.js';
 import { SocketError } from './socket-error.js';
 import { dropTimersOf } from './timers.js';
@@ -136,7 +135,7 @@ export async function openConn(script, env, makeCtx, sourceIp, destinationIp) {
   const flow = new FlowInfo(sourceIp, destinationIp);
   const end = addConn(conn);
   end.flow = flow;
-  setOwner(flow.signal, conn);
+  setConn(flow, conn);
   end.onOpened({ remoteAddress: flow.src.toString(), localAddress: flow.dst.toString() });
   try {
     await script.connect(new Conn(MAKING, end, flow), env, makeCtx(flow));

@@ -6,6 +6,7 @@ import { abortFlow, FlowInfo, serialOf } from './flow-info.js';
 import { host, onSettled } from './host.js';
 import { CALL, NO_VERDICT, PENDING, REPLY, THREW, words } from './page.js';
 import { describe, show } from './show.js';
+import { adoptSniffs } from './sniffs.js';
 import { fire } from './timers.js';
 import { bodyOf, isVerdict, replyOf, setClaiming } from './verdicts.js';
 
@@ -46,6 +47,8 @@ host.connect({
         return `${hook}() is not available in this version of culvert: it would never be called`;
       }
     }
+    const problem = adoptSniffs(exported.sniffs);
+    if (problem !== undefined) return problem;
     const { connect } = exported;
     if (connect !== undefined && typeof connect !== 'function') return 'connect is no method';
     setClaiming(connect !== undefined);
@@ -53,10 +56,10 @@ host.connect({
     return undefined;
   },
 
-  decide(sourceIp, destinationIp) {
+  decide(sourceIp, destinationIp, sniffed) {
     const call = words[CALL];
     try {
-      const flow = new FlowInfo(sourceIp, destinationIp);
+      const flow = new FlowInfo(sourceIp, destinationIp, sniffed);
       const value = script.flow(flow, env, new Ctx(serialOf(flow)));
       if (isVerdict(value) || typeof value?.then !== 'function') return answer(value);
       waiting.set(call, flow);

@@ -1,7 +1,9 @@
 /** `connect()`, and what is common to a socket and to a claimed connection. */
-import { AbortSignal } from './abort-signal.js';
+import { readableOf, writableOf } from './conn-streams.js';
 import { End } from './end.js';
+import { connOfSignal } from './flow-info.js';
 import { host, parse, stringify } from './host.js';
+import { load } from './lazy.js';
 import { TURN_OF, words } from './page.js';
 import { cut, show } from './show.js';
 import { SocketError } from './socket-error.js';
@@ -39,6 +41,12 @@ export class Socket {
   get closed() {
     return this.#end.closed.promise;
   }
+  get readable() {
+    return readableOf(this.#end);
+  }
+  get writable() {
+    return writableOf(this.#end);
+  }
   async read() {
     this.#end.check('read()');
     return this.#end.read();
@@ -71,7 +79,7 @@ const CONNECT_OPTIONS = {
   mark: count,
   proxyProtocol: oneOf(1, 2),
   connectTimeoutMs: count,
-  signal: (value) => value instanceof AbortSignal,
+  signal: (value) => value instanceof load('abort-signal').AbortSignal,
 };
 
 /** As text, in the form in which addresses are written everywhere. */
@@ -104,7 +112,7 @@ function optionsOf(options) {
 export function connect(to, options) {
   const address = addressOf(to);
   const { signal, ...dial } = optionsOf(options);
-  const conn = ownerOf(signal) ?? words[TURN_OF];
+  const conn = connOfSignal(signal) ?? words[TURN_OF];
   const answer = host.connDial(conn, stringify({ ...dial, to: address }));
   const end = new End(conn, typeof answer === 'number' ? answer : -1);
   const socket = new Socket(MAKING, end);
@@ -116,12 +124,8 @@ export function connect(to, options) {
   }
   conns.get(conn).set(end.id, end);
   if (signal === undefined) return socket;
-  if (signal.aborted) end.abort();
-  else signal.addEventListener('abort', () => end.abort());
+  // A signal may outlive many sockets.
+  const forget = load('abort-signal').onAbort(signal, () => end.abort());
+  end.closed.promise.then(forget, forget);
   return socket;
 }
-
-/** Connections by the signal of their flow: whoever dials with it says which one it is for. */
-const owners = new WeakMap();
-export const setOwner = (signal, conn) => owners.set(signal, conn);
-const ownerOf = (signal) => (signal === undefined ? undefined : owners.get(signal));

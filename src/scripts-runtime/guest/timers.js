@@ -46,6 +46,8 @@ export const clearInterval = (id) => stopTimer(id);
 export function fire(id) {
   const timer = timers.get(id);
   if (timer === undefined) return undefined;
+  // What it costs is charged to the connection that it works for.
+  words[TURN_OF] = timer.conn;
   // What it had was freed before this call, so there is room.
   if (timer.period === undefined) timers.delete(id);
   else host.startTimer(id, timer.period);
@@ -61,5 +63,5 @@ export function fire(id) {
 
 /** Those that a connection has set, which is gone and has cost enough. */
 export function dropTimersOf(conn) {
-  for (const [id, timer] of timers) if (timer.conn === conn) clearTimeout(id);
+  for (const [id, timer] of timers) if (timer.conn === conn) stopTimer(id);
 }

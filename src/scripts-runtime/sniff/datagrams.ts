@@ -9,7 +9,7 @@ import {
   TOO_LONG,
 } from './sniffed.ts';
 
-const DATAGRAM_PROTOCOLS: readonly SniffProtocol[] = ['quic', 'dns'];
+export const DATAGRAM_PROTOCOLS: readonly SniffProtocol[] = ['quic', 'dns'];
 
 export class DatagramSniffer {
   readonly #quic: QuicSniffer | undefined;

@@ -6,17 +6,16 @@
 import { parseAuthority } from './authority.ts';
 import { sniffHttp2 } from './http2.ts';
 import type { Outcome } from './sniffed.ts';
-import { isAlphanumeric, isDigit, isUpperCase, isVisible, latin1, lowerCase } from './text.ts';
+import { CharacterClass, latin1, lowerCase, runEnd } from './text.ts';
 
-const [TAB, LF, CR, SPACE, HYPHEN, COLON, DELETE] = [0x09, 0x0a, 0x0d, 0x20, 0x2d, 0x3a, 0x7f];
+const [TAB, LF, CR, SPACE, COLON] = [0x09, 0x0a, 0x0d, 0x20, 0x3a];
+const [DIGIT_0, DIGIT_9] = [0x30, 0x39];
 
 /** The longest one that is registered has 17. */
 const METHOD_BYTES_MAX = 24;
 /** Another digit follows: RFC 9112 §2.3. */
 const VERSION = new TextEncoder().encode('HTTP/1.');
 const HOST = new TextEncoder().encode('host');
-/** The same characters as letters and digits: RFC 9110 §5.6.2, token. */
-const TOKEN_MARKS = new Set(new TextEncoder().encode("!#$%&'*+-.^_`|~"));
 
 export function sniffHttp(bytes: Uint8Array): Outcome {
   const http2 = sniffHttp2(bytes);
@@ -40,29 +39,24 @@ function sniffHttp1(bytes: Uint8Array): Outcome {
 
 function readRequestLine(bytes: Uint8Array): RequestLine | 'need-more' | 'no-match' {
   const { length } = bytes;
-  let at = 0;
-  while (at < length && isMethodCharacter(bytes[at] ?? 0)) at++;
-  const methodEnd = at;
+  const methodEnd = runEnd(bytes, 0, CharacterClass.METHOD);
   if (methodEnd > METHOD_BYTES_MAX) return 'no-match';
-  if (at === length) return 'need-more';
-  if (methodEnd === 0 || bytes[at] !== SPACE) return 'no-match';
-  at++;
-  while (at < length && isVisible(bytes[at] ?? 0)) at++;
-  const targetEnd = at;
-  if (at === length) return 'need-more';
-  if (targetEnd === methodEnd + 1 || bytes[at] !== SPACE) return 'no-match';
+  if (methodEnd === length) return 'need-more';
+  if (methodEnd === 0 || bytes[methodEnd] !== SPACE) return 'no-match';
+  const targetEnd = runEnd(bytes, methodEnd + 1, CharacterClass.VISIBLE);
+  if (targetEnd === length) return 'need-more';
+  if (targetEnd === methodEnd + 1 || bytes[targetEnd] !== SPACE) return 'no-match';
+  let at = targetEnd;
   for (const byte of VERSION) {
     at++;
     if (at === length) return 'need-more';
     if (bytes[at] !== byte) return 'no-match';
   }
-  if (!isDigit(bytes[at + 1] ?? DIGIT_EXPECTED)) return 'no-match';
+  const minor = bytes[at + 1] ?? DIGIT_0;
+  if (minor < DIGIT_0 || minor > DIGIT_9) return 'no-match';
   if ((bytes[at + 2] ?? CR) !== CR || (bytes[at + 3] ?? LF) !== LF) return 'no-match';
   return at + 4 > length ? 'need-more' : { methodEnd, targetEnd, end: at + 4 };
 }
-
-/** In the place of a byte that has not arrived. */
-const DIGIT_EXPECTED = 0x30;
 
 /** Where the value of the Host field is; both 0 when there is no such field. */
 interface HostField {
@@ -82,13 +76,13 @@ function readFields(bytes: Uint8Array, from: number): HostField | 'need-more' | 
       return bytes[at + 1] === LF ? host : 'no-match';
     }
     const nameAt = at;
-    while (at < length && isTokenCharacter(bytes[at] ?? 0)) at++;
+    at = runEnd(bytes, at, CharacterClass.TOKEN);
     if (at === length) return 'need-more';
     // A folded line begins with a space, and a name that ends with one is no name.
     if (at === nameAt || bytes[at] !== COLON) return 'no-match';
     const isHost = isHostName(bytes, nameAt, at);
-    const valueAt = ++at;
-    while (at < length && isValueCharacter(bytes[at] ?? 0)) at++;
+    const valueAt = at + 1;
+    at = runEnd(bytes, valueAt, CharacterClass.FIELD_VALUE);
     if (at + 1 >= length) return at < length && bytes[at] !== CR ? 'no-match' : 'need-more';
     if (bytes[at] !== CR || bytes[at + 1] !== LF) return 'no-match';
     if (isHost) {
@@ -129,15 +123,6 @@ function withAuthority(method: string, path: string, authority: string, field: s
 
 const httpOf = (method: string, host: string, path: string): Outcome =>
   host === '' ? { proto: 'http', method, path } : { proto: 'http', method, host, path };
-
-/** Methods are case-sensitive, and nobody has registered one in lower case. */
-const isMethodCharacter = (byte: number): boolean => isUpperCase(byte) || byte === HYPHEN;
-
-const isTokenCharacter = (byte: number): boolean => isAlphanumeric(byte) || TOKEN_MARKS.has(byte);
-
-/** Visible, obs-text, space and tab: RFC 9110 §5.5. */
-const isValueCharacter = (byte: number): boolean =>
-  (byte >= SPACE && byte !== DELETE) || byte === TAB;
 
 function isHostName(bytes: Uint8Array, at: number, end: number): boolean {
   if (end - at !== HOST.length) return false;

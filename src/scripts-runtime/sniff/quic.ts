@@ -12,9 +12,14 @@ import { CryptoStream } from './crypto-stream.ts';
 import { InitialOpener, isClientInitial, type LongPacket, readLongHeader } from './quic-packet.ts';
 import { type Outcome, SNIFF_BYTES_MAX, TOO_LONG } from './sniffed.ts';
 
+/** A client that has sent an Initial packet. */
+interface Client {
+  readonly opener: InitialOpener;
+  readonly stream: CryptoStream;
+}
+
 export class QuicSniffer {
-  readonly #stream = new CryptoStream();
-  #opener: InitialOpener | undefined;
+  #client: Client | undefined;
 
   /** Takes the next datagram of the client. */
   push(datagram: Uint8Array): Outcome {
@@ -24,27 +29,32 @@ export class QuicSniffer {
       // RFC 9000 §12.2: several packets may share a datagram.
       packet = packet.end < datagram.length ? readLongHeader(datagram, packet.end) : undefined;
     }
-    return this.#opener === undefined ? 'no-match' : this.#outcome(this.#opener);
+    return this.#client === undefined ? 'no-match' : outcomeOf(this.#client);
   }
 
   /** @returns false when this is no client of QUIC */
   #onInitial(datagram: Uint8Array, packet: LongPacket): boolean {
-    const isFirst = this.#opener === undefined;
+    const isFirst = this.#client === undefined;
     if (isFirst && !isClientInitial(packet)) return false;
-    this.#opener ??= new InitialOpener(datagram, packet);
-    if (packet.version !== this.#opener.version) return true;
-    const frames = this.#opener.open(datagram, packet);
-    return frames === undefined ? !isFirst : this.#stream.take(frames);
+    this.#client ??= {
+      opener: new InitialOpener(datagram, packet),
+      stream: new CryptoStream(),
+    };
+    const { opener, stream } = this.#client;
+    if (packet.version !== opener.version) return true;
+    const frames = opener.open(datagram, packet);
+    return frames === undefined ? !isFirst : stream.take(frames);
   }
+}
 
-  #outcome({ version }: InitialOpener): Outcome {
-    const { bytes, length } = this.#stream;
-    if (length > 0 && bytes[0] !== CLIENT_HELLO) return 'no-match';
-    if (length < HANDSHAKE_HEADER_BYTES) return 'need-more';
-    const end = handshakeLength(bytes, 0);
-    if (end > SNIFF_BYTES_MAX) return TOO_LONG;
-    if (length < end) return 'need-more';
-    const hello = parseClientHello(bytes, 0, end);
-    return hello === undefined ? 'no-match' : { proto: 'quic', ...hello, version: version.number };
-  }
+function outcomeOf({ opener, stream }: Client): Outcome {
+  const { bytes, length } = stream;
+  if (length > 0 && bytes[0] !== CLIENT_HELLO) return 'no-match';
+  if (length < HANDSHAKE_HEADER_BYTES) return 'need-more';
+  const end = handshakeLength(bytes, 0);
+  if (end > SNIFF_BYTES_MAX) return TOO_LONG;
+  if (length < end) return 'need-more';
+  const hello = parseClientHello(bytes, 0, end);
+  if (hello === undefined) return 'no-match';
+  return { proto: 'quic', ...hello, version: opener.version.number };
 }

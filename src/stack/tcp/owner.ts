@@ -11,6 +11,8 @@ import type { Instant } from '../time.ts';
 export interface FlowOwner {
   /** A new flow is held in this row; `accept`, `nat`, `admit` or `reject` answers it. */
   onFlow(row: number, now: Instant): void;
+  /** Another datagram has come for the flow in this row, which waits for its verdict. */
+  onParked(row: number): void;
   /** The deadline of `setDeadline` has passed: the decision or the dial takes too long. */
   onDeadline(row: number, now: Instant): void;
   /** The client finished the handshake. */

@@ -68,6 +68,7 @@ class NatOwner implements FlowOwner {
   onWaiting(): void {}
   onFin(): void {}
   onRoom(): void {}
+  onParked(): void {}
   onDatagram(): void {}
   onClosed(): void {}
 }

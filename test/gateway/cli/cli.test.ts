@@ -156,6 +156,13 @@ describe('a gateway that answers', () => {
   test('reloads, and says what waits for the next start', async () =>
     expect((await culvert(['reload'])).out).toContain('at the next start only: device.mtu'));
 
+  test('reloads without waiting, and says where the outcome is', async () => {
+    const { code, out } = await culvert(['reload', '--no-wait']);
+    const [, id = ''] = /^reload (\S+) is validating: GET \/v1\/reloads\/\1 /.exec(out) ?? [];
+    expect(code).toBe(0);
+    expect(plane.findReload(id).state).toBe('done');
+  });
+
   test('is healthy only while it is ready', async () => {
     expect((await culvert(['healthcheck'])).code).toBe(0);
     plane.reasons = ['draining'];

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import type { ScriptIssue, ScriptSource } from '../../../src/gateway/messages/script-control.ts';
+import type { Checked } from '../../../src/gateway/supervisor/generation-parts.ts';
 import {
   type Activator,
   type BundleContent,
@@ -38,12 +39,12 @@ const CONTENT: Pick<BundleContent, 'sets' | 'vars'> = {
 class FakeActivator implements Activator {
   readonly activated: number[] = [];
   running = 0;
-  async check(bundle: Generation): Promise<readonly ScriptIssue[]> {
+  async check(bundle: Generation): Promise<Checked> {
     this.running++;
     expect(this.running).toBe(1);
     await Bun.sleep(1);
     this.running--;
-    return bundle.scripts.some(({ source }) => source === 'broken') ? [ISSUE] : [];
+    return { issues: bundle.scripts.some(({ source }) => source === 'broken') ? [ISSUE] : [] };
   }
   async activate(bundle: Generation): Promise<readonly ScriptIssue[]> {
     if (bundle.scripts.some(({ source }) => source === 'dies')) return [ISSUE];

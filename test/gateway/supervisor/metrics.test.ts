@@ -26,6 +26,8 @@ function render(): string {
     lastReloadOkAt: 1_500,
     generation: 4,
     scripts: ['route'],
+    trials: { promoted: 1, stopped: 2, aborted: 0 },
+    trial: { canary: { generation: 8, decisions: 10, failures: 4 } },
     scriptTotals: new Map([
       ['route', { decisions: 9, errors: 2, limitHits: { cpu: 5 }, cpuUs: 7, disabled: true }],
     ]),

@@ -140,7 +140,9 @@ describe('a bundle', () => {
     const { host, states } = setUp();
     await host.activate(bundle(1, 'fine'));
     const { pid } = host;
-    await expect(host.check(bundle(2, 'hang', { loadMs: 1000 }))).rejects.toThrow(ScriptHostError);
+    await expect(
+      host.check(bundle(2, 'hang', { loadMs: 1000 }), bundle(1, 'fine')),
+    ).rejects.toThrow(ScriptHostError);
     await expect(host.activate(bundle(2, 'hang', { loadMs: 10 }))).rejects.toThrow(ScriptHostError);
     await until(() => host.pid !== undefined && host.pid !== pid, 'a host that is certain');
     expect(states.map(({ state }) => state)).toEqual(['up', 'up']);

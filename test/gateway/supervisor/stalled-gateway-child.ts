@@ -19,7 +19,7 @@ const STDOUT = 1;
 const [socket = ''] = process.argv.slice(2);
 const log = createLogger({ level: 'info', format: 'json' });
 const plane = fakePlane();
-onSignals({ reload: plane.reload, drain: async () => 0 }, log, {
+onSignals({ reloadAsConfigured: () => plane.startReload({}), drain: async () => 0 }, log, {
   drainMs: 0,
   end: (code) => process.exit(code),
 });

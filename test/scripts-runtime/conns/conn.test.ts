@@ -40,10 +40,11 @@ test('a connection knows its flow and its addresses, and `opened` is done', asyn
 test('text is written as UTF-8, also where a pair of units lies across two runs', async () => {
   const world = await ConnWorld.of(
     claiming(`await conn.write('ä€' + 'x'.repeat(5458) + '😀' + '');
-      await conn.write(''); await conn.write(new Uint8Array(0));`),
+      await conn.write(''); await conn.write(new Uint8Array(0));
+      await conn.write('nul\\0, half \\ud800');`),
   );
   const { got } = world.client(world.connect());
-  expect(Buffer.from(got, 'latin1').toString()).toBe(`ä€${'x'.repeat(5458)}😀`);
+  expect(Buffer.from(got, 'latin1').toString()).toBe(`ä€${'x'.repeat(5458)}😀nul\0, half \ufffd`);
 });
 
 test('a write waits for room, at most 64 KiB on their way', async () => {

@@ -10,7 +10,7 @@ import {
 } from '../../../src/scripts-runtime/conns/ports.ts';
 import type { Endpoint } from '../../../src/stack/verdict.ts';
 
-export const bytesOf = (text: string): Uint8Array => Buffer.from(text, 'latin1');
+const bytesOf = (text: string): Uint8Array => Buffer.from(text, 'latin1');
 
 interface Peek {
   readonly id: number;

@@ -105,7 +105,7 @@ test('what arrives stays below the memory limit of the script, or breaks it', as
     true,
   );
   const conn = world.connect();
-  for (let i = 0; i < 300 && !world.client(conn).wasAborted; i++) {
+  for (let i = 0; i < 1500 && !world.client(conn).wasAborted; i++) {
     world.carrier.send(conn, 0, 'x'.repeat(16_384));
     world.carrier.deliver();
     world.host.expire(world.world.now);

@@ -3,25 +3,29 @@ import { basename, dirname, posix, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../scripts-runtime/limits.ts';
 import { OFFLINE_DEVICE, readScriptFile } from '../../author/script-sources.ts';
-import { change, scripts as scriptsSchema } from '../../supervisor/api/schemas.ts';
+import { checkTypes } from '../../author/type-check.ts';
+import {
+  change,
+  scripts as scriptsSchema,
+  trial as trialSchema,
+} from '../../supervisor/api/schemas.ts';
 import { ExitCode } from '../../supervisor/exit-code.ts';
 import { formatScriptIssue } from '../../supervisor/generations.ts';
 import { tryScripts } from '../../supervisor/script-check.ts';
 import { type ClientFlags, clientOf, withClient } from '../options.ts';
 import { print, printError, printJson } from '../output.ts';
 import type { Finish } from '../program.ts';
-import { changeQuery, describeChange } from './reload.ts';
+import { type ChangeFlags, changeQuery, describeChange, withChangeFlags } from './reload.ts';
+import { addScriptNew } from './script-new.ts';
 import { addScriptReplay } from './script-replay.ts';
 import { addScriptTest } from './script-test.ts';
 import { formatScripts } from './status.ts';
 
-interface ChangeFlags extends ClientFlags {
-  readonly force?: boolean;
-  readonly dryRun?: boolean;
+interface ScriptFlags extends ClientFlags, ChangeFlags {
   readonly to?: string;
 }
 
-interface PutFlags extends ChangeFlags {
+interface PutFlags extends ScriptFlags {
   readonly root?: string;
 }
 
@@ -32,9 +36,10 @@ interface CheckFlags {
 
 export function addScript(program: Command, finish: Finish): void {
   const script = program.command('script').description('write, test, list and change scripts');
+  addScriptNew(script);
   script
     .command('check <file...>')
-    .description('load scripts in a sandbox and say what is wrong; needs no gateway')
+    .description('load scripts in a sandbox and say what is wrong; with tsc on the PATH, types too')
     .option('--json', 'print JSON')
     .option('--root <folder>', 'also import files below this folder')
     .action(async (files: string[], flags: CheckFlags) => finish(await checkFiles(files, flags)));
@@ -51,19 +56,25 @@ export function addScript(program: Command, finish: Finish): void {
     );
   withChange(script.command('remove <name>'))
     .description('remove a script')
-    .action((name: string, flags: ChangeFlags) =>
+    .action((name: string, flags: ScriptFlags) =>
       apply(flags, 'DELETE', `/v1/scripts/${encodeURIComponent(name)}`),
     );
   withChange(script.command('rollback'))
     .description('activate an old generation as a new one')
     .option('--to <generation>', 'its number; without: the one before')
-    .action((flags: ChangeFlags) => apply(flags, 'POST', '/v1/rollback'));
+    .action((flags: ScriptFlags) => apply(flags, 'POST', '/v1/rollback'));
+  withClient(script.command('trial'))
+    .description('show how the canary or shadow does')
+    .action(showTrial);
+  withClient(script.command('promote'))
+    .description('make the bundle on trial the active one')
+    .action((flags: ScriptFlags) => apply(flags, 'POST', '/v1/trial/promote'));
+  withClient(script.command('abort'))
+    .description('end the trial; the active bundle stays')
+    .action((flags: ScriptFlags) => apply(flags, 'POST', '/v1/trial/abort'));
 }
 
-const withChange = (command: Command): Command =>
-  withClient(command)
-    .option('--force', 'apply also what is identical')
-    .option('--dry-run', 'check only');
+const withChange = (command: Command): Command => withChangeFlags(withClient(command));
 
 async function checkFiles(
   files: readonly string[],
@@ -71,10 +82,12 @@ async function checkFiles(
 ): Promise<ExitCode> {
   const scripts = files.map((file) => readScriptFile(file, root));
   const content = { scripts, vars: {}, limits: DEFAULT_SCRIPT_LIMITS };
-  const issues = await tryScripts(content, OFFLINE_DEVICE);
-  if (isJson) printJson({ ok: issues.length === 0, issues });
-  else if (issues.length === 0) print(`${files.join(', ')}: ok`);
-  else for (const issue of issues) printError(formatScriptIssue(issue));
+  const types = checkTypes(new Map(scripts.map(({ name, file }) => [name, file])));
+  const issues = [...(await tryScripts(content, OFFLINE_DEVICE)), ...(types ?? [])];
+  const areTypesChecked = types !== undefined;
+  if (isJson) printJson({ ok: issues.length === 0, types_checked: areTypesChecked, issues });
+  else if (issues.length > 0) for (const issue of issues) printError(formatScriptIssue(issue));
+  else print(`${files.join(', ')}: ok${areTypesChecked ? '' : ' (no tsc found: types unchecked)'}`);
   return issues.length === 0 ? ExitCode.OK : ExitCode.FAILED;
 }
 
@@ -85,8 +98,23 @@ async function list(flags: ClientFlags): Promise<void> {
   else print(formatScripts(value.scripts));
 }
 
+async function showTrial(flags: ClientFlags): Promise<void> {
+  const { value } = await clientOf(flags).call(trialSchema, 'GET', '/v1/trial');
+  if (flags.json) printJson(value);
+  else print(describeTrial(value));
+}
+
+function describeTrial(trial: (typeof trialSchema)['_output']): string {
+  const { mode, generation, share, decisions, failures, differences = [] } = trial;
+  const of = share === undefined ? '' : ` of ${share} % of new flows`;
+  const different = trial.different === undefined ? '' : `, ${trial.different} different`;
+  const lines = differences.map(({ flow, before, after }) => `\n  ${flow}: ${before} -> ${after}`);
+  const head = `${mode}${of}: generation ${generation.number} (${generation.hash})`;
+  return `${head}: ${decisions} decisions, ${failures} failed${different}${lines.join('')}`;
+}
+
 async function apply(
-  flags: ChangeFlags,
+  flags: ScriptFlags,
   method: string,
   path: string,
   body?: string,

@@ -14,8 +14,10 @@ import { flowRoutes } from './routes/flows.ts';
 import { generationRoutes } from './routes/generations.ts';
 import { healthRoutes } from './routes/health.ts';
 import { openApiRoutes } from './routes/openapi.ts';
+import { reloadRoutes } from './routes/reloads.ts';
 import { scriptRoutes } from './routes/scripts.ts';
 import { statusRoutes } from './routes/status.ts';
+import { trialRoutes } from './routes/trial.ts';
 
 /** A bundle as JSON, where a byte can become six; what is in it is measured again. */
 const BODY_MAX_BYTES = 6 * BUNDLE_MAX_BYTES + 2 * SETS_MAX_BYTES;
@@ -46,6 +48,8 @@ export function createApi(plane: ControlPlane, { log, token }: ApiOptions): Hono
   app.route('/', statusRoutes(plane));
   app.route('/', scriptRoutes(plane));
   app.route('/', generationRoutes(plane));
+  app.route('/', reloadRoutes(plane));
+  app.route('/', trialRoutes(plane));
   app.route('/', flowRoutes(plane));
   app.route('/', conntrackRoutes(plane));
   app.route('/', eventRoutes(plane));

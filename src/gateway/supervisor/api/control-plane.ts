@@ -1,7 +1,12 @@
 /** What the HTTP API needs of the gateway. The supervisor implements it; tests have their own. */
+
+import type { ReloadConfig } from '../../config/reload-schema.ts';
 import type { ScriptSource } from '../../messages/script-control.ts';
 import type { FlowControl } from '../flow-control.ts';
+import type { Trial } from '../generation-parts.ts';
 import type { BundleContent, Change, ChangeOptions, Generation } from '../generations.ts';
+import type { ReloadRecord } from '../reloads.ts';
+import type { TrialReport } from '../trials.ts';
 import type { DropCount, ReasonCount, Status } from './schemas.ts';
 
 export interface ControlPlane {
@@ -22,9 +27,21 @@ export interface ControlPlane {
   putBundle(bundle: NewBundle, options: ChangeOptions): Promise<Change>;
   /** @throws NoSuchScriptError */
   removeScript(name: string, options: ChangeOptions): Promise<Change>;
+  /** The bundle that is tried beside the active one. */
+  readonly trial: TrialState | undefined;
+  /** @throws NoTrialError */
+  promote(): Promise<Change>;
+  /** @throws NoTrialError */
+  abortTrial(): Promise<Change>;
   rollback(to: number | undefined, options: ChangeOptions): Promise<Change>;
-  /** Reads config and scripts from disk again. */
-  reload(options: ChangeOptions): Promise<Reload>;
+  /** Begins to read config and scripts from disk again. @throws TooManyReloadsError */
+  startReload(options: ChangeOptions): ReloadRecord;
+  /** How a canary is, where the change does not say. */
+  readonly canaryDefaults: ReloadConfig['canary'];
+  /** Newest first. */
+  readonly reloads: readonly ReloadRecord[];
+  /** @throws NoSuchReloadError */
+  findReload(id: string): ReloadRecord;
 }
 
 export type NewScript = ScriptSource;
@@ -32,9 +49,8 @@ export type NewBundle = Pick<BundleContent, 'scripts'> & {
   readonly [K in 'vars' | 'sets']?: BundleContent[K] | undefined;
 };
 
-export interface Reload extends Change {
-  /** Places of the config that changed and take effect only at the next start. */
-  readonly restartRequired: readonly string[];
+export interface TrialState extends Trial {
+  readonly report: TrialReport;
 }
 
 export class NoSuchScriptError extends Error {

@@ -1,7 +1,7 @@
 /** Short forms of what the OpenAPI document says about a route. */
 import { describeRoute, resolver } from 'hono-openapi';
 import type { z } from 'zod';
-import { problem } from './schemas.ts';
+import { problem, reload, reloaded } from './schemas.ts';
 
 const PROBLEMS: Readonly<Record<number, string>> = {
   400: 'The request cannot be read.',
@@ -11,7 +11,7 @@ const PROBLEMS: Readonly<Record<number, string>> = {
   415: 'The body is of another type.',
   422: 'Config or scripts do not load; nothing was changed.',
   428: 'If-Match is missing.',
-  429: 'As many clients listen as may.',
+  429: 'As many listen, or wait, as may.',
   503: 'No script host could load the scripts now; nothing was changed.',
 };
 
@@ -28,6 +28,20 @@ export const describeJson = (
     summary,
     responses: {
       200: { description: 'OK', content: { 'application/json': { schema: resolver(schema) } } },
+      ...problemResponses(problems),
+    },
+  });
+
+/** A reload that went well, and one whose end was not waited for. */
+export const describeReload = (summary: string, problems: readonly number[]) =>
+  describeRoute({
+    summary,
+    responses: {
+      200: {
+        description: 'Done.',
+        content: { 'application/json': { schema: resolver(reloaded) } },
+      },
+      202: { description: 'Begun.', content: { 'application/json': { schema: resolver(reload) } } },
       ...problemResponses(problems),
     },
   });

@@ -1,7 +1,10 @@
 /** `If-Match`, RFC 9110 §13.1.1: who changes something says which state was seen. */
 import type { Context } from 'hono';
+import type { ReloadConfig } from '../../config/reload-schema.ts';
+import type { TrialPlan } from '../generation-parts.ts';
 import type { ChangeOptions } from '../generations.ts';
 import { ProblemError } from './problem.ts';
+import type { ChangeQuery } from './schemas.ts';
 
 /** An entity tag and what may stand behind it in a list, RFC 9110 §8.8.3 and §5.6.1. */
 const TAG = /\s*(?:W\/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)|\s*,/y;
@@ -14,9 +17,17 @@ const TAG = /\s*(?:W\/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)|\s*,/y;
  */
 export function changeOptions(
   context: Context,
-  query: { readonly force?: boolean | undefined; readonly dry_run?: boolean | undefined },
+  query: ChangeQuery,
+  defaults: ReloadConfig['canary'],
 ): ChangeOptions {
-  const options = { force: query.force === true, dryRun: query.dry_run === true };
+  const { revalidate } = query;
+  const trial = trialOf(query, defaults);
+  const options = {
+    force: query.force === true,
+    dryRun: query.dry_run === true,
+    trial,
+    revalidate,
+  };
   const ifMatch = parseIfMatch(context);
   if (Array.isArray(ifMatch)) return { ...options, ifMatch };
   if (ifMatch === '*' || options.force || options.dryRun) return options;
@@ -24,6 +35,21 @@ export function changeOptions(
     428,
     'If-Match is missing: send the ETag of GET /v1/generations, or "*" for whatever is active',
   );
+}
+
+/** @throws ProblemError  400 when two trials are asked for */
+function trialOf(query: ChangeQuery, defaults: ReloadConfig['canary']): TrialPlan | undefined {
+  const share = query.canary ?? (query.shadow ? 0 : defaults.share);
+  if (query.shadow && share > 0) throw new ProblemError(400, 'a canary is no shadow: choose one');
+  if (query.shadow) return { mode: 'shadow' };
+  if (share === 0) return undefined;
+  return {
+    mode: 'canary',
+    share: share / 100,
+    errors: defaults.errors / 100,
+    windowMs: defaults.window,
+    forMs: query.canary_for ?? defaults.for,
+  };
 }
 
 /**

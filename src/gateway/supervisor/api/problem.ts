@@ -9,10 +9,12 @@ import { TooManyReadersError } from '../flow-events.ts';
 import {
   BundleRejectedError,
   NoSuchGenerationError,
+  NoTrialError,
   ScriptHostError,
   StaleChangeError,
 } from '../generations.ts';
 import type { Logger } from '../logger.ts';
+import { NoSuchReloadError, TooManyReloadsError } from '../reloads.ts';
 import { NoSuchScriptError } from './control-plane.ts';
 import type { Problem } from './schemas.ts';
 
@@ -50,18 +52,23 @@ const TITLES: Readonly<Record<number, string>> = {
 
 /** Answers with the error. Only what is our own fault is logged. */
 export function answerError(error: Error, context: Context, log: Logger): Response {
-  const { status, detail, errors } = describe(error);
+  const { status } = describe(error);
   if (status === 500) log.error({ err: error, path: context.req.path }, 'api-error');
-  const body: Problem = {
+  context.header('Content-Type', 'application/problem+json');
+  if (status === 401) context.header('WWW-Authenticate', 'Bearer realm="culvert"');
+  return context.body(JSON.stringify(viewProblem(error)), status);
+}
+
+/** The error as RFC 9457 has it. */
+export function viewProblem(error: Error): Problem {
+  const { status, detail, errors } = describe(error);
+  return {
     type: 'about:blank',
     title: TITLES[status] ?? 'Error',
     status,
     detail,
     ...(errors.length === 0 ? {} : { errors: [...errors] }),
   };
-  context.header('Content-Type', 'application/problem+json');
-  if (status === 401) context.header('WWW-Authenticate', 'Bearer realm="culvert"');
-  return context.body(JSON.stringify(body), status);
 }
 
 type Description = Pick<ProblemError, 'status' | 'errors'> & { readonly detail: string };
@@ -74,9 +81,15 @@ function describe(error: Error): Description {
   });
   if (error instanceof ProblemError) return { ...plain(error.status), errors: error.errors };
   if (error instanceof StaleChangeError) return plain(412);
-  if (error instanceof TooManyReadersError) return plain(429);
+  if (error instanceof TooManyReadersError || error instanceof TooManyReloadsError)
+    return plain(429);
   if (error instanceof ScriptHostError) return plain(503);
-  if (error instanceof NoSuchScriptError || error instanceof NoSuchGenerationError)
+  if (
+    error instanceof NoSuchScriptError ||
+    error instanceof NoSuchGenerationError ||
+    error instanceof NoSuchReloadError ||
+    error instanceof NoTrialError
+  )
     return plain(404);
   if (error instanceof FilterError) {
     const { column, message } = error;

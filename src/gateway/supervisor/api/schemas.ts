@@ -1,7 +1,10 @@
 /** Shapes of the API, from which the OpenAPI document is made. */
 import { z } from 'zod';
 import { scriptName } from '../../config/script-schema.ts';
+import { duration } from '../../config/values.ts';
 import { FLOW_EVENT_NAMES } from '../event-ring.ts';
+import { ORIGINS } from '../generations.ts';
+import { REVALIDATE_MODES } from '../revalidation.ts';
 
 const PAGE_DEFAULT = 100;
 const PAGE_MAX = 10_000;
@@ -12,7 +15,30 @@ const flag = z
   .transform((text) => text !== 'false' && text !== '0')
   .optional();
 
-export const changeQuery = z.object({ force: flag, dry_run: flag });
+const PERCENT_MAX = 100;
+const CANARY_MS_MAX = 24 * 3_600_000;
+
+export const changeQuery = z.object({
+  force: flag,
+  dry_run: flag,
+  /** Percent of new flows: `10`, `10%`, `0` for none whatever the config says. */
+  canary: z
+    .string()
+    .regex(/^\d+(\.\d+)?%?$/, 'expected a percentage')
+    .transform((text) => Number.parseFloat(text))
+    .pipe(z.number().min(0).max(PERCENT_MAX))
+    .optional(),
+  /** How long a canary is tried before it takes over; `0s`: until it is promoted. */
+  canary_for: duration(0, CANARY_MS_MAX).optional(),
+  shadow: flag,
+  /** Live flows that the new bundle decides otherwise are kept, told of, or ended. */
+  revalidate: z.enum(REVALIDATE_MODES).default('keep'),
+});
+export type ChangeQuery = z.output<typeof changeQuery>;
+/** Below the idle timeout of the API and what the CLI waits. */
+const WAIT_MS_MAX = 200_000;
+export const reloadQuery = changeQuery.extend({ wait: duration(0, WAIT_MS_MAX).prefault('0s') });
+export const reloadParam = z.object({ id: z.string() });
 export const rollbackQuery = changeQuery.extend({
   to: z.coerce.number().int().positive().optional(),
 });
@@ -62,7 +88,7 @@ export type Problem = z.output<typeof problem>;
 export const generation = z.object({
   number: z.number(),
   hash: z.string(),
-  origin: z.enum(['start', 'reload', 'api', 'rollback']),
+  origin: z.enum(ORIGINS),
   copy_of: z.number().optional(),
   created_at: z.string(),
   active: z.boolean(),
@@ -71,11 +97,71 @@ export const generation = z.object({
 
 export const generations = z.object({ active: z.number(), generations: z.array(generation) });
 
+const difference = z.object({ flow: z.string(), before: z.string(), after: z.string() });
+
+/** What new scripts decide otherwise than those before, about flows of late. */
+const replay = z.object({
+  flows: z.number(),
+  different: z.number(),
+  failed: z.number(),
+  differences: z.array(difference),
+  problem: z.string().optional(),
+});
+
+export const trial = z.object({
+  mode: z.enum(['canary', 'shadow']),
+  generation,
+  /** Of a canary: percent of new flows, and milliseconds until it takes over. */
+  share: z.number().optional(),
+  for_ms: z.number().optional(),
+  decisions: z.number(),
+  failures: z.number(),
+  /** Of a shadow. */
+  different: z.number().optional(),
+  skipped: z.number().optional(),
+  differences: z.array(difference).optional(),
+});
+
 export const change = z.object({
   changed: z.boolean(),
   dry_run: z.boolean(),
   generation,
+  /** It is on trial, and not active yet. */
+  trial: z.enum(['canary', 'shadow']).optional(),
+  /** Tests of the scripts that passed. */
+  tests: z.number().optional(),
+  replay: replay.optional(),
+  /** How far it is with live flows. */
+  revalidation: z
+    .object({
+      mode: z.enum(REVALIDATE_MODES),
+      over: z.boolean(),
+      asked: z.number(),
+      different: z.number(),
+      failed: z.number(),
+      closed: z.number(),
+      differences: z.array(difference),
+      problem: z.string().optional(),
+    })
+    .optional(),
   restart_required: z.array(z.string()).optional(),
+});
+
+export const reload = z.object({
+  id: z.string(),
+  state: z.enum(['validating', 'applying', 'draining', 'done', 'failed']),
+  started_at: z.string(),
+  ended_at: z.string().optional(),
+  /** From `draining` on. */
+  change: change.optional(),
+  /** Of one that failed: nothing was changed. */
+  problem: problem.optional(),
+});
+export const reloads = z.object({ reloads: z.array(reload) });
+/** A reload whose outcome was waited for. */
+export const reloaded = change.extend({
+  reload_id: z.string(),
+  state: z.enum(['draining', 'done']),
 });
 
 const script = z.object({

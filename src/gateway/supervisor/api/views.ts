@@ -3,7 +3,11 @@ import { basename } from 'node:path';
 import type { z } from 'zod';
 import type { ScheduleEntry, ScriptSource } from '../../messages/script-control.ts';
 import type { Change, ChangeOptions, Generation } from '../generations.ts';
-import type { change, generation } from './schemas.ts';
+import type { ReloadRecord } from '../reloads.ts';
+import type { Revalidation } from '../revalidation.ts';
+import type { TrialState } from './control-plane.ts';
+import { viewProblem } from './problem.ts';
+import type { change, generation, reload, trial } from './schemas.ts';
 
 export const viewGeneration = (entry: Generation, active: number): z.output<typeof generation> => ({
   number: entry.number,
@@ -17,14 +21,77 @@ export const viewGeneration = (entry: Generation, active: number): z.output<type
 
 /** @param active  number of the generation that is active now */
 export const viewChange = (
-  { generation: entry, changed }: Change,
+  { generation: entry, changed, trial, tests, replay, revalidation }: Change,
   { dryRun }: ChangeOptions,
   active: number,
 ): z.output<typeof change> => ({
   changed,
   dry_run: dryRun === true,
   generation: viewGeneration(entry, active),
+  ...(trial === undefined ? {} : { trial: trial.mode }),
+  ...(revalidation === undefined ? {} : { revalidation: viewRevalidation(revalidation) }),
+  ...(tests === undefined ? {} : { tests }),
+  ...(replay === undefined ? {} : { replay: { ...replay, differences: [...replay.differences] } }),
 });
+
+const viewRevalidation = (found: Revalidation) => ({
+  mode: found.mode,
+  over: found.isOver,
+  asked: found.asked,
+  different: found.different,
+  failed: found.failed,
+  closed: found.closed,
+  differences: [...found.differences],
+  ...(found.problem === undefined ? {} : { problem: found.problem }),
+});
+
+/** @param active  number of the generation that is active now */
+export function viewTrial(
+  { generation: entry, plan, report }: TrialState,
+  active: number,
+): z.output<typeof trial> {
+  const { canary, shadow } = report;
+  return {
+    mode: plan.mode,
+    generation: viewGeneration(entry, active),
+    ...(plan.mode === 'canary' ? { share: plan.share * 100, for_ms: plan.forMs } : {}),
+    decisions: canary?.decisions ?? shadow?.compared ?? 0,
+    failures: canary?.failures ?? shadow?.failed ?? 0,
+    ...(shadow === undefined
+      ? {}
+      : {
+          different: shadow.different,
+          skipped: shadow.skipped,
+          differences: [...shadow.differences],
+        }),
+  };
+}
+
+/** @param active  number of the generation that is active now */
+export function viewReload(record: ReloadRecord, active: number): z.output<typeof reload> {
+  const { id, state, startedAt, endedAt, error } = record;
+  const done = viewReloaded(record, active);
+  return {
+    id,
+    state,
+    started_at: new Date(startedAt).toISOString(),
+    ...(endedAt === undefined ? {} : { ended_at: new Date(endedAt).toISOString() }),
+    ...(done === undefined ? {} : { change: done }),
+    ...(error === undefined ? {} : { problem: viewProblem(error) }),
+  };
+}
+
+/** What a reload changed; undefined until it has. */
+export function viewReloaded(
+  { reload, isDryRun }: ReloadRecord,
+  active: number,
+): z.output<typeof change> | undefined {
+  if (reload === undefined) return undefined;
+  return {
+    ...viewChange(reload, { dryRun: isDryRun }, active),
+    restart_required: [...reload.restartRequired],
+  };
+}
 
 /** A script as `PUT` takes it, but for files outside of its folder. */
 export function viewScript({ file, source, modules, tests, allow, schedule }: ScriptSource) {

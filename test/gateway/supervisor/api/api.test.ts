@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'bun:test';
 import type { Hono } from 'hono';
+import type { BundleContent } from '../../../../src/gateway/supervisor/generations.ts';
 import { apiOf, type FakePlane, fakePlane } from './fake-plane.ts';
 
 let plane: FakePlane;
@@ -258,10 +259,117 @@ describe('generations', () => {
 
   test('a reload tells what waits for the next start', async () => {
     expect((await post('/v1/reload')).status).toBe(428);
-    expect(await (await post('/v1/reload', { 'If-Match': plane.etag })).json()).toMatchObject({
-      restart_required: ['device.mtu'],
+    const answer = await post('/v1/reload?wait=10s', { 'If-Match': plane.etag });
+    expect(answer.status).toBe(200);
+    expect(await answer.json()).toMatchObject({ restart_required: ['device.mtu'] });
+  });
+});
+
+describe('a reload', () => {
+  const reload = async (id: string | null) =>
+    (await (await api.request(`/v1/reloads/${id}`)).json()) as Record<string, unknown>;
+  const broken = (active: BundleContent): BundleContent => ({
+    ...active,
+    scripts: [{ name: 'a', file: 'a.ts', source: 'broken' }],
+  });
+
+  test('has an id at once, and tells later how it went', async () => {
+    const gate = Promise.withResolvers<void>();
+    plane.disk.held = gate.promise;
+    const answer = await post('/v1/reload', { 'If-Match': '*' });
+    const id = answer.headers.get('Reload-ID');
+    expect(answer.status).toBe(202);
+    expect(answer.headers.get('Location')).toBe(`/v1/reloads/${id}`);
+    expect(await answer.json()).toMatchObject({ id, state: 'validating' });
+    gate.resolve();
+    await plane.findReload(id ?? '').decided(1000);
+    await Bun.sleep(0);
+    expect(await reload(id)).toMatchObject({
+      state: 'done',
+      ended_at: expect.any(String),
+      change: { changed: false, restart_required: ['device.mtu'] },
     });
   });
+
+  test('that takes longer than was waited for goes on', async () => {
+    plane.disk.held = Bun.sleep(50);
+    const answer = await post('/v1/reload?wait=1ms', { 'If-Match': '*' });
+    expect(answer.status).toBe(202);
+    await Bun.sleep(80);
+    expect(await reload(answer.headers.get('Reload-ID'))).toMatchObject({ state: 'done' });
+  });
+
+  test('that fails says so to who waits, and to who asks later', async () => {
+    plane.disk.read = broken;
+    const waited = await post('/v1/reload?wait=1s', { 'If-Match': '*' });
+    expect(waited.status).toBe(422);
+    expect(await waited.json()).toMatchObject({ errors: [{ path: 'a.ts', line: 2 }] });
+    const { headers, status } = await post('/v1/reload', { 'If-Match': '*' });
+    expect(status).toBe(202);
+    await plane.findReload(headers.get('Reload-ID') ?? '').decided(1000);
+    expect(await reload(headers.get('Reload-ID'))).toMatchObject({
+      state: 'failed',
+      problem: { status: 422, errors: [{ path: 'a.ts', line: 2 }] },
+    });
+  });
+
+  test('is listed, newest first; an id that is not known is not found', async () => {
+    await post('/v1/reload?wait=1s', { 'If-Match': '*' });
+    const { headers } = await post('/v1/reload?wait=1s', { 'If-Match': '*' });
+    const { reloads } = (await (await api.request('/v1/reloads')).json()) as {
+      reloads: { id: string }[];
+    };
+    expect(reloads.map(({ id }) => id)).toHaveLength(2);
+    expect(reloads[0]?.id).toBe(headers.get('Reload-ID') ?? '');
+    expect((await api.request('/v1/reloads/nope')).status).toBe(404);
+    expect((await post('/v1/reload?wait=1h', { 'If-Match': '*' })).status).toBe(400);
+  });
+});
+
+describe('a trial', () => {
+  const canary = (query: string) =>
+    api.request(`/v1/scripts/route?${query}`, {
+      method: 'PUT',
+      body: 'two',
+      headers: { 'If-Match': '*', 'Content-Type': 'application/typescript' },
+    });
+
+  test('is asked for with a change, shown, and promoted', async () => {
+    await put('route', 'one', { 'If-Match': '*' });
+    const before = plane.etag;
+    expect(await (await canary('canary=10&canary_for=1m')).json()).toMatchObject({
+      changed: true,
+      trial: 'canary',
+      generation: { number: 2, active: false },
+    });
+    expect(plane.etag).not.toBe(before);
+    expect(await (await api.request('/v1/trial')).json()).toMatchObject({
+      mode: 'canary',
+      share: 10,
+      for_ms: 60_000,
+      decisions: 9,
+      failures: 1,
+    });
+    expect(plane.activeGeneration.number).toBe(1);
+    expect((await post('/v1/trial/promote')).status).toBe(200);
+    expect(plane.activeGeneration.number).toBe(2);
+  });
+
+  test('is ended by abort; without one there is nothing to end', async () => {
+    await put('route', 'one', { 'If-Match': '*' });
+    await canary('shadow');
+    expect(await (await post('/v1/trial/abort')).json()).toMatchObject({
+      generation: { number: 1, active: true },
+    });
+    expect((await api.request('/v1/trial')).status).toBe(404);
+    expect((await post('/v1/trial/abort')).status).toBe(404);
+    expect((await post('/v1/trial/promote')).status).toBe(404);
+  });
+
+  test.each(['canary=101', 'canary=x', 'canary_for=1', 'canary=5&shadow'])(
+    'with %s is refused',
+    async (query) => expect((await canary(query)).status).toBe(400),
+  );
 });
 
 describe('flows', () => {
@@ -436,10 +544,15 @@ test('the OpenAPI document has every route and the schemas of its answers', asyn
     '/v1/flows/{id}',
     '/v1/generations',
     '/v1/reload',
+    '/v1/reloads',
+    '/v1/reloads/{id}',
     '/v1/rollback',
     '/v1/scripts',
     '/v1/scripts/{name}',
     '/v1/status',
+    '/v1/trial',
+    '/v1/trial/abort',
+    '/v1/trial/promote',
   ]);
   expect(Object.keys(document.paths['/v1/scripts/{name}']?.['put']?.responses ?? {})).toContain(
     '428',

@@ -6,8 +6,13 @@ import {
   NoSuchScriptError,
 } from '../../../../src/gateway/supervisor/api/control-plane.ts';
 import { FlowControl } from '../../../../src/gateway/supervisor/flow-control.ts';
-import { Generations, ScriptHostError } from '../../../../src/gateway/supervisor/generations.ts';
+import {
+  type BundleContent,
+  Generations,
+  ScriptHostError,
+} from '../../../../src/gateway/supervisor/generations.ts';
 import { createLogger } from '../../../../src/gateway/supervisor/logger.ts';
+import { Reloads } from '../../../../src/gateway/supervisor/reloads.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
 import { Carrier, TrackState, VerdictCode } from '../../../../src/stack/flow-row.ts';
 import { TcpState } from '../../../../src/stack/tcp/states.ts';
@@ -25,6 +30,8 @@ export interface FakePlane extends ControlPlane {
   readonly killed: number[];
   readonly memory: FlowMemory;
   failWith: Error | undefined;
+  /** What a reload finds, and what it waits for before it looks. */
+  readonly disk: { read: (active: BundleContent) => BundleContent; held?: Promise<void> };
 }
 
 /** `a` to port 80 and `b` to port 443, and `c`, which is rewritten. */
@@ -53,8 +60,8 @@ function memoryOfFlows(): FlowMemory {
 export function fakePlane(): FakePlane {
   const generations = new Generations(
     {
-      check: async ({ scripts }) =>
-        scripts
+      check: async ({ scripts }) => ({
+        issues: scripts
           .filter(({ source }) => source.includes('broken'))
           .map(({ name, file }) => ({
             script: name,
@@ -64,16 +71,22 @@ export function fakePlane(): FakePlane {
             kind: 'syntax',
             message: 'unexpected token',
           })),
+      }),
       activate: async ({ scripts }) => {
         if (!scripts.some(({ source }) => source.includes('unlucky'))) return [];
         throw new ScriptHostError('the machine is overloaded');
       },
     },
     DEFAULT_SCRIPT_LIMITS,
+    Date.now,
+    { trials: { start: async () => [], promote: async () => [], abort: () => {} } },
   );
   const killed: number[] = [];
   const memory = memoryOfFlows();
+  const reloads = new Reloads();
+  const disk: FakePlane['disk'] = { read: (active) => active };
   return {
+    disk,
     reasons: [],
     killed,
     memory,
@@ -149,11 +162,29 @@ export function fakePlane(): FakePlane {
         },
         options,
       ),
+    canaryDefaults: { share: 0, for: 300_000, errors: 5, window: 10_000 },
+    get trial() {
+      const { trial } = generations;
+      return (
+        trial && { ...trial, report: { canary: { generation: 2, decisions: 9, failures: 1 } } }
+      );
+    },
+    promote: () => generations.promote(),
+    abortTrial: () => generations.abortTrial(),
     rollback: (to, options) => generations.rollback(to, options),
-    reload: async (options) => ({
-      ...(await generations.apply('reload', (active) => active, options)),
-      restartRequired: ['device.mtu'],
-    }),
+    startReload: (options) =>
+      reloads.start(options.dryRun === true, async (onApplying) => {
+        await disk.held;
+        const change = options.dryRun ? options : { ...options, onApplying };
+        return {
+          ...(await generations.apply('reload', disk.read, change)),
+          restartRequired: ['device.mtu'],
+        };
+      }),
+    get reloads() {
+      return reloads.all;
+    },
+    findReload: (id) => reloads.get(id),
   };
 }
 

@@ -1,9 +1,9 @@
-/** Generations of scripts: the history, reload, rollback. */
+/** Generations of scripts: the history, rollback. */
 import { Hono } from 'hono';
 import type { ControlPlane } from '../control-plane.ts';
 import { CHANGE_PROBLEMS, describeJson } from '../describe.ts';
 import { changeOptions } from '../precondition.ts';
-import { change, changeQuery, generations, rollbackQuery } from '../schemas.ts';
+import { change, generations, rollbackQuery } from '../schemas.ts';
 import { validate } from '../validate.ts';
 import { viewChange, viewGeneration } from '../views.ts';
 
@@ -22,26 +22,12 @@ export function generationRoutes(plane: ControlPlane): Hono {
     },
   );
   app.post(
-    '/v1/reload',
-    describeJson('Reads config and scripts from disk again.', change, CHANGE_PROBLEMS),
-    validate('query', changeQuery),
-    async (context) => {
-      const options = changeOptions(context, context.req.valid('query'));
-      const reload = await plane.reload(options);
-      context.header('ETag', plane.etag);
-      return context.json({
-        ...viewChange(reload, options, plane.activeGeneration.number),
-        restart_required: [...reload.restartRequired],
-      });
-    },
-  );
-  app.post(
     '/v1/rollback',
     describeJson('Activates an old bundle as a new generation.', change, [404, ...CHANGE_PROBLEMS]),
     validate('query', rollbackQuery),
     async (context) => {
       const query = context.req.valid('query');
-      const options = changeOptions(context, query);
+      const options = changeOptions(context, query, plane.canaryDefaults);
       const done = await plane.rollback(query.to, options);
       context.header('ETag', plane.etag);
       return context.json(viewChange(done, options, plane.activeGeneration.number));

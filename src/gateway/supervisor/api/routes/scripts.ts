@@ -54,7 +54,7 @@ export function scriptRoutes(plane: ControlPlane): Hono {
     validate('param', scriptParam),
     validate('query', changeQuery),
     async (context) => {
-      const options = changeOptions(context, context.req.valid('query'));
+      const options = changeOptions(context, context.req.valid('query'), plane.canaryDefaults);
       const script = await readScript(context, context.req.valid('param').name);
       const done = await plane.putScript(script, options);
       context.header('ETag', plane.etag);
@@ -66,7 +66,7 @@ export function scriptRoutes(plane: ControlPlane): Hono {
     describeJson('Replaces all scripts, several files each.', change, [413, ...CHANGE_PROBLEMS]),
     validate('query', changeQuery),
     async (context) => {
-      const options = changeOptions(context, context.req.valid('query'));
+      const options = changeOptions(context, context.req.valid('query'), plane.canaryDefaults);
       const { scripts, ...others } = await readJsonBody(context, bundleBody);
       const bundle = {
         scripts: scripts.map(({ name, ...body }) => toScript(name, body)),
@@ -83,7 +83,7 @@ export function scriptRoutes(plane: ControlPlane): Hono {
     validate('param', scriptParam),
     validate('query', changeQuery),
     async (context) => {
-      const options = changeOptions(context, context.req.valid('query'));
+      const options = changeOptions(context, context.req.valid('query'), plane.canaryDefaults);
       const done = await plane.removeScript(context.req.valid('param').name, options);
       context.header('ETag', plane.etag);
       return context.json(viewChange(done, options, plane.activeGeneration.number));

@@ -1,0 +1,37 @@
+/** What a script host needs of the process around it, and how it is told to load. */
+import type { KvEntry, ScriptLog, ScriptStats } from './bundle.ts';
+import type { CanaryCounts, CanaryPlan } from './canary.ts';
+import type { ConnPorts } from './conns/ports.ts';
+import type { Decision } from './decide.ts';
+import type { EngineClock } from './engine.ts';
+import type { OnDecided } from './recent-flows.ts';
+
+export interface HostPorts extends EngineClock {
+  /** Milliseconds since 1970. */
+  epochMs(): number;
+  /** A script is being entered; it may stay `aheadUs` longer than the watchdog allows others. */
+  enter(generation: number, position: number, aheadUs: number): void;
+  leave(): void;
+  answer(requestId: number, decision: Decision): void;
+  /** Wants the datagrams of a UDP flow: `shown`. Absent where there are none to be had. */
+  show?(requestId: number): void;
+  resolve(id: number, name: string): void;
+  /** Carries the connections that scripts claim. */
+  readonly conns: ConnPorts;
+  log(line: ScriptLog): void;
+  kv(entries: readonly KvEntry[]): void;
+  stats(scripts: readonly ScriptStats[]): void;
+  /** Which generations are in memory has changed. */
+  generations?(numbers: readonly number[]): void;
+  /** How the canary does, with the stats and when it was stopped. */
+  canary?(counts: CanaryCounts): void;
+  /** Called while somebody watches. */
+  decided?: OnDecided;
+}
+
+export interface LoadOptions {
+  /** Load it beside the active bundle, for a share of the flows. */
+  readonly canary?: CanaryPlan | undefined;
+  /** How long connections of the bundle that is replaced may go on. */
+  readonly drainMs?: number | undefined;
+}
