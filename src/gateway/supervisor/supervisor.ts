@@ -27,7 +27,7 @@ import {
   NoTrialError,
 } from './generations.ts';
 import { pageOf } from './host-process.ts';
-import { type Kernel, routePoolOf } from './kernel.ts';
+import { dataPlaneFds, type Kernel, routePoolOf } from './kernel.ts';
 import type { Logger } from './logger.ts';
 import { renderMetrics } from './metrics.ts';
 import type { Reload, ReloadRecord } from './reloads.ts';
@@ -338,10 +338,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       start: toStartConfig(loaded.config, kernel.tun),
       live: this.#nextLiveConfig(loaded),
       scripts: this.#scriptsState,
-      fds: [
-        ...[kernel.tun.fd, kernel.state.fd, kernel.counters.fd],
-        ...[kernel.scripts[0], kernel.conns[0]],
-      ],
+      fds: dataPlaneFds(kernel),
       loopTurns: () => this.#counters.get(Counter.LOOP_TURNS),
       onFlowRows: (rows) => this.#takeEnded(rows),
       onGivenUp: onFatal,
