@@ -59,6 +59,8 @@ const LAYERS: readonly { readonly path: string; readonly allowed: readonly strin
       'src/stack/verdict.ts',
       // isIP
       'node:net',
+      // the Initial packets of QUIC
+      'node:crypto',
       // posix: the paths of a script's files
       'node:path',
       // domainToASCII

@@ -24,6 +24,8 @@ const SOCK_STREAM = 1;
 const SOCK_SEQPACKET = 5;
 const SOCK_CLOEXEC = 0o2000000;
 const SOCK_NONBLOCK = 0o4000;
+const MSG_PEEK = 0x2;
+const MSG_TRUNC = 0x20;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_MORE = 0x8000;
@@ -133,6 +135,18 @@ export function receive(fd: number, address: number, length: number): number {
   return count < 0 ? -lastErrno() : count;
 }
 
+/** As `receive`, but the bytes stay there. */
+export function peek(fd: number, address: number, length: number): number {
+  const count = libc.recv(fd, address, length, MSG_DONTWAIT | MSG_PEEK);
+  return count < 0 ? -lastErrno() : count;
+}
+
+/** As `receive` of a TCP socket, but the bytes are thrown away; tcp(7), MSG_TRUNC. */
+export function discard(fd: number, length: number): number {
+  const count = libc.recv(fd, option.address, length, MSG_DONTWAIT | MSG_TRUNC);
+  return count < 0 ? -lastErrno() : count;
+}
+
 /** Buffers that one call of `receiveVector` fills, one after the other. */
 export class ReceiveVector {
   readonly #header = allocateStruct(MsgHdr.BYTES);
@@ -201,6 +215,21 @@ export function localPort(fd: number): number {
   optionLength.view.setUint32(0, SockAddrIn6.BYTES, HOST_ORDER);
   const result = libc.getsockname(fd, socketAddress.address, optionLength.address);
   return result < 0 ? -lastErrno() : socketAddress.view.getUint16(SockAddrIn.PORT);
+}
+
+/**
+ * Writes the local address of an IPv4 or IPv6 socket to `at`, 4 or 16 bytes.
+ *
+ * @returns its port, or a negative errno
+ */
+export function localAddress(fd: number, family: IpVersion, view: DataView, at: number): number {
+  const port = localPort(fd);
+  if (port < 0) return port;
+  const from = family === 4 ? SockAddrIn.ADDRESS : SockAddrIn6.ADDRESS;
+  for (let i = 0; i < (family === 4 ? 4 : 16); i += 4) {
+    view.setUint32(at + i, socketAddress.view.getUint32(from + i));
+  }
+  return port;
 }
 
 /**

@@ -60,6 +60,8 @@ export interface ScriptBundle {
   readonly sets?: Readonly<Record<string, ScriptSet>>;
   /** State of a host that is gone. A host that still has a script's state keeps its own. */
   readonly kv: readonly KvEntry[];
+  /** Where no script may connect, whatever it is allowed: the gateway itself. As `allow`. */
+  readonly closed?: readonly string[];
   /** Name of the TUN device, for `FlowInfo.iface`. */
   readonly iface: string;
   /** Scripts that got their host killed too often: loaded, but never asked. */

@@ -4,7 +4,7 @@
  *
  * Besides the standard library of JavaScript a script has the globals `console` (the same as
  * `ctx.log`, without the flow), `setTimeout`, `clearTimeout` and `queueMicrotask`. It has no
- * network, no files, no `eval`, and no module but this one.
+ * network but `connect()`, no files, no `eval`, and no module but this one.
  */
 declare module 'culvert' {
   /** `10.0.0.1:80`, `[fd00::1]:80` or `example.com:80`. */
@@ -45,9 +45,33 @@ declare module 'culvert' {
       /** The client asks for Explicit Congestion Notification. */
       readonly ecn: boolean;
     };
+    /** Of `udp` only, and when `sniffs` of a script asks for it. */
+    readonly sniffed: SniffedDatagrams | undefined;
     /** Fires while you `await`, when the client gave up or the time for a verdict is over. */
     readonly signal: Signal;
   }
+
+  /** What a UDP flow begins with. */
+  export type SniffedDatagrams =
+    | {
+        readonly proto: 'quic';
+        /** In lower case; with ECH the public name of the outer hello. */
+        readonly sni?: string;
+        readonly alpn: readonly string[];
+        /** There is an encrypted hello, or what looks like one. */
+        readonly ech: boolean;
+        /** As on the wire: 1, or 0x6b3343cf for version 2. */
+        readonly version: number;
+      }
+    | {
+        readonly proto: 'dns';
+        /** In lower case, without the dot at the end; `.` is the root. */
+        readonly qname: string;
+        /** `A`, `HTTPS` …, or `TYPE65280`. */
+        readonly qtype: string;
+      }
+    /** `timeout`: 300 ms did not bring all of a QUIC hello. `limit`: nor did 16 KiB. */
+    | { readonly proto: 'unknown'; readonly why: 'timeout' | 'no-match' | 'limit' };
 
   /** The part of an `AbortSignal` that exists here. */
   export interface Signal {
@@ -62,7 +86,7 @@ declare module 'culvert' {
   const verdict: unique symbol;
   /** What becomes of the flow. Only the functions below make one. */
   export interface Verdict {
-    readonly [verdict]: 'decline' | 'reject' | 'forward' | 'nat' | 'redirect';
+    readonly [verdict]: 'decline' | 'reject' | 'forward' | 'nat' | 'redirect' | 'claim';
   }
 
   /** Not mine: ask the next script. When all decline, the flow is rejected. */
@@ -129,6 +153,179 @@ declare module 'culvert' {
    */
   export function redirect(listener: 'welcome', options?: { note?: string }): Verdict;
 
+  export interface ClaimOptions {
+    /** You will look at what the client says first, before anything else. */
+    sniff?: boolean;
+  }
+  /**
+   * Accept the flow, and talk to the client in `connect()` of the script. The client is answered
+   * before anything is known of an upstream: it sees a reset where `forward()` would have refused.
+   * For TCP only.
+   */
+  export function claim(options?: ClaimOptions): Verdict;
+
+  export interface SocketInfo {
+    readonly remoteAddress: Addr;
+    readonly localAddress: Addr;
+  }
+
+  /**
+   * One end of a connection. Nothing is read before you ask for it, and what you write is taken
+   * as fast as the far side takes it: await each call.
+   */
+  export interface Socket extends AsyncDisposable {
+    /** Fails with a `SocketError` where nobody answers. */
+    readonly opened: Promise<SocketInfo>;
+    /** Settles once, when both directions have ended; fails unless they ended in order. */
+    readonly closed: Promise<void>;
+    /**
+     * The same as streams, for code that wants them: once one of them was asked for, the methods
+     * below that read, write and splice throw.
+     */
+    readonly readable: ReadableStream<Uint8Array>;
+    readonly writable: WritableStream<Uint8Array>;
+    /** The bytes that came next; null when the far side has said all. One call at a time. */
+    read(): Promise<Uint8Array | null>;
+    /** Resolves when the bytes are on their way. Text becomes UTF-8. */
+    write(data: Uint8Array | string): Promise<void>;
+    /** Says that nothing more is written; reading goes on. */
+    closeWrite(): Promise<void>;
+    /** Ends both directions in order: what was written arrives, what comes is not read any more. */
+    close(): Promise<void>;
+    /** Resets the connection; `reason` is for the log. Ends a spliced connection too. */
+    abort(reason?: string): void;
+  }
+
+  /** What a client speaks, by its first bytes. */
+  export type Sniffed =
+    | {
+        readonly proto: 'tls';
+        /** In lower case; with ECH the public name of the outer hello. */
+        readonly sni?: string;
+        readonly alpn: readonly string[];
+        /** There is an encrypted hello, or what looks like one. */
+        readonly ech: boolean;
+      }
+    | {
+        readonly proto: 'http';
+        readonly method: string;
+        /** In lower case, without port. */
+        readonly host?: string;
+        readonly path: string;
+      }
+    | { readonly proto: 'ssh'; readonly banner: string }
+    | { readonly proto: 'dns'; readonly qname: string; readonly qtype: string }
+    | {
+        readonly proto: 'unknown';
+        /**
+         * `timeout`: the client did not say enough in time. `server-first`: a socket of this
+         * connection has something to say first. `limit`: `peekBytes` did not tell.
+         */
+        readonly why: 'timeout' | 'no-match' | 'server-first' | 'limit';
+      };
+
+  export interface PeekOptions {
+    /** Resolves as soon as so many bytes are there (1). */
+    min?: number;
+    /** At most `ctx.limits.peekBytes`, which is the default. */
+    max?: number;
+    /** `ctx.limits.sniffMs` by default; then what is there is the answer. */
+    timeoutMs?: number;
+  }
+
+  export interface SniffOptions {
+    /** All of them by default. */
+    protocols?: readonly ('tls' | 'http' | 'ssh' | 'dns')[];
+    /** `ctx.limits.sniffMs` by default. */
+    timeoutMs?: number;
+  }
+
+  export interface CustomSniffOptions<T> {
+    /**
+     * Gets all bytes that have arrived, again each time there are more, as long as it answers
+     * `need-more`. Nothing (undefined, null) is `unknown`; any other answer is that of `sniff()`.
+     */
+    with: (bytes: Uint8Array) => T | 'need-more' | undefined | null;
+    timeoutMs?: number;
+  }
+
+  export interface SpliceOptions {
+    /** Each as of `forward()`. */
+    idleTimeoutMs?: number;
+    halfCloseTimeoutMs?: number;
+    maxBytes?: number;
+  }
+
+  export interface SpliceResult {
+    /** From the client, and to the client. */
+    readonly bytesUp: number;
+    readonly bytesDown: number;
+    /** How the flow ended, as in the log: `eof`, `idle`, `client-reset`, `upstream-reset` … */
+    readonly reason: string;
+  }
+
+  /**
+   * A connection that `claim()` accepted. When `connect()` is done, it ends, unless it is spliced
+   * or its streams are in use.
+   */
+  export interface Conn extends Socket {
+    readonly flow: FlowInfo;
+    /** What the client has said, which stays there to be read or spliced. */
+    peek(options?: PeekOptions): Promise<Uint8Array>;
+    /** Waits until it is known what the client speaks. Takes nothing. */
+    sniff(options?: SniffOptions): Promise<Sniffed>;
+    sniff<T>(options: CustomSniffOptions<T>): Promise<T | Extract<Sniffed, { proto: 'unknown' }>>;
+    /**
+     * Joins the client with a socket of `connect()`, natively: from now on no byte passes through
+     * the script, and both live on when the script does not. Waits for the socket to open; fails
+     * if it does not, and then another can be tried. Resolves when the flow has ended.
+     */
+    splice(socket: Socket, options?: SpliceOptions): Promise<SpliceResult>;
+  }
+
+  export interface ConnectOptions {
+    /** By a socket of the gateway (default), or by its own TCP into the device. */
+    into?: 'direct' | 'tun';
+    /** Local address. */
+    bind?: string;
+    /** Firewall mark, of `direct`. */
+    mark?: number;
+    /** Tell the upstream who the client is, in front of all else. */
+    proxyProtocol?: 1 | 2;
+    /** For the name and all of its addresses together. */
+    connectTimeoutMs?: number;
+    /** Aborts the socket. `conn.flow.signal` also says for which connection it is opened. */
+    signal?: Signal;
+  }
+
+  /**
+   * Opens a connection for the one that the script is busy with, and ends with it. The addresses
+   * of a name are tried in turn (RFC 8305). Where a script may go is the list `allow` beside it in
+   * the configuration; without a list, where its client wanted to go, and nowhere else.
+   */
+  export function connect(
+    to: Addr | { readonly hostname: string; readonly port: number },
+    options?: ConnectOptions,
+  ): Socket;
+
+  /** Why a connection is not, or not any more. */
+  export class SocketError extends TypeError {
+    constructor(code: SocketError['code'], message?: string);
+    /**
+     * `loop`: the way leads back into the gateway. `denied`: not on the list `allow`, or the
+     * gateway itself. `limit`: of the script (`ctx.limits`). `aborted`: it was there and is gone.
+     */
+    readonly code:
+      | 'refused'
+      | 'unreachable'
+      | 'timeout'
+      | 'dns'
+      | 'loop'
+      | 'denied'
+      | 'limit'
+      | 'aborted';
+  }
+
   /**
    * Values that outlive a reload of the script, and a restart of the process it runs in. Keys,
    * values and the sum of all are limited (`ctx.limits`); over a limit a call throws `LimitError`.
@@ -192,5 +389,15 @@ declare module 'culvert' {
      * no verdict or one that does not fit the flow, the flow is rejected.
      */
     flow(flow: FlowInfo, env: E, ctx: Ctx): Verdict | Promise<Verdict>;
+    /**
+     * What to find out about UDP flows first. `flow.sniffed` is the answer then; until a client of
+     * QUIC has sent all of its hello, its flow waits for it, 300 ms at most.
+     */
+    sniffs?: readonly ('quic' | 'dns')[];
+    /**
+     * Talks to a client after `claim()`. A connection stays with the generation that claimed it.
+     * If this throws, the client is reset.
+     */
+    connect?(conn: Conn, env: E, ctx: Ctx): void | Promise<void>;
   }
 }

@@ -32,8 +32,15 @@ export interface DecisionPorts {
   answer(requestId: number, decision: Decision, request: ConnectionRequest): void;
   /** Starts to resolve a name; `resolved` answers. */
   resolve(id: number, name: string): void;
-  /** The wall or pending limit was hit by a call of `script`. */
-  limitHit(script: Script, limit: 'wall' | 'pending'): void;
+  /** `script` takes the flow; false when it has as many as it may have. */
+  claim(
+    requestId: number,
+    request: ConnectionRequest,
+    generation: Generation,
+    script: Script,
+  ): boolean;
+  /** A limit of calls was hit by one of `script`. */
+  limitHit(script: Script, limit: 'wall' | 'pending' | 'claims'): void;
   /** A name that a script gave does not resolve; `verdict` is its kind. */
   unresolved(script: Script, flow: number, verdict: string, name: string, error: string): void;
 }
@@ -231,6 +238,8 @@ export class Decisions {
     if (misfit !== undefined) {
       scriptOf(decision)?.countMisfit(misfit, decision.request.flow);
       this.#fail(decision, 'bad-verdict');
+    } else if (verdict.kind === 'claim') {
+      this.#claim(decision, verdict);
     } else if (verdict.kind !== 'forward' && verdict.kind !== 'nat') {
       this.#finish(decision, verdict);
     } else if (verdict.to !== undefined && isNamed(verdict.to)) {
@@ -305,6 +314,17 @@ export class Decisions {
     const { to: _, ...rest } = verdict;
     if (to === undefined) this.#finish(decision, rest);
     else this.#finish(decision, { ...rest, to: completePort(to, decision.request) }, name);
+  }
+
+  #claim(decision: Waiting, verdict: Verdict): void {
+    const script = scriptOf(decision);
+    const { requestId, request, generation } = decision;
+    if (script === undefined || this.#ports.claim(requestId, request, generation, script)) {
+      this.#finish(decision, verdict);
+      return;
+    }
+    this.#ports.limitHit(script, 'claims');
+    this.#fail(decision, 'claims');
   }
 
   #finish(decision: Waiting, verdict: Verdict, name?: string): void {

@@ -104,6 +104,8 @@ export class Engine {
   readonly #bare: BareEngine;
   readonly #runtime: QuickJSRuntime;
   readonly #clock: EngineClock;
+  /** Of the WebAssembly memory, in bytes; see `#isTooLarge`. */
+  readonly #memoryMax: number;
   /** Microseconds; all of the turn that is running. */
   #enteredAt = 0;
   #budget = 0;
@@ -118,6 +120,7 @@ export class Engine {
     this.#runtime.setMaxStackSize(limits.stackBytes);
     this.#runtime.setInterruptHandler(() => this.#shouldStop());
     this.context = this.#runtime.newContext();
+    this.#memoryMax = bare.getWasmMemory().buffer.byteLength + limits.memoryBytes;
   }
 
   serveModules(source: ModuleSource): void {
@@ -151,6 +154,7 @@ export class Engine {
     try {
       const result = work();
       if (this.#runtime.hasPendingJob()) this.#runJobs();
+      if (this.#isTooLarge) this.#breakage ??= 'memory';
       return this.#breakage === undefined ? result : undefined;
     } catch (error) {
       // QuickJS reports errors as values: what is thrown comes from WebAssembly itself.
@@ -189,8 +193,18 @@ export class Engine {
     }
   }
 
+  /**
+   * QuickJS counts no more than the overhead of a block here, for emscripten's allocator does not
+   * tell it a block's size: large buffers and texts are free of its limit. But they cannot hide
+   * that the memory has to grow.
+   */
+  get #isTooLarge(): boolean {
+    return this.#bare.getWasmMemory().buffer.byteLength > this.#memoryMax;
+  }
+
   /** Asked by QuickJS every some thousand operations, and between jobs. */
   #shouldStop(): boolean {
+    if (this.#breakage === undefined && this.#isTooLarge) this.#breakage = 'memory';
     if (this.#breakage !== undefined) return true;
     const elapsed = this.#clock.now() - this.#enteredAt;
     if (this.#cpuBase === NO_BASE) this.#cpuBase = this.#clock.cpuTime() - elapsed;

@@ -16,6 +16,8 @@ export const FAILURE_KINDS = [
   'killed',
   /** What came back is no verdict. */
   'bad-verdict',
+  /** `limits.claims`. */
+  'claims',
 ] as const;
 export type FailureKind = (typeof FAILURE_KINDS)[number];
 

@@ -8,10 +8,15 @@ import webStreams from 'web-streams-polyfill/dist/ponyfill.mjs' with { type: 'te
 import abortSignal from './guest/abort-signal.js' with { type: 'text' };
 import base64 from './guest/base64.js' with { type: 'text' };
 import bytes from './guest/bytes.js' with { type: 'text' };
+import chunk from './guest/chunk.js' with { type: 'text' };
+import conn from './guest/conn.js' with { type: 'text' };
+import connStreams from './guest/conn-streams.js' with { type: 'text' };
 import crypto from './guest/crypto.js' with { type: 'text' };
 import ctx from './guest/ctx.js' with { type: 'text' };
 import culvert from './guest/culvert.js' with { type: 'text' };
+import deferred from './guest/deferred.js' with { type: 'text' };
 import domException from './guest/dom-exception.js' with { type: 'text' };
+import end from './guest/end.js' with { type: 'text' };
 import entries from './guest/entries.js' with { type: 'text' };
 import env from './guest/env.js' with { type: 'text' };
 import events from './guest/events.js' with { type: 'text' };
@@ -26,6 +31,10 @@ import page from './guest/page.js' with { type: 'text' };
 import performance from './guest/performance.js' with { type: 'text' };
 import sets from './guest/sets.js' with { type: 'text' };
 import show from './guest/show.js' with { type: 'text' };
+import sniff from './guest/sniff.js' with { type: 'text' };
+import sniffs from './guest/sniffs.js' with { type: 'text' };
+import socket from './guest/socket.js' with { type: 'text' };
+import socketError from './guest/socket-error.js' with { type: 'text' };
 import streams from './guest/streams.js' with { type: 'text' };
 import structuredClone from './guest/structured-clone.js' with { type: 'text' };
 import textEncoding from './guest/text-encoding.js' with { type: 'text' };
@@ -58,11 +67,20 @@ const SOURCES: ReadonlyMap<string, string> = new Map([
   [`${FOLDER}performance.js`, performance],
   [`${FOLDER}sets.js`, sets],
   [`${FOLDER}show.js`, show],
+  [`${FOLDER}sniffs.js`, sniffs],
   [`${FOLDER}streams.js`, streams],
   [`${FOLDER}structured-clone.js`, structuredClone],
   [`${FOLDER}text-encoding.js`, textEncoding],
   [`${FOLDER}timers.js`, timers],
   [`${FOLDER}url.js`, url],
+  [`${FOLDER}chunk.js`, chunk],
+  [`${FOLDER}conn.js`, conn],
+  [`${FOLDER}conn-streams.js`, connStreams],
+  [`${FOLDER}deferred.js`, deferred],
+  [`${FOLDER}end.js`, end],
+  [`${FOLDER}sniff.js`, sniff],
+  [`${FOLDER}socket.js`, socket],
+  [`${FOLDER}socket-error.js`, socketError],
   [`${FOLDER}verdicts.js`, verdicts],
   [`${FOLDER}web-streams.js`, `import { Function } from './function.js';${webStreams}`],
 ]);

@@ -3,8 +3,14 @@
  * page of memory that both sides read, because each value that crosses costs a microsecond.
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
-import { CONGESTION_NAMES, type ConnectionRequest, type FlowProtocol } from '../stack/verdict.ts';
+import { CONGESTION_NAMES, type ConnectionRequest } from '../stack/verdict.ts';
 import type { LogLevel } from './bundle.ts';
+import {
+  CONN_PAGE_BYTES,
+  connFunctions,
+  type GuestConnPorts,
+  GuestConns,
+} from './conns/guest-conns.ts';
 import {
   type BareEngine,
   type Breakage,
@@ -27,23 +33,13 @@ import {
   type ScriptLimits,
   VERDICT_TEXT_BYTES,
 } from './limits.ts';
+import { REPLY_AT, writeRequest } from './request-page.ts';
 import type { Sets } from './sets/sets.ts';
+import { sniffFunctions } from './sniff/guest-functions.ts';
+import type { SniffProtocol } from './sniff/sniffed.ts';
 
-/** Offsets in bytes of the page. All uint32, but FLOW, a float64. The same as in guest/page.js. */
-const PageField = {
-  FLOW: 0,
-  CALL: 8,
-  PROTOCOL: 12,
-  FAMILY: 16,
-  SOURCE_PORT: 20,
-  DESTINATION_PORT: 24,
-  MSS: 28,
-  WINDOW_SCALE: 32,
-  TTL: 36,
-  ECN: 40,
-  REPLY: 44,
-} as const;
-const PAGE_BYTES = 64;
+/** What connections cross in lies behind. */
+const PAGE_BYTES = CONN_PAGE_BYTES;
 
 /** How a call went. The text that belongs to it is in brackets. The same as in guest/page.js. */
 export const Reply = {
@@ -75,8 +71,6 @@ const LENGTHS = {
 };
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
-/** In the page: positions in PROTOCOLS of guest/flow-info.js. */
-const PROTOCOL_CODES = { tcp: 0, udp: 1, icmp: 2 } as const satisfies Record<FlowProtocol, number>;
 
 /** What the guest asks for while a turn runs. None of it may enter the engine again. */
 export interface GuestPorts {
@@ -87,6 +81,7 @@ export interface GuestPorts {
   stopTimer(id: number): void;
   /** The script hit a limit that fails nothing but the operation. */
   hit(limit: string): void;
+  readonly conns: GuestConnPorts;
 }
 
 export interface GuestSettings {
@@ -104,12 +99,16 @@ export interface DecideResult {
   text: string;
 }
 
-type Entry = 'adopt' | 'decide' | 'abort' | 'retire' | 'fire';
+const ENTRIES = ['adopt', 'decide', 'abort', 'retire', 'fire', 'connOpen', 'connEvent'] as const;
+type Entry = (typeof ENTRIES)[number];
 
 /** An engine with the built-in module in it, and room for one script. */
 export class Guest {
   /** Result of the last `decide`; one object, because a decision is answered before the next. */
   readonly result: DecideResult = { reply: Reply.DECLINE, text: '' };
+  readonly conns: GuestConns;
+  /** What the script wants to know of UDP flows. */
+  readonly sniffs: SniffProtocol[] = [];
   readonly #engine: Engine;
   readonly #kv: KvCalls;
   readonly #ports: GuestPorts;
@@ -132,6 +131,7 @@ export class Guest {
     this.#ports = ports;
     const { context } = this.#engine;
     this.#page = this.#engine.sharePage(PAGE_BYTES);
+    this.conns = new GuestConns(this.#engine, this.#page, (...call) => this.#call(...call));
     this.#modules = new GuestModules(extension.modules);
     this.#engine.serveModules(this.#modules);
     this.#engine.turn(Number.POSITIVE_INFINITY, () => {
@@ -196,12 +196,15 @@ export class Guest {
   decide(call: number, request: ConnectionRequest, budgetUs: number): void {
     this.#engine.turn(budgetUs, () => {
       const { context } = this.#engine;
-      this.#writeRequest(call, request);
+      writeRequest(this.#page.view, call, request);
       const source = context.newString(request.source.ip);
       const destination = context.newString(request.destination.ip);
-      const returned = this.#call('decide', source, destination);
+      const { sniffed } = request;
+      const more = sniffed === undefined ? context.undefined : context.newString(sniffed);
+      const returned = this.#call('decide', source, destination, more);
       source.dispose();
       destination.dispose();
+      more.dispose();
       this.#readResult(returned);
     });
   }
@@ -293,23 +296,6 @@ export class Guest {
     return this.#engine.take(result, (thrown) => this.#blame(thrown));
   }
 
-  #writeRequest(call: number, request: ConnectionRequest): void {
-    const page = this.#page.view;
-    const { source, destination, syn } = request;
-    page.setFloat64(PageField.FLOW, request.flow, true);
-    page.setUint32(PageField.CALL, call, true);
-    page.setUint32(PageField.PROTOCOL, PROTOCOL_CODES[request.protocol], true);
-    page.setUint32(PageField.FAMILY, source.family, true);
-    page.setUint32(PageField.SOURCE_PORT, source.port, true);
-    page.setUint32(PageField.DESTINATION_PORT, destination.port, true);
-    page.setUint32(PageField.REPLY, 0, true);
-    if (syn === undefined) return;
-    page.setUint32(PageField.MSS, syn.mss, true);
-    page.setUint32(PageField.WINDOW_SCALE, syn.windowScale, true);
-    page.setUint32(PageField.TTL, syn.ttl, true);
-    page.setUint32(PageField.ECN, syn.ecn ? 1 : 0, true);
-  }
-
   #readResult(returned: QuickJSHandle | undefined): void {
     if (returned === undefined) {
       // The guest catches what a script throws, unless there is no room left to do so.
@@ -318,7 +304,7 @@ export class Guest {
       this.#fault = undefined;
       return;
     }
-    this.result.reply = this.#page.view.getUint32(PageField.REPLY, true) as Reply;
+    this.result.reply = this.#page.view.getUint32(REPLY_AT, true) as Reply;
     this.result.text = hasText(this.result.reply) ? this.#engine.context.getString(returned) : '';
     returned.dispose();
   }
@@ -363,9 +349,12 @@ export class Guest {
     const text = (handle: QuickJSHandle | undefined) => readText(context, handle);
     const number = (handle: QuickJSHandle | undefined) => readNumber(context, handle);
     return {
+      ...sniffFunctions(context, this.sniffs),
+      ...kvFunctions(context, this.#kv),
+      ...connFunctions(context, this.#page, this.#ports.conns),
       connect: (entries) => {
         if (entries === undefined) return undefined;
-        for (const name of ['adopt', 'decide', 'abort', 'retire', 'fire'] as const) {
+        for (const name of ENTRIES) {
           this.#entries.set(name, context.getProp(entries, name));
         }
         return undefined;
@@ -404,7 +393,6 @@ export class Guest {
       },
       hasInSet: (set, value) =>
         sets.has(number(set), text(value) ?? '') ? context.true : context.false,
-      ...kvFunctions(context, this.#kv),
     };
   }
 }

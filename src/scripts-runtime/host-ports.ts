@@ -1,6 +1,7 @@
 /** What a script host needs of the process around it, and how it is told to load. */
 import type { KvEntry, ScriptLog, ScriptStats } from './bundle.ts';
 import type { CanaryCounts, CanaryPlan } from './canary.ts';
+import type { ConnPorts } from './conns/ports.ts';
 import type { Decision } from './decide.ts';
 import type { EngineClock } from './engine.ts';
 import type { OnDecided } from './recent-flows.ts';
@@ -12,7 +13,11 @@ export interface HostPorts extends EngineClock {
   enter(generation: number, position: number, aheadUs: number): void;
   leave(): void;
   answer(requestId: number, decision: Decision): void;
+  /** Wants the datagrams of a UDP flow: `shown`. Absent where there are none to be had. */
+  show?(requestId: number): void;
   resolve(id: number, name: string): void;
+  /** Carries the connections that scripts claim. */
+  readonly conns: ConnPorts;
   log(line: ScriptLog): void;
   kv(entries: readonly KvEntry[]): void;
   stats(scripts: readonly ScriptStats[]): void;
@@ -22,8 +27,6 @@ export interface HostPorts extends EngineClock {
   canary?(counts: CanaryCounts): void;
   /** Called while somebody watches. */
   decided?: OnDecided;
-  /** What a generation still has of connections must end. */
-  endConnections?(generation: number): void;
 }
 
 export interface LoadOptions {

@@ -5,16 +5,21 @@
  */
 import type { ConnectionRequest } from '../stack/verdict.ts';
 import type { KvEntry, ScriptBundle, ScriptIssue } from './bundle.ts';
-import { Canary } from './canary.ts';
+import { Conns } from './conns/conns.ts';
+import type { ConnEvents } from './conns/ports.ts';
 import { ScriptCounters } from './counters.ts';
 import { type Decision, Decisions } from './decide.ts';
 import { type BareEngine, makeBareEngine } from './engine.ts';
+import { FlowSniffing } from './flow-sniffing.ts';
+import { getOrAdd } from './get-or-add.ts';
 import type { HostPorts, LoadOptions } from './host-ports.ts';
 import { Kv, type KvLimits } from './kv.ts';
 import { SLICE_US } from './limits.ts';
 import { loadBundle } from './loader.ts';
+import { Lookups } from './lookups.ts';
 import { type DecidedFlow, RecentFlows } from './recent-flows.ts';
-import { drainDeadline, type Generation, Registry } from './registry.ts';
+import { Registry } from './registry.ts';
+import { Rollout } from './rollout.ts';
 import type { Script, ScriptPorts } from './script.ts';
 import { Sets } from './sets/sets.ts';
 
@@ -28,12 +33,16 @@ export class ScriptHost {
   readonly #services: readonly string[];
   readonly #scriptPorts: ScriptPorts;
   readonly #registry = new Registry();
+  readonly #lookups: Lookups;
   readonly #decisions: Decisions;
+  readonly #sniffing = new FlowSniffing((requestId, request, arrivedAt) =>
+    this.#start(requestId, request, arrivedAt),
+  );
+  readonly #conns: Conns;
   readonly #kv = new Map<string, Kv>();
   readonly #counters = new Map<string, ScriptCounters>();
   readonly #recent = new RecentFlows();
-  #canary: Canary | undefined;
-  #drainMs = 0;
+  readonly #rollout: Rollout;
   /** Of the active bundle. */
   #sets: Sets | undefined;
   #spare: BareEngine | undefined;
@@ -48,13 +57,25 @@ export class ScriptHost {
     this.#ports = ports;
     this.#services = services;
     this.#scriptPorts = this.#makeScriptPorts();
+    this.#lookups = new Lookups((id, name) => ports.resolve(id, name));
+    this.#conns = new Conns(ports.conns, this.#lookups, () => ports.now());
+    this.#rollout = new Rollout(this.#registry, {
+      now: () => ports.now(),
+      changed: () => this.#generationsChanged(),
+      stopped: (counts) => ports.canary?.(counts),
+    });
     this.#decisions = new Decisions({
       now: () => ports.now(),
       answer: (requestId, decision, request) => {
         ports.answer(requestId, decision);
         this.#answered(decision, request);
       },
-      resolve: (id, name) => ports.resolve(id, name),
+      resolve: (id, name) =>
+        this.#lookups.resolve(name, (addresses, error) =>
+          this.#decisions.resolved(id, addresses, error),
+        ),
+      claim: (requestId, request, generation, script) =>
+        this.#conns.claim(requestId, request, generation, script),
       limitHit: (script, limit) => this.#countFailure(script, limit),
       unresolved: (script, flow, verdict, name, error) =>
         this.#logUnresolved(script, flow, `${verdict}(): "${name}"`, error),
@@ -66,14 +87,22 @@ export class ScriptHost {
     return this.#registry.active?.number ?? 0;
   }
 
-  /** The active generation; undefined before the first. */
-  get active(): Generation | undefined {
-    return this.#registry.active;
-  }
-
   /** Decisions that wait for a script. */
   get pending(): number {
     return this.#decisions.pending;
+  }
+
+  /** Connections that scripts claimed and did not splice. */
+  get claims(): number {
+    return this.#conns.count;
+  }
+
+  /**
+   * What whoever carries claimed connections has to tell. Scripts hear of it when `expire` is
+   * called, for which `nextDeadline` has come then.
+   */
+  get conns(): ConnEvents {
+    return this.#conns;
   }
 
   /** Generations in memory: the active one and those that calls still use. */
@@ -92,10 +121,7 @@ export class ScriptHost {
    *
    * @returns what is wrong with it; then everything is as it was
    */
-  async load(
-    bundle: ScriptBundle,
-    { canary, drainMs = 0 }: LoadOptions = {},
-  ): Promise<readonly ScriptIssue[]> {
+  async load(bundle: ScriptBundle, options: LoadOptions = {}): Promise<readonly ScriptIssue[]> {
     const { kvBytes, kvKeyBytes, kvValueBytes } = bundle.limits;
     const limits = { kvBytes, kvKeyBytes, kvValueBytes };
     // What is used here is kept: a generation that ends meanwhile may be the last that had it.
@@ -111,24 +137,15 @@ export class ScriptHost {
     };
     const loaded = await loadBundle(bundle, this.#services, stores, this.#scriptPorts);
     if (!('scripts' in loaded)) return loaded;
-    this.dropCanary();
     for (const { name, counters } of loaded.scripts) {
       const kv = stores.kv(name);
       // A canary shares the store of the script that it may replace, and has no say in its size.
-      if (canary === undefined) kv.limits = limits;
+      if (options.canary === undefined) kv.limits = limits;
       this.#kv.set(name, kv);
       this.#counters.set(name, counters);
     }
-    this.#drainMs = drainMs;
-    if (canary === undefined) {
-      this.#activate(loaded);
-    } else {
-      this.#canary = new Canary(loaded, canary);
-      this.#registry.add(loaded);
-    }
     this.#sets = sets;
-    this.#forgetUnusedStores();
-    this.#tellGenerations();
+    this.#rollout.take(loaded, options);
     this.#afterTurn();
     this.#makeSpare();
     return [];
@@ -144,30 +161,40 @@ export class ScriptHost {
     request: ConnectionRequest,
     arrivedAt: number = this.#ports.now(),
   ): void {
-    const generation = this.#registry.active;
+    const generation = this.#rollout.pick(request);
     if (generation === undefined) throw new Error('a request came before the first bundle');
-    const canary = this.#canary;
-    const asked = canary?.takes(request.flow) ? canary.generation : generation;
-    this.#decisions.start(requestId, request, asked, arrivedAt);
+    const { sniffs } = generation;
+    if (request.protocol === 'udp' && sniffs.length > 0 && this.#ports.show !== undefined) {
+      if (this.#sniffing.begin(requestId, request, sniffs, arrivedAt)) {
+        this.#ports.show(requestId);
+        return;
+      }
+    }
+    this.#start(requestId, request, arrivedAt);
+  }
+
+  /** A datagram of a UDP flow that `ports.show` was asked for. */
+  shown(requestId: number, datagram: Uint8Array): void {
+    this.#sniffing.push(requestId, datagram);
+  }
+
+  #start(requestId: number, request: ConnectionRequest, arrivedAt: number): void {
+    const generation = this.#rollout.pick(request);
+    if (generation === undefined) return;
+    this.#decisions.start(requestId, request, generation, arrivedAt);
     this.#afterTurn();
   }
 
   /** The canary decides about all new flows from now on. @returns false when it is gone */
   promote(generation: number): boolean {
-    const canary = this.#canary;
-    if (canary?.generation.number !== generation || canary.isStopped) return false;
-    this.#canary = undefined;
-    this.#activate(canary.generation);
+    const isDone = this.#rollout.promote(generation);
     this.#afterTurn();
-    return true;
+    return isDone;
   }
 
   /** The canary decides about no flow any more; what waits in it is still answered. */
   dropCanary(): void {
-    const canary = this.#canary;
-    if (canary === undefined) return;
-    this.#canary = undefined;
-    this.#retire(canary.generation);
+    this.#rollout.drop();
     this.#afterTurn();
   }
 
@@ -183,13 +210,14 @@ export class ScriptHost {
 
   /** Nobody waits for the answer any more, and none will come. */
   cancel(requestId: number): void {
+    this.#sniffing.cancel(requestId);
     this.#decisions.cancel(requestId);
     this.#afterTurn();
   }
 
   /** The answer to `ports.resolve`. */
   resolved(id: number, addresses: readonly string[], error: string): void {
-    this.#decisions.resolved(id, addresses, error);
+    this.#lookups.resolved(id, addresses, error);
     this.#afterTurn();
   }
 
@@ -202,6 +230,8 @@ export class ScriptHost {
   nextDeadline(): number {
     let next = Math.min(
       this.#decisions.nextDeadline,
+      this.#conns.nextDeadline,
+      this.#sniffing.nextDeadline,
       this.#registry.nextDeadline,
       this.#journalAt,
       this.#statsAt,
@@ -219,9 +249,11 @@ export class ScriptHost {
    */
   expire(now: number): void {
     this.#fireTimers(now);
+    this.#sniffing.expire(now);
     this.#decisions.afterTurn();
     this.#decisions.expire(now);
-    this.#registry.expire(now, ({ number }) => this.#ports.endConnections?.(number));
+    this.#conns.expire(now);
+    this.#registry.expire(now, (generation) => this.#conns.endOf(generation));
     this.#afterTurn();
     if (now >= this.#journalAt) this.#writeJournal();
     if (now >= this.#statsAt) this.#writeStats();
@@ -266,7 +298,12 @@ export class ScriptHost {
       leave: () => ports.leave(),
       log: (line) => ports.log(line),
       settled: (script, call, answer) => this.#decisions.settled(script, call, answer),
-      lost: (script) => this.#decisions.lost(script),
+      lost: (script) => {
+        this.#decisions.lost(script);
+        this.#conns.lostScript(script);
+      },
+      conns: (script) => this.#conns.portsOf(script),
+      worked: (conn, us) => this.#conns.charge(conn, us),
       takeSpare: () => {
         const spare = this.#spare;
         this.#spare = undefined;
@@ -295,20 +332,16 @@ export class ScriptHost {
   }
 
   #scriptWithoutEngine(): Script | undefined {
-    const canary = this.#canary?.generation.scripts ?? [];
-    return [...(this.#registry.active?.scripts ?? []), ...canary].find(
-      (script) => script.needsEngine,
-    );
+    const scripts = this.#rollout.serving.flatMap((generation) => generation.scripts);
+    return scripts.find((script) => script.needsEngine);
   }
 
   /** What any call can leave behind: settled promises, generations without calls, reports. */
   #afterTurn(): void {
     this.#decisions.afterTurn();
-    if (this.#canary?.isStopped) this.#stopCanary(this.#canary);
-    if (this.#registry.sweep()) {
-      this.#forgetUnusedStores();
-      this.#tellGenerations();
-    }
+    this.#conns.afterTurn();
+    this.#rollout.afterTurn();
+    if (this.#registry.sweep()) this.#generationsChanged();
     const now = this.#ports.now();
     if (this.#statsAt === NEVER) this.#statsAt = now + STATS_PERIOD_US;
     if (this.#journalAt !== NEVER) return;
@@ -323,34 +356,13 @@ export class ScriptHost {
     if (entries.length > 0) this.#ports.kv(entries);
   }
 
-  #activate(next: Generation): void {
-    this.#registry.activate(next, drainDeadline(this.#ports.now(), this.#drainMs));
-    this.#tellGenerations();
-  }
-
-  #retire(generation: Generation): void {
-    generation.retire(drainDeadline(this.#ports.now(), this.#drainMs));
-    this.#registry.sweep();
-    this.#forgetUnusedStores();
-    this.#tellGenerations();
-  }
-
-  /** It fails too often: the active bundle decides about all flows again. */
-  #stopCanary(canary: Canary): void {
-    this.#canary = undefined;
-    this.#retire(canary.generation);
-    this.#ports.canary?.(canary.counts);
-  }
-
   #answered(decision: Decision, request: ConnectionRequest): void {
     this.#recent.record(request, decision, this.#ports.epochMs());
-    const canary = this.#canary;
-    if (canary?.generation.number === decision.by.generation) {
-      canary.record(decision, this.#ports.now());
-    }
+    this.#rollout.record(decision);
   }
 
-  #tellGenerations(): void {
+  #generationsChanged(): void {
+    this.#forgetUnusedStores();
     this.#ports.generations?.(this.generations);
   }
 
@@ -364,11 +376,12 @@ export class ScriptHost {
       script.counters.isDisabled = script.isDisabled;
       script.reportDropped();
     }
-    if (this.#canary !== undefined) this.#ports.canary?.(this.#canary.counts);
+    const { counts } = this.#rollout;
+    if (counts !== undefined) this.#ports.canary?.(counts);
     this.#ports.stats(Array.from(this.#counters.values(), (counters) => counters.snapshot()));
   }
 
-  #countFailure(script: Script, limit: 'wall' | 'pending'): void {
+  #countFailure(script: Script, limit: 'wall' | 'pending' | 'claims'): void {
     script.counters.hit(limit);
     script.counters.errors++;
   }
@@ -384,12 +397,4 @@ export class ScriptHost {
       fields: { error: 'error' },
     });
   }
-}
-
-function getOrAdd<V>(map: Map<string, V>, key: string, make: () => V): V {
-  const known = map.get(key);
-  if (known !== undefined) return known;
-  const made = make();
-  map.set(key, made);
-  return made;
 }

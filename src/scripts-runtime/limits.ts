@@ -21,6 +21,14 @@ export interface ScriptLimits {
   /** Hard limit hits within `breakerWindowMs` that disable a script. */
   readonly breakerHits: number;
   readonly breakerWindowMs: number;
+  /** Connections that are claimed and not spliced. */
+  readonly claims: number;
+  readonly connCpuMs: number;
+  readonly socketsPerFlow: number;
+  /** Of one script, lookups of names included. */
+  readonly dials: number;
+  readonly peekBytes: number;
+  readonly sniffMs: number;
 }
 
 const KIB = 1024;
@@ -54,6 +62,18 @@ export const DEFAULT_SCRIPT_LIMITS: ScriptLimits = {
   /** One accident is none; five in ten seconds is how the script is. */
   breakerHits: 5,
   breakerWindowMs: 10_000,
+  /** Each may hold 64 KiB in each direction. */
+  claims: 1024,
+  /** A proxy of a small protocol needs a tenth; who copies bulk bytes should splice. */
+  connCpuMs: 500,
+  /** An upstream, one to fail over to, and two to ask. */
+  socketsPerFlow: 4,
+  /** As many as the resolver takes at once. */
+  dials: 256,
+  /** A ClientHello with post-quantum keys has 2 KiB; a TLS record 16 KiB. */
+  peekBytes: 16 * KIB,
+  /** A client that speaks first does so within a round trip. */
+  sniffMs: 300,
 };
 
 const MINUTE_MS = 60_000;
@@ -81,6 +101,14 @@ const LIMIT_RANGES: Readonly<Record<keyof ScriptLimits, readonly [least: number,
   loadMs: [1, MINUTE_MS],
   breakerHits: [1, COUNT_MAX],
   breakerWindowMs: [1, 24 * HOUR_MS],
+  claims: [1, COUNT_MAX],
+  connCpuMs: [1, HOUR_MS],
+  /** The data plane carries four. */
+  socketsPerFlow: [0, 4],
+  dials: [1, COUNT_MAX],
+  /** One message of the data plane. */
+  peekBytes: [1, 16 * KIB],
+  sniffMs: [0, HOUR_MS],
 };
 
 /** What is wrong with limits, in words; an engine must not be made from those. */

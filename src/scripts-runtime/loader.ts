@@ -1,5 +1,6 @@
 /** From a bundle to a generation. All of its scripts load, or none is used. */
 import type { ScriptBundle, ScriptIssue, ScriptSource } from './bundle.ts';
+import { Egress } from './conns/egress.ts';
 import type { ScriptCounters } from './counters.ts';
 import { makeBareEngine } from './engine.ts';
 import type { Kv } from './kv.ts';
@@ -29,6 +30,11 @@ export async function loadBundle(
   if (issues.length > 0) return issues;
   const scripts: Script[] = [];
   for (const [position, source] of bundle.scripts.entries()) {
+    const egress = egressOf(source, bundle.closed ?? []);
+    if (!(egress instanceof Egress)) {
+      issues.push(egress);
+      continue;
+    }
     const code = await transpile(source);
     if (!('code' in code)) {
       issues.push(...code);
@@ -41,7 +47,7 @@ export async function loadBundle(
     const isDisabled = bundle.disabled?.includes(source.name) ?? false;
     const kv = stores.kv(source.name);
     const script = new Script(
-      { source, generation, position, code, settings, kv, counters, isDisabled },
+      { source, generation, position, code, settings, kv, counters, egress, isDisabled },
       ports,
     );
     const issue = script.load(await makeBareEngine());
@@ -66,6 +72,20 @@ const limitIssues = ({ limits }: ScriptBundle): ScriptIssue[] =>
     kind: 'limit',
     message,
   }));
+
+/** What of the network a script may reach, or what is wrong with the list that says so. */
+function egressOf(
+  { name, file, allow }: ScriptSource,
+  closed: readonly string[],
+): Egress | ScriptIssue {
+  try {
+    return new Egress(allow, closed);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const message = `allow: ${error.message}`;
+    return { script: name, file, line: 0, column: 0, kind: 'shape', message };
+  }
+}
 
 function checkNames(scripts: readonly ScriptSource[]): ScriptIssue[] {
   const names = new Set<string>();

@@ -107,6 +107,11 @@ function parse(fields: Record<string, unknown>, services: readonly string[]): Sc
       return parseForward(fields);
     case 'nat':
       return parseNat(fields);
+    case 'claim': {
+      const { sniff = false } = fields;
+      if (typeof sniff !== 'boolean') throw new Refusal('claim(): sniff is true or false');
+      return { kind: 'claim', sniff };
+    }
     default:
       throw new Refusal('not a verdict');
   }

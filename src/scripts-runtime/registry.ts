@@ -5,6 +5,7 @@
  * scripts are told (`ctx.signal`), and what is left is ended.
  */
 import type { Script } from './script.ts';
+import type { SniffProtocol } from './sniff/sniffed.ts';
 
 /** Between the signal and the end of what is left, in microseconds. */
 const SIGNAL_TO_END_US = 1_000_000;
@@ -25,6 +26,8 @@ export class Generation {
   readonly wallUs: number;
   /** Decisions that may wait at once. */
   readonly pendingMax: number;
+  /** What its scripts want to know of UDP flows. */
+  readonly sniffs: readonly SniffProtocol[];
   #calls = 0;
   #connections = 0;
   #isRetired = false;
@@ -36,6 +39,7 @@ export class Generation {
     this.scripts = scripts;
     this.wallUs = wallUs;
     this.pendingMax = pendingMax;
+    this.sniffs = Array.from(new Set(scripts.flatMap((script) => script.sniffs)));
   }
 
   get isOver(): boolean {

@@ -6,6 +6,8 @@
 import type { ConnectionRequest } from '../stack/verdict.ts';
 import { Breaker } from './breaker.ts';
 import type { LogLevel, ScriptIssue, ScriptLog, ScriptSource } from './bundle.ts';
+import type { Egress } from './conns/egress.ts';
+import type { ConnNews, GuestConnPorts } from './conns/guest-conns.ts';
 import type { ScriptCounters } from './counters.ts';
 import { cutText } from './cut-text.ts';
 import { Diagnostics } from './diagnostics.ts';
@@ -13,12 +15,13 @@ import type { BareEngine, Breakage, EngineClock } from './engine.ts';
 import { type FailureKind, ScriptError } from './errors.ts';
 import { Guest, type GuestPorts, type GuestSettings, Reply } from './host-api.ts';
 import type { Kv } from './kv.ts';
-import { TIMER_MS_MAX, TIMER_MS_MIN, VERDICT_JSON_LENGTH } from './limits.ts';
+import type { ScriptLimits } from './limits.ts';
 import { parseLogFields } from './log-fields.ts';
 import { LogLimit } from './log-limit.ts';
-import { parseVerdict, type ScriptVerdict } from './parse-verdict.ts';
-import { RenewedMap } from './renewed-map.ts';
+import type { ScriptVerdict } from './parse-verdict.ts';
+import { ScriptTimers } from './script-timers.ts';
 import type { Transpiled } from './transpile.ts';
+import { VerdictReader } from './verdict-reader.ts';
 
 /** What a call into a script gave. */
 export type ScriptAnswer =
@@ -40,6 +43,10 @@ export interface ScriptPorts extends EngineClock {
   settled(script: Script, call: number, answer: () => ScriptAnswer): void;
   /** The sandbox broke: every call that waits in it is lost. */
   lost(script: Script): void;
+  /** What its connections ask for. */
+  conns(script: () => Script): GuestConnPorts;
+  /** A turn took so long, in microseconds; `conn` is the connection it was for. */
+  worked(conn: number, us: number): void;
   /** A WebAssembly instance that was made in advance, if there is one. */
   takeSpare(): BareEngine | undefined;
 }
@@ -52,6 +59,7 @@ export interface ScriptParts {
   readonly settings: GuestSettings;
   readonly kv: Kv;
   readonly counters: ScriptCounters;
+  readonly egress: Egress;
   readonly isDisabled: boolean;
 }
 
@@ -66,28 +74,24 @@ const REJECTED: ScriptAnswer = {
 };
 const PENDING: ScriptAnswer = { kind: 'pending' };
 
-/** Verdicts that were parsed, by their text: most scripts give few different ones. */
-const PARSED_MAX = 512;
-/** UTF-16 units; longer ones hold text that was made for the one flow. */
-const PARSED_TEXT_LENGTH = 1024;
-
 const US_PER_MS = 1000;
 
 export class Script {
   readonly name: string;
   readonly generation: number;
   readonly position: number;
+  sniffs: Guest['sniffs'] = [];
+  readonly limits: ScriptLimits;
+  readonly egress: Egress;
   readonly #parts: ScriptParts;
   readonly #diagnostics: Diagnostics;
   readonly #ports: ScriptPorts;
   readonly #breaker: Breaker;
   readonly #logLimit: LogLimit;
   readonly #complaintLimit: LogLimit;
-  readonly #parsed = new Map<string, ScriptAnswer>();
-  /** Deadlines in microseconds by the id of the timer. */
-  readonly #timers = new RenewedMap<number, number>();
+  readonly #verdicts: VerdictReader;
+  readonly #timers: ScriptTimers;
   #guest: Guest | undefined;
-  #nextTimer = Number.POSITIVE_INFINITY;
   #isGone = false;
 
   constructor(parts: ScriptParts, ports: ScriptPorts) {
@@ -95,9 +99,13 @@ export class Script {
     this.name = parts.source.name;
     this.generation = parts.generation;
     this.position = parts.position;
+    this.limits = limits;
+    this.egress = parts.egress;
     this.#parts = parts;
     this.#diagnostics = new Diagnostics(parts.source, parts.code);
     this.#ports = ports;
+    this.#verdicts = new VerdictReader(parts.settings.services);
+    this.#timers = new ScriptTimers(limits.timers);
     this.#breaker = new Breaker(limits.breakerHits, limits.breakerWindowMs);
     this.#logLimit = new LogLimit(limits.logLinesPerSecond);
     this.#complaintLimit = new LogLimit(limits.logLinesPerSecond);
@@ -119,7 +127,7 @@ export class Script {
 
   /** Microseconds; Infinity without timers. */
   get nextTimer(): number {
-    return this.#nextTimer;
+    return this.#timers.next;
   }
 
   /** Runs the script's top level. Returns what is wrong with it, or undefined. */
@@ -135,6 +143,7 @@ export class Script {
     }
     if (typeof problem === 'string') return this.#diagnostics.issue('shape', problem);
     if (problem !== undefined) return this.#diagnostics.issueOf(problem);
+    this.sniffs = guest.sniffs;
     this.#guest = guest;
     return undefined;
   }
@@ -163,17 +172,42 @@ export class Script {
 
   /** Runs the timers that are due at `now`, those of them that begin before `end`. */
   fireTimers(now: number, end: number): void {
-    if (now < this.#nextTimer) return;
-    const due = Array.from(this.#timers.entries()).filter(([, at]) => at <= now);
-    for (const [id] of due.sort(([, a], [, b]) => a - b)) {
-      if (!this.#timers.delete(id)) continue;
+    if (now < this.#timers.next) return;
+    for (const id of this.#timers.due(now)) {
+      if (!this.#timers.stop(id)) continue;
       this.#enterIfAlive((guest) => {
         const thrown = guest.fire(id, this.#budget);
         if (thrown !== undefined) this.#complain(this.#diagnostics.errorOf(thrown), 0);
       });
       if (this.#ports.now() >= end) break;
     }
-    this.#updateNextTimer();
+    this.#timers.updateNext();
+  }
+
+  /** Runs the hook of a connection that it claimed; false when there is no sandbox to do so. */
+  openConn(conn: number, request: ConnectionRequest): boolean {
+    return this.#enterIfAlive((guest) => guest.conns.open(conn, request, this.#budget));
+  }
+
+  tellConn(conn: number, news: readonly ConnNews[]): void {
+    this.#enterIfAlive((guest) => guest.conns.tell(conn, news, this.#budget));
+  }
+
+  /** The hook of a connection threw; the error as the guest describes it. */
+  failConn(description: string, flow: number): void {
+    this.counters.errors++;
+    this.#complain(this.#diagnostics.errorOf(description), flow);
+  }
+
+  /** A limit that ends a connection, or what it asked for. */
+  hitConnLimit(limit: string, message: string, flow: number): void {
+    this.counters.hit(limit);
+    if (this.#complaintLimit.admits(this.#ports.now())) this.#log('warn', flow, message, { limit });
+  }
+
+  /** Why the script aborts a connection. */
+  noteConn(reason: string, flow: number): void {
+    if (this.#logLimit.admits(this.#ports.now())) this.#log('debug', flow, 'aborted', { reason });
   }
 
   /** A verdict of it cannot be carried out for the flow that it is about. */
@@ -193,7 +227,7 @@ export class Script {
   dispose(): void {
     this.#isGone = true;
     this.#guest = undefined;
-    this.#clearTimers();
+    this.#timers.clear();
   }
 
   /** Makes the sandbox anew. */
@@ -207,11 +241,12 @@ export class Script {
     return this.#parts.settings.limits.cpuHardMs * US_PER_MS;
   }
 
-  #enterIfAlive(work: (guest: Guest) => void): void {
+  #enterIfAlive(work: (guest: Guest) => void): boolean {
     const guest = this.#guest;
-    if (guest === undefined) return;
+    if (guest === undefined) return false;
     this.#turn(() => work(guest), 0);
     this.#checkBreakage(guest);
+    return true;
   }
 
   #turn(work: () => void, flow: number): void {
@@ -222,6 +257,8 @@ export class Script {
     this.#ports.leave();
     const tookUs = this.#ports.now() - enteredAt;
     counters.cpuUs += tookUs;
+    const conn = this.#guest?.conns.takeTurnOf() ?? 0;
+    if (conn !== 0) this.#ports.worked(conn, tookUs);
     // Who breaks the hard limit hears of that one.
     const isBroken = this.#guest?.breakage !== undefined;
     if (isBroken || tookUs < settings.limits.cpuSoftMs * US_PER_MS) return;
@@ -241,7 +278,7 @@ export class Script {
   #breakDown(breakage: Breakage): ScriptAnswer {
     const { counters, settings } = this.#parts;
     this.#guest = undefined;
-    this.#clearTimers();
+    this.#timers.clear();
     this.#ports.lost(this);
     const failure = breakage === 'crash' ? 'killed' : breakage;
     counters.hit(failure);
@@ -294,18 +331,12 @@ export class Script {
   }
 
   #parsedVerdict(text: string, flow: number): ScriptAnswer {
-    const known = this.#parsed.get(text);
-    if (known !== undefined) return known;
-    const verdict = parseVerdictText(text, this.#parts.settings.services);
+    const verdict = this.#verdicts.read(text);
     if (typeof verdict === 'string') {
       this.#complain(new ScriptError('bad-verdict', verdict), flow);
       return this.#failed('bad-verdict');
     }
-    const answer: ScriptAnswer = { kind: 'verdict', verdict };
-    if (text.length > PARSED_TEXT_LENGTH) return answer;
-    if (this.#parsed.size >= PARSED_MAX) this.#parsed.clear();
-    this.#parsed.set(text, answer);
-    return answer;
+    return { kind: 'verdict', verdict };
   }
 
   #failed(failure: FailureKind): ScriptAnswer {
@@ -343,32 +374,16 @@ export class Script {
         this.#ports.settled(this, call, () => this.#answerOf(reply, text, 0));
       },
       startTimer: (id, delayMs) => {
-        if (this.#timers.size >= this.#parts.settings.limits.timers) {
-          counters.hit('timers');
-          return false;
-        }
-        const delay = Math.min(Math.max(delayMs, TIMER_MS_MIN), TIMER_MS_MAX);
-        const deadline = this.#ports.now() + delay * US_PER_MS;
-        this.#timers.set(id, deadline);
-        this.#nextTimer = Math.min(this.#nextTimer, deadline);
-        return true;
+        const isStarted = this.#timers.start(id, delayMs, this.#ports.now());
+        if (!isStarted) counters.hit('timers');
+        return isStarted;
       },
       stopTimer: (id) => {
-        this.#timers.delete(id);
+        this.#timers.stop(id);
       },
       hit: (limit) => counters.hit(limit),
+      conns: this.#ports.conns(() => this),
     };
-  }
-
-  #updateNextTimer(): void {
-    let next = Number.POSITIVE_INFINITY;
-    for (const deadline of this.#timers.values()) if (deadline < next) next = deadline;
-    this.#nextTimer = next;
-  }
-
-  #clearTimers(): void {
-    this.#timers.clear();
-    this.#nextTimer = Number.POSITIVE_INFINITY;
   }
 
   #breakageText(breakage: Breakage, budgetMs: number): string {
@@ -382,16 +397,4 @@ export class Script {
         return 'the sandbox crashed';
     }
   }
-}
-
-/** @returns the verdict, or in words why it is none */
-function parseVerdictText(text: string, services: readonly string[]): ScriptVerdict | string {
-  if (text.length > VERDICT_JSON_LENGTH) return 'the verdict is too long';
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    value = undefined;
-  }
-  return parseVerdict(value, services);
 }

@@ -15,6 +15,8 @@ export function misfitOf(verdict: ScriptVerdict, request: ConnectionRequest): st
     case 'redirect':
       if (protocol === 'tcp') return undefined;
       return `redirect(): ${verdict.listener} speaks TCP, and the flow is ${protocol}`;
+    case 'claim':
+      return protocol === 'tcp' ? undefined : `claim(): is for TCP, and the flow is ${protocol}`;
     case 'forward':
       if (protocol === 'tcp') return undefined;
       if (verdict.handshake === 'accept-first') {

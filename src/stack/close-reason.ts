@@ -52,6 +52,8 @@ export const CloseReason = {
   EARLY_DROP: 27,
   /** The verdict cannot be carried out for a flow of this kind or family. */
   VERDICT_UNFIT: 28,
+  /** The script ended the connection that it had claimed, with a reset. */
+  ABORTED: 29,
 } as const;
 
 export type CloseReason = (typeof CloseReason)[keyof typeof CloseReason];

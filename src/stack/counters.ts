@@ -83,6 +83,18 @@ export const Counter = {
   DATAGRAM_RECEIVES: 61,
   /** ICMP errors passed on to a client, translated. */
   ICMP_ERRORS_RELAYED: 62,
+  /** Flows that scripts claimed: all, those over the limit, those handed over to the splice. */
+  CLAIMS_TOTAL: 63,
+  CLAIMS_REFUSED: 64,
+  CLAIMS_SPLICED: 65,
+  /** Those that a script talks to, and sockets that they dialled. */
+  CLAIMS_NOW: 66,
+  CLAIM_SOCKETS_NOW: 67,
+  /** Messages of a script host that were malformed or against the rules, or came too late. */
+  CONN_MESSAGES_REFUSED: 68,
+  CONN_MESSAGES_LATE: 69,
+  /** How often the socket to the script host was full. */
+  CONN_STALLS: 70,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

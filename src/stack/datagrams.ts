@@ -211,8 +211,15 @@ export class Datagrams {
       case Carrier.SESSION:
         return this.#deliver(row, packet, now);
       default:
-        return this.#parked.add(row, packet);
+        return this.#park(row, packet);
     }
+  }
+
+  /** One more packet of a flow that waits. */
+  #park(row: number, packet: Packet): DropReason {
+    const reason = this.#parked.add(row, packet);
+    if (reason === DropReason.NONE) this.#shared.owner.onParked(row);
+    return reason;
   }
 
   /** A datagram of a flow that has a socket. */

@@ -187,6 +187,7 @@ export const VerdictCode = {
   FORWARD: 4,
   REDIRECT: 5,
   NAT: 6,
+  CLAIM: 7,
 } as const;
 export type VerdictCode = (typeof VerdictCode)[keyof typeof VerdictCode];
 export const VERDICT_NAMES = Object.keys(VerdictCode).map((n) => n.toLowerCase());
@@ -200,9 +201,17 @@ export const ClosedBy = { NONE: 0, CLIENT: 1, UPSTREAM: 2, GATEWAY: 3, SCRIPT: 4
 export type ClosedBy = (typeof ClosedBy)[keyof typeof ClosedBy];
 const CLOSED_BY_NAMES = Object.keys(ClosedBy).map((n) => n.toLowerCase());
 
-export const Service = { NONE: 0, WELCOME: 1 } as const;
+export const Service = {
+  /** A splice to an upstream socket, or nobody yet. */
+  NONE: 0,
+  WELCOME: 1,
+  /** The script that claimed the flow, until it splices. */
+  SCRIPT: 2,
+  /** A splice to a connection that was dialled into the device. */
+  RELAY: 3,
+} as const;
 export type Service = (typeof Service)[keyof typeof Service];
-/** Names that `redirect(listener)` knows, by value of `Service`. */
+/** By value of `Service`: `welcome`. */
 export const SERVICE_NAMES = Object.keys(Service).map((n) => n.toLowerCase());
 
 /** A row as a plain value, for the control plane. */

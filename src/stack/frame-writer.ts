@@ -11,6 +11,7 @@ import { completeChecksum, segment } from './offload/segment.ts';
 import type { Packet } from './packet.ts';
 import * as ipv4 from './wire/ipv4.ts';
 import { emitIpv6Header, IPV6_HEADER_BYTES } from './wire/ipv6.ts';
+import { Protocol } from './wire/protocol.ts';
 import {
   clearVnetHeader,
   emitVnetHeader,
@@ -155,14 +156,25 @@ export class FrameWriter {
 
   /**
    * Hands a packet back to the device that came from it, and whose addresses were rewritten since:
-   * what was left to do about its checksum, and about cutting it, still is.
+   * what was left to do about its checksum, and about cutting it, still is, unless the device has
+   * begun to refuse superpackets.
    */
-  forward({ frameAt, ipAt, end, isPartial, gsoSize }: Packet): boolean {
+  forward({ frameAt, ipAt, end, isPartial, gsoSize, protocol, addressLength }: Packet): boolean {
     const hasVnetHeader = frameAt !== ipAt;
     // What came in fragments goes on in fragments.
     if (!hasVnetHeader) return this.whole(ipAt, end);
     if (!isPartial && gsoSize === 0) return this.plain(ipAt, end);
-    return this.#write(frameAt, ipAt, end, gsoSize);
+    if (gsoSize === 0 || this.#canCut(protocol, addressLength)) {
+      return this.#write(frameAt, ipAt, end, gsoSize);
+    }
+    this.cut(ipAt, end, gsoSize);
+    return true;
+  }
+
+  #canCut(protocol: number, addressLength: number): boolean {
+    const { tso4, tso6, uso } = this.capabilities;
+    if (protocol === Protocol.UDP) return uso;
+    return addressLength === ipv4.IPV4_ADDRESS_BYTES ? tso4 : tso6;
   }
 
   #write(frameAt: number, ipAt: number, end: number, gsoSize: number): boolean {

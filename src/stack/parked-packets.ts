@@ -8,12 +8,19 @@ import { FlowField } from './flow-row.ts';
 import type { FlowTable } from './flow-table.ts';
 import type { Packet } from './packet.ts';
 import { NO_SLAB, SLAB_PAYLOAD_AT, SlabField, type SlabPool } from './slab-pool.ts';
+import { datagramLength, UDP_HEADER_BYTES } from './wire/udp.ts';
 
 /** A resolver sends two queries at once, and QUIC a handful; the others come again. */
 const PACKETS_PER_FLOW = 8;
 
 /** What happens to a packet that had to wait. `headerBytes` is the length of its vnet header. */
 export type Replay = (frameAt: number, end: number, headerBytes: number) => void;
+
+/** The datagrams of a superpacket that are shown: clients begin with two or three. */
+const SHOWN_PER_PACKET = 8;
+
+/** Payload of one UDP datagram. */
+export type OnParked = (at: number, length: number) => void;
 
 export class ParkedPackets {
   readonly #arena: Arena;
@@ -46,6 +53,8 @@ export class ParkedPackets {
     view.setInt32(slab + SlabField.NEXT, NO_SLAB, true);
     view.setUint32(slab + SlabField.LENGTH, length, true);
     view.setUint32(slab + SlabField.HEADER_BYTES, packet.ipAt - packet.frameAt, true);
+    view.setUint32(slab + SlabField.TRANSPORT_BYTES, packet.transportAt - packet.frameAt, true);
+    view.setUint32(slab + SlabField.GSO_SIZE, packet.gsoSize, true);
     if (tail === NO_SLAB) this.#setHead(row, slab);
     else view.setInt32(tail + SlabField.NEXT, slab, true);
     return DropReason.NONE;
@@ -56,6 +65,34 @@ export class ParkedPackets {
     const slab = this.#headOf(row);
     if (slab === NO_SLAB) return 0;
     return slab + SLAB_PAYLOAD_AT + this.#arena.view.getUint32(slab + SlabField.HEADER_BYTES, true);
+  }
+
+  /**
+   * Shows the datagrams of a UDP flow, oldest first, and keeps them.
+   *
+   * @param skip  packets at the front that are not shown
+   * @returns     how many packets there are
+   */
+  show(row: number, skip: number, onDatagram: OnParked): number {
+    const { view } = this.#arena;
+    let count = 0;
+    for (let slab = this.#headOf(row); slab !== NO_SLAB; count++) {
+      if (count >= skip) this.#showPacket(slab, onDatagram);
+      slab = view.getInt32(slab + SlabField.NEXT, true);
+    }
+    return count;
+  }
+
+  #showPacket(slab: number, onDatagram: OnParked): void {
+    const { view } = this.#arena;
+    const udpAt = slab + SLAB_PAYLOAD_AT + view.getUint32(slab + SlabField.TRANSPORT_BYTES, true);
+    const length = datagramLength(view, udpAt) - UDP_HEADER_BYTES;
+    const size = view.getUint32(slab + SlabField.GSO_SIZE, true) || length;
+    // Once for a datagram without payload.
+    for (let i = 0, from = 0; i === 0 || (i < SHOWN_PER_PACKET && from < length); i++) {
+      onDatagram(udpAt + UDP_HEADER_BYTES + from, Math.min(size, length - from));
+      from += size;
+    }
   }
 
   /** Hands them over, oldest first, and forgets them. */

@@ -27,6 +27,9 @@ export const SlabField = {
   TAKEN: 12,
   /** uint32, of a parked packet: bytes before its IP header. */
   HEADER_BYTES: 12,
+  /** uint32, of a parked packet: bytes before its transport header; `Packet.gsoSize`. */
+  TRANSPORT_BYTES: 16,
+  GSO_SIZE: 20,
   /** uint32, of sent bytes: bytes that one mark stands for; marks are in tcp/scoreboard.ts. */
   UNIT: 12,
   /** Two words of marks each. */

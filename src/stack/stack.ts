@@ -15,7 +15,7 @@ import type { Forwarder } from './forwarder.ts';
 import type { IcmpErrorKind } from './icmp-error-kind.ts';
 import type { IcmpSender } from './icmp-sender.ts';
 import type { Ingress } from './ingress.ts';
-import type { Replay } from './parked-packets.ts';
+import type { OnParked, Replay } from './parked-packets.ts';
 import type { SlabPool } from './slab-pool.ts';
 import { assemble, type StackOptions } from './stack-parts.ts';
 import type { ActiveOpen } from './tcp/active-open.ts';
@@ -25,6 +25,7 @@ import { TcpState } from './tcp/states.ts';
 import type { Tcb } from './tcp/tcb.ts';
 import { expireRow, onPaceTimer } from './tcp/timers.ts';
 import * as calls from './tcp/user-calls.ts';
+import { copyWaiting, hasAllText } from './tcp/waiting.ts';
 import type { Instant } from './time.ts';
 import type { CongestionName, RejectWith } from './verdict.ts';
 import { Protocol } from './wire/protocol.ts';
@@ -230,6 +231,11 @@ export class Stack {
     return CloseReason.NONE;
   }
 
+  /** As `ParkedPackets.show`, of a UDP flow that waits for a verdict. */
+  showParked(row: number, skip: number, onDatagram: OnParked): number {
+    return this.#tcp.parked.show(row, skip, onDatagram);
+  }
+
   /** The owner has a socket for the datagrams of the flow in `row`; those that wait come now. */
   admit(row: number, now: Instant): void {
     const at = this.flows.rowAt(row);
@@ -288,6 +294,11 @@ export class Stack {
     calls.setDeadline(this.#tcp, row, deadline);
   }
 
+  /** How long an open flow may be silent from now on, in milliseconds; 0 is for ever. */
+  setSilence(row: number, idleMs: number, halfCloseMs: number): void {
+    calls.setSilence(this.#tcp, row, idleMs, halfCloseMs);
+  }
+
   room(row: number, now: Instant): number {
     return calls.room(this.#tcp, row, now);
   }
@@ -308,6 +319,21 @@ export class Stack {
 
   drainBacklog(row: number, now: Instant): void {
     calls.drain(this.#tcp, row, now);
+  }
+
+  /** Bytes of the client that the owner has not taken, in order and acknowledged. */
+  waiting(row: number): number {
+    return this.#tcp.tcb.moveTo(row).backlogBytes;
+  }
+
+  /** Behind what waits comes nothing more: the client has sent FIN. */
+  hasAllText(row: number): boolean {
+    return hasAllText(this.#tcp, row);
+  }
+
+  /** Copies the first bytes that wait, `max` at most, and leaves them there. @returns how many */
+  copyWaiting(row: number, into: Uint8Array, at: number, max: number): number {
+    return copyWaiting(this.#tcp, row, into, at, max);
   }
 
   close(row: number, now: Instant): void {

@@ -39,6 +39,8 @@ export interface ConnectionRequest {
     /** The SYN asks for ECN (ECE and CWR set, RFC 3168 §6.1.1). */
     readonly ecn: boolean;
   };
+  /** Of UDP, where a script asked for it: what the first datagrams are, as JSON for it. */
+  readonly sniffed?: string;
 }
 
 /** How a refused flow is answered. */
@@ -86,7 +88,12 @@ export type Verdict =
   | ForwardVerdict
   | NatVerdict
   /** A service inside the gateway answers; `note` is shown by it. */
-  | { readonly kind: 'redirect'; readonly listener: string; readonly note: string };
+  | { readonly kind: 'redirect'; readonly listener: string; readonly note: string }
+  /**
+   * The handshake is answered at once, and the script talks to the client. `sniff`: it wants to see
+   * first what the client speaks.
+   */
+  | { readonly kind: 'claim'; readonly sniff: boolean };
 
 /** Who decided, for logs and the API. */
 export interface DecidedBy {

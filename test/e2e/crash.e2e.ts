@@ -94,6 +94,20 @@ describe.each([...FAMILIES])('$name', ({ server: host }) => {
   });
 });
 
+test('SIGTERM soon after a datagram: nobody waits for it, and it is reported', async () => {
+  const port = 7000;
+  const listeners = [{ name: 'udp', protocol: 'udp', action: 'forward' }] as const;
+  await using world = await World.start({ config: { drain: '1m', listeners: [...listeners] } });
+  for (const { server: host, version } of FAMILIES) {
+    await world.client.call('udpAsk', { host, port, family: version, timeoutMs: 300 });
+  }
+  const askedAt = performance.now();
+  world.gateway.signal('SIGTERM');
+  expect(await world.gateway.exited).toBe(0);
+  expect(performance.now() - askedAt).toBeLessThan(10_000);
+  for (const { server: host } of FAMILIES) await world.gateway.flowLog(host, port, 'drain');
+});
+
 test('a second signal ends it at once with exit code 2', async () => {
   await using world = await World.start({ config: { drain: '1m' } });
   const port = await world.server.call('echo', { port: 0 });

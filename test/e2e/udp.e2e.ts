@@ -111,6 +111,7 @@ const PORTS = {
   scriptForwards: 7014,
   scriptRedirects: 7015,
   brief: 7021,
+  gone: 7022,
 };
 
 describe('verdicts', () => {
@@ -127,6 +128,7 @@ describe('verdicts', () => {
           },
           { ...listener, name: 'drops', ports: PORTS.listenerDrops, action: 'drop' },
           { ...listener, name: 'forwards', ports: PORTS.listenerForwards, action: 'forward' },
+          { ...listener, name: 'gone', ports: PORTS.gone, action: 'forward' },
           { ...listener, name: 'brief', ports: PORTS.brief, action: 'forward', idle: '1s' },
         ],
       },
@@ -200,6 +202,26 @@ describe('verdicts', () => {
     test('when all scripts decline, the port is refused', async () => {
       expect(await ask(CLOSED_PORT)).toEqual(REFUSED);
       await world.gateway.flowLog(host, CLOSED_PORT, 'unclaimed');
+    });
+
+    test('a client that is gone ends its session; its upstream finds a closed port', async () => {
+      const { client, server, gateway } = world;
+      const { version } = family;
+      const open = { family: version, host, port: PORTS.gone };
+      const upstream = await server.call('udpOpen', open);
+      const { id } = await client.call('udpOpen', { family: version, to: open });
+      await client.call('udpSend', { id, text: 'hello' });
+      const news = await server.call('udpNext', { id: upstream.id, timeoutMs: 2000 });
+      if (!('from' in news)) throw new Error(`the upstream got ${news.error}`);
+      const answer = { id: upstream.id, text: 'answer', to: news.from };
+      await server.call('udpSend', answer);
+      expect(await client.call('udpNext', { id, timeoutMs: 2000 })).toMatchObject({ bytes: 6 });
+      await client.call('udpClose', { id });
+      await server.call('udpSend', answer);
+      await gateway.flowLog(host, PORTS.gone, 'client-unreachable');
+      const later = await server.call('udpOpen', { family: version, to: news.from });
+      await server.call('udpSend', { id: later.id, text: 'x' });
+      expect(await server.call('udpNext', { id: later.id, timeoutMs: 2000 })).toEqual(REFUSED);
     });
 
     test('a flow ends after the silence that its listener allows', async () => {

@@ -3,6 +3,7 @@ import { Canary } from '../../src/scripts-runtime/canary.ts';
 import type { Decision } from '../../src/scripts-runtime/decide.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../src/scripts-runtime/limits.ts';
 import { Generation } from '../../src/scripts-runtime/registry.ts';
+import { ConnWorld, claiming } from './conns/conn-world.ts';
 import { makeRequest, ScriptWorld, syncScriptOf } from './script-world.ts';
 
 const by = { generation: 2, script: 0 };
@@ -133,24 +134,23 @@ describe('a generation that is replaced', () => {
   const source = syncScriptOf('ctx.signal.onabort = () => ctx.log.info("over"); return forward()');
 
   test('keeps connections to the deadline, then its scripts are told, then they end', async () => {
-    const world = new ScriptWorld();
-    await world.load({ a: source });
-    world.decide();
-    const old = world.host.active;
-    old?.hold();
-    const next = { ...world.bundleOf({ a: source }), generation: 2 };
-    await world.host.load(next, { drainMs: 10_000 });
-    world.advance(9_900);
-    expect(world.lines).toEqual([]);
-    expect(world.host.generations).toEqual([1, 2]);
-    world.advance(1_200);
-    expect(world.lines).toEqual(['over']);
-    expect(world.ended).toEqual([]);
-    world.advance(1_100);
-    expect(world.ended).toEqual([1]);
-    old?.letGo();
-    world.advance(1);
-    expect(world.host.generations).toEqual([2]);
+    const claims = claiming(
+      'ctx.signal.onabort = () => say("over"); say(String(await conn.read()))',
+    );
+    const made = await ConnWorld.of(claims);
+    const conn = made.connect();
+    const { host, world } = made;
+    const next = { ...world.bundleOf({ script: source }), generation: 2 };
+    expect(await host.load(next, { drainMs: 10_000 })).toEqual([]);
+    made.advance(9_900);
+    expect(made.lines).toEqual([]);
+    expect(host.generations).toEqual([1, 2]);
+    made.advance(1_200);
+    expect(made.lines).toEqual(['over']);
+    expect(made.client(conn).wasAborted).toBe(false);
+    made.advance(1_100);
+    expect(made.client(conn).wasAborted).toBe(true);
+    expect(host.generations).toEqual([2]);
   });
 
   test('is told at once when no connection is its', async () => {

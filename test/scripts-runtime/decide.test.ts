@@ -246,6 +246,7 @@ test('an answer counts only from the script that was asked', () => {
     now: () => 0,
     answer: (_, decision) => answers.push(decision),
     resolve: () => {},
+    claim: () => true,
     limitHit: () => {},
     unresolved: () => {},
   });

@@ -48,11 +48,7 @@ test.each([
     'a.ts:0:0 shape: the script must export default an object with a method flow()',
   ],
   ['export default { flow: 1 };', 'a.ts:0:0 shape: the default export has no method flow()'],
-  [
-    'export default { flow() {}, connect() {} };',
-    'a.ts:0:0 shape: connect() is not available in this version of culvert: ' +
-      'it would never be called',
-  ],
+  ['export default { flow() {}, connect: 1 };', 'a.ts:0:0 shape: connect is no method'],
   [
     `${SCRIPT}await new Promise(() => {});`,
     'a.ts:0:0 shape: the script waits at its top level for a promise that does not settle',

@@ -6,7 +6,7 @@ import { CONGESTION_NAMES } from '../../src/stack/verdict.ts';
 const SERVICES = ['welcome'];
 
 test('any value is a verdict or a reason, never an exception', () => {
-  const kind = fc.constantFrom('decline', 'reject', 'forward', 'redirect', 'nat', '');
+  const kind = fc.constantFrom('decline', 'reject', 'forward', 'redirect', 'nat', 'claim', '');
   const option = fc.oneof(
     fc.anything(),
     fc.constantFrom(
@@ -56,6 +56,7 @@ test('any value is a verdict or a reason, never an exception', () => {
       const given = (value as { kind: string }).kind;
       expect(verdict.kind).toBe(given as typeof verdict.kind);
       if (verdict.kind === 'reject') expect(['rst', 'icmp', 'drop']).toContain(verdict.with);
+      if (verdict.kind === 'claim') expect(typeof verdict.sniff).toBe('boolean');
       if (verdict.kind === 'redirect') expect(SERVICES).toContain(verdict.listener);
       if (verdict.kind !== 'forward' && verdict.kind !== 'nat') return;
       if (verdict.to !== undefined) {
@@ -148,4 +149,11 @@ test.each([
   ['http://a:80', undefined],
 ])('the target %s', (text, expected) => {
   expect(parseTarget(text)).toEqual(expected as ReturnType<typeof parseTarget>);
+});
+
+test('a claim says whether it sniffs, and nothing else will do', () => {
+  const parse = (fields: object) => parseVerdict({ kind: 'claim', ...fields }, SERVICES);
+  expect(parse({})).toEqual({ kind: 'claim', sniff: false });
+  expect(parse({ sniff: true })).toEqual({ kind: 'claim', sniff: true });
+  expect(parse({ sniff: 1 })).toBe('claim(): sniff is true or false');
 });

@@ -10,6 +10,8 @@ import type {
   TextFiles,
 } from '../../src/scripts-runtime/bundle.ts';
 import type { CanaryCounts } from '../../src/scripts-runtime/canary.ts';
+import { NO_CONNS } from '../../src/scripts-runtime/conns/no-conns.ts';
+import type { ConnPorts } from '../../src/scripts-runtime/conns/ports.ts';
 import type { Decision } from '../../src/scripts-runtime/decide.ts';
 import { ScriptHost } from '../../src/scripts-runtime/host.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../src/scripts-runtime/limits.ts';
@@ -56,18 +58,19 @@ export class ScriptWorld {
   readonly answers = new Map<number, Decision>();
   readonly logs: ScriptLog[] = [];
   readonly lookups: { id: number; name: string }[] = [];
+  /** Requests whose datagrams the host wants to see. */
+  readonly shown: number[] = [];
   readonly journal: KvEntry[] = [];
   stats: readonly ScriptStats[] = [];
   /** What the host said of its canary, of its generations, of connections, to who watches. */
   readonly canaries: CanaryCounts[] = [];
   readonly generations: (readonly number[])[] = [];
-  readonly ended: number[] = [];
   readonly decided: { flows: readonly DecidedFlow[]; left: number }[] = [];
   readonly host: ScriptHost;
   #requestId = 0;
 
   /** @param isRealTime  needed where a script shall run into a limit of processor time */
-  constructor(isRealTime = false) {
+  constructor(isRealTime = false, conns: ConnPorts = NO_CONNS) {
     this.host = new ScriptHost(
       {
         now: () => (isRealTime ? performance.now() * 1000 : this.now),
@@ -83,7 +86,9 @@ export class ScriptWorld {
           if (this.answers.has(id)) throw new Error(`request ${id} was answered twice`);
           this.answers.set(id, decision);
         },
+        show: (id) => this.shown.push(id),
         resolve: (id, name) => this.lookups.push({ id, name }),
+        conns,
         log: (line) => this.logs.push(line),
         kv: (entries) => this.journal.push(...entries),
         stats: (stats) => {
@@ -91,7 +96,6 @@ export class ScriptWorld {
         },
         canary: (counts) => this.canaries.push(counts),
         generations: (numbers) => this.generations.push(numbers),
-        endConnections: (generation) => this.ended.push(generation),
         decided: (flows, left) => this.decided.push({ flows, left }),
       },
       ['welcome'],
@@ -192,6 +196,8 @@ export function describe(decision: Decision | undefined): string {
       return `redirect ${verdict.listener}${verdict.note && ` ${verdict.note}`}`;
     case 'forward':
       return `forward${targetOf(verdict.to)}`;
+    case 'claim':
+      return verdict.sniff ? 'claim sniff' : 'claim';
     case 'nat':
       return `nat${targetOf(verdict.to)}${verdict.masquerade ? ' masquerade' : ''}`;
   }

@@ -16,15 +16,20 @@ test('every function of the types exists, and what they lack tells that it does'
     SCRIPT_TYPES.matchAll(/export function (\w+)\(/g),
     ([, name]) => name,
   );
-  expect(functions).toEqual(['decline', 'reject', 'forward', 'nat', 'redirect']);
+  expect(functions).toEqual([
+    'decline',
+    'reject',
+    'forward',
+    'nat',
+    'redirect',
+    'claim',
+    'connect',
+  ]);
   const world = new ScriptWorld();
   await world.load({
     a: syncScriptOf('decline(); reject(); forward(); nat(); return redirect("welcome")'),
   });
   expect(world.outcome()).toBe('redirect welcome');
-  await world.load({ a: syncScriptOf('return claim()') }, { generation: 2 });
-  world.decide();
-  expect(world.lines[0]).toContain('claim() is not available in this version of culvert');
 });
 
 test('the types know the congestion controls that there are', () => {

@@ -1,4 +1,5 @@
 import { expect, test } from 'bun:test';
+import { misfitOf } from '../../src/scripts-runtime/verdict-fit.ts';
 import { describe, ScriptWorld, scriptOf, syncScriptOf } from './script-world.ts';
 
 async function worldOf(body: string): Promise<ScriptWorld> {
@@ -92,4 +93,13 @@ test('a NAT goes to an address of its own family, also where a name has others',
   world.host.resolved(world.lookups[1]!.id, ['fd00::5'], '');
   expect(describe(world.answers.get(last))).toBe('failed error');
   expect(world.lines).toEqual(['nat(): "db.example" does not resolve: no IPv4 address']);
+});
+
+test('only TCP can be claimed', () => {
+  const end = { ip: '192.0.2.1', port: 1, family: 4 } as const;
+  const misfit = (protocol: 'tcp' | 'udp' | 'icmp') =>
+    misfitOf({ kind: 'claim', sniff: false }, { flow: 1, protocol, source: end, destination: end });
+  expect(misfit('tcp')).toBeUndefined();
+  expect(misfit('udp')).toBe('claim(): is for TCP, and the flow is udp');
+  expect(misfit('icmp')).toBe('claim(): is for TCP, and the flow is icmp');
 });

@@ -30,6 +30,8 @@ const echo = (ends: typeof V4, fields = {}) =>
     ...fields,
   });
 
+const asHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
 const admit = (rig: TcpRig) => {
   rig.stack.admit(rig.row, rig.now);
 };
@@ -54,6 +56,25 @@ for (const ends of FAMILIES) {
   const family = ends === V4 ? 4 : 6;
 
   describe(`UDP over IPv${family}`, () => {
+    test('what waits can be looked at, and goes on waiting', () => {
+      const rig = new TcpRig();
+      for (const length of [1, 0, 1400]) rig.deliver(datagram(ends, { payload: pattern(length) }));
+      expect(rig.owner.parked).toEqual([rig.row, rig.row]);
+      const shown = (skip: number): { count: number; payloads: string[] } => {
+        const payloads: string[] = [];
+        const count = rig.stack.showParked(rig.row, skip, (at, length) => {
+          payloads.push(asHex(rig.stack.arena.bytes.slice(at, at + length)));
+        });
+        return { count, payloads };
+      };
+      const all = [1, 0, 1400].map((length) => asHex(pattern(length)));
+      expect(shown(0)).toEqual({ count: 3, payloads: all });
+      expect(shown(2)).toEqual({ count: 3, payloads: all.slice(2) });
+      expect(shown(3)).toEqual({ count: 3, payloads: [] });
+      admit(rig);
+      expect(rig.owner.datagrams.map(asHex)).toEqual(all);
+    });
+
     test('the first datagram asks for a verdict, once; those that follow wait with it', () => {
       const rig = new TcpRig();
       for (const length of [1, 0, 1400]) rig.deliver(datagram(ends, { payload: pattern(length) }));
@@ -89,6 +110,24 @@ for (const ends of FAMILIES) {
       rig.deliver(datagram(ends, { payload: pattern(2500) }), 1000);
       expect(rig.flow.calls.at(-1)).toBe('datagram 2500 in runs of 1000 hop limit 64');
       expect(rig.counters.get(Counter.DATAGRAMS_UP)).toBe(3);
+    });
+
+    test('a run of datagrams that waits is shown one by one, the first eight', () => {
+      for (const [bytes, lengths] of [
+        [2500, [1000, 1000, 500]],
+        [2000, [1000, 1000]],
+        [20_000, Array<number>(8).fill(1000)],
+      ] as const) {
+        const rig = new TcpRig();
+        rig.deliver(datagram(ends, { payload: pattern(bytes) }), 1000);
+        const shown: Uint8Array[] = [];
+        rig.stack.showParked(rig.row, 0, (at, length) => {
+          shown.push(rig.stack.arena.bytes.slice(at, at + length));
+        });
+        expect(shown.map(({ length }) => length)).toEqual([...lengths]);
+        const sum = lengths.reduce((total, length) => total + length, 0);
+        expect(asHex(Buffer.concat(shown))).toBe(asHex(pattern(bytes).slice(0, sum)));
+      }
     });
 
     test('a hop limit of 1 ends here, and the client is told by the gateway', () => {

@@ -37,6 +37,7 @@ class Counting implements FlowOwner {
     return false;
   }
 
+  onParked(): void {}
   onDatagram(): void {}
 
   onFlow(): void {}
@@ -48,6 +49,7 @@ class Counting implements FlowOwner {
   onData(_row: number, _at: number, length: number): number {
     return length;
   }
+  onWaiting(): void {}
   onFin(): void {}
   onRoom(): void {}
   onClosed(): void {

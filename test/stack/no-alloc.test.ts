@@ -38,6 +38,7 @@ class Sink implements FlowOwner {
     return false;
   }
 
+  onParked(): void {}
   onDatagram(): void {}
 
   onFlow(row: number, now: Instant): void {
@@ -50,6 +51,7 @@ class Sink implements FlowOwner {
     this.taken += length;
     return length;
   }
+  onWaiting(): void {}
   onFin(): void {}
   onRoom(): void {}
   onClosed(): void {}

@@ -260,3 +260,31 @@ test('a UDP checksum of zero passes over IPv6 where it is not for us to judge', 
   rig.deliver(unsummed(udpPacket({ ...up, sourcePort: 5001 })));
   expect(rig.drops).toEqual({ 'bad-udp-checksum': 1 });
 });
+
+test('a superpacket is cut here when the device has begun to refuse them', () => {
+  for (const ends of FAMILIES) {
+    const rig = natRig(ends);
+    const up = { source: ends.client, destination: ends.server, sourcePort: 5000 };
+    const down = { source: ends.server, destination: ends.pool, destinationPort: 5000 };
+    const seen = { ...up, source: ends.pool, ttl: 63 };
+    const { capabilities } = rig.device;
+    capabilities.tso4 = capabilities.tso6 = capabilities.uso = false;
+    const payload = pattern(2500);
+    const parts = [0, 1000, 2000].map((at) => payload.subarray(at, at + 1000));
+    // From the transport header on: identifications of IPv4 count up.
+    const segments = (packets: readonly Uint8Array[]) =>
+      packets.map((packet) => Buffer.from(packet.subarray(ends === FAMILIES[0] ? 20 : 40)));
+    const sent = () => segments(rig.frames.splice(0).map(({ packet }) => packet));
+    rig.deliver(udpPacket({ ...up, payload }), 1000);
+    expect(sent()).toEqual(segments(parts.map((part) => udpPacket({ ...seen, payload: part }))));
+    rig.deliver(tcpPacket({ ...up, flags: SYN, seq: 99 }));
+    rig.deliver(tcpPacket({ ...down, sourcePort: 80, flags: SYN_ACK, seq: 5, ack: 100 }));
+    rig.frames.length = 0;
+    const data = { flags: ACK, seq: 100, ack: 6 };
+    rig.deliver(tcpPacket({ ...up, ...data, payload }), 1000);
+    const cut = parts.map((part, i) =>
+      tcpPacket({ ...seen, ...data, seq: 100 + i * 1000, payload: part }),
+    );
+    expect(sent()).toEqual(segments(cut));
+  }
+});

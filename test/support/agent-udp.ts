@@ -80,6 +80,10 @@ export const udpMethods = {
   udpSend: async ({ id, text, to }: { id: number; text: string; to?: UdpTarget }): Promise<void> =>
     socketOf(id).send(text, to),
 
+  /** Sends bytes that are no text. */
+  udpSendBytes: async ({ id, hex }: { id: number; hex: string }): Promise<void> =>
+    socketOf(id).send(Buffer.from(hex, 'hex')),
+
   /** What the socket got next. */
   udpNext: ({ id, timeoutMs }: { id: number; timeoutMs: number }): Promise<UdpNews> =>
     socketOf(id).next(timeoutMs),

@@ -6,12 +6,18 @@
 import { monotonicNow } from '../../src/ffi/clock.ts';
 import { Epoll } from '../../src/ffi/epoll.ts';
 import { SharedMemory } from '../../src/ffi/memory.ts';
+import { closeFd, socketPair } from '../../src/ffi/sockets.ts';
 import { parseConfig } from '../../src/gateway/config/load.ts';
 import { toLiveConfig } from '../../src/gateway/config/plane.ts';
+import { ClaimSockets, FIRST_CLAIM_TOKEN } from '../../src/gateway/dataplane/claim-sockets.ts';
+import { Claims } from '../../src/gateway/dataplane/claims.ts';
+import { ConnChannel } from '../../src/gateway/dataplane/conn-channel.ts';
 import type { Decisions } from '../../src/gateway/dataplane/decisions.ts';
 import { Dialer } from '../../src/gateway/dataplane/dialer.ts';
 import { Flows } from '../../src/gateway/dataplane/flows.ts';
+import { Token } from '../../src/gateway/dataplane/loop.ts';
 import { LoopGuard } from '../../src/gateway/dataplane/loop-guard.ts';
+import { Relay } from '../../src/gateway/dataplane/relay.ts';
 import type { Reports } from '../../src/gateway/dataplane/reports.ts';
 import { Sessions } from '../../src/gateway/dataplane/sessions.ts';
 import { Splice } from '../../src/gateway/dataplane/splice.ts';
@@ -23,13 +29,14 @@ import {
 import { Welcome } from '../../src/gateway/dataplane/welcome.ts';
 import { DecisionAnswer, HandshakeCode } from '../../src/gateway/messages/decision.ts';
 import { COUNTERS_BYTES, Counters } from '../../src/stack/counters.ts';
-import { readFlowRow, VerdictCode } from '../../src/stack/flow-row.ts';
+import { type FlowSnapshot, readFlowRow, VerdictCode } from '../../src/stack/flow-row.ts';
 import { stateBytes } from '../../src/stack/layout.ts';
 import { Stack } from '../../src/stack/stack.ts';
 import { millis } from '../../src/stack/time.ts';
 import { writeAddress } from '../../src/stack/wire/ip-address.ts';
+import { ConnHost } from './conn-host.ts';
 import { FULL_OFFLOAD, MemoryDevice, type OutgoingFrame } from './memory-device.ts';
-import { ScriptedPeer } from './scripted-peer.ts';
+import { type PeerOptions, ScriptedPeer } from './scripted-peer.ts';
 import { LIMITS } from './tcp-rig.ts';
 import { trackSettings } from './tracking.ts';
 
@@ -46,13 +53,28 @@ export interface DataPlaneOptions {
   readonly maxBytes?: number;
   /** As DecisionAnswer has it. */
   readonly congestion?: number;
+  /** Flows that may be claimed, and sockets of the kernel for them. */
+  readonly claims?: number;
+  readonly sockets?: number;
+  /** Bytes of slabs. */
+  readonly slabBytes?: number;
 }
+
+/** Of the first script host. */
+const EPOCH = 1;
+/** The data plane's half of an epoch. */
+const BOOT = 0xbeef;
 
 export class DataPlaneRig {
   readonly stack: Stack;
   readonly peer: ScriptedPeer;
   /** Why flows ended, oldest first. */
   readonly ended: string[] = [];
+  /** Verdicts that stand in the rows of flows that ended, and what they moved. */
+  readonly endedRows: FlowSnapshot[] = [];
+  /** The script host's end of what is said about claimed connections. */
+  readonly host: ConnHost;
+  readonly counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
   readonly #memory: SharedMemory;
   readonly #device: MemoryDevice;
   readonly #epoll = new Epoll();
@@ -60,18 +82,22 @@ export class DataPlaneRig {
   readonly #dialer: Dialer;
   readonly #splice: Splice;
   readonly #flows: Flows;
+  readonly #claims: Claims;
+  readonly #relay: Relay;
+  readonly #connFds: readonly [number, number];
   readonly #options: DataPlaneOptions;
   #row = -1;
 
   constructor(options: DataPlaneOptions) {
     this.#options = options;
-    this.#memory = SharedMemory.create('rig', stateBytes(LIMITS));
+    const limits = { ...LIMITS, slabBytes: options.slabBytes ?? LIMITS.slabBytes };
+    this.#memory = SharedMemory.create('rig', stateBytes(limits));
     this.#device = new MemoryDevice(this.#memory.buffer, { ...FULL_OFFLOAD });
-    const counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
-    this.#flows = new Flows(LIVE, { state: 'up', epoch: 1 });
+    const { counters } = this;
+    this.#flows = new Flows(LIVE, { state: 'up', epoch: EPOCH });
     this.stack = new Stack({
       memory: this.#memory.buffer,
-      limits: LIMITS,
+      limits,
       counters,
       capabilities: this.#device.capabilities,
       sink: this.#device,
@@ -97,7 +123,23 @@ export class DataPlaneRig {
       this.#memory.address,
       { limit: 32, perSource: 16, secrets: Uint32Array.of(1, 2, 3) },
     );
+    this.#relay = new Relay(this.stack);
+    this.#connFds = socketPair('seqpacket');
+    this.host = new ConnHost(this.#connFds[1]);
+    const base = this.#memory.address;
+    this.#claims = new Claims(
+      {
+        ...{ stack: this.stack, counters, guard, upstreams },
+        ...{ splice: this.#splice, relay: this.#relay },
+        channel: new ConnChannel(this.#connFds[0], this.#epoll, Token.CONNS, counters),
+        sockets: new ClaimSockets(this.#epoll, counters, guard, base, options.sockets ?? 32),
+      },
+      options.claims ?? 32,
+      BOOT,
+    );
     this.#flows.attach({
+      claims: this.#claims,
+      relay: this.#relay,
       sessions,
       stack: this.stack,
       upstreams,
@@ -108,7 +150,8 @@ export class DataPlaneRig {
       reports: this.#reports(),
       counters,
     });
-    this.peer = this.#newPeer();
+    this.#claims.setHost({ state: 'up', epoch: EPOCH }, monotonicNow());
+    this.peer = this.newPeer();
   }
 
   /** Rows in use. */
@@ -119,6 +162,48 @@ export class DataPlaneRig {
   /** CongestionControl of the connection. */
   get congestion(): number {
     return this.stack.tcb(this.#row).congestion;
+  }
+
+  /** Sends the SYN of a client and lets the script answer: claim. @returns its row */
+  claim(peer = this.peer, requestId = 1): number {
+    peer.sends(SYN);
+    const answer = new DecisionAnswer();
+    answer.verdict = VerdictCode.CLAIM;
+    answer.requestId = requestId;
+    answer.generation = 7;
+    answer.script = 2;
+    this.#flows.onAnswer(this.#row, answer, monotonicNow());
+    return this.#row;
+  }
+
+  /** A connection that a script has claimed, established. */
+  open(peer = this.peer, requestId = 1): void {
+    this.claim(peer, requestId);
+    peer.expects('S. 0:0(0) ack 1');
+    peer.sends('. 1:1(0) ack 1 win 512');
+    this.turn();
+  }
+
+  /** The script host is another, or none. */
+  setHost(epoch: number | undefined): void {
+    const state = epoch === undefined ? 'down' : 'up';
+    this.#flows.setScripts({ state, epoch: epoch ?? 0 }, monotonicNow());
+  }
+
+  /** The flow in a row, as the API shows it. */
+  row(row: number): FlowSnapshot | undefined {
+    return readFlowRow(this.stack.arena.view, this.stack.rowAt(row));
+  }
+
+  /** How long the loop would sleep, in milliseconds. */
+  get patienceMs(): number {
+    const patience = [this.#splice, this.#claims, this.#relay].map((part) => part.patienceMs);
+    return Math.min(...patience);
+  }
+
+  /** Frames that nobody has read. */
+  get frames(): readonly OutgoingFrame[] {
+    return this.#device.frames;
   }
 
   /** Sends the SYN and lets the script answer: forward. */
@@ -154,10 +239,17 @@ export class DataPlaneRig {
     frames?.();
     for (let i = 0; i < count; i++) {
       const token = this.#epoll.token(i);
+      if (token === Token.CONNS) this.#claims.onChannelEvent(now);
+      if (token >= FIRST_CLAIM_TOKEN) {
+        this.#claims.onSocketEvent(token, this.#epoll.events(i), now);
+        continue;
+      }
       const row = token < FIRST_FLOW_TOKEN ? STALE_TOKEN : this.#upstreams.rowOf(token);
       if (row !== STALE_TOKEN) this.#dialer.onEvent(row, this.#epoll.events(i), now);
     }
     this.#splice.runListed(now);
+    this.#claims.run(now);
+    this.#relay.run(now);
     this.stack.expire(now);
     this.stack.flush(now);
   }
@@ -172,6 +264,7 @@ export class DataPlaneRig {
   }
 
   [Symbol.dispose](): void {
+    for (const fd of this.#connFds) closeFd(fd);
     this.#epoll[Symbol.dispose]();
     this.#memory[Symbol.dispose]();
   }
@@ -203,14 +296,17 @@ export class DataPlaneRig {
     const double: Pick<Reports, 'flow' | 'message'> = {
       flow: (_bytes, rowAt) => {
         const flow = readFlowRow(this.stack.arena.view, rowAt);
-        if (flow !== undefined) this.ended.push(flow.closeReason);
+        if (flow === undefined) return;
+        this.ended.push(flow.closeReason);
+        this.endedRows.push(flow);
       },
       message: () => {},
     };
     return double as Reports;
   }
 
-  #newPeer(): ScriptedPeer {
+  /** A client, or with other ends somebody behind the device. */
+  newPeer(options: Partial<PeerOptions> = {}): ScriptedPeer {
     const frames: OutgoingFrame[] = this.#device.frames;
     const link = {
       clock: {
@@ -236,6 +332,7 @@ export class DataPlaneRig {
       serverPort: 443,
       iss: 1000,
       timestamps: false,
+      ...options,
     });
   }
 }

@@ -28,6 +28,8 @@ export interface OwnedFlow {
   isGone: boolean;
   /** What arrives is no stream of ours, and is not compared. */
   isStranger: boolean;
+  /** How often it heard that more waits behind what was not taken. */
+  waits: number;
 }
 
 /** Names of the calls, to hang a reaction on. */
@@ -48,6 +50,8 @@ export class RecordingOwner implements FlowOwner {
   appetite = Number.POSITIVE_INFINITY;
   /** Every flow that ever was, in the order of their SYNs, ours or the client's. */
   readonly flows: OwnedFlow[] = [];
+  /** Rows of `onParked`. */
+  readonly parked: number[] = [];
   /** What `onDatagram` was given, in order. */
   readonly datagrams: Uint8Array[] = [];
   readonly #byRow = new Map<number, OwnedFlow>();
@@ -135,6 +139,10 @@ export class RecordingOwner implements FlowOwner {
     this.datagrams.push(this.#use.arena.bytes.slice(at, at + length));
   }
 
+  onParked(row: number): void {
+    this.parked.push(row);
+  }
+
   onFlow(row: number, now: Instant): void {
     this.#begin(row, ['syn']);
     this.reactions.syn?.(row, now);
@@ -156,6 +164,7 @@ export class RecordingOwner implements FlowOwner {
       isClosing: false,
       isGone: false,
       isStranger: false,
+      waits: 0,
     };
     if (this.#byRow.get(row)?.isGone === false) throw new Error(`row ${row} was given twice`);
     this.flows.push(flow);
@@ -185,6 +194,10 @@ export class RecordingOwner implements FlowOwner {
     flow.appetite -= taken;
     this.#note(row, 'data', now, `data ${length}`);
     return taken;
+  }
+
+  onWaiting(row: number): void {
+    this.flow(row).waits += 1;
   }
 
   onFin(row: number, now: Instant): void {

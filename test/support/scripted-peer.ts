@@ -42,6 +42,8 @@ export interface PeerOptions {
   readonly iss: number;
   /** Every segment without options in its line carries a timestamp, and so must those that come. */
   readonly timestamps: boolean;
+  /** It is the far end of a relay: it sends the server's stream, and reads the client's. */
+  readonly isServer?: boolean;
 }
 
 /** A segment of the stack, with absolute numbers. */
@@ -118,8 +120,16 @@ export class ScriptedPeer {
       flags: segment.flags,
       window: segment.window ?? 65_535,
       options: encodeOptions(options ?? this.#usualOptions(segment.flags), this.#serverIss),
-      payload: streamBytes(Stream.CLIENT, offset, segment.length),
+      payload: streamBytes(this.#sent, offset, segment.length),
     });
+  }
+
+  get #sent(): Stream {
+    return this.options.isServer === true ? Stream.SERVER : Stream.CLIENT;
+  }
+
+  get #received(): Stream {
+    return this.options.isServer === true ? Stream.CLIENT : Stream.SERVER;
   }
 
   #usualOptions(flags: number): string[] {
@@ -163,7 +173,7 @@ export class ScriptedPeer {
     this.#checkTimestamps(segment);
     if (segment.payload.length > 0) {
       const offset = ((segment.seq - this.serverIss) | 0) - 1;
-      checkStream(Stream.SERVER, offset, segment.payload, 0, segment.payload.length);
+      checkStream(this.#received, offset, segment.payload, 0, segment.payload.length);
     }
     return segment;
   }

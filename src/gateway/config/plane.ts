@@ -43,6 +43,7 @@ export function toStartConfig(
     vnetHeader: device.vnetHeader,
     offloads: device.offloads,
     limits: stateLimits(config),
+    claims: config.limits.claims,
     sessions: { limit: config.limits.sessions, perSource: config.limits.sessionsPerSource },
     congestion: config.tcp.congestion,
     ecn: config.tcp.ecn,

@@ -65,6 +65,7 @@ const limits = z
     timeWait: z.int().min(1).max(1_048_576).default(8192),
     sessions: z.int().min(1).max(1_048_576).default(16_384),
     sessionsPerSource: positive.optional(),
+    claims: z.int().min(1).max(16_384).default(1024),
     slabBytes: size.prefault('256MiB'),
     slabBytesPerFlow: size.prefault('4MiB'),
   })

@@ -35,6 +35,12 @@ const limits = z.strictObject({
   loadMs: upTo(SCRIPT_MS_MAX),
   breakerHits: upTo(1_000_000),
   breakerWindowMs: upTo(24 * HOUR_MS),
+  claims: upTo(1_000_000),
+  connCpuMs: upTo(HOUR_MS),
+  socketsPerFlow: z.int().min(0).max(4).optional(),
+  dials: upTo(1_000_000),
+  peekBytes: sizeBetween('1B', '16KiB').optional(),
+  sniffMs: z.int().min(0).max(HOUR_MS).optional(),
 });
 
 /** A name of 253 characters, brackets and a range of ports. */

@@ -7,18 +7,25 @@ import { addressOf } from '../../ffi/memory.ts';
 import { receive, send } from '../../ffi/sockets.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
 import { FlowField } from '../../stack/flow-row.ts';
+import type { OnParked } from '../../stack/parked-packets.ts';
 import type { Stack } from '../../stack/stack.ts';
 import { TcbFlag } from '../../stack/tcp/tcb.ts';
 import { formatAddress } from '../../stack/wire/ip-address.ts';
+import { Protocol } from '../../stack/wire/protocol.ts';
 import { DataPlaneFd } from '../messages/control.ts';
 import {
   answerText,
+  DatagramKind,
   DECISION_BYTES_MAX,
   DecisionAnswer,
+  datagramKind,
   decodeDecisionAnswer,
   encodeDecisionCancel,
   encodeDecisionRequest,
+  epochOf,
+  requestIdOf,
 } from '../messages/decision.ts';
+import { encodeShown } from '../messages/shown-datagrams.ts';
 import type { UpstreamTable } from './upstream-table.ts';
 
 /** A power of two above any limit of held SYNs. */
@@ -38,6 +45,15 @@ export class Decisions {
   readonly #answer = new DecisionAnswer();
   /** Row that waits for the answer to a request, by the request's low bits. */
   readonly #rows = new Int32Array(SLOTS).fill(NONE);
+  /** Packets of the flow that the host has seen, and one more; 0 while it wants to see none. */
+  readonly #shown = new Uint8Array(SLOTS);
+  /** The request whose datagrams are being shown. */
+  #showing = 0;
+  readonly #sendShown: OnParked = (at, length) => {
+    const { view } = this.#stack.arena;
+    const bytes = encodeShown(this.#view, 0, this.#showing, this.#epoch, view, at, length);
+    send(DataPlaneFd.SCRIPTS, this.#address, bytes);
+  };
   #lastRequest = 0;
   #epoch = 0;
   constructor(stack: Stack, upstreams: UpstreamTable, counters: Counters) {
@@ -57,6 +73,12 @@ export class Decisions {
     this.#upstreams.setRequest(row, request);
     this.#counters.add(Counter.DECISIONS_ASKED);
     return true;
+  }
+
+  /** Another datagram of the flow in `row` waits: the host sees it, if it looks at the flow. */
+  onParked(row: number): void {
+    const request = this.#upstreams.request(row);
+    if (request !== 0 && this.#shown[request % SLOTS] !== 0) this.#show(row, request);
   }
 
   /** The row no longer waits; the host is told, so that `flow.signal` fires. */
@@ -82,6 +104,10 @@ export class Decisions {
       const got = receive(DataPlaneFd.SCRIPTS, this.#address, DECISION_BYTES_MAX);
       if (got === -Errno.EINTR) continue;
       if (got <= 0) return;
+      if (datagramKind(this.#view, 0, got) === DatagramKind.SHOW) {
+        this.#onShow();
+        continue;
+      }
       const row = this.#rowOf(got);
       if (row === NONE) {
         this.#counters.add(Counter.DECISIONS_LATE);
@@ -111,6 +137,25 @@ export class Decisions {
     return answerText(this.#view, answer);
   }
 
+  /** A wish of the host, in the buffer; of a flow that waits no longer it is too late. */
+  #onShow(): void {
+    const request = requestIdOf(this.#view, 0);
+    const row = this.#rows[request % SLOTS]!;
+    if (row === NONE || epochOf(this.#view, 0) !== this.#epoch) return;
+    if (this.#upstreams.request(row) !== request) return;
+    const { view } = this.#stack.arena;
+    if (view.getUint8(this.#stack.rowAt(row) + FlowField.PROTOCOL) !== Protocol.UDP) return;
+    this.#shown[request % SLOTS] = 1;
+    this.#show(row, request);
+  }
+
+  /** Shows what the host has not seen. When it has no room for that, it will do without. */
+  #show(row: number, request: number): void {
+    const seen = this.#shown[request % SLOTS]! - 1;
+    this.#showing = request;
+    this.#shown[request % SLOTS] = this.#stack.showParked(row, seen, this.#sendShown) + 1;
+  }
+
   #nextRequest(): number {
     for (let tries = 0; tries < SLOTS; tries++) {
       this.#lastRequest = (this.#lastRequest + 1) >>> 0 || 1;
@@ -121,6 +166,7 @@ export class Decisions {
 
   #forget(row: number, request: number): void {
     this.#rows[request % SLOTS] = NONE;
+    this.#shown[request % SLOTS] = 0;
     this.#upstreams.setRequest(row, 0);
   }
 

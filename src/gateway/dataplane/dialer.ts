@@ -23,7 +23,7 @@ import {
 import type { LoopGuard } from './loop-guard.ts';
 import { proxyHeader } from './proxy-protocol.ts';
 import type { Splice } from './splice.ts';
-import { UpstreamBit, type UpstreamTable } from './upstream-table.ts';
+import { UPSTREAM_EVENTS, UpstreamBit, type UpstreamTable } from './upstream-table.ts';
 
 /** What a verdict says about the dial; the target stands in the flow's row. */
 export interface DialPlan {
@@ -100,9 +100,7 @@ export class Dialer {
     this.#upstreams.setFd(row, fd);
     this.#upstreams.raise(row, UpstreamBit.CONNECTING);
     this.#setInFlight(this.#inFlight + 1);
-    const events =
-      EpollEvent.IN | EpollEvent.PRI | EpollEvent.OUT | EpollEvent.RDHUP | EpollEvent.ET;
-    const watched = this.#epoll.add(fd, events, this.#upstreams.tokenOf(row));
+    const watched = this.#epoll.add(fd, UPSTREAM_EVENTS, this.#upstreams.tokenOf(row));
     if (watched < 0) {
       this.#fail(row, dialFailure(-watched), now);
       return;

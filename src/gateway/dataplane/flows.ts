@@ -16,9 +16,12 @@ import { after, type Instant, millis } from '../../stack/time.ts';
 import { Protocol } from '../../stack/wire/protocol.ts';
 import type { LiveConfig, ScriptsState } from '../messages/control.ts';
 import { type DecisionAnswer, VERDICT_FAILED } from '../messages/decision.ts';
+import type { Claims } from './claims.ts';
 import type { Decisions } from './decisions.ts';
 import type { Dialer } from './dialer.ts';
+import type { FlowService } from './flow-service.ts';
 import { Listeners, NO_LISTENER } from './listeners.ts';
+import type { Relay } from './relay.ts';
 import type { Reports } from './reports.ts';
 import type { Sessions } from './sessions.ts';
 import type { Splice } from './splice.ts';
@@ -36,6 +39,8 @@ export interface FlowParts {
   readonly sessions: Sessions;
   readonly decisions: Decisions;
   readonly welcome: Welcome;
+  readonly claims: Claims;
+  readonly relay: Relay;
   readonly reports: Reports;
   readonly counters: Counters;
 }
@@ -43,6 +48,8 @@ export interface FlowParts {
 export class Flows implements FlowOwner {
   #parts: FlowParts | undefined;
   #verdicts: Verdicts | undefined;
+  /** By `Service`. */
+  #services: readonly (FlowService | undefined)[] = [];
   #live: LiveConfig;
   #listeners: Listeners;
   #scripts: ScriptsState;
@@ -56,15 +63,18 @@ export class Flows implements FlowOwner {
   attach(parts: FlowParts): void {
     this.#parts = parts;
     this.#verdicts = new Verdicts(parts);
+    const { welcome, claims, relay } = parts;
+    this.#services = servicesOf({ welcome, script: claims, relay });
     this.configure(this.#live);
   }
 
   configure(live: LiveConfig): void {
-    const { dialer, sessions, stack } = this.#use;
+    const { dialer, sessions, claims, stack } = this.#use;
     this.#live = live;
     this.#listeners = new Listeners(live.listeners);
     dialer.configure(live);
     sessions.configure(live);
+    claims.configure(live);
     stack.setLocalAddresses(live.localAddresses);
     stack.setKeepalive(live.timeouts.keepaliveMs * 1000);
     stack.setUserTimeout(live.timeouts.userMs * 1000);
@@ -77,6 +87,7 @@ export class Flows implements FlowOwner {
   setScripts(scripts: ScriptsState, now: Instant): void {
     const before = this.#scripts;
     this.#scripts = scripts;
+    this.#use.claims.setHost(scripts, now);
     if (scripts.state === 'up' && scripts.epoch === before.epoch) return;
     this.#use.stack.forgetRefusals();
     this.#use.decisions.abandonAll((row) => this.#decide.fail(row, now));
@@ -120,6 +131,10 @@ export class Flows implements FlowOwner {
     }
   }
 
+  onParked(row: number): void {
+    this.#use.decisions.onParked(row);
+  }
+
   onDeadline(row: number, now: Instant): void {
     const { stack, decisions, dialer } = this.#use;
     if (stack.tcb(row).phase === FlowPhase.DECIDING) {
@@ -144,28 +159,37 @@ export class Flows implements FlowOwner {
   onEstablished(row: number, now: Instant): void {
     const { upstreams, splice } = this.#use;
     upstreams.raise(row, UpstreamBit.OPEN);
-    if (this.#service(row) === Service.NONE) splice.download(row, now);
+    const service = this.#service(row);
+    if (service === Service.NONE) splice.download(row, now);
+    else this.#server(service).onEstablished(row, now);
   }
 
   onConnected(row: number): void {
-    throw new Error(`row ${row} was dialled into the device, and nobody here does that`);
+    this.#use.claims.onConnected(row);
   }
 
   onData(row: number, at: number, length: number, now: Instant): number {
-    const { splice, welcome } = this.#use;
-    return this.#service(row) === Service.NONE
-      ? splice.upload(row, at, length)
-      : welcome.onData(row, at, length, now);
+    const service = this.#service(row);
+    return service === Service.NONE
+      ? this.#use.splice.upload(row, at, length)
+      : this.#server(service).onData(row, at, length, now);
+  }
+
+  onWaiting(row: number, now: Instant): void {
+    const service = this.#service(row);
+    if (service !== Service.NONE) this.#server(service).onWaiting(row, now);
   }
 
   onFin(row: number, now: Instant): void {
-    const { splice, welcome } = this.#use;
-    if (this.#service(row) === Service.NONE) splice.finish(row);
-    else welcome.onFin(row, now);
+    const service = this.#service(row);
+    if (service === Service.NONE) this.#use.splice.finish(row);
+    else this.#server(service).onFin(row, now);
   }
 
   onRoom(row: number, now: Instant): void {
-    if (this.#service(row) === Service.NONE) this.#use.splice.download(row, now);
+    const service = this.#service(row);
+    if (service === Service.NONE) this.#use.splice.download(row, now);
+    else this.#server(service).onRoom(row, now);
   }
 
   onDatagram(
@@ -182,13 +206,13 @@ export class Flows implements FlowOwner {
     sessions.onDatagram(row, at, length, segmentBytes, hopLimit, trafficClass, mayFragment, now);
   }
 
-  onClosed(row: number, _now: Instant): void {
-    const { stack, upstreams, decisions, dialer, sessions, welcome, reports } = this.#use;
+  onClosed(row: number, now: Instant): void {
+    const { stack, upstreams, decisions, dialer, sessions, reports } = this.#use;
     const view = stack.arena.view;
     const at = stack.rowAt(row);
     if (upstreams.request(row) !== 0) decisions.abandon(row);
     if (view.getUint8(at + FlowField.PROTOCOL) === Protocol.TCP) {
-      welcome.release(row);
+      for (const service of this.#services) service?.release(row, now);
       dialer.release(row, view.getUint8(at + FlowField.CLOSE_REASON) !== CloseReason.EOF);
     } else {
       sessions.release(row);
@@ -208,8 +232,26 @@ export class Flows implements FlowOwner {
     return this.#verdicts;
   }
 
+  #server(service: number): FlowService {
+    const server = this.#services[service];
+    if (server === undefined) throw new Error(`nobody is service ${service}`);
+    return server;
+  }
+
   #service(row: number): number {
     const { stack } = this.#use;
     return stack.arena.view.getUint8(stack.rowAt(row) + FlowField.SERVICE);
   }
+}
+
+/** By value of `Service`; a splice to a socket of the kernel is none of them. */
+function servicesOf(
+  services: Readonly<Record<'welcome' | 'script' | 'relay', FlowService>>,
+): readonly (FlowService | undefined)[] {
+  const { welcome, script, relay } = services;
+  const byValue: FlowService[] = [];
+  byValue[Service.WELCOME] = welcome;
+  byValue[Service.SCRIPT] = script;
+  byValue[Service.RELAY] = relay;
+  return byValue;
 }

@@ -2,7 +2,7 @@
  * The loop of the data plane: wait, read, decide, write, again. Start reading here.
  *
  *   epoll_wait ─┬─ device ......... up to a batch of frames → stack.ingest
- *               ├─ script host .... answers → flows.onAnswer
+ *               ├─ script host .... answers → flows.onAnswer; claimed connections → claims
  *               ├─ supervisor ..... configuration, kill, drain
  *               └─ upstreams ...... connected, readable, writable → dialer, splice, sessions
  *   then timers, owed acknowledgments, reports
@@ -18,19 +18,23 @@ import { FRAME_BYTES } from '../../stack/layout.ts';
 import type { Stack } from '../../stack/stack.ts';
 import type { Instant } from '../../stack/time.ts';
 import { DataPlaneFd, type ToDataPlane } from '../messages/control.ts';
+import { FIRST_CLAIM_TOKEN } from './claim-sockets.ts';
+import type { Claims } from './claims.ts';
 import type { ControlInput } from './control-input.ts';
 import type { Decisions } from './decisions.ts';
 import type { Dialer } from './dialer.ts';
 import { Drain } from './drain.ts';
 import type { Flows } from './flows.ts';
 import { killFlows } from './kill-flows.ts';
+import type { Relay } from './relay.ts';
 import type { Reports } from './reports.ts';
 import type { Sessions } from './sessions.ts';
 import type { Splice } from './splice.ts';
 import type { TunPort } from './tun-port.ts';
 import { FIRST_FLOW_TOKEN, STALE_TOKEN, type UpstreamTable } from './upstream-table.ts';
 
-const Token = { DEVICE: 0, CONTROL: 1, SCRIPTS: 2 } as const;
+/** What the loop itself waits for; flows and sockets of claims have greater ones. */
+export const Token = { DEVICE: 0, CONTROL: 1, SCRIPTS: 2, CONNS: 3 } as const;
 const STDIN = 0;
 
 /** Frames per turn: enough to share a wake-up, few enough that sockets do not wait long. */
@@ -49,6 +53,8 @@ export interface LoopParts {
   readonly dialer: Dialer;
   readonly splice: Splice;
   readonly sessions: Sessions;
+  readonly claims: Claims;
+  readonly relay: Relay;
   readonly upstreams: UpstreamTable;
   readonly decisions: Decisions;
   readonly control: ControlInput;
@@ -81,16 +87,20 @@ export class Loop {
   }
 
   #turn(): void {
-    const { epoll, stack, device, splice, sessions, reports, counters } = this.#parts;
+    const { epoll, stack, device, splice, sessions, claims, relay, reports, counters } =
+      this.#parts;
     const count = epoll.wait(this.#waitMs());
     const now = monotonicNow();
     counters.add(Counter.LOOP_TURNS);
     for (let i = 0; i < count; i++) {
       const token = epoll.token(i);
-      if (token >= FIRST_FLOW_TOKEN) this.#upstreamEvent(token, epoll.events(i), now);
+      if (token >= FIRST_CLAIM_TOKEN) claims.onSocketEvent(token, epoll.events(i), now);
+      else if (token >= FIRST_FLOW_TOKEN) this.#upstreamEvent(token, epoll.events(i), now);
       else this.#ownEvent(token, now);
     }
     splice.runListed(now);
+    claims.run(now);
+    relay.run(now);
     sessions.finishTurn(now);
     stack.expire(now);
     stack.flush(now);
@@ -101,10 +111,17 @@ export class Loop {
   }
 
   #waitMs(): number {
-    const { stack, splice, sessions } = this.#parts;
-    const patience = Math.min(splice.patienceMs, sessions.patienceMs, MAX_WAIT_MS);
+    const { stack, splice, sessions, claims, relay } = this.#parts;
+    const patience = Math.min(
+      splice.patienceMs,
+      sessions.patienceMs,
+      claims.patienceMs,
+      relay.patienceMs,
+      MAX_WAIT_MS,
+    );
     if (patience === 0) return 0;
-    const untilTimer = Math.ceil((stack.pollAt() - monotonicNow()) / 1000);
+    const wakeAt = Math.min(stack.pollAt(), claims.nextLook);
+    const untilTimer = Math.ceil((wakeAt - monotonicNow()) / 1000);
     return Math.max(0, Math.min(patience, untilTimer));
   }
 
@@ -118,10 +135,12 @@ export class Loop {
   }
 
   #ownEvent(token: number, now: Instant): void {
-    const { decisions, flows, control } = this.#parts;
+    const { decisions, flows, claims, control } = this.#parts;
     if (token === Token.DEVICE) this.#readFrames(now);
     else if (token === Token.SCRIPTS) {
       decisions.read((row, answer) => flows.onAnswer(row, answer, now));
+    } else if (token === Token.CONNS) {
+      claims.onChannelEvent(now);
     } else if (!control.read((message) => this.onMessage(message, now))) {
       this.#isRunning = false;
     }

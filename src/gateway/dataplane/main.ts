@@ -10,13 +10,18 @@ import { COUNTERS_BYTES, Counters } from '../../stack/counters.ts';
 import type { DeviceCapabilities } from '../../stack/device.ts';
 import { stateBytes } from '../../stack/layout.ts';
 import { Stack } from '../../stack/stack.ts';
+import { CONN_SOCKETS_MAX } from '../messages/conn.ts';
 import { DataPlaneFd, type StartConfig, type ToDataPlane } from '../messages/control.ts';
+import { ClaimSockets } from './claim-sockets.ts';
+import { Claims } from './claims.ts';
+import { ConnChannel } from './conn-channel.ts';
 import { ControlInput } from './control-input.ts';
 import { Decisions } from './decisions.ts';
 import { Dialer } from './dialer.ts';
 import { Flows } from './flows.ts';
-import { Loop } from './loop.ts';
+import { Loop, Token } from './loop.ts';
 import { LoopGuard } from './loop-guard.ts';
+import { Relay } from './relay.ts';
 import { Reports } from './reports.ts';
 import { type SessionOptions, Sessions } from './sessions.ts';
 import { Splice } from './splice.ts';
@@ -115,6 +120,22 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
   );
   const decisions = new Decisions(stack, upstreams, counters);
   const welcome = new Welcome(stack, counters);
+  const relay = new Relay(stack);
+  const claims = new Claims(
+    {
+      ...{ stack, counters, guard, upstreams, splice, relay },
+      channel: new ConnChannel(DataPlaneFd.CONNS, epoll, Token.CONNS, counters),
+      sockets: new ClaimSockets(
+        epoll,
+        counters,
+        guard,
+        memory.address,
+        Math.min(start.claims * CONN_SOCKETS_MAX, Math.floor(fileLimit / 4)),
+      ),
+    },
+    start.claims,
+    crypto.getRandomValues(new Uint16Array(1))[0]!,
+  );
   flows.attach({
     stack,
     upstreams,
@@ -123,9 +144,12 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     sessions,
     decisions,
     welcome,
+    claims,
+    relay,
     reports,
     counters,
   });
+  claims.setHost(scripts, monotonicNow());
   reports.message({ kind: 'ready' });
   return new Loop({
     epoll,
@@ -135,6 +159,8 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     dialer,
     splice,
     sessions,
+    claims,
+    relay,
     upstreams,
     decisions,
     control,

@@ -1,4 +1,5 @@
 /** What the data plane keeps beside each flow, in the shared state: its upstream socket. */
+import { EpollEvent } from '../../ffi/epoll.ts';
 import { OWNER_ROW_BYTES } from '../../stack/layout.ts';
 import type { Stack } from '../../stack/stack.ts';
 
@@ -38,6 +39,10 @@ export const UpstreamBit = {
   /** The same of a session, whose list is another. */
   SESSION_LISTED: 1024,
 } as const;
+
+/** What an upstream socket is watched for. */
+export const UPSTREAM_EVENTS =
+  EpollEvent.IN | EpollEvent.PRI | EpollEvent.OUT | EpollEvent.RDHUP | EpollEvent.ET;
 
 /** Flow rows begin here among the tokens of epoll; below are the fds of the loop itself. */
 export const FIRST_FLOW_TOKEN = 16;

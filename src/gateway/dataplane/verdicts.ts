@@ -82,6 +82,9 @@ export class Verdicts {
       case VerdictCode.REDIRECT:
         this.#redirect(row, answer, now);
         break;
+      case VerdictCode.CLAIM:
+        this.#claim(row, answer, now);
+        break;
       case VerdictCode.NAT:
         this.#setTarget(row, answer);
         this.#setIdleTimeout(row, answer.idleTimeoutMs);
@@ -197,6 +200,15 @@ export class Verdicts {
     welcome.open(row, decisions.text(answer));
     stack.setDeadline(row, NEVER);
     stack.accept(row, now);
+  }
+
+  #claim(row: number, answer: DecisionAnswer, now: Instant): void {
+    if (!this.#isTcp(row)) {
+      this.fail(row, now);
+      return;
+    }
+    this.#noteVerdict(row, VerdictCode.CLAIM);
+    this.#parts.claims.claim(row, answer, now);
   }
 
   #reject(row: number, how: RejectWith, by: ClosedBy, now: Instant): void {

@@ -8,6 +8,7 @@ import { readFlowRow } from '../../stack/flow-row.ts';
 import { NO_SLAB, SLAB_PAYLOAD_AT } from '../../stack/slab-pool.ts';
 import type { Stack } from '../../stack/stack.ts';
 import type { Instant } from '../../stack/time.ts';
+import type { FlowService } from './flow-service.ts';
 
 /** A request longer than this is no browser's; it is answered without being read further. */
 const REQUEST_LIMIT_BYTES = 8192;
@@ -23,7 +24,7 @@ interface Visit {
   isAnswered: boolean;
 }
 
-export class Welcome {
+export class Welcome implements FlowService {
   readonly #stack: Stack;
   readonly #counters: Counters;
   readonly #visits = new Map<number, Visit>();
@@ -40,6 +41,11 @@ export class Welcome {
   release(row: number): void {
     this.#visits.delete(row);
   }
+
+  /** The client speaks first; it is read to the end, and one page always has room. */
+  onEstablished(): void {}
+  onWaiting(): void {}
+  onRoom(): void {}
 
   /** Reads the request up to its empty line; everything is taken. */
   onData(row: number, at: number, length: number, now: Instant): number {

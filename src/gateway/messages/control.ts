@@ -74,6 +74,8 @@ export interface StartConfig {
   readonly limits: StateLimits;
   /** Sockets for UDP and pings. */
   readonly sessions: { readonly limit: number; readonly perSource: number };
+  /** Flows that scripts may talk to at a time. */
+  readonly claims: number;
   /** Congestion control of the TCP towards clients. */
   readonly congestion: CongestionName;
   /** ECN where a client asks for it. */
@@ -128,4 +130,4 @@ export type FromDataPlane =
     };
 
 /** File descriptors a data plane inherits, besides its standard streams. */
-export const DataPlaneFd = { TUN: 3, STATE: 4, COUNTERS: 5, SCRIPTS: 6 } as const;
+export const DataPlaneFd = { TUN: 3, STATE: 4, COUNTERS: 5, SCRIPTS: 6, CONNS: 7 } as const;

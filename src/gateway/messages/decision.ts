@@ -24,10 +24,13 @@ export const DatagramKind = {
   /** The client is gone: no answer is wanted. */
   CANCEL: 2,
   ANSWER: 3,
+  /** See shown-datagrams.ts. */
+  SHOW: 4,
+  SHOWN: 5,
 } as const;
 
-/** Longest datagram in bytes. */
-export const DECISION_BYTES_MAX = 1024;
+/** Longest datagram in bytes: one that shows what an Ethernet carries. */
+export const DECISION_BYTES_MAX = 1536;
 
 /** Offsets in bytes. Addresses are 16 bytes in network order, IPv4 in the first four. */
 const RequestField = {
@@ -49,7 +52,7 @@ const RequestField = {
 const DECISION_REQUEST_BYTES = 60;
 
 /** A cancellation ends after the epoch; its first fields are those of a request. */
-const DECISION_CANCEL_BYTES = 12;
+export const DECISION_CANCEL_BYTES = 12;
 
 /** Offsets in bytes. */
 const AnswerField = {
@@ -253,6 +256,9 @@ export function encodeDecisionAnswer(
       writeTarget(view, at, verdict.to);
       view.setUint8(at + AnswerField.MASQUERADE, verdict.masquerade ? 1 : 0);
       view.setUint32(at + AnswerField.IDLE_TIMEOUT_MS, verdict.idleTimeoutMs ?? 0, true);
+      return ANSWER_FIXED_BYTES;
+    case 'claim':
+      view.setUint8(at + AnswerField.VERDICT, VerdictCode.CLAIM);
       return ANSWER_FIXED_BYTES;
   }
 }

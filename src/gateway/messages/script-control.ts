@@ -45,7 +45,7 @@ export type ToScriptHost =
       /** Load it beside the active bundle. */
       readonly canary?: CanaryPlan;
       /** How long connections of the bundle that is replaced may go on. */
-      readonly drainMs?: number;
+      readonly drainMs?: number | undefined;
     }
   /** The canary of that generation takes over; answered by `promoted`. */
   | { readonly kind: 'promote'; readonly generation: number }
@@ -98,7 +98,7 @@ export interface AskedVerdict {
 }
 
 /** File descriptors a script host inherits, besides its standard streams. */
-export const ScriptHostFd = { DATA_PLANE: 3, HEARTBEAT: 4 } as const;
+export const ScriptHostFd = { DATA_PLANE: 3, CONNS: 4, HEARTBEAT: 5 } as const;
 
 /**
  * The heartbeat page (shared memory). BUSY_SINCE: float64 CLOCK_MONOTONIC microseconds at which

@@ -1,3 +1,4 @@
+import { NO_CONNS } from '../../scripts-runtime/conns/no-conns.ts';
 import { ScriptHost } from '../../scripts-runtime/host.ts';
 import { NameBook } from '../../scripts-runtime/offline/name-book.ts';
 import { OfflineHost } from '../../scripts-runtime/offline/offline-host.ts';
@@ -95,6 +96,7 @@ const makeHost = (control: ControlChannel): ScriptHost =>
       leave: () => {},
       answer: () => {},
       resolve: () => {},
+      conns: NO_CONNS,
       log: (line) => control.send({ kind: 'log', ...line }),
       kv: () => {},
       stats: () => {},

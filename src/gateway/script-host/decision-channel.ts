@@ -18,6 +18,7 @@ import {
   epochOf,
   requestIdOf,
 } from '../messages/decision.ts';
+import { decodeShown, encodeShow } from '../messages/shown-datagrams.ts';
 
 /** Datagrams taken per wake-up, so that the supervisor is heard in a flood. */
 const DATAGRAMS_PER_READ = 256;
@@ -30,14 +31,17 @@ interface Arrival {
   readonly requestId: number;
   /** Microseconds. */
   readonly at: number;
-  /** Absent: the request is cancelled. */
+  /** Neither: the request is cancelled. */
   readonly request?: ConnectionRequest;
+  readonly datagram?: Uint8Array;
 }
 
 export interface DecisionHandlers {
   /** @param arrivedAt  in microseconds */
   onRequest(requestId: number, request: ConnectionRequest, arrivedAt: number): void;
   onCancel(requestId: number): void;
+  /** One of those that `show` asked for. */
+  onShown(requestId: number, datagram: Uint8Array): void;
 }
 
 export class DecisionChannel {
@@ -90,17 +94,27 @@ export class DecisionChannel {
   }
 
   /** Passes on what waits, until there is nothing or `mayGoOn` says no. */
-  work({ onRequest, onCancel }: DecisionHandlers, mayGoOn: () => boolean): void {
+  work(handlers: DecisionHandlers, mayGoOn: () => boolean): void {
     while (this.hasWork) {
-      const { requestId, request, at } = this.#take();
-      if (request === undefined) onCancel(requestId);
-      else onRequest(requestId, request, at);
+      const { requestId, request, datagram, at } = this.#take();
+      if (request !== undefined) handlers.onRequest(requestId, request, at);
+      else if (datagram !== undefined) handlers.onShown(requestId, datagram);
+      else handlers.onCancel(requestId);
       if (!mayGoOn()) return;
     }
   }
 
   answer(requestId: number, decision: Decision): void {
-    const length = encodeDecisionAnswer(this.#out.view, 0, requestId, this.epoch, decision);
+    this.#post(encodeDecisionAnswer(this.#out.view, 0, requestId, this.epoch, decision));
+  }
+
+  /** Asks for the datagrams of a UDP flow. */
+  show(requestId: number): void {
+    this.#post(encodeShow(this.#out.view, 0, requestId, this.epoch));
+  }
+
+  /** Sends what has been written, now or when there is room. */
+  #post(length: number): void {
     if (!this.isBlocked && this.#send(this.#out.address, length)) return;
     this.#unsent.push(this.#out.bytes.slice(0, length));
   }
@@ -127,6 +141,10 @@ export class DecisionChannel {
       if (!this.#forget(requestId)) this.#arrivals.push({ requestId, at: now });
       return;
     }
+    if (kind === DatagramKind.SHOWN) {
+      this.#arrivals.push({ requestId, at: now, datagram: decodeShown(view, 0, length) });
+      return;
+    }
     const request = decodeDecisionRequest(view, 0, length);
     if (request === undefined) throw new Error(`malformed request of ${length} bytes`);
     this.#arrivals.push({ requestId, at: now, request });
@@ -149,7 +167,8 @@ export class DecisionChannel {
   /** @returns false when it does not wait any more */
   #forget(requestId: number): boolean {
     const found = this.#arrivals.findIndex(
-      (arrival, i) => i >= this.#taken && arrival.requestId === requestId,
+      ({ request, requestId: id }, i) =>
+        i >= this.#taken && id === requestId && request !== undefined,
     );
     if (found === -1) return false;
     this.#arrivals.splice(found, 1);

@@ -25,15 +25,16 @@ import {
   type ToScriptHost,
 } from '../messages/script-control.ts';
 import { processClock } from './clock.ts';
+import { ConnChannel } from './conn-channel.ts';
 import { ControlChannel, STDIN } from './control-channel.ts';
 import { DecisionChannel } from './decision-channel.ts';
 
-const Token = { CONTROL: 1, DECISIONS: 2 } as const;
+const Token = { CONTROL: 1, DECISIONS: 2, CONNS: 3 } as const;
 
 const US_PER_MS = 1000;
 
 /** Names that `redirect` knows. */
-export const SERVICES = SERVICE_NAMES.filter((_, service) => service !== Service.NONE);
+export const SERVICES = SERVICE_NAMES.filter((_, service) => service === Service.WELCOME);
 
 export class HostLoop {
   readonly #heartbeat = new DataView(
@@ -41,6 +42,7 @@ export class HostLoop {
   );
   readonly #control = new ControlChannel();
   readonly #decisions = new DecisionChannel(ScriptHostFd.DATA_PLANE);
+  readonly #conns = new ConnChannel(ScriptHostFd.CONNS);
   readonly #epoll = new Epoll();
   readonly #host: ScriptHost;
   /** Loads one after the other, in the order in which they were asked for. */
@@ -51,9 +53,12 @@ export class HostLoop {
   #isServing = false;
   #isWatchingDecisions = false;
   #isBlocked = false;
+  #isWatchingConns = false;
+  #areConnsBlocked = false;
 
   constructor() {
     setNonBlocking(ScriptHostFd.DATA_PLANE);
+    setNonBlocking(ScriptHostFd.CONNS);
     const heartbeat = this.#heartbeat;
     const control = this.#control;
     this.#host = new ScriptHost(
@@ -63,6 +68,8 @@ export class HostLoop {
         enter: (generation, position, aheadUs) => this.#enter(generation, position, aheadUs),
         leave: () => heartbeat.setFloat64(HeartbeatField.BUSY_SINCE, 0, true),
         answer: (requestId, decision) => this.#decisions.answer(requestId, decision),
+        show: (requestId) => this.#decisions.show(requestId),
+        conns: this.#conns,
         resolve: (id, name) => control.send({ kind: 'resolve', id, name }),
         log: (line) => control.send({ kind: 'log', ...line }),
         kv: (changes) => {
@@ -105,12 +112,25 @@ export class HostLoop {
   /** False when the supervisor is gone. */
   #handle(token: number, events: number): boolean {
     if (token === Token.CONTROL) return this.#control.read((message) => this.#receive(message));
+    if (token === Token.CONNS) {
+      this.#handleConns(events);
+      return true;
+    }
     if ((events & EpollEvent.OUT) !== 0) this.#decisions.flush();
     if (!this.#decisions.read(processClock.now())) {
       this.#isWatchingDecisions = false;
       this.#epoll.remove(ScriptHostFd.DATA_PLANE);
     }
+    // A data plane says that it is a new one before it asks: what its predecessor had ends first.
+    if (this.#isWatchingConns) this.#handleConns(EpollEvent.IN);
     return true;
+  }
+
+  #handleConns(events: number): void {
+    if ((events & EpollEvent.OUT) !== 0) this.#conns.flush();
+    if (this.#conns.read(this.#host.conns)) return;
+    this.#isWatchingConns = false;
+    this.#epoll.remove(ScriptHostFd.CONNS);
   }
 
   /** A slice of requests, and slices of what is due. */
@@ -121,6 +141,7 @@ export class HostLoop {
       {
         onRequest: (requestId, request, at) => host.request(requestId, request, at),
         onCancel: (requestId) => host.cancel(requestId),
+        onShown: (requestId, datagram) => host.shown(requestId, datagram),
       },
       () => processClock.now() < end,
     );
@@ -144,6 +165,7 @@ export class HostLoop {
         const kv = message.bundle.kv.concat(this.#restored);
         this.#restored = [];
         this.#decisions.epoch = message.epoch;
+        this.#conns.epoch = message.epoch;
         this.#loadsLeft++;
         const { canary, drainMs } = message;
         const bundle = { ...message.bundle, kv };
@@ -190,6 +212,8 @@ export class HostLoop {
     this.#isServing = true;
     this.#isWatchingDecisions = true;
     this.#watch(ScriptHostFd.DATA_PLANE, Token.DECISIONS);
+    this.#isWatchingConns = true;
+    this.#watch(ScriptHostFd.CONNS, Token.CONNS);
   }
 
   #enter(generation: number, position: number, aheadUs: number): void {
@@ -210,11 +234,21 @@ export class HostLoop {
 
   /** Waits for room instead of requests while answers wait. */
   #updateWatch(): void {
+    this.#updateConnsWatch();
     const { isBlocked } = this.#decisions;
     if (isBlocked === this.#isBlocked || !this.#isWatchingDecisions) return;
     this.#isBlocked = isBlocked;
     const events = isBlocked ? EpollEvent.OUT : EpollEvent.IN;
     this.#epoll.modify(ScriptHostFd.DATA_PLANE, events, Token.DECISIONS);
+  }
+
+  /** Reading goes on: what comes was asked for. */
+  #updateConnsWatch(): void {
+    const { isBlocked } = this.#conns;
+    if (isBlocked === this.#areConnsBlocked || !this.#isWatchingConns) return;
+    this.#areConnsBlocked = isBlocked;
+    const events = isBlocked ? EpollEvent.IN | EpollEvent.OUT : EpollEvent.IN;
+    this.#epoll.modify(ScriptHostFd.CONNS, events, Token.CONNS);
   }
 }
 

@@ -59,6 +59,8 @@ export interface HostProcessOptions {
   readonly page: HeartbeatPage;
   readonly epoch: number;
   readonly iface: string;
+  /** Where no script may connect, now. */
+  readonly closed?: () => readonly string[];
   /** CLOCK_MONOTONIC in microseconds. */
   readonly monotonicUs: () => number;
   /** What is not an answer to a load. */
@@ -129,18 +131,18 @@ export class HostProcess {
     bundle: Generation,
     memory: HostMemory,
     timeoutMs: number,
-    how: { readonly canary?: CanaryPlan; readonly drainMs?: number } = {},
+    how: { readonly canary?: CanaryPlan; readonly drainMs?: number | undefined } = {},
   ): Promise<LoadOutcome> {
     if (this.#isOver) return { kind: 'stopped' };
     const { promise, resolve } = Promise.withResolvers<LoadOutcome>();
     this.#loads.set(bundle.number, resolve);
     this.#limits = bundle.limits;
     for (const entries of kvChunks(memory.kv)) this.send({ kind: 'kv-restore', entries });
-    const { iface } = this.#options;
+    const { iface, closed = () => [] } = this.#options;
     const { disabled } = memory;
     this.send({
       kind: 'load',
-      bundle: toBundle(bundle, { iface, disabled }),
+      bundle: toBundle(bundle, { iface, disabled, closed: closed() }),
       epoch: this.epoch,
       ...how,
     });

@@ -23,6 +23,8 @@ export interface Kernel extends Disposable {
    * replaced finds the same socket.
    */
   readonly scripts: readonly [dataPlane: number, scriptHost: number];
+  /** The same for what is said about claimed connections. */
+  readonly conns: readonly [dataPlane: number, scriptHost: number];
   /**
    * Has what is sent to these addresses come into the device, where it does not yet. They stay
    * routed: flows may have them for long after the configuration has lost them.
@@ -58,13 +60,17 @@ export function openKernel(config: Config, { onNoIpv6 }: KernelOptions = {}): Ke
   const counters = stack.use(SharedMemory.create('culvert-counters', COUNTERS_BYTES));
   const heartbeat = () => stack.use(SharedMemory.create('culvert-heartbeat', HEARTBEAT_BYTES));
   const heartbeats = [heartbeat(), heartbeat()] as const;
-  const scripts = socketPair('seqpacket');
-  stack.defer(() => {
-    for (const fd of scripts) closeFd(fd);
-  });
+  const sockets = () => {
+    const pair = socketPair('seqpacket');
+    stack.defer(() => {
+      for (const fd of pair) closeFd(fd);
+    });
+    return pair;
+  };
+  const [scripts, conns] = [sockets(), sockets()];
   const owned = stack.move();
   return {
-    ...{ tun, state, counters, heartbeats, scripts, routePool },
+    ...{ tun, state, counters, heartbeats, scripts, conns, routePool },
     [Symbol.dispose]: () => owned.dispose(),
   };
 }

@@ -250,6 +250,24 @@ function writeScripts(text: MetricsText, source: MetricsSource): void {
   text.counter('culvert_script_decisions_late_total', 'Answers that nobody waited for.', [
     [counters.get(Counter.DECISIONS_LATE)],
   ]);
+  text.gauge('culvert_claims_active', 'Claimed flows that a script talks to.', [
+    [counters.get(Counter.CLAIMS_NOW)],
+  ]);
+  text.counter('culvert_claims_total', 'Flows that scripts claimed, by what became of them.', [
+    [counters.get(Counter.CLAIMS_TOTAL), { result: 'claimed' }],
+    [counters.get(Counter.CLAIMS_SPLICED), { result: 'spliced' }],
+    [counters.get(Counter.CLAIMS_REFUSED), { result: 'refused' }],
+  ]);
+  text.gauge('culvert_claim_sockets', 'Sockets that scripts dialled for them.', [
+    [counters.get(Counter.CLAIM_SOCKETS_NOW)],
+  ]);
+  text.counter('culvert_conn_messages_ignored_total', 'Messages of a script host about them.', [
+    [counters.get(Counter.CONN_MESSAGES_REFUSED), { reason: 'invalid' }],
+    [counters.get(Counter.CONN_MESSAGES_LATE), { reason: 'late' }],
+  ]);
+  text.counter('culvert_conn_stalls_total', 'How often the socket to the script host was full.', [
+    [counters.get(Counter.CONN_STALLS)],
+  ]);
   text.counter(
     'culvert_script_errors_total',
     'Decisions that failed in the script.',

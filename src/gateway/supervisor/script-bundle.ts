@@ -7,6 +7,8 @@ export interface HostFacts {
   readonly iface: string;
   /** Scripts to be loaded and never asked. */
   readonly disabled: readonly string[];
+  /** Where no script may connect. */
+  readonly closed?: readonly string[];
 }
 
 export const toBundle = (generation: Generation, facts: HostFacts): ScriptBundle => ({

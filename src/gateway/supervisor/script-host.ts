@@ -46,6 +46,8 @@ export interface ScriptHostOptions {
   readonly fds: readonly number[];
   readonly pages: readonly [HeartbeatPage, HeartbeatPage];
   readonly iface: string;
+  /** Where no script may connect, now. */
+  readonly closed?: () => readonly string[];
   /** CLOCK_MONOTONIC in microseconds. */
   readonly monotonicUs: () => number;
   /** Tells the data plane. */
@@ -236,7 +238,7 @@ export class ScriptHost implements Activator {
   }
 
   #spawn(): HostProcess {
-    const { fds, pages, iface, monotonicUs } = this.#options;
+    const { fds, pages, iface, closed, monotonicUs } = this.#options;
     const { hostCommand = selfCommand('__script-host') } = this.#options;
     const [first, second] = pages;
     const process: HostProcess = new HostProcess({
@@ -245,6 +247,7 @@ export class ScriptHost implements Activator {
       page: this.#host?.page === first ? second : first,
       epoch: ++this.#epoch,
       iface,
+      ...(closed === undefined ? {} : { closed }),
       monotonicUs,
       onMessage: (message) => this.#receive(process, message),
       onLateLoad: () => this.#lost(process),
@@ -350,8 +353,8 @@ export class ScriptHost implements Activator {
     this.#restartAfter(this.#crashes.crashed(performance.now()) ?? 0);
   }
 
-  get #drainMs(): number {
-    return this.#options.drainMs?.() ?? 0;
+  get #drainMs(): number | undefined {
+    return this.#options.drainMs?.();
   }
 
   async #recentFlows(): Promise<readonly DecidedFlow[]> {

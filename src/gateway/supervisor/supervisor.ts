@@ -14,6 +14,7 @@ import type { ScriptsState } from '../messages/control.ts';
 import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
+import { closedAddresses } from './closed-addresses.ts';
 import { DataPlane } from './data-plane.ts';
 import { dropLayer } from './drop-layer.ts';
 import { FlowControl } from './flow-control.ts';
@@ -34,6 +35,7 @@ import { Resolver } from './resolver.ts';
 import { Revalidation, type RevalidationPorts } from './revalidation.ts';
 import { configuredChange, readBundle, ScriptChanges } from './script-changes.ts';
 import { ScriptHost } from './script-host.ts';
+import { scriptStatus } from './script-status.ts';
 import { Trials } from './trials.ts';
 
 /** Config generations whose listener names are kept for flows that live long. */
@@ -83,9 +85,10 @@ export class Supervisor implements ControlPlane, FlowNames {
     });
     this.#scriptHost = new ScriptHost({
       log,
-      fds: [kernel.scripts[1]],
+      fds: [kernel.scripts[1], kernel.conns[1]],
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
       iface: kernel.tun.name,
+      closed: () => closedAddresses(this.#loaded.config),
       monotonicUs: monotonicNow,
       replayFlows: () => this.#loaded.config.scripts.reload.replay,
       drainMs: () => this.#loaded.config.scripts.reload.drain,
@@ -332,7 +335,10 @@ export class Supervisor implements ControlPlane, FlowNames {
       start: toStartConfig(loaded.config, kernel.tun),
       live: this.#nextLiveConfig(loaded),
       scripts: this.#scriptsState,
-      fds: [kernel.tun.fd, kernel.state.fd, kernel.counters.fd, kernel.scripts[0]],
+      fds: [
+        ...[kernel.tun.fd, kernel.state.fd, kernel.counters.fd],
+        ...[kernel.scripts[0], kernel.conns[0]],
+      ],
       loopTurns: () => this.#counters.get(Counter.LOOP_TURNS),
       onFlowRows: (rows) => this.flows.takeEnded(rows, this.#loaded.config.log.flows),
       onGivenUp: onFatal,
@@ -371,22 +377,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   #scriptStatus(): Status['scripts'] {
-    const { number, scripts } = this.#generations.active;
-    const killed = new Set(this.#scriptHost.disabled);
-    return scripts.map(({ name, file, source }) => {
-      const { decisions, errors, limitHits, cpuUs, disabled } = this.#scriptHost.totals.of(name);
-      return {
-        name,
-        file,
-        bytes: Buffer.byteLength(source),
-        generation: number,
-        decisions,
-        errors,
-        limit_hits: { ...limitHits },
-        cpu_ms: Math.round(cpuUs) / 1000,
-        disabled: disabled || killed.has(name),
-      };
-    });
+    return scriptStatus(this.#generations.active, this.#scriptHost);
   }
 
   #flowContext(): FlowContext {

@@ -1,2 +1,4 @@
 /** The module `culvert`: what a script imports. */
-export { claim, connect, decline, forward, nat, redirect, reject } from './verdicts.js';
+export { connect } from './socket.js';
+export { SocketError } from './socket-error.js';
+export { claim, decline, forward, nat, redirect, reject } from './verdicts.js';

@@ -1,12 +1,14 @@
 /** What the gateway calls. */
+import { connEvent, openConn } from './conn.js';
 import { Ctx, retireScript } from './ctx.js';
 import { env } from './env.js';
 import { abortFlow, FlowInfo, serialOf } from './flow-info.js';
 import { host, onSettled } from './host.js';
 import { CALL, NO_VERDICT, PENDING, REPLY, THREW, words } from './page.js';
 import { describe, show } from './show.js';
+import { adoptSniffs } from './sniffs.js';
 import { fire } from './timers.js';
-import { bodyOf, isVerdict, replyOf } from './verdicts.js';
+import { bodyOf, isVerdict, replyOf, setClaiming } from './verdicts.js';
 
 let script;
 /** Calls whose promise is not settled: the flow behind each. */
@@ -40,19 +42,24 @@ host.connect({
       return 'the script must export default an object with a method flow()';
     }
     if (typeof exported.flow !== 'function') return 'the default export has no method flow()';
-    for (const hook of ['connect', 'closed', 'scheduled', 'load', 'unload']) {
+    for (const hook of ['closed', 'scheduled', 'load', 'unload']) {
       if (exported[hook] !== undefined) {
         return `${hook}() is not available in this version of culvert: it would never be called`;
       }
     }
+    const problem = adoptSniffs(exported.sniffs);
+    if (problem !== undefined) return problem;
+    const { connect } = exported;
+    if (connect !== undefined && typeof connect !== 'function') return 'connect is no method';
+    setClaiming(connect !== undefined);
     script = exported;
     return undefined;
   },
 
-  decide(sourceIp, destinationIp) {
+  decide(sourceIp, destinationIp, sniffed) {
     const call = words[CALL];
     try {
-      const flow = new FlowInfo(sourceIp, destinationIp);
+      const flow = new FlowInfo(sourceIp, destinationIp, sniffed);
       const value = script.flow(flow, env, new Ctx(serialOf(flow)));
       if (isVerdict(value) || typeof value?.then !== 'function') return answer(value);
       waiting.set(call, flow);
@@ -73,6 +80,12 @@ host.connect({
     waiting.delete(call);
     if (flow !== undefined) abortFlow(flow, why);
   },
+
+  connOpen(sourceIp, destinationIp) {
+    openConn(script, env, (flow) => new Ctx(serialOf(flow)), sourceIp, destinationIp);
+  },
+
+  connEvent,
 
   /** The generation is being replaced. */
   retire() {

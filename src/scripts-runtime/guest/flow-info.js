@@ -1,5 +1,5 @@
 /** What a script is told about a flow. */
-import { settings } from './host.js';
+import { parse, settings } from './host.js';
 import { load } from './lazy.js';
 import {
   DESTINATION_PORT,
@@ -29,16 +29,23 @@ class Endpoint {
   }
 }
 
+/** Connections by the signal of their flow: who dials with it says which one it is for. */
+const connsBySignal = new WeakMap();
+export const connOfSignal = (signal) =>
+  signal === undefined ? undefined : connsBySignal.get(signal);
+
 export class FlowInfo {
   #serial;
+  #conn = 0;
   #signal;
-  constructor(sourceIp, destinationIp) {
+  constructor(sourceIp, destinationIp, sniffed) {
     const family = words[FAMILY];
     this.#serial = doubles[FLOW];
     this.proto = PROTOCOLS[words[PROTOCOL]];
     this.src = new Endpoint(sourceIp, words[SOURCE_PORT], family);
     this.dst = new Endpoint(destinationIp, words[DESTINATION_PORT], family);
     this.originalDst = this.dst;
+    this.sniffed = sniffed === undefined ? undefined : parse(sniffed);
     if (this.proto === 'tcp') {
       this.syn = {
         mss: words[MSS],
@@ -55,8 +62,14 @@ export class FlowInfo {
     return settings.iface;
   }
   get signal() {
-    this.#signal ??= load('abort-signal').makeSignal();
+    if (this.#signal === undefined) {
+      this.#signal = load('abort-signal').makeSignal();
+      if (this.#conn !== 0) connsBySignal.set(this.#signal, this.#conn);
+    }
     return this.#signal;
+  }
+  static setConn(flow, conn) {
+    flow.#conn = conn;
   }
   static serial(flow) {
     return flow.#serial;
@@ -66,6 +79,8 @@ export class FlowInfo {
   }
 }
 export const serialOf = FlowInfo.serial;
+export const { setConn } = FlowInfo;
 export const abortFlow = FlowInfo.abort;
 delete FlowInfo.serial;
+delete FlowInfo.setConn;
 delete FlowInfo.abort;

@@ -12,8 +12,11 @@ delete globalThis.culvertHost;
 Object.setPrototypeOf(host, null);
 
 export const { parse, stringify } = JSON;
-export const slice = Function.prototype.call.bind(String.prototype.slice);
-export const onSettled = Function.prototype.call.bind(Promise.prototype.then);
+const { call } = Function.prototype;
+/** A method as a function of `this` and its arguments, which no script can replace. */
+export const uncurry = (method) => call.bind(method);
+export const slice = uncurry(String.prototype.slice);
+export const onSettled = uncurry(Promise.prototype.then);
 export const settings = parse(host.settings);
 export const { lengths } = settings;
 export const limits = Object.freeze(settings.limits);

@@ -17,6 +17,16 @@ export const WINDOW_SCALE = 8;
 export const TTL = 9;
 export const ECN = 10;
 export const REPLY = 11;
+/** Of connections: whose turn it is, and what an event is about. */
+export const TURN_OF = 12;
+export const CONN = 13;
+export const END = 14;
+export const EVENT = 15;
+export const FLAGS = 16;
+export const LENGTH = 17;
+/** In bytes: where those of an event lie, and how many there can be. */
+export const CHUNK_AT = 96;
+export const CHUNK_BYTES = 16_384;
 
 /** The same as `Reply` in host-api.ts. */
 export const DECLINE = 1;

@@ -1,5 +1,6 @@
 /** `setTimeout` and its like. The gateway keeps the deadlines, and calls `fire`. */
 import { host, limits } from './host.js';
+import { TURN_OF, words } from './page.js';
 import { describe } from './show.js';
 
 const toNumber = Number;
@@ -17,7 +18,7 @@ export function startTimer(callback, delayMs, isRepeated = false) {
     throw error;
   }
   lastTimer = id;
-  timers.set(id, { callback, period: isRepeated ? delay : undefined });
+  timers.set(id, { callback, period: isRepeated ? delay : undefined, conn: words[TURN_OF] });
   return id;
 }
 
@@ -45,13 +46,22 @@ export const clearInterval = (id) => stopTimer(id);
 export function fire(id) {
   const timer = timers.get(id);
   if (timer === undefined) return undefined;
+  // What it costs is charged to the connection that it works for.
+  words[TURN_OF] = timer.conn;
   // What it had was freed before this call, so there is room.
   if (timer.period === undefined) timers.delete(id);
   else host.startTimer(id, timer.period);
+  // What it costs is charged to the connection that it works for.
+  words[TURN_OF] = timer.conn;
   try {
     timer.callback();
     return undefined;
   } catch (error) {
     return describe(error);
   }
+}
+
+/** Those that a connection has set, which is gone and has cost enough. */
+export function dropTimersOf(conn) {
+  for (const [id, timer] of timers) if (timer.conn === conn) stopTimer(id);
 }

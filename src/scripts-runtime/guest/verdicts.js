@@ -31,9 +31,9 @@ const FORWARDED = new Verdict(FORWARD, undefined);
 const REJECTED = new Verdict(REJECT, undefined);
 
 const text = (value) => typeof value === 'string';
-const shortText = (value) => text(value) && value.length <= lengths.address;
-const count = (value) => Number.isInteger(value) && value >= 0;
-const oneOf =
+export const shortText = (value) => text(value) && value.length <= lengths.address;
+export const count = (value) => Number.isInteger(value) && value >= 0;
+export const oneOf =
   (...values) =>
   (value) =>
     values.includes(value);
@@ -58,7 +58,7 @@ const cutVerdictText = (value) =>
   typeof value === 'string' ? slice(value, 0, lengths.verdictText) : value;
 
 /** A first check, so that the error carries the line of the call; the gateway checks again. */
-function checkOptions(name, options, known) {
+export function checkOptions(name, options, known) {
   if (typeof options !== 'object' || options === null) {
     throw new TypeError(`${name}: options must be an object`);
   }
@@ -108,10 +108,18 @@ export function redirect(listener, options) {
   return new Verdict(VERDICT, { kind: 'redirect', listener, note });
 }
 
-function unavailable(name, instead) {
-  return () => {
-    throw new Error(`${name}() is not available in this version of culvert: ${instead}`);
-  };
+/** Whether somebody would talk to the client. */
+let isClaiming = false;
+export const setClaiming = (is) => {
+  isClaiming = is;
+};
+
+const CLAIM_OPTIONS = { sniff: oneOf(true, false) };
+
+export function claim(options) {
+  if (!isClaiming) {
+    throw new TypeError('claim(): the script has no method connect() to talk to the client');
+  }
+  if (options !== undefined) checkOptions('claim()', options, CLAIM_OPTIONS);
+  return new Verdict(VERDICT, { kind: 'claim', sniff: options?.sniff });
 }
-export const claim = unavailable('claim', 'a script can only forward, redirect or reject a flow');
-export const connect = unavailable('connect', 'use forward(), the gateway dials');

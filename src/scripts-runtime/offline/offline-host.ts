@@ -2,8 +2,10 @@
  * A script host without a gateway around it: the engine, the limits and the code of a gateway,
  * with time that jumps and answers that come at once.
  */
+
 import type { ConnectionRequest, Endpoint } from '../../stack/verdict.ts';
 import type { ScriptBundle, ScriptIssue, ScriptLog } from '../bundle.ts';
+import { NO_CONNS } from '../conns/no-conns.ts';
 import type { Decision } from '../decide.ts';
 import { ScriptHost } from '../host.ts';
 import type { DecisionStep, OfflineVerdict } from './report.ts';
@@ -65,6 +67,7 @@ export class OfflineHost {
         log,
         kv: () => {},
         stats: () => {},
+        conns: NO_CONNS,
       },
       SERVICES,
     );

@@ -3,6 +3,7 @@
  * `culvert:test`; the script under test is not in it, but in a sandbox of its own.
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
+import { NO_GUEST_CONNS } from '../conns/no-conns.ts';
 import type { BareEngine, Breakage, EngineClock, Thrown } from '../engine.ts';
 import equal from '../guest/equal.js' with { type: 'text' };
 import expect from '../guest/expect.js' with { type: 'text' };
@@ -77,6 +78,7 @@ export class TestSandbox {
         },
         stopTimer: (id) => this.#timers.delete(id),
         hit: () => {},
+        conns: NO_GUEST_CONNS,
       },
       clock,
       { modules, functions: (context) => this.#functions(context) },

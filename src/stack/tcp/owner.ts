@@ -11,6 +11,8 @@ import type { Instant } from '../time.ts';
 export interface FlowOwner {
   /** A new flow is held in this row; `accept`, `nat`, `admit` or `reject` answers it. */
   onFlow(row: number, now: Instant): void;
+  /** Another datagram has come for the flow in this row, which waits for its verdict. */
+  onParked(row: number): void;
   /** The deadline of `setDeadline` has passed: the decision or the dial takes too long. */
   onDeadline(row: number, now: Instant): void;
   /** The client finished the handshake. */
@@ -23,6 +25,8 @@ export interface FlowOwner {
    * @returns how many were taken; the stack keeps the rest until `drain`
    */
   onData(row: number, at: number, length: number, now: Instant): number;
+  /** Behind bytes that were not taken more have come, or the client's FIN: see `Stack.waiting`. */
+  onWaiting(row: number, now: Instant): void;
   /** The client sent FIN, and everything before it was taken. */
   onFin(row: number, now: Instant): void;
   /** There is room to send again. */

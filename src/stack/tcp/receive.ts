@@ -68,8 +68,16 @@ export function takeFin(tcp: TcpContext): boolean {
   return true;
 }
 
+/** The peer's FIN has just been taken: the owner hears of it now, or that it waits. */
+export function announceFin(tcp: TcpContext, now: Instant): void {
+  deliverFin(tcp, now);
+  const { tcb } = tcp;
+  if (tcb.isGone || tcb.backlogHead === NO_SLAB || tcb.isWaiting) return;
+  tcp.owner.onWaiting(tcb.row, now);
+}
+
 /** Tells the owner of the peer's FIN once it has taken everything before it. */
-export function deliverFin(tcp: TcpContext, now: Instant): void {
+function deliverFin(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
   if (!tcb.has(TcbFlag.FIN_RECEIVED) || tcb.has(TcbFlag.FIN_DELIVERED)) return;
   if (tcb.has(TcbFlag.REPORTED) || !isOwnerNext(tcp)) return;
@@ -120,8 +128,13 @@ const isOwnerNext = ({ tcb }: TcpContext): boolean => tcb.backlogHead === NO_SLA
 function deliver(tcp: TcpContext, at: number, length: number, now: Instant): number {
   const tcb = tcp.tcb;
   let taken = 0;
-  if (isOwnerNext(tcp)) taken = tcp.owner.onData(tcb.row, at, length, now);
-  if (taken < length && !tcb.isGone) taken += keep(tcp, at + taken, length - taken);
+  if (isOwnerNext(tcp)) {
+    taken = tcp.owner.onData(tcb.row, at, length, now);
+    if (taken < length && !tcb.isGone) taken += keep(tcp, at + taken, length - taken);
+  } else {
+    taken = keep(tcp, at, length);
+    if (!tcb.isWaiting) tcp.owner.onWaiting(tcb.row, now);
+  }
   return taken;
 }
 

@@ -32,7 +32,7 @@ import {
 } from './output.ts';
 import { startPathMtu } from './path-mtu.ts';
 import { startRack } from './rack.ts';
-import { acceptText, deliverFin, takeFin } from './receive.ts';
+import { acceptText, announceFin, takeFin } from './receive.ts';
 import { stopTiming } from './rtt.ts';
 import { noteOldText } from './sack-blocks.ts';
 import { TcpState } from './states.ts';
@@ -101,7 +101,7 @@ export function takeTextAndFin(tcp: TcpContext, now: Instant): DropReason {
     // The half-close timeout is another than the one that the wheel knows.
     tcb.touch(now);
     tcp.wheel.schedule(tcb.row, idleDeadline(tcp));
-    deliverFin(tcp, now);
+    announceFin(tcp, now);
   }
   settle(tcp, now);
   if (hasText && !tcb.isGone) answerAtOnce(tcp, now);

@@ -82,6 +82,20 @@ export function setDeadline(tcp: TcpContext, row: number, deadline: Instant): vo
   tcp.wheel.schedule(row, deadline);
 }
 
+/** Time-outs of an open flow, other than those that it was opened with. */
+export function setSilence(
+  tcp: TcpContext,
+  row: number,
+  idleMs: number,
+  halfCloseMs: number,
+): void {
+  const tcb = tcp.tcb.moveTo(row);
+  const { view } = tcp.arena;
+  view.setUint32(tcb.flowAt + FlowField.IDLE_TIMEOUT_MS, idleMs, true);
+  view.setUint32(tcb.flowAt + FlowField.HALF_CLOSE_TIMEOUT_MS, halfCloseMs, true);
+  tcp.wheel.schedule(row, idleDeadline(tcp));
+}
+
 /**
  * Bytes of new data that `transmit` may take now, no more than a superpacket at a time. With 0 the
  * owner is told by `onRoom`.

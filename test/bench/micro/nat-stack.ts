@@ -65,8 +65,10 @@ class NatOwner implements FlowOwner {
   onData(): number {
     return 0;
   }
+  onWaiting(): void {}
   onFin(): void {}
   onRoom(): void {}
+  onParked(): void {}
   onDatagram(): void {}
   onClosed(): void {}
 }

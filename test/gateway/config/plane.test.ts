@@ -65,6 +65,7 @@ test('the start names the device as the kernel does', () => {
   });
   expect(start).toMatchObject({ deviceName: 'x1', deviceMtu: 1500, vnetHeader: true, offloads: 7 });
   expect(start.limits.flows).toBe(65_536);
+  expect(start.claims).toBe(1024);
   expect(start.sessions).toEqual({ limit: 16_384, perSource: 4096 });
   expect(start.congestion).toBe('cubic');
   expect(start.ecn).toBe(true);

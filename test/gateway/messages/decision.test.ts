@@ -159,6 +159,15 @@ test('decline, reject and redirect arrive with their text', () => {
   expect(answerText(view, answer)).toBe('ö'.repeat(100));
 });
 
+test('a claim arrives as such', () => {
+  const { answer } = roundTrip({
+    kind: 'verdict',
+    verdict: { kind: 'claim', sniff: true },
+    by: BY,
+  });
+  expect(answer).toMatchObject({ verdict: VerdictCode.CLAIM, detail: 0, textLength: 0 });
+});
+
 test('a forward with every option arrives, and one with none has none', () => {
   const full = roundTrip({
     kind: 'verdict',

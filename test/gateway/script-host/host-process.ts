@@ -69,6 +69,7 @@ export class HostProcess {
   readonly #process: Bun.Subprocess<'pipe', 'pipe', 'inherit'>;
   readonly #heartbeat = SharedMemory.create('heartbeat', HEARTBEAT_BYTES);
   readonly #fd: number;
+  readonly #connsFd: number;
   readonly #io = allocateStruct(DECISION_BYTES_MAX);
   readonly #addresses = allocateStruct(32);
   readonly #answers = new Map<number, Outcome>();
@@ -79,12 +80,15 @@ export class HostProcess {
   /** @param runAs  command in front, which starts the host as somebody else */
   constructor(epoch = 1, runAs: readonly string[] = []) {
     const [mine, theirs] = socketPair('seqpacket');
+    const [myConns, theirConns] = socketPair('seqpacket');
     this.epoch = epoch;
     this.#fd = mine;
+    this.#connsFd = myConns;
     this.#process = Bun.spawn([...runAs, ...command('__script-host')], {
-      stdio: ['pipe', 'pipe', 'inherit', theirs, this.#heartbeat.fd],
+      stdio: ['pipe', 'pipe', 'inherit', theirs, theirConns, this.#heartbeat.fd],
     });
     closeFd(theirs);
+    closeFd(theirConns);
     void this.#readMessages();
     const watchdog = new Watchdog(() => processCpuMs(this.#process.pid));
     this.#watch = setInterval(() => this.#look(watchdog), WATCH_PERIOD_MS);
@@ -206,6 +210,7 @@ export class HostProcess {
     this.#process.kill('SIGKILL');
     await this.#process.exited;
     closeFd(this.#fd);
+    closeFd(this.#connsFd);
     this.#heartbeat[Symbol.dispose]();
   }
 

@@ -1,0 +1,81 @@
+/** What the host keeps of a claimed connection. */
+import type { ConnectionRequest } from '../../stack/verdict.ts';
+import type { Generation } from '../registry.ts';
+import type { Script } from '../script.ts';
+import type { Dialing } from './dialing.ts';
+import type { ConnNews } from './guest-conns.ts';
+import { CLIENT_END } from './ports.ts';
+
+/** A decision that claimed its flow. */
+export interface Claim {
+  readonly requestId: number;
+  readonly request: ConnectionRequest;
+  readonly generation: Generation;
+  readonly script: Script;
+}
+
+/** `carrier` of an end that is being dialled. */
+export const NO_SOCKET = 0;
+
+export class EndRow {
+  /** 0 is the client. */
+  readonly id: number;
+  /** What the carrier calls it: CLIENT_END, or the number of the attempt that was taken. */
+  carrier: number = CLIENT_END;
+  isOpen = false;
+  /** Bytes that were wanted and have not come. */
+  credit = 0;
+  /** Bytes that were written and not taken over. */
+  inFlight = 0;
+  /** The script waits for room. */
+  owesRoom = false;
+  /** Number of the last peek, a uint16. */
+  peek = 0;
+  isPeeking = false;
+  dialing: Dialing | undefined;
+  /** Microseconds; when a dial is over. */
+  deadline = Number.POSITIVE_INFINITY;
+
+  constructor(id: number) {
+    this.id = id;
+  }
+}
+
+export class ConnRow {
+  /** Ours, for the sandbox: never used twice. */
+  readonly id: number;
+  /** What the carrier calls it. */
+  readonly carrier: number;
+  readonly claim: Claim;
+  readonly ends = new Map<number, EndRow>();
+  /** By the carrier's number; also of attempts that may lose. */
+  readonly sockets = new Map<number, EndRow>();
+  /** For the sandbox, in its next turn. */
+  news: ConnNews[] = [];
+  isReady = false;
+  isStarted = false;
+  isSpliced = false;
+  /** The carrier has ended it; its script is to hear of that. */
+  isOver = false;
+  isGone = false;
+  /** Microseconds in the sandbox. */
+  cpuUs = 0;
+  lastEnd = 0;
+
+  constructor(id: number, carrier: number, claim: Claim) {
+    this.id = id;
+    this.carrier = carrier;
+    this.claim = claim;
+    const client = new EndRow(CLIENT_END);
+    client.isOpen = true;
+    this.ends.set(CLIENT_END, client);
+  }
+
+  /** An end by the carrier's number of it. */
+  endAt(carrier: number): EndRow | undefined {
+    if (carrier === CLIENT_END) return this.ends.get(CLIENT_END);
+    const end = this.sockets.get(carrier);
+    // An attempt that is still out is nobody's yet.
+    return end?.carrier === carrier ? end : undefined;
+  }
+}

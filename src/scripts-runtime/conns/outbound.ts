@@ -1,0 +1,263 @@
+/** `connect()` of scripts: what is asked for, whether it may be, and dials until one is taken. */
+import { isIPv4, isIPv6 } from 'node:net';
+import type { Endpoint } from '../../stack/verdict.ts';
+import type { Lookups } from '../lookups.ts';
+import { isNamed, parseTarget } from '../parse-verdict.ts';
+import type { Script } from '../script.ts';
+import { type ConnRow, EndRow, NO_SOCKET } from './conn-row.ts';
+import { Dialing } from './dialing.ts';
+import { plainEndpoint } from './egress.ts';
+import { ConnEvent, type ConnNews, type DialRefusal } from './guest-conns.ts';
+import type { ConnDial, ConnPorts, DialFailure } from './ports.ts';
+
+const US_PER_MS = 1000;
+const NEVER = Number.POSITIVE_INFINITY;
+const UINT32_MAX = 0xffff_ffff;
+
+/** As the guest wrote them: checked there for the author's sake, and here for ours. */
+type DialFields = Readonly<Record<string, unknown>>;
+
+const MEANINGS: Readonly<Record<DialFailure, string>> = {
+  refused: 'refused',
+  unreachable: 'unreachable',
+  timeout: 'no answer in time',
+  loop: 'the kernel would send it into our own device',
+  limit: 'the gateway has no room for another dial',
+  failed: 'it cannot be dialled from here',
+};
+
+export class Outbound {
+  readonly #carrier: ConnPorts;
+  readonly #lookups: Lookups;
+  readonly #now: () => number;
+  readonly #tell: (row: ConnRow, news: ConnNews) => void;
+  /** Ends that are not open yet. */
+  readonly #dialing = new Map<EndRow, ConnRow>();
+  #lastSocket = NO_SOCKET;
+
+  constructor(
+    carrier: ConnPorts,
+    lookups: Lookups,
+    now: () => number,
+    tell: (row: ConnRow, news: ConnNews) => void,
+  ) {
+    this.#carrier = carrier;
+    this.#lookups = lookups;
+    this.#now = now;
+    this.#tell = tell;
+  }
+
+  /** Microseconds. */
+  get nextDeadline(): number {
+    let next = NEVER;
+    for (const { dialing, deadline } of this.#dialing.keys()) {
+      next = Math.min(next, deadline, dialing?.nextAt ?? NEVER);
+    }
+    return next;
+  }
+
+  /** @returns the number of the end, or why there is none */
+  dial(row: ConnRow | undefined, script: Script, options: string): number | DialRefusal {
+    if (row === undefined) {
+      const message = 'it belongs to no claimed connection, or to one that has ended';
+      return { code: 'aborted', message };
+    }
+    const fields = JSON.parse(options) as DialFields;
+    const target = typeof fields['to'] === 'string' ? parseTarget(fields['to']) : undefined;
+    if (target === undefined || target.port === 0) {
+      const message = 'an address is "10.0.0.1:80", "[fd00::1]:80" or "example.com:80"';
+      return { code: 'usage', message };
+    }
+    const plan = parseDial(fields);
+    if (typeof plan === 'string') return { code: 'usage', message: plan };
+    const refusal = isNamed(target)
+      ? this.#refuseName(script, target.name, target.port)
+      : this.#refuse(row, script, '', plainEndpoint(target));
+    const full = refusal ?? this.#refuseMore(row, script);
+    if (full !== undefined) return full;
+    row.lastEnd++;
+    const end = new EndRow(row.lastEnd);
+    end.carrier = NO_SOCKET;
+    row.ends.set(end.id, end);
+    this.#dialing.set(end, row);
+    if (plan.timeoutMs > 0) end.deadline = this.#now() + plan.timeoutMs * US_PER_MS;
+    if (isNamed(target)) {
+      const { name, port } = target;
+      this.#lookups.resolve(name, (found, error) => {
+        if (this.#dialing.has(end)) this.#resolved(row, end, plan, name, port, found, error);
+      });
+    } else this.#begin(row, end, plan, [plainEndpoint(target)]);
+    return end.id;
+  }
+
+  dialed(
+    row: ConnRow,
+    socket: number,
+    result: 'ok' | DialFailure,
+    remote: Endpoint | undefined,
+    local: Endpoint | undefined,
+  ): void {
+    const end = row.sockets.get(socket);
+    if (end === undefined) return;
+    if (result !== 'ok') {
+      row.sockets.delete(socket);
+      const why = end.dialing?.failed(socket, result, this.#now());
+      if (why !== undefined) this.#fail(row, end, codeOf(why), MEANINGS[why]);
+      return;
+    }
+    const { dialing } = end;
+    end.carrier = socket;
+    end.isOpen = true;
+    this.#settle(end);
+    dialing?.won(socket);
+    const text = JSON.stringify({
+      remoteAddress: remote === undefined ? '' : formatEndpoint(remote),
+      localAddress: local === undefined ? '' : formatEndpoint(local),
+    });
+    this.#tell(row, { event: ConnEvent.OPENED, end: end.id, text });
+  }
+
+  expire(now: number): void {
+    for (const [end, row] of Array.from(this.#dialing)) {
+      if (end.deadline <= now) {
+        end.dialing?.cancel();
+        this.#fail(row, end, 'timeout', MEANINGS.timeout);
+      } else if ((end.dialing?.nextAt ?? NEVER) <= now) end.dialing?.attempt(now);
+    }
+  }
+
+  /** The script has no more use for a socket, open or not. */
+  drop(row: ConnRow, end: EndRow): void {
+    row.ends.delete(end.id);
+    if (end.isOpen) {
+      row.sockets.delete(end.carrier);
+      this.#carrier.abort(row.carrier, end.carrier);
+      return;
+    }
+    end.dialing?.cancel();
+    this.#settle(end);
+  }
+
+  /** The connection is gone, and its sockets with it. */
+  cancelAll(row: ConnRow): void {
+    row.sockets.clear();
+    for (const end of row.ends.values()) this.#settle(end);
+  }
+
+  #refuseName(script: Script, name: string, port: number): DialRefusal | undefined {
+    if (script.egress.allowsLookup(name, port)) return undefined;
+    return { code: 'denied', message: `"allow" of the script does not have ${name} port ${port}` };
+  }
+
+  #refuse(row: ConnRow, script: Script, name: string, to: Endpoint): DialRefusal | undefined {
+    const original = plainEndpoint(row.claim.request.destination);
+    const message = script.egress.refusal(name, to, original);
+    return message === undefined ? undefined : { code: 'denied', message };
+  }
+
+  #refuseMore(row: ConnRow, script: Script): DialRefusal | undefined {
+    const { socketsPerFlow, dials } = script.limits;
+    const { flow } = row.claim.request;
+    if (Math.max(row.ends.size - 1, row.sockets.size) >= socketsPerFlow) {
+      const message = `more than ${socketsPerFlow} sockets for one connection (socketsPerFlow)`;
+      script.hitConnLimit('sockets', message, flow);
+      return { code: 'limit', message };
+    }
+    let inFlight = 0;
+    for (const other of this.#dialing.values()) if (other.claim.script === script) inFlight++;
+    if (inFlight < dials) return undefined;
+    const message = `more than ${dials} dials at once (dials)`;
+    script.hitConnLimit('dials', message, flow);
+    return { code: 'limit', message };
+  }
+
+  #resolved(
+    row: ConnRow,
+    end: EndRow,
+    plan: DialPlan,
+    name: string,
+    port: number,
+    found: readonly string[],
+    error: string,
+  ): void {
+    const { script } = row.claim;
+    const addresses = found.map((ip) =>
+      plainEndpoint({ ip, port, family: ip.includes(':') ? 6 : 4 }),
+    );
+    const refusals = addresses.map((to) => this.#refuse(row, script, name, to));
+    const allowed = addresses.filter((_, i) => refusals[i] === undefined);
+    if (allowed.length > 0) this.#begin(row, end, plan, allowed);
+    else if (refusals[0] !== undefined) this.#fail(row, end, 'denied', refusals[0].message);
+    else this.#fail(row, end, 'dns', `${name} does not resolve: ${error || 'no address'}`);
+  }
+
+  #begin(row: ConnRow, end: EndRow, plan: DialPlan, addresses: readonly Endpoint[]): void {
+    const { family } = row.claim.request.destination;
+    end.dialing = new Dialing(addresses, family, {
+      start: (to) => this.#start(row, end, { ...plan, to }),
+      giveUp: (socket) => {
+        row.sockets.delete(socket);
+        this.#carrier.abort(row.carrier, socket);
+      },
+    });
+    end.dialing.attempt(this.#now());
+    if (end.dialing.isIdle) this.#fail(row, end, 'limit', MEANINGS.limit);
+  }
+
+  #start(row: ConnRow, end: EndRow, dial: ConnDial): number | undefined {
+    if (row.sockets.size >= row.claim.script.limits.socketsPerFlow) return undefined;
+    this.#lastSocket = (this.#lastSocket % UINT32_MAX) + 1;
+    row.sockets.set(this.#lastSocket, end);
+    const leftMs = end.deadline === NEVER ? 0 : Math.ceil((end.deadline - this.#now()) / US_PER_MS);
+    this.#carrier.dial(row.carrier, this.#lastSocket, { ...dial, timeoutMs: leftMs });
+    return this.#lastSocket;
+  }
+
+  #fail(row: ConnRow, end: EndRow, code: string, message: string): void {
+    this.#settle(end);
+    row.ends.delete(end.id);
+    const text = JSON.stringify({ code, message });
+    this.#tell(row, { event: ConnEvent.FAILED, end: end.id, text });
+  }
+
+  #settle(end: EndRow): void {
+    end.deadline = NEVER;
+    end.dialing = undefined;
+    this.#dialing.delete(end);
+  }
+}
+
+type DialPlan = Omit<ConnDial, 'to'>;
+
+/** @returns in words what is wrong with the options */
+function parseDial(fields: DialFields): DialPlan | string {
+  const { into = 'direct', bind, mark, proxyProtocol, connectTimeoutMs = 0 } = fields;
+  if (into !== 'direct' && into !== 'tun') return 'into is "direct" or "tun"';
+  if (!isUint32(connectTimeoutMs)) return `connectTimeoutMs is from 0 to ${UINT32_MAX}`;
+  if (bind !== undefined && (typeof bind !== 'string' || !(isIPv4(bind) || isPlainIPv6(bind)))) {
+    return 'bind is an address without a port';
+  }
+  if (mark !== undefined && !isUint32(mark)) return `mark is from 0 to ${UINT32_MAX}`;
+  if (mark !== undefined && into === 'tun') return 'mark is of a socket, and not of "tun"';
+  if (proxyProtocol !== undefined && proxyProtocol !== 1 && proxyProtocol !== 2) {
+    return 'proxyProtocol is 1 or 2';
+  }
+  return {
+    into,
+    timeoutMs: connectTimeoutMs,
+    ...(bind === undefined ? {} : { bind }),
+    ...(mark === undefined ? {} : { mark }),
+    ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
+  };
+}
+
+const isUint32 = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= UINT32_MAX;
+
+const isPlainIPv6 = (text: string): boolean => isIPv6(text) && !text.includes('%');
+
+/** A script knows the codes of `SocketError`, and no other. */
+const codeOf = (why: DialFailure): string => (why === 'failed' ? 'unreachable' : why);
+
+const formatEndpoint = ({ ip, port, family }: Endpoint): string =>
+  family === 6 ? `[${ip}]:${port}` : `${ip}:${port}`;
