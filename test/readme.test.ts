@@ -2,7 +2,9 @@
 import { describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { bundleOf } from '../src/gateway/author/script-sources.ts';
 import { parseConfig } from '../src/gateway/config/load.ts';
+import { runScriptTests } from '../src/scripts-runtime/offline/run-tests.ts';
 import { ScriptWorld } from './scripts-runtime/script-world.ts';
 
 const ROOT = join(import.meta.dir, '..');
@@ -47,6 +49,16 @@ describe('README', () => {
     expect(world.outcome('203.0.113.7', 53, { protocol: 'udp' })).toBe('forward 10.0.0.53:53');
     expect(world.outcome('203.0.113.7', 443, { protocol: 'udp' })).toBe('reject rst no QUIC');
     expect(world.outcome('203.0.113.7', 123, { protocol: 'udp' })).toBe('nat masquerade');
+  });
+
+  test('the test of a script passes', async () => {
+    const [, , source = '', testOfIt = ''] = scripts;
+    const tests = { 'route.test.ts': testOfIt };
+    const bundle = bundleOf([{ name: 'route', file: 'route.ts', source, tests }]);
+    const report = await runScriptTests(bundle);
+    expect(
+      report.files.flatMap(({ tests }) => tests.map(({ failure }) => failure?.message)),
+    ).toEqual([undefined, undefined]);
   });
 });
 

@@ -2,9 +2,7 @@
  * Types of the culvert script API: what this version of culvert implements, and nothing else.
  * Keep this file beside your scripts; it is printed by `culvert types`.
  *
- * Besides the standard library of JavaScript a script has the globals `console` (the same as
- * `ctx.log`, without the flow), `setTimeout`, `clearTimeout` and `queueMicrotask`. It has no
- * network but `connect()`, no files, no `eval`, and no module but this one.
+ * The second part declares the globals that a script has besides the standard library.
  */
 declare module 'culvert' {
   /** `10.0.0.1:80`, `[fd00::1]:80` or `example.com:80`. */
@@ -48,7 +46,7 @@ declare module 'culvert' {
     /** Of `udp` only, and when `sniffs` of a script asks for it. */
     readonly sniffed: SniffedDatagrams | undefined;
     /** Fires while you `await`, when the client gave up or the time for a verdict is over. */
-    readonly signal: Signal;
+    readonly signal: AbortSignal;
   }
 
   /** What a UDP flow begins with. */
@@ -72,16 +70,6 @@ declare module 'culvert' {
       }
     /** `timeout`: 300 ms did not bring all of a QUIC hello. `limit`: nor did 16 KiB. */
     | { readonly proto: 'unknown'; readonly why: 'timeout' | 'no-match' | 'limit' };
-
-  /** The part of an `AbortSignal` that exists here. */
-  export interface Signal {
-    readonly aborted: boolean;
-    readonly reason: unknown;
-    onabort: ((event: { readonly type: 'abort' }) => void) | null;
-    addEventListener(type: 'abort', listener: (event: { readonly type: 'abort' }) => void): void;
-    removeEventListener(type: 'abort', listener: (event: { readonly type: 'abort' }) => void): void;
-    throwIfAborted(): void;
-  }
 
   const verdict: unique symbol;
   /** What becomes of the flow. Only the functions below make one. */
@@ -295,7 +283,7 @@ declare module 'culvert' {
     /** For the name and all of its addresses together. */
     connectTimeoutMs?: number;
     /** Aborts the socket. `conn.flow.signal` also says for which connection it is opened. */
-    signal?: Signal;
+    signal?: AbortSignal;
   }
 
   /**
@@ -376,7 +364,7 @@ declare module 'culvert' {
     /** Number of the generation this script was loaded with. */
     readonly version: string;
     /** Fires when a newer generation has taken over. */
-    readonly signal: Signal;
+    readonly signal: AbortSignal;
     /** What the script may use, by name; the unit ends the name. */
     readonly limits: Readonly<Record<string, number>>;
   }

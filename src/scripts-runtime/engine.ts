@@ -59,6 +59,8 @@ const WALL_PER_CPU = 8;
 
 const NO_BASE = -1;
 
+const WASM_PAGE_BYTES = 65_536;
+
 /** Memory that the sandbox and the gateway both see. */
 export class SharedPage {
   /** The `ArrayBuffer` inside the sandbox. */
@@ -104,23 +106,36 @@ export class Engine {
   readonly #bare: BareEngine;
   readonly #runtime: QuickJSRuntime;
   readonly #clock: EngineClock;
-  /** Of the WebAssembly memory, in bytes; see `#isTooLarge`. */
-  readonly #memoryMax: number;
   /** Microseconds; all of the turn that is running. */
   #enteredAt = 0;
   #budget = 0;
   #cpuBase = NO_BASE;
   #breakage: Breakage | undefined;
+  #isFull = false;
 
   constructor(bare: BareEngine, limits: EngineLimits, clock: EngineClock) {
     this.#bare = bare;
     this.#clock = clock;
     this.#runtime = bare.newRuntime();
     this.#runtime.setMemoryLimit(limits.memoryBytes);
+    this.#limitMemory(bare.getWasmMemory(), limits.memoryBytes);
     this.#runtime.setMaxStackSize(limits.stackBytes);
     this.#runtime.setInterruptHandler(() => this.#shouldStop());
     this.context = this.#runtime.newContext();
-    this.#memoryMax = bare.getWasmMemory().buffer.byteLength + limits.memoryBytes;
+  }
+
+  /**
+   * QuickJS refuses what is over its limit in one piece, but this build of it cannot sum up: it
+   * does not know the size of what it has. So the limit is that of the instance's growth.
+   */
+  #limitMemory(memory: WebAssembly.Memory, limitBytes: number): void {
+    const grow = memory.grow.bind(memory);
+    const most = memory.buffer.byteLength + limitBytes;
+    memory.grow = (pages) => {
+      if (memory.buffer.byteLength + pages * WASM_PAGE_BYTES <= most) return grow(pages);
+      this.#isFull = true;
+      throw new RangeError('the memory of the sandbox is full');
+    };
   }
 
   serveModules(source: ModuleSource): void {
@@ -154,11 +169,11 @@ export class Engine {
     try {
       const result = work();
       if (this.#runtime.hasPendingJob()) this.#runJobs();
-      if (this.#isTooLarge) this.#breakage ??= 'memory';
+      if (this.#isFull) this.#breakage ??= 'memory';
       return this.#breakage === undefined ? result : undefined;
     } catch (error) {
       // QuickJS reports errors as values: what is thrown comes from WebAssembly itself.
-      this.#breakage ??= 'crash';
+      this.#breakage ??= this.#isFull ? 'memory' : 'crash';
       if (!isWasmFault(error)) throw error;
       return undefined;
     }
@@ -193,18 +208,9 @@ export class Engine {
     }
   }
 
-  /**
-   * QuickJS counts no more than the overhead of a block here, for emscripten's allocator does not
-   * tell it a block's size: large buffers and texts are free of its limit. But they cannot hide
-   * that the memory has to grow.
-   */
-  get #isTooLarge(): boolean {
-    return this.#bare.getWasmMemory().buffer.byteLength > this.#memoryMax;
-  }
-
   /** Asked by QuickJS every some thousand operations, and between jobs. */
   #shouldStop(): boolean {
-    if (this.#breakage === undefined && this.#isTooLarge) this.#breakage = 'memory';
+    if (this.#isFull) this.#breakage ??= 'memory';
     if (this.#breakage !== undefined) return true;
     const elapsed = this.#clock.now() - this.#enteredAt;
     if (this.#cpuBase === NO_BASE) this.#cpuBase = this.#clock.cpuTime() - elapsed;

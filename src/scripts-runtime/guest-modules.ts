@@ -98,6 +98,25 @@ export const guestStart = (extra: ReadonlyMap<string, string>): string =>
 /** Name of the module with this text; imports are relative to it. */
 export const GUEST_START_NAME = `${FOLDER}start.js`;
 
+/**
+ * Words by which a script shows that it will want a module of those that are left out at the
+ * start. To run them takes milliseconds, which belong to the load and not to a decision.
+ */
+const WORDS: readonly (readonly [words: RegExp, module: string])[] = [
+  [/\b(?:AbortController|AbortSignal|signal)\b/, 'abort-signal'],
+  [/\b(?:atob|btoa)\b/, 'base64'],
+  [/\bcrypto\b/, 'crypto'],
+  [/\bEvent(?:Target)?\b/, 'events'],
+  [/\b(?:readable|writable)\b|(?:Stream|QueuingStrategy)\b/, 'streams'],
+  [/\bstructuredClone\b/, 'structured-clone'],
+  [/\bText(?:De|En)coder\b/, 'text-encoding'],
+  [/\bURL(?:SearchParams)?\b/, 'url'],
+];
+
+/** Modules that the text of a script seems to need. */
+export const modulesWantedBy = (code: string): string[] =>
+  WORDS.filter(([words]) => words.test(code)).map(([, module]) => module);
+
 /** Answers the engine's questions for modules, of one engine. */
 export class GuestModules {
   readonly #extra: ReadonlyMap<string, string>;

@@ -20,7 +20,7 @@ import {
   type Thrown,
 } from './engine.ts';
 import { type GuestExtension, NO_EXTENSION } from './guest-extension.ts';
-import { GUEST_START_NAME, GuestModules, guestStart } from './guest-modules.ts';
+import { GUEST_START_NAME, GuestModules, guestStart, modulesWantedBy } from './guest-modules.ts';
 import { type HostFunctions, readNumber, readText } from './host-functions/arguments.ts';
 import { kvFunctions } from './host-functions/kv.ts';
 import { TRANSFER_MAX, webFunctions } from './host-functions/web.ts';
@@ -192,6 +192,22 @@ export class Guest {
     });
   }
 
+  /** What a decision would otherwise have to load first. */
+  #preload(code: string): void {
+    this.#engine.turn(Number.POSITIVE_INFINITY, () => {
+      for (const name of modulesWantedBy(code)) {
+        const result = this.#openModule(name);
+        this.#engine.take(result, (thrown) => this.#blame(thrown))?.dispose();
+      }
+    });
+  }
+
+  #openModule(name: string): ReturnType<QuickJSContext['evalCode']> {
+    return this.#modules.open(name, (source, file) =>
+      this.#engine.context.evalCode(source, file, { type: 'module' }),
+    );
+  }
+
   /** Asks the script; how it went is in `result`, unless the engine broke. */
   decide(call: number, request: ConnectionRequest, budgetUs: number): void {
     this.#engine.turn(budgetUs, () => {
@@ -249,6 +265,7 @@ export class Guest {
     this.#fault = undefined;
     let problem: string | undefined;
     let module: QuickJSHandle | undefined;
+    this.#preload(code);
     this.#engine.turn(budgetUs, () => {
       const result = context.evalCode(code, file, { type: 'module' });
       module = this.#engine.take(result, (thrown) => this.#blame(thrown));
@@ -360,9 +377,7 @@ export class Guest {
         return undefined;
       },
       module: (name) => {
-        const open = (source: string, file: string) =>
-          context.evalCode(source, file, { type: 'module' });
-        const result = this.#modules.open(text(name) ?? '', open);
+        const result = this.#openModule(text(name) ?? '');
         // What it throws goes to whoever used it first.
         if (result.error !== undefined) throw result.error;
         return result.value;

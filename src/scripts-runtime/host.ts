@@ -170,7 +170,8 @@ export class ScriptHost {
         return;
       }
     }
-    this.#start(requestId, request, arrivedAt);
+    this.#decisions.start(requestId, request, generation, arrivedAt);
+    this.#afterTurn();
   }
 
   /** A datagram of a UDP flow that `ports.show` was asked for. */
@@ -229,13 +230,8 @@ export class ScriptHost {
   /** When `expire` has something to do, in microseconds; Infinity for never. */
   nextDeadline(): number {
     let next = Math.min(
-      this.#decisions.nextDeadline,
-      this.#conns.nextDeadline,
-      this.#sniffing.nextDeadline,
-      this.#registry.nextDeadline,
-      this.#journalAt,
-      this.#statsAt,
-      this.#recent.nextDeadline,
+      ...[this.#decisions.nextDeadline, this.#journalAt, this.#statsAt, this.#recent.nextDeadline],
+      ...[this.#conns.nextDeadline, this.#sniffing.nextDeadline, this.#registry.nextDeadline],
     );
     for (const generation of this.#registry.generations) {
       for (const script of generation.scripts) next = Math.min(next, script.nextTimer);
@@ -253,7 +249,7 @@ export class ScriptHost {
     this.#decisions.afterTurn();
     this.#decisions.expire(now);
     this.#conns.expire(now);
-    this.#registry.expire(now, (generation) => this.#conns.endOf(generation));
+    this.#registry.expire(now, ({ number }) => this.#conns.endGeneration(number));
     this.#afterTurn();
     if (now >= this.#journalAt) this.#writeJournal();
     if (now >= this.#statsAt) this.#writeStats();

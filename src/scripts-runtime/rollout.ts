@@ -19,7 +19,7 @@ export class Rollout {
   readonly #ports: RolloutPorts;
   #canary: Canary | undefined;
   /** Of the bundle that was loaded last. */
-  #drainMs = Number.POSITIVE_INFINITY;
+  #drainMs = 0;
 
   constructor(registry: Registry, ports: RolloutPorts) {
     this.#registry = registry;
@@ -37,7 +37,7 @@ export class Rollout {
   }
 
   /** A bundle was loaded. */
-  take(loaded: Generation, { canary, drainMs = Number.POSITIVE_INFINITY }: LoadOptions): void {
+  take(loaded: Generation, { canary, drainMs = 0 }: LoadOptions): void {
     this.drop();
     this.#drainMs = drainMs;
     if (canary === undefined) {

@@ -62,7 +62,7 @@ export class ScriptWorld {
   readonly shown: number[] = [];
   readonly journal: KvEntry[] = [];
   stats: readonly ScriptStats[] = [];
-  /** What the host said of its canary, of its generations, of connections, to who watches. */
+  /** What the host said of its canary, of its generations, to who watches. */
   readonly canaries: CanaryCounts[] = [];
   readonly generations: (readonly number[])[] = [];
   readonly decided: { flows: readonly DecidedFlow[]; left: number }[] = [];

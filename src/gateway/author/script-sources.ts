@@ -5,6 +5,7 @@ import { DEFAULT_SCRIPT_LIMITS } from '../../scripts-runtime/limits.ts';
 import { loadConfigFile } from '../config/load.ts';
 import { readScriptFiles } from '../config/script-files.ts';
 import { readScripts } from '../config/scripts.ts';
+import { readSets } from '../config/sets.ts';
 import type { ScriptSource } from '../messages/script-control.ts';
 import { scriptLimits } from '../supervisor/script-limits.ts';
 
@@ -33,7 +34,7 @@ export const bundleOf = (scripts: readonly ScriptSource[]): ScriptBundle => ({
 });
 
 /**
- * A bundle of the scripts of a config, with its vars and limits; or of scripts alone.
+ * A bundle of the scripts of a config, with its vars, limits and sets; or of scripts alone.
  *
  * @param files  either one config, or scripts in the order of asking
  * @throws ConfigError, ScriptFileError
@@ -49,6 +50,7 @@ export function readBundle(files: readonly string[], root?: string): ScriptBundl
     ...bundleOf(readScripts(loaded)),
     limits: scriptLimits(loaded.config),
     vars: scripts.vars,
+    sets: readSets(loaded),
     iface: device.name,
   };
 }

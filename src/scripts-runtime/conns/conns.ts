@@ -112,16 +112,15 @@ export class Conns implements ConnEvents {
     }
   }
 
-  /** The scripts of a generation have to go: what is spliced goes on without them. */
-  endOf(generation: Generation): void {
-    for (const row of this.#rows.values()) {
-      if (row.claim.generation !== generation || row.isGone) continue;
-      if (row.isSpliced) {
-        this.#forget(row);
-      } else if (!row.isOver) {
-        this.#carrier.abort(row.carrier, CLIENT_END);
-        this.#end(row, { reason: 'drained', bytesUp: 0, bytesDown: 0 }, 'aborted');
-      }
+  /** Its time is over: what is not spliced is reset, the rest goes on without its script. */
+  endGeneration(number: number): void {
+    for (const { generation, requestId } of Array.from(this.#claims.values())) {
+      if (generation.number === number) this.#dropClaim(requestId);
+    }
+    for (const row of Array.from(this.#rows.values())) {
+      if (row.claim.generation.number !== number || row.isGone) continue;
+      if (row.isSpliced) this.#forget(row);
+      else if (!row.isOver) this.#carrier.abort(row.carrier, CLIENT_END);
     }
   }
 

@@ -15,7 +15,7 @@ import {
   words,
 } from './page.js';
 
-/** By PROTOCOL_CODES of host-api.ts. */
+/** By PROTOCOL_CODES of request-page.ts. */
 const PROTOCOLS = ['tcp', 'udp', 'icmp'];
 
 class Endpoint {

@@ -33,8 +33,9 @@ export const makeLog = (serial) =>
   });
 
 const globalLog = makeLog(0);
+const showPrinted = (value) => (value instanceof Error ? describe(value) : show(value));
 const printAll = (values) =>
-  values.map((one) => (typeof one === 'string' ? one : show(one))).join(' ');
+  values.map((one) => (typeof one === 'string' ? one : showPrinted(one))).join(' ');
 export const console = Object.freeze({
   debug: (...values) => globalLog.debug(printAll(values)),
   log: (...values) => globalLog.info(printAll(values)),

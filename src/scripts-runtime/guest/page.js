@@ -1,4 +1,4 @@
-/** The page: words and doubles, at the offsets of `PageField` in host-api.ts. */
+/** The page: words and doubles, at the offsets of `PageField` in request-page.ts. */
 import { host } from './host.js';
 
 const { page } = host;
@@ -28,7 +28,7 @@ export const LENGTH = 17;
 export const CHUNK_AT = 96;
 export const CHUNK_BYTES = 16_384;
 
-/** The same as `Reply` in host-api.ts. */
+/** The same as `Reply` in request-page.ts. */
 export const DECLINE = 1;
 export const FORWARD = 2;
 export const REJECT = 3;

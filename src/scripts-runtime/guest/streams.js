@@ -14,9 +14,11 @@ export function readableOf(pull, cancel) {
   return new ReadableStream({
     type: 'bytes',
     async pull(controller) {
-      const bytes = await pull();
+      let bytes = await pull();
+      // A chunk of nothing cannot be given, and without one this is not called again.
+      while (bytes !== null && bytes.byteLength === 0) bytes = await pull();
       if (bytes !== null) {
-        if (bytes.byteLength > 0) controller.enqueue(bytes);
+        controller.enqueue(bytes);
         return;
       }
       controller.close();

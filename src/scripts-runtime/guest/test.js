@@ -117,6 +117,20 @@ export function run(script, about, options = {}) {
   return ask('run', { script: script.culvertScript, flow: about, options });
 }
 
+/** What clients begin with: pieces, as they come over the network. */
+export const fixtures = Object.freeze(
+  Object.fromEntries(
+    ['tlsClientHello', 'httpRequest', 'sshBanner', 'dnsQuery', 'quicInitial'].map((name) => [
+      name,
+      (...args) => {
+        const made = parse(host.testFixture(name, stringify(args)), unpackBytes);
+        if (made.error !== undefined) throw new TypeError(`${name}: ${made.error}`);
+        return made.pieces;
+      },
+    ]),
+  ),
+);
+
 let nowMs = 0;
 export const clock = Object.freeze({
   /** Milliseconds since 1970, as the scripts see them. */

@@ -2,12 +2,12 @@
  * A script host without a gateway around it: the engine, the limits and the code of a gateway,
  * with time that jumps and answers that come at once.
  */
-
 import type { ConnectionRequest, Endpoint } from '../../stack/verdict.ts';
 import type { ScriptBundle, ScriptIssue, ScriptLog } from '../bundle.ts';
-import { NO_CONNS } from '../conns/no-conns.ts';
+import { CLIENT_END } from '../conns/ports.ts';
 import type { Decision } from '../decide.ts';
 import { ScriptHost } from '../host.ts';
+import { FakeNetwork, type NetworkPlan, type NetworkResult } from './fake-network.ts';
 import type { DecisionStep, OfflineVerdict } from './report.ts';
 import { toOfflineVerdict, verdictText } from './show-verdict.ts';
 import type { VirtualClock } from './virtual-clock.ts';
@@ -29,7 +29,12 @@ export interface OfflineDecision {
   readonly script: string | undefined;
   readonly steps: readonly DecisionStep[];
   readonly cpuUs: number;
+  /** Of a flow that was claimed, when a network was there to carry it. */
+  readonly network?: NetworkResult;
 }
+
+/** How long nothing may happen in a claimed connection: an hour of virtual time. */
+const IDLE_US = 3_600_000_000;
 
 /** Names of in-process listeners, as a gateway has them. */
 const SERVICES = ['welcome'];
@@ -38,6 +43,7 @@ const SPARE_POLL_MS = 1;
 export class OfflineHost {
   readonly #options: OfflineOptions;
   readonly #host: ScriptHost;
+  readonly #network: FakeNetwork;
   readonly #lookups: { readonly id: number; readonly name: string }[] = [];
   readonly #answers = new Map<number, Decision>();
   /** Microseconds by the position of the script. */
@@ -49,6 +55,7 @@ export class OfflineHost {
   constructor(options: OfflineOptions) {
     const { clock, log } = options;
     this.#options = options;
+    this.#network = new FakeNetwork(() => clock.now());
     this.#host = new ScriptHost(
       {
         now: () => clock.now(),
@@ -64,13 +71,14 @@ export class OfflineHost {
         },
         answer: (requestId, decision) => this.#answers.set(requestId, decision),
         resolve: (id, name) => this.#lookups.push({ id, name }),
+        conns: this.#network,
         log,
         kv: () => {},
         stats: () => {},
-        conns: NO_CONNS,
       },
       SERVICES,
     );
+    this.#network.events = this.#host.conns;
   }
 
   /** @returns what is wrong with the bundle; then everything is as it was */
@@ -80,8 +88,11 @@ export class OfflineHost {
     return issues;
   }
 
-  /** Asks the scripts, and lets time pass until they have answered. */
-  async decide(request: ConnectionRequest): Promise<OfflineDecision> {
+  /**
+   * Asks the scripts, and lets time pass until they have answered. A flow that one claims is then
+   * carried as `plan` says, until it has ended; without a plan its client goes away at once.
+   */
+  async decide(request: ConnectionRequest, plan?: NetworkPlan): Promise<OfflineDecision> {
     // A script that broke its sandbox gets a new one, as in a gateway a moment later.
     while (this.#host.isPreparing) await Bun.sleep(SPARE_POLL_MS);
     this.#cpuUs.clear();
@@ -92,7 +103,36 @@ export class OfflineHost {
       this.#step(this.#host.nextDeadline());
       decision = this.#takeAnswer(id);
     }
+    const isClaimed = decision.kind === 'verdict' && decision.verdict.kind === 'claim';
+    if (!isClaimed) return this.#describe(decision);
+    if (plan !== undefined) return { ...this.#describe(decision), ...this.#carry(id, plan) };
+    const gone = { reason: 'client-reset', bytesUp: 0, bytesDown: 0, requestId: id };
+    this.#host.conns.closed(0, CLIENT_END, gone);
     return this.#describe(decision);
+  }
+
+  #carry(id: number, plan: NetworkPlan): { cpuUs: number; network: NetworkResult } {
+    const { clock } = this.#options;
+    this.#network.open(id, plan);
+    let lastAt = clock.now();
+    for (;;) {
+      const wasTold = this.#network.deliver();
+      if (wasTold) {
+        lastAt = clock.now();
+        this.#host.expire(clock.now());
+        continue;
+      }
+      const next = Math.min(this.#host.nextDeadline(), this.#network.nextDeadline);
+      const isSilent = next - lastAt > IDLE_US;
+      if (this.#network.isOver && next > clock.now()) break;
+      if (this.#lookups.length > 0 || !isSilent) this.#step(next);
+      else if (!this.#network.hangUp()) break;
+    }
+    return { cpuUs: this.#spentUs, network: this.#network.result };
+  }
+
+  get #spentUs(): number {
+    return Math.round(this.#cpuUs.values().reduce((sum, us) => sum + us, 0));
   }
 
   /** Lets time pass: timers fire in their order. */
@@ -149,7 +189,7 @@ export class OfflineHost {
         outcome: position === by ? text : 'declined',
         cpuUs: Math.round(this.#cpuUs.get(position) ?? 0),
       })),
-      cpuUs: Math.round(this.#cpuUs.values().reduce((sum, us) => sum + us, 0)),
+      cpuUs: this.#spentUs,
     };
   }
 }

@@ -4,8 +4,10 @@
 import { isIP } from 'node:net';
 import type { Endpoint } from '../../stack/verdict.ts';
 import type { ScriptSet } from '../bundle.ts';
+import type { DialFailure } from '../conns/ports.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../limits.ts';
 import { isNamed, parseTarget } from '../parse-verdict.ts';
+import type { UpstreamPlan } from './fake-network.ts';
 import type { RecordedFlow } from './report.ts';
 
 /** What a test asked for cannot be done; the message is for its author. */
@@ -22,6 +24,12 @@ export interface RunRequest {
   /** What the KV holds at first; absent: what it holds already. */
   readonly kv: Readonly<Record<string, string | number>> | undefined;
   readonly limits: Partial<ScriptLimits>;
+  /** Where `connect()` may go; absent: as the config of the script has it, or anywhere. */
+  readonly allow: readonly string[] | undefined;
+  readonly clientSends: readonly Uint8Array[];
+  readonly clientCloses: boolean;
+  /** By address, or by name where the script dialled one. */
+  readonly upstreams: Readonly<Record<string, UpstreamPlan>>;
   /** Addresses by name. A name that is not listed resolves to an address of no network. */
   readonly dns: Readonly<Record<string, readonly string[]>>;
 }
@@ -29,7 +37,8 @@ export interface RunRequest {
 /** @throws RunError */
 export function parseRun(value: unknown): RunRequest {
   const { script, flow, options } = asRecord('run', value);
-  const { env, limits, dns, ...rest } = asRecord('the options of run', options);
+  const given = asRecord('the options of run', options);
+  const { env, limits, dns, allow, clientSends, clientCloses, upstreams, ...rest } = given;
   const [unknown] = Object.keys(rest);
   if (unknown !== undefined) throw new RunError(`run has no option "${unknown}"`);
   const { vars, sets, kv, ...others } = asRecord('env', env);
@@ -42,6 +51,10 @@ export function parseRun(value: unknown): RunRequest {
     sets: sets === undefined ? undefined : mapValues('env.sets', sets, asSet),
     kv: kv === undefined ? undefined : mapValues('env.kv', kv, asKvValue),
     limits: limits === undefined ? {} : mapValues('limits', limits, asLimit),
+    allow: allow === undefined ? undefined : asTexts('allow', allow),
+    clientSends: asPieces('clientSends', clientSends),
+    clientCloses: asFlag('clientCloses', clientCloses),
+    upstreams: mapValues('upstreams', upstreams, asUpstream),
     dns: dns === undefined ? {} : mapValues('dns', dns, asAddresses),
   };
 }
@@ -125,4 +138,46 @@ function asSet(what: string, value: unknown): ScriptSet {
   const entries = asTexts(what, value);
   const isNetwork = (entry: string) => isIP(entry.split('/', 1)[0] ?? '') !== 0;
   return { type: entries.every(isNetwork) ? 'cidr' : 'domain', text: entries.join('\n') };
+}
+
+const FAILURES: readonly DialFailure[] = ['refused', 'unreachable', 'timeout', 'loop', 'limit'];
+/** An upstream answers the dial within a minute, or never. */
+const CONNECT_MS_MAX = 60_000;
+
+function asUpstream(what: string, value: unknown): UpstreamPlan {
+  const { refuses, connectMs = 1, sends, answers, echo, closes, ...rest } = asRecord(what, value);
+  const [unknown] = Object.keys(rest);
+  if (unknown !== undefined) throw new RunError(`${what} has no "${unknown}"`);
+  const failure = FAILURES.find((one) => one === refuses);
+  if (refuses !== undefined && failure === undefined) {
+    throw new RunError(`${what}.refuses is ${FAILURES.join(', ')}`);
+  }
+  if (typeof connectMs !== 'number' || !(connectMs >= 0 && connectMs <= CONNECT_MS_MAX)) {
+    throw new RunError(`${what}.connectMs is from 0 to ${CONNECT_MS_MAX}`);
+  }
+  return {
+    ...(failure === undefined ? {} : { refuses: failure }),
+    connectMs,
+    sends: asPieces(`${what}.sends`, sends),
+    answers: asPieces(`${what}.answers`, answers),
+    isEcho: asFlag(`${what}.echo`, echo),
+    closes: asFlag(`${what}.closes`, closes),
+  };
+}
+
+function asFlag(what: string, value: unknown): boolean {
+  if (value === undefined || typeof value === 'boolean') return value ?? false;
+  throw new RunError(`${what} is true or false`);
+}
+
+/** Text, bytes, or a list of either, each of which arrives for itself. */
+function asPieces(what: string, value: unknown): readonly Uint8Array[] {
+  if (value === undefined) return [];
+  return (Array.isArray(value) ? value : [value]).map((one) => asBytes(what, one));
+}
+
+function asBytes(what: string, value: unknown): Uint8Array {
+  if (typeof value === 'string') return new TextEncoder().encode(value);
+  const { latin1 } = asRecord(what, value);
+  return Buffer.from(asText(what, latin1), 'latin1');
 }

@@ -22,6 +22,7 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
   handshake: 'dial-first',
   masquerade: true,
   note: '',
+  sniff: false,
 };
 
 /** `forward 10.0.0.1:80 idleTimeoutMs=1000`, `reject`, `failed cpu` */

@@ -13,6 +13,7 @@ import { type HostFunctions, readText } from '../host-functions/arguments.ts';
 import { Kv } from '../kv.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits, TIMER_MS_MAX } from '../limits.ts';
 import { Sets } from '../sets/sets.ts';
+import { makeFixture } from './make-fixture.ts';
 
 export const TEST_MODULE = 'culvert:test';
 /** In front of the name of a script, the module that a test gets for it. */
@@ -161,6 +162,8 @@ export class TestSandbox {
         });
         return undefined;
       },
+      testFixture: (name, args) =>
+        context.newString(JSON.stringify(makeFixture(text(name) ?? '', text(args) ?? ''))),
       testEnded: (_index, error) => {
         this.#ending = { error: text(error) };
         return undefined;

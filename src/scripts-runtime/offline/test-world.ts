@@ -1,5 +1,6 @@
 /** What one test sees of a gateway: its scripts, their KV, and a clock that the test moves. */
 import type { KvEntry, ScriptBundle, ScriptLog, ScriptSource } from '../bundle.ts';
+import type { UpstreamPlan } from './fake-network.ts';
 import { NameBook } from './name-book.ts';
 import { OfflineHost } from './offline-host.ts';
 import { RunError, type RunRequest } from './parse-run.ts';
@@ -9,6 +10,27 @@ import { VirtualClock } from './virtual-clock.ts';
 /** 2026-01-01T00:00:00Z: what a test does with time is the same on every day. */
 const TEST_EPOCH_MS = 1_767_225_600_000;
 
+/** Bytes as they cross to the sandbox of the test, where they are bytes again. */
+interface CrossingBytes {
+  readonly latin1: string;
+}
+
+const crossing = (bytes: Uint8Array): CrossingBytes => ({
+  latin1: Buffer.from(bytes).toString('latin1'),
+});
+
+/** An upstream that the test says nothing about takes the connection, and is silent. */
+const SILENT: UpstreamPlan = {
+  connectMs: 1,
+  sends: [],
+  answers: [],
+  isEcho: false,
+  closes: false,
+};
+
+/** A test without a config does not know where the script may go. */
+const ANYWHERE = ['*:*'];
+
 /** What `run` gives to the test, as JSON. */
 export interface RunResult {
   readonly verdict: OfflineVerdict;
@@ -17,6 +39,14 @@ export interface RunResult {
   /** Where the gateway would dial. */
   readonly dialed: readonly string[];
   readonly logs: readonly Pick<ScriptLog, 'level' | 'message' | 'fields'>[];
+  /** What the client of a claimed flow heard. */
+  readonly clientGot: CrossingBytes;
+  /** What each upstream heard, by where it was dialled. */
+  readonly upstreamGot: Readonly<Record<string, CrossingBytes>>;
+  /** The upstream that a claimed flow was spliced to. */
+  readonly spliced?: string;
+  /** How a claimed flow ended. */
+  readonly ended?: string;
   /** Time inside the sandbox. */
   readonly cpuMs: number;
   /** Time by the clock of the test. */
@@ -68,13 +98,25 @@ export class TestWorld {
     this.#dns = request.dns;
     const logged = this.#logs.length;
     const startedAt = this.#clock.now();
-    const { verdict, text, cpuUs } = await host.decide({ flow: ++this.#flows, ...request.flow });
-    const dialed =
-      verdict.kind !== 'forward' ? [] : [verdict.to ?? host.show(request.flow.destination)];
+    const { clientSends, clientCloses, upstreams } = request;
+    const { verdict, text, cpuUs, network } = await host.decide(
+      { flow: ++this.#flows, ...request.flow },
+      {
+        ...{ clientSends, clientCloses },
+        upstream: (to) => upstreams[host.show(to)] ?? SILENT,
+      },
+    );
+    const dials = network?.dials ?? [];
+    const target = verdict.to ?? host.show(request.flow.destination);
+    const heard = dials.map(({ to, got }) => [host.show(to), crossing(got)] as const);
     return {
       verdict,
       text,
-      dialed,
+      dialed: verdict.kind === 'forward' ? [target] : heard.map(([address]) => address),
+      clientGot: crossing(network?.clientGot ?? new Uint8Array(0)),
+      upstreamGot: Object.fromEntries(heard),
+      ...(network?.spliced === undefined ? {} : { spliced: host.show(network.spliced) }),
+      ...(network?.ended === undefined ? {} : { ended: network.ended }),
       logs: this.#logs
         .slice(logged)
         .map(({ level, message, fields }) => ({ level, message, ...(fields && { fields }) })),
@@ -86,10 +128,10 @@ export class TestWorld {
 
   /** With the same settings it is the script that the test asked before, with its state. */
   async #load(request: RunRequest): Promise<Tested> {
-    const { script: name, vars, sets, limits, kv } = request;
+    const { script: name, vars, sets, limits, kv, allow } = request;
     const script = this.#bundle.scripts.find((one) => one.name === name);
     if (script === undefined) throw new RunError(`there is no script "${name}"`);
-    const settings = JSON.stringify({ vars, sets, limits });
+    const settings = JSON.stringify({ vars, sets, limits, allow });
     const known = kv === undefined ? this.#tested.get(name) : undefined;
     if (known?.settings === settings) return known;
     const tested = known ?? { host: this.#makeHost(), settings, generation: 0 };
@@ -109,13 +151,16 @@ export class TestWorld {
       clock: this.#clock,
       resolve: (name) => this.#dns[name] ?? this.#names.resolve(name),
       show: (endpoint) => this.#names.show(endpoint),
-      log: (line) => this.#logs.push(line),
+      log: (line) => {
+        // How long a turn takes depends on the machine, and a test shall not: `cpuMs` tells it.
+        if (line.fields?.['limit'] !== 'cpuSoftMs') this.#logs.push(line);
+      },
     });
   }
 
   #bundleOf(
     script: ScriptSource,
-    { vars, sets, limits, kv = {} }: RunRequest,
+    { vars, sets, limits, allow, kv = {} }: RunRequest,
     generation: number,
   ): ScriptBundle {
     const bundle = this.#bundle;
@@ -125,7 +170,7 @@ export class TestWorld {
     return {
       ...bundle,
       generation,
-      scripts: [script],
+      scripts: [{ ...script, allow: allow ?? script.allow ?? ANYWHERE }],
       vars: vars ?? bundle.vars,
       limits: { ...bundle.limits, ...limits },
       kv: entries,

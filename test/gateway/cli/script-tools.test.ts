@@ -10,9 +10,12 @@ setDefaultTimeout(60_000);
 const MAIN = `${import.meta.dir}/../../../src/gateway/main.ts`;
 const folder = mkdtempSync(join(tmpdir(), 'culvert-'));
 
-async function culvert(...args: readonly string[]) {
+const culvert = (...args: readonly string[]) => culvertWith({}, args);
+
+async function culvertWith(env: Record<string, string>, args: readonly string[]) {
   const child = Bun.spawn([process.execPath, MAIN, ...args], {
     cwd: folder,
+    env: { ...process.env, ...env },
     stdout: 'pipe',
     stderr: 'pipe',
   });
@@ -82,7 +85,7 @@ describe('script test', () => {
     });
   });
 
-  test('without any test it ends with 1, and a script that is not there with its name', async () => {
+  test('ends with 1 when there is no test, or no such script', async () => {
     write('alone.ts', script('decline()'));
     expect(await culvert('script', 'test', 'alone.ts')).toMatchObject({
       code: 1,
@@ -114,6 +117,17 @@ describe('script replay', () => {
     ]);
   });
 
+  test('asks with the sets of a config', async () => {
+    write('blocked.txt', '192.0.2.0/24\n');
+    write('set.ts', script(`env.sets.has('blocked', f.dst.ip) ? reject() : decline()`));
+    write(
+      'sets.yaml',
+      'scripts: {load: [set.ts], sets: {blocked: {type: cidr, file: blocked.txt}}}',
+    );
+    const { out } = await culvert('script', 'replay', '--json', 'flows.json', 'sets.yaml');
+    expect(JSON.parse(out)).toMatchObject([{ text: 'reject' }, { text: 'reject' }]);
+  });
+
   test('says what is wrong with the flows or with a script', async () => {
     write('broken.json', '{"flows": [{}]}');
     const flows = await culvert('script', 'replay', 'broken.json', 'good/route.ts');
@@ -138,6 +152,78 @@ describe('script diff', () => {
       flows: 2,
       changed: 1,
       changes: [{ before: { text: 'forward' }, after: { text: 'reject' } }],
+    });
+  });
+});
+
+describe('script new', () => {
+  test.each(['by-port', 'rate-limit'])(
+    'template %s: tests pass and types fit',
+    async (template) => {
+      const name = `new/${template}`;
+      const made = await culvert('script', 'new', name, '--template', template);
+      expect(made.out).toStartWith(`${name}.ts\n${name}.test.ts\n`);
+      expect(made.code).toBe(0);
+      const { out, code } = await culvert('script', 'test', `${name}.ts`);
+      expect(out).toContain(' 0 fail\n');
+      expect(code).toBe(0);
+      const tsc = `${import.meta.dir}/../../../node_modules/.bin/tsc`;
+      const checked = Bun.spawnSync([tsc, '-p', join(folder, 'new')]);
+      expect(checked.stdout.toString()).toBe('');
+    },
+  );
+
+  test('overwrites nothing', async () => {
+    write('kept.ts', 'mine');
+    const { code, err } = await culvert('script', 'new', 'kept');
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: 'culvert: kept.ts is there already, and stays as it is\n',
+    });
+    expect(await Bun.file(join(folder, 'kept.ts')).text()).toBe('mine');
+    expect(await Bun.file(join(folder, 'kept.test.ts')).exists()).toBe(false);
+  });
+
+  test('takes no name that a gateway would refuse, and no unknown template', async () => {
+    expect((await culvert('script', 'new', 'a b')).code).toBe(2);
+    expect((await culvert('script', 'new', 'a', '--template', 'x')).code).toBe(2);
+  });
+});
+
+describe('script check', () => {
+  const bin = `${import.meta.dir}/../../../node_modules/.bin`;
+
+  const withTsc = { PATH: `${bin}:${process.env['PATH']}` };
+
+  test('finds what types forbid, where there is a tsc', async () => {
+    write('typed.ts', script('reject({ with: "nothing" })'));
+    const { code, out } = await culvertWith(withTsc, ['script', 'check', '--json', 'typed.ts']);
+    expect(JSON.parse(out)).toMatchObject({
+      ok: false,
+      types_checked: true,
+      issues: [{ script: 'typed', file: 'typed.ts', line: 2, column: 49, kind: 'type' }],
+    });
+    expect(code).toBe(1);
+  });
+
+  test('checks types as strictly as the tsconfig.json beside the script wants', async () => {
+    expect((await culvertWith(withTsc, ['script', 'check', 'good/route.ts'])).code).toBe(0);
+    await culvert('script', 'new', 'strict/made');
+    write('strict/loose.ts', script('reject()'));
+    expect((await culvertWith(withTsc, ['script', 'check', 'strict/made.ts'])).code).toBe(0);
+    expect((await culvertWith(withTsc, ['script', 'check', 'strict/loose.ts'])).err).toContain(
+      "strict/loose.ts:2:23: TS7006: Parameter 'f' implicitly has an 'any' type.",
+    );
+  });
+
+  test('says when there is none', async () => {
+    write('untyped.ts', script('reject({ with: "rst" })'));
+    const { code, out } = await culvertWith({ PATH: '/nonexistent' }, [
+      ...['script', 'check', 'untyped.ts'],
+    ]);
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: 'untyped.ts: ok (no tsc found: types unchecked)\n',
     });
   });
 });

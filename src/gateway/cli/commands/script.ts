@@ -3,6 +3,7 @@ import { basename, dirname, posix, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../scripts-runtime/limits.ts';
 import { OFFLINE_DEVICE, readScriptFile } from '../../author/script-sources.ts';
+import { checkTypes } from '../../author/type-check.ts';
 import {
   change,
   scripts as scriptsSchema,
@@ -15,6 +16,7 @@ import { type ClientFlags, clientOf, withClient } from '../options.ts';
 import { print, printError, printJson } from '../output.ts';
 import type { Finish } from '../program.ts';
 import { type ChangeFlags, changeQuery, describeChange, withChangeFlags } from './reload.ts';
+import { addScriptNew } from './script-new.ts';
 import { addScriptReplay } from './script-replay.ts';
 import { addScriptTest } from './script-test.ts';
 import { formatScripts } from './status.ts';
@@ -34,9 +36,10 @@ interface CheckFlags {
 
 export function addScript(program: Command, finish: Finish): void {
   const script = program.command('script').description('write, test, list and change scripts');
+  addScriptNew(script);
   script
     .command('check <file...>')
-    .description('load scripts in a sandbox and say what is wrong; needs no gateway')
+    .description('load scripts in a sandbox and say what is wrong; with tsc on the PATH, types too')
     .option('--json', 'print JSON')
     .option('--root <folder>', 'also import files below this folder')
     .action(async (files: string[], flags: CheckFlags) => finish(await checkFiles(files, flags)));
@@ -79,10 +82,12 @@ async function checkFiles(
 ): Promise<ExitCode> {
   const scripts = files.map((file) => readScriptFile(file, root));
   const content = { scripts, vars: {}, limits: DEFAULT_SCRIPT_LIMITS };
-  const issues = await tryScripts(content, OFFLINE_DEVICE);
-  if (isJson) printJson({ ok: issues.length === 0, issues });
-  else if (issues.length === 0) print(`${files.join(', ')}: ok`);
-  else for (const issue of issues) printError(formatScriptIssue(issue));
+  const types = checkTypes(new Map(scripts.map(({ name, file }) => [name, file])));
+  const issues = [...(await tryScripts(content, OFFLINE_DEVICE)), ...(types ?? [])];
+  const areTypesChecked = types !== undefined;
+  if (isJson) printJson({ ok: issues.length === 0, types_checked: areTypesChecked, issues });
+  else if (issues.length > 0) for (const issue of issues) printError(formatScriptIssue(issue));
+  else print(`${files.join(', ')}: ok${areTypesChecked ? '' : ' (no tsc found: types unchecked)'}`);
   return issues.length === 0 ? ExitCode.OK : ExitCode.FAILED;
 }
 
