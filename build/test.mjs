@@ -8,7 +8,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { delimiter, join, sep } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { BUN, buildBinary, fail, installDependencies, ROOT, whatIsMissing } from './prepare.mjs';
 
@@ -35,7 +35,10 @@ process.env.CULVERT_TEST_NODE = process.execPath;
 
 installDependencies();
 const results = [];
-if (which !== 'e2e') results.push(await bunTest(words));
+if (which !== 'e2e') {
+  const groups = words.length > 0 ? [words] : unitGroups();
+  for (const group of groups) results.push(await bunTest(group));
+}
 const missing = which === 'unit' ? [] : whatIsMissing();
 if (which !== 'unit' && missing.length === 0) {
   installPrograms();
@@ -43,6 +46,21 @@ if (which !== 'unit' && missing.length === 0) {
   results.push(await bunTest(e2eFiles(words), '--timeout', String(E2E_TIMEOUT_MS)));
 }
 report();
+
+/**
+ * Unit tests by folder, each in a process of its own: hundreds of sandboxes, each with memory that
+ * WebAssembly reserves, are more than one process has addresses for.
+ */
+function unitGroups() {
+  const found = new Map();
+  for (const name of readdirSync(join(ROOT, 'test'), { recursive: true })) {
+    if (!name.endsWith('.test.ts')) continue;
+    const [folder, ...rest] = name.split(sep);
+    const group = rest.length === 0 ? 'test' : `test/${folder}`;
+    found.set(group, [...(found.get(group) ?? []), `./test/${name}`]);
+  }
+  return [...found.values()].map((files) => files.sort());
+}
 
 /** Files of end-to-end tests, one after the other: `bun test` takes no others for tests. */
 function e2eFiles(wanted) {

@@ -1,18 +1,29 @@
 /**
- * Lets each client open so many connections in ten seconds; what is more meets silence.
+ * Lets each client open so many connections in ten seconds, and so many in ten minutes; what is
+ * more meets silence. The counts are in the KV store, so they survive a reload of this script.
  *
- * The counts are kept in the KV store, so they survive a reload of this script.
+ * Set in the configuration:  scripts: { vars: { burst: "20", sustained: "300" } }
  */
 import { decline, type GatewayScript, reject } from 'culvert';
+import { clientOf } from './lib/client.ts';
 
-const WINDOW_MS = 10_000;
-const LIMIT_DEFAULT = 20;
+const WINDOWS = [
+  { name: 'burst', lengthMs: 10_000, most: 20 },
+  { name: 'sustained', lengthMs: 600_000, most: 300 },
+];
 
 export default {
-  flow({ src }, { KV, vars }) {
-    const limit = Number(vars['connections'] ?? LIMIT_DEFAULT);
-    // The entry is made with the first connection and forgotten when the window has passed.
-    const count = KV.incr(`seen:${src.ip}`, 1, { ttlMs: WINDOW_MS });
-    return count <= limit ? decline() : reject({ with: 'drop', reason: 'too many connections' });
+  flow({ src }, { KV, vars }, { log }) {
+    const client = clientOf(src);
+    for (const { name, lengthMs, most } of WINDOWS) {
+      const limit = Number(vars[name] ?? most);
+      // The entry is made with the first connection and forgotten when the window has passed.
+      const count = KV.incr(`${name} ${client}`, 1, { ttlMs: lengthMs });
+      if (count <= limit) continue;
+      // Once for each window: a flood of connections is no flood of lines.
+      if (count === limit + 1) log.warn({ client, limit, window: name }, 'too many connections');
+      return reject({ with: 'drop', reason: `over the ${name} limit` });
+    }
+    return decline();
   },
 } satisfies GatewayScript;

@@ -1,4 +1,5 @@
 /** What a script host is given and what it tells. Plain values; they cross a process boundary. */
+import type { ConnectionRequest } from '../stack/verdict.ts';
 import type { ScriptLimits } from './limits.ts';
 
 /** Texts by path from the folder of the script, with `/`: `lib/names.ts`, `../a.json`. */
@@ -64,8 +65,27 @@ export interface ScriptBundle {
   readonly closed?: readonly string[];
   /** Name of the TUN device, for `FlowInfo.iface`. */
   readonly iface: string;
+  /** What ran in a host that is gone, and could hand nothing over. */
+  readonly previous?: { readonly generation: number; readonly scripts: readonly string[] };
   /** Scripts that got their host killed too often: loaded, but never asked. */
   readonly disabled?: readonly string[];
+}
+
+/** A flow that a script let through, and that is over. */
+export interface EndedFlow {
+  readonly script: string;
+  readonly generation: number;
+  readonly flow: ConnectionRequest;
+  readonly result: FlowResult;
+}
+
+/** What `closed` is told. */
+export interface FlowResult {
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  readonly durationMs: number;
+  /** The word that log and metrics have: `eof`, `client-reset`, `idle` … */
+  readonly reason: string;
 }
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -78,6 +98,20 @@ export interface ScriptLog {
   readonly flow?: number;
   readonly message: string;
   readonly fields?: Readonly<Record<string, unknown>>;
+}
+
+export type MetricKind = 'counter' | 'gauge' | 'histogram';
+
+/** What became of one series of `ctx.metrics` since it was told of last. */
+export interface MetricDelta {
+  readonly script: string;
+  readonly name: string;
+  readonly kind: MetricKind;
+  readonly labels: Readonly<Record<string, string>>;
+  /** How much a counter or the sum of a histogram grew; of a gauge, where it is. */
+  readonly value: number;
+  /** Of a histogram: how many values fell into each bucket. */
+  readonly buckets?: readonly number[];
 }
 
 /** Sums since the host started, over all generations of the script of that name. */

@@ -11,7 +11,7 @@ declare module 'culvert:test' {
   export interface Test {
     (name: string, body: Body): void;
     /** A test for each row; `%d`, `%s` and `%p` in the name stand for its values. */
-    each<Row extends readonly unknown[]>(
+    each<Row extends readonly unknown[] | [unknown]>(
       table: readonly Row[],
     ): (name: string, body: (...row: Row) => void | Promise<void>) => void;
     each<Value>(

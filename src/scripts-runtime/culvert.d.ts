@@ -358,7 +358,22 @@ declare module 'culvert' {
     readonly vars: Readonly<Record<string, string>>;
   }
 
+  /**
+   * Shown as `culvert_script_<name>{script="…",…}` in `/metrics`. A name keeps its kind and the
+   * names of its labels. What goes over `limits.metricSeries` is counted in one series, whose
+   * labels all are `__other__`; what goes over `limits.metrics` throws `LimitError`. Keep what they
+   * return.
+   */
+  export interface Metrics {
+    /** Only grows; by 1 where nothing else is said. */
+    counter(name: string, labels?: Record<string, string>): { inc(by?: number): void };
+    gauge(name: string, labels?: Record<string, string>): { set(value: number): void };
+    /** For seconds: its buckets go from 5 ms to 10 s. */
+    histogram(name: string, labels?: Record<string, string>): { observe(value: number): void };
+  }
+
   export interface Ctx {
+    readonly metrics: Metrics;
     /** Lines carry the script, its generation and the flow. */
     readonly log: Log;
     /** Number of the generation this script was loaded with. */
@@ -367,6 +382,21 @@ declare module 'culvert' {
     readonly signal: AbortSignal;
     /** What the script may use, by name; the unit ends the name. */
     readonly limits: Readonly<Record<string, number>>;
+    /**
+     * Keeps this generation of the script until the promise is settled, for `limits.waitMs` at
+     * most. Where it is rejected, the log says so. Over `limits.waits` it throws `LimitError`.
+     */
+    waitUntil(promise: Promise<unknown>): void;
+  }
+
+  /** How a flow ended. */
+  export interface FlowResult {
+    /** Payload from the client, and to it. */
+    readonly bytesUp: number;
+    readonly bytesDown: number;
+    readonly durationMs: number;
+    /** As in the log: `eof`, `client-reset`, `upstream-reset`, `idle`, `killed` and others. */
+    readonly reason: string;
   }
 
   /** What a script exports: `export default { … } satisfies GatewayScript`. */
@@ -377,6 +407,42 @@ declare module 'culvert' {
      * no verdict or one that does not fit the flow, the flow is rejected.
      */
     flow(flow: FlowInfo, env: E, ctx: Ctx): Verdict | Promise<Verdict>;
+
+    /**
+     * Called before the first flow, and waited for. `old` is what was here before: null where there
+     * was nothing, without `state` where that was lost with its sandbox. If this throws or takes
+     * longer than `limits.wallMs`, the script does not load, and what was here before stays. It is
+     * called with null when a bundle is only checked, too.
+     */
+    load?(
+      old: { readonly version: string; readonly state?: unknown } | null,
+      env: E,
+      ctx: Ctx,
+    ): void | Promise<void>;
+
+    /**
+     * Called when another generation is about to take over. What it returns is handed over as JSON,
+     * of `limits.stateBytes` at most. Flows may still be asked about afterwards.
+     */
+    unload?(env: E, ctx: Ctx): unknown;
+
+    /**
+     * Called by the clock, as `schedule` of the configuration has it: at multiples of `every`, or
+     * by `cron` in UTC. `at` is when it was due, in milliseconds since 1970. While a promise that
+     * it returned is not settled, it is not called again by the same name.
+     */
+    scheduled?(
+      event: { readonly name: string; readonly at: number },
+      env: E,
+      ctx: Ctx,
+    ): void | Promise<void>;
+
+    /**
+     * Called when a flow is over that this script let through. Meant for accounts: when flows end
+     * faster than scripts can hear of it, some are left out and counted. `flow` has no `syn`.
+     */
+    closed?(flow: FlowInfo, result: FlowResult, env: E, ctx: Ctx): void | Promise<void>;
+
     /**
      * What to find out about UDP flows first. `flow.sniffed` is the answer then; until a client of
      * QUIC has sent all of its hello, its flow waits for it, 300 ms at most.

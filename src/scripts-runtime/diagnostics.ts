@@ -1,7 +1,7 @@
 /** Turns what QuickJS says about an error into an error of the script's source. */
 import type { ScriptIssue, ScriptSource } from './bundle.ts';
 import { cutText } from './cut-text.ts';
-import type { Thrown } from './engine.ts';
+import type { Breakage, EngineLimits, Thrown } from './engine.ts';
 import { ScriptError, type SourcePosition } from './errors.ts';
 import { placeAt, type Transpiled } from './transpile.ts';
 
@@ -16,10 +16,16 @@ export class Diagnostics {
 
   /** @param description  from the guest: the error on its first lines, its stack below */
   errorOf(description: string): ScriptError {
+    const { message, position } = this.read(description);
+    return new ScriptError('error', message, position);
+  }
+
+  /** As `errorOf`, what it says and where apart. */
+  read(description: string): { message: string; position: SourcePosition | undefined } {
     const lines = description.split('\n');
     const frames = lines.findIndex((line) => line.startsWith('    at '));
     const message = (frames < 0 ? lines : lines.slice(0, frames)).join('\n').trimEnd();
-    return new ScriptError('error', message, this.#positionIn(lines.slice(frames)));
+    return { message, position: this.#positionIn(lines.slice(frames)) };
   }
 
   /** What the top level of the script threw. */
@@ -57,5 +63,21 @@ export class Diagnostics {
     const pattern = new RegExp(`\\b${RegExp.escape(name)}\\b`);
     const source = this.#code.sources.find(({ text }) => pattern.test(text));
     return source && placeAt(source, source.text.search(pattern));
+  }
+}
+
+/** @param budgetMs  that the turn had */
+export function breakageText(
+  breakage: Breakage,
+  budgetMs: number,
+  { memoryBytes }: EngineLimits,
+): string {
+  switch (breakage) {
+    case 'cpu':
+      return `more than ${budgetMs} ms of processor time`;
+    case 'memory':
+      return `more than ${memoryBytes} bytes of memory (memoryBytes)`;
+    case 'crash':
+      return 'the sandbox crashed';
   }
 }

@@ -27,6 +27,7 @@ import host from './guest/host.js' with { type: 'text' };
 import kv from './guest/kv.js' with { type: 'text' };
 import lazy from './guest/lazy.js' with { type: 'text' };
 import log from './guest/log.js' with { type: 'text' };
+import metrics from './guest/metrics.js' with { type: 'text' };
 import page from './guest/page.js' with { type: 'text' };
 import performance from './guest/performance.js' with { type: 'text' };
 import sets from './guest/sets.js' with { type: 'text' };
@@ -63,6 +64,7 @@ const SOURCES: ReadonlyMap<string, string> = new Map([
   [`${FOLDER}kv.js`, kv],
   [`${FOLDER}lazy.js`, lazy],
   [`${FOLDER}log.js`, log],
+  [`${FOLDER}metrics.js`, metrics],
   [`${FOLDER}page.js`, page],
   [`${FOLDER}performance.js`, performance],
   [`${FOLDER}sets.js`, sets],

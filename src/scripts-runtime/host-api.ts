@@ -4,13 +4,7 @@
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
 import { CONGESTION_NAMES, type ConnectionRequest } from '../stack/verdict.ts';
-import type { LogLevel } from './bundle.ts';
-import {
-  CONN_PAGE_BYTES,
-  connFunctions,
-  type GuestConnPorts,
-  GuestConns,
-} from './conns/guest-conns.ts';
+import { connFunctions, type GuestConnPorts, GuestConns } from './conns/guest-conns.ts';
 import {
   type BareEngine,
   type Breakage,
@@ -21,7 +15,10 @@ import {
 } from './engine.ts';
 import { type GuestExtension, NO_EXTENSION } from './guest-extension.ts';
 import { GUEST_START_NAME, GuestModules, guestStart, modulesWantedBy } from './guest-modules.ts';
-import { type HostFunctions, readNumber, readText } from './host-functions/arguments.ts';
+import { hasText, PAGE_BYTES, Reply } from './guest-page.ts';
+import { type HostFunctions, readText } from './host-functions/arguments.ts';
+import { callFunctions, type GuestCallPorts } from './host-functions/calls.ts';
+import { type GuestHookPorts, hookFunctions } from './host-functions/hooks.ts';
 import { kvFunctions } from './host-functions/kv.ts';
 import { TRANSFER_MAX, webFunctions } from './host-functions/web.ts';
 import type { Kv } from './kv.ts';
@@ -33,31 +30,12 @@ import {
   type ScriptLimits,
   VERDICT_TEXT_BYTES,
 } from './limits.ts';
-import { REPLY_AT, writeRequest } from './request-page.ts';
+import { metricFunctions } from './metrics/metric-functions.ts';
+import type { ScriptMetrics } from './metrics/script-metrics.ts';
+import { CALL_AT, REPLY_AT, writeRequest } from './request-page.ts';
 import type { Sets } from './sets/sets.ts';
 import { sniffFunctions } from './sniff/guest-functions.ts';
 import type { SniffProtocol } from './sniff/sniffed.ts';
-
-/** What connections cross in lies behind. */
-const PAGE_BYTES = CONN_PAGE_BYTES;
-
-/** How a call went. The text that belongs to it is in brackets. The same as in guest/page.js. */
-export const Reply = {
-  DECLINE: 1,
-  /** To the original destination, with no options. */
-  FORWARD: 2,
-  /** With no options. */
-  REJECT: 3,
-  /** Any other verdict [its fields as JSON]. */
-  VERDICT: 4,
-  /** A promise: `settle` will be called. */
-  PENDING: 5,
-  /** [the error; from the second line its stack] */
-  THREW: 6,
-  /** [what came back instead] */
-  NO_VERDICT: 7,
-} as const;
-export type Reply = (typeof Reply)[keyof typeof Reply];
 
 /** UTF-16 units at which the guest cuts what it hands out: no more of it is used here. */
 const LENGTHS = {
@@ -70,17 +48,8 @@ const LENGTHS = {
   transfer: TRANSFER_MAX,
 };
 
-const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
-
 /** What the guest asks for while a turn runs. None of it may enter the engine again. */
-export interface GuestPorts {
-  log(level: LogLevel, flow: number, message: string, fields: string | undefined): void;
-  settle(call: number, reply: Reply, text: string): void;
-  /** False when the script has as many timers as it may have. */
-  startTimer(id: number, delayMs: number): boolean;
-  stopTimer(id: number): void;
-  /** The script hit a limit that fails nothing but the operation. */
-  hit(limit: string): void;
+export interface GuestPorts extends GuestCallPorts, GuestHookPorts {
   readonly conns: GuestConnPorts;
 }
 
@@ -91,6 +60,7 @@ export interface GuestSettings {
   readonly services: readonly string[];
   readonly limits: ScriptLimits;
   readonly sets: Sets;
+  readonly metrics: ScriptMetrics;
 }
 
 /** What `decide` wrote; overwritten by the next call. */
@@ -99,7 +69,10 @@ export interface DecideResult {
   text: string;
 }
 
-const ENTRIES = ['adopt', 'decide', 'abort', 'retire', 'fire', 'connOpen', 'connEvent'] as const;
+const ENTRIES = [
+  ...(['adopt', 'decide', 'abort', 'retire', 'fire', 'connOpen', 'connEvent'] as const),
+  ...(['hooks', 'hook'] as const),
+];
 type Entry = (typeof ENTRIES)[number];
 
 /** An engine with the built-in module in it, and room for one script. */
@@ -138,6 +111,8 @@ export class Guest {
       this.#installHost(settings, {
         ...this.#hostFunctions(context, settings.sets),
         ...webFunctions(context, () => clock.now()),
+        ...hookFunctions(context, ports),
+        ...metricFunctions(context, settings, (limit) => ports.hit(limit)),
         ...extension.functions(context),
       });
       const start = guestStart(extension.modules);
@@ -240,6 +215,33 @@ export class Guest {
   /** Has the script's own signal fire. */
   retire(budgetUs: number): void {
     this.#engine.turn(budgetUs, () => this.#call('retire')?.dispose());
+  }
+
+  /** The hooks that the script has, by their names. */
+  hooks(budgetUs: number): readonly string[] {
+    const names = this.#engine.turn(budgetUs, () => {
+      const returned = this.#call('hooks');
+      return returned === undefined ? '' : this.#textOf(returned);
+    });
+    return names === undefined || names === '' ? [] : names.split(',');
+  }
+
+  /**
+   * Calls a hook that gives no verdict; how it went is in `result`, unless the engine broke.
+   *
+   * @param name      of the hook, or of an entry that needs `flow`
+   * @param argument  what it is told as JSON; '' for nothing
+   */
+  hook(call: number, name: string, argument: string, budgetUs: number, flow?: ConnectionRequest) {
+    this.#engine.turn(budgetUs, () => {
+      this.#page.view.setUint32(CALL_AT, call, true);
+      if (flow !== undefined) writeRequest(this.#page.view, call, flow);
+      const { source, destination } = flow ?? {};
+      const texts = [name, argument, source?.ip ?? '', destination?.ip ?? ''];
+      const handles = texts.map((text) => this.#engine.context.newString(text));
+      this.#readResult(this.#call('hook', ...handles));
+      for (const handle of handles) handle.dispose();
+    });
   }
 
   /** Runs the callback of a timer. Returns what it threw: first line, then the stack. */
@@ -363,12 +365,11 @@ export class Guest {
   }
 
   #hostFunctions(context: QuickJSContext, sets: Sets): HostFunctions {
-    const text = (handle: QuickJSHandle | undefined) => readText(context, handle);
-    const number = (handle: QuickJSHandle | undefined) => readNumber(context, handle);
     return {
       ...sniffFunctions(context, this.sniffs),
       ...kvFunctions(context, this.#kv),
       ...connFunctions(context, this.#page, this.#ports.conns),
+      ...callFunctions(context, this.#ports, sets),
       connect: (entries) => {
         if (entries === undefined) return undefined;
         for (const name of ENTRIES) {
@@ -377,43 +378,14 @@ export class Guest {
         return undefined;
       },
       module: (name) => {
-        const result = this.#openModule(text(name) ?? '');
+        const result = this.#openModule(readText(context, name) ?? '');
         // What it throws goes to whoever used it first.
         if (result.error !== undefined) throw result.error;
         return result.value;
       },
-      log: (level, flow, message, fields) => {
-        this.#ports.log(
-          LOG_LEVELS[number(level)] ?? 'info',
-          number(flow),
-          text(message) ?? '',
-          text(fields),
-        );
-        return undefined;
-      },
-      settle: (call, reply, body) => {
-        this.#ports.settle(number(call), number(reply) as Reply, text(body) ?? '');
-        return undefined;
-      },
-      startTimer: (id, delayMs) => {
-        return this.#ports.startTimer(number(id), number(delayMs)) ? context.true : context.false;
-      },
-      stopTimer: (id) => {
-        this.#ports.stopTimer(number(id));
-        return undefined;
-      },
-      hit: (limit) => {
-        this.#ports.hit(text(limit) ?? '');
-        return undefined;
-      },
-      hasInSet: (set, value) =>
-        sets.has(number(set), text(value) ?? '') ? context.true : context.false,
     };
   }
 }
-
-const hasText = (reply: Reply): boolean =>
-  reply === Reply.VERDICT || reply === Reply.THREW || reply === Reply.NO_VERDICT;
 
 /** In the form in which guest/show.js describes an error. */
 const describeThrown = ({ name, message, stack }: Thrown): string =>

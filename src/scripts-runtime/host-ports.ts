@@ -1,5 +1,5 @@
 /** What a script host needs of the process around it, and how it is told to load. */
-import type { KvEntry, ScriptLog, ScriptStats } from './bundle.ts';
+import type { KvEntry, MetricDelta, ScriptLog, ScriptStats } from './bundle.ts';
 import type { CanaryCounts, CanaryPlan } from './canary.ts';
 import type { ConnPorts } from './conns/ports.ts';
 import type { Decision } from './decide.ts';
@@ -21,6 +21,9 @@ export interface HostPorts extends EngineClock {
   log(line: ScriptLog): void;
   kv(entries: readonly KvEntry[]): void;
   stats(scripts: readonly ScriptStats[]): void;
+  metrics?(deltas: readonly MetricDelta[]): void;
+  /** Scripts have heard of all flows that were given to `closed`. */
+  closedTold?(): void;
   /** Which generations are in memory has changed. */
   generations?(numbers: readonly number[]): void;
   /** How the canary does, with the stats and when it was stopped. */
@@ -32,6 +35,6 @@ export interface HostPorts extends EngineClock {
 export interface LoadOptions {
   /** Load it beside the active bundle, for a share of the flows. */
   readonly canary?: CanaryPlan | undefined;
-  /** How long connections of the bundle that is replaced may go on. */
+  /** How long connections of the bundle that is replaced may go on; absent: not at all. */
   readonly drainMs?: number | undefined;
 }

@@ -17,7 +17,12 @@ export interface ScriptLimits {
   readonly kvKeyBytes: number;
   readonly kvValueBytes: number;
   readonly logLinesPerSecond: number;
+  readonly metrics: number;
+  readonly metricSeries: number;
   readonly loadMs: number;
+  readonly waits: number;
+  readonly waitMs: number;
+  readonly stateBytes: number;
   /** Hard limit hits within `breakerWindowMs` that disable a script. */
   readonly breakerHits: number;
   readonly breakerWindowMs: number;
@@ -57,8 +62,18 @@ export const DEFAULT_SCRIPT_LIMITS: ScriptLimits = {
   kvValueBytes: 64 * KIB,
   /** A line per flow of a small gateway; a flood of flows must not become a flood of logs. */
   logLinesPerSecond: 100,
+  /** Whoever scrapes pays for each series again, every few seconds. */
+  metrics: 50,
+  /** Of each metric; more are counted in one series, `__other__`. */
+  metricSeries: 100,
   /** Top-level code of a module, once per generation. */
   loadMs: 1_000,
+  /** Of `waitUntil` and asynchronous hooks: as timers, of which each may need one. */
+  waits: 1000,
+  /** So long they keep a generation that was replaced; shorter than most drains. */
+  waitMs: 30_000,
+  /** Of `unload`, as JSON: as one value of the KV, where more belongs anyway. */
+  stateBytes: 64 * KIB,
   /** One accident is none; five in ten seconds is how the script is. */
   breakerHits: 5,
   breakerWindowMs: 10_000,
@@ -98,7 +113,13 @@ const LIMIT_RANGES: Readonly<Record<keyof ScriptLimits, readonly [least: number,
   /** One entry has to fit into a message to the supervisor, where a byte can become six. */
   kvValueBytes: [1, MIB],
   logLinesPerSecond: [1, COUNT_MAX],
+  /** All series of a script go to the supervisor in one message. */
+  metrics: [0, 100],
+  metricSeries: [1, 200],
   loadMs: [1, MINUTE_MS],
+  waits: [1, COUNT_MAX],
+  waitMs: [1, HOUR_MS],
+  stateBytes: [0, MIB],
   breakerHits: [1, COUNT_MAX],
   breakerWindowMs: [1, 24 * HOUR_MS],
   claims: [1, COUNT_MAX],

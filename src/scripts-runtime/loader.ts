@@ -5,8 +5,10 @@ import type { ScriptCounters } from './counters.ts';
 import { makeBareEngine } from './engine.ts';
 import type { Kv } from './kv.ts';
 import { checkLimits } from './limits.ts';
+import type { ScriptMetrics } from './metrics/script-metrics.ts';
 import { Generation } from './registry.ts';
-import { Script, type ScriptPorts } from './script.ts';
+import { Script } from './script.ts';
+import type { ScriptPorts } from './script-ports.ts';
 import type { Sets } from './sets/sets.ts';
 import { transpile } from './transpile.ts';
 
@@ -14,6 +16,9 @@ import { transpile } from './transpile.ts';
 export interface ScriptStores {
   kv(script: string): Kv;
   counters(script: string): ScriptCounters;
+  metrics(script: string): ScriptMetrics;
+  /** First argument of the hook `load`, as JSON; '' where nothing was before. */
+  old(script: string): string;
   readonly sets: Sets;
 }
 
@@ -43,14 +48,18 @@ export async function loadBundle(
     const { generation, iface, vars, limits } = bundle;
     const counters = stores.counters(source.name);
     const { sets } = stores;
-    const settings = { version: String(generation), iface, vars, services, limits, sets };
+    const metrics = stores.metrics(source.name);
+    const facts = { version: String(generation), iface, vars, services, limits };
+    const settings = { ...facts, sets, metrics };
     const isDisabled = bundle.disabled?.includes(source.name) ?? false;
     const kv = stores.kv(source.name);
     const script = new Script(
       { source, generation, position, code, settings, kv, counters, egress, isDisabled },
       ports,
     );
-    const issue = script.load(await makeBareEngine());
+    const bare = await makeBareEngine();
+    ports.loading(script);
+    const issue = script.load(bare) ?? (await begin(script, stores));
     if (issue === undefined) scripts.push(script);
     else issues.push(issue);
   }
@@ -99,3 +108,9 @@ function checkNames(scripts: readonly ScriptSource[]): ScriptIssue[] {
   }
   return issues;
 }
+
+/** With the last word of the script before, which is asked for it only where somebody wants it. */
+const begin = (script: Script, stores: ScriptStores): Promise<ScriptIssue | undefined> =>
+  script.hooks.has('load')
+    ? script.hooks.load(stores.old(script.name))
+    : Promise.resolve(undefined);

@@ -43,7 +43,8 @@ export class Generation {
   }
 
   get isOver(): boolean {
-    return this.#isRetired && this.#calls === 0 && this.#connections === 0;
+    const isWorking = this.scripts.some((script) => script.hooks.isWorking);
+    return this.#isRetired && this.#calls === 0 && this.#connections === 0 && !isWorking;
   }
 
   /** When `expire` has something to do, in microseconds. */

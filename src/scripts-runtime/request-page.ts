@@ -16,6 +16,7 @@ const PageField = {
   REPLY: 44,
 } as const;
 export const REPLY_AT = PageField.REPLY;
+export const CALL_AT = PageField.CALL;
 
 /** In the page: positions in PROTOCOLS of guest/flow-info.js. */
 const PROTOCOL_CODES = { tcp: 0, udp: 1, icmp: 2 } as const satisfies Record<FlowProtocol, number>;

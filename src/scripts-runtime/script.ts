@@ -5,22 +5,22 @@
  */
 import type { ConnectionRequest } from '../stack/verdict.ts';
 import { Breaker } from './breaker.ts';
-import type { LogLevel, ScriptIssue, ScriptLog, ScriptSource } from './bundle.ts';
+import type { ScriptIssue, ScriptSource } from './bundle.ts';
 import type { Egress } from './conns/egress.ts';
-import type { ConnNews, GuestConnPorts } from './conns/guest-conns.ts';
+import type { ConnNews } from './conns/guest-conns.ts';
 import type { ScriptCounters } from './counters.ts';
-import { cutText } from './cut-text.ts';
-import { Diagnostics } from './diagnostics.ts';
-import type { BareEngine, Breakage, EngineClock } from './engine.ts';
+import { breakageText, Diagnostics } from './diagnostics.ts';
+import type { BareEngine, Breakage } from './engine.ts';
 import { type FailureKind, ScriptError } from './errors.ts';
-import { Guest, type GuestPorts, type GuestSettings, Reply } from './host-api.ts';
-import type { Kv } from './kv.ts';
+import { Reply } from './guest-page.ts';
+import { Guest, type GuestPorts } from './host-api.ts';
 import type { ScriptLimits } from './limits.ts';
 import { parseLogFields } from './log-fields.ts';
-import { LogLimit } from './log-limit.ts';
 import type { ScriptVerdict } from './parse-verdict.ts';
+import { type HookPorts, ScriptHooks } from './script-hooks.ts';
+import { ScriptLogger } from './script-log.ts';
+import type { ScriptParts, ScriptPorts } from './script-ports.ts';
 import { ScriptTimers } from './script-timers.ts';
-import type { Transpiled } from './transpile.ts';
 import { VerdictReader } from './verdict-reader.ts';
 
 /** What a call into a script gave. */
@@ -28,40 +28,6 @@ export type ScriptAnswer =
   | { readonly kind: 'verdict'; readonly verdict: ScriptVerdict }
   | { readonly kind: 'pending' }
   | { readonly kind: 'failed'; readonly failure: FailureKind };
-
-/** What a script needs of its host. */
-export interface ScriptPorts extends EngineClock {
-  /**
-   * Around every turn in a sandbox: a watchdog looks from outside.
-   *
-   * @param aheadUs  how much longer than usual this turn may last
-   */
-  enter(script: Script, aheadUs: number): void;
-  leave(): void;
-  log(line: ScriptLog): void;
-  /** A promise was settled while the turn of `script` goes on. */
-  settled(script: Script, call: number, answer: () => ScriptAnswer): void;
-  /** The sandbox broke: every call that waits in it is lost. */
-  lost(script: Script): void;
-  /** What its connections ask for. */
-  conns(script: () => Script): GuestConnPorts;
-  /** A turn took so long, in microseconds; `conn` is the connection it was for. */
-  worked(conn: number, us: number): void;
-  /** A WebAssembly instance that was made in advance, if there is one. */
-  takeSpare(): BareEngine | undefined;
-}
-
-export interface ScriptParts {
-  readonly source: ScriptSource;
-  readonly generation: number;
-  readonly position: number;
-  readonly code: Transpiled;
-  readonly settings: GuestSettings;
-  readonly kv: Kv;
-  readonly counters: ScriptCounters;
-  readonly egress: Egress;
-  readonly isDisabled: boolean;
-}
 
 const DECLINED: ScriptAnswer = { kind: 'verdict', verdict: { kind: 'decline' } };
 const FORWARDED: ScriptAnswer = {
@@ -80,6 +46,7 @@ export class Script {
   readonly name: string;
   readonly generation: number;
   readonly position: number;
+  readonly hooks: ScriptHooks;
   sniffs: Guest['sniffs'] = [];
   readonly limits: ScriptLimits;
   readonly egress: Egress;
@@ -87,8 +54,7 @@ export class Script {
   readonly #diagnostics: Diagnostics;
   readonly #ports: ScriptPorts;
   readonly #breaker: Breaker;
-  readonly #logLimit: LogLimit;
-  readonly #complaintLimit: LogLimit;
+  readonly #logger: ScriptLogger;
   readonly #verdicts: VerdictReader;
   readonly #timers: ScriptTimers;
   #guest: Guest | undefined;
@@ -107,13 +73,19 @@ export class Script {
     this.#verdicts = new VerdictReader(parts.settings.services);
     this.#timers = new ScriptTimers(limits.timers);
     this.#breaker = new Breaker(limits.breakerHits, limits.breakerWindowMs);
-    this.#logLimit = new LogLimit(limits.logLinesPerSecond);
-    this.#complaintLimit = new LogLimit(limits.logLinesPerSecond);
+    const { name, generation } = this;
+    this.#logger = new ScriptLogger(name, generation, limits.logLinesPerSecond, ports);
+    this.hooks = new ScriptHooks(this.#hookPorts());
     if (parts.isDisabled) this.#breaker.open();
   }
 
   get isDisabled(): boolean {
     return this.#breaker.isOpen;
+  }
+
+  /** When `scheduled` is called. */
+  get schedule(): ScriptSource['schedule'] {
+    return this.#parts.source.schedule;
   }
 
   get counters(): ScriptCounters {
@@ -125,9 +97,9 @@ export class Script {
     return this.#guest === undefined && !this.#breaker.isOpen && !this.#isGone;
   }
 
-  /** Microseconds; Infinity without timers. */
-  get nextTimer(): number {
-    return this.#timers.next;
+  /** When `fireTimers` or the hooks have something to do, in microseconds; Infinity for never. */
+  get nextDeadline(): number {
+    return Math.min(this.#timers.next, this.hooks.nextDeadline);
   }
 
   /** Runs the script's top level. Returns what is wrong with it, or undefined. */
@@ -139,12 +111,16 @@ export class Script {
     const problem = guest.load(code.code, source.file, loadMs * US_PER_MS);
     this.#ports.leave();
     if (guest.breakage !== undefined) {
-      return this.#diagnostics.issue('limit', this.#breakageText(guest.breakage, loadMs));
+      return this.#diagnostics.issue(
+        'limit',
+        breakageText(guest.breakage, loadMs, settings.limits),
+      );
     }
     if (typeof problem === 'string') return this.#diagnostics.issue('shape', problem);
     if (problem !== undefined) return this.#diagnostics.issueOf(problem);
     this.sniffs = guest.sniffs;
     this.#guest = guest;
+    this.hooks.found(guest.hooks(this.#budget));
     return undefined;
   }
 
@@ -177,7 +153,7 @@ export class Script {
       if (!this.#timers.stop(id)) continue;
       this.#enterIfAlive((guest) => {
         const thrown = guest.fire(id, this.#budget);
-        if (thrown !== undefined) this.#complain(this.#diagnostics.errorOf(thrown), 0);
+        if (thrown !== undefined) this.#logger.complain(this.#diagnostics.errorOf(thrown), 0);
       });
       if (this.#ports.now() >= end) break;
     }
@@ -196,31 +172,29 @@ export class Script {
   /** The hook of a connection threw; the error as the guest describes it. */
   failConn(description: string, flow: number): void {
     this.counters.errors++;
-    this.#complain(this.#diagnostics.errorOf(description), flow);
+    this.#logger.complain(this.#diagnostics.errorOf(description), flow);
   }
 
   /** A limit that ends a connection, or what it asked for. */
   hitConnLimit(limit: string, message: string, flow: number): void {
     this.counters.hit(limit);
-    if (this.#complaintLimit.admits(this.#ports.now())) this.#log('warn', flow, message, { limit });
+    if (this.#logger.admitsComplaint()) this.#logger.write('warn', flow, message, { limit });
   }
 
   /** Why the script aborts a connection. */
   noteConn(reason: string, flow: number): void {
-    if (this.#logLimit.admits(this.#ports.now())) this.#log('debug', flow, 'aborted', { reason });
+    if (this.#logger.admitsLine()) this.#logger.write('debug', flow, 'aborted', { reason });
   }
 
   /** A verdict of it cannot be carried out for the flow that it is about. */
   countMisfit(message: string, flow: number): void {
-    this.#complain(new ScriptError('bad-verdict', message), flow);
+    this.#logger.complain(new ScriptError('bad-verdict', message), flow);
     this.counters.errors++;
   }
 
   /** Says how many log lines were left out, if any were. */
   reportDropped(): void {
-    const dropped = this.#logLimit.takeDropped() + this.#complaintLimit.takeDropped();
-    if (dropped > 0)
-      this.#log('warn', 0, 'log lines dropped', { dropped, limit: 'logLinesPerSecond' });
+    this.#logger.reportDropped();
   }
 
   /** Forgets the sandbox. Its memory goes with the last reference to it. */
@@ -228,13 +202,21 @@ export class Script {
     this.#isGone = true;
     this.#guest = undefined;
     this.#timers.clear();
+    this.hooks.clear('the generation is gone');
   }
 
-  /** Makes the sandbox anew. */
+  /** Makes the sandbox anew; nothing of what it knew is left. */
   revive(bare: BareEngine): void {
+    const refuse = (message: string) => this.#disable(`it does not load again: ${message}`);
     const issue = this.load(bare);
-    if (issue === undefined) return;
-    this.#disable(`it does not load again: ${issue.message}`);
+    if (issue !== undefined) {
+      refuse(issue.message);
+      return;
+    }
+    const old = JSON.stringify({ version: this.#parts.settings.version });
+    void this.hooks.load(old).then((fault) => {
+      if (fault !== undefined && !this.#isGone) refuse(fault.message);
+    });
   }
 
   get #budget(): number {
@@ -263,8 +245,11 @@ export class Script {
     const isBroken = this.#guest?.breakage !== undefined;
     if (isBroken || tookUs < settings.limits.cpuSoftMs * US_PER_MS) return;
     counters.hit('cpu-soft');
-    if (this.#complaintLimit.admits(enteredAt)) {
-      this.#log('warn', flow, 'script is slow', { tookMs: tookUs / US_PER_MS, limit: 'cpuSoftMs' });
+    if (this.#logger.admitsComplaint()) {
+      this.#logger.write('warn', flow, 'script is slow', {
+        tookMs: tookUs / US_PER_MS,
+        limit: 'cpuSoftMs',
+      });
     }
   }
 
@@ -280,10 +265,11 @@ export class Script {
     this.#guest = undefined;
     this.#timers.clear();
     this.#ports.lost(this);
+    this.hooks.clear(breakageText(breakage, settings.limits.cpuHardMs, settings.limits));
     const failure = breakage === 'crash' ? 'killed' : breakage;
     counters.hit(failure);
-    const text = this.#breakageText(breakage, settings.limits.cpuHardMs);
-    this.#complain(new ScriptError(failure, text), 0);
+    const text = breakageText(breakage, settings.limits.cpuHardMs, settings.limits);
+    this.#logger.complain(new ScriptError(failure, text), 0);
     if (this.#breaker.hit(this.#ports.now() / US_PER_MS)) {
       this.#disable(
         `${settings.limits.breakerHits} hard limits hit in ${settings.limits.breakerWindowMs} ms`,
@@ -298,7 +284,7 @@ export class Script {
   #disable(reason: string): void {
     this.#breaker.open();
     this.#parts.counters.isDisabled = true;
-    this.#log('error', 0, 'script disabled', { reason });
+    this.#logger.write('error', 0, 'script disabled', { reason });
   }
 
   #answerOf(reply: Reply, text: string, flow: number): ScriptAnswer {
@@ -316,7 +302,7 @@ export class Script {
       case Reply.THREW:
         return this.#threw(text, flow);
       default:
-        this.#complain(new ScriptError('bad-verdict', text), flow);
+        this.#logger.complain(new ScriptError('bad-verdict', text), flow);
         return this.#failed('bad-verdict');
     }
   }
@@ -326,14 +312,14 @@ export class Script {
     // The script had enough memory left to catch it, but what it left undone is unknown.
     if (error.message.endsWith('InternalError: out of memory')) return this.#breakDown('memory');
     if (error.message.endsWith('InternalError: stack overflow')) this.#parts.counters.hit('stack');
-    this.#complain(error, flow);
+    this.#logger.complain(error, flow);
     return this.#failed('error');
   }
 
   #parsedVerdict(text: string, flow: number): ScriptAnswer {
     const verdict = this.#verdicts.read(text);
     if (typeof verdict === 'string') {
-      this.#complain(new ScriptError('bad-verdict', verdict), flow);
+      this.#logger.complain(new ScriptError('bad-verdict', verdict), flow);
       return this.#failed('bad-verdict');
     }
     return { kind: 'verdict', verdict };
@@ -344,28 +330,38 @@ export class Script {
     return { kind: 'failed', failure };
   }
 
-  #complain(error: ScriptError, flow: number): void {
-    if (!this.#complaintLimit.admits(this.#ports.now())) return;
-    this.#log('warn', flow, error.message, { error: error.kind, ...error.position });
-  }
-
-  #log(level: LogLevel, flow: number, message: string, fields?: Record<string, unknown>): void {
-    this.#ports.log({
-      level,
-      script: this.name,
-      generation: this.generation,
-      ...(flow === 0 ? {} : { flow }),
-      message: cutText(message),
-      ...(fields === undefined ? {} : { fields }),
-    });
+  #hookPorts(): HookPorts {
+    const { limits } = this.#parts.settings;
+    return {
+      limits,
+      budgetUs: this.#budget,
+      now: () => this.#ports.now(),
+      enter: (work) => {
+        const guest = this.#guest;
+        if (guest === undefined) return undefined;
+        this.#turn(() => work(guest), 0);
+        return this.#checkBreakage(guest) === undefined ? guest.result : undefined;
+      },
+      hit: (limit) => this.counters.hit(limit),
+      fail: (what, text, flow) => {
+        if (this.#isGone) return;
+        this.counters.errors++;
+        const { message, position } = this.#diagnostics.read(text);
+        this.#logger.complain(new ScriptError('error', `${what}: ${message}`, position), flow);
+      },
+      issueOf: (text) => {
+        const { message, position } = this.#diagnostics.read(text);
+        return this.#diagnostics.issue('load', `load(): ${message}`, position);
+      },
+    };
   }
 
   #guestPorts(): GuestPorts {
     const { counters } = this.#parts;
     return {
       log: (level, flow, message, fields) => {
-        if (this.#logLimit.admits(this.#ports.now())) {
-          this.#log(level, flow, message, parseLogFields(fields));
+        if (this.#logger.admitsLine()) {
+          this.#logger.write(level, flow, message, parseLogFields(fields));
         } else {
           counters.hit('log');
         }
@@ -381,20 +377,11 @@ export class Script {
       stopTimer: (id) => {
         this.#timers.stop(id);
       },
+      hookDone: (call, error) => this.hooks.done(call, error),
+      startWait: (id) => this.hooks.startWait(id),
+      endWait: (id, error) => this.hooks.endWait(id, error),
       hit: (limit) => counters.hit(limit),
       conns: this.#ports.conns(() => this),
     };
-  }
-
-  #breakageText(breakage: Breakage, budgetMs: number): string {
-    const { memoryBytes } = this.#parts.settings.limits;
-    switch (breakage) {
-      case 'cpu':
-        return `more than ${budgetMs} ms of processor time`;
-      case 'memory':
-        return `more than ${memoryBytes} bytes of memory (memoryBytes)`;
-      case 'crash':
-        return 'the sandbox crashed';
-    }
   }
 }

@@ -106,7 +106,7 @@ describe.each([...FAMILIES])('$name', ({ name, server: host }) => {
     expect(line).toMatchObject({ why: 'eof' });
   });
 
-  test('the script host is killed: what is spliced goes on, what it talks to is reset', async () => {
+  test('the script host is killed: what is spliced goes on, the rest is reset', async () => {
     const port = await world.server.call('echo', { port: 0 });
     const spliced = { host, port, flows: 20, blockBytes: 1000, intervalMs: 10 };
     const talking = { ...spliced, port: ECHO_PORT };

@@ -1,6 +1,23 @@
-import { expect, test } from 'bun:test';
-import { readFileSync } from 'node:fs';
+/** The scripts of scripts/: what they decide, their own tests, their types, and their pages. */
+import { describe, expect, test } from 'bun:test';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { bundleOf, readScriptFile } from '../../src/gateway/author/script-sources.ts';
+import { checkTypes } from '../../src/gateway/author/type-check.ts';
+import { parseConfig } from '../../src/gateway/config/load.ts';
+import { runScriptTests } from '../../src/scripts-runtime/offline/run-tests.ts';
 import { type LoadOptions, ScriptWorld } from './script-world.ts';
+
+const ROOT = join(import.meta.dir, '../..');
+const FOLDER = join(ROOT, 'scripts');
+const PAGES = join(ROOT, 'docs/scripts');
+const TIMEOUT_MS = 60_000;
+
+const names = readdirSync(FOLDER)
+  .filter((file) => file.endsWith('.test.ts'))
+  .map((file) => file.replace('.test.ts', ''))
+  .sort();
+const pageOf = (name: string): string => readFileSync(join(PAGES, `${name}.md`), 'utf8');
 
 async function run(name: string, options: LoadOptions = {}): Promise<ScriptWorld> {
   const file = new URL(`../../scripts/${name}.ts`, import.meta.url);
@@ -59,17 +76,6 @@ test('allow-list: an empty list lets nobody pass', async () => {
   expect(world.outcome('192.0.2.1', 80, { source: '10.0.0.1' })).toBe('reject rst not on the list');
 });
 
-test('rate-limit: what is over the limit is dropped until the window has passed', async () => {
-  const world = await run('rate-limit', { vars: { connections: '2' } });
-  const client = { source: '10.0.0.1' };
-  expect(world.outcome('192.0.2.1', 80, client)).toBe('decline');
-  expect(world.outcome('192.0.2.1', 80, client)).toBe('decline');
-  expect(world.outcome('192.0.2.1', 80, client)).toBe('reject drop too many connections');
-  expect(world.outcome('192.0.2.1', 80, { source: '10.0.0.2' })).toBe('decline');
-  world.advance(10_001);
-  expect(world.outcome('192.0.2.1', 80, client)).toBe('decline');
-});
-
 test('protocols: DNS and pings are forwarded, the rest is NAT, and QUIC is refused', async () => {
   const world = await run('protocols', { vars: { resolver: '[fd00::53]:5353' } });
   expect(world.outcome('192.0.2.1', 80)).toBe('nat masquerade');
@@ -80,3 +86,46 @@ test('protocols: DNS and pings are forwarded, the rest is NAT, and QUIC is refus
     verdict: { kind: 'nat', masquerade: true, idleTimeoutMs: 300_000 },
   });
 });
+
+test('there are ten of them, each with its page, and the index leads to all', () => {
+  expect(names.length).toBeGreaterThanOrEqual(10);
+  const pages = readdirSync(PAGES).filter((file) => file !== 'README.md');
+  expect(pages.sort()).toEqual(names.map((name) => `${name}.md`));
+  const linked = pageOf('README').matchAll(/\]\(([a-z-]+)\.md\)/g);
+  expect(Array.from(linked, ([, name]) => name).sort()).toEqual(names);
+});
+
+describe.each(names)('%s', (name) => {
+  test(
+    'its own tests pass',
+    async () => {
+      const report = await runScriptTests(bundleOf([readScriptFile(join(FOLDER, `${name}.ts`))]));
+      const failures = report.files.flatMap(({ failure, tests }) => [
+        failure?.message,
+        ...tests.map((one) => one.failure && `${one.path.join(' ')}: ${one.failure.message}`),
+      ]);
+      expect(failures.filter((failure) => failure !== undefined)).toEqual([]);
+      expect(report.passed).toBeGreaterThan(2);
+    },
+    TIMEOUT_MS,
+  );
+
+  test('the config on its page is one that is taken, and loads it', () => {
+    const [, yaml = ''] = /^```yaml\n(.*?)^```/ms.exec(pageOf(name)) ?? [];
+    const { load = [] } = parseConfig(yaml, `${name}.md`).scripts;
+    expect(load.map(({ file }) => file)).toContain(`scripts/${name}.ts`);
+  });
+});
+
+test(
+  'they and their tests fit the types that `culvert types` prints, and need no others',
+  () => {
+    const files = names.flatMap((name) => [`${name}.ts`, `${name}.test.ts`]);
+    const issues = checkTypes(new Map(files.map((file) => [file, join(FOLDER, file)])));
+    const shown = issues?.map(
+      ({ file, line, message }) => `${relative(ROOT, file)}:${line} ${message}`,
+    );
+    expect(shown).toEqual([]);
+  },
+  TIMEOUT_MS,
+);

@@ -2,6 +2,8 @@
 
 import type {
   KvEntry,
+  MetricDelta,
+  ScheduleEntry,
   ScriptBundle,
   ScriptIssue,
   ScriptLog,
@@ -24,6 +26,9 @@ export interface LoadOptions {
   readonly vars?: Readonly<Record<string, string>>;
   readonly kv?: readonly KvEntry[];
   readonly disabled?: readonly string[];
+  readonly previous?: { readonly generation: number; readonly scripts: readonly string[] };
+  /** Of each script. */
+  readonly schedule?: Readonly<Record<string, ScheduleEntry>>;
   readonly sets?: Readonly<Record<string, ScriptSet>>;
   /** Of each script. */
   readonly modules?: TextFiles;
@@ -61,6 +66,8 @@ export class ScriptWorld {
   /** Requests whose datagrams the host wants to see. */
   readonly shown: number[] = [];
   readonly journal: KvEntry[] = [];
+  readonly metrics: MetricDelta[] = [];
+  toldClosed = 0;
   stats: readonly ScriptStats[] = [];
   /** What the host said of its canary, of its generations, to who watches. */
   readonly canaries: CanaryCounts[] = [];
@@ -91,6 +98,10 @@ export class ScriptWorld {
         conns,
         log: (line) => this.logs.push(line),
         kv: (entries) => this.journal.push(...entries),
+        metrics: (deltas) => this.metrics.push(...deltas),
+        closedTold: () => {
+          this.toldClosed++;
+        },
         stats: (stats) => {
           this.stats = stats;
         },
@@ -118,10 +129,12 @@ export class ScriptWorld {
         file: `${name}.ts`,
         source,
         ...(options.modules && { modules: options.modules }),
+        ...(options.schedule && { schedule: options.schedule }),
       })),
       limits: { ...DEFAULT_SCRIPT_LIMITS, ...options.limits },
       vars: options.vars ?? {},
       sets: options.sets ?? {},
+      ...(options.previous && { previous: options.previous }),
       kv: options.kv ?? [],
       iface: 'culvert0',
       disabled: options.disabled ?? [],

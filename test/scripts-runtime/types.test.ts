@@ -55,6 +55,7 @@ test('every member of FlowInfo, Ctx and the environment in the types exists', as
     'env.KV': membersOf('KV'),
     'env.sets': membersOf('Sets'),
     'ctx.log': membersOf('Log'),
+    'ctx.metrics': membersOf('Metrics'),
     'flow.src': membersOf('Endpoint'),
   };
   expect(Object.values(checks).every((members) => members.length > 0)).toBe(true);

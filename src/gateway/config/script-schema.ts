@@ -1,6 +1,7 @@
 /** The scripts of a config: which they are, what each may do, and what all may use. */
 import { basename, extname } from 'node:path';
 import { z } from 'zod';
+import { cronFault } from '../../scripts-runtime/cron.ts';
 import type { ScheduleEntry } from '../messages/script-control.ts';
 import { reload } from './reload-schema.ts';
 import { duration, objectName, sizeBetween } from './values.ts';
@@ -32,7 +33,12 @@ const limits = z.strictObject({
   kvKeyBytes: sizeBetween('1B', '64KiB').optional(),
   kvValueBytes: sizeBetween('1B', '1MiB').optional(),
   logLinesPerSecond: upTo(1_000_000),
+  metrics: z.int().min(0).max(100).optional(),
+  metricSeries: upTo(200),
   loadMs: upTo(SCRIPT_MS_MAX),
+  waits: upTo(1_000_000),
+  waitMs: upTo(HOUR_MS),
+  stateBytes: sizeBetween('0B', '1MiB').optional(),
   breakerHits: upTo(1_000_000),
   breakerWindowMs: upTo(24 * HOUR_MS),
   claims: upTo(1_000_000),
@@ -59,8 +65,10 @@ const scheduleEntry = z
   })
   .transform(({ every, cron }, context): ScheduleEntry => {
     if (every !== undefined && cron === undefined) return { everyMs: every };
-    if (cron !== undefined && every === undefined) return { cron };
-    context.addIssue({ code: 'custom', message: 'expected either "every" or "cron"' });
+    const isCron = cron !== undefined && every === undefined;
+    const fault = isCron ? cronFault(cron) : 'expected either "every" or "cron"';
+    if (isCron && fault === undefined) return { cron };
+    context.addIssue({ code: 'custom', message: fault ?? '' });
     return z.NEVER;
   });
 

@@ -87,8 +87,8 @@ export class Flows implements FlowOwner {
   setScripts(scripts: ScriptsState, now: Instant): void {
     const before = this.#scripts;
     this.#scripts = scripts;
-    this.#use.claims.setHost(scripts, now);
     if (scripts.state === 'up' && scripts.epoch === before.epoch) return;
+    this.#use.claims.setHost(scripts, now);
     this.#use.stack.forgetRefusals();
     this.#use.decisions.abandonAll((row) => this.#decide.fail(row, now));
   }

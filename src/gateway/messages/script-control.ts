@@ -1,6 +1,8 @@
 /** Messages between the supervisor and a script host (JSON frames, see framing.ts). */
 import type {
+  EndedFlow,
   KvEntry,
+  MetricDelta,
   ScheduleEntry,
   ScriptBundle,
   ScriptIssue,
@@ -25,7 +27,9 @@ export type {
   CanaryPlan,
   DecidedFlow,
   DecisionStep,
+  EndedFlow,
   KvEntry,
+  MetricDelta,
   RecordedFlow,
   ScheduleEntry,
   ScriptBundle,
@@ -45,6 +49,8 @@ export type ToScriptHost =
    */
   | { readonly kind: 'kv-restore'; readonly entries: readonly KvEntry[] }
   /** Loads and, when every script loads, activates. Answered by `loaded` or `load-failed`. */
+  /** For the hook `closed`. Answered by `closed-told`, and only then comes the next one. */
+  | { readonly kind: 'closed'; readonly flows: readonly EndedFlow[] }
   | {
       readonly kind: 'load';
       readonly bundle: ScriptBundle;
@@ -52,7 +58,7 @@ export type ToScriptHost =
       /** Load it beside the active bundle. */
       readonly canary?: CanaryPlan;
       /** How long connections of the bundle that is replaced may go on. */
-      readonly drainMs?: number;
+      readonly drainMs?: number | undefined;
     }
   /** The canary of that generation takes over; answered by `promoted`. */
   | { readonly kind: 'promote'; readonly generation: number }
@@ -87,7 +93,13 @@ export type ToScriptHost =
 
 export type FromScriptHost =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'loaded'; readonly generation: number }
+  /** `closers`: names of scripts that want to hear of the end of their flows. */
+  | {
+      readonly kind: 'loaded';
+      readonly generation: number;
+      readonly closers: readonly string[];
+    }
+  | { readonly kind: 'closed-told' }
   | {
       readonly kind: 'load-failed';
       readonly generation: number;
@@ -96,6 +108,8 @@ export type FromScriptHost =
   | { readonly kind: 'resolve'; readonly id: number; readonly name: string }
   | ({ readonly kind: 'log' } & ScriptLog)
   | { readonly kind: 'kv'; readonly entries: readonly KvEntry[] }
+  /** What scripts measured since the last message, at most once a second. */
+  | { readonly kind: 'metrics'; readonly series: readonly MetricDelta[] }
   /** Sums since the host started, sent when they changed, at most once a second. */
   | { readonly kind: 'stats'; readonly scripts: readonly ScriptStats[] }
   | { readonly kind: 'promoted'; readonly generation: number; readonly isDone: boolean }

@@ -75,6 +75,8 @@ export class HostLoop {
         kv: (changes) => {
           for (const entries of kvChunks(changes)) control.send({ kind: 'kv', entries });
         },
+        closedTold: () => control.send({ kind: 'closed-told' }),
+        metrics: (series) => control.send({ kind: 'metrics', series }),
         stats: (scripts) => control.send({ kind: 'stats', scripts }),
         canary: (counts) => control.send({ kind: 'canary', ...counts }),
         generations: (numbers) => control.send({ kind: 'generations', numbers }),
@@ -172,6 +174,9 @@ export class HostLoop {
         this.#loads = this.#loads.then(() => this.#load(bundle, { canary, drainMs }));
         break;
       }
+      case 'closed':
+        this.#host.closed(message.flows);
+        break;
       case 'resolved':
         this.#host.resolved(message.id, message.addresses, message.error ?? '');
         break;
@@ -202,7 +207,7 @@ export class HostLoop {
     if (issues.length === 0 && !this.#isServing) this.#serve();
     this.#control.send(
       issues.length === 0
-        ? { kind: 'loaded', generation }
+        ? { kind: 'loaded', generation, closers: this.#host.closers }
         : { kind: 'load-failed', generation, issues },
     );
     this.#loadsLeft--;

@@ -48,6 +48,18 @@ const scriptStats = z.object({
   disabled: z.boolean(),
 });
 
+/** As Prometheus wants names: they stand in the text as they are. */
+const metricName = z.string().regex(/^[a-zA-Z_][a-zA-Z0-9_]*$/);
+
+const metricDelta = z.object({
+  script: z.string(),
+  name: metricName,
+  kind: z.enum(['counter', 'gauge', 'histogram']),
+  labels: z.record(metricName, z.string()),
+  value: z.number(),
+  buckets: z.array(count).exactOptional(),
+});
+
 const endpoint = z.object({
   ip: z.string(),
   port: count,
@@ -121,11 +133,13 @@ const testReport: z.ZodType<TestReport> = z.object({
 
 const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('ready') }),
-  z.object({ kind: z.literal('loaded'), generation: count }),
+  z.object({ kind: z.literal('loaded'), generation: count, closers: z.array(z.string()) }),
+  z.object({ kind: z.literal('closed-told') }),
   z.object({ kind: z.literal('load-failed'), generation: count, issues: z.array(scriptIssue) }),
   z.object({ kind: z.literal('resolve'), id: count, name: z.string() }),
   scriptLog.extend({ kind: z.literal('log') }),
   z.object({ kind: z.literal('kv'), entries: z.array(kvEntry) }),
+  z.object({ kind: z.literal('metrics'), series: z.array(metricDelta) }),
   z.object({ kind: z.literal('stats'), scripts: z.array(scriptStats) }),
   z.object({ kind: z.literal('promoted'), generation: count, isDone: z.boolean() }),
   z.object({

@@ -16,7 +16,7 @@ import {
 import { Child, type ChildExit } from './child.ts';
 import { parseFromScriptHost } from './child-messages.ts';
 import type { Generation } from './generations.ts';
-import { toBundle } from './script-bundle.ts';
+import { type HostFacts, toBundle } from './script-bundle.ts';
 import { describeExit } from './script-load.ts';
 import { processCpuMs, WATCHDOG_PERIOD_MS, Watchdog } from './watchdog.ts';
 
@@ -74,6 +74,7 @@ export interface HostMemory {
   readonly kv: readonly KvEntry[];
   /** Scripts to be loaded and never asked. */
   readonly disabled: readonly string[];
+  readonly previous?: NonNullable<HostFacts['previous']>;
 }
 
 export class HostProcess {
@@ -87,6 +88,8 @@ export class HostProcess {
   readonly #loads = new Map<number, (outcome: LoadOutcome) => void>();
   /** Generations of loads that were given up. */
   readonly #abandoned = new Set<number>();
+  /** Names of scripts that want to hear of the end of their flows. */
+  closers: readonly string[] = [];
   #limits: ScriptLimits | undefined;
   #isOver = false;
 
@@ -131,7 +134,7 @@ export class HostProcess {
     bundle: Generation,
     memory: HostMemory,
     timeoutMs: number,
-    how: { readonly canary?: CanaryPlan; readonly drainMs?: number } = {},
+    how: { readonly canary?: CanaryPlan; readonly drainMs?: number | undefined } = {},
   ): Promise<LoadOutcome> {
     if (this.#isOver) return { kind: 'stopped' };
     const { promise, resolve } = Promise.withResolvers<LoadOutcome>();
@@ -139,10 +142,11 @@ export class HostProcess {
     this.#limits = bundle.limits;
     for (const entries of kvChunks(memory.kv)) this.send({ kind: 'kv-restore', entries });
     const { iface, closed = () => [] } = this.#options;
-    const { disabled } = memory;
+    const { disabled, previous } = memory;
+    const facts = { iface, disabled, closed: closed(), ...(previous && { previous }) };
     this.send({
       kind: 'load',
-      bundle: toBundle(bundle, { iface, disabled, closed: closed() }),
+      bundle: toBundle(bundle, facts),
       epoch: this.epoch,
       ...how,
     });
@@ -183,7 +187,10 @@ export class HostProcess {
         break;
       case 'loaded':
         if (this.#abandoned.has(message.generation)) this.#options.onLateLoad();
-        else this.#settle(message.generation, { kind: 'loaded' });
+        else {
+          this.closers = message.closers;
+          this.#settle(message.generation, { kind: 'loaded' });
+        }
         break;
       case 'load-failed':
         this.#abandoned.delete(message.generation);

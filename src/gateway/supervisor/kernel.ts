@@ -75,6 +75,12 @@ export function openKernel(config: Config, { onNoIpv6 }: KernelOptions = {}): Ke
   };
 }
 
+/** As `DataPlaneFd` orders them. */
+export const dataPlaneFds = ({ tun, state, counters, scripts, conns }: Kernel): number[] => [
+  ...[tun.fd, state.fd, counters.fd],
+  ...[scripts[0], conns[0]],
+];
+
 /**
  * Routes the pool of a configuration that comes to a running gateway.
  *

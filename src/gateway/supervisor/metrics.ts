@@ -2,11 +2,13 @@
 import { CLOSE_REASON_NAMES, CloseReason } from '../../stack/close-reason.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../stack/drop-reason.ts';
+import type { ScriptLimits } from '../messages/script-control.ts';
 import { buildInfo } from './build-info.ts';
 import { dropLayer } from './drop-layer.ts';
 import type { Histogram } from './histogram.ts';
 import type { Census } from './live-flows.ts';
 import { MetricsText, type Sample } from './metrics-text.ts';
+import type { ScriptMetricsTable } from './script-metrics.ts';
 import type { ScriptTotals } from './script-totals.ts';
 import type { TrialOutcomes, TrialReport } from './trials.ts';
 
@@ -21,6 +23,9 @@ export interface MetricsSource {
   readonly trials: TrialOutcomes;
   readonly trial: TrialReport;
   readonly scriptTotals: ReadonlyMap<string, ScriptTotals>;
+  readonly scriptMetrics: ScriptMetricsTable;
+  readonly scriptLimits: ScriptLimits;
+  readonly closedDropped: number;
   readonly census: Census;
   readonly scriptHostRestarts: Readonly<Record<string, number>>;
   readonly dataPlaneRestarts: number;
@@ -37,6 +42,7 @@ export function renderMetrics(source: MetricsSource): string {
   writeDevice(text, source.counters);
   writeTcp(text, source.counters);
   writeScripts(text, source);
+  source.scriptMetrics.write(text);
   return text.toString();
 }
 
@@ -227,6 +233,7 @@ function writeTcp(text: MetricsText, counters: Counters): void {
 
 function writeScripts(text: MetricsText, source: MetricsSource): void {
   const { counters, generation, scripts, census, scriptTotals, scriptHostRestarts } = source;
+  const { scriptLimits } = source;
   const totals = [...scriptTotals];
   text.gauge(
     'culvert_script_version_info',
@@ -286,6 +293,14 @@ function writeScripts(text: MetricsText, source: MetricsSource): void {
     totals.map(([script, { disabled }]) => [disabled ? 1 : 0, { script }]),
   );
   writeTrials(text, source);
+  text.gauge(
+    'culvert_script_limit',
+    'What each script may use, in the unit that ends the name of the limit.',
+    Object.entries(scriptLimits).map(([limit, value]) => [value, { limit }]),
+  );
+  text.counter('culvert_script_closed_dropped_total', 'Ends of flows that no script heard of.', [
+    [source.closedDropped],
+  ]);
   text.counter(
     'culvert_script_restarts_total',
     'Script hosts that ended, by cause.',

@@ -7,6 +7,8 @@ export interface HostFacts {
   readonly iface: string;
   /** Scripts to be loaded and never asked. */
   readonly disabled: readonly string[];
+  /** What ran in a host that is gone, or is about to be replaced by another. */
+  readonly previous?: NonNullable<ScriptBundle['previous']>;
   /** Where no script may connect. */
   readonly closed?: readonly string[];
 }
@@ -21,3 +23,9 @@ export const toBundle = (generation: Generation, facts: HostFacts): ScriptBundle
   kv: [],
   ...facts,
 });
+
+/** What a new host is told of the generation that it comes after. */
+export const previousOf = (active: Generation | undefined): Pick<HostFacts, 'previous'> =>
+  active === undefined
+    ? {}
+    : { previous: { generation: active.number, scripts: active.scripts.map(({ name }) => name) } };

@@ -31,9 +31,10 @@ import type { Logger } from './logger.ts';
 import { Mutex } from './mutex.ts';
 import { checkBundle } from './replay.ts';
 import { Resolver } from './resolver.ts';
+import { ScriptAccounts } from './script-accounts.ts';
+import { previousOf } from './script-bundle.ts';
 import { loadTimeMs, nonEmpty, START_ALLOWANCE_MS } from './script-load.ts';
 import { logHostEnd, logScript } from './script-log.ts';
-import { ScriptTotalsTable } from './script-totals.ts';
 
 /** Beyond the time of the load itself: how long a host may be busy with its flows. */
 const BUSY_ALLOWANCE_MS = 2_000;
@@ -68,7 +69,7 @@ export interface ScriptHostOptions {
 }
 
 export class ScriptHost implements Activator {
-  readonly totals = new ScriptTotalsTable();
+  readonly accounts = new ScriptAccounts((flows) => this.#host?.send({ kind: 'closed', flows }));
   /** Ends of host processes, by cause. */
   readonly restarts = { cpu: 0, wall: 0, crash: 0 };
   readonly #options: ScriptHostOptions;
@@ -126,8 +127,8 @@ export class ScriptHost implements Activator {
       const { busyAllowanceMs = BUSY_ALLOWANCE_MS } = this.#options;
       const { share, errors, windowMs } = plan;
       const how = { canary: { share, errors, windowMs }, drainMs: this.#drainMs };
-      const timeoutMs = loadTimeMs(bundle) + busyAllowanceMs;
-      const outcome = await host.load(bundle, NO_MEMORY, timeoutMs, how);
+      const outcome = await host.load(bundle, NO_MEMORY, loadTimeMs(bundle) + busyAllowanceMs, how);
+      this.accounts.closed.watch(host.closers);
       if (outcome.kind === 'loaded') return [];
       if (outcome.kind === 'refused') return nonEmpty(outcome.issues, bundle);
       if (host.isUncertain) this.#restartAfter(0);
@@ -185,7 +186,7 @@ export class ScriptHost implements Activator {
     const processes = [this.#host, this.#next].filter((process) => process !== undefined);
     this.#host = undefined;
     this.#next = undefined;
-    this.totals.hostEnded();
+    this.accounts.hostEnded();
     this.#drains.set([]);
     this.#options.onState({ state: 'none', epoch: this.#epoch });
     for (const process of processes) process.kill();
@@ -213,7 +214,8 @@ export class ScriptHost implements Activator {
    */
   async #replace(bundle: Generation, disabled: readonly string[]): Promise<readonly ScriptIssue[]> {
     const next = this.#spawn();
-    const memory = { kv: this.#journal.entries(Date.now()), disabled };
+    const kv = this.#journal.entries(Date.now());
+    const memory = { kv, disabled, ...previousOf(this.#active) };
     const timeoutMs = loadTimeMs(bundle) + START_ALLOWANCE_MS;
     const outcome = await next.load(bundle, memory, timeoutMs);
     if (this.#next === next) this.#next = undefined;
@@ -263,7 +265,7 @@ export class ScriptHost implements Activator {
     this.#host = next;
     if (this.#isWatched) next.send({ kind: 'watch', isOn: true });
     if (old === undefined) return;
-    this.totals.hostEnded();
+    this.accounts.hostEnded();
     old.kill();
     this.#drains.set([]);
     this.#options.onLost?.('the script host was replaced');
@@ -278,13 +280,16 @@ export class ScriptHost implements Activator {
 
   /** Forgets what scripts kept that are no more; only once their bundle has left for good. */
   #pruneJournal(bundle: Generation): void {
-    this.#journal.prune(new Set(bundle.scripts.map((script) => script.name)), Date.now());
+    const names = new Set(bundle.scripts.map((script) => script.name));
+    this.#journal.prune(names, Date.now());
+    this.accounts.metrics.prune(names);
   }
 
   #tellUp(): void {
-    const host = this.#host;
     // A host that died since is known to be lost, and the data plane knows.
-    if (host !== undefined) this.#options.onState({ state: 'up', epoch: host.epoch });
+    if (this.#host === undefined) return;
+    this.#options.onState({ state: 'up', epoch: this.#host.epoch });
+    this.accounts.closed.start(this.#host.closers);
   }
 
   #receive(process: HostProcess, message: FromScriptHost): void {
@@ -298,15 +303,11 @@ export class ScriptHost implements Activator {
       case 'kv':
         this.#journal.record(message.entries);
         break;
-      case 'stats':
-        if (process === this.#host) this.totals.record(message.scripts);
-        break;
       case 'canary':
         if (process === this.#host) this.#options.onCanary?.(message);
         break;
       case 'generations':
-        if (process !== this.#host) break;
-        this.#drains.set(message.numbers);
+        if (process === this.#host) this.#drains.set(message.numbers);
         break;
       case 'promoted':
         this.#questions.promoted(message.generation, message.isDone);
@@ -317,6 +318,8 @@ export class ScriptHost implements Activator {
       case 'recent':
         this.#questions.toldRecent(message.flows);
         break;
+      default:
+        if (process === this.#host) this.accounts.receive(message);
     }
   }
 
@@ -345,7 +348,7 @@ export class ScriptHost implements Activator {
     if (process !== this.#host) return;
     this.#host = undefined;
     process.kill();
-    this.totals.hostEnded();
+    this.accounts.hostEnded();
     this.#drains.set([]);
     this.#questions.lost();
     this.#options.onState({ state: 'down', epoch: this.#epoch + 1 });
@@ -353,14 +356,14 @@ export class ScriptHost implements Activator {
     this.#restartAfter(this.#crashes.crashed(performance.now()) ?? 0);
   }
 
-  get #drainMs(): number {
-    return this.#options.drainMs?.() ?? 0;
+  get #drainMs(): number | undefined {
+    return this.#options.drainMs?.();
   }
 
   async #recentFlows(): Promise<readonly DecidedFlow[]> {
     const count = this.#options.replayFlows?.() ?? 0;
-    if (count === 0 || this.#host === undefined) return [];
-    return this.#questions.recent(this.#host, count);
+    const host = count === 0 ? undefined : this.#host;
+    return host === undefined ? [] : this.#questions.recent(host, count);
   }
 
   #restartAfter(delayMs: number): void {

@@ -1,15 +1,19 @@
-/** Scripts and how they do, as the API shows them. */
+/** How the scripts of the active generation do, as the API shows it. */
 import type { Status } from './api/schemas.ts';
 import type { Generation } from './generations.ts';
-import type { ScriptHost } from './script-host.ts';
+import type { ScriptTotals } from './script-totals.ts';
 
+/**
+ * @param totals    sums of a script, by its name
+ * @param disabled  scripts that got their host killed too often
+ */
 export function scriptStatus(
   { number, scripts }: Generation,
-  host: Pick<ScriptHost, 'disabled' | 'totals'>,
+  totals: (name: string) => ScriptTotals,
+  disabled: readonly string[],
 ): Status['scripts'] {
-  const killed = new Set(host.disabled);
   return scripts.map(({ name, file, source }) => {
-    const { decisions, errors, limitHits, cpuUs, disabled } = host.totals.of(name);
+    const { decisions, errors, limitHits, cpuUs, disabled: isDisabled } = totals(name);
     return {
       name,
       file,
@@ -19,7 +23,7 @@ export function scriptStatus(
       errors,
       limit_hits: { ...limitHits },
       cpu_ms: Math.round(cpuUs) / 1000,
-      disabled: disabled || killed.has(name),
+      disabled: isDisabled || disabled.includes(name),
     };
   });
 }

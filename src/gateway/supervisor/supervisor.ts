@@ -1,8 +1,7 @@
 /**
  * The gateway as its operator sees it: owns device, memory and children, and answers the API.
  *
- * A change of config or scripts either happens as a
- * whole or not at all.
+ * A change of config or scripts either happens as a whole or not at all.
  */
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
@@ -26,7 +25,7 @@ import {
   NoTrialError,
 } from './generations.ts';
 import { pageOf } from './host-process.ts';
-import { type Kernel, routePoolOf } from './kernel.ts';
+import { dataPlaneFds, type Kernel, routePoolOf } from './kernel.ts';
 import type { Logger } from './logger.ts';
 import { renderMetrics } from './metrics.ts';
 import { Mutex } from './mutex.ts';
@@ -229,16 +228,14 @@ export class Supervisor implements ControlPlane, FlowNames {
 
   /** One process at a time is enough for questions. */
   explain(flow: RecordedFlow): Promise<Explanation> {
-    return this.#explaining.run(() => {
-      const { state, disabled } = this.#scriptHost;
-      const { active, trial } = this.#generations;
-      return explain(flow, {
+    return this.#explaining.run(() =>
+      explain(flow, {
         live: toLiveConfig(this.#loaded.config, this.#configGeneration),
-        generation: active,
-        aside: { ...this.#scriptHost.asideOptions(), disabled },
-        notes: explainNotes(state, trial),
-      });
-    });
+        generation: this.#generations.active,
+        aside: { ...this.#scriptHost.asideOptions(), disabled: this.#scriptHost.disabled },
+        notes: explainNotes(this.#scriptHost.state, this.#generations.trial),
+      }),
+    );
   }
 
   drops() {
@@ -272,7 +269,10 @@ export class Supervisor implements ControlPlane, FlowNames {
       scripts: active.scripts.map((script) => script.name),
       trials: this.#trials.outcomes,
       trial: this.#trials.report,
-      scriptTotals: this.#scriptHost.totals.all(),
+      scriptTotals: this.#scriptHost.accounts.totals.all(),
+      scriptMetrics: this.#scriptHost.accounts.metrics,
+      scriptLimits: active.limits,
+      closedDropped: this.#scriptHost.accounts.closed.dropped,
       census: this.flows.live.census(),
       scriptHostRestarts: this.#scriptHost.restarts,
       dataPlaneRestarts: this.#dataPlane?.restarts ?? 0,
@@ -342,14 +342,16 @@ export class Supervisor implements ControlPlane, FlowNames {
       start: toStartConfig(loaded.config, kernel.tun),
       live: this.#nextLiveConfig(loaded),
       scripts: this.#scriptsState,
-      fds: [
-        ...[kernel.tun.fd, kernel.state.fd, kernel.counters.fd],
-        ...[kernel.scripts[0], kernel.conns[0]],
-      ],
+      fds: dataPlaneFds(kernel),
       loopTurns: () => this.#counters.get(Counter.LOOP_TURNS),
-      onFlowRows: (rows) => this.flows.takeEnded(rows, this.#loaded.config.log.flows),
+      onFlowRows: (rows) => this.#takeEnded(rows),
       onGivenUp: onFatal,
     });
+  }
+
+  #takeEnded(rows: Uint8Array): void {
+    this.flows.takeEnded(rows, this.#loaded.config.log.flows);
+    this.#scriptHost.accounts.closed.take(rows, this);
   }
 
   #nextLiveConfig({ config }: LoadedConfig) {
@@ -384,7 +386,8 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   #scriptStatus(): Status['scripts'] {
-    return scriptStatus(this.#generations.active, this.#scriptHost);
+    const { accounts, disabled } = this.#scriptHost;
+    return scriptStatus(this.#generations.active, (name) => accounts.totals.of(name), disabled);
   }
 
   #flowContext(): FlowContext {

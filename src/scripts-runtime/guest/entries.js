@@ -3,14 +3,19 @@ import { connEvent, openConn } from './conn.js';
 import { Ctx, retireScript } from './ctx.js';
 import { env } from './env.js';
 import { abortFlow, FlowInfo, serialOf } from './flow-info.js';
-import { host, onSettled } from './host.js';
-import { CALL, NO_VERDICT, PENDING, REPLY, THREW, words } from './page.js';
+import { host, join, onSettled, parse, stringify } from './host.js';
+import { CALL, DONE, NO_VERDICT, PENDING, REPLY, THREW, words } from './page.js';
 import { describe, show } from './show.js';
 import { adoptSniffs } from './sniffs.js';
 import { fire } from './timers.js';
 import { bodyOf, isVerdict, replyOf, setClaiming } from './verdicts.js';
 
+/** Besides `flow`. */
+const HOOKS = ['load', 'unload', 'scheduled', 'closed'];
+
 let script;
+/** Those of HOOKS that the script has. */
+const hooks = [];
 /** Calls whose promise is not settled: the flow behind each. */
 const waiting = new Map();
 
@@ -35,6 +40,40 @@ function settle(call, reply) {
   host.settle(call, words[REPLY], body);
 }
 
+/** Runs a hook that gives no verdict. Its promise keeps the generation in memory. */
+function runHook(call, work) {
+  try {
+    const value = work();
+    if (typeof value?.then !== 'function') {
+      words[REPLY] = DONE;
+      return '';
+    }
+    onSettled(
+      Promise.resolve(value),
+      () => host.hookDone(call, ''),
+      (error) => host.hookDone(call, describe(error)),
+    );
+    words[REPLY] = PENDING;
+    return undefined;
+  } catch (error) {
+    return failed(error);
+  }
+}
+
+/** What `unload` returns, as JSON; '' for nothing. */
+function handOver(work) {
+  try {
+    const state = work();
+    if (typeof state?.then === 'function') {
+      throw new TypeError('unload() returned a promise: what it hands over must be there at once');
+    }
+    words[REPLY] = DONE;
+    return stringify(state) ?? '';
+  } catch (error) {
+    return failed(error);
+  }
+}
+
 host.connect({
   /** Takes the script. Returns what is wrong with it, or undefined. */
   adopt(exported) {
@@ -42,10 +81,11 @@ host.connect({
       return 'the script must export default an object with a method flow()';
     }
     if (typeof exported.flow !== 'function') return 'the default export has no method flow()';
-    for (const hook of ['closed', 'scheduled', 'load', 'unload']) {
-      if (exported[hook] !== undefined) {
-        return `${hook}() is not available in this version of culvert: it would never be called`;
-      }
+    for (const hook of HOOKS) {
+      const method = exported[hook];
+      if (method === undefined) continue;
+      if (typeof method !== 'function') return `${hook} of the default export is no method`;
+      hooks.push(hook);
     }
     const problem = adoptSniffs(exported.sniffs);
     if (problem !== undefined) return problem;
@@ -79,6 +119,20 @@ host.connect({
     const flow = waiting.get(call);
     waiting.delete(call);
     if (flow !== undefined) abortFlow(flow, why);
+  },
+
+  hooks: () => join(hooks, ','),
+
+  /** Calls a hook by its name; `json` is what it is told, if that is anything. */
+  hook(name, json, sourceIp, destinationIp) {
+    const call = words[CALL];
+    if (name === 'unload') return handOver(() => script.unload(env, new Ctx(0)));
+    const told = json === '' ? null : parse(json);
+    if (name !== 'closed') return runHook(call, () => script[name](told, env, new Ctx(0)));
+    const flow = new FlowInfo(sourceIp, destinationIp);
+    // Nothing of the first packet is known any more.
+    delete flow.syn;
+    return runHook(call, () => script.closed(flow, told, env, new Ctx(serialOf(flow))));
   },
 
   connOpen(sourceIp, destinationIp) {

@@ -17,6 +17,7 @@ const { call } = Function.prototype;
 export const uncurry = (method) => call.bind(method);
 export const slice = uncurry(String.prototype.slice);
 export const onSettled = uncurry(Promise.prototype.then);
+export const join = uncurry(Array.prototype.join);
 export const settings = parse(host.settings);
 export const { lengths } = settings;
 export const limits = Object.freeze(settings.limits);

@@ -36,3 +36,4 @@ export const VERDICT = 4;
 export const PENDING = 5;
 export const THREW = 6;
 export const NO_VERDICT = 7;
+export const DONE = 8;

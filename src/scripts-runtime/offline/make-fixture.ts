@@ -16,7 +16,8 @@ export function makeFixture(name: string, args: string): Fixture {
   const make = Object.hasOwn(MAKERS, name) ? MAKERS[name] : undefined;
   if (make === undefined) return { error: 'there is no such fixture' };
   if (args.length > MODEST_MAX) return { error: `more than ${MODEST_MAX} characters` };
-  const values = JSON.parse(args) as never[];
+  // JSON has no undefined, which a client without a name is made with.
+  const values = (JSON.parse(args) as unknown[]).map((value) => value ?? undefined) as never[];
   if (!isModest(values)) return { error: `a number that is not from 0 to ${MODEST_MAX}` };
   try {
     return {

@@ -5,10 +5,14 @@
 import type { Endpoint } from '../../stack/verdict.ts';
 
 /** 240.0.0.0/4, reserved (RFC 1112 §4), and 100::/64, which is discarded (RFC 6666 §4). */
-const addressesOf = (index: number): readonly [v4: string, v6: string] => [
-  `240.${index >>> 16}.${(index >>> 8) & 0xff}.${index & 0xff}`,
-  `100::${(index >>> 16).toString(16)}:${(index & 0xffff).toString(16)}`,
-];
+function addressesOf(index: number): readonly [v4: string, v6: string] {
+  const groups = [index >>> 16, index & 0xffff].map((group) => group.toString(16));
+  return [
+    `240.${index >>> 16}.${(index >>> 8) & 0xff}.${index & 0xff}`,
+    // As everybody writes it (RFC 5952 §4.2), since it is found again by its text.
+    `100::${groups.join(':').replace(/^0:/, '')}`,
+  ];
+}
 
 const INDEX_COUNT = 1 << 24;
 

@@ -83,9 +83,23 @@ export class OfflineHost {
 
   /** @returns what is wrong with the bundle; then everything is as it was */
   async load(bundle: ScriptBundle): Promise<readonly ScriptIssue[]> {
-    const issues = await this.#host.load(bundle);
+    const issues = await this.#loaded(this.#host.load(bundle));
     if (issues.length === 0) this.#names = bundle.scripts.map(({ name }) => name);
     return issues;
+  }
+
+  /** Lets time pass for scripts that wait while they load. */
+  async #loaded(load: Promise<readonly ScriptIssue[]>): Promise<readonly ScriptIssue[]> {
+    let isOver = false;
+    const over = load.finally(() => {
+      isOver = true;
+    });
+    while (!isOver) {
+      await Promise.race([over, Bun.sleep(SPARE_POLL_MS)]);
+      const deadline = this.#host.loadingDeadline;
+      if (deadline !== Number.POSITIVE_INFINITY) this.#step(deadline);
+    }
+    return over;
   }
 
   /**

@@ -12,6 +12,7 @@ import { Guest } from '../host-api.ts';
 import { type HostFunctions, readText } from '../host-functions/arguments.ts';
 import { Kv } from '../kv.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits, TIMER_MS_MAX } from '../limits.ts';
+import { ScriptMetrics } from '../metrics/script-metrics.ts';
 import { Sets } from '../sets/sets.ts';
 import { makeFixture } from './make-fixture.ts';
 
@@ -58,7 +59,9 @@ export class TestSandbox {
 
   constructor(bare: BareEngine, { clock, scripts, now, print }: SandboxOptions) {
     const sets = new Sets({});
-    const settings = { version: '0', iface: '', vars: {}, services: [], limits: LIMITS, sets };
+    const metrics = new ScriptMetrics('test', LIMITS, new Map());
+    const facts = { version: '0', iface: '', vars: {}, services: [], limits: LIMITS };
+    const settings = { ...facts, sets, metrics };
     const modules = new Map([
       ['culvert/equal.js', equal],
       ['culvert/expect.js', expect],
@@ -79,6 +82,9 @@ export class TestSandbox {
         },
         stopTimer: (id) => this.#timers.delete(id),
         hit: () => {},
+        hookDone: () => {},
+        startWait: () => true,
+        endWait: () => {},
         conns: NO_GUEST_CONNS,
       },
       clock,

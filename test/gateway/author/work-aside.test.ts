@@ -14,7 +14,10 @@ const SILENCE_MS = 4_000;
 const BOMB = '[].includes.call({ length: 2 ** 53 - 1 }, 1);';
 
 const scriptOf = (body: string) => `import { reject } from 'culvert';
-export default { flow(f, env) { ${body} return reject({ reason: String(env.KV.incr('n', 1)) }); } };`;
+export default { flow(f, env) {
+  ${body}
+  return reject({ reason: String(env.KV.incr('n', 1)) });
+} };`;
 
 const bundle = (source: string, test?: string) =>
   bundleOf([

@@ -3,6 +3,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { listen } from '../../../src/gateway/supervisor/api/listen.ts';
+import { DEFAULT_SCRIPT_LIMITS } from '../../../src/scripts-runtime/limits.ts';
 import { apiOf, type FakePlane, fakePlane } from '../supervisor/api/fake-plane.ts';
 
 const MAIN = `${import.meta.dir}/../../../src/gateway/main.ts`;
@@ -68,6 +69,13 @@ describe('usage', () => {
 });
 
 describe('a gateway that answers', () => {
+  test('shows the limits of scripts below their list', async () => {
+    const { out } = await culvert(['script', 'list']);
+    expect(out).toStartWith('no scripts are loaded\n\nlimits of each script: cpuSoftMs=10 ');
+    for (const limit of Object.entries(DEFAULT_SCRIPT_LIMITS))
+      expect(out).toContain(limit.join('='));
+  });
+
   test('is shown as a table and as JSON', async () => {
     expect((await culvert(['status'])).out).toContain('device      x0 up, MTU 1500, superpackets');
     expect(JSON.parse((await culvert(['status', '--json'])).out)).toMatchObject({
@@ -76,7 +84,6 @@ describe('a gateway that answers', () => {
     expect((await culvert(['flows'])).out).toContain('10.0.0.1:1000  10.1.0.1:80');
     expect(JSON.parse((await culvert(['flows', '--json', 'port=443'])).out).flows).toHaveLength(1);
     expect((await culvert(['drops'])).out).toContain('paws');
-    expect((await culvert(['script', 'list'])).out).toBe('no scripts are loaded\n');
   });
 
   test('ends a flow, and refuses one that is gone with 4', async () => {

@@ -156,7 +156,11 @@ async function check(source: string): Promise<FromScriptHost | undefined> {
 }
 
 test('a check tells that a bundle loads, or why not, and ends with who asked', async () => {
-  expect(await check(scriptOf('return forward()'))).toEqual({ kind: 'loaded', generation: 9 });
+  expect(await check(scriptOf('return forward()'))).toEqual({
+    kind: 'loaded',
+    generation: 9,
+    closers: [],
+  });
   expect(await check(`${scriptOf('return forward()')}\nthrow new Error('no')`)).toMatchObject({
     kind: 'load-failed',
     issues: [{ line: 5, kind: 'load', message: 'Error: no' }],

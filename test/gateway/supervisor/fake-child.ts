@@ -48,7 +48,7 @@ async function load({ bundle, epoch }: Load): Promise<void> {
   const issue = { script: 'a', file: 'a.ts', line: 1, column: 2, kind: 'load', message: 'refused' };
   if (source === 'refuse' || (source === 'sly' && isFirst))
     send({ kind: 'load-failed', generation: bundle.generation, issues: [issue] });
-  else send({ kind: 'loaded', generation: bundle.generation });
+  else send({ kind: 'loaded', generation: bundle.generation, closers: [] });
 }
 
 if (mode === 'crash') process.exit(4);

@@ -2,6 +2,9 @@ import { describe, expect, test } from 'bun:test';
 import { Histogram } from '../../../src/gateway/supervisor/histogram.ts';
 import { renderMetrics } from '../../../src/gateway/supervisor/metrics.ts';
 import { MetricsText } from '../../../src/gateway/supervisor/metrics-text.ts';
+import { ScriptMetricsTable } from '../../../src/gateway/supervisor/script-metrics.ts';
+import { DEFAULT_SCRIPT_LIMITS } from '../../../src/scripts-runtime/limits.ts';
+import { RESERVED_NAMES } from '../../../src/scripts-runtime/metrics/script-metrics.ts';
 import { CloseReason } from '../../../src/stack/close-reason.ts';
 import { COUNTERS_BYTES, Counter, Counters } from '../../../src/stack/counters.ts';
 import { DropReason } from '../../../src/stack/drop-reason.ts';
@@ -31,6 +34,9 @@ function render(): string {
     scriptTotals: new Map([
       ['route', { decisions: 9, errors: 2, limitHits: { cpu: 5 }, cpuUs: 7, disabled: true }],
     ]),
+    scriptMetrics: new ScriptMetricsTable(),
+    scriptLimits: DEFAULT_SCRIPT_LIMITS,
+    closedDropped: 1,
     census: {
       scripts: [{ script: 'route', generation: 3, count: 6 }],
       protocols: new Map([['udp', 2]]),
@@ -105,4 +111,13 @@ test('quotes, backslashes and newlines of a label are escaped', () => {
   const text = new MetricsText();
   text.gauge('x', 'A gauge.', [[1, { label: 'a"b\\c\nd' }]]);
   expect(text.toString()).toEndWith('x{label="a\\"b\\\\c\\nd"} 1\n');
+});
+
+test('no metric of a script can have a name of ours', () => {
+  const ours = Array.from(
+    render().matchAll(/^# TYPE culvert_script_(\S+) /gm),
+    ([, name = '']) => name,
+  );
+  expect(ours).toContain('limit');
+  expect(ours.filter((name) => !RESERVED_NAMES.has(name))).toEqual([]);
 });

@@ -4,6 +4,7 @@ import { makeBareEngine } from '../../../src/scripts-runtime/engine.ts';
 import { Guest, type GuestPorts } from '../../../src/scripts-runtime/host-api.ts';
 import { Kv } from '../../../src/scripts-runtime/kv.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../../src/scripts-runtime/limits.ts';
+import { ScriptMetrics } from '../../../src/scripts-runtime/metrics/script-metrics.ts';
 import { Sets } from '../../../src/scripts-runtime/sets/sets.ts';
 import { makeRequest } from '../script-world.ts';
 
@@ -45,6 +46,12 @@ export async function rawGuest(
     },
     stopTimer: (id) => calls.push(`stopTimer ${id}`),
     hit: (limit) => calls.push(`hit ${limit}`),
+    hookDone: (call, error) => calls.push(`hookDone ${call} ${error}`),
+    startWait: (id) => {
+      calls.push(`startWait ${id}`);
+      return true;
+    },
+    endWait: (id, error) => calls.push(`endWait ${id} ${error}`),
     conns: NO_GUEST_CONNS,
   };
   const limits = { ...DEFAULT_SCRIPT_LIMITS, ...limitsGiven };
@@ -59,6 +66,7 @@ export async function rawGuest(
       services: ['welcome'],
       limits,
       sets: new Sets({}),
+      metrics: new ScriptMetrics('a', limits, new Map()),
     },
     new Kv('a', { kvBytes, kvKeyBytes, kvValueBytes }, () => 0),
     ports,

@@ -105,6 +105,16 @@ test('an upstream that refuses, is late, is named or speaks first', () =>
      expect(r.ended).toBe('killed');`,
   ));
 
+test('a name is shown as such in both families, and so it can refuse in both', () =>
+  expectPass(
+    claiming(`
+    await connect('db.example:3').opened.catch((error: any) => ctx.log.info(error.code));
+    conn.abort();`),
+    `const r = await run(script, about, { upstreams: { 'db.example:3': { refuses: 'refused' } } });
+     expect(r.dialed).toEqual(['db.example:3', 'db.example:3']);
+     expect(r.logs[0].message).toBe('refused');`,
+  ));
+
 test('what the script may dial is what allow says', () =>
   expectPass(
     claiming(`
@@ -137,7 +147,8 @@ test('fixtures are checked: what no client would send is refused', () =>
     claiming('conn.abort();'),
     `expect(() => fixtures.tlsClientHello('a', { segments: 1e9 })).toThrow('from 0 to 4096');
      expect(fixtures.httpRequest('a.example')[0][0]).toBe('G'.charCodeAt(0));
-     expect(fixtures.quicInitial('a.example').length).toBeGreaterThan(0);`,
+     expect(fixtures.quicInitial('a.example').length).toBeGreaterThan(0);
+     expect(text(fixtures.tlsClientHello(undefined)[0])).not.toContain('null');`,
   ));
 
 test('a replay shows a claim, and a thousand of them leave no connection behind', async () => {

@@ -94,8 +94,11 @@ async function checkFiles(
 async function list(flags: ClientFlags): Promise<void> {
   const { value } = await clientOf(flags).call(scriptsSchema, 'GET', '/v1/scripts');
   if (flags.json) printJson(value);
-  else if (value.scripts.length === 0) print('no scripts are loaded');
-  else print(formatScripts(value.scripts));
+  else {
+    const isEmpty = value.scripts.length === 0;
+    const scripts = isEmpty ? 'no scripts are loaded' : formatScripts(value.scripts);
+    print(`${scripts}\n\n${formatLimits(value.limits)}`);
+  }
 }
 
 async function showTrial(flags: ClientFlags): Promise<void> {
@@ -147,4 +150,17 @@ function bodyOf(name: string, file: string, { root }: PutFlags): string {
     files: { [entry]: source, ...placed(modules) },
     ...(Object.keys(tests).length > 0 && { tests: placed(tests) }),
   });
+}
+
+const LINE_LENGTH = 80;
+
+/** As many on a line as fit a terminal. */
+function formatLimits(limits: Readonly<Record<string, number>>): string {
+  const lines = ['limits of each script:'];
+  for (const [name, value] of Object.entries(limits)) {
+    const text = ` ${name}=${value}`;
+    if ((lines.at(-1) ?? '').length + text.length > LINE_LENGTH) lines.push(' ');
+    lines.push((lines.pop() ?? '') + text);
+  }
+  return lines.join('\n');
 }

@@ -175,7 +175,12 @@ const script = z.object({
   cpu_ms: z.number(),
   disabled: z.boolean(),
 });
-export const scripts = z.object({ generation: z.number(), scripts: z.array(script) });
+export const scripts = z.object({
+  generation: z.number(),
+  scripts: z.array(script),
+  /** Of each of them, in the unit that ends the name. */
+  limits: z.record(z.string(), z.number()),
+});
 
 export const flow = z.object({
   id: z.string(),

@@ -28,8 +28,9 @@ export function scriptRoutes(plane: ControlPlane): Hono {
   const app = new Hono();
   app.get('/v1/scripts', describeJson('Scripts in the order of asking.', scripts), (context) => {
     context.header('ETag', plane.etag);
-    const { number } = plane.activeGeneration;
-    return context.json({ generation: number, scripts: plane.status().scripts });
+    const { number, limits } = plane.activeGeneration;
+    const { scripts: list } = plane.status();
+    return context.json({ generation: number, scripts: list, limits: { ...limits } });
   });
   app.get(
     '/v1/scripts/:name',

@@ -1,0 +1,25 @@
+/** The functions behind hooks and `ctx.waitUntil`. */
+import type { QuickJSContext } from 'quickjs-emscripten-core';
+import { type HostFunctions, readNumber, readText } from './arguments.ts';
+
+/** What hooks tell while a turn runs. None of it may enter the engine again. */
+export interface GuestHookPorts {
+  /** A promise of a hook was settled; `error` is '' when it was fulfilled. */
+  hookDone(call: number, error: string): void;
+  /** False when as many promises are waited for as may be. */
+  startWait(id: number): boolean;
+  /** As `hookDone`, of a promise that was given to `waitUntil`. */
+  endWait(id: number, error: string): void;
+}
+
+export const hookFunctions = (context: QuickJSContext, ports: GuestHookPorts): HostFunctions => ({
+  hookDone: (call, error) => {
+    ports.hookDone(readNumber(context, call), readText(context, error) ?? '');
+    return undefined;
+  },
+  startWait: (id) => (ports.startWait(readNumber(context, id)) ? context.true : context.false),
+  endWait: (id, error) => {
+    ports.endWait(readNumber(context, id), readText(context, error) ?? '');
+    return undefined;
+  },
+});
