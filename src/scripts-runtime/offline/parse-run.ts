@@ -63,7 +63,7 @@ const SYN_DEFAULT = { mss: 1460, wscale: 7, ttl: 64, ecn: false };
 const PROTOCOLS = ['tcp', 'udp', 'icmp'] as const;
 
 /** Of the fields that `FlowInfo` has in the script API. @throws RunError */
-function parseFlow(fields: Readonly<Record<string, unknown>>): RecordedFlow {
+export function parseFlow(fields: Readonly<Record<string, unknown>>): RecordedFlow {
   const { proto = 'tcp', src, dst, syn, ...rest } = fields;
   const [unknown] = Object.keys(rest);
   if (unknown !== undefined)

@@ -82,8 +82,9 @@ describe('explain', () => {
     expect(found.steps.some((step) => step.kind === 'script' && step.cpu_us > 0)).toBe(true);
   });
 
-  test('shows scripts a copy of the KV, which the next question does not find changed', async () => {
-    const count = [script('count', `return reject({ reason: String(env.KV.incr('n', 1)) });`)];
+  test('shows scripts a copy of the KV, and leaves the KV as it was', async () => {
+    const body = `return reject({ reason: String(env.KV.incr('n', 1)) });`;
+    const count = [script('count', body)];
     const kv = [{ script: 'count', key: 'n', value: 41 }];
     for (let i = 0; i < 2; i++) {
       expect((await explained(count, { kv })).verdict).toBe('reject reason=42');

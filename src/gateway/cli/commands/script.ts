@@ -17,6 +17,7 @@ import { print, printError, printJson } from '../output.ts';
 import type { Finish } from '../program.ts';
 import { type ChangeFlags, changeQuery, describeChange, withChangeFlags } from './reload.ts';
 import { addScriptNew } from './script-new.ts';
+import { addScriptRepl } from './script-repl.ts';
 import { addScriptReplay } from './script-replay.ts';
 import { addScriptTest } from './script-test.ts';
 import { formatScripts } from './status.ts';
@@ -45,6 +46,7 @@ export function addScript(program: Command, finish: Finish): void {
     .action(async (files: string[], flags: CheckFlags) => finish(await checkFiles(files, flags)));
   addScriptTest(script, finish);
   addScriptReplay(script, finish);
+  addScriptRepl(script);
   withClient(script.command('list'))
     .description('list scripts in the order of asking')
     .action(list);
