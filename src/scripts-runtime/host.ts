@@ -4,13 +4,14 @@
  * runs it calls `expire` when `nextDeadline` has come.
  */
 import type { ConnectionRequest } from '../stack/verdict.ts';
+import { makeBareEngine } from './bare-engine.ts';
 import type { EndedFlow, KvEntry, ScriptBundle, ScriptIssue } from './bundle.ts';
 import { Conns } from './conns/conns.ts';
 import type { ConnEvents } from './conns/ports.ts';
 import { ScriptCounters } from './counters.ts';
 import { type Decision, Decisions } from './decide.ts';
 import { closersOf, EndedFlowQueue } from './ended-flow-queue.ts';
-import { type BareEngine, makeBareEngine } from './engine.ts';
+import type { BareEngine } from './engine.ts';
 import { FlowSniffing } from './flow-sniffing.ts';
 import { getOrAdd } from './get-or-add.ts';
 import type { HostPorts, LoadOptions } from './host-ports.ts';

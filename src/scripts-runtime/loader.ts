@@ -1,8 +1,9 @@
 /** From a bundle to a generation. All of its scripts load, or none is used. */
+
+import { makeBareEngine } from './bare-engine.ts';
 import type { ScriptBundle, ScriptIssue, ScriptSource } from './bundle.ts';
 import { Egress } from './conns/egress.ts';
 import type { ScriptCounters } from './counters.ts';
-import { makeBareEngine } from './engine.ts';
 import type { Kv } from './kv.ts';
 import { checkLimits } from './limits.ts';
 import type { ScriptMetrics } from './metrics/script-metrics.ts';
