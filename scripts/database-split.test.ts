@@ -32,6 +32,7 @@ test('a session goes to the primary, with all that it has said', async () => {
 test('sessions that only read go to the replicas, by turns', async () => {
   const byUser = await say(startup({ user: 'report_ro' }));
   const options = '-c search_path=x -c default_transaction_read_only=on';
+  await say(startup({ user: 'app' }));
   const byOption = await say(startup({ user: 'app', options }));
   expect([byUser.spliced, byOption.spliced].toSorted()).toEqual(REPLICAS);
 });
