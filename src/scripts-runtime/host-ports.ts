@@ -35,6 +35,6 @@ export interface HostPorts extends EngineClock {
 export interface LoadOptions {
   /** Load it beside the active bundle, for a share of the flows. */
   readonly canary?: CanaryPlan | undefined;
-  /** How long connections of the bundle that is replaced may go on. */
+  /** How long connections of the bundle that is replaced may go on; absent: not at all. */
   readonly drainMs?: number | undefined;
 }

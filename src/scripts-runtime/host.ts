@@ -5,7 +5,6 @@
  */
 import type { ConnectionRequest } from '../stack/verdict.ts';
 import type { EndedFlow, KvEntry, ScriptBundle, ScriptIssue } from './bundle.ts';
-import { Canary } from './canary.ts';
 import { Conns } from './conns/conns.ts';
 import type { ConnEvents } from './conns/ports.ts';
 import { ScriptCounters } from './counters.ts';
@@ -13,6 +12,7 @@ import { type Decision, Decisions } from './decide.ts';
 import { closersOf, EndedFlowQueue } from './ended-flow-queue.ts';
 import { type BareEngine, makeBareEngine } from './engine.ts';
 import { FlowSniffing } from './flow-sniffing.ts';
+import { getOrAdd } from './get-or-add.ts';
 import type { HostPorts, LoadOptions } from './host-ports.ts';
 import { Kv, type KvLimits } from './kv.ts';
 import { lastWord } from './last-word.ts';
@@ -21,7 +21,8 @@ import { loadBundle } from './loader.ts';
 import { Lookups } from './lookups.ts';
 import { type MetricKinds, ScriptMetrics } from './metrics/script-metrics.ts';
 import { type DecidedFlow, RecentFlows } from './recent-flows.ts';
-import { drainDeadline, type Generation, Registry } from './registry.ts';
+import { Registry } from './registry.ts';
+import { Rollout } from './rollout.ts';
 import type { Script } from './script.ts';
 import type { ScriptPorts } from './script-ports.ts';
 import { Sets } from './sets/sets.ts';
@@ -52,8 +53,7 @@ export class ScriptHost {
   readonly #loading = new Set<Script>();
   readonly #ended = new EndedFlowQueue(this.#registry);
   readonly #recent = new RecentFlows();
-  #canary: Canary | undefined;
-  #drainMs = 0;
+  readonly #rollout: Rollout;
   /** Of the active bundle. */
   #sets: Sets | undefined;
   #spare: BareEngine | undefined;
@@ -70,6 +70,15 @@ export class ScriptHost {
     this.#scriptPorts = this.#makeScriptPorts();
     this.#lookups = new Lookups((id, name) => ports.resolve(id, name));
     this.#conns = new Conns(ports.conns, this.#lookups, () => ports.now());
+    this.#rollout = new Rollout(this.#registry, {
+      now: () => ports.now(),
+      changed: () => this.#generationsChanged(),
+      leaving: ({ scripts }) => {
+        for (const script of scripts) script.hooks.unload();
+      },
+      activated: ({ scripts }) => this.#timetable.set(scripts, ports.epochMs()),
+      stopped: (counts) => ports.canary?.(counts),
+    });
     this.#decisions = new Decisions({
       now: () => ports.now(),
       answer: (requestId, decision, request) => {
@@ -91,11 +100,6 @@ export class ScriptHost {
   /** Number of the active generation; 0 before the first. */
   get generation(): number {
     return this.#registry.active?.number ?? 0;
-  }
-
-  /** The active generation; undefined before the first. */
-  get active(): Generation | undefined {
-    return this.#registry.active;
   }
 
   /** When a script that loads has something to do, in microseconds; Infinity for never. */
@@ -140,10 +144,7 @@ export class ScriptHost {
    *
    * @returns what is wrong with it; then everything is as it was
    */
-  async load(
-    bundle: ScriptBundle,
-    { canary, drainMs = 0 }: LoadOptions = {},
-  ): Promise<readonly ScriptIssue[]> {
+  async load(bundle: ScriptBundle, options: LoadOptions = {}): Promise<readonly ScriptIssue[]> {
     const { kvBytes, kvKeyBytes, kvValueBytes } = bundle.limits;
     const limits = { kvBytes, kvKeyBytes, kvValueBytes };
     // What is used here is kept: a generation that ends meanwhile may be the last that had it.
@@ -164,32 +165,24 @@ export class ScriptHost {
         getOrAdd(kvs, name, () => this.#kv.get(name) ?? this.#restoredKv(name, bundle.kv, limits)),
       counters: (name: string): ScriptCounters =>
         getOrAdd(counters, name, () => this.#counters.get(name) ?? new ScriptCounters(name)),
-      old: (name: string): string => lastWord(this.#registry, name, bundle, canary !== undefined),
+      old: (name: string): string =>
+        lastWord(this.#registry, name, bundle, options.canary !== undefined),
     };
     const loaded = await loadBundle(bundle, this.#services, stores, this.#scriptPorts);
     this.#loading.clear();
     if (!('scripts' in loaded)) return loaded;
-    this.dropCanary();
     for (const { name, counters } of loaded.scripts) {
       const kv = stores.kv(name);
       // A canary shares the store of the script that it may replace, and has no say in its size.
-      if (canary === undefined) kv.limits = limits;
+      if (options.canary === undefined) kv.limits = limits;
       this.#kv.set(name, kv);
       const measured = stores.metrics(name);
-      if (canary === undefined) measured.limits = bundle.limits;
+      if (options.canary === undefined) measured.limits = bundle.limits;
       this.#metrics.set(name, measured);
       this.#counters.set(name, counters);
     }
-    this.#drainMs = drainMs;
-    if (canary === undefined) {
-      this.#activate(loaded);
-    } else {
-      this.#canary = new Canary(loaded, canary);
-      this.#registry.add(loaded);
-    }
     this.#sets = sets;
-    this.#forgetUnusedStores();
-    this.#tellGenerations();
+    this.#rollout.take(loaded, options);
     this.#afterTurn();
     this.#makeSpare();
     return [];
@@ -205,17 +198,16 @@ export class ScriptHost {
     request: ConnectionRequest,
     arrivedAt: number = this.#ports.now(),
   ): void {
-    const generation = this.#registry.active;
+    const generation = this.#rollout.pick(request);
     if (generation === undefined) throw new Error('a request came before the first bundle');
-    const asked = this.#generationFor(request, generation);
-    const { sniffs } = asked;
+    const { sniffs } = generation;
     if (request.protocol === 'udp' && sniffs.length > 0 && this.#ports.show !== undefined) {
       if (this.#sniffing.begin(requestId, request, sniffs, arrivedAt)) {
         this.#ports.show(requestId);
         return;
       }
     }
-    this.#decisions.start(requestId, request, asked, arrivedAt);
+    this.#decisions.start(requestId, request, generation, arrivedAt);
     this.#afterTurn();
   }
 
@@ -225,35 +217,22 @@ export class ScriptHost {
   }
 
   #start(requestId: number, request: ConnectionRequest, arrivedAt: number): void {
-    const generation = this.#registry.active;
+    const generation = this.#rollout.pick(request);
     if (generation === undefined) return;
-    const asked = this.#generationFor(request, generation);
-    this.#decisions.start(requestId, request, asked, arrivedAt);
+    this.#decisions.start(requestId, request, generation, arrivedAt);
     this.#afterTurn();
-  }
-
-  /** The canary takes its share of the flows; the same flow always goes the same way. */
-  #generationFor({ flow }: ConnectionRequest, active: Generation): Generation {
-    const canary = this.#canary;
-    return canary?.takes(flow) ? canary.generation : active;
   }
 
   /** The canary decides about all new flows from now on. @returns false when it is gone */
   promote(generation: number): boolean {
-    const canary = this.#canary;
-    if (canary?.generation.number !== generation || canary.isStopped) return false;
-    this.#canary = undefined;
-    this.#activate(canary.generation);
+    const isDone = this.#rollout.promote(generation);
     this.#afterTurn();
-    return true;
+    return isDone;
   }
 
   /** The canary decides about no flow any more; what waits in it is still answered. */
   dropCanary(): void {
-    const canary = this.#canary;
-    if (canary === undefined) return;
-    this.#canary = undefined;
-    this.#retire(canary.generation);
+    this.#rollout.drop();
     this.#afterTurn();
   }
 
@@ -412,21 +391,16 @@ export class ScriptHost {
   }
 
   #scriptWithoutEngine(): Script | undefined {
-    const canary = this.#canary?.generation.scripts ?? [];
-    return [...(this.#registry.active?.scripts ?? []), ...canary].find(
-      (script) => script.needsEngine,
-    );
+    const scripts = this.#rollout.serving.flatMap((generation) => generation.scripts);
+    return scripts.find((script) => script.needsEngine);
   }
 
   /** What any call can leave behind: settled promises, generations without calls, reports. */
   #afterTurn(): void {
     this.#decisions.afterTurn();
     this.#conns.afterTurn();
-    if (this.#canary?.isStopped) this.#stopCanary(this.#canary);
-    if (this.#registry.sweep()) {
-      this.#forgetUnusedStores();
-      this.#tellGenerations();
-    }
+    this.#rollout.afterTurn();
+    if (this.#registry.sweep()) this.#generationsChanged();
     const now = this.#ports.now();
     if (this.#statsAt === NEVER) this.#statsAt = now + STATS_PERIOD_US;
     if (this.#journalAt !== NEVER) return;
@@ -441,37 +415,13 @@ export class ScriptHost {
     if (entries.length > 0) this.#ports.kv(entries);
   }
 
-  #activate(next: Generation): void {
-    for (const script of this.#registry.active?.scripts ?? []) script.hooks.unload();
-    this.#timetable.set(next.scripts, this.#ports.epochMs());
-    this.#registry.activate(next, drainDeadline(this.#ports.now(), this.#drainMs));
-    this.#tellGenerations();
-  }
-
-  #retire(generation: Generation): void {
-    for (const script of generation.scripts) script.hooks.unload();
-    generation.retire(drainDeadline(this.#ports.now(), this.#drainMs));
-    this.#registry.sweep();
-    this.#forgetUnusedStores();
-    this.#tellGenerations();
-  }
-
-  /** It fails too often: the active bundle decides about all flows again. */
-  #stopCanary(canary: Canary): void {
-    this.#canary = undefined;
-    this.#retire(canary.generation);
-    this.#ports.canary?.(canary.counts);
-  }
-
   #answered(decision: Decision, request: ConnectionRequest): void {
     this.#recent.record(request, decision, this.#ports.epochMs());
-    const canary = this.#canary;
-    if (canary?.generation.number === decision.by.generation) {
-      canary.record(decision, this.#ports.now());
-    }
+    this.#rollout.record(decision);
   }
 
-  #tellGenerations(): void {
+  #generationsChanged(): void {
+    this.#forgetUnusedStores();
     this.#ports.generations?.(this.generations);
   }
 
@@ -489,7 +439,8 @@ export class ScriptHost {
       const changes = metrics.takeChanges();
       if (changes.length > 0) this.#ports.metrics?.(changes);
     }
-    if (this.#canary !== undefined) this.#ports.canary?.(this.#canary.counts);
+    const { counts } = this.#rollout;
+    if (counts !== undefined) this.#ports.canary?.(counts);
     this.#ports.stats(Array.from(this.#counters.values(), (counters) => counters.snapshot()));
   }
 
@@ -509,10 +460,4 @@ export class ScriptHost {
       fields: { error: 'error' },
     });
   }
-}
-
-function getOrAdd<V>(map: Map<string, V>, key: string, make: () => V): V {
-  const value = map.get(key) ?? make();
-  map.set(key, value);
-  return value;
 }

@@ -3,6 +3,7 @@ import { Canary } from '../../src/scripts-runtime/canary.ts';
 import type { Decision } from '../../src/scripts-runtime/decide.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../src/scripts-runtime/limits.ts';
 import { Generation } from '../../src/scripts-runtime/registry.ts';
+import { ConnWorld, claiming } from './conns/conn-world.ts';
 import { makeRequest, ScriptWorld, syncScriptOf } from './script-world.ts';
 
 const by = { generation: 2, script: 0 };
@@ -131,6 +132,26 @@ describe('a host with a canary', () => {
 
 describe('a generation that is replaced', () => {
   const source = syncScriptOf('ctx.signal.onabort = () => ctx.log.info("over"); return forward()');
+
+  test('keeps connections to the deadline, then its scripts are told, then they end', async () => {
+    const claims = claiming(
+      'ctx.signal.onabort = () => say("over"); say(String(await conn.read()))',
+    );
+    const made = await ConnWorld.of(claims);
+    const conn = made.connect();
+    const { host, world } = made;
+    const next = { ...world.bundleOf({ script: source }), generation: 2 };
+    expect(await host.load(next, { drainMs: 10_000 })).toEqual([]);
+    made.advance(9_900);
+    expect(made.lines).toEqual([]);
+    expect(host.generations).toEqual([1, 2]);
+    made.advance(1_200);
+    expect(made.lines).toEqual(['over']);
+    expect(made.client(conn).wasAborted).toBe(false);
+    made.advance(1_100);
+    expect(made.client(conn).wasAborted).toBe(true);
+    expect(host.generations).toEqual([2]);
+  });
 
   test('is told at once when no connection is its', async () => {
     const world = new ScriptWorld();

@@ -51,7 +51,7 @@ export type ToScriptHost =
       /** Load it beside the active bundle. */
       readonly canary?: CanaryPlan;
       /** How long connections of the bundle that is replaced may go on. */
-      readonly drainMs?: number;
+      readonly drainMs?: number | undefined;
     }
   /** The canary of that generation takes over; answered by `promoted`. */
   | { readonly kind: 'promote'; readonly generation: number }

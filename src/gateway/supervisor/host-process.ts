@@ -134,7 +134,7 @@ export class HostProcess {
     bundle: Generation,
     memory: HostMemory,
     timeoutMs: number,
-    how: { readonly canary?: CanaryPlan; readonly drainMs?: number } = {},
+    how: { readonly canary?: CanaryPlan; readonly drainMs?: number | undefined } = {},
   ): Promise<LoadOutcome> {
     if (this.#isOver) return { kind: 'stopped' };
     const { promise, resolve } = Promise.withResolvers<LoadOutcome>();

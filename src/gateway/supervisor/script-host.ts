@@ -356,8 +356,8 @@ export class ScriptHost implements Activator {
     this.#restartAfter(this.#crashes.crashed(performance.now()) ?? 0);
   }
 
-  get #drainMs(): number {
-    return this.#options.drainMs?.() ?? 0;
+  get #drainMs(): number | undefined {
+    return this.#options.drainMs?.();
   }
 
   async #recentFlows(): Promise<readonly DecidedFlow[]> {

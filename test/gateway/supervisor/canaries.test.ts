@@ -113,6 +113,8 @@ afterEach(async () => {
 
 function setUp() {
   const [dataPlane, scriptHost] = socketPair('seqpacket');
+  // No script here claims a connection, but the host has a socket for that.
+  const conns = socketPair('seqpacket');
   const asker = new Asker(dataPlane);
   const { lines, log } = rememberingLog();
   const page = () => {
@@ -121,7 +123,7 @@ function setUp() {
   };
   const host = new ScriptHost({
     log,
-    fds: [scriptHost],
+    fds: [scriptHost, conns[1]],
     pages: [page(), page()],
     iface: 'x0',
     monotonicUs: monotonicNow,
@@ -159,8 +161,7 @@ function setUp() {
   ends.push(async () => {
     trials.abort('the test is over');
     await host.stop();
-    closeFd(dataPlane);
-    closeFd(scriptHost);
+    for (const fd of [dataPlane, scriptHost, ...conns]) closeFd(fd);
   });
   return {
     ...{ asker, host, trials, generations, put, lines },
