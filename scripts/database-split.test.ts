@@ -50,7 +50,7 @@ test('what follows a question at once is not taken', async () => {
   expect(r.ended).toBe('killed');
 });
 
-test.each([['GET / HTTP/1.1\r\n\r\n'], [SSL.slice(0, 6)]])('%p is no hello', async (bytes) => {
+test.each([['GET / HTTP/1.1'], [SSL.slice(0, 6)]])('%p is no hello', async (bytes) => {
   const r = await say(bytes);
   expect(r.dialed).toEqual([]);
   expect(r.ended).toBe('killed');

@@ -18,7 +18,7 @@ const HELLOS_MAX = 3;
 
 type Wish = Exclude<PostgresHello, { proto: 'encryption' }>;
 
-/** What the client wants, once it knows that nobody encrypts here; undefined when it is no client. */
+/** What the client wants, once it knows that nobody encrypts here; nothing of a stranger. */
 async function hear(conn: Conn): Promise<Wish | undefined> {
   for (let i = 0; i < HELLOS_MAX; i++) {
     const hello = await conn.sniff({ with: readPostgres, timeoutMs: 5000 });
