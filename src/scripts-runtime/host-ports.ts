@@ -4,6 +4,7 @@ import type { CanaryCounts, CanaryPlan } from './canary.ts';
 import type { ConnPorts } from './conns/ports.ts';
 import type { Decision } from './decide.ts';
 import type { EngineClock } from './engine.ts';
+import type { GuestExtension } from './guest-extension.ts';
 import type { OnDecided } from './recent-flows.ts';
 
 export interface HostPorts extends EngineClock {
@@ -16,6 +17,8 @@ export interface HostPorts extends EngineClock {
   /** Wants the datagrams of a UDP flow: `shown`. Absent where there are none to be had. */
   show?(requestId: number): void;
   resolve(id: number, name: string): void;
+  /** What scripts find besides their API. */
+  readonly extension?: GuestExtension;
   /** Carries the connections that scripts claim. */
   readonly conns: ConnPorts;
   log(line: ScriptLog): void;

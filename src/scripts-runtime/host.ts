@@ -301,6 +301,7 @@ export class ScriptHost {
     return {
       now: () => ports.now(),
       cpuTime: () => ports.cpuTime(),
+      extension: ports.extension,
       enter: (script, aheadUs) => ports.enter(script.generation, script.position, aheadUs),
       leave: () => ports.leave(),
       log: (line) => ports.log(line),

@@ -4,6 +4,7 @@ import type { Egress } from './conns/egress.ts';
 import type { GuestConnPorts } from './conns/guest-conns.ts';
 import type { ScriptCounters } from './counters.ts';
 import type { BareEngine, EngineClock } from './engine.ts';
+import type { GuestExtension } from './guest-extension.ts';
 import type { GuestSettings } from './host-api.ts';
 import type { Kv } from './kv.ts';
 import type { Script, ScriptAnswer } from './script.ts';
@@ -11,6 +12,8 @@ import type { Transpiled } from './transpile.ts';
 
 /** What a script needs of its host. */
 export interface ScriptPorts extends EngineClock {
+  /** What the script finds besides its API. */
+  readonly extension: GuestExtension | undefined;
   /**
    * Around every turn in a sandbox: a watchdog looks from outside.
    *

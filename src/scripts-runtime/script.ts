@@ -106,7 +106,14 @@ export class Script {
   load(bare: BareEngine): ScriptIssue | undefined {
     const { source, code, settings, kv } = this.#parts;
     const { loadMs, watchdogMs } = settings.limits;
-    const guest = new Guest(bare, settings, kv, this.#guestPorts(), this.#ports);
+    const guest = new Guest(
+      bare,
+      settings,
+      kv,
+      this.#guestPorts(),
+      this.#ports,
+      this.#ports.extension,
+    );
     this.#ports.enter(this, Math.max(0, loadMs - watchdogMs) * US_PER_MS);
     const problem = guest.load(code.code, source.file, loadMs * US_PER_MS);
     this.#ports.leave();

@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { z } from 'zod';
 import type { RecordedFlow } from '../../scripts-runtime/offline/report.ts';
+import { toRecordedFlow } from '../supervisor/recorded-flow.ts';
 import { CaptureError } from './capture.ts';
 import { flowsOfCapture } from './captured-flows.ts';
 
@@ -29,9 +30,6 @@ const flowList = z.union([
   z.object({ flows: z.array(listedFlow) }).transform(({ flows }) => flows),
   z.array(listedFlow),
 ]);
-
-/** A list of flows does not know how their SYNs were. */
-const USUAL_SYN = { mss: 1460, windowScale: 7, ttl: 64, ecn: false };
 
 /**
  * @param limit  flows at most
@@ -77,22 +75,8 @@ function readList(file: string, text: string): RecordedFlow[] {
   );
 }
 
-function toRecorded({
-  id,
-  proto,
-  src,
-  src_port,
-  dst,
-  dst_port,
-  start,
-}: z.output<typeof listedFlow>) {
-  const familyOf = (ip: string): 4 | 6 => (ip.includes(':') ? 6 : 4);
-  return {
-    ...(id === undefined ? {} : { id }),
-    ...(start === undefined ? {} : { atMs: Date.parse(start) }),
-    protocol: proto,
-    source: { ip: src, port: src_port, family: familyOf(src) },
-    destination: { ip: dst, port: dst_port, family: familyOf(dst) },
-    ...(proto === 'tcp' ? { syn: USUAL_SYN } : {}),
-  };
-}
+const toRecorded = ({ id, start, ...addresses }: z.output<typeof listedFlow>): RecordedFlow => ({
+  ...(id === undefined ? {} : { id }),
+  ...(start === undefined ? {} : { atMs: Date.parse(start) }),
+  ...toRecordedFlow(addresses),
+});

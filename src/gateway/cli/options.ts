@@ -1,8 +1,10 @@
 /** Options that several commands share. */
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { SILENCE_MS } from '../author/work-aside.ts';
 import { type ConfigSource, DEFAULT_STATE_FOLDER } from '../config/default-config.ts';
 import { collectOverrides } from '../config/overrides.ts';
 import { DEFAULT_ADMIN } from '../config/schema.ts';
+import { parseDuration } from '../config/values.ts';
 import { ApiClient } from './client.ts';
 
 export interface ClientFlags {
@@ -23,6 +25,20 @@ export const withClient = (command: Command): Command =>
 /** The token comes from the environment only: arguments are seen by everybody. */
 export const clientOf = (flags: ClientFlags): ApiClient =>
   new ApiClient(flags.admin, process.env['CULVERT_ADMIN_TOKEN']);
+
+/** Flag of a command that runs scripts aside: `timeout` in milliseconds. */
+export const withTimeout = (command: Command): Command =>
+  command.addOption(
+    new Option('--timeout <duration>', 'end scripts that give no sign of life for so long')
+      .argParser(parseTimeout)
+      .default(SILENCE_MS, `${SILENCE_MS / 1000}s`),
+  );
+
+function parseTimeout(text: string): number {
+  const ms = parseDuration(text);
+  if (ms !== undefined && ms > 0) return ms;
+  throw new InvalidArgumentError('expected a duration such as 20s');
+}
 
 export interface ConfigFlags {
   readonly config?: string;

@@ -1,6 +1,7 @@
 /** The command line: finds the command, runs it, and turns its failure into a code. */
 import { Command, CommanderError } from 'commander';
 import { SystemError } from '../../ffi/errors.ts';
+import { WorkLostError } from '../author/work-aside.ts';
 import { ConfigError } from '../config/load.ts';
 import { ScriptFileError } from '../config/script-files.ts';
 import { AddressInUseError } from '../supervisor/api/listen.ts';
@@ -12,6 +13,7 @@ import { CommandError } from './command-error.ts';
 import { addCheck } from './commands/check.ts';
 import { addConntrack } from './commands/conntrack.ts';
 import { addDrops } from './commands/drops.ts';
+import { addExplain } from './commands/explain.ts';
 import { addFlows } from './commands/flows.ts';
 import { addHealthcheck } from './commands/healthcheck.ts';
 import { addReload } from './commands/reload.ts';
@@ -51,7 +53,8 @@ function createProgram(finish: Finish): Command {
     });
   addRun(program, finish);
   addCheck(program, finish);
-  for (const add of [addReload, addStatus, addFlows, addConntrack, addDrops]) add(program);
+  for (const add of [addReload, addStatus, addFlows, addConntrack, addDrops, addExplain])
+    add(program);
   for (const add of [addTypes, addSchema, addVersion]) add(program);
   addScript(program, finish);
   addHealthcheck(program, finish);
@@ -72,7 +75,8 @@ function report(error: unknown): number {
     error instanceof SystemError ||
     error instanceof AddressInUseError ||
     error instanceof StartError ||
-    error instanceof ScriptHostError
+    error instanceof ScriptHostError ||
+    error instanceof WorkLostError
   ) {
     printError(error.message);
     return ExitCode.FAILED;

@@ -19,6 +19,9 @@ const NAMES: ReadonlyMap<number, FlowProtocol> = new Map([
 
 export const NO_LISTENER = -1;
 
+/** Why a rule does not match: the first condition that fails. */
+export type ListenerMismatch = 'protocol' | 'port' | 'destination';
+
 export class Listeners {
   /** One of them rewrites. */
   readonly haveNat: boolean;
@@ -48,17 +51,41 @@ export class Listeners {
     const name = NAMES.get(protocol);
     // Loops, for a closure would be an object for each packet of a flood.
     for (let i = 0; i < this.#compiled.length; i++) {
-      const { rule, prefixes } = this.#compiled[i]!;
-      if (rule.protocol !== 'any' && rule.protocol !== name) continue;
-      if (!includesPort(rule.ports, port)) continue;
-      if (isInside(prefixes, view, destinationAt, addressLength)) return i;
+      const why = mismatchOf(this.#compiled[i]!, name, view, destinationAt, addressLength, port);
+      if (why === undefined) return i;
     }
     return NO_LISTENER;
+  }
+
+  /** Why each rule does not match, in their order; undefined for one that does. */
+  mismatches(
+    name: FlowProtocol,
+    view: DataView,
+    destinationAt: number,
+    addressLength: number,
+    port: number,
+  ): (ListenerMismatch | undefined)[] {
+    return this.#compiled.map((one) =>
+      mismatchOf(one, name, view, destinationAt, addressLength, port),
+    );
   }
 
   rule(index: number): ListenerRule {
     return this.#compiled[index]!.rule;
   }
+}
+
+function mismatchOf(
+  { rule, prefixes }: Compiled,
+  name: FlowProtocol | undefined,
+  view: DataView,
+  destinationAt: number,
+  addressLength: number,
+  port: number,
+): ListenerMismatch | undefined {
+  if (rule.protocol !== 'any' && rule.protocol !== name) return 'protocol';
+  if (!includesPort(rule.ports, port)) return 'port';
+  return isInside(prefixes, view, destinationAt, addressLength) ? undefined : 'destination';
 }
 
 /** No range at all is every port. */

@@ -14,13 +14,19 @@ import type {
 } from '../../scripts-runtime/bundle.ts';
 import type { CanaryCounts, CanaryPlan } from '../../scripts-runtime/canary.ts';
 import type { ScriptLimits } from '../../scripts-runtime/limits.ts';
-import type { RecordedFlow } from '../../scripts-runtime/offline/report.ts';
+import type {
+  DecisionStep,
+  OfflineVerdict,
+  RecordedFlow,
+  TestReport,
+} from '../../scripts-runtime/offline/report.ts';
 import type { DecidedFlow } from '../../scripts-runtime/recent-flows.ts';
 
 export type {
   CanaryCounts,
   CanaryPlan,
   DecidedFlow,
+  DecisionStep,
   EndedFlow,
   KvEntry,
   MetricDelta,
@@ -29,6 +35,7 @@ export type {
   ScriptBundle,
   ScriptIssue,
   ScriptLimits,
+  ScriptLog,
   ScriptSet,
   ScriptSource,
   ScriptStats,
@@ -62,8 +69,21 @@ export type ToScriptHost =
   | { readonly kind: 'recent'; readonly count: number }
   /** Of a host that serves nobody: run the tests of the bundle; answered by `tested`. */
   | { readonly kind: 'test' }
+  /**
+   * Of a host that serves nobody: run the tests of this bundle, those with `filter` in their names.
+   * Answered by `testing` before each test, and `reported` at the end.
+   */
+  | { readonly kind: 'report'; readonly bundle: ScriptBundle; readonly filter?: string }
   /** Of a host that serves nobody: what its bundle decides about these; answered by `asked`. */
-  | { readonly kind: 'ask'; readonly id: number; readonly flows: readonly RecordedFlow[] }
+  | {
+      readonly kind: 'ask';
+      readonly id: number;
+      readonly flows: readonly RecordedFlow[];
+      /** Verdicts come with how they came about. */
+      readonly isExplained?: boolean;
+      /** What the clock of the scripts shows at the first `ask`; absent: that of now. */
+      readonly startMs?: number;
+    }
   | {
       readonly kind: 'resolved';
       readonly id: number;
@@ -100,6 +120,8 @@ export type FromScriptHost =
   | { readonly kind: 'decided'; readonly flows: readonly DecidedFlow[]; readonly left: number }
   | { readonly kind: 'recent'; readonly flows: readonly DecidedFlow[] }
   | { readonly kind: 'tested'; readonly passed: number; readonly failures: readonly ScriptIssue[] }
+  | { readonly kind: 'testing'; readonly test: string }
+  | { readonly kind: 'reported'; readonly report: TestReport }
   | { readonly kind: 'asked'; readonly id: number; readonly verdicts: readonly AskedVerdict[] };
 
 /** What a bundle that decides nothing would have decided. */
@@ -109,6 +131,20 @@ export interface AskedVerdict {
   readonly to?: string;
   /** The verdict on one line: equal lines are equal verdicts. */
   readonly text: string;
+  /** Only when it was asked for. */
+  readonly explained?: ExplainedVerdict;
+}
+
+/** How a verdict came about. */
+export interface ExplainedVerdict {
+  readonly verdict: OfflineVerdict;
+  /** The script that decided; absent when all declined. */
+  readonly script?: string;
+  readonly steps: readonly DecisionStep[];
+  readonly logs: readonly ScriptLog[];
+  /** Lines that were too many to tell. */
+  readonly logsLeft: number;
+  readonly cpuUs: number;
 }
 
 /** File descriptors a script host inherits, besides its standard streams. */

@@ -1,12 +1,11 @@
 import { NO_CONNS } from '../../scripts-runtime/conns/no-conns.ts';
 import { ScriptHost } from '../../scripts-runtime/host.ts';
-import { NameBook } from '../../scripts-runtime/offline/name-book.ts';
-import { OfflineHost } from '../../scripts-runtime/offline/offline-host.ts';
-import type { TestFailure } from '../../scripts-runtime/offline/report.ts';
+import { Replay } from '../../scripts-runtime/offline/replay.ts';
+import type { TestFailure, TestReport } from '../../scripts-runtime/offline/report.ts';
 import { runScriptTests } from '../../scripts-runtime/offline/run-tests.ts';
-import { VirtualClock } from '../../scripts-runtime/offline/virtual-clock.ts';
 import type {
   AskedVerdict,
+  ExplainedVerdict,
   KvEntry,
   RecordedFlow,
   ScriptBundle,
@@ -20,6 +19,9 @@ import { SERVICES } from './host-loop.ts';
 const DRIVE_MS = 5;
 /** Failures of tests that are told; nobody reads more. */
 const FAILURES_MAX = 50;
+const WARM_UP_ROUNDS = 3;
+/** Lines that scripts write about one flow, likewise. */
+const LOGS_MAX = 100;
 
 /**
  * Reads one `load`, does it, and answers. After that it says what the bundle would decide about
@@ -29,7 +31,7 @@ export async function checkOneBundle(): Promise<void> {
   const control = new ControlChannel();
   const messages: ToScriptHost[] = [];
   let kv: readonly KvEntry[] = [];
-  let asked: Asked | undefined;
+  let replay: Replay | undefined;
   let bundle: ScriptBundle | undefined;
   for (;;) {
     const isOpen = control.read((message) => messages.push(message));
@@ -39,11 +41,18 @@ export async function checkOneBundle(): Promise<void> {
         ({ bundle } = message);
         await check(bundle, control);
       } else if (message.kind === 'ask' && bundle !== undefined) {
-        asked ??= await Asked.load({ ...bundle, kv });
-        const verdicts = await asked.ask(message.flows);
+        const { flows, isExplained = false, startMs = Date.now() } = message;
+        if (replay === undefined) {
+          if (isExplained) await warmUp({ ...bundle, kv }, flows[0]);
+          replay = await Replay.load({ ...bundle, kv }, startMs);
+        }
+        const verdicts = await ask(replay, flows, isExplained);
         control.send({ kind: 'asked', id: message.id, verdicts });
       } else if (message.kind === 'test' && bundle !== undefined) {
         control.send({ kind: 'tested', ...(await test(bundle)) });
+      } else if (message.kind === 'report') {
+        bundle = message.bundle;
+        control.send({ kind: 'reported', report: await report(message, control) });
       } else throw new Error(`expected a bundle, not ${message.kind}`);
     }
     if (!isOpen) process.exit(bundle === undefined ? 1 : 0);
@@ -63,6 +72,16 @@ async function check(bundle: ScriptBundle, control: ControlChannel): Promise<voi
       : { kind: 'load-failed', generation, issues },
   );
 }
+
+/** Runs tests for their author, who wants to know all about them. */
+const report = (
+  { bundle, filter }: Extract<ToScriptHost, { kind: 'report' }>,
+  control: ControlChannel,
+): Promise<TestReport> =>
+  runScriptTests(bundle, {
+    ...(filter === undefined ? {} : { filter }),
+    onStart: (file, path) => control.send({ kind: 'testing', test: [file, ...path].join(' > ') }),
+  });
 
 /** Runs the scripts' own tests; each that fails is an issue with its place. */
 async function test(
@@ -111,38 +130,33 @@ const makeHost = (control: ControlChannel): ScriptHost =>
     SERVICES,
   );
 
-/** A bundle that decides, and nobody acts on it: names are not resolved, and logs go nowhere. */
-class Asked {
-  readonly #host: OfflineHost;
-  readonly #clock: VirtualClock;
+/** What a decision costs is that of a gateway, whose engine has run before. */
+async function warmUp(bundle: ScriptBundle, flow: RecordedFlow | undefined): Promise<void> {
+  if (flow === undefined) return;
+  const replay = await Replay.load(bundle, Date.now());
+  for (let i = 0; i < WARM_UP_ROUNDS; i++) await replay.decide(flow);
+}
 
-  private constructor(host: OfflineHost, clock: VirtualClock) {
-    this.#host = host;
-    this.#clock = clock;
-  }
-
-  static async load(bundle: ScriptBundle): Promise<Asked> {
-    const names = new NameBook();
-    const clock = new VirtualClock(Date.now());
-    const host = new OfflineHost({
-      clock,
-      resolve: (name) => names.resolve(name),
-      show: (endpoint) => names.show(endpoint),
-      log: () => {},
+async function ask(
+  replay: Replay,
+  flows: readonly RecordedFlow[],
+  isExplained: boolean,
+): Promise<AskedVerdict[]> {
+  const verdicts: AskedVerdict[] = [];
+  for (const flow of flows) {
+    const decided = await replay.decide(flow);
+    const { kind, to } = decided.verdict;
+    verdicts.push({
+      ...{ kind, text: decided.text },
+      ...(to === undefined ? {} : { to }),
+      ...(isExplained ? { explained: toExplained(decided) } : {}),
     });
-    const issues = await host.load(bundle);
-    if (issues.length > 0) throw new Error(`it loaded once, and not again: ${issues[0]?.message}`);
-    return new Asked(host, clock);
   }
+  return verdicts;
+}
 
-  async ask(flows: readonly RecordedFlow[]): Promise<AskedVerdict[]> {
-    const verdicts: AskedVerdict[] = [];
-    for (const [index, { id: _, atMs, ...request }] of flows.entries()) {
-      if (atMs !== undefined) this.#host.advance(Math.max(0, atMs - this.#clock.epochMs()));
-      const { verdict, text } = await this.#host.decide({ flow: index + 1, ...request });
-      const { kind, to } = verdict;
-      verdicts.push({ kind, text, ...(to === undefined ? {} : { to }) });
-    }
-    return verdicts;
-  }
+function toExplained(decided: Awaited<ReturnType<Replay['decide']>>): ExplainedVerdict {
+  const { flow: _, text: __, ...rest } = decided;
+  const logs = decided.logs.slice(0, LOGS_MAX);
+  return { ...rest, logs, logsLeft: decided.logs.length - logs.length };
 }

@@ -40,7 +40,11 @@ export interface AsideOptions {
   readonly iface: string;
   /** What the scripts find in their KV. */
   readonly kv?: readonly KvEntry[] | undefined;
+  /** Scripts that are not asked any more. */
+  readonly disabled?: readonly string[];
   readonly command?: readonly string[] | undefined;
+  /** How long one `ask` may take, in milliseconds. */
+  readonly askMs?: number;
 }
 
 export class Aside {
@@ -49,17 +53,22 @@ export class Aside {
   readonly #loaded = Promise.withResolvers<readonly ScriptIssue[]>();
   readonly #tested = Promise.withResolvers<TestOutcome>();
   readonly #asked = new Map<number, (verdicts: readonly AskedVerdict[] | undefined) => void>();
+  readonly #askMs: number;
   #lastAsk = 0;
   #isOver = false;
+  /** Why it gives no answers any more. */
+  #end = 'it was closed';
 
-  private constructor(generation: Generation, command: readonly string[]) {
+  private constructor(generation: Generation, command: readonly string[], askMs: number) {
     this.#generation = generation;
+    this.#askMs = askMs;
     this.#child = new Child(command, [], {
       onMessage: (raw) => this.#receive(parseFromScriptHost(raw)),
       onExit: (exit) => {
         const issue = bundleIssue(generation, 'load', describeExit(exit));
         this.#loaded.resolve([issue]);
         this.#tested.resolve({ passed: 0, failures: [{ ...issue, kind: 'test' }] });
+        if (!this.#isOver) this.#end = `the process ended (${exit.signal ?? exit.code})`;
         this.close();
       },
     });
@@ -73,14 +82,20 @@ export class Aside {
    */
   static async load(
     generation: Generation,
-    { iface, kv = [], command = selfCommand('__script-check') }: AsideOptions,
+    {
+      iface,
+      kv = [],
+      disabled = [],
+      askMs = ASK_MS,
+      command = selfCommand('__script-check'),
+    }: AsideOptions,
   ): Promise<Aside | readonly ScriptIssue[]> {
     if (generation.scripts.length === 0) return [];
-    const bundle = toBundle(generation, { iface, disabled: [] });
+    const bundle = toBundle(generation, { iface, disabled });
     const message: ToScriptHost = { kind: 'load', bundle, epoch: 0 };
     const tooLong = frameFault(message);
     if (tooLong !== undefined) return [bundleIssue(generation, 'limit', tooLong)];
-    const aside = new Aside(generation, command);
+    const aside = new Aside(generation, command, askMs);
     try {
       const issues = await aside.#load(message, kv);
       if (issues.length === 0) return aside;
@@ -92,14 +107,25 @@ export class Aside {
     }
   }
 
+  /** Why `ask` gave no answer. */
+  get end(): string {
+    return this.#end;
+  }
+
   /** What it would decide, in the order of the flows; undefined when it gives no answer. */
-  async ask(flows: readonly RecordedFlow[]): Promise<readonly AskedVerdict[] | undefined> {
+  async ask(
+    flows: readonly RecordedFlow[],
+    how: Pick<Extract<ToScriptHost, { kind: 'ask' }>, 'isExplained' | 'startMs'> = {},
+  ): Promise<readonly AskedVerdict[] | undefined> {
     if (this.#isOver) return undefined;
     const id = ++this.#lastAsk;
     const { promise, resolve } = Promise.withResolvers<readonly AskedVerdict[] | undefined>();
     this.#asked.set(id, resolve);
-    const timer = setTimeout(() => this.close(), ASK_MS);
-    this.#child.send({ kind: 'ask', id, flows } satisfies ToScriptHost);
+    const timer = setTimeout(() => {
+      this.#end = `no answer within ${this.#askMs} ms`;
+      this.close();
+    }, this.#askMs);
+    this.#child.send({ kind: 'ask', id, flows, ...how } satisfies ToScriptHost);
     const verdicts = await promise;
     clearTimeout(timer);
     return verdicts?.length === flows.length ? verdicts : undefined;

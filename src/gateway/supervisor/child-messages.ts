@@ -3,6 +3,7 @@
  * outside; the data plane is read the same way, because a check costs nothing there.
  */
 import { z } from 'zod';
+import type { OfflineVerdict, TestReport } from '../../scripts-runtime/offline/report.ts';
 import type { FromDataPlane } from '../messages/control.ts';
 import type { FromScriptHost } from '../messages/script-control.ts';
 
@@ -77,10 +78,57 @@ const decidedFlow = z.object({
   verdict: z.string(),
   generation: count,
 });
+const scriptLog = z.object({
+  level: z.enum(['debug', 'info', 'warn', 'error']),
+  script: z.string(),
+  generation: count,
+  flow: count.exactOptional(),
+  message: z.string(),
+  fields: z.record(z.string(), z.unknown()).exactOptional(),
+});
+const offlineVerdict = z.custom<OfflineVerdict>(
+  (value) => z.looseObject({ kind: z.string() }).safeParse(value).success,
+);
+const explainedVerdict = z.object({
+  verdict: offlineVerdict,
+  script: z.string().exactOptional(),
+  steps: z.array(z.object({ script: z.string(), outcome: z.string(), cpuUs: count })),
+  logs: z.array(scriptLog),
+  logsLeft: count,
+  cpuUs: count,
+});
 const askedVerdict = z.object({
   kind: z.string(),
   to: z.string().exactOptional(),
   text: z.string(),
+  explained: explainedVerdict.exactOptional(),
+});
+
+const testFailure = z.object({
+  message: z.string(),
+  position: z.object({ file: z.string(), line: count, column: count }).exactOptional(),
+});
+const testReport: z.ZodType<TestReport> = z.object({
+  ok: z.boolean(),
+  passed: count,
+  failed: count,
+  skipped: count,
+  files: z.array(
+    z.object({
+      script: z.string(),
+      file: z.string(),
+      tests: z.array(
+        z.object({
+          path: z.array(z.string()),
+          outcome: z.enum(['passed', 'failed', 'skipped']),
+          tookMs: count,
+          failure: testFailure.exactOptional(),
+        }),
+      ),
+      failure: testFailure.exactOptional(),
+      output: z.array(z.string()),
+    }),
+  ),
 });
 
 const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
@@ -89,15 +137,7 @@ const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('closed-told') }),
   z.object({ kind: z.literal('load-failed'), generation: count, issues: z.array(scriptIssue) }),
   z.object({ kind: z.literal('resolve'), id: count, name: z.string() }),
-  z.object({
-    kind: z.literal('log'),
-    level: z.enum(['debug', 'info', 'warn', 'error']),
-    script: z.string(),
-    generation: count,
-    flow: count.exactOptional(),
-    message: z.string(),
-    fields: z.record(z.string(), z.unknown()).exactOptional(),
-  }),
+  scriptLog.extend({ kind: z.literal('log') }),
   z.object({ kind: z.literal('kv'), entries: z.array(kvEntry) }),
   z.object({ kind: z.literal('metrics'), series: z.array(metricDelta) }),
   z.object({ kind: z.literal('stats'), scripts: z.array(scriptStats) }),
@@ -113,6 +153,8 @@ const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('decided'), flows: z.array(decidedFlow), left: count }),
   z.object({ kind: z.literal('recent'), flows: z.array(decidedFlow) }),
   z.object({ kind: z.literal('tested'), passed: count, failures: z.array(scriptIssue) }),
+  z.object({ kind: z.literal('testing'), test: z.string() }),
+  z.object({ kind: z.literal('reported'), report: testReport }),
   z.object({ kind: z.literal('asked'), id: count, verdicts: z.array(askedVerdict) }),
 ]);
 

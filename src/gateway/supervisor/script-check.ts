@@ -3,9 +3,15 @@ import type { ScriptIssue } from '../messages/script-control.ts';
 import { Aside } from './aside.ts';
 import type { BundleContent, Generation } from './generations.ts';
 
+/** A bundle that belongs to no gateway. */
+export const unnumbered = (content: BundleContent): Generation => ({
+  ...content,
+  ...{ number: 1, hash: '', origin: 'start', createdAt: 0 },
+});
+
 /** Checks scripts that belong to no gateway. */
 export const tryScripts = (content: BundleContent, iface: string) =>
-  checkScripts({ ...content, number: 1, hash: '', origin: 'start', createdAt: 0 }, iface);
+  checkScripts(unnumbered(content), iface);
 
 /**
  * What is wrong with the scripts of a generation; nothing wrong is an empty list.

@@ -1,22 +1,20 @@
 /**
  * The gateway as its operator sees it: owns device, memory and children, and answers the API.
  *
- * A change of config or scripts either happens as a
- * whole or not at all.
+ * A change of config or scripts either happens as a whole or not at all.
  */
 import { monotonicNow } from '../../ffi/clock.ts';
-import { CLOSE_REASON_NAMES, CloseReason } from '../../stack/close-reason.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
-import { DROP_REASON_NAMES, DropReason } from '../../stack/drop-reason.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { restartRequired, toLiveConfig, toStartConfig } from '../config/plane.ts';
 import type { ScriptsState } from '../messages/control.ts';
+import type { RecordedFlow } from '../messages/script-control.ts';
 import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import { closedAddresses } from './closed-addresses.ts';
 import { DataPlane } from './data-plane.ts';
-import { dropLayer } from './drop-layer.ts';
+import { type Explanation, explain, explainNotes } from './explain.ts';
 import { FlowControl } from './flow-control.ts';
 import type { FlowContext, FlowNames } from './flow-view.ts';
 import {
@@ -30,6 +28,8 @@ import { pageOf } from './host-process.ts';
 import { dataPlaneFds, type Kernel, routePoolOf } from './kernel.ts';
 import type { Logger } from './logger.ts';
 import { renderMetrics } from './metrics.ts';
+import { Mutex } from './mutex.ts';
+import { countReasons } from './reason-counts.ts';
 import type { Reload, ReloadRecord } from './reloads.ts';
 import { Resolver } from './resolver.ts';
 import { Revalidation, type RevalidationPorts } from './revalidation.ts';
@@ -64,6 +64,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly #generations: Generations;
   readonly #listenerNames = new Map<number, readonly string[]>();
   readonly #startedAt = Date.now();
+  readonly #explaining = new Mutex();
   #dataPlane: DataPlane | undefined;
   #loaded: LoadedConfig;
   #scriptsState: ScriptsState = { state: 'none', epoch: 0 };
@@ -225,17 +226,20 @@ export class Supervisor implements ControlPlane, FlowNames {
     return this.#changes.abortTrial();
   }
 
+  /** One process at a time is enough for questions. */
+  explain(flow: RecordedFlow): Promise<Explanation> {
+    return this.#explaining.run(() =>
+      explain(flow, {
+        live: toLiveConfig(this.#loaded.config, this.#configGeneration),
+        generation: this.#generations.active,
+        aside: { ...this.#scriptHost.asideOptions(), disabled: this.#scriptHost.disabled },
+        notes: explainNotes(this.#scriptHost.state, this.#generations.trial),
+      }),
+    );
+  }
+
   drops() {
-    const drops = DROP_REASON_NAMES.map((reason, index) => ({
-      reason,
-      layer: dropLayer(index),
-      count: this.#counters.dropped(index),
-    })).filter((_, index) => index !== DropReason.NONE);
-    const closes = CLOSE_REASON_NAMES.map((reason, index) => ({
-      reason,
-      count: this.#counters.closed(index),
-    })).filter((_, index) => index !== CloseReason.NONE);
-    return { drops, closes };
+    return countReasons(this.#counters);
   }
 
   notReady(): readonly string[] {

@@ -11,6 +11,7 @@ import { FakeNetwork, type NetworkPlan, type NetworkResult } from './fake-networ
 import type { DecisionStep, OfflineVerdict } from './report.ts';
 import { toOfflineVerdict, verdictText } from './show-verdict.ts';
 import type { VirtualClock } from './virtual-clock.ts';
+import { virtualDate } from './virtual-date.ts';
 
 /** Addresses of a name; none is an error. */
 export type Resolve = (name: string) => readonly string[];
@@ -61,6 +62,7 @@ export class OfflineHost {
         now: () => clock.now(),
         cpuTime: () => clock.cpuTime(),
         epochMs: () => clock.epochMs(),
+        extension: virtualDate(clock),
         enter: (_generation, position) => {
           this.#position = position;
           clock.enter();

@@ -5,12 +5,7 @@ import { OfflineHost } from './offline-host.ts';
 import type { RecordedFlow, ReplayedVerdict } from './report.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
-export interface ReplayOptions {
-  /** Gets what the scripts log. */
-  readonly log?: (line: ScriptLog) => void;
-}
-
-/** A bundle does not load, so it can neither be tested nor asked. */
+/** A bundle does not load, so it cannot be asked. */
 export class BundleLoadError extends Error {
   override readonly name = 'BundleLoadError';
   readonly code = 'BUNDLE_LOAD';
@@ -23,33 +18,52 @@ export class BundleLoadError extends Error {
 }
 
 /**
- * Asks the scripts about flows, one after the other, each with what the ones before left in the
- * KV. Names of upstreams are not resolved: verdicts show them as the script gave them.
- *
- * @throws BundleLoadError
+ * Scripts that are asked about flows, one after the other, each with what the ones before left in
+ * the KV. Names of upstreams are not resolved: verdicts show them as the script gave them.
  */
-export async function replayFlows(
-  bundle: ScriptBundle,
-  flows: readonly RecordedFlow[],
-  { log = () => {} }: ReplayOptions = {},
-): Promise<readonly ReplayedVerdict[]> {
-  const names = new NameBook();
-  const startMs = flows.find(({ atMs }) => atMs !== undefined)?.atMs ?? Date.now();
-  const clock = new VirtualClock(startMs);
-  const host = new OfflineHost({
-    clock,
-    resolve: (name) => names.resolve(name),
-    show: (endpoint) => names.show(endpoint),
-    log,
-  });
-  const issues = await host.load(bundle);
-  if (issues.length > 0) throw new BundleLoadError(issues);
-  const verdicts: ReplayedVerdict[] = [];
-  for (const [index, flow] of flows.entries()) {
-    const { id: _, atMs, ...request } = flow;
-    if (atMs !== undefined) host.advance(Math.max(0, atMs - clock.epochMs()));
-    const { script, ...decided } = await host.decide({ flow: index + 1, ...request });
-    verdicts.push({ flow, ...decided, ...(script === undefined ? {} : { script }) });
+export class Replay {
+  readonly #host: OfflineHost;
+  readonly #clock: VirtualClock;
+  readonly #logs: ScriptLog[];
+  #flows = 0;
+
+  private constructor(host: OfflineHost, clock: VirtualClock, logs: ScriptLog[]) {
+    this.#host = host;
+    this.#clock = clock;
+    this.#logs = logs;
   }
-  return verdicts;
+
+  /**
+   * @param startMs  what the clock of the scripts shows at first, in milliseconds since 1970
+   * @throws BundleLoadError
+   */
+  static async load(bundle: ScriptBundle, startMs: number): Promise<Replay> {
+    const names = new NameBook();
+    const clock = new VirtualClock(startMs);
+    const logs: ScriptLog[] = [];
+    const host = new OfflineHost({
+      clock,
+      resolve: (name) => names.resolve(name),
+      show: (endpoint) => names.show(endpoint),
+      log: (line) => logs.push(line),
+    });
+    const issues = await host.load(bundle);
+    if (issues.length > 0) throw new BundleLoadError(issues);
+    return new Replay(host, clock, logs);
+  }
+
+  /** The verdict, and what the scripts logged since the one before. */
+  async decide(
+    flow: RecordedFlow,
+  ): Promise<ReplayedVerdict & { readonly logs: readonly ScriptLog[] }> {
+    const { id: _, atMs, ...request } = flow;
+    if (atMs !== undefined) this.#host.advance(Math.max(0, atMs - this.#clock.epochMs()));
+    const decision = await this.#host.decide({ flow: ++this.#flows, ...request });
+    const { script, verdict, text, steps, cpuUs } = decision;
+    const logs = this.#logs.splice(0);
+    return {
+      ...{ flow, verdict, text, steps, cpuUs, logs },
+      ...(script === undefined ? {} : { script }),
+    };
+  }
 }

@@ -20,6 +20,8 @@ export interface TestOptions {
   readonly filter?: string;
   /** Real time for one test, in milliseconds. */
   readonly testMs?: number;
+  /** Called before a file is loaded, with no path, and before each of its tests. */
+  readonly onStart?: (file: string, path: readonly string[]) => void;
 }
 
 const TEST_MS_DEFAULT = 5_000;
@@ -70,6 +72,7 @@ class TestFile {
   async run(): Promise<TestFileReport> {
     const { file } = this.#source;
     const report = { script: this.#script.name, file, output: this.#output };
+    this.#options.onStart?.(file, []);
     const code = await transpile(this.#source, this.#externals());
     if (!('code' in code)) {
       const [issue] = code;
@@ -118,6 +121,7 @@ class TestFile {
         results.push({ path, outcome: 'skipped', tookMs: 0 });
         continue;
       }
+      this.#options.onStart?.(this.#source.file, path);
       const startedAt = performance.now();
       const failure = await this.#runOne(sandbox, index, diagnostics);
       const tookMs = performance.now() - startedAt;

@@ -156,6 +156,43 @@ describe('script diff', () => {
   });
 });
 
+describe('a script that no limit stops', () => {
+  test.each([
+    [
+      ['script', 'test', 'bomb/bomb.ts', '--timeout', '4s'],
+      'bomb/bomb.test.ts > port 22 is closed: ',
+    ],
+    [['script', 'replay', 'flows.json', 'bomb/bomb.ts', '--timeout', '4s'], 'flows 1 to 2: '],
+    [
+      [
+        'script',
+        'diff',
+        'good/route.ts',
+        'bomb/bomb.ts',
+        '--flows',
+        'flows.json',
+        '--timeout',
+        '4s',
+      ],
+      'flows 1 to 2: ',
+    ],
+  ])('ends %p with what it was doing', async (args, during) => {
+    mkdirSync(join(folder, 'bomb'), { recursive: true });
+    const bomb = '[].includes.call({ length: 2 ** 53 - 1 } as any, 1 as never)';
+    write('bomb/bomb.ts', script(`${bomb} ? reject() : decline()`));
+    write('bomb/bomb.test.ts', testOf('bomb', 'reject'));
+    const { code, err } = await culvert(...args);
+    expect(err).toStartWith(`culvert: ${during}no `);
+    expect(err).toContain('4000 ms');
+    expect(code).toBe(1);
+  });
+
+  test('takes no time that is none', async () => {
+    const { code } = await culvert('script', 'test', 'good', '--timeout', 'soon');
+    expect(code).toBe(2);
+  });
+});
+
 describe('script new', () => {
   test.each(['by-port', 'rate-limit'])(
     'template %s: tests pass and types fit',

@@ -1,8 +1,7 @@
 /** Scripts that claim their flows, in tests of their authors. */
 import { expect, test } from 'bun:test';
-import { replayFlows } from '../../../src/scripts-runtime/offline/replay.ts';
 import { runScriptTests } from '../../../src/scripts-runtime/offline/run-tests.ts';
-import { bundleOf, flowTo } from './offline-bundle.ts';
+import { bundleOf, flowTo, replayFlows } from './offline-bundle.ts';
 
 /** A script around the body of `connect(conn, env, ctx)`. */
 const claiming = (body: string): string =>

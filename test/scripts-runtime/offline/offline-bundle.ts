@@ -1,7 +1,8 @@
 /** Bundles and flows for tests that run scripts without a gateway. */
 import type { ScriptBundle } from '../../../src/scripts-runtime/bundle.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../../src/scripts-runtime/limits.ts';
-import type { RecordedFlow } from '../../../src/scripts-runtime/offline/report.ts';
+import { Replay } from '../../../src/scripts-runtime/offline/replay.ts';
+import type { RecordedFlow, ReplayedVerdict } from '../../../src/scripts-runtime/offline/report.ts';
 
 /** Scripts by name, in order. */
 export const bundleOf = (
@@ -28,3 +29,18 @@ export const flowTo = (ip: string, port: number, extra: Partial<RecordedFlow> = 
   syn: { mss: 1460, windowScale: 7, ttl: 64, ecn: false },
   ...extra,
 });
+
+/** Decides flows in their order. */
+export async function replayFlows(
+  bundle: ScriptBundle,
+  flows: readonly RecordedFlow[],
+): Promise<readonly ReplayedVerdict[]> {
+  const startMs = flows.find(({ atMs }) => atMs !== undefined)?.atMs ?? Date.now();
+  const replay = await Replay.load(bundle, startMs);
+  const verdicts: ReplayedVerdict[] = [];
+  for (const flow of flows) {
+    const { logs: _, ...verdict } = await replay.decide(flow);
+    verdicts.push(verdict);
+  }
+  return verdicts;
+}

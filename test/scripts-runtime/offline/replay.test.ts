@@ -1,8 +1,8 @@
 /** Flows that were seen before are decided again, and no time passes. */
 import { expect, test } from 'bun:test';
-import { BundleLoadError, replayFlows } from '../../../src/scripts-runtime/offline/replay.ts';
+import { BundleLoadError } from '../../../src/scripts-runtime/offline/replay.ts';
 import { scriptOf, syncScriptOf } from '../script-world.ts';
-import { bundleOf, flowTo } from './offline-bundle.ts';
+import { bundleOf, flowTo, replayFlows } from './offline-bundle.ts';
 
 test('each flow gets the verdict of the first script that claims it, and its steps', async () => {
   const bundle = bundleOf({

@@ -230,3 +230,27 @@ test('console of a test file is in the report', async () => {
   const report = await runFile(`test('it', () => console.log('seen', 1));`);
   expect(report.files[0]?.output).toEqual(['seen 1']);
 });
+
+test('Date of a script follows its clock, however it is asked', async () => {
+  const times = syncScriptOf(`
+    const asked = [Date.now(), new Date().getTime(), Date.parse(Date())];
+    const { name, length, prototype } = Date;
+    const same = [prototype.constructor === Date, new Date() instanceof Date, name, length];
+    class Mine extends Date {}
+    const others = [new Mine().getTime(), new Date(5).getTime(), Date.UTC(1970, 0, 1, 0, 0, 1)];
+    return reject({ reason: JSON.stringify([asked, same, others]) });`);
+  await expectPass(
+    `const f = flow({ src: '10.0.0.5:1', dst: '192.0.2.1:1' });
+    const read = async () => JSON.parse((await run(script, f)).verdict.reason);
+    const near = (ms, at) => expect(Math.abs(ms - at) < 1500).toBe(true);
+    const before = clock.now();
+    const [[now, made, said], same, [mine, given, utc]] = await read();
+    for (const ms of [now, made, said, mine]) near(ms, before);
+    expect(same).toEqual([true, true, 'Date', 7]);
+    expect([given, utc]).toEqual([5, 1000]);
+    await clock.advance(3_600_000);
+    const [[later]] = await read();
+    near(later, before + 3_600_000);`,
+    times,
+  );
+});

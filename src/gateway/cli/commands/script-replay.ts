@@ -1,12 +1,13 @@
 /** `culvert script replay` and `diff`: what scripts decide about flows that were seen before. */
 import { type Command, InvalidArgumentError } from 'commander';
-import { BundleLoadError, replayFlows } from '../../../scripts-runtime/offline/replay.ts';
 import type { RecordedFlow, ReplayedVerdict } from '../../../scripts-runtime/offline/report.ts';
 import type { Endpoint } from '../../../stack/verdict.ts';
 import { FlowsFileError, readFlowsFile } from '../../author/flows-file.ts';
 import { readBundle } from '../../author/script-sources.ts';
+import { replayAside } from '../../author/work-aside.ts';
 import { ExitCode } from '../../supervisor/exit-code.ts';
 import { CommandError } from '../command-error.ts';
+import { withTimeout } from '../options.ts';
 import { formatTable, print, printJson } from '../output.ts';
 import type { Finish } from '../program.ts';
 
@@ -15,6 +16,7 @@ interface ReplayFlags {
   readonly limit: number;
   readonly root?: string;
   readonly exitCode?: boolean;
+  readonly timeout: number;
 }
 
 interface DiffFlags extends ReplayFlags {
@@ -40,7 +42,7 @@ const ORDER_HELP =
   '\nIn place of scripts a config can be named: then all of its scripts are asked.';
 
 const withReplay = (command: Command): Command =>
-  command
+  withTimeout(command)
     .option('--limit <count>', 'flows at most', parseCount, 100_000)
     .option('--root <folder>', 'also import files below this folder')
     .option('--json', 'print JSON');
@@ -87,18 +89,11 @@ const summaryOf = ({ text, script }: ReplayedVerdict): Summary => ({
   ...(script === undefined ? {} : { script }),
 });
 
-async function decide(
+const decide = (
   scripts: readonly string[],
   flows: readonly RecordedFlow[],
-  { root }: ReplayFlags,
-): Promise<readonly ReplayedVerdict[]> {
-  try {
-    return await replayFlows(readBundle(scripts, root), flows);
-  } catch (cause) {
-    if (!(cause instanceof BundleLoadError)) throw cause;
-    throw new CommandError(ExitCode.FAILED, cause.message, { cause });
-  }
-}
+  { root, timeout }: ReplayFlags,
+): Promise<readonly ReplayedVerdict[]> => replayAside(readBundle(scripts, root), flows, timeout);
 
 function flowsOf(file: string, limit: number): readonly RecordedFlow[] {
   try {

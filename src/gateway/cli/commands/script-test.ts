@@ -7,11 +7,12 @@ import type {
   TestReport,
   TestResult,
 } from '../../../scripts-runtime/offline/report.ts';
-import { runScriptTests } from '../../../scripts-runtime/offline/run-tests.ts';
 import { bundleOf, byFolder, readBundle, readScriptFile } from '../../author/script-sources.ts';
+import { testAside } from '../../author/work-aside.ts';
 import type { ScriptSource } from '../../messages/script-control.ts';
 import { ExitCode } from '../../supervisor/exit-code.ts';
 import { CommandError } from '../command-error.ts';
+import { withTimeout } from '../options.ts';
 import { print, printJson } from '../output.ts';
 import type { Finish } from '../program.ts';
 
@@ -20,13 +21,13 @@ interface TestFlags {
   readonly root?: string;
   readonly config?: string;
   readonly testNamePattern?: string;
+  readonly timeout: number;
 }
 
 const TEST_FILE = /\.test(\.[jt]s)$/;
 
 export function addScriptTest(script: Command, finish: Finish): void {
-  script
-    .command('test [file...]')
+  withTimeout(script.command('test [file...]'))
     .description('run the tests of scripts: NAME.test.ts beside NAME.ts; needs no gateway')
     .option('-t, --test-name-pattern <text>', 'only tests that have this in their names')
     .option('-c, --config <file>', 'take vars, limits and sets from a config')
@@ -53,9 +54,10 @@ async function testFiles(files: readonly string[], flags: TestFlags): Promise<Ex
 }
 
 function testFolder(scripts: readonly ScriptSource[], flags: TestFlags): Promise<TestReport> {
-  const { config, testNamePattern: filter } = flags;
+  const { config, testNamePattern: filter, timeout: silenceMs } = flags;
   const base = config === undefined ? bundleOf([]) : readBundle([config]);
-  return runScriptTests({ ...base, scripts }, filter === undefined ? {} : { filter });
+  const options = { silenceMs, ...(filter === undefined ? {} : { filter }) };
+  return testAside({ ...base, scripts }, options);
 }
 
 /** Files of scripts, however they were named: themselves, their tests, or a folder. */

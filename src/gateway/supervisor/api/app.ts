@@ -10,6 +10,7 @@ import { answerError, ProblemError } from './problem.ts';
 import { conntrackRoutes } from './routes/conntrack.ts';
 import { dropRoutes } from './routes/drops.ts';
 import { eventRoutes } from './routes/events.ts';
+import { explainRoutes } from './routes/explain.ts';
 import { flowRoutes } from './routes/flows.ts';
 import { generationRoutes } from './routes/generations.ts';
 import { healthRoutes } from './routes/health.ts';
@@ -54,6 +55,7 @@ export function createApi(plane: ControlPlane, { log, token }: ApiOptions): Hono
   app.route('/', conntrackRoutes(plane));
   app.route('/', eventRoutes(plane));
   app.route('/', dropRoutes(plane));
+  app.route('/', explainRoutes(plane));
   app.route('/', openApiRoutes(app));
   return app;
 }

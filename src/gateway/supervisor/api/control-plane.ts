@@ -1,7 +1,8 @@
 /** What the HTTP API needs of the gateway. The supervisor implements it; tests have their own. */
 
 import type { ReloadConfig } from '../../config/reload-schema.ts';
-import type { ScriptSource } from '../../messages/script-control.ts';
+import type { RecordedFlow, ScriptSource } from '../../messages/script-control.ts';
+import type { Explanation } from '../explain.ts';
 import type { FlowControl } from '../flow-control.ts';
 import type { Trial } from '../generation-parts.ts';
 import type { BundleContent, Change, ChangeOptions, Generation } from '../generations.ts';
@@ -17,6 +18,8 @@ export interface ControlPlane {
   drops(): { readonly drops: readonly DropCount[]; readonly closes: readonly ReasonCount[] };
 
   readonly flows: FlowControl;
+  /** Who would decide about a flow, and why. @throws ScriptHostError, BundleRejectedError */
+  explain(flow: RecordedFlow): Promise<Explanation>;
 
   readonly activeGeneration: Generation;
   /** Newest first. */

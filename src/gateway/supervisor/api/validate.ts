@@ -3,12 +3,13 @@ import { validator } from 'hono-openapi';
 import type { z } from 'zod';
 import { ProblemError } from './problem.ts';
 
-type Target = 'query' | 'param' | 'header';
+type Target = 'query' | 'param' | 'header' | 'json';
 
 const PLACES: Readonly<Record<Target, string>> = {
   query: 'the query',
   param: 'the path',
   header: 'a header',
+  json: 'the body',
 };
 
 export const validate = <Schema extends z.ZodType, T extends Target>(target: T, schema: Schema) =>

@@ -540,6 +540,7 @@ test('the OpenAPI document has every route and the schemas of its answers', asyn
     '/v1/conntrack/count',
     '/v1/drops',
     '/v1/events',
+    '/v1/explain',
     '/v1/flows',
     '/v1/flows/{id}',
     '/v1/generations',

@@ -5,6 +5,7 @@ import {
   type ControlPlane,
   NoSuchScriptError,
 } from '../../../../src/gateway/supervisor/api/control-plane.ts';
+import { explain } from '../../../../src/gateway/supervisor/explain.ts';
 import { FlowControl } from '../../../../src/gateway/supervisor/flow-control.ts';
 import {
   type BundleContent,
@@ -22,6 +23,8 @@ import { FlowMemory, flowContext, limitsOf, NOW_US } from '../flow-memory.ts';
 const ROWS = 8;
 /** Serial number of a flow that ends before anybody can end it. */
 const GONE = 11;
+
+const DROP = { kind: 'drop' } as const;
 
 const silent = createLogger({ level: 'silent', format: 'json' });
 
@@ -110,6 +113,18 @@ export function fakePlane(): FakePlane {
         flows: { active: 2, total: 2, limit: 10 },
       };
     },
+    explain: (flow) =>
+      explain(flow, {
+        live: {
+          listeners: [
+            { name: 'dns', protocol: 'udp', destinations: [], ports: [[53, 53]], action: DROP },
+            { name: 'web', protocol: 'tcp', destinations: ['10.0.0.0/8'], ports: [], action: DROP },
+          ],
+          localAddresses: ['10.0.0.80'],
+        },
+        generation: generations.active,
+        aside: { iface: 'x0' },
+      }),
     notReady() {
       return this.reasons;
     },
