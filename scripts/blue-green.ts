@@ -2,7 +2,8 @@
  * Two versions of a service, blue and green. A share of the clients meets green, and each client
  * always the same version, so that nobody changes sides in the middle of a visit.
  *
- * Set in the configuration:  scripts: { vars: { green: "10", release: "2.4.0" } }
+ * Set in the configuration:
+ *   scripts: { vars: { green: "10", release: "2.4.0" }, sets: { testers: … } }
  */
 import { decline, forward, type GatewayScript } from 'culvert';
 import { clientOf, shareOf } from './lib/client.ts';

@@ -16,18 +16,21 @@ const ENCRYPTION_LENGTH = 8;
 /** TLS, then GSS, then in the clear. */
 const HELLOS_MAX = 3;
 
-/** What the client wants, once it knows that nobody encrypts here. */
-async function hear(conn: Conn): Promise<Exclude<PostgresHello, { proto: 'encryption' }>> {
+type Wish = Exclude<PostgresHello, { proto: 'encryption' }>;
+
+/** What the client wants, once it knows that nobody encrypts here; nothing of a stranger. */
+async function hear(conn: Conn): Promise<Wish | undefined> {
   for (let i = 0; i < HELLOS_MAX; i++) {
     const hello = await conn.sniff({ with: readPostgres, timeoutMs: 5000 });
-    if (hello.proto === 'unknown') break;
+    if (hello.proto === 'unknown') return undefined;
     if (hello.proto !== 'encryption') return hello;
     // It waits for the answer; whatever follows at once is an attempt to smuggle something in.
-    const asked = await conn.read();
-    if (asked?.length !== ENCRYPTION_LENGTH) break;
+    let length = 0;
+    while (length < ENCRYPTION_LENGTH) length += (await conn.read())?.length ?? Infinity;
+    if (length > ENCRYPTION_LENGTH) return undefined;
     await conn.write('N');
   }
-  throw new Error('no PostgreSQL client');
+  return undefined;
 }
 
 export default {
@@ -37,10 +40,14 @@ export default {
 
   async connect(conn, { KV }) {
     const hello = await hear(conn);
+    if (hello === undefined) {
+      conn.abort('no PostgreSQL client');
+      return;
+    }
     const { user = '', options = '' } =
       hello.proto === 'startup' ? Object.fromEntries(hello.parameters) : {};
     const readsOnly = user.endsWith('_ro') || READS_ONLY.test(options);
-    const replica = REPLICAS[KV.incr('turn') % REPLICAS.length];
-    await conn.splice(connect((readsOnly && replica) || PRIMARY));
+    const replica = readsOnly ? REPLICAS[KV.incr('turn') % REPLICAS.length] : undefined;
+    await conn.splice(connect(replica ?? PRIMARY));
   },
 } satisfies GatewayScript;

@@ -1,7 +1,7 @@
 /**
  * Several servers behind one address, each with its own copy of the TLS certificate: the first that
- * answers gets the connection. One that did not answer is asked last for a while. All scripts of
- * this name know of it, also after a reload.
+ * answers gets the connection. One that did not answer is asked last for a while; the KV remembers
+ * it for all connections, also after a reload.
  */
 import { type Addr, claim, connect, decline, type GatewayScript, SocketError } from 'culvert';
 
@@ -15,7 +15,7 @@ export default {
     return proto === 'tcp' && dst.port === 443 ? claim() : decline();
   },
 
-  async connect(conn, { KV }, { log }) {
+  async connect(conn, { KV }, { log, metrics }) {
     const isDown = (server: Addr) => Number(KV.get(`down ${server}`) ?? 0);
     // In their order otherwise. When all are down, all are tried.
     for (const server of SERVERS.toSorted((a, b) => isDown(a) - isDown(b))) {
@@ -25,6 +25,7 @@ export default {
       } catch (error) {
         if (!(error instanceof SocketError)) throw error;
         KV.set(`down ${server}`, 1, { ttlMs: DOWN_MS });
+        metrics.counter('server_failures', { server, code: error.code }).inc();
         log.warn({ server, code: error.code }, 'server is down');
         continue;
       }

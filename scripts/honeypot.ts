@@ -5,7 +5,15 @@
  *
  * Set in the configuration:  scripts: { vars: { held: "200" } }
  */
-import { type Conn, claim, decline, type GatewayScript, reject } from 'culvert';
+import {
+  type BaseEnv,
+  type Conn,
+  claim,
+  decline,
+  type GatewayScript,
+  reject,
+  SocketError,
+} from 'culvert';
 
 const TRAPS: readonly number[] = [22, 23, 2222, 3389, 5900];
 const LINE_MS = 15_000;
@@ -18,10 +26,11 @@ let held = 0;
 
 const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
 
+const heldMax = (vars: BaseEnv['vars']): number => Number(vars['held'] ?? HELD_DEFAULT);
+
 async function drip(conn: Conn): Promise<void> {
   for (let line = 0; line < LINES; line++) {
     await sleep(LINE_MS);
-    // Fails when the client is gone.
     await conn.write(`${Math.random().toString(36).slice(2)}\r\n`);
   }
 }
@@ -32,15 +41,25 @@ export default {
     if (KV.add(`caught ${src.ip}`, dst.port, { ttlMs: 3_600_000 })) {
       log.warn({ client: src.ip, port: dst.port }, 'caught');
     }
-    return held < Number(vars['held'] ?? HELD_DEFAULT) ? claim() : reject({ with: 'drop' });
+    return held < heldMax(vars) ? claim() : reject({ with: 'drop' });
   },
 
-  async connect(conn, _env, { log }) {
+  async connect(conn, { vars }, { log, metrics }) {
+    const gauge = metrics.gauge('held');
     const since = performance.now();
-    held++;
-    await drip(conn).catch(() => {});
-    held--;
-    const seconds = Math.round((performance.now() - since) / 1000);
-    log.info({ client: conn.flow.src.ip, seconds }, 'let go');
+    gauge.set(++held);
+    const letGo = () => {
+      gauge.set(--held);
+      const seconds = Math.round((performance.now() - since) / 1000);
+      log.info({ client: conn.flow.src.ip, seconds }, 'let go');
+    };
+    // However it ends.
+    conn.closed.then(letGo, letGo);
+    // More than one can have been claimed for the last place.
+    if (held > heldMax(vars)) return;
+    await drip(conn).catch((error: unknown) => {
+      // The client is gone.
+      if (!(error instanceof SocketError)) throw error;
+    });
   },
 } satisfies GatewayScript;

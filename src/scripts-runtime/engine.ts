@@ -6,22 +6,17 @@
  * The budget is processor time, read when QuickJS asks whether to go on. It does not ask inside
  * its native operations; for those there is the supervisor's watchdog.
  */
-import variant from '@jitl/quickjs-singlefile-mjs-release-sync';
-import {
-  type JSModuleLoadResult,
-  type JSModuleNormalizeResult,
-  newQuickJSWASMModuleFromVariant,
-  type QuickJSContext,
-  type QuickJSHandle,
-  type QuickJSRuntime,
-  type QuickJSWASMModule,
+import type {
+  JSModuleLoadResult,
+  JSModuleNormalizeResult,
+  QuickJSContext,
+  QuickJSHandle,
+  QuickJSRuntime,
+  QuickJSWASMModule,
 } from 'quickjs-emscripten-core';
 
 /** A WebAssembly instance that no script has touched. */
 export type BareEngine = QuickJSWASMModule;
-
-/** Takes some 15 ms, and is the only thing here that has to be awaited. */
-export const makeBareEngine = (): Promise<BareEngine> => newQuickJSWASMModuleFromVariant(variant);
 
 /** How a turn broke the engine; `crash` is a fault of the WebAssembly instance. */
 export type Breakage = 'cpu' | 'memory' | 'crash';

@@ -4,28 +4,24 @@
  * runs it calls `expire` when `nextDeadline` has come.
  */
 import type { ConnectionRequest } from '../stack/verdict.ts';
-import type { EndedFlow, KvEntry, ScriptBundle, ScriptIssue } from './bundle.ts';
+import type { EndedFlow, ScriptBundle, ScriptIssue } from './bundle.ts';
 import { Conns } from './conns/conns.ts';
 import type { ConnEvents } from './conns/ports.ts';
-import { ScriptCounters } from './counters.ts';
 import { type Decision, Decisions } from './decide.ts';
 import { closersOf, EndedFlowQueue } from './ended-flow-queue.ts';
-import { type BareEngine, makeBareEngine } from './engine.ts';
 import { FlowSniffing } from './flow-sniffing.ts';
-import { getOrAdd } from './get-or-add.ts';
 import type { HostPorts, LoadOptions } from './host-ports.ts';
-import { Kv, type KvLimits } from './kv.ts';
 import { lastWord } from './last-word.ts';
 import { SLICE_US } from './limits.ts';
 import { loadBundle } from './loader.ts';
 import { Lookups } from './lookups.ts';
-import { type MetricKinds, ScriptMetrics } from './metrics/script-metrics.ts';
 import { type DecidedFlow, RecentFlows } from './recent-flows.ts';
 import { Registry } from './registry.ts';
 import { Rollout } from './rollout.ts';
 import type { Script } from './script.ts';
+import { ScriptMemory } from './script-memory.ts';
 import type { ScriptPorts } from './script-ports.ts';
-import { Sets } from './sets/sets.ts';
+import { SpareEngine } from './spare-engine.ts';
 import { Timetable } from './timetable.ts';
 
 /** How much of the journal a kill can cost, in microseconds. */
@@ -45,19 +41,13 @@ export class ScriptHost {
     this.#start(requestId, request, arrivedAt),
   );
   readonly #conns: Conns;
-  readonly #kv = new Map<string, Kv>();
-  readonly #counters = new Map<string, ScriptCounters>();
-  readonly #metrics = new Map<string, ScriptMetrics>();
-  readonly #metricKinds: MetricKinds = new Map();
+  readonly #memory: ScriptMemory;
   readonly #timetable = new Timetable();
   readonly #loading = new Set<Script>();
   readonly #ended = new EndedFlowQueue(this.#registry);
   readonly #recent = new RecentFlows();
   readonly #rollout: Rollout;
-  /** Of the active bundle. */
-  #sets: Sets | undefined;
-  #spare: BareEngine | undefined;
-  #isMakingSpare = false;
+  readonly #spare = new SpareEngine(() => this.#scriptWithoutEngine());
   #journalAt = NEVER;
   #statsAt = NEVER;
   /** Position in the list of all scripts of all generations. */
@@ -67,6 +57,7 @@ export class ScriptHost {
   constructor(ports: HostPorts, services: readonly string[]) {
     this.#ports = ports;
     this.#services = services;
+    this.#memory = new ScriptMemory(() => ports.epochMs());
     this.#scriptPorts = this.#makeScriptPorts();
     this.#lookups = new Lookups((id, name) => ports.resolve(id, name));
     this.#conns = new Conns(ports.conns, this.#lookups, () => ports.now());
@@ -135,7 +126,7 @@ export class ScriptHost {
 
   /** Something is being made that needs the event loop. */
   get isPreparing(): boolean {
-    return this.#isMakingSpare;
+    return this.#spare.isMaking;
   }
 
   /**
@@ -145,46 +136,21 @@ export class ScriptHost {
    * @returns what is wrong with it; then everything is as it was
    */
   async load(bundle: ScriptBundle, options: LoadOptions = {}): Promise<readonly ScriptIssue[]> {
-    const { kvBytes, kvKeyBytes, kvValueBytes } = bundle.limits;
-    const limits = { kvBytes, kvKeyBytes, kvValueBytes };
-    // What is used here is kept: a generation that ends meanwhile may be the last that had it.
-    const kvs = new Map<string, Kv>();
-    const counters = new Map<string, ScriptCounters>();
-    const sets = new Sets(bundle.sets ?? {}, this.#sets);
-    const metrics = new Map<string, ScriptMetrics>();
-    const stores = {
-      sets,
-      metrics: (name: string): ScriptMetrics =>
-        getOrAdd(
-          metrics,
-          name,
-          () =>
-            this.#metrics.get(name) ?? new ScriptMetrics(name, bundle.limits, this.#metricKinds),
-        ),
-      kv: (name: string): Kv =>
-        getOrAdd(kvs, name, () => this.#kv.get(name) ?? this.#restoredKv(name, bundle.kv, limits)),
-      counters: (name: string): ScriptCounters =>
-        getOrAdd(counters, name, () => this.#counters.get(name) ?? new ScriptCounters(name)),
-      old: (name: string): string =>
-        lastWord(this.#registry, name, bundle, options.canary !== undefined),
-    };
+    const isCanary = options.canary !== undefined;
+    const memory = this.#memory.open(bundle);
+    const old = (name: string): string => lastWord(this.#registry, name, bundle, isCanary);
+    const stores = { ...memory, old };
     const loaded = await loadBundle(bundle, this.#services, stores, this.#scriptPorts);
     this.#loading.clear();
-    if (!('scripts' in loaded)) return loaded;
-    for (const { name, counters } of loaded.scripts) {
-      const kv = stores.kv(name);
-      // A canary shares the store of the script that it may replace, and has no say in its size.
-      if (options.canary === undefined) kv.limits = limits;
-      this.#kv.set(name, kv);
-      const measured = stores.metrics(name);
-      if (options.canary === undefined) measured.limits = bundle.limits;
-      this.#metrics.set(name, measured);
-      this.#counters.set(name, counters);
+    if (!('scripts' in loaded)) {
+      // They may have handed over what they know; the next ones get it anew.
+      for (const script of this.#registry.active?.scripts ?? []) script.hooks.stay();
+      return loaded;
     }
-    this.#sets = sets;
+    this.#memory.keep(memory, bundle, isCanary);
     this.#rollout.take(loaded, options);
     this.#afterTurn();
-    this.#makeSpare();
+    this.#spare.make();
     return [];
   }
 
@@ -271,7 +237,7 @@ export class ScriptHost {
 
   /** What the KV of a script holds, in the order in which the keys were made. */
   kvEntries(script: string): [key: string, value: string | number][] {
-    return this.#kv.get(script)?.entries() ?? [];
+    return this.#memory.kvEntries(script);
   }
 
   /** When `expire` has something to do, in microseconds; Infinity for never. */
@@ -330,23 +296,6 @@ export class ScriptHost {
     if (this.#ended.isEmpty) this.#ports.closedTold?.();
   }
 
-  #restoredKv(name: string, entries: readonly KvEntry[], limits: KvLimits): Kv {
-    const kv = new Kv(name, limits, () => this.#ports.epochMs());
-    for (const entry of entries) if (entry.script === name) kv.restore(entry);
-    return kv;
-  }
-
-  /** A script that no generation has any more may never come back. */
-  #forgetUnusedStores(): void {
-    const used = new Set(
-      this.#registry.generations.flatMap(({ scripts }) => scripts.map(({ name }) => name)),
-    );
-    for (const [name, metrics] of this.#metrics) if (!used.has(name)) metrics.release();
-    for (const store of [this.#kv, this.#counters, this.#metrics]) {
-      for (const name of store.keys()) if (!used.has(name)) store.delete(name);
-    }
-  }
-
   #makeScriptPorts(): ScriptPorts {
     const ports = this.#ports;
     return {
@@ -364,31 +313,8 @@ export class ScriptHost {
       conns: (script) => this.#conns.portsOf(script),
       worked: (conn, us) => this.#conns.charge(conn, us),
       loading: (script) => this.#loading.add(script),
-      takeSpare: () => {
-        const spare = this.#spare;
-        this.#spare = undefined;
-        this.#makeSpare();
-        return spare;
-      },
+      takeSpare: () => this.#spare.take(),
     };
-  }
-
-  /** Makes an engine ahead of need, so that a script that broke its own is back at once. */
-  #makeSpare(): void {
-    if (this.#isMakingSpare || this.#spare !== undefined) return;
-    this.#isMakingSpare = true;
-    makeBareEngine()
-      .then((bare) => this.#useSpare(bare))
-      .finally(() => {
-        this.#isMakingSpare = false;
-        if (this.#scriptWithoutEngine() !== undefined) this.#makeSpare();
-      });
-  }
-
-  #useSpare(bare: BareEngine): void {
-    const script = this.#scriptWithoutEngine();
-    if (script === undefined) this.#spare = bare;
-    else script.revive(bare);
   }
 
   #scriptWithoutEngine(): Script | undefined {
@@ -404,15 +330,13 @@ export class ScriptHost {
     if (this.#registry.sweep()) this.#generationsChanged();
     const now = this.#ports.now();
     if (this.#statsAt === NEVER) this.#statsAt = now + STATS_PERIOD_US;
-    if (this.#journalAt !== NEVER) return;
-    for (const kv of this.#kv.values()) {
-      if (kv.hasChanges) this.#journalAt = now + JOURNAL_PERIOD_US;
-    }
+    const mustWrite = this.#journalAt === NEVER && this.#memory.hasKvChanges;
+    if (mustWrite) this.#journalAt = now + JOURNAL_PERIOD_US;
   }
 
   #writeJournal(): void {
     this.#journalAt = NEVER;
-    const entries = Array.from(this.#kv.values()).flatMap((kv) => kv.takeChanges());
+    const entries = this.#memory.takeKvChanges();
     if (entries.length > 0) this.#ports.kv(entries);
   }
 
@@ -422,7 +346,9 @@ export class ScriptHost {
   }
 
   #generationsChanged(): void {
-    this.#forgetUnusedStores();
+    const { generations } = this.#registry;
+    const scripts = generations.flatMap((generation) => generation.scripts);
+    this.#memory.forgetUnused(new Set(scripts.map(({ name }) => name)));
     this.#ports.generations?.(this.generations);
   }
 
@@ -436,13 +362,10 @@ export class ScriptHost {
       script.counters.isDisabled = script.isDisabled;
       script.reportDropped();
     }
-    for (const metrics of this.#metrics.values()) {
-      const changes = metrics.takeChanges();
-      if (changes.length > 0) this.#ports.metrics?.(changes);
-    }
+    for (const changes of this.#memory.takeMetricChanges()) this.#ports.metrics?.(changes);
     const { counts } = this.#rollout;
     if (counts !== undefined) this.#ports.canary?.(counts);
-    this.#ports.stats(Array.from(this.#counters.values(), (counters) => counters.snapshot()));
+    this.#ports.stats(this.#memory.stats());
   }
 
   #countFailure(script: Script, limit: 'wall' | 'pending' | 'claims'): void {

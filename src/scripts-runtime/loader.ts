@@ -1,25 +1,18 @@
 /** From a bundle to a generation. All of its scripts load, or none is used. */
+
+import { makeBareEngine } from './bare-engine.ts';
 import type { ScriptBundle, ScriptIssue, ScriptSource } from './bundle.ts';
 import { Egress } from './conns/egress.ts';
-import type { ScriptCounters } from './counters.ts';
-import { makeBareEngine } from './engine.ts';
-import type { Kv } from './kv.ts';
 import { checkLimits } from './limits.ts';
-import type { ScriptMetrics } from './metrics/script-metrics.ts';
 import { Generation } from './registry.ts';
 import { Script } from './script.ts';
+import type { OpenedMemory } from './script-memory.ts';
 import type { ScriptPorts } from './script-ports.ts';
-import type { Sets } from './sets/sets.ts';
 import { transpile } from './transpile.ts';
 
-/** What scripts keep from one generation to the next, by their name. */
-export interface ScriptStores {
-  kv(script: string): Kv;
-  counters(script: string): ScriptCounters;
-  metrics(script: string): ScriptMetrics;
+export interface ScriptStores extends OpenedMemory {
   /** First argument of the hook `load`, as JSON; '' where nothing was before. */
   old(script: string): string;
-  readonly sets: Sets;
 }
 
 const US_PER_MS = 1000;

@@ -72,7 +72,7 @@ export class ScriptHooks {
     return promise;
   }
 
-  /** Calls `unload`, once. What it hands over, as JSON; '' for nothing. */
+  /** Calls `unload`, once for who takes over. What it hands over, as JSON; '' for nothing. */
   unload(): string {
     if (!this.has('unload') || this.#isUnloaded) return '';
     this.#isUnloaded = true;
@@ -90,6 +90,11 @@ export class ScriptHooks {
     const message = `returned ${bytes} bytes, at most ${limits.stateBytes} (stateBytes)`;
     this.#ports.fail('unload()', message, 0);
     return '';
+  }
+
+  /** Nobody took over after `unload`: the next one who does gets what is there then. */
+  stay(): void {
+    this.#isUnloaded = false;
   }
 
   /** Calls `scheduled`. @param onEnd  it is over, however it went */

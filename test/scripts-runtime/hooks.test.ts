@@ -35,6 +35,15 @@ describe('load and unload', () => {
     ]);
   });
 
+  test('what was handed to one that did not load is handed over again', async () => {
+    const world = new ScriptWorld();
+    await world.load({ a: counting });
+    const broken = withHooks("load() { throw new Error('no') }");
+    expect(await world.tryLoad({ a: broken }, { generation: 2 })).toHaveLength(1);
+    await world.load({ a: counting }, { generation: 3 });
+    expect(world.lines).toEqual(['load 1 1', 'unload 1', 'unload 1', 'load 3 2']);
+  });
+
   test('a script that goes is told, and one that comes has nothing before it', async () => {
     const world = new ScriptWorld();
     await world.load({ a: counting });

@@ -5,9 +5,9 @@
  * Nothing of a bundle is believed here: it may come over the API, tests and all.
  */
 import { posix } from 'node:path';
+import { makeBareEngine } from '../bare-engine.ts';
 import type { ScriptBundle, ScriptSource } from '../bundle.ts';
 import { Diagnostics } from '../diagnostics.ts';
-import { makeBareEngine } from '../engine.ts';
 import { type Externals, transpile } from '../transpile.ts';
 import { parseRun, RunError } from './parse-run.ts';
 import type { TestFailure, TestFileReport, TestReport, TestResult } from './report.ts';

@@ -1,6 +1,7 @@
 /** A sandbox that runs a text as it is: no bundler has looked at it before. */
+
+import { makeBareEngine } from '../../../src/scripts-runtime/bare-engine.ts';
 import { NO_GUEST_CONNS } from '../../../src/scripts-runtime/conns/no-conns.ts';
-import { makeBareEngine } from '../../../src/scripts-runtime/engine.ts';
 import { Guest, type GuestPorts } from '../../../src/scripts-runtime/host-api.ts';
 import { Kv } from '../../../src/scripts-runtime/kv.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../../src/scripts-runtime/limits.ts';

@@ -1,6 +1,7 @@
 /** `readableOf` and `writableOf`, which no script can call: run as a module of ours. */
 import { expect, test } from 'bun:test';
-import { Engine, makeBareEngine } from '../../../src/scripts-runtime/engine.ts';
+import { makeBareEngine } from '../../../src/scripts-runtime/bare-engine.ts';
+import { Engine } from '../../../src/scripts-runtime/engine.ts';
 import { GuestModules } from '../../../src/scripts-runtime/guest-modules.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../src/scripts-runtime/limits.ts';
 
