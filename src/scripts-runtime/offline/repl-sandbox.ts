@@ -1,8 +1,8 @@
 /** The sandbox behind a prompt: the globals of a script, and a bundle that can be asked. */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
+import { makeBareEngine } from '../bare-engine.ts';
 import type { ScriptBundle } from '../bundle.ts';
 import { NO_GUEST_CONNS } from '../conns/no-conns.ts';
-import { makeBareEngine } from '../engine.ts';
 import replModule from '../guest/repl.js' with { type: 'text' };
 import { Guest } from '../host-api.ts';
 import { type HostFunctions, readText } from '../host-functions/arguments.ts';
