@@ -28,6 +28,9 @@ export const RESERVED_NAMES: ReadonlySet<string> = new Set([
   'closed_dropped_total',
   'disabled',
   'restarts_total',
+  'trials_total',
+  'canary_decisions',
+  'shadow_flows',
 ]);
 
 const NAME = /^[a-zA-Z_][a-zA-Z0-9_]{0,63}$/;
