@@ -1,6 +1,6 @@
 /**
- * `bun test/bench/micro/decisions.ts`: what a decision costs in the script host, from the request to
- * the answer, with the sandbox and without the sockets around it.
+ * `bun test/bench/micro/decisions.ts`: what a decision costs in the script host, from the request
+ * to the answer, with the sandbox and without the sockets around it.
  */
 import type { ScriptBundle } from '../../../src/scripts-runtime/bundle.ts';
 import { NO_CONNS } from '../../../src/scripts-runtime/conns/no-conns.ts';
