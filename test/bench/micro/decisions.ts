@@ -23,7 +23,7 @@ const SCRIPTS: Readonly<Record<string, string>> = {
   'a set of 100,000 networks': `flow(f, env) {
     return env.sets.has('blocked', f.src.ip) ? reject() : forward(); }`,
   'a counter in metrics': `flow(f, env, ctx) {
-    ctx.metrics.counter('flows', { port: '443' }).inc(); return forward(); }`,
+    ctx.metrics.counter('seen', { port: '443' }).inc(); return forward(); }`,
 };
 
 const networks = Array.from(
