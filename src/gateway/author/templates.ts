@@ -1,4 +1,5 @@
 /** What `culvert script new` writes: a script that works, and its test. */
+import { basename } from 'node:path';
 // @ts-expect-error a test exports nothing, except as the text it is
 import byPortTest from '../../../scripts/templates/by-port.test.ts' with { type: 'text' };
 import byPort from '../../../scripts/templates/by-port.ts' with { type: 'text' };
@@ -59,6 +60,6 @@ export function filesOf(name: string, template: string): Readonly<Record<string,
   const { script = '', test = '' } = TEMPLATES[template] ?? {};
   return {
     [`${name}.ts`]: script,
-    [`${name}.test.ts`]: test.replaceAll(`'./${template}'`, `'./${name}'`),
+    [`${name}.test.ts`]: test.replace(`'./${template}.ts'`, `'./${basename(name)}.ts'`),
   };
 }

@@ -197,7 +197,7 @@ describe('script new', () => {
   test.each(['by-port', 'rate-limit'])(
     'template %s: tests pass and types fit',
     async (template) => {
-      const name = `new/${template}`;
+      const name = `new/my-${template}`;
       const made = await culvert('script', 'new', name, '--template', template);
       expect(made.out).toStartWith(`${name}.ts\n${name}.test.ts\n`);
       expect(made.code).toBe(0);
