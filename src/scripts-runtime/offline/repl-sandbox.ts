@@ -2,16 +2,15 @@
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
 import { makeBareEngine } from '../bare-engine.ts';
 import type { ScriptBundle } from '../bundle.ts';
-import { NO_GUEST_CONNS } from '../conns/no-conns.ts';
 import replModule from '../guest/repl.js' with { type: 'text' };
 import { Guest } from '../host-api.ts';
 import { type HostFunctions, readText } from '../host-functions/arguments.ts';
 import { Kv } from '../kv.ts';
-import { TIMER_MS_MAX } from '../limits.ts';
 import { ScriptMetrics } from '../metrics/script-metrics.ts';
 import { Sets } from '../sets/sets.ts';
 import { parseFlow, RunError } from './parse-run.ts';
 import { Replay } from './replay.ts';
+import { toolPorts } from './tool-ports.ts';
 import { realClock } from './virtual-clock.ts';
 
 /** As a file is called in errors of lines. */
@@ -55,22 +54,12 @@ export class ReplSandbox {
       bare,
       { ...facts, sets: new Sets(files), metrics },
       new Kv(REPL_FILE, limits, Date.now),
-      {
-        log: (_level, _flow, message, fields) => print([message, fields].filter(Boolean).join(' ')),
-        settle: () => {},
-        startTimer: (id, delayMs) => {
-          if (this.#timers.size >= limits.timers) return false;
-          const ms = Math.min(Math.max(delayMs, 0), TIMER_MS_MAX);
-          this.#timers.set(id, realClock.now() + ms * US_PER_MS);
-          return true;
-        },
-        stopTimer: (id) => this.#timers.delete(id),
-        hit: () => {},
-        hookDone: () => {},
-        startWait: () => true,
-        endWait: () => {},
-        conns: NO_GUEST_CONNS,
-      },
+      toolPorts({
+        timers: this.#timers,
+        timersMax: limits.timers,
+        now: () => realClock.now(),
+        print,
+      }),
       realClock,
       { modules, functions: (context) => this.#functions(context) },
     );

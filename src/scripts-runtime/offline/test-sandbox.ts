@@ -3,7 +3,6 @@
  * `culvert:test`; the script under test is not in it, but in a sandbox of its own.
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
-import { NO_GUEST_CONNS } from '../conns/no-conns.ts';
 import type { BareEngine, Breakage, EngineClock, Thrown } from '../engine.ts';
 import equal from '../guest/equal.js' with { type: 'text' };
 import expect from '../guest/expect.js' with { type: 'text' };
@@ -11,10 +10,11 @@ import testModule from '../guest/test.js' with { type: 'text' };
 import { Guest } from '../host-api.ts';
 import { type HostFunctions, readText } from '../host-functions/arguments.ts';
 import { Kv } from '../kv.ts';
-import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits, TIMER_MS_MAX } from '../limits.ts';
+import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../limits.ts';
 import { ScriptMetrics } from '../metrics/script-metrics.ts';
 import { Sets } from '../sets/sets.ts';
 import { makeFixture } from './make-fixture.ts';
+import { toolPorts } from './tool-ports.ts';
 
 export const TEST_MODULE = 'culvert:test';
 /** In front of the name of a script, the module that a test gets for it. */
@@ -72,21 +72,7 @@ export class TestSandbox {
       bare,
       settings,
       new Kv('test', LIMITS, () => 0),
-      {
-        log: (_level, _flow, message, fields) => print([message, fields].filter(Boolean).join(' ')),
-        settle: () => {},
-        startTimer: (id, delayMs) => {
-          if (this.#timers.size >= LIMITS.timers) return false;
-          this.#timers.set(id, now() + Math.min(Math.max(delayMs, 0), TIMER_MS_MAX) * 1000);
-          return true;
-        },
-        stopTimer: (id) => this.#timers.delete(id),
-        hit: () => {},
-        hookDone: () => {},
-        startWait: () => true,
-        endWait: () => {},
-        conns: NO_GUEST_CONNS,
-      },
+      toolPorts({ timers: this.#timers, timersMax: LIMITS.timers, now, print }),
       clock,
       { modules, functions: (context) => this.#functions(context) },
     );
