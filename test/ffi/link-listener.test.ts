@@ -1,0 +1,76 @@
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { LinkListener } from '../../src/ffi/link-listener.ts';
+import type { Link } from '../../src/ffi/link-message.ts';
+import { Netlink } from '../../src/ffi/netlink.ts';
+import { TunDevice } from '../../src/ffi/tun-device.ts';
+import { descriptorCount } from './support/descriptors.ts';
+import { ip, isRoot, NetworkNamespace } from './support/namespace.ts';
+
+const NAME = 'cvtest0';
+
+async function until(condition: () => boolean, what: string): Promise<void> {
+  const deadline = performance.now() + 5_000;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`waited in vain for ${what}`);
+    await Bun.sleep(2);
+  }
+}
+
+describe.skipIf(!isRoot)('LinkListener', () => {
+  let namespace: NetworkNamespace;
+  let listener: LinkListener;
+  let seen: { readonly link: Link; readonly isDeleted: boolean }[];
+  let lost: number;
+
+  beforeEach(() => {
+    namespace = new NetworkNamespace();
+    seen = [];
+    lost = 0;
+    listener = new LinkListener({
+      onLink: (link, isDeleted) => seen.push({ link, isDeleted }),
+      onLost: () => lost++,
+    });
+  });
+
+  afterEach(() => {
+    listener[Symbol.dispose]();
+    namespace[Symbol.dispose]();
+  });
+
+  test('tells what became of a device, to its end', async () => {
+    const device = TunDevice.open({ name: NAME, offload: true });
+    using netlink = new Netlink();
+    const { index } = netlink.link(NAME);
+    const last = () => seen.at(-1)?.link;
+    await until(() => last()?.name === NAME, 'the device');
+    expect(last()).toMatchObject({ index, isUp: false, mtu: 1500 });
+    ip('link', 'set', NAME, 'up');
+    await until(() => last()?.isUp === true, 'up');
+    netlink.configureLink(index, { mtu: 1400, txQueueLength: 77 });
+    await until(() => last()?.mtu === 1400 && last()?.txQueueLength === 77, 'the MTU');
+    expect(netlink.link(NAME)).toEqual({
+      ...{ index, name: NAME, isUp: true, mtu: 1400, txQueueLength: 77 },
+    });
+    ip('link', 'set', NAME, 'down');
+    await until(() => last()?.isUp === false, 'down');
+    netlink.configureLink(index, { name: 'cvtest1' });
+    await until(() => last()?.name === 'cvtest1', 'the name');
+    expect(device.currentName()).toBe('cvtest1');
+    device[Symbol.dispose]();
+    await until(() => seen.at(-1)?.isDeleted === true, 'the end');
+    expect(last()).toMatchObject({ index, name: 'cvtest1' });
+    expect(lost).toBe(0);
+  });
+
+  test('that was disposed says nothing more, and has closed its socket', async () => {
+    const before = descriptorCount('socket:');
+    listener[Symbol.dispose]();
+    listener[Symbol.dispose]();
+    await until(() => descriptorCount('socket:') === before - 1, 'the socket');
+    using device = TunDevice.open({ name: NAME, offload: true });
+    ip('link', 'set', device.name, 'up');
+    await Bun.sleep(20);
+    expect(seen).toEqual([]);
+    expect(lost).toBe(0);
+  });
+});
