@@ -13,6 +13,8 @@ import * as ipv4 from './wire/ipv4.ts';
 import { emitIpv6Header, IPV6_HEADER_BYTES } from './wire/ipv6.ts';
 import { Protocol } from './wire/protocol.ts';
 import {
+  checksumOffset,
+  checksumStart,
   clearVnetHeader,
   emitVnetHeader,
   GsoType,
@@ -159,16 +161,21 @@ export class FrameWriter {
    * what was left to do about its checksum, and about cutting it, still is, unless the device has
    * begun to refuse superpackets.
    */
-  forward({ frameAt, ipAt, end, isPartial, gsoSize, protocol, addressLength }: Packet): boolean {
+  forward(packet: Packet): boolean {
+    const { frameAt, ipAt, end, isPartial, gsoSize, protocol } = packet;
     const hasVnetHeader = frameAt !== ipAt;
     // What came in fragments goes on in fragments.
     if (!hasVnetHeader) return this.whole(ipAt, end);
     if (!isPartial && gsoSize === 0) return this.plain(ipAt, end);
-    if (gsoSize === 0 || this.#canCut(protocol, addressLength)) {
-      return this.#write(frameAt, ipAt, end, gsoSize);
+    if (gsoSize !== 0 && !this.#canCut(protocol, packet.addressLength)) {
+      this.cut(ipAt, end, gsoSize);
+      return true;
     }
-    this.cut(ipAt, end, gsoSize);
-    return true;
+    if (this.capabilities.checksumOffload) return this.#write(frameAt, ipAt, end, gsoSize);
+    // It came from a device that was swapped for a lesser one since.
+    const view = this.#view;
+    completeChecksum(view, ipAt, checksumStart(view, frameAt), checksumOffset(view, frameAt), end);
+    return this.plain(ipAt, end);
   }
 
   #canCut(protocol: number, addressLength: number): boolean {

@@ -77,6 +77,30 @@ test('a superpacket that is cut and merged again is the same bytes', () => {
   );
 });
 
+test('a superpacket of TCP is cut into the segments that a sender without TSO would send', () => {
+  fc.assert(
+    fc.property(tcpFields, fc.integer({ min: 100, max: 9_000 }), (fields, gsoSize) => {
+      const payload = fields.payload!;
+      const count = Math.ceil(payload.length / gsoSize);
+      const packets = cut(tcpPacket(fields), gsoSize);
+      withPcap('cut-segments', packets, () => {
+        expect(packets).toEqual(
+          Array.from({ length: count }, (_, index) =>
+            tcpPacket({
+              ...fields,
+              seq: (fields.seq! + index * gsoSize) >>> 0,
+              identification: (fields.identification! + index) & 0xffff,
+              flags: fields.flags! & (index === count - 1 ? 0xff : ~PSH),
+              payload: payload.slice(index * gsoSize, (index + 1) * gsoSize),
+            }),
+          ),
+        );
+      });
+    }),
+    { numRuns: 300 },
+  );
+});
+
 test('a run of datagrams (USO) is cut into those that a sender without it would send', () => {
   const fields = fc.record({
     isIpv6: fc.boolean(),
