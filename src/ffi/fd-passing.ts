@@ -25,12 +25,13 @@ const RIGHTS_BYTES = CMsgHdr.DATA + 4;
  * of ours runs in between.
  */
 const header = allocateStruct(MsgHdr.BYTES);
-const vector = allocateStruct(IoVec.BYTES);
-const body = allocateStruct(NUMBER_BYTES);
+/** The vector, and behind it what it points to: so whoever uses the number keeps both alive. */
+const body = allocateStruct(IoVec.BYTES + NUMBER_BYTES);
+const NUMBER_AT = IoVec.BYTES;
 const control = allocateStruct(CONTROL_BYTES);
-setWord(vector.view, IoVec.BASE, body.address);
-setWord(vector.view, IoVec.LENGTH, NUMBER_BYTES);
-setWord(header.view, MsgHdr.VECTOR, vector.address);
+setWord(body.view, IoVec.BASE, body.address + NUMBER_AT);
+setWord(body.view, IoVec.LENGTH, NUMBER_BYTES);
+setWord(header.view, MsgHdr.VECTOR, body.address);
 setWord(header.view, MsgHdr.VECTOR_LENGTH, 1);
 setWord(header.view, MsgHdr.CONTROL, control.address);
 
@@ -47,7 +48,7 @@ export interface PassedDescriptor {
  */
 export function sendDescriptor(socket: number, fd: number, number: number): void {
   setWord(header.view, MsgHdr.CONTROL_LENGTH, CONTROL_BYTES);
-  body.view.setUint32(0, number, HOST_ORDER);
+  body.view.setUint32(NUMBER_AT, number, HOST_ORDER);
   setWord(control.view, CMsgHdr.LENGTH, RIGHTS_BYTES);
   control.view.setInt32(CMsgHdr.LEVEL, SOL_SOCKET, HOST_ORDER);
   control.view.setInt32(CMsgHdr.TYPE, SCM_RIGHTS, HOST_ORDER);
@@ -66,6 +67,6 @@ export function receiveDescriptor(socket: number): PassedDescriptor | number {
   if (got < NUMBER_BYTES || !hasRights) return -Errno.EPIPE;
   return {
     fd: control.view.getInt32(CMsgHdr.DATA, HOST_ORDER),
-    number: body.view.getUint32(0, HOST_ORDER),
+    number: body.view.getUint32(NUMBER_AT, HOST_ORDER),
   };
 }

@@ -125,7 +125,7 @@ describe.skipIf(!isRoot)('TunDevice', () => {
     );
   });
 
-  test('without headers sums are complete, also where the last owner left them to the device', () => {
+  test('without headers sums are complete, whatever the last owner left to the device', () => {
     ip('tuntap', 'add', NAME, 'mode', 'tun');
     TunDevice.open({ name: NAME, offload: true })[Symbol.dispose]();
     using device = TunDevice.open({ name: NAME, offload: false });
@@ -268,7 +268,8 @@ describe.skipIf(!isRoot)('TunDevice', () => {
     expect(device.probe()).toBe('gone');
     expect(device.read(frameAddress, frame.length)).toBe(-Errno.EBADFD);
     expect(() => device.currentName()).toThrow(
-      `ioctl(TUNGETIFF) on ${NAME}: EBADFD (no interface is attached to it, or the interface was deleted)`,
+      `ioctl(TUNGETIFF) on ${NAME}: EBADFD (no interface is attached to it, or the interface was` +
+        ' deleted)',
     );
   });
 

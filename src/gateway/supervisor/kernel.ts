@@ -1,19 +1,17 @@
 /** What the supervisor takes from the kernel and lends to its children: device, memory, sockets. */
 import { SystemError } from '../../ffi/errors.ts';
 import { SharedMemory } from '../../ffi/memory.ts';
-import { Netlink } from '../../ffi/netlink.ts';
 import { closeFd, socketPair } from '../../ffi/sockets.ts';
-import { TunDevice } from '../../ffi/tun-device.ts';
 import { COUNTERS_BYTES } from '../../stack/counters.ts';
 import { stateBytes } from '../../stack/layout.ts';
-import { parseAddress } from '../../stack/wire/ip-address.ts';
 import { ConfigError, type LoadedConfig } from '../config/load.ts';
 import { type Config, stateLimits } from '../config/schema.ts';
-import type { Cidr } from '../config/values.ts';
 import { HEARTBEAT_BYTES } from '../messages/script-control.ts';
+import { Device } from './device/device.ts';
+import type { OnNoIpv6 } from './device/device-setup.ts';
 
 export interface Kernel extends Disposable {
-  readonly tun: TunDevice;
+  readonly device: Device;
   readonly state: SharedMemory;
   readonly counters: SharedMemory;
   /** Two, so that a new script host does not write over the signs of life of the old one. */
@@ -25,13 +23,8 @@ export interface Kernel extends Disposable {
   readonly scripts: readonly [dataPlane: number, scriptHost: number];
   /** The same for what is said about claimed connections. */
   readonly conns: readonly [dataPlane: number, scriptHost: number];
-  /**
-   * Has what is sent to these addresses come into the device, where it does not yet. They stay
-   * routed: flows may have them for long after the configuration has lost them.
-   *
-   * @throws SystemError  `EEXIST` where the host has a route of its own to one of them
-   */
-  routePool(addresses: readonly string[]): void;
+  /** Over which the data plane gets the descriptors of devices that come later. */
+  readonly handover: readonly [supervisor: number, dataPlane: number];
 }
 
 export interface KernelOptions {
@@ -39,7 +32,7 @@ export interface KernelOptions {
    * Told when IPv6 addresses are left out because the machine has no IPv6. Absent: that is an
    * error, as the operator asked for them.
    */
-  readonly onNoIpv6?: (error: SystemError) => void;
+  readonly onNoIpv6?: OnNoIpv6;
 }
 
 /**
@@ -50,12 +43,8 @@ export interface KernelOptions {
  */
 export function openKernel(config: Config, { onNoIpv6 }: KernelOptions = {}): Kernel {
   using stack = new DisposableStack();
-  const tun = stack.use(
-    TunDevice.open({ name: config.device.name, offload: config.device.offload }),
-  );
-  configureDevice(tun, config, onNoIpv6);
-  const routePool = poolRouter(tun, config.device.routes);
-  routePool(config.nat.addresses);
+  const device = stack.use(Device.open(config.device, process.env, onNoIpv6));
+  device.routePool(config.nat.addresses);
   const state = stack.use(SharedMemory.create('culvert-state', stateBytes(stateLimits(config))));
   const counters = stack.use(SharedMemory.create('culvert-counters', COUNTERS_BYTES));
   const heartbeat = () => stack.use(SharedMemory.create('culvert-heartbeat', HEARTBEAT_BYTES));
@@ -67,18 +56,18 @@ export function openKernel(config: Config, { onNoIpv6 }: KernelOptions = {}): Ke
     });
     return pair;
   };
-  const [scripts, conns] = [sockets(), sockets()];
+  const [scripts, conns, handover] = [sockets(), sockets(), sockets()];
   const owned = stack.move();
   return {
-    ...{ tun, state, counters, heartbeats, scripts, conns, routePool },
+    ...{ device, state, counters, heartbeats, scripts, conns, handover },
     [Symbol.dispose]: () => owned.dispose(),
   };
 }
 
 /** As `DataPlaneFd` orders them. */
-export const dataPlaneFds = ({ tun, state, counters, scripts, conns }: Kernel): number[] => [
-  ...[tun.fd, state.fd, counters.fd],
-  ...[scripts[0], conns[0]],
+export const dataPlaneFds = (kernel: Kernel): number[] => [
+  ...[kernel.device.tun.fd, kernel.state.fd, kernel.counters.fd],
+  ...[kernel.scripts[0], kernel.conns[0], kernel.handover[1]],
 ];
 
 /**
@@ -88,82 +77,10 @@ export const dataPlaneFds = ({ tun, state, counters, scripts, conns }: Kernel): 
  */
 export function routePoolOf({ config, file }: LoadedConfig, kernel: Kernel): void {
   try {
-    kernel.routePool(config.nat.addresses);
+    kernel.device.routePool(config.nat.addresses);
   } catch (cause) {
     if (!(cause instanceof SystemError)) throw cause;
     const issue = { path: 'nat.addresses', message: cause.message };
     throw new ConfigError(file ?? 'embedded default', [issue], { cause });
   }
-}
-
-/** A host route for each address: it wins over whatever wider route leads elsewhere. */
-function poolRouter(tun: TunDevice, routes: readonly Cidr[]): Kernel['routePool'] {
-  const routed = new Set(routes.filter(isHost).map(({ ip }) => ip));
-  return (addresses) => {
-    const missing = addresses.filter((ip) => !routed.has(ip));
-    if (missing.length === 0) return;
-    using netlink = new Netlink();
-    const index = netlink.linkIndex(tun.name);
-    for (const ip of missing) {
-      const bytes = bytesOf(ip);
-      netlink.addRoute(index, bytes, bytes.length * 8);
-      routed.add(ip);
-    }
-  };
-}
-
-const isHost = ({ prefixLength, family }: Cidr): boolean =>
-  prefixLength === (family === 4 ? 32 : 128);
-
-function configureDevice(
-  tun: TunDevice,
-  { device }: Config,
-  onNoIpv6: KernelOptions['onNoIpv6'],
-): void {
-  using netlink = new Netlink();
-  const index = netlink.linkIndex(tun.name);
-  netlink.configureLink(index, { mtu: device.mtu, txQueueLength: device.txQueueLength, up: true });
-  addAddresses(
-    device.addresses,
-    ({ ip, prefixLength }) => netlink.addAddress(index, bytesOf(ip), prefixLength),
-    onNoIpv6,
-  );
-  for (const { ip, prefixLength } of device.routes) {
-    netlink.addRoute(index, maskHostBits(bytesOf(ip), prefixLength), prefixLength);
-  }
-}
-
-/** Adds all of them; without IPv6 in the kernel those of IPv4, where that is acceptable. */
-export function addAddresses(
-  addresses: readonly Cidr[],
-  add: (address: Cidr) => void,
-  onNoIpv6: KernelOptions['onNoIpv6'],
-): void {
-  for (const address of addresses) {
-    try {
-      add(address);
-    } catch (error) {
-      const isExpected = address.family === 6 && isNoIpv6(error);
-      if (!isExpected || onNoIpv6 === undefined) throw error;
-      onNoIpv6(error);
-    }
-  }
-}
-
-/** `EACCES`: net.ipv6.conf.*.disable_ipv6; the others: a kernel without IPv6. */
-const isNoIpv6 = (error: unknown): error is SystemError =>
-  error instanceof SystemError && ['EACCES', 'EOPNOTSUPP', 'EAFNOSUPPORT'].includes(error.code);
-
-function bytesOf(ip: string): Uint8Array {
-  const bytes = parseAddress(ip);
-  if (bytes === undefined) throw new Error(`the config let "${ip}" pass as an address`);
-  return bytes;
-}
-
-/** The kernel refuses a route to a prefix with host bits. */
-export function maskHostBits(address: Uint8Array, prefixLength: number): Uint8Array {
-  return address.map((byte, index) => {
-    const bits = Math.min(8, Math.max(0, prefixLength - index * 8));
-    return byte & (0xff << (8 - bits));
-  });
 }

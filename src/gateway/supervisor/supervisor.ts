@@ -13,10 +13,12 @@ import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/contr
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import { DataPlane } from './data-plane.ts';
+import { DeviceKeeper } from './device/device-keeper.ts';
 import { closedAddresses } from './flows/closed-addresses.ts';
 import { FlowControl } from './flows/flow-control.ts';
 import type { FlowContext, FlowNames } from './flows/flow-view.ts';
 import { dataPlaneFds, type Kernel, routePoolOf } from './kernel.ts';
+import { ListenerNames } from './listener-names.ts';
 import type { Logger } from './log/logger.ts';
 import { renderMetrics } from './metrics/metrics.ts';
 import { countReasons } from './metrics/reason-counts.ts';
@@ -38,9 +40,6 @@ import { ScriptHost } from './scripts/script-host.ts';
 import { scriptStatus } from './scripts/script-status.ts';
 import { Trials } from './scripts/trials.ts';
 
-/** Config generations whose listener names are kept for flows that live long. */
-const LISTENER_NAMES_LENGTH = 1000;
-
 export interface SupervisorOptions {
   readonly log: Logger;
   readonly kernel: Kernel;
@@ -55,6 +54,7 @@ export interface SupervisorOptions {
 
 export class Supervisor implements ControlPlane, FlowNames {
   readonly flows: FlowControl;
+  readonly device: DeviceKeeper;
   readonly #options: SupervisorOptions;
   readonly #counters: Counters;
   readonly #scriptHost: ScriptHost;
@@ -62,7 +62,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly #resolver = new Resolver();
   readonly #changes: ScriptChanges;
   readonly #generations: Generations;
-  readonly #listenerNames = new Map<number, readonly string[]>();
+  readonly #listenerNames = new ListenerNames();
   readonly #startedAt = Date.now();
   readonly #explaining = new Mutex();
   #dataPlane: DataPlane | undefined;
@@ -84,11 +84,14 @@ export class Supervisor implements ControlPlane, FlowNames {
       lostReports: () => this.#counters.get(Counter.REPORTS_LOST),
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
     });
+    const plane = () => this.#dataPlane;
+    const device = new DeviceKeeper({ log, kernel, plane, onFatal: options.onFatal });
+    this.device = device;
     this.#scriptHost = new ScriptHost({
       log,
       fds: [kernel.scripts[1], kernel.conns[1]],
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
-      iface: kernel.tun.name,
+      iface: () => device.state.name,
       closed: () => closedAddresses(this.#loaded.config),
       monotonicUs: monotonicNow,
       replayFlows: () => this.#loaded.config.scripts.reload.replay,
@@ -133,11 +136,9 @@ export class Supervisor implements ControlPlane, FlowNames {
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
     await this.#dataPlane?.ready;
-    const { name, vnetHeader, offloads } = kernel.tun;
-    log.info(
-      { device: name, vnet_header: vnetHeader, offloads, pid: process.pid, ...buildInfo },
-      'ready',
-    );
+    const { name, vnetHeader, offloads } = kernel.device.tun;
+    const device = { device: name, vnet_header: vnetHeader, offloads };
+    log.info({ ...device, pid: process.pid, ...buildInfo }, 'ready');
   }
 
   /** Takes no new flow, waits for the live ones; the number of flows that had to be cut. */
@@ -151,6 +152,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   /** Ends the children at once. */
   async stop(): Promise<void> {
     this.#isDraining = true;
+    this.device[Symbol.dispose]();
     this.flows.close();
     this.#changes.close();
     await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop()]);
@@ -161,7 +163,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   listenerName(generation: number, index: number): string | undefined {
-    return this.#listenerNames.get(generation)?.[index];
+    return this.#listenerNames.of(generation, index);
   }
 
   get activeGeneration() {
@@ -243,8 +245,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   notReady(): readonly string[] {
-    const { tun } = this.#options.kernel;
-    const device = tun.probe();
+    const device = this.#options.kernel.device.tun.probe();
     return [
       ...(this.#isDraining ? ['draining'] : []),
       ...(this.#dataPlane?.isStuck ? ['data-plane-stuck'] : []),
@@ -262,6 +263,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     const { active } = this.#generations;
     return renderMetrics({
       counters: this.#counters,
+      deviceEvents: this.device.events.counts,
       reloads: { ok, failed },
       lastReloadOk: lastOk,
       lastReloadOkAt: lastOkAt,
@@ -293,9 +295,9 @@ export class Supervisor implements ControlPlane, FlowNames {
       uptime_seconds: Math.round((Date.now() - this.#startedAt) / 1000),
       config: { ...(file === undefined ? {} : { file }), generation: this.#configGeneration },
       device: {
-        name: kernel.tun.name,
-        mtu: config.device.mtu,
-        up: kernel.tun.probe() === 'up',
+        name: this.device.state.name,
+        mtu: this.device.state.mtu,
+        up: kernel.device.tun.probe() === 'up',
         offload: get(Counter.OFFLOAD_NOW) > 0,
       },
       data_plane: { ...pidOf(this.#dataPlane), restarts: this.#dataPlane?.restarts ?? 0 },
@@ -339,10 +341,12 @@ export class Supervisor implements ControlPlane, FlowNames {
     const { log, kernel, loaded, onFatal } = this.#options;
     this.#dataPlane = new DataPlane({
       log,
-      start: toStartConfig(loaded.config, kernel.tun),
+      start: toStartConfig(loaded.config, kernel.device.facts()),
       live: this.#nextLiveConfig(loaded),
       scripts: this.#scriptsState,
       fds: dataPlaneFds(kernel),
+      handover: kernel.handover[0],
+      onDeviceState: () => this.device.look(),
       loopTurns: () => this.#counters.get(Counter.LOOP_TURNS),
       onFlowRows: (rows) => this.#takeEnded(rows),
       onGivenUp: onFatal,
@@ -356,11 +360,7 @@ export class Supervisor implements ControlPlane, FlowNames {
 
   #nextLiveConfig({ config }: LoadedConfig) {
     const generation = ++this.#configGeneration;
-    this.#listenerNames.set(
-      generation,
-      config.listeners.map((listener) => listener.name),
-    );
-    this.#listenerNames.delete(generation - LISTENER_NAMES_LENGTH);
+    this.#listenerNames.note(generation, config.listeners);
     return toLiveConfig(config, generation);
   }
 
@@ -391,7 +391,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   #flowContext(): FlowContext {
-    const iface = this.#options.kernel.tun.name;
+    const iface = this.device.state.name;
     return { names: this, iface, nowUs: monotonicNow(), nowMs: Date.now() };
   }
 }

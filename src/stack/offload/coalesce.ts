@@ -8,10 +8,10 @@
  * only a second one starts the copy. So what was pushed has to stay valid until `flush`. A sender's
  * burst comes as one run even where many flows are mixed: its kernel has cut it a moment before.
  *
- * A run is: same addresses, ports, traffic class, TTL; every payload as long as the first, a shorter
- * one is its last. Of TCP also: same acknowledgment, window, options (with them timestamps); flags
- * ACK or ACK|PSH, where PSH stands on the last; sequence numbers without a gap. So ECE and CWR never
- * are in a run, and its packets have one ECN codepoint.
+ * A run is: same addresses, ports, traffic class, TTL; every payload as long as the first, a
+ * shorter one is its last. Of TCP also: same acknowledgment, window, options (with them
+ * timestamps); flags ACK or ACK|PSH, where PSH stands on the last; sequence numbers without a gap.
+ * So ECE and CWR never are in a run, and its packets have one ECN codepoint.
  */
 import type { Arena } from '../arena.ts';
 import { DropReason } from '../drop-reason.ts';
