@@ -9,6 +9,8 @@ const MTU_MIN = 1280;
 /** Largest IP packet, and 15 bytes less for the kernel's own limit on a TUN device. */
 const MTU_MAX = 65520;
 const MTU_DEFAULT = 1500;
+/** More than a host has cores to spare; Linux has up to 256 queues of a TUN device. */
+const QUEUES_MAX = 16;
 
 export const deviceName = z
   .string()
@@ -49,8 +51,14 @@ export const device = z
     routes: z.array(cidr).prefault([]),
     txQueueLength: z.int().min(1).max(1_000_000).default(1000),
     offload: z.boolean().default(true),
+    /** Data planes, each a process with a queue of the device. */
+    queues: z.int().min(1).max(QUEUES_MAX).default(1),
     /** Whether an interface that somebody deletes is made again. */
     recreate: z.boolean().default(true),
+  })
+  .refine(({ name, queues }) => queues === 1 || parseDeviceSource(name).kind === 'interface', {
+    path: ['queues'],
+    message: 'a descriptor that is handed over is one queue',
   })
   .transform(({ mtu, ...device }) => ({
     ...device,

@@ -1,7 +1,8 @@
 /** What the data plane gets of a config. */
 import type { DeviceFacts, ListenerRule, LiveConfig, StartConfig } from '../messages/control.ts';
 import { destinationsOf, familyOf, type ListenerConfig } from './listener-schema.ts';
-import { type Config, stateLimits } from './schema.ts';
+import { queueLimits } from './queues.ts';
+import type { Config } from './schema.ts';
 
 /** The part that can change while flows live. */
 export function toLiveConfig(config: Config, generation: number): LiveConfig {
@@ -36,7 +37,7 @@ export function toLiveConfig(config: Config, generation: number): LiveConfig {
 export function toStartConfig(config: Config, device: DeviceFacts): StartConfig {
   return {
     device,
-    limits: stateLimits(config),
+    limits: queueLimits(config),
     claims: config.limits.claims,
     sessions: { limit: config.limits.sessions, perSource: config.limits.sessionsPerSource },
     congestion: config.tcp.congestion,

@@ -31,11 +31,16 @@ import type { Dialer } from './forward/dialer.ts';
 import type { Splice } from './forward/splice.ts';
 import { FIRST_FLOW_TOKEN, STALE_TOKEN, type UpstreamTable } from './forward/upstream-table.ts';
 import { killFlows } from './kill-flows.ts';
+import type { PeerSockets } from './peer-sockets.ts';
 import type { Reports } from './reports.ts';
 import type { Sessions } from './sessions/sessions.ts';
 
 /** What the loop itself waits for; flows and sockets of claims have greater ones. */
-export const Token = { DEVICE: 0, CONTROL: 1, SCRIPTS: 2, CONNS: 3, OLD_DEVICE: 4 } as const;
+export const Token = {
+  ...{ DEVICE: 0, CONTROL: 1, SCRIPTS: 2, CONNS: 3, PEERS: 4 },
+  /** The device before the present one. */
+  OLD_DEVICE: 5,
+} as const;
 const STDIN = 0;
 
 /** A second in all for the supervisor to take the last reports. */
@@ -61,6 +66,8 @@ export interface LoopParts {
   readonly control: ControlInput;
   readonly reports: Reports;
   readonly counters: Counters;
+  /** Of a device with several queues. */
+  readonly peers: PeerSockets | undefined;
 }
 
 export class Loop {
@@ -75,6 +82,7 @@ export class Loop {
     parts.device.watch(epoll, Token.DEVICE);
     epoll.add(STDIN, EpollEvent.IN, Token.CONTROL);
     epoll.add(DataPlaneFd.SCRIPTS, EpollEvent.IN, Token.SCRIPTS);
+    parts.peers?.watch(epoll, Token.PEERS);
   }
 
   /** Runs until the supervisor is gone, or everything is drained. */
@@ -135,9 +143,10 @@ export class Loop {
   }
 
   #ownEvent(token: number, now: Instant): void {
-    const { decisions, flows, claims, control, device, input, swap } = this.#parts;
+    const { decisions, flows, claims, control, device, input, swap, peers, stack } = this.#parts;
     if (token === Token.DEVICE) input.readBatch(device, now);
     else if (token === Token.OLD_DEVICE) swap.readOld(now);
+    else if (token === Token.PEERS) peers?.read(stack, now);
     else if (token === Token.SCRIPTS) {
       decisions.read((row, answer) => flows.onAnswer(row, answer, now));
     } else if (token === Token.CONNS) {

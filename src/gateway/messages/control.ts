@@ -85,6 +85,15 @@ export interface StartConfig {
   readonly congestion: CongestionName;
   /** ECN where a client asks for it. */
   readonly ecn: boolean;
+  /** Of a device with several queues: which of them this data plane has. */
+  readonly queue?: QueuePlace;
+}
+
+export interface QueuePlace {
+  readonly index: number;
+  readonly count: number;
+  /** Two uint32, the same for all queues: see QueueOptions of the stack. */
+  readonly hashSecret: readonly [number, number];
 }
 
 /** A row of the flow table, and whose it was when it was looked at. */
@@ -148,7 +157,19 @@ export type FromDataPlane =
 
 /** File descriptors a data plane inherits, besides its standard streams. */
 export const DataPlaneFd = {
-  ...{ TUN: 3, STATE: 4, COUNTERS: 5, SCRIPTS: 6, CONNS: 7 },
+  TUN: 3,
+  STATE: 4,
+  COUNTERS: 5,
+  SCRIPTS: 6,
+  CONNS: 7,
   /** Descriptors that come later, ffi/fd-passing.ts. */
   HANDOVER: 8,
+  /** Of a device with several queues: where the other data planes hand over frames. */
+  INBOX: 9,
 } as const;
+
+/** Behind them, for each other data plane in the order of queues: its state, its inbox. */
+export const peerFds = (peer: number) => ({
+  state: DataPlaneFd.INBOX + 1 + 2 * peer,
+  inbox: DataPlaneFd.INBOX + 2 + 2 * peer,
+});

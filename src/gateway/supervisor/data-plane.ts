@@ -15,7 +15,7 @@ import { CrashPolicy } from './backoff.ts';
 import { Child, type ChildExit, selfCommand } from './child.ts';
 import { parseFromDataPlane } from './child-messages.ts';
 import { DeviceHandover } from './device/device-handover.ts';
-import { type DevicePlane, SwapError } from './device/device-keeper.ts';
+import { SwapError } from './device/device-keeper.ts';
 import type { Logger } from './log/logger.ts';
 
 /** Crashes within a minute after which the gateway ends: something is broken for good. */
@@ -59,7 +59,7 @@ export interface DataPlaneOptions {
   readonly lookPeriodMs?: number;
 }
 
-export class DataPlane implements DevicePlane {
+export class DataPlane {
   readonly #options: DataPlaneOptions;
   readonly #handover: DeviceHandover;
   #start: StartConfig;
@@ -120,14 +120,20 @@ export class DataPlane implements DevicePlane {
     this.#send({ kind: 'scripts', scripts });
   }
 
+  /** Settles when frames go to the new device. @throws SwapError  they still go to the old one */
   async swapDevice(fd: number, device: DeviceFacts): Promise<void> {
     if (!this.#isReady) throw new SwapError('DATA_PLANE_NOT_READY', 'the data plane does not run');
     await this.#handover.pass(fd, device);
-    // A data plane that takes the place of this one begins with the new device.
-    this.#start = { ...this.#start, device };
-    this.#fds = [fd, ...this.#fds.slice(1)];
+    this.#beginWith(fd, device);
   }
 
+  /** Ends the process; the one in its place begins with this device. */
+  replaceOn(fd: number, device: DeviceFacts): void {
+    this.#beginWith(fd, device);
+    this.#child?.kill();
+  }
+
+  /** Nothing is routed to the old one any more; settles when it is closed there. */
   releaseDevice(): Promise<void> {
     return this.#handover.release();
   }
@@ -170,6 +176,12 @@ export class DataPlane implements DevicePlane {
     clearInterval(this.#watch);
     this.#child?.kill();
     await this.#child?.exited;
+  }
+
+  /** A data plane that takes the place of this one begins with the device. */
+  #beginWith(fd: number, device: DeviceFacts): void {
+    this.#start = { ...this.#start, device };
+    this.#fds = [fd, ...this.#fds.slice(1)];
   }
 
   #spawn(): void {

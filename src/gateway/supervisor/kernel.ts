@@ -5,17 +5,16 @@ import { closeFd, socketPair } from '../../ffi/sockets.ts';
 import { COUNTERS_BYTES } from '../../stack/counters.ts';
 import { stateBytes } from '../../stack/layout.ts';
 import { ConfigError, type LoadedConfig } from '../config/load.ts';
-import { type Config, stateLimits } from '../config/schema.ts';
+import { queueLimits } from '../config/queues.ts';
+import type { Config } from '../config/schema.ts';
 import { HEARTBEAT_BYTES } from '../messages/script-control.ts';
 import { Device } from './device/device.ts';
 import type { OnNoIpv6 } from './device/device-setup.ts';
 
-export interface Kernel extends Disposable {
-  readonly device: Device;
+/** What the data plane of a queue needs besides the queue itself. */
+export interface QueueKernel {
   readonly state: SharedMemory;
   readonly counters: SharedMemory;
-  /** Two, so that a new script host does not write over the signs of life of the old one. */
-  readonly heartbeats: readonly [SharedMemory, SharedMemory];
   /**
    * Ends of the data plane and of the script host. Both stay open here, so that a child that is
    * replaced finds the same socket.
@@ -23,8 +22,17 @@ export interface Kernel extends Disposable {
   readonly scripts: readonly [dataPlane: number, scriptHost: number];
   /** The same for what is said about claimed connections. */
   readonly conns: readonly [dataPlane: number, scriptHost: number];
-  /** Over which the data plane gets the descriptors of devices that come later. */
+  /** Ends of the data plane and of all others, which hand over frames. */
+  readonly inbox: readonly [dataPlane: number, peers: number];
+  /** Over which it gets the descriptors of devices that come later. */
   readonly handover: readonly [supervisor: number, dataPlane: number];
+}
+
+export interface Kernel extends Disposable {
+  readonly device: Device;
+  readonly queues: readonly QueueKernel[];
+  /** Two, so that a new script host does not write over the signs of life of the old one. */
+  readonly heartbeats: readonly [SharedMemory, SharedMemory];
 }
 
 export interface KernelOptions {
@@ -45,30 +53,46 @@ export function openKernel(config: Config, { onNoIpv6 }: KernelOptions = {}): Ke
   using stack = new DisposableStack();
   const device = stack.use(Device.open(config.device, process.env, onNoIpv6));
   device.routePool(config.nat.addresses);
-  const state = stack.use(SharedMemory.create('culvert-state', stateBytes(stateLimits(config))));
-  const counters = stack.use(SharedMemory.create('culvert-counters', COUNTERS_BYTES));
+  const bytes = stateBytes(queueLimits(config));
+  const queues = device.tuns.map(() => ({
+    state: stack.use(SharedMemory.create('culvert-state', bytes)),
+    counters: stack.use(SharedMemory.create('culvert-counters', COUNTERS_BYTES)),
+    scripts: sockets(stack),
+    conns: sockets(stack),
+    inbox: sockets(stack),
+    handover: sockets(stack),
+  }));
   const heartbeat = () => stack.use(SharedMemory.create('culvert-heartbeat', HEARTBEAT_BYTES));
   const heartbeats = [heartbeat(), heartbeat()] as const;
-  const sockets = () => {
-    const pair = socketPair('seqpacket');
-    stack.defer(() => {
-      for (const fd of pair) closeFd(fd);
-    });
-    return pair;
-  };
-  const [scripts, conns, handover] = [sockets(), sockets(), sockets()];
   const owned = stack.move();
   return {
-    ...{ device, state, counters, heartbeats, scripts, conns, handover },
+    ...{ device, queues, heartbeats },
     [Symbol.dispose]: () => owned.dispose(),
   };
 }
 
-/** As `DataPlaneFd` orders them. */
-export const dataPlaneFds = (kernel: Kernel): number[] => [
-  ...[kernel.device.tun.fd, kernel.state.fd, kernel.counters.fd],
-  ...[kernel.scripts[0], kernel.conns[0], kernel.handover[1]],
-];
+function sockets(stack: DisposableStack): [number, number] {
+  const pair = socketPair('seqpacket');
+  stack.defer(() => {
+    for (const fd of pair) closeFd(fd);
+  });
+  return pair;
+}
+
+/** What the data plane of a queue inherits: as `DataPlaneFd` and `peerFds` order it. */
+export function dataPlaneFds({ device, queues }: Kernel, index: number): number[] {
+  const own = queues[index]!;
+  const peers = queues.filter((queue) => queue !== own);
+  return [
+    ...[device.tuns[index]!.fd, own.state.fd, own.counters.fd],
+    ...[own.scripts[0], own.conns[0], own.handover[1], own.inbox[0]],
+    ...peers.flatMap(({ state, inbox }) => [state.fd, inbox[1]]),
+  ];
+}
+
+/** What the script host inherits of the queues: as `queueFds` orders it. */
+export const scriptHostFds = ({ queues }: Kernel): number[] =>
+  queues.flatMap(({ scripts, conns }) => [scripts[1], conns[1]]);
 
 /**
  * Routes the pool of a configuration that comes to a running gateway.

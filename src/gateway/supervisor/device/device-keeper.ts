@@ -4,7 +4,7 @@
  */
 import { SystemError } from '../../../ffi/errors.ts';
 import { Netlink } from '../../../ffi/netlink.ts';
-import { Counter, Counters } from '../../../stack/counters.ts';
+import { Counter, type CounterReader } from '../../../stack/counters.ts';
 import type { DeviceFacts } from '../../messages/control.ts';
 import type { DeviceView } from '../api/device-schemas.ts';
 import { CrashPolicy } from '../backoff.ts';
@@ -20,10 +20,21 @@ import { DeviceWatch } from './device-watch.ts';
 const RENAME_TRIES = 200;
 const RENAME_PAUSE_MS = 10;
 
-/** What of the data plane is needed here. */
+/** What data planes get of a device. */
+export interface DeviceQueues {
+  readonly fds: readonly number[];
+  readonly facts: DeviceFacts;
+}
+
+/** What of the data planes is needed here. */
 export interface DevicePlane {
-  /** Settles when frames go to the new device. @throws SwapError  they still go to the old one */
-  swapDevice(fd: number, facts: DeviceFacts): Promise<void>;
+  /**
+   * Settles when frames go to the new device.
+   *
+   * @param next, before  a descriptor for each queue
+   * @throws SwapError     they still go to the old one
+   */
+  swapDevice(next: DeviceQueues, before: DeviceQueues): Promise<void>;
   /** Nothing is routed to the old one any more; settles when the data plane has closed it. */
   releaseDevice(): Promise<void>;
   deviceChanged(facts: DeviceFacts): void;
@@ -42,7 +53,8 @@ export class SwapError extends Error {
 
 export interface DeviceKeeperOptions {
   readonly log: Logger;
-  readonly kernel: { readonly device: Device; readonly counters: { readonly buffer: ArrayBuffer } };
+  readonly device: Device;
+  readonly counters: CounterReader;
   readonly plane: () => DevicePlane | undefined;
   /** The device is gone for good. */
   readonly onFatal: () => void;
@@ -52,7 +64,6 @@ export class DeviceKeeper implements Disposable {
   readonly events = new DeviceEvents();
   readonly #options: DeviceKeeperOptions;
   readonly #device: Device;
-  readonly #counters: Counters;
   readonly #swaps = new Mutex();
   readonly #deletions = new CrashPolicy();
   #watch: DeviceWatch;
@@ -61,8 +72,7 @@ export class DeviceKeeper implements Disposable {
 
   constructor(options: DeviceKeeperOptions) {
     this.#options = options;
-    this.#device = options.kernel.device;
-    this.#counters = new Counters(options.kernel.counters.buffer);
+    this.#device = options.device;
     this.#watch = this.#watchDevice();
   }
 
@@ -72,7 +82,7 @@ export class DeviceKeeper implements Disposable {
   }
 
   view(): DeviceView {
-    const hasOffload = this.#counters.get(Counter.OFFLOAD_NOW) > 0;
+    const hasOffload = this.#options.counters.get(Counter.OFFLOAD_NOW) > 0;
     return viewDevice(this.#device, this.events, this.state, hasOffload);
   }
 
@@ -187,7 +197,7 @@ export class DeviceKeeper implements Disposable {
       if (user === undefined) {
         throw new SwapError('DATA_PLANE_NOT_READY', 'the data plane has not started');
       }
-      await user.swapDevice(next.tun.fd, next.facts);
+      await user.swapDevice(queuesOf(next), { fds: fdsOf(device.tuns), facts: device.facts() });
     } catch (error) {
       this.#abandon(next);
       throw error;
@@ -214,7 +224,8 @@ export class DeviceKeeper implements Disposable {
   }
 
   /** Gives the device its name, once the data plane has closed the one before. */
-  async #rename({ tun, name }: NextDevice): Promise<void> {
+  async #rename({ tuns, name }: NextDevice): Promise<void> {
+    const [tun] = tuns;
     if (tun.name === name) return;
     const { log } = this.#options;
     for (let tries = 1; ; tries++) {
@@ -234,6 +245,10 @@ export class DeviceKeeper implements Disposable {
     }
   }
 }
+
+const fdsOf = (tuns: NextDevice['tuns']): number[] => tuns.map(({ fd }) => fd);
+
+const queuesOf = ({ tuns, facts }: NextDevice): DeviceQueues => ({ fds: fdsOf(tuns), facts });
 
 /** @throws SwapError  for what the kernel refuses */
 function refusing<Result>(work: () => Result): Result {

@@ -1,5 +1,5 @@
 /** What went wrong with the device, and what happened to it, as metrics. */
-import { Counter, type Counters } from '../../../stack/counters.ts';
+import { Counter, type CounterReader } from '../../../stack/counters.ts';
 import type { MetricsText } from '../metrics/metrics-text.ts';
 
 const READ_ERRORS = {
@@ -23,7 +23,7 @@ const WRITE_ERRORS = {
 /** @param events  how often each happened */
 export function writeDeviceHealth(
   text: MetricsText,
-  counters: Counters,
+  counters: CounterReader,
   events: ReadonlyMap<string, number>,
 ): void {
   const get = (counter: Counter) => counters.get(counter);

@@ -125,6 +125,11 @@ export class DeviceSetup {
     this.routePool([...from.#pool]);
   }
 
+  /** Notes what is routed already: it is the same interface. */
+  adopt(from: DeviceSetup): void {
+    for (const ip of from.#pool) this.#pool.add(ip);
+  }
+
   /** Takes addresses and routes off a device that stays when the gateway has ended. */
   undo(): void {
     this.#withLink((netlink, index) => {

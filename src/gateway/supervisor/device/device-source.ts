@@ -6,25 +6,43 @@ import { StartError } from '../start-error.ts';
 /** The first descriptor that a service manager passes, sd_listen_fds(3). */
 const LISTEN_FDS_START = 3;
 
+/** Of one device; the first stands for it. */
+export type Queues = readonly [TunDevice, ...TunDevice[]];
+
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Opens the configured device, or takes it over.
  *
+ * @returns its queues, one descriptor each
  * @throws SystemError  with a hint: `EPERM` without CAP_NET_ADMIN, `EBUSY` for a device in use,
  *                      `ENOTTY` or `EINVAL` for a descriptor of something else
  * @throws StartError   when the service manager has passed no such descriptor
  */
-export function openDevice({ name, offload }: DeviceConfig, env: Environment): TunDevice {
-  const source = parseDeviceSource(name);
+export function openDevice(config: DeviceConfig, env: Environment): Queues {
+  const source = parseDeviceSource(config.name);
   switch (source.kind) {
     case 'interface':
-      return TunDevice.open({ name, offload });
+      return openQueues(config.name, config);
     case 'descriptor':
-      return TunDevice.takeOver(source.fd);
+      return [TunDevice.takeOver(source.fd)];
     case 'systemd':
-      return TunDevice.takeOver(passedDescriptor(source.fdName, env, process.pid));
+      return [TunDevice.takeOver(passedDescriptor(source.fdName, env, process.pid))];
   }
+}
+
+/** The device as often as it has queues: the first makes it, the others join under its name. */
+export function openQueues(
+  name: string,
+  { offload, queues }: Pick<DeviceConfig, 'offload' | 'queues'>,
+): Queues {
+  using stack = new DisposableStack();
+  const multiQueue = queues > 1;
+  const first = stack.use(TunDevice.open({ name, offload, multiQueue }));
+  const open = () => stack.use(TunDevice.open({ name: first.name, offload, multiQueue }));
+  const all: Queues = [first, ...Array.from({ length: queues - 1 }, open)];
+  stack.move();
+  return all;
 }
 
 /**

@@ -1,10 +1,10 @@
 /** The device that the gateway owns: one at a time, and for a moment of a swap the next one too. */
-import type { SystemError } from '../../../ffi/errors.ts';
-import { TunDevice } from '../../../ffi/tun-device.ts';
+import { SystemError } from '../../../ffi/errors.ts';
+import type { TunDevice } from '../../../ffi/tun-device.ts';
 import { type DeviceConfig, parseDeviceSource } from '../../config/device-schema.ts';
 import type { DeviceFacts } from '../../messages/control.ts';
 import { DeviceSetup, type OnNoIpv6 } from './device-setup.ts';
-import { openDevice } from './device-source.ts';
+import { openDevice, openQueues, type Queues } from './device-source.ts';
 import { type DeviceState, lookAtDevice } from './device-state.ts';
 
 /** The kernel puts a number there. Its own name gets a device when the one before is gone. */
@@ -16,15 +16,15 @@ const UNKNOWN_MTU = 1500;
 export class Device implements Disposable {
   readonly #config: DeviceConfig;
   readonly #onNoIpv6: OnNoIpv6 | undefined;
-  #tun: TunDevice;
+  #tuns: Queues;
   #setup: DeviceSetup;
   #isOwn: boolean;
 
-  private constructor(tun: TunDevice, config: DeviceConfig, onNoIpv6: OnNoIpv6 | undefined) {
-    this.#tun = tun;
+  private constructor(tuns: Queues, config: DeviceConfig, onNoIpv6: OnNoIpv6 | undefined) {
+    this.#tuns = tuns;
     this.#config = config;
     this.#onNoIpv6 = onNoIpv6;
-    this.#setup = new DeviceSetup(tun, config);
+    this.#setup = new DeviceSetup(tuns[0], config);
     this.#isOwn = parseDeviceSource(config.name).kind === 'interface';
   }
 
@@ -51,8 +51,14 @@ export class Device implements Disposable {
     }
   }
 
+  /** Its queues; every data plane has one. */
+  get tuns(): Queues {
+    return this.#tuns;
+  }
+
+  /** By its first queue. */
   get tun(): TunDevice {
-    return this.#tun;
+    return this.#tuns[0];
   }
 
   /** A descriptor that somebody handed over cannot be made again. */
@@ -68,8 +74,8 @@ export class Device implements Disposable {
   /** As the kernel says it now; of one that was deleted, as it was asked for. */
   state(): DeviceState {
     return (
-      lookAtDevice(this.#tun) ?? {
-        ...{ name: this.#tun.name, isUp: false, isHere: true, index: 0 },
+      lookAtDevice(this.tun) ?? {
+        ...{ name: this.tun.name, isUp: false, isHere: true, index: 0 },
         mtu: this.#config.mtu ?? UNKNOWN_MTU,
         txQueueLength: this.#config.txQueueLength,
       }
@@ -77,7 +83,7 @@ export class Device implements Disposable {
   }
 
   facts(): DeviceFacts {
-    return factsOf(this.#tun, this.state());
+    return factsOf(this.tun, this.state());
   }
 
   /** @throws SystemError  `EEXIST` where the host has a route of its own to one of them */
@@ -98,67 +104,81 @@ export class Device implements Disposable {
    * @throws SystemError  `EBUSY` for a persistent device under its own name; as `open`
    */
   prepare(name: string): NextDevice {
-    const { offload } = this.#config;
-    const present = lookAtDevice(this.#tun);
-    const isGone = present === undefined;
-    const isSame = name === present?.name && !this.#tun.isPersistent();
-    const tun = TunDevice.open({ name: isSame ? TEMPORARY_NAME : name, offload });
-    const mtu = present?.mtu || this.#config.mtu;
-    const setup = new DeviceSetup(tun, { ...this.#config, mtu });
+    const present = lookAtDevice(this.tun);
+    const isSame = name === present?.name && !this.tun.isPersistent();
+    const tuns = openQueues(isSame ? TEMPORARY_NAME : name, this.#config);
+    const [tun] = tuns;
+    const setup = new DeviceSetup(tun, {
+      ...this.#config,
+      mtu: present?.mtu || this.#config.mtu,
+    });
     try {
       setup.configure(this.#onNoIpv6);
-      return { tun, setup, name, isGone, facts: factsOf(tun, lookAtDevice(tun)) };
     } catch (error) {
-      tun[Symbol.dispose]();
+      closeAll(tuns);
       throw error;
     }
+    const facts = factsOf(tun, lookAtDevice(tun));
+    const isGone = present === undefined;
+    // Further queues of a persistent device are the same interface.
+    return { tuns, setup, name, isGone, isShared: facts.name === present?.name, facts };
   }
 
   /** Has what comes for this device come to the next one. @throws SystemError */
-  moveRoutes({ setup, isGone }: NextDevice): void {
-    if (isGone) setup.restoreRoutes(this.#setup);
+  moveRoutes({ setup, isGone, isShared }: NextDevice): void {
+    if (isShared) setup.adopt(this.#setup);
+    else if (isGone) setup.restoreRoutes(this.#setup);
     else setup.takeRoutes(this.#setup);
   }
 
   /** Undoes `moveRoutes`, and what `prepare` has made. */
-  abandon({ tun, setup, isGone }: NextDevice): void {
-    using _closed = tun;
-    if (!isGone) this.#setup.takeRoutes(setup);
+  abandon({ tuns, setup, isGone, isShared }: NextDevice): void {
+    try {
+      if (!isGone && !isShared) this.#setup.takeRoutes(setup);
+    } finally {
+      closeAll(tuns);
+    }
   }
 
-  /** Goes on with the next one. Its name is still to be given, see `rename`. */
-  commit({ tun, setup }: NextDevice): void {
-    using _closed = this.#tun;
-    this.#tidyUp();
-    this.#tun = tun;
+  /** Goes on with the next one. Its name is still to be given, see `DeviceKeeper`. */
+  commit({ tuns, setup, isShared }: NextDevice): void {
+    if (!isShared) this.#tidyUp();
+    closeAll(this.#tuns);
+    this.#tuns = tuns;
     this.#setup = setup;
     this.#isOwn = true;
   }
 
   [Symbol.dispose](): void {
-    using _closed = this.#tun;
     this.#tidyUp();
+    closeAll(this.#tuns);
   }
 
   /** A device that stays when its descriptor is closed gets rid of what is ours. */
   #tidyUp(): void {
     try {
-      if (this.#tun.isPersistent()) this.#setup.undo();
+      if (this.tun.isPersistent()) this.#setup.undo();
     } catch (error) {
       // It was deleted, or moved to where we cannot work: nothing of ours is left to be undone.
-      if ((error as SystemError).name !== 'SystemError') throw error;
+      if (!(error instanceof SystemError)) throw error;
     }
   }
 }
 
+const closeAll = (tuns: Queues): void => {
+  for (const tun of tuns) tun[Symbol.dispose]();
+};
+
 /** A device that is to take the place of another. */
 export interface NextDevice {
-  readonly tun: TunDevice;
+  readonly tuns: Queues;
   readonly setup: DeviceSetup;
   /** That it shall have. */
   readonly name: string;
   /** The one before was deleted. */
   readonly isGone: boolean;
+  /** It is the same interface, by other queues. */
+  readonly isShared: boolean;
   readonly facts: DeviceFacts;
 }
 

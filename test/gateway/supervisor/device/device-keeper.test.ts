@@ -7,9 +7,10 @@ import { Device } from '../../../../src/gateway/supervisor/device/device.ts';
 import {
   DeviceKeeper,
   type DevicePlane,
+  type DeviceQueues,
   SwapError,
 } from '../../../../src/gateway/supervisor/device/device-keeper.ts';
-import { COUNTERS_BYTES } from '../../../../src/stack/counters.ts';
+import { COUNTERS_BYTES, Counters } from '../../../../src/stack/counters.ts';
 import { ip, isRoot, NetworkNamespace, OtherNamespace } from '../../../ffi/support/namespace.ts';
 import { rememberingLog, until } from '../support.ts';
 
@@ -22,12 +23,12 @@ class FakePlane implements DevicePlane {
   readonly swapped: DeviceFacts[] = [];
   readonly changes: DeviceFacts[] = [];
   released = 0;
+  queues = 0;
   refusal: SwapError | undefined;
-  /** What the data plane holds of the device before. */
-  held: TunDevice | undefined;
 
-  async swapDevice(_fd: number, facts: DeviceFacts): Promise<void> {
+  async swapDevice({ fds, facts }: DeviceQueues): Promise<void> {
     if (this.refusal !== undefined) throw this.refusal;
+    this.queues = fds.length;
     this.swapped.push(facts);
   }
 
@@ -68,7 +69,8 @@ describe.skipIf(!isRoot)('a device', () => {
     lines = remembered.lines;
     keeper = new DeviceKeeper({
       log: remembered.log,
-      kernel: { device, counters: { buffer: new ArrayBuffer(COUNTERS_BYTES) } },
+      device,
+      counters: new Counters(new ArrayBuffer(COUNTERS_BYTES)),
       plane: () => plane,
       onFatal: () => fatal++,
     });
@@ -209,6 +211,19 @@ describe.skipIf(!isRoot)('a device', () => {
       await happens('recreated');
       leadsTo('cvkeep1');
       expect(fatal).toBe(0);
+    });
+
+    test('with all its queues, also for more queues of a persistent one', async () => {
+      keep('queues: 2');
+      await keeper.swap();
+      leadsTo(NAME);
+      expect(plane.queues).toBe(2);
+      expect(device.tuns).toHaveLength(2);
+      ip('tuntap', 'add', 'cvstay0', 'mode', 'tun', 'multi_queue');
+      await keeper.swap('cvstay0');
+      await keeper.swap('cvstay0');
+      leadsTo('cvstay0');
+      expect(plane.swapped).toHaveLength(3);
     });
 
     test('for one of another name, and the one before is gone', async () => {

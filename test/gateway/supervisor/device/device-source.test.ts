@@ -38,6 +38,12 @@ describe('device.name', () => {
     (name) => expect(() => parseConfig(`device: {name: '${name}'}`, 'c')).toThrow('device.name'),
   );
 
+  test('a descriptor is one queue', () => {
+    expect(() => parseConfig("device: {name: 'fd://3', queues: 2}", 'c')).toThrow(
+      'device.queues: a descriptor that is handed over is one queue',
+    );
+  });
+
   test('only of an interface that is made here the MTU has a default', () => {
     expect(parseConfig('', 'c').device.mtu).toBe(1500);
     expect(parseConfig("device: {name: 'fd://3'}", 'c').device.mtu).toBeUndefined();

@@ -25,6 +25,7 @@ function render(): string {
   return renderMetrics({
     deviceEvents: new Map([['up', 2]]),
     counters,
+    queues: [counters],
     reloads: { ok: 3, failed: 1 },
     lastReloadOk: false,
     lastReloadOkAt: 1_500,
