@@ -22,6 +22,18 @@ test('the device is shown', async () => {
   expect(await answer.json()).toMatchObject({ name: 'x0', up: true, mtu: 1500, offload: true });
 });
 
+test('what happens to it is a stream of events', async () => {
+  const answer = await api.request('/v1/device/events');
+  expect(answer.headers.get('Content-Type')).toBe('text/event-stream');
+  const reader = answer.body!.getReader();
+  const first = reader.read();
+  const state = { name: 'x0', isUp: false, mtu: 1500, txQueueLength: 9, isHere: true, index: 3 };
+  plane.deviceEvents.add('down', state);
+  expect(new TextDecoder().decode((await first).value)).toContain('event: down\n');
+  await reader.cancel();
+  expect((await api.request('/v1/device/events', { method: 'HEAD' })).status).toBe(200);
+});
+
 describe('a swap', () => {
   test('goes to a device of the same name, or of another', async () => {
     expect((await swap({})).status).toBe(200);

@@ -36,6 +36,7 @@ const DEVICE = { persistent: false, vnet_header: true, offloads: ['csum'], offlo
 export interface FakePlane extends ControlPlane {
   /** Names that a swap was asked for with. */
   readonly swapped: (string | undefined)[];
+  readonly deviceEvents: DeviceEvents;
   reasons: string[];
   readonly killed: number[];
   readonly memory: FlowMemory;
@@ -69,6 +70,7 @@ function memoryOfFlows(): FlowMemory {
 /** Sources that contain `broken` do not load: line 2, column 3; `unlucky` finds no host. */
 export function fakePlane(): FakePlane {
   const swapped: (string | undefined)[] = [];
+  const deviceEvents = new DeviceEvents();
   const generations = new Generations(
     {
       check: async ({ scripts }) => ({
@@ -145,7 +147,7 @@ export function fakePlane(): FakePlane {
       closes: [{ reason: 'eof', count: 0 }],
     }),
     device: {
-      events: new DeviceEvents(),
+      events: deviceEvents,
       view: () => ({ ...DEVICE_STATE, ...DEVICE, events: [] }),
       swap: async (name) => {
         if (name === 'taken0') throw new SwapError('DEVICE_REFUSED', 'ioctl on taken0: EBUSY');
@@ -154,6 +156,7 @@ export function fakePlane(): FakePlane {
       },
     },
     swapped,
+    deviceEvents,
     flows: new FlowControl({
       log: silent,
       reader: memory.reader,
