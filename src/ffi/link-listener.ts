@@ -51,7 +51,9 @@ export class LinkListener implements Disposable {
   [Symbol.dispose](): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    void this.#reader.cancel().finally(() => closeFd(this.#fd));
+    const close = (): number => closeFd(this.#fd);
+    // One that has failed cannot be cancelled.
+    void this.#reader.cancel().then(close, close);
   }
 
   async #read({ onLink, onLost }: LinkHandlers): Promise<void> {

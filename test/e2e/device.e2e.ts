@@ -178,7 +178,18 @@ test('a claimed flow lives through a swap and a deletion', async () => {
   await say('recreated');
 });
 
-test('another MTU is told to flows that begin, and routers of it to those that live', async () => {
+test('a data plane that dies after a swap is replaced by one with the new device', async () => {
+  await swap({ name: 'culvert1' });
+  for (const pid of world.gateway.children('__data-plane')) process.kill(pid, 'SIGKILL');
+  await world.gateway.waitForLog('the end', ({ msg }) => msg === 'data-plane-exited');
+  await world.gateway.ready();
+  const transfer = { up: MB, down: MB };
+  const result = await transferBetween(world.client, world.server, IPV4.server, transfer);
+  expect(result).toMatchObject(intact(transfer));
+  expect(await device()).toMatchObject({ name: 'culvert1', up: true });
+});
+
+test('flows that begin after a change of the MTU have segments that fit', async () => {
   inGateway(`link set ${DEVICE} mtu 1300`);
   await waitFor('the MTU', async () => (await device()).mtu === 1300 || undefined);
   const result = await transferBetween(world.client, world.server, IPV6.server, {

@@ -3,22 +3,27 @@ import { readdirSync, readlinkSync } from 'node:fs';
 import { LinkListener } from '../../src/ffi/link-listener.ts';
 import type { Link } from '../../src/ffi/link-message.ts';
 import { Netlink } from '../../src/ffi/netlink.ts';
+import { setOption } from '../../src/ffi/sockets.ts';
 import { TunDevice } from '../../src/ffi/tun-device.ts';
 import { ip, isRoot, NetworkNamespace } from './support/namespace.ts';
 
 const NAME = 'cvtest0';
 
-/** What /proc says of each open socket: `socket:[INODE]`. */
-const sockets = (): string[] =>
-  readdirSync('/proc/self/fd').flatMap((fd) => {
-    try {
-      const link = readlinkSync(`/proc/self/fd/${fd}`);
-      return link.startsWith('socket:') ? [link] : [];
-    } catch {
-      // That of the folder itself.
-      return [];
-    }
-  });
+const SOL_SOCKET = 1;
+const SO_RCVBUF = 8;
+
+/** What /proc says of a descriptor: `socket:[INODE]`; empty of one that is closed. */
+function linkOf(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return '';
+  }
+}
+
+const isSocket = (fd: string): boolean => linkOf(fd).startsWith('socket:');
+
+const sockets = (): string[] => readdirSync('/proc/self/fd').filter(isSocket).map(linkOf);
 
 async function until(condition: () => boolean, what: string): Promise<void> {
   const deadline = performance.now() + 5_000;
@@ -86,5 +91,24 @@ describe.skipIf(!isRoot)('LinkListener', () => {
     ip('link', 'set', device.name, 'up');
     await until(() => seen.at(-1)?.link.isUp === true, 'the first listener');
     expect(lost).toBe(0);
+  });
+
+  test('whose messages were lost says so, and has ended', async () => {
+    const before = readdirSync('/proc/self/fd');
+    const errors: unknown[] = [];
+    using _deaf = new LinkListener({
+      onLink: () => {},
+      onLost: (error) => errors.push(error),
+    });
+    const [fd] = readdirSync('/proc/self/fd').filter(
+      (each) => !before.includes(each) && isSocket(each),
+    );
+    // The least that the kernel allows: two messages.
+    setOption(Number(fd), SOL_SOCKET, SO_RCVBUF, 1);
+    using device = TunDevice.open({ name: NAME, offload: true });
+    for (let i = 0; i < 10; i++) ip('link', 'set', device.name, i % 2 === 0 ? 'up' : 'down');
+    await until(() => errors.length === 1, 'the error');
+    expect(String(errors[0])).toContain('ENOBUFS');
+    await until(() => !isSocket(String(fd)), 'its end');
   });
 });
