@@ -3,15 +3,18 @@
  * told its share of the configuration, and each is replaced by itself when it dies.
  */
 import { liveOfQueue, startOfQueue } from '../config/queues.ts';
-import type { DeviceFacts, FlowRef, LiveConfig, ScriptsState, StartConfig } from '../messages/control.ts';
+import type {
+  DeviceFacts,
+  FlowRef,
+  LiveConfig,
+  ScriptsState,
+  StartConfig,
+} from '../messages/control.ts';
 import { DataPlane, type DataPlaneOptions } from './data-plane.ts';
 import { type DevicePlane, type DeviceQueues, SwapError } from './device/device-keeper.ts';
 
 export interface DataPlanesOptions
-  extends Pick<
-    DataPlaneOptions,
-    'log' | 'onDeviceState' | 'onFlowRows' | 'onGivenUp' | 'command'
-  > {
+  extends Pick<DataPlaneOptions, 'log' | 'onDeviceState' | 'onFlowRows' | 'onGivenUp' | 'command'> {
   /** Of all queues together, but for `limits`, which are of each. */
   readonly start: StartConfig;
   readonly live: LiveConfig;
