@@ -95,6 +95,9 @@ export const Counter = {
   CONN_MESSAGES_LATE: 69,
   /** How often the socket to the script host was full. */
   CONN_STALLS: 70,
+  /** What scripts dial outside of claimed flows: sockets of now, and dials. */
+  OWN_SOCKETS_NOW: 71,
+  OWN_DIALS: 72,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

@@ -1,5 +1,5 @@
 /**
- * Claimed connections, as the data plane carries them: `ConnPorts` of the script host over the
+ * Claimed connections, as the data plane carries them: `PlainConnPorts` of the script host over the
  * conn channel (messages/conn.ts). Nothing here waits. What the socket does not take is kept in its
  * order, and is bounded by what an end may have on its way: CONN_WINDOW_BYTES, and few messages
  * without bytes. What comes is bounded by what was wanted, so it is read while the socket is full.
@@ -10,12 +10,12 @@ import { allocateStruct } from '../../ffi/memory.ts';
 import { receive, send } from '../../ffi/sockets.ts';
 import type {
   ConnDial,
-  ConnEvents,
-  ConnPorts,
   DialFailure,
+  PlainConnEvents,
+  PlainConnPorts,
   SpliceOptions,
 } from '../../scripts-runtime/conns/ports.ts';
-import { CLOSE_REASON_NAMES } from '../../stack/close-reason.ts';
+import { CLOSE_REASON_NAMES, CloseReason } from '../../stack/close-reason.ts';
 import type { Endpoint } from '../../stack/verdict.ts';
 import {
   CONN_BYTES_MAX,
@@ -47,7 +47,7 @@ const FAILURES: ReadonlyMap<number, DialFailure> = new Map([
   [DialResult.FAILED, 'failed'],
 ]);
 
-export class ConnChannel implements ConnPorts {
+export class ConnChannel implements PlainConnPorts {
   /** Of this host, as in requests for decisions; what is for another is not for us. */
   epoch = 0;
   readonly #fd: number;
@@ -64,6 +64,10 @@ export class ConnChannel implements ConnPorts {
     this.#fd = fd;
   }
 
+  get reach(): 'up' | 'starting' {
+    return this.#connEpoch === 0 ? 'starting' : 'up';
+  }
+
   /** The socket is full: `flush` when it is writable. */
   get isBlocked(): boolean {
     return this.#unsent.length > 0;
@@ -74,7 +78,7 @@ export class ConnChannel implements ConnPorts {
    *
    * @returns false at the end: the data plane's side is gone
    */
-  read(events: ConnEvents): boolean {
+  read(events: PlainConnEvents): boolean {
     for (let i = 0; i < DATAGRAMS_PER_READ; i++) {
       const length = receive(this.#fd, this.#in.address, CONN_BYTES_MAX);
       if (length === -Errno.EAGAIN) return true;
@@ -120,8 +124,8 @@ export class ConnChannel implements ConnPorts {
     this.#signal(ConnKind.FIN, conn, end);
   }
 
-  abort(conn: number, end: number): void {
-    this.#signal(ConnKind.ABORT, conn, end);
+  abort(conn: number, end: number, why?: 'limit'): void {
+    this.#signal(ConnKind.ABORT, conn, end, why === 'limit' ? CloseReason.LIMIT : 0);
   }
 
   close(conn: number, end: number): void {
@@ -144,8 +148,9 @@ export class ConnChannel implements ConnPorts {
     kind: typeof ConnKind.FIN | typeof ConnKind.ABORT | typeof ConnKind.CLOSE,
     conn: number,
     end: number,
+    reason = 0,
   ): void {
-    this.#send(encodeSignal(this.#out.view, 0, kind, conn, this.#connEpoch, end));
+    this.#send(encodeSignal(this.#out.view, 0, kind, conn, this.#connEpoch, end, reason));
   }
 
   /** Sends the message of `length` bytes that was written, now or in its turn. */
@@ -162,7 +167,7 @@ export class ConnChannel implements ConnPorts {
     return raise(result, 'send', { device: 'the data plane' });
   }
 
-  #receive(length: number, events: ConnEvents): void {
+  #receive(length: number, events: PlainConnEvents): void {
     const message = this.#message;
     if (!decodeToHost(this.#in.view, 0, length, message)) {
       throw new Error(`malformed message of ${length} bytes about a connection`);
@@ -175,11 +180,12 @@ export class ConnChannel implements ConnPorts {
       this.#unsent = [];
       this.#sent = 0;
       if (!isFirst) events.lost();
+      events.started();
     }
     this.#handOn(message, events);
   }
 
-  #handOn(message: ConnMessage, events: ConnEvents): void {
+  #handOn(message: ConnMessage, events: PlainConnEvents): void {
     const { conn, end } = message;
     switch (message.kind) {
       case ConnKind.OPENED:
@@ -213,7 +219,7 @@ export class ConnChannel implements ConnPorts {
     }
   }
 
-  #dialed(message: ConnMessage, events: ConnEvents): void {
+  #dialed(message: ConnMessage, events: PlainConnEvents): void {
     const { conn, end, detail } = message;
     const failure = FAILURES.get(detail);
     if (failure !== undefined) {

@@ -1,8 +1,8 @@
 /**
  * The process in which scripts run. One synchronous loop: messages of the supervisor, requests of
  * the data plane and deadlines of scripts. Scripts work in slices of time, and the supervisor is
- * heard between them, however much there is to do. While a bundle loads or a sandbox is made, the
- * loop gives way to the event loop, where WebAssembly is compiled, for as long as scripts worked.
+ * heard between them, however much there is to do. While a bundle loads, a sandbox is made or TLS
+ * is spoken, the loop gives way to the event loop, where that is done, for as long as scripts worked.
  *
  * Another host may serve the data plane until this one has loaded its first bundle, and they share
  * one socket: nothing is read from it before.
@@ -28,6 +28,7 @@ import { processClock } from './clock.ts';
 import { ConnChannel } from './conn-channel.ts';
 import { ControlChannel, STDIN } from './control-channel.ts';
 import { DecisionChannel } from './decision-channel.ts';
+import { TlsCarrier } from './tls-carrier.ts';
 
 const Token = { CONTROL: 1, DECISIONS: 2, CONNS: 3 } as const;
 
@@ -43,6 +44,7 @@ export class HostLoop {
   readonly #control = new ControlChannel();
   readonly #decisions = new DecisionChannel(ScriptHostFd.DATA_PLANE);
   readonly #conns = new ConnChannel(ScriptHostFd.CONNS);
+  readonly #tls = new TlsCarrier(this.#conns);
   readonly #epoll = new Epoll();
   readonly #host: ScriptHost;
   /** Loads one after the other, in the order in which they were asked for. */
@@ -69,7 +71,7 @@ export class HostLoop {
         leave: () => heartbeat.setFloat64(HeartbeatField.BUSY_SINCE, 0, true),
         answer: (requestId, decision) => this.#decisions.answer(requestId, decision),
         show: (requestId) => this.#decisions.show(requestId),
-        conns: this.#conns,
+        conns: this.#tls,
         resolve: (id, name) => control.send({ kind: 'resolve', id, name }),
         log: (line) => control.send({ kind: 'log', ...line }),
         kv: (changes) => {
@@ -84,6 +86,7 @@ export class HostLoop {
       },
       SERVICES,
     );
+    this.#tls.events = this.#host.conns;
   }
 
   /** Ends when the supervisor does. */
@@ -104,7 +107,7 @@ export class HostLoop {
   }
 
   get #needsEventLoop(): boolean {
-    return this.#loadsLeft > 0 || this.#host.isPreparing;
+    return this.#loadsLeft > 0 || this.#host.isPreparing || this.#tls.isRestless;
   }
 
   get #hasWork(): boolean {
@@ -130,7 +133,7 @@ export class HostLoop {
 
   #handleConns(events: number): void {
     if ((events & EpollEvent.OUT) !== 0) this.#conns.flush();
-    if (this.#conns.read(this.#host.conns)) return;
+    if (this.#conns.read(this.#tls.incoming)) return;
     this.#isWatchingConns = false;
     this.#epoll.remove(ScriptHostFd.CONNS);
   }
@@ -154,8 +157,10 @@ export class HostLoop {
   /** Lets the event loop work for as long as scripts did, in microseconds; once at least. */
   async #giveWay(workedUs: number): Promise<void> {
     const end = processClock.now() + workedUs;
-    do await nextTick();
-    while (this.#needsEventLoop && processClock.now() < end);
+    do {
+      await nextTick();
+      this.#tls.turned();
+    } while (this.#needsEventLoop && processClock.now() < end);
   }
 
   #receive(message: ToScriptHost): void {
@@ -170,6 +175,7 @@ export class HostLoop {
         this.#conns.epoch = message.epoch;
         this.#loadsLeft++;
         const { canary, drainMs } = message;
+        this.#tls.ca = message.bundle.ca ?? '';
         const bundle = { ...message.bundle, kv };
         this.#loads = this.#loads.then(() => this.#load(bundle, { canary, drainMs }));
         break;

@@ -19,7 +19,7 @@ import {
   encodeStarted,
 } from '../../../src/gateway/messages/conn-encode.ts';
 import { ConnChannel } from '../../../src/gateway/script-host/conn-channel.ts';
-import type { ConnEvents } from '../../../src/scripts-runtime/conns/ports.ts';
+import type { PlainConnEvents } from '../../../src/scripts-runtime/conns/ports.ts';
 import { CloseReason } from '../../../src/stack/close-reason.ts';
 
 const EPOCH = connEpoch(7, 1);
@@ -53,7 +53,8 @@ class Pair implements Disposable {
         const shown = args.map((one) => (one instanceof Uint8Array ? `${Buffer.from(one)}` : one));
         this.seen.push(`${name} ${JSON.stringify(shown)}`);
       };
-    const events: ConnEvents = {
+    const events: PlainConnEvents = {
+      started: note('started'),
       opened: note('opened'),
       peeked: (conn, end, id, { bytes, isFin, isTimedOut }) =>
         note('peeked')(conn, end, id, bytes, isFin, isTimedOut),
@@ -100,6 +101,7 @@ test('what a data plane says arrives as events', () => {
   pair.tell((view) => encodeClosed(view, 0, 5, EPOCH, 0, CloseReason.CLIENT_RESET, 99, 1, 2));
   expect(pair.read()).toBe(true);
   expect(pair.seen).toEqual([
+    'started []',
     'opened [{"conn":5,"requestId":99}]',
     'peeked [5,0,3,"hi",true,false]',
     'data [5,0,"abc"]',
@@ -115,7 +117,12 @@ test('messages for another host are not heard, and a new data plane is a loss', 
   pair.tell((view) => encodeOpened(view, 0, 2, EPOCH, 2, 1, 1, 0));
   pair.tell((view) => encodeStarted(view, 0, connEpoch(7, 2)));
   pair.read();
-  expect(pair.seen).toEqual(['opened [{"conn":2,"requestId":2}]', 'lost []']);
+  expect(pair.seen).toEqual([
+    'started []',
+    'opened [{"conn":2,"requestId":2}]',
+    'lost []',
+    'started []',
+  ]);
 });
 
 test('what the host asks for goes out with the epoch of the data plane', () => {
