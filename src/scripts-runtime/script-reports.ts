@@ -35,8 +35,8 @@ export class ScriptReports {
       return false;
     }
     if (this.#logger.admitsComplaint()) {
-      // Clients and servers go away all the time.
-      const level = socket.code === 'aborted' ? 'info' : 'warn';
+      // Clients and servers go away all the time, and the line of the flow says so.
+      const level = socket.code === 'aborted' ? 'debug' : 'warn';
       this.#logger.write(level, flow, text, { ...socket, ...position });
     }
     return true;

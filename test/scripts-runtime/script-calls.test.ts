@@ -15,7 +15,7 @@ test('numbers of calls differ, and none is that of a connection', () => {
   expect(Math.min(...numbers)).toBe(FIRST_CALL);
 });
 
-test('a decision that is made at once lives in its turn, one that waits until it is settled', () => {
+test('a decision lives in its turn, and one that waits until it is settled', () => {
   const { calls, ended } = made();
   calls.decide(CALL, () => {
     expect(calls.isLive(CALL)).toBe(true);

@@ -2,7 +2,8 @@
  * The process in which scripts run. One synchronous loop: messages of the supervisor, requests of
  * the data plane and deadlines of scripts. Scripts work in slices of time, and the supervisor is
  * heard between them, however much there is to do. While a bundle loads, a sandbox is made or TLS
- * is spoken, the loop gives way to the event loop, where that is done, for as long as scripts worked.
+ * is spoken, the loop gives way to the event loop, where that is done, for as long as scripts
+ * worked.
  *
  * Another host may serve the data plane until this one has loaded its first bundle, and they share
  * one socket: nothing is read from it before.

@@ -111,8 +111,10 @@ export class ConnCalls {
         row?.script.reports.aborted(reason, row.flow);
       },
       failed: (conn, error) => {
-        const row = this.#rowOf(conn, script());
-        row?.script.reports.failed('', error, row.flow);
+        // The connection may have ended before.
+        const row = this.#rows.get(conn);
+        const isOwn = row?.script === script();
+        script().reports.failed('', error, isOwn ? row.flow : 0);
       },
     };
   }

@@ -328,7 +328,7 @@ test('a dial that the hook does not catch is logged as what it is', async () => 
   world.finish(gone, 'client-reset');
   expect(world.world.logs).toMatchObject([
     { level: 'warn', flow: 1, message: 'SocketError: refused', fields: { peer: '10.0.0.1:80' } },
-    { level: 'info', flow: 2, message: 'SocketError: client-reset', fields: { code: 'aborted' } },
+    { level: 'debug', flow: 2, message: 'SocketError: client-reset', fields: { code: 'aborted' } },
   ]);
   world.advance(1000);
   expect(world.world.stats[0]?.errors).toBe(0);

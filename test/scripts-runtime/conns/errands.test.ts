@@ -213,7 +213,7 @@ test('options about a client are refused where there is none', async () => {
   expect(dial).toMatchObject({ bind: '10.0.0.2', mark: 7, timeoutMs: 9 });
 });
 
-test('at the top level, and in timers of a call that is over, there is nothing to belong to', async () => {
+test('at the top level, and in timers of a call that is over, nothing can be dialled', async () => {
   const world = await worldOf(
     scriptOf(
       `scheduled(event: any, env: any, ctx: any) {
@@ -345,7 +345,7 @@ test('many calls leave nothing behind', async () => {
   expect(world.host.nextDeadline()).toBeGreaterThan(world.world.now);
 });
 
-test('a connection that fails is logged with code and peer, and is no error of the script', async () => {
+test('a connection that fails is logged with code and peer, and is no error', async () => {
   const world = await worldOf(
     scheduled(`if (event.name === 'bug') null.x; await connect('10.0.0.1:80').opened;`),
   );

@@ -98,7 +98,7 @@ test('processor time of one connection, over all of its turns and timers', async
   expect(world.client(other).wasAborted || world.host.claims === 1).toBe(true);
 });
 
-test('what waits for a timer when the processor time is used up goes on once, and no further', async () => {
+test('what waits for a timer when the processor time is used up goes on once', async () => {
   const spin = 'const until = Date.now() + 25; while (Date.now() < until);';
   const world = await ConnWorld.of(
     claiming(`const late = setInterval(() => { ${spin} }, 10);

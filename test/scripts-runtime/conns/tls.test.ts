@@ -51,7 +51,7 @@ test('a handshake that fails is a SocketError `tls`, and the socket is given up'
   expect(world.carrier.end(conn, socket).wasAborted).toBe(true);
 });
 
-test('a handshake that is never done ends with the time of the dial, or after ten seconds', async () => {
+test('a handshake that is never done ends with the dial, or after ten seconds', async () => {
   const world = await ConnWorld.of(
     claiming(`await fails(() => connect('10.0.0.1:1',
         { secureTransport: 'on', connectTimeoutMs: 200 }).opened);

@@ -39,7 +39,7 @@ export default {
 async function failureOf(body: string): Promise<string | undefined> {
   const [source] = bundleOf({ route: SCRIPT }).scripts;
   if (source === undefined) throw new Error('a bundle has a script');
-  const code = `import { clock, closed, expect, flow, load, run, scheduled, test } from 'culvert:test';
+  const code = `import { closed, expect, flow, load, run, scheduled, test } from 'culvert:test';
 import script from './route';
 const about = (port) => flow({ src: '10.0.0.5:40000', dst: '203.0.113.7:' + port });
 const text = (bytes) => String.fromCharCode(...bytes);
