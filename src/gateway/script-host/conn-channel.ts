@@ -22,6 +22,7 @@ import {
   CONN_PAYLOAD_AT,
   ConnKind,
   DialResult,
+  FIRST_OWN_CONN,
   isEpochOfHost,
   PeekedFlag,
 } from '../messages/conn.ts';
@@ -34,9 +35,12 @@ import {
   encodeSignal,
   encodeSplice,
 } from '../messages/conn-encode.ts';
+import type { QueueIds } from './queue-ids.ts';
 
 /** Datagrams taken per wake-up, so that the supervisor is heard: a MiB of bytes. */
 const DATAGRAMS_PER_READ = 64;
+
+const OWN_CONNS = 2 ** 32 - FIRST_OWN_CONN;
 
 const FAILURES: ReadonlyMap<number, DialFailure> = new Map([
   [DialResult.REFUSED, 'refused'],
@@ -51,6 +55,7 @@ export class ConnChannel implements PlainConnPorts {
   /** Of this host, as in requests for decisions; what is for another is not for us. */
   epoch = 0;
   readonly #fd: number;
+  readonly #ids: QueueIds;
   readonly #in = allocateStruct(CONN_BYTES_MAX);
   readonly #out = allocateStruct(CONN_BYTES_MAX);
   readonly #message = new ConnMessage();
@@ -60,12 +65,18 @@ export class ConnChannel implements PlainConnPorts {
   #unsent: Uint8Array[] = [];
   #sent = 0;
 
-  constructor(fd: number) {
+  constructor(fd: number, ids: QueueIds) {
     this.#fd = fd;
+    this.#ids = ids;
   }
 
   get reach(): 'up' | 'starting' {
     return this.#connEpoch === 0 ? 'starting' : 'up';
+  }
+
+  /** A number for a conn without a client: another for each index. */
+  ownConn(index: number): number {
+    return this.#ids.fromQueue(FIRST_OWN_CONN + (index % OWN_CONNS));
   }
 
   /** The socket is full: `flush` when it is writable. */
@@ -84,7 +95,7 @@ export class ConnChannel implements PlainConnPorts {
       if (length === -Errno.EAGAIN) return true;
       if (length === -Errno.EINTR) continue;
       if (length === 0 || length === -Errno.ECONNRESET) {
-        events.lost();
+        events.lost(this.#ids.isOfQueue);
         return false;
       }
       if (length < 0) raise(length, 'recv', { device: 'the data plane' });
@@ -106,18 +117,32 @@ export class ConnChannel implements PlainConnPorts {
 
   want(conn: number, end: number, bytes: number): void {
     const { view } = this.#out;
-    this.#send(encodeCredit(view, 0, ConnKind.WANT, conn, this.#connEpoch, end, bytes));
+    this.#send(
+      encodeCredit(view, 0, ConnKind.WANT, this.#ids.toQueue(conn), this.#connEpoch, end, bytes),
+    );
   }
 
   peek(conn: number, end: number, id: number, min: number, max: number, timeoutMs: number): void {
     const { view } = this.#out;
-    this.#send(encodePeek(view, 0, conn, this.#connEpoch, end, id, min, max, timeoutMs));
+    this.#send(
+      encodePeek(view, 0, this.#ids.toQueue(conn), this.#connEpoch, end, id, min, max, timeoutMs),
+    );
   }
 
   write(conn: number, end: number, bytes: Uint8Array): void {
     const { view } = this.#out;
     this.#out.bytes.set(bytes, CONN_PAYLOAD_AT);
-    this.#send(encodeBytes(view, 0, ConnKind.WRITE, conn, this.#connEpoch, end, bytes.length));
+    this.#send(
+      encodeBytes(
+        view,
+        0,
+        ConnKind.WRITE,
+        this.#ids.toQueue(conn),
+        this.#connEpoch,
+        end,
+        bytes.length,
+      ),
+    );
   }
 
   fin(conn: number, end: number): void {
@@ -134,14 +159,18 @@ export class ConnChannel implements PlainConnPorts {
 
   dial(conn: number, socket: number, { into, ...dial }: ConnDial): void {
     const request = { ...dial, isIntoDevice: into === 'tun' };
-    this.#send(encodeDial(this.#out.view, 0, conn, this.#connEpoch, socket, request));
+    this.#send(
+      encodeDial(this.#out.view, 0, this.#ids.toQueue(conn), this.#connEpoch, socket, request),
+    );
   }
 
   splice(conn: number, socket: number, options: SpliceOptions): void {
     const { idleTimeoutMs, halfCloseTimeoutMs, maxBytes } = options;
     const { view } = this.#out;
     const times = [idleTimeoutMs, halfCloseTimeoutMs] as const;
-    this.#send(encodeSplice(view, 0, conn, this.#connEpoch, socket, ...times, maxBytes));
+    this.#send(
+      encodeSplice(view, 0, this.#ids.toQueue(conn), this.#connEpoch, socket, ...times, maxBytes),
+    );
   }
 
   #signal(
@@ -150,7 +179,8 @@ export class ConnChannel implements PlainConnPorts {
     end: number,
     reason = 0,
   ): void {
-    this.#send(encodeSignal(this.#out.view, 0, kind, conn, this.#connEpoch, end, reason));
+    const id = this.#ids.toQueue(conn);
+    this.#send(encodeSignal(this.#out.view, 0, kind, id, this.#connEpoch, end, reason));
   }
 
   /** Sends the message of `length` bytes that was written, now or in its turn. */
@@ -179,17 +209,19 @@ export class ConnChannel implements PlainConnPorts {
       this.#connEpoch = message.epoch;
       this.#unsent = [];
       this.#sent = 0;
-      if (!isFirst) events.lost();
+      if (!isFirst) events.lost(this.#ids.isOfQueue);
       events.started();
     }
     this.#handOn(message, events);
   }
 
   #handOn(message: ConnMessage, events: PlainConnEvents): void {
-    const { conn, end } = message;
+    const { end } = message;
+    const conn = this.#ids.fromQueue(message.conn);
+    const requestId = this.#ids.fromQueue(message.requestId);
     switch (message.kind) {
       case ConnKind.OPENED:
-        events.opened({ conn, requestId: message.requestId });
+        events.opened({ conn, requestId });
         break;
       case ConnKind.PEEKED:
         events.peeked(conn, end, message.peek, {
@@ -208,10 +240,10 @@ export class ConnChannel implements PlainConnPorts {
         events.room(conn, end, message.bytes);
         break;
       case ConnKind.DIALED:
-        this.#dialed(message, events);
+        this.#dialed(conn, message, events);
         break;
       case ConnKind.CLOSED: {
-        const { requestId, bytesUp, bytesDown } = message;
+        const { bytesUp, bytesDown } = message;
         const reason = CLOSE_REASON_NAMES[message.detail] ?? 'unknown';
         events.closed(conn, end, { reason, bytesUp, bytesDown, requestId });
         break;
@@ -219,8 +251,8 @@ export class ConnChannel implements PlainConnPorts {
     }
   }
 
-  #dialed(message: ConnMessage, events: PlainConnEvents): void {
-    const { conn, end, detail } = message;
+  #dialed(conn: number, message: ConnMessage, events: PlainConnEvents): void {
+    const { end, detail } = message;
     const failure = FAILURES.get(detail);
     if (failure !== undefined) {
       events.dialed(conn, end, failure);

@@ -15,6 +15,7 @@ import {
   type SpliceOptions,
 } from '../../scripts-runtime/conns/ports.ts';
 import { TlsEnd } from './tls-end.ts';
+import { tlsFailure } from './tls-failure.ts';
 
 /**
  * Turns of the event loop after something was given to node:tls, or came of it: it answers within
@@ -59,6 +60,10 @@ export class TlsCarrier implements ConnPorts {
     if (this.#restless > 0) this.#restless--;
   }
 
+  ownConn(index: number): number {
+    return this.#carrier.ownConn(index);
+  }
+
   get reach(): PlainConnPorts['reach'] {
     return this.#carrier.reach;
   }
@@ -66,11 +71,22 @@ export class TlsCarrier implements ConnPorts {
   secure(conn: number, socket: number, options: SecureOptions): void {
     const events = this.#events;
     if (events === undefined || this.#find(conn, socket) !== undefined) return;
+    try {
+      const end = this.#begin(conn, socket, options, events);
+      this.#ends.set(keyOf(conn, socket), end);
+    } catch (error) {
+      // A name that node:tls does not take: it is a script's, and must not end the host.
+      const failure = error instanceof Error ? tlsFailure(error) : String(error);
+      events.secured(conn, socket, { error: failure });
+    }
+  }
+
+  #begin(conn: number, socket: number, options: SecureOptions, events: ConnEvents): TlsEnd {
     this.#context ??= createSecureContext(
       this.#ca === '' ? {} : { ca: [...rootCertificates, this.#ca] },
     );
     const forget = () => this.#ends.delete(keyOf(conn, socket));
-    const end = new TlsEnd(conn, socket, options, this.#context, this.#carrier, {
+    return new TlsEnd(conn, socket, options, this.#context, this.#carrier, {
       secured: (result) => {
         if ('error' in result) forget();
         events.secured(conn, socket, result);
@@ -88,7 +104,6 @@ export class TlsCarrier implements ConnPorts {
         this.#restless = RESTLESS_TURNS;
       },
     });
-    this.#ends.set(keyOf(conn, socket), end);
   }
 
   want(conn: number, end: number, bytes: number): void {
@@ -161,10 +176,11 @@ export class TlsCarrier implements ConnPorts {
         if (found === undefined) this.#events?.closed(conn, end, closed);
         else found.onClosed(closed);
       },
-      lost: () => {
-        for (const end of this.#ends.values()) end.destroy();
-        this.#ends.clear();
-        this.#events?.lost();
+      lost: (isLost) => {
+        for (const { conn, socket } of Array.from(this.#ends.values())) {
+          if (isLost(conn)) this.#drop(conn, socket);
+        }
+        this.#events?.lost(isLost);
       },
     };
   }

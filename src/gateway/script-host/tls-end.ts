@@ -173,6 +173,7 @@ export class TlsEnd {
       else this.#fail('the far side ended the connection during the handshake');
     });
     tls.on('error', (error: Error) => this.#fail(tlsFailure(error)));
+    this.#stream.on('error', (error: Error) => this.#fail(tlsFailure(error)));
   }
 
   /** Hands over ciphertext as far as there is room, and tells what has gone. */

@@ -22,15 +22,11 @@ export class AwaitedClaims {
     return claim;
   }
 
-  /** It will not come. */
-  drop(requestId: number): void {
-    this.take(requestId)?.generation.letGo();
-  }
-
-  /** @param generation  number; absent: of all */
-  dropAll(generation?: number): void {
-    for (const { requestId, generation: of } of Array.from(this.#claims.values())) {
-      if (generation === undefined || of.number === generation) this.drop(requestId);
+  /** Their clients will not come. */
+  drop(isDropped: (claim: Claim) => boolean): void {
+    for (const claim of Array.from(this.#claims.values()).filter(isDropped)) {
+      this.#claims.delete(claim.requestId);
+      claim.generation.letGo();
     }
   }
 }

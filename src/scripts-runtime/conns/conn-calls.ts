@@ -1,7 +1,7 @@
 /** What the sandboxes of scripts ask for about their connections. */
 
 import type { RenewedMap } from '../renewed-map.ts';
-import type { Script } from '../script.ts';
+import type { Script } from '../script/script.ts';
 import type { ConnRow, EndRow } from './conn-row.ts';
 import type { Errands } from './errands.ts';
 import type { GuestConnPorts } from './guest-conns.ts';

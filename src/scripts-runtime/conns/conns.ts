@@ -7,11 +7,11 @@
  * breaks, what is not spliced is reset, and what is goes on without anybody waiting for it.
  */
 import type { ConnectionRequest, Endpoint } from '../../stack/verdict.ts';
+import type { Generation } from '../generations/registry.ts';
 import { SLICE_US } from '../limits.ts';
 import type { Lookups } from '../lookups.ts';
-import type { Generation } from '../registry.ts';
 import { RenewedMap } from '../renewed-map.ts';
-import type { Script } from '../script.ts';
+import type { Script } from '../script/script.ts';
 import { AwaitedClaims } from './awaited-claims.ts';
 import { ConnCalls } from './conn-calls.ts';
 import { ConnRow, type EndRow } from './conn-row.ts';
@@ -141,7 +141,7 @@ export class Conns implements ConnEvents {
 
   /** Its time is over: what is not spliced is reset, the rest goes on without its script. */
   endGeneration(number: number): void {
-    this.#claims.dropAll(number);
+    this.#claims.drop(({ generation }) => generation.number === number);
     for (const row of Array.from(this.#rows.values())) {
       if (row.script.generation !== number || row.isGone) continue;
       if (row.claim === undefined) {
@@ -229,7 +229,8 @@ export class Conns implements ConnEvents {
     const row = this.#byCarrier.get(conn);
     if (end === CLIENT_END) {
       if (row !== undefined) this.#end(row, closed);
-      else if (closed.requestId !== undefined) this.#claims.drop(closed.requestId);
+      else if (closed.requestId !== undefined)
+        this.#claims.drop(({ requestId }) => requestId === closed.requestId);
       return;
     }
     this.#onEnd(conn, end, (found, socket) => {
@@ -239,9 +240,10 @@ export class Conns implements ConnEvents {
     });
   }
 
-  lost(): void {
-    this.#claims.dropAll();
+  lost(isLost: (id: number) => boolean): void {
+    this.#claims.drop(({ requestId }) => isLost(requestId));
     for (const row of Array.from(this.#rows.values())) {
+      if (!isLost(row.carrier)) continue;
       this.#end(row, { reason: 'restart', bytesUp: 0, bytesDown: 0 });
     }
   }

@@ -3,14 +3,12 @@
  * somebody something. They belong to the call in which they were opened, and end with it; so do
  * they with its generation, and when the call has used its processor time.
  *
- * To the carrier a call with sockets is a conn without a client, whose number is ours.
+ * To the carrier a call with sockets is a conn without a client.
  */
-import type { Script } from '../script.ts';
+import type { Script } from '../script/script.ts';
 import { ConnRow, type EndRow } from './conn-row.ts';
 import { ConnEvent, type ConnNews } from './guest-conns.ts';
-import { CLIENT_END, type ConnPorts, FIRST_OWN_CONN } from './ports.ts';
-
-const OWN_CONNS = 2 ** 32 - FIRST_OWN_CONN;
+import { CLIENT_END, type ConnPorts } from './ports.ts';
 
 export interface ErrandPorts {
   /** The row is to be found by both of its numbers, or no longer. */
@@ -42,8 +40,8 @@ export class Errands {
   /** The row of a call that may open a socket; undefined when it has ended, or is none. */
   open(call: number, script: Script, known: ConnRow | undefined): ConnRow | undefined {
     if (known !== undefined || !script.calls.isLive(call)) return known;
-    this.#last = (this.#last + 1) % OWN_CONNS;
-    const row = new ConnRow(call, FIRST_OWN_CONN + this.#last, script);
+    this.#last++;
+    const row = new ConnRow(call, this.#carrier.ownConn(this.#last), script);
     this.#rows.add(row);
     this.#ports.add(row);
     return row;

@@ -5,8 +5,8 @@
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
 import type { ConnectionRequest } from '../../stack/verdict.ts';
-import type { Engine, SharedPage } from '../engine.ts';
-import { writeRequest } from '../request-page.ts';
+import type { Engine, SharedPage } from '../engine/engine.ts';
+import { writeRequest } from '../engine/request-page.ts';
 import { STREAM_PROTOCOLS, sniff, sniffLast } from '../sniff/sniff.ts';
 import type { SniffedNothing, SniffProtocol } from '../sniff/sniffed.ts';
 import { CHUNK_BYTES_MAX } from './ports.ts';

@@ -4,6 +4,7 @@ import type { ConnPorts } from './ports.ts';
 /** Of a host without a network: nothing is ever opened, so nothing else can happen. */
 export const NO_CONNS: ConnPorts = {
   reach: 'none',
+  ownConn: (index) => index,
   want: () => {},
   peek: () => {},
   write: () => {},

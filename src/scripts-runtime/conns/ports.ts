@@ -7,8 +7,8 @@
  * or a socket, a number of the host's choosing, never used twice by one host. Nothing here may call
  * back: a carrier that could answer at once does so when the call that asked has returned.
  *
- * Numbers from FIRST_OWN_CONN on are of the host's choosing. Such a conn has no client: it begins
- * with its first `dial`, and ends with `abort` of CLIENT_END.
+ * A conn of `ownConn` has no client: it begins with its first `dial`, and ends when it has no socket
+ * left, or with `abort` of CLIENT_END.
  *
  * No byte of an end comes before it was wanted. `CONN_WINDOW_BYTES` at most are on their way to an
  * end, written and not yet taken over (`room`).
@@ -17,9 +17,6 @@ import type { Endpoint } from '../../stack/verdict.ts';
 
 /** The `end` that is the client. */
 export const CLIENT_END = 0;
-
-/** First of the conns that have no client. */
-export const FIRST_OWN_CONN = 0xff00_0000;
 
 /** Longest run of bytes in one call, and the most that can be peeked at. */
 export const CHUNK_BYTES_MAX = 16_384;
@@ -69,6 +66,8 @@ export interface PlainConnPorts {
    * lost, and `started` will come.
    */
   readonly reach: 'up' | 'starting' | 'none';
+  /** A number for a conn without a client: another for each index, for millions of them. */
+  ownConn(index: number): number;
   /** Credit for `data` of that end, in addition to what is left; 0 takes back what is left. */
   want(conn: number, end: number, bytes: number): void;
   /**
@@ -155,8 +154,8 @@ export interface PlainConnEvents {
   ): void;
   /** Nothing comes of this end any more; of CLIENT_END: of the whole conn. */
   closed(conn: number, end: number, closed: ClosedConn): void;
-  /** The carrier began anew: all conns are gone. */
-  lost(): void;
+  /** The carrier began anew, or a part of it: conns and requests with such numbers are gone. */
+  lost(isLost: (id: number) => boolean): void;
 }
 
 /** How a handshake of TLS ended; `error` is in words, for the author of the script. */

@@ -16,7 +16,6 @@ import {
   type ConnEvents,
   type ConnPorts,
   type DialFailure,
-  FIRST_OWN_CONN,
   type SecureResult,
 } from '../conns/ports.ts';
 import { FarEnd } from './far-end.ts';
@@ -72,7 +71,8 @@ interface Timer {
   readonly tell: () => void;
 }
 
-const isOwn = (conn: number): boolean => conn >= FIRST_OWN_CONN;
+/** Conns of clients have positive numbers. */
+const isOwn = (conn: number): boolean => conn < 0;
 
 /** Of the gateway's sockets, from a range for documentation (RFC 5737). */
 const LOCAL: Endpoint = { ip: '192.0.2.254', port: 50_000, family: 4 };
@@ -89,6 +89,7 @@ const NOBODY: UpstreamPlan = {
 
 export class FakeNetwork implements ConnPorts {
   readonly reach = 'up';
+  readonly ownConn = (index: number): number => -1 - index;
   /** What answers where a script dials without a client; undefined where there is nobody. */
   upstream: (to: Endpoint) => UpstreamPlan | undefined = () => undefined;
   readonly #now: () => number;

@@ -3,11 +3,11 @@
  * with time that jumps and answers that come at once.
  */
 import type { ConnectionRequest, Endpoint } from '../../stack/verdict.ts';
-import type { FlowResult, ScriptBundle, ScriptIssue, ScriptLog } from '../bundle.ts';
+import type { FlowResult, ScriptBundle, ScriptIssue, ScriptLog } from '../bundle/bundle.ts';
 import { CLIENT_END } from '../conns/ports.ts';
 import type { Decision } from '../decide.ts';
 import { ScriptHost } from '../host.ts';
-import type { ScheduledEvent } from '../schedule.ts';
+import type { ScheduledEvent } from '../schedule/schedule.ts';
 import {
   FakeNetwork,
   type NetworkPlan,

@@ -6,6 +6,7 @@ import {
   CONN_PAYLOAD_AT,
   ConnKind,
   connEpoch,
+  FIRST_OWN_CONN,
   PeekedFlag,
 } from '../../../src/gateway/messages/conn.ts';
 import { ConnMessage, decodeToDataPlane } from '../../../src/gateway/messages/conn-decode.ts';
@@ -19,6 +20,7 @@ import {
   encodeStarted,
 } from '../../../src/gateway/messages/conn-encode.ts';
 import { ConnChannel } from '../../../src/gateway/script-host/conn-channel.ts';
+import { QueueIds } from '../../../src/gateway/script-host/queue-ids.ts';
 import type { PlainConnEvents } from '../../../src/scripts-runtime/conns/ports.ts';
 import { CloseReason } from '../../../src/stack/close-reason.ts';
 
@@ -37,8 +39,12 @@ class Pair implements Disposable {
     [this.#mine, this.#theirs] = socketPair('seqpacket');
     setNonBlocking(this.#mine);
     setNonBlocking(this.#theirs);
-    this.channel = new ConnChannel(this.#theirs);
+    this.channel = new ConnChannel(this.#theirs, new QueueIds(0, 1));
     this.channel.epoch = 7;
+  }
+
+  get fd(): number {
+    return this.#theirs;
   }
 
   tell(encode: (view: DataView) => number, payload = ''): void {
@@ -63,7 +69,7 @@ class Pair implements Disposable {
       room: note('room'),
       dialed: note('dialed'),
       closed: note('closed'),
-      lost: note('lost'),
+      lost: (isLost) => note('lost')(isLost(2)),
     };
     return this.channel.read(events);
   }
@@ -120,7 +126,7 @@ test('messages for another host are not heard, and a new data plane is a loss', 
   expect(pair.seen).toEqual([
     'started []',
     'opened [{"conn":2,"requestId":2}]',
-    'lost []',
+    'lost [true]',
     'started []',
   ]);
 });
@@ -151,6 +157,28 @@ test('what the host asks for goes out with the epoch of the data plane', () => {
   expect(pair.take()).toMatchObject({ kind: ConnKind.SPLICE, end: 4, ...times });
 });
 
+test('a conn that has broken a limit ends for that reason', () => {
+  using pair = new Pair();
+  pair.tell((view) => encodeStarted(view, 0, EPOCH));
+  expect(pair.channel.reach).toBe('starting');
+  pair.read();
+  expect<string>(pair.channel.reach).toBe('up');
+  pair.channel.abort(5, 0, 'limit');
+  expect(pair.take()).toMatchObject({ kind: ConnKind.ABORT, detail: CloseReason.LIMIT });
+});
+
+test('conns without a client have numbers of their queue, which no claim has', () => {
+  const ids = new QueueIds(1, 3);
+  using pair = new Pair();
+  const channel = new ConnChannel(pair.fd, ids);
+  const conns = Array.from({ length: 100 }, (_, i) => channel.ownConn(i));
+  expect(new Set(conns).size).toBe(100);
+  expect(conns.every(ids.isOfQueue)).toBe(true);
+  expect(Math.min(...conns.map((conn) => ids.toQueue(conn)))).toBe(FIRST_OWN_CONN);
+  expect(ids.toQueue(channel.ownConn(2 ** 24 - 1))).toBe(2 ** 32 - 1);
+  expect(channel.ownConn(2 ** 24)).toBe(channel.ownConn(0));
+});
+
 test('a full socket loses nothing and keeps the order', () => {
   using pair = new Pair();
   const chunk = Buffer.alloc(16_384);
@@ -174,7 +202,7 @@ test('the end of the data plane is a loss, and writing to it is no error', () =>
   using pair = new Pair();
   pair.closeMine();
   expect(pair.read()).toBe(false);
-  expect(pair.seen).toEqual(['lost []']);
+  expect(pair.seen).toEqual(['lost [true]']);
   pair.channel.fin(5, 0);
   expect(pair.channel.isBlocked).toBe(false);
 });

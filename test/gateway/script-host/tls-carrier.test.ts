@@ -17,6 +17,7 @@ const [CONN, SOCKET] = [7, 3];
 /** Carries one socket of the kernel, and keeps to the rules of a carrier: credit, and window. */
 class SocketCarrier implements PlainConnPorts {
   readonly reach = 'up';
+  readonly ownConn = (index: number): number => index;
   readonly tls = new TlsCarrier(this);
   readonly seen: string[] = [];
   readonly received: Uint8Array[] = [];
@@ -225,6 +226,15 @@ describe('TLS', () => {
     expect(carrier.seen[0]).toMatch(message);
   });
 
+  test.each(['..', '-', ':::', 'a'.repeat(254), '_'])(
+    'a name like %p never throws',
+    async (name) => {
+      using server = await serve(files, echo);
+      const carrier = await begun(server.port, options(name));
+      expect(carrier.seen[0]).toStartWith('failed ');
+    },
+  );
+
   test('who does not speak TLS fails the handshake', async () => {
     const server = net.createServer((socket) => void socket.end('220 hello\r\n'));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -318,7 +328,7 @@ describe('TLS', () => {
     for (const act of [
       (tls: TlsCarrier) => tls.abort(CONN, SOCKET),
       (tls: TlsCarrier) => tls.abort(CONN, 0),
-      (tls: TlsCarrier) => tls.incoming.lost(),
+      (tls: TlsCarrier) => tls.incoming.lost(() => true),
     ]) {
       const carrier = await begun(server.port);
       act(carrier.tls);

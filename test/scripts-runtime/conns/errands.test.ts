@@ -1,8 +1,8 @@
 /** Sockets that scripts open outside of claimed connections, for the call that they are in. */
 import { expect, test } from 'bun:test';
-import { FIRST_OWN_CONN } from '../../../src/scripts-runtime/conns/ports.ts';
 import { describe } from '../script-world.ts';
 import { type ConnOptions, ConnWorld } from './conn-world.ts';
+import { FIRST_OWN } from './fake-carrier.ts';
 
 /** A script around methods; `say` and `fails` as in `claiming`. */
 const scriptOf = (methods: string, head = ''): string => `
@@ -40,7 +40,7 @@ test('scheduled(): a probe dials, talks, and closes in order', async () => {
   );
   world.schedule();
   const [dial] = world.carrier.dials;
-  expect(dial?.conn).toBeGreaterThanOrEqual(FIRST_OWN_CONN);
+  expect(dial?.conn).toBeGreaterThanOrEqual(FIRST_OWN);
   const socket = world.dialed();
   const { conn } = dial!;
   expect(world.carrier.end(conn, socket).got).toBe('ping');
@@ -298,7 +298,7 @@ test('another data plane: the sockets are gone, and others can be opened', async
   );
   world.schedule();
   world.dialed();
-  world.carrier.say(() => world.host.conns.lost());
+  world.carrier.say(() => world.host.conns.lost(() => true));
   world.run();
   world.dialed();
   expect(world.lines).toEqual(['SocketError aborted restart', 'again']);

@@ -6,7 +6,6 @@ import {
   type ConnEvents,
   type ConnPorts,
   type DialFailure,
-  FIRST_OWN_CONN,
   type SecureOptions,
   type SecureResult,
   type SpliceOptions,
@@ -44,7 +43,11 @@ export interface FakeDial {
   readonly dial: ConnDial;
 }
 
+/** Of conns without a client. */
+export const FIRST_OWN = 1_000_000;
+
 export class FakeCarrier implements ConnPorts {
+  readonly ownConn = (index: number): number => FIRST_OWN + index;
   reach: ConnPorts['reach'] = 'up';
   /** Set once the host is there. */
   events!: ConnEvents;
@@ -147,7 +150,7 @@ export class FakeCarrier implements ConnPorts {
 
   abort(conn: number, end: number, why?: 'limit'): void {
     if (why === 'limit') this.limited.push(conn);
-    if (conn >= FIRST_OWN_CONN && end === CLIENT_END) {
+    if (conn >= FIRST_OWN && end === CLIENT_END) {
       this.#abortOwn(conn);
       return;
     }

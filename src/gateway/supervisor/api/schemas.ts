@@ -2,9 +2,9 @@
 import { z } from 'zod';
 import { scriptName } from '../../config/script-schema.ts';
 import { duration } from '../../config/values.ts';
-import { FLOW_EVENT_NAMES } from '../event-ring.ts';
-import { ORIGINS } from '../generations.ts';
-import { REVALIDATE_MODES } from '../revalidation.ts';
+import { FLOW_EVENT_NAMES } from '../flows/event-ring.ts';
+import { ORIGINS } from '../scripts/generations.ts';
+import { REVALIDATE_MODES } from '../scripts/revalidation.ts';
 
 const PAGE_DEFAULT = 100;
 const PAGE_MAX = 10_000;
@@ -271,7 +271,12 @@ export const status = z.object({
     up: z.boolean(),
     offload: z.boolean(),
   }),
-  data_plane: z.object({ pid: z.number().optional(), restarts: z.number() }),
+  /** `pid` is that of the first queue. */
+  data_plane: z.object({
+    pid: z.number().optional(),
+    pids: z.array(z.number()),
+    restarts: z.number(),
+  }),
   script_host: z.object({
     state: z.enum(['idle', 'running', 'waiting']),
     pid: z.number().optional(),
