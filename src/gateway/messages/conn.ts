@@ -5,9 +5,11 @@
  * A conn is named by a number of the data plane's choosing, unique for its life; a socket that its
  * script dials by one of the host's choosing, unique within the conn. Conns from FIRST_OWN_CONN on
  * are named by the host: they have sockets and no client. Such a conn begins with its first DIAL,
- * and is over when it has no socket left, by ABORT of CLIENT_END at once. An `end` is CLIENT_END or
- * the number of a socket. Both sides keep what is not granted where it is: the data plane sends DATA
- * as far as WANT goes, the host has at most CONN_WINDOW_BYTES of an end's WRITEs without ROOM.
+ * and is over when it has no socket left, by ABORT of CLIENT_END at once.
+ *
+ * An `end` is CLIENT_END or the number of a socket. Both sides keep what is not granted where it
+ * is: the data plane sends DATA as far as WANT goes, the host has at most CONN_WINDOW_BYTES of an
+ * end's WRITEs without ROOM.
  *
  *   data plane → host                               host → data plane
  *   STARTED  conns of other epochs are gone         WANT    credit for DATA of an end; 0 at first

@@ -7,8 +7,8 @@
  * or a socket, a number of the host's choosing, never used twice by one host. Nothing here may call
  * back: a carrier that could answer at once does so when the call that asked has returned.
  *
- * A conn of `ownConn` has no client: it begins with its first `dial`, and ends when it has no socket
- * left, or with `abort` of CLIENT_END.
+ * A conn of `ownConn` has no client: it begins with its first `dial`, and ends when it has no
+ * socket left, or with `abort` of CLIENT_END.
  *
  * No byte of an end comes before it was wanted. `CONN_WINDOW_BYTES` at most are on their way to an
  * end, written and not yet taken over (`room`).

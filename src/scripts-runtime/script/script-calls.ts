@@ -1,6 +1,6 @@
 /**
- * Calls into a script, by number. What a sandbox does is charged to whom its turn is for: a call, or
- * a connection that it claimed; so their numbers must not meet.
+ * Calls into a script, by number. What a sandbox does is charged to whom its turn is for: a call,
+ * or a connection that it claimed; so their numbers must not meet.
  *
  * A call lives from its beginning until its promise is settled or given up, and longer for what
  * `ctx.waitUntil` was told meanwhile. So long it may have sockets of its own.
