@@ -28,6 +28,8 @@ export interface BundleContent {
   readonly vars: Readonly<Record<string, string>>;
   readonly limits: ScriptLimits;
   readonly sets?: Readonly<Record<string, ScriptSet>>;
+  /** Authorities that they trust besides the usual ones, in PEM. */
+  readonly ca?: string;
 }
 
 export const ORIGINS = ['start', 'reload', 'api', 'rollback'] as const;
@@ -315,7 +317,7 @@ export class Generations {
   }
 
   #successor(content: BundleContent, origin: Origin, copyOf?: number): Generation {
-    const { scripts, vars, limits } = content;
+    const { scripts, vars, limits, ca } = content;
     const sets = shareSets(content.sets ?? {}, this.#active.sets ?? {});
     return {
       number: this.#lastNumber + 1,
@@ -326,6 +328,7 @@ export class Generations {
       vars,
       limits,
       sets,
+      ...(ca === undefined ? {} : { ca }),
       ...(copyOf === undefined ? {} : { copyOf }),
     };
   }

@@ -1,4 +1,5 @@
 /** Every way in which scripts change, and the record of how it went: log, counters, reloads. */
+import { readAuthorities } from '../../config/authorities.ts';
 import { ConfigError, type LoadedConfig } from '../../config/load.ts';
 import { readScripts, scriptPlaces } from '../../config/scripts.ts';
 import { readSets } from '../../config/sets.ts';
@@ -211,7 +212,9 @@ export const configuredChange = ({ config }: LoadedConfig): ChangeOptions => {
 export function readBundle(loaded: LoadedConfig): BundleContent {
   const { vars } = loaded.config.scripts;
   const limits = scriptLimits(loaded.config);
-  return { scripts: readScripts(loaded), vars, limits, sets: readSets(loaded) };
+  const ca = readAuthorities(loaded);
+  const content = { scripts: readScripts(loaded), vars, limits, sets: readSets(loaded) };
+  return ca === undefined ? content : { ...content, ca };
 }
 
 /** What a script may do is said by the config, or with the new script, and stays otherwise. */
