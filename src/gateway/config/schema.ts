@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { type StateLimits, stateBytes } from '../../stack/layout.ts';
 import { CONGESTION_NAMES } from '../../stack/verdict.ts';
+import { admin } from './admin-schema.ts';
 import { listener } from './listener-schema.ts';
 import { conntrack, nat, natFaults } from './nat-schema.ts';
 import { scripts } from './script-schema.ts';
@@ -13,10 +14,6 @@ const DEVICE_NAME_MAX = 15;
 const MTU_MIN = 1280;
 /** Largest IP packet, and 15 bytes less for the kernel's own limit on a TUN device. */
 const MTU_MAX = 65520;
-/** Where the API listens, and where the CLI looks for it. */
-export const DEFAULT_ADMIN = 'unix:///run/culvert/admin.sock';
-/** A guessable token is no token. */
-const TOKEN_LENGTH_MIN = 16;
 
 const deviceName = z
   .string()
@@ -102,16 +99,6 @@ const tcp = z.strictObject({
   congestion: z.enum(CONGESTION_NAMES).default('cubic'),
   ecn: z.boolean().default(true),
 });
-
-const admin = z
-  .strictObject({
-    listen: z.string().min(1).default(DEFAULT_ADMIN),
-    token: z.string().min(TOKEN_LENGTH_MIN).optional(),
-    tokenFile: z.string().min(1).optional(),
-  })
-  .refine((value) => value.token === undefined || value.tokenFile === undefined, {
-    message: '"token" and "tokenFile" exclude each other',
-  });
 
 const log = z.strictObject({
   level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),

@@ -6,17 +6,27 @@
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import type { LoadedConfig } from '../config/load.ts';
-import { restartRequired, toLiveConfig, toStartConfig } from '../config/plane.ts';
+import { toStartConfig } from '../config/plane.ts';
+import type { Config } from '../config/schema.ts';
 import type { ScriptsState } from '../messages/control.ts';
 import type { RecordedFlow } from '../messages/script-control.ts';
-import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
+import type {
+  ControlPlane,
+  NewBundle,
+  NewScript,
+  Precondition,
+  TrialState,
+} from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
+import { ConfigChanges } from './config-changes.ts';
+import { ConfigState } from './config-state.ts';
 import { DataPlane } from './data-plane.ts';
 import { closedAddresses } from './flows/closed-addresses.ts';
 import { FlowControl } from './flows/flow-control.ts';
 import type { FlowContext, FlowNames } from './flows/flow-view.ts';
 import { dataPlaneFds, type Kernel, routePoolOf } from './kernel.ts';
+import { LogLevel } from './log/log-level.ts';
 import type { Logger } from './log/logger.ts';
 import { renderMetrics } from './metrics/metrics.ts';
 import { countReasons } from './metrics/reason-counts.ts';
@@ -31,15 +41,15 @@ import {
   NoTrialError,
 } from './scripts/generations.ts';
 import { pageOf } from './scripts/host-process.ts';
-import type { Reload, ReloadRecord } from './scripts/reloads.ts';
+import type { ReloadRecord } from './scripts/reloads.ts';
 import { Revalidation, type RevalidationPorts } from './scripts/revalidation.ts';
-import { configuredChange, readBundle, ScriptChanges } from './scripts/script-changes.ts';
+import { configuredChange, ScriptChanges } from './scripts/script-changes.ts';
 import { ScriptHost } from './scripts/script-host.ts';
 import { scriptStatus } from './scripts/script-status.ts';
 import { Trials } from './scripts/trials.ts';
+import { viewStatus } from './status-view.ts';
 
-/** Config generations whose listener names are kept for flows that live long. */
-const LISTENER_NAMES_LENGTH = 1000;
+const STOP_DELAY_MS = 50;
 
 export interface SupervisorOptions {
   readonly log: Logger;
@@ -47,14 +57,22 @@ export interface SupervisorOptions {
   readonly loaded: LoadedConfig;
   /** Reads the config from disk again. */
   readonly readConfig: () => LoadedConfig;
+  /** Fills in what is not written, flags and environment included. @throws ConfigError */
+  readonly validateConfig: (value: unknown, name: string) => Config;
+  /** Where the config that runs is kept, if it is there. */
+  readonly stateFolder?: string | undefined;
   /** Where the history of scripts is kept; absent: in memory only. */
   readonly historyFolder?: string | undefined;
+  /** Somebody wants it to end, and waits for flows so long. */
+  readonly onStop: (deadlineMs: number) => void;
   /** The gateway cannot go on. */
   readonly onFatal: () => void;
 }
 
 export class Supervisor implements ControlPlane, FlowNames {
   readonly flows: FlowControl;
+  readonly logLevel: LogLevel;
+  readonly configChanges: ConfigChanges;
   readonly #options: SupervisorOptions;
   readonly #counters: Counters;
   readonly #scriptHost: ScriptHost;
@@ -62,19 +80,18 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly #resolver = new Resolver();
   readonly #changes: ScriptChanges;
   readonly #generations: Generations;
-  readonly #listenerNames = new Map<number, readonly string[]>();
+  readonly #config: ConfigState;
   readonly #startedAt = Date.now();
   readonly #explaining = new Mutex();
   #dataPlane: DataPlane | undefined;
-  #loaded: LoadedConfig;
   #scriptsState: ScriptsState = { state: 'none', epoch: 0 };
-  #configGeneration = 0;
   #isDraining = false;
 
   constructor(options: SupervisorOptions) {
     const { log, kernel, loaded } = options;
     this.#options = options;
-    this.#loaded = loaded;
+    this.#config = new ConfigState(loaded);
+    this.logLevel = new LogLevel(log, loaded.config.log.level);
     this.#counters = new Counters(kernel.counters.buffer);
     this.flows = new FlowControl({
       log,
@@ -89,10 +106,10 @@ export class Supervisor implements ControlPlane, FlowNames {
       fds: [kernel.scripts[1], kernel.conns[1]],
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
       iface: kernel.tun.name,
-      closed: () => closedAddresses(this.#loaded.config),
+      closed: () => closedAddresses(this.#config.config),
       monotonicUs: monotonicNow,
-      replayFlows: () => this.#loaded.config.scripts.reload.replay,
-      drainMs: () => this.#loaded.config.scripts.reload.drain,
+      replayFlows: () => this.#config.config.scripts.reload.replay,
+      drainMs: () => this.#config.config.scripts.reload.drain,
       onCanary: (counts) => this.#trials.onCanary(counts),
       onDecided: (flows, left) => this.#trials.onDecided(flows, left),
       onLost: (why) => this.#trials.onHostLost(why),
@@ -119,6 +136,21 @@ export class Supervisor implements ControlPlane, FlowNames {
       historyFolder,
     });
     this.#generations = this.#changes.generations;
+    this.configChanges = new ConfigChanges({
+      log,
+      state: this.#config,
+      scripts: this.#changes,
+      started: loaded,
+      read: options.readConfig,
+      validate: options.validateConfig,
+      stateFolder: options.stateFolder,
+      prepare: (next) => routePoolOf(next, kernel),
+      onTaken: (next, live) => {
+        this.#changes.watchDisk(next);
+        if (live !== undefined) this.#dataPlane?.configure(live);
+        this.logLevel.configure(next.config.log.level);
+      },
+    });
   }
 
   /**
@@ -133,6 +165,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
     await this.#dataPlane?.ready;
+    this.configChanges.save();
     const { name, vnetHeader, offloads } = kernel.tun;
     log.info(
       { device: name, vnet_header: vnetHeader, offloads, pid: process.pid, ...buildInfo },
@@ -141,11 +174,22 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   /** Takes no new flow, waits for the live ones; the number of flows that had to be cut. */
-  async drain(deadlineMs: number): Promise<number> {
+  async drain(deadlineMs: number, stays = false): Promise<number> {
     this.#isDraining = true;
     const flows = this.#counters.get(Counter.FLOWS_NOW);
     this.#options.log.info({ deadline_ms: deadlineMs, flows }, 'draining');
-    return (await this.#dataPlane?.drain(deadlineMs)) ?? 0;
+    return (await this.#dataPlane?.drain(deadlineMs, stays)) ?? 0;
+  }
+
+  beginDrain(deadlineMs = this.#config.config.drain): number {
+    void this.drain(deadlineMs, true);
+    return deadlineMs;
+  }
+
+  beginStop(deadlineMs = this.#config.config.drain): number {
+    // The answer to whoever asked goes first.
+    setTimeout(() => this.#options.onStop(deadlineMs), STOP_DELAY_MS);
+    return deadlineMs;
   }
 
   /** Ends the children at once. */
@@ -161,7 +205,11 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   listenerName(generation: number, index: number): string | undefined {
-    return this.#listenerNames.get(generation)?.[index];
+    return this.#config.listenerName(generation, index);
+  }
+
+  get access() {
+    return this.#config.access;
   }
 
   get activeGeneration() {
@@ -178,11 +226,11 @@ export class Supervisor implements ControlPlane, FlowNames {
 
   /** @throws TooManyReloadsError */
   reloadAsConfigured(): ReloadRecord {
-    return this.startReload(configuredChange(this.#loaded));
+    return this.startReload(configuredChange(this.#config.loaded));
   }
 
   startReload(options: ChangeOptions): ReloadRecord {
-    return this.#changes.startReload(options, (given) => this.#reload(given));
+    return this.#changes.startReload(options, (given) => this.configChanges.reload(given));
   }
 
   get reloads(): readonly ReloadRecord[] {
@@ -210,7 +258,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   get canaryDefaults() {
-    return this.#loaded.config.scripts.reload.canary;
+    return this.#config.config.scripts.reload.canary;
   }
 
   get trial(): TrialState | undefined {
@@ -218,19 +266,19 @@ export class Supervisor implements ControlPlane, FlowNames {
     return trial && { ...trial, report: this.#trials.report };
   }
 
-  promote(): Promise<Change> {
-    return this.#changes.promote();
+  promote(options: Precondition): Promise<Change> {
+    return this.#changes.promote(options);
   }
 
-  abortTrial(): Promise<Change> {
-    return this.#changes.abortTrial();
+  abortTrial(options: Precondition): Promise<Change> {
+    return this.#changes.abortTrial(options);
   }
 
   /** One process at a time is enough for questions. */
   explain(flow: RecordedFlow): Promise<Explanation> {
     return this.#explaining.run(() =>
       explain(flow, {
-        live: toLiveConfig(this.#loaded.config, this.#configGeneration),
+        live: this.#config.live,
         generation: this.#generations.active,
         aside: { ...this.#scriptHost.asideOptions(), disabled: this.#scriptHost.disabled },
         notes: explainNotes(this.#scriptHost.state, this.#generations.trial),
@@ -281,37 +329,19 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   status(): Status {
-    const { kernel } = this.#options;
-    const { active } = this.#generations;
-    const { file, config } = this.#loaded;
-    const get = (counter: Counter) => this.#counters.get(counter);
-    return {
-      state: this.#isDraining ? 'draining' : this.#dataPlane?.isReady ? 'running' : 'starting',
-      not_ready: [...this.notReady()],
-      ...buildInfo,
-      pid: process.pid,
-      uptime_seconds: Math.round((Date.now() - this.#startedAt) / 1000),
-      config: { ...(file === undefined ? {} : { file }), generation: this.#configGeneration },
-      device: {
-        name: kernel.tun.name,
-        mtu: config.device.mtu,
-        up: kernel.tun.probe() === 'up',
-        offload: get(Counter.OFFLOAD_NOW) > 0,
-      },
-      data_plane: { ...pidOf(this.#dataPlane), restarts: this.#dataPlane?.restarts ?? 0 },
-      script_host: {
-        state: this.#scriptHost.state,
-        ...pidOf(this.#scriptHost),
-        restarts: { ...this.#scriptHost.restarts },
-      },
-      generation: { number: active.number, hash: active.hash },
+    return viewStatus({
+      loaded: this.#config.loaded,
+      configGeneration: this.#config.generation,
+      kernel: this.#options.kernel,
+      counters: this.#counters,
+      isDraining: this.#isDraining,
+      notReady: this.notReady(),
+      startedAt: this.#startedAt,
+      dataPlane: this.#dataPlane,
+      scriptHost: this.#scriptHost,
+      generation: this.#generations.active,
       scripts: this.#scriptStatus(),
-      flows: {
-        active: get(Counter.FLOWS_NOW),
-        total: get(Counter.FLOWS_TOTAL),
-        limit: config.limits.flows,
-      },
-    };
+    });
   }
 
   get #revalidationPorts(): RevalidationPorts {
@@ -340,7 +370,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     this.#dataPlane = new DataPlane({
       log,
       start: toStartConfig(loaded.config, kernel.tun),
-      live: this.#nextLiveConfig(loaded),
+      live: this.#config.nextLive(),
       scripts: this.#scriptsState,
       fds: dataPlaneFds(kernel),
       loopTurns: () => this.#counters.get(Counter.LOOP_TURNS),
@@ -350,39 +380,8 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   #takeEnded(rows: Uint8Array): void {
-    this.flows.takeEnded(rows, this.#loaded.config.log.flows);
+    this.flows.takeEnded(rows, this.#config.config.log.flows);
     this.#scriptHost.accounts.closed.take(rows, this);
-  }
-
-  #nextLiveConfig({ config }: LoadedConfig) {
-    const generation = ++this.#configGeneration;
-    this.#listenerNames.set(
-      generation,
-      config.listeners.map((listener) => listener.name),
-    );
-    this.#listenerNames.delete(generation - LISTENER_NAMES_LENGTH);
-    return toLiveConfig(config, generation);
-  }
-
-  async #reload(options: ChangeOptions): Promise<Reload> {
-    const { log, kernel, loaded: running, readConfig } = this.#options;
-    const loaded = readConfig();
-    const bundle = readBundle(loaded);
-    // Before anything has changed: where this fails, nothing has.
-    if (!options.dryRun) routePoolOf(loaded, kernel);
-    const change = await this.#generations.apply('reload', () => bundle, options);
-    const restart = restartRequired(running.config, loaded.config);
-    if (options.dryRun) return { ...change, restartRequired: restart };
-    const isSame = Bun.deepEquals(this.#loaded.config, loaded.config);
-    this.#loaded = loaded;
-    this.#changes.watchDisk(loaded);
-    if (!isSame || options.force) this.#dataPlane?.configure(this.#nextLiveConfig(loaded));
-    log.level = loaded.config.log.level;
-    log.info(
-      { config_generation: this.#configGeneration, restart_required: restart },
-      'config-reloaded',
-    );
-    return { ...change, changed: change.changed || !isSame, restartRequired: restart };
   }
 
   #scriptStatus(): Status['scripts'] {
@@ -395,6 +394,3 @@ export class Supervisor implements ControlPlane, FlowNames {
     return { names: this, iface, nowUs: monotonicNow(), nowMs: Date.now() };
   }
 }
-
-const pidOf = (owner: { readonly pid: number | undefined } | undefined): { pid?: number } =>
-  owner?.pid === undefined ? {} : { pid: owner.pid };

@@ -120,13 +120,18 @@ export class ScriptChanges {
   }
 
   /** @throws NoTrialError, BundleRejectedError */
-  promote(): Promise<Change> {
-    return this.#watch({}, this.generations.promote());
+  promote(options: Pick<ChangeOptions, 'ifMatch'> = {}): Promise<Change> {
+    return this.#watch({}, this.generations.promote(options));
   }
 
   /** @throws NoTrialError */
-  abortTrial(): Promise<Change> {
-    return this.#watch({}, this.generations.abortTrial());
+  abortTrial(options: Pick<ChangeOptions, 'ifMatch'>): Promise<Change> {
+    return this.#watch({}, this.generations.abortTrial(options));
+  }
+
+  /** Does a change that comes with one of the config; none of them overlaps with a reload. */
+  inTurn<T extends Change>(isDryRun: boolean, task: () => Promise<T>): Promise<T> {
+    return this.#watch({ dryRun: isDryRun }, this.#reloadLock.run(task));
   }
 
   /** Begins a reload; one after the other, in the order of asking. @throws TooManyReloadsError */
