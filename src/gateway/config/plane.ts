@@ -51,7 +51,13 @@ export function toStartConfig(
 }
 
 /** Who may use the API is asked for each request. */
-const RELOADED = new Set(['admin.token', 'admin.tokenFile', 'admin.tokens', 'admin.allow']);
+const RELOADED = new Set([
+  'admin.token',
+  'admin.tokenFile',
+  'admin.tokens',
+  'admin.allow',
+  'admin.clash',
+]);
 
 /** Places of the config that differ and take effect only at the next start. */
 export function restartRequired(running: Config, wanted: Config): string[] {

@@ -17,6 +17,7 @@ import type { Config } from '../config/schema.ts';
 import type { LiveConfig } from '../messages/control.ts';
 import { type ConfigState, checkConfig, nameOf } from './config-state.ts';
 import type { Logger } from './log/logger.ts';
+import type { Notices } from './notices.ts';
 import {
   type BundleContent,
   type Change,
@@ -27,17 +28,22 @@ import type { Reload } from './scripts/reloads.ts';
 import { readBundle, type ScriptChanges } from './scripts/script-changes.ts';
 import { scriptLimits } from './scripts/script-limits.ts';
 
-export interface ConfigChangesOptions {
-  readonly log: Logger;
-  readonly state: ConfigState;
-  readonly scripts: Pick<ScriptChanges, 'inTurn' | 'generations'>;
-  /** What the process was started with. */
-  readonly started: LoadedConfig;
-  /** Reads the config from disk again. @throws ConfigError */
+/** Where a config comes from, and where the one that runs is kept. */
+export interface ConfigOrigin {
+  /** Reads it from disk again. @throws ConfigError */
   readonly read: () => LoadedConfig;
   /** Fills in what is not written, flags and environment included. @throws ConfigError */
   readonly validate: (value: unknown, name: string) => Config;
   readonly stateFolder: string | undefined;
+}
+
+export interface ConfigChangesOptions extends ConfigOrigin {
+  readonly log: Logger;
+  readonly notices: Notices;
+  readonly state: ConfigState;
+  readonly scripts: Pick<ScriptChanges, 'inTurn' | 'generations'>;
+  /** What the process was started with. */
+  readonly started: LoadedConfig;
   /** Before anything has changed: where this fails, nothing has. @throws ConfigError */
   readonly prepare: (loaded: LoadedConfig) => void;
   /** It is the config that runs; the data plane gets it where that has to know. */
@@ -81,6 +87,16 @@ export class ConfigChanges {
 
   /** @throws ConfigError, BundleRejectedError  nothing was changed */
   async reload(options: ChangeOptions): Promise<Reload> {
+    try {
+      return await this.#reload(options);
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      if (!options.dryRun) this.#options.notices.tell('RELOAD', { result: 'failed', detail });
+      throw error;
+    }
+  }
+
+  async #reload(options: ChangeOptions): Promise<Reload> {
     const { state, started, read, scripts } = this.#options;
     const loaded = read();
     const bundle = readBundle(loaded);
@@ -152,7 +168,7 @@ export class ConfigChanges {
     { dryRun, force }: Pick<ChangeOptions, 'dryRun' | 'force'>,
     text?: string,
   ): Promise<Change> {
-    const { log, state, prepare, onTaken } = this.#options;
+    const { log, notices, state, prepare, onTaken } = this.#options;
     const checked = checkConfig(loaded);
     if (!dryRun) prepare(loaded);
     const { file } = loaded;
@@ -171,6 +187,7 @@ export class ConfigChanges {
     onTaken(loaded, isSame && !force ? undefined : state.nextLive());
     this.save();
     log.info({ config_generation: state.generation }, 'config-reloaded');
+    notices.tell('RELOAD', { result: 'ok', config_generation: state.generation });
     return change;
   }
 }

@@ -50,6 +50,11 @@ export class ConfigState {
     return this.#checked.access;
   }
 
+  /** Dashboards of Clash are wanted. */
+  get isClash(): boolean {
+    return this.config.admin.clash;
+  }
+
   listenerName(generation: number, index: number): string | undefined {
     return this.#listenerNames.get(generation)?.[index];
   }

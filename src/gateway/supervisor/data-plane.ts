@@ -45,6 +45,8 @@ export interface DataPlaneOptions {
   readonly fds: readonly number[];
   /** Turns of the loop so far, from the counters. */
   readonly loopTurns: () => number;
+  /** What it says of itself and of the device. */
+  readonly onEvent?: (event: string, fields: Readonly<Record<string, unknown>>) => void;
   readonly onFlowRows: (rows: Uint8Array) => void;
   /** It crashed too often. */
   readonly onGivenUp: () => void;
@@ -208,6 +210,7 @@ export class DataPlane {
         break;
       case 'log':
         this.#options.log[message.level](message.fields, message.event);
+        this.#options.onEvent?.(message.event, message.fields);
         break;
     }
   }

@@ -24,6 +24,7 @@ import { nameOf } from './config-state.ts';
 import { ExitCode } from './exit-code.ts';
 import { openKernel } from './kernel.ts';
 import { LogSink } from './log/log-sink.ts';
+import { LogTap } from './log/log-tap.ts';
 import { createLogger, type Logger } from './log/logger.ts';
 import { onSignals } from './signals.ts';
 import { explained } from './start-error.ts';
@@ -58,7 +59,8 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
     : undefined;
   const { address, ...place } = resolveAdmin(loaded.config.admin, nameOf(loaded));
   await claimAddress(address);
-  const log = createLogger(loaded.config.log);
+  const logTap = new LogTap();
+  const log = createLogger(loaded.config.log, new LogSink(), logTap);
 
   using cleanup = new DisposableStack();
   const onNoIpv6 = (error: Error) => log.warn({ why: error.message }, 'no-ipv6');
@@ -68,16 +70,18 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
     log,
     kernel,
     loaded,
-    readConfig: () => loadConfig(source),
-    validateConfig: (value, name) => validateConfig(value, name, source.overrides),
+    configSource: {
+      read: () => loadConfig(source),
+      validate: (value, name) => validateConfig(value, name, source.overrides),
+      stateFolder: stateFolder(loaded, source),
+    },
     historyFolder: historyFolder(loaded, source),
-    stateFolder: stateFolder(loaded, source),
     onStop: (drainMs) => signals.stop(drainMs),
     onFatal: () => end.resolve(ExitCode.FAILED),
   });
   const signals = onSignals(supervisor, log, { drainMs: loaded.config.drain, end: end.resolve });
   cleanup.defer(signals.off);
-  const server = await listen(address, createApi(supervisor, { log }).fetch, place);
+  const server = await listen(address, createApi(supervisor, { log, logTap }).fetch, place);
   cleanup.defer(() => closeServer(server, address));
   try {
     const isUp = await Promise.race([supervisor.start().then(() => true), end.promise]);

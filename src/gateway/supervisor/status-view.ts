@@ -61,5 +61,20 @@ export function viewStatus({
   };
 }
 
+type Readiness = Pick<StatusParts, 'isDraining' | 'dataPlane' | 'scriptHost' | 'scripts'> & {
+  /** What the kernel says of the device: `up`, `down`, `gone`. */
+  readonly device: string;
+};
+
+/** Why no new flow is taken, or not as the config wants it; empty when all is well. */
+export const notReadyReasons = (parts: Readiness): string[] => [
+  ...(parts.isDraining ? ['draining'] : []),
+  ...(parts.dataPlane?.isStuck ? ['data-plane-stuck'] : []),
+  ...(parts.dataPlane?.isReady ? [] : ['data-plane-down']),
+  ...(parts.device === 'up' ? [] : [`device-${parts.device}`]),
+  ...(parts.scriptHost.state === 'waiting' ? ['script-host-down'] : []),
+  ...parts.scripts.filter(({ disabled }) => disabled).map(({ name }) => `script-disabled:${name}`),
+];
+
 const pidOf = (owner: { readonly pid: number | undefined } | undefined): { pid?: number } =>
   owner?.pid === undefined ? {} : { pid: owner.pid };

@@ -7,7 +7,6 @@ import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { toStartConfig } from '../config/plane.ts';
-import type { Config } from '../config/schema.ts';
 import type { ScriptsState } from '../messages/control.ts';
 import type { RecordedFlow } from '../messages/script-control.ts';
 import type {
@@ -19,7 +18,7 @@ import type {
 } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
-import { ConfigChanges } from './config-changes.ts';
+import { ConfigChanges, type ConfigOrigin } from './config-changes.ts';
 import { ConfigState } from './config-state.ts';
 import { DataPlane } from './data-plane.ts';
 import { closedAddresses } from './flows/closed-addresses.ts';
@@ -31,6 +30,7 @@ import type { Logger } from './log/logger.ts';
 import { renderMetrics } from './metrics/metrics.ts';
 import { countReasons } from './metrics/reason-counts.ts';
 import { Mutex } from './mutex.ts';
+import { Notices } from './notices.ts';
 import { Resolver } from './resolver.ts';
 import { type Explanation, explain, explainNotes } from './scripts/explain.ts';
 import {
@@ -47,7 +47,7 @@ import { configuredChange, ScriptChanges } from './scripts/script-changes.ts';
 import { ScriptHost } from './scripts/script-host.ts';
 import { scriptStatus } from './scripts/script-status.ts';
 import { Trials } from './scripts/trials.ts';
-import { viewStatus } from './status-view.ts';
+import { notReadyReasons, viewStatus } from './status-view.ts';
 
 const STOP_DELAY_MS = 50;
 
@@ -55,12 +55,7 @@ export interface SupervisorOptions {
   readonly log: Logger;
   readonly kernel: Kernel;
   readonly loaded: LoadedConfig;
-  /** Reads the config from disk again. */
-  readonly readConfig: () => LoadedConfig;
-  /** Fills in what is not written, flags and environment included. @throws ConfigError */
-  readonly validateConfig: (value: unknown, name: string) => Config;
-  /** Where the config that runs is kept, if it is there. */
-  readonly stateFolder?: string | undefined;
+  readonly configSource: ConfigOrigin;
   /** Where the history of scripts is kept; absent: in memory only. */
   readonly historyFolder?: string | undefined;
   /** Somebody wants it to end, and waits for flows so long. */
@@ -72,6 +67,7 @@ export interface SupervisorOptions {
 export class Supervisor implements ControlPlane, FlowNames {
   readonly flows: FlowControl;
   readonly logLevel: LogLevel;
+  readonly notices = new Notices();
   readonly configChanges: ConfigChanges;
   readonly #options: SupervisorOptions;
   readonly #counters: Counters;
@@ -80,7 +76,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly #resolver = new Resolver();
   readonly #changes: ScriptChanges;
   readonly #generations: Generations;
-  readonly #config: ConfigState;
+  readonly config: ConfigState;
   readonly #startedAt = Date.now();
   readonly #explaining = new Mutex();
   #dataPlane: DataPlane | undefined;
@@ -90,7 +86,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   constructor(options: SupervisorOptions) {
     const { log, kernel, loaded } = options;
     this.#options = options;
-    this.#config = new ConfigState(loaded);
+    this.config = new ConfigState(loaded);
     this.logLevel = new LogLevel(log, loaded.config.log.level);
     this.#counters = new Counters(kernel.counters.buffer);
     this.flows = new FlowControl({
@@ -99,6 +95,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       limits: loaded.config.limits,
       context: () => this.#flowContext(),
       lostReports: () => this.#counters.get(Counter.REPORTS_LOST),
+      notices: this.notices,
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
     });
     this.#scriptHost = new ScriptHost({
@@ -106,10 +103,10 @@ export class Supervisor implements ControlPlane, FlowNames {
       fds: [kernel.scripts[1], kernel.conns[1]],
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
       iface: kernel.tun.name,
-      closed: () => closedAddresses(this.#config.config),
+      closed: () => closedAddresses(this.config.config),
       monotonicUs: monotonicNow,
-      replayFlows: () => this.#config.config.scripts.reload.replay,
-      drainMs: () => this.#config.config.scripts.reload.drain,
+      replayFlows: () => this.config.config.scripts.reload.replay,
+      drainMs: () => this.config.config.scripts.reload.drain,
       onCanary: (counts) => this.#trials.onCanary(counts),
       onDecided: (flows, left) => this.#trials.onDecided(flows, left),
       onLost: (why) => this.#trials.onHostLost(why),
@@ -133,17 +130,19 @@ export class Supervisor implements ControlPlane, FlowNames {
         new Revalidation(this.#revalidationPorts, generation, mode),
       onDiskChange: () => this.reloadAsConfigured(),
       loaded,
+      notices: this.notices,
       historyFolder,
     });
+    this.#scriptHost.accounts.onLimit = (script, limit, hits) =>
+      this.notices.tell('LIMIT', { script, limit, hits });
     this.#generations = this.#changes.generations;
     this.configChanges = new ConfigChanges({
       log,
-      state: this.#config,
+      notices: this.notices,
+      state: this.config,
       scripts: this.#changes,
       started: loaded,
-      read: options.readConfig,
-      validate: options.validateConfig,
-      stateFolder: options.stateFolder,
+      ...options.configSource,
       prepare: (next) => routePoolOf(next, kernel),
       onTaken: (next, live) => {
         this.#changes.watchDisk(next);
@@ -181,12 +180,12 @@ export class Supervisor implements ControlPlane, FlowNames {
     return (await this.#dataPlane?.drain(deadlineMs, stays)) ?? 0;
   }
 
-  beginDrain(deadlineMs = this.#config.config.drain): number {
+  beginDrain(deadlineMs = this.config.config.drain): number {
     void this.drain(deadlineMs, true);
     return deadlineMs;
   }
 
-  beginStop(deadlineMs = this.#config.config.drain): number {
+  beginStop(deadlineMs = this.config.config.drain): number {
     // The answer to whoever asked goes first.
     setTimeout(() => this.#options.onStop(deadlineMs), STOP_DELAY_MS);
     return deadlineMs;
@@ -205,11 +204,12 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   listenerName(generation: number, index: number): string | undefined {
-    return this.#config.listenerName(generation, index);
+    return this.config.listenerName(generation, index);
   }
 
-  get access() {
-    return this.#config.access;
+  traffic() {
+    const counters = this.#counters;
+    return { up: counters.get(Counter.BYTES_UP), down: counters.get(Counter.BYTES_DOWN) };
   }
 
   get activeGeneration() {
@@ -226,7 +226,7 @@ export class Supervisor implements ControlPlane, FlowNames {
 
   /** @throws TooManyReloadsError */
   reloadAsConfigured(): ReloadRecord {
-    return this.startReload(configuredChange(this.#config.loaded));
+    return this.startReload(configuredChange(this.config.loaded));
   }
 
   startReload(options: ChangeOptions): ReloadRecord {
@@ -258,7 +258,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   get canaryDefaults() {
-    return this.#config.config.scripts.reload.canary;
+    return this.config.config.scripts.reload.canary;
   }
 
   get trial(): TrialState | undefined {
@@ -278,7 +278,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   explain(flow: RecordedFlow): Promise<Explanation> {
     return this.#explaining.run(() =>
       explain(flow, {
-        live: this.#config.live,
+        live: this.config.live,
         generation: this.#generations.active,
         aside: { ...this.#scriptHost.asideOptions(), disabled: this.#scriptHost.disabled },
         notes: explainNotes(this.#scriptHost.state, this.#generations.trial),
@@ -291,18 +291,13 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   notReady(): readonly string[] {
-    const { tun } = this.#options.kernel;
-    const device = tun.probe();
-    return [
-      ...(this.#isDraining ? ['draining'] : []),
-      ...(this.#dataPlane?.isStuck ? ['data-plane-stuck'] : []),
-      ...(this.#dataPlane?.isReady ? [] : ['data-plane-down']),
-      ...(device === 'up' ? [] : [`device-${device}`]),
-      ...(this.#scriptHost.state === 'waiting' ? ['script-host-down'] : []),
-      ...this.#scriptStatus()
-        .filter((script) => script.disabled)
-        .map((script) => `script-disabled:${script.name}`),
-    ];
+    return notReadyReasons({
+      isDraining: this.#isDraining,
+      dataPlane: this.#dataPlane,
+      device: this.#options.kernel.tun.probe(),
+      scriptHost: this.#scriptHost,
+      scripts: this.#scriptStatus(),
+    });
   }
 
   metrics(): string {
@@ -330,8 +325,8 @@ export class Supervisor implements ControlPlane, FlowNames {
 
   status(): Status {
     return viewStatus({
-      loaded: this.#config.loaded,
-      configGeneration: this.#config.generation,
+      loaded: this.config.loaded,
+      configGeneration: this.config.generation,
       kernel: this.#options.kernel,
       counters: this.#counters,
       isDraining: this.#isDraining,
@@ -370,17 +365,20 @@ export class Supervisor implements ControlPlane, FlowNames {
     this.#dataPlane = new DataPlane({
       log,
       start: toStartConfig(loaded.config, kernel.tun),
-      live: this.#config.nextLive(),
+      live: this.config.nextLive(),
       scripts: this.#scriptsState,
       fds: dataPlaneFds(kernel),
       loopTurns: () => this.#counters.get(Counter.LOOP_TURNS),
+      onEvent: (event, fields) => {
+        if (event.startsWith('device-')) this.notices.tell('DEVICE', { what: event, ...fields });
+      },
       onFlowRows: (rows) => this.#takeEnded(rows),
       onGivenUp: onFatal,
     });
   }
 
   #takeEnded(rows: Uint8Array): void {
-    this.flows.takeEnded(rows, this.#config.config.log.flows);
+    this.flows.takeEnded(rows, this.config.config.log.flows);
     this.#scriptHost.accounts.closed.take(rows, this);
   }
 

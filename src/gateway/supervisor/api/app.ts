@@ -3,6 +3,7 @@ import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { BUNDLE_MAX_BYTES } from '../../config/script-files.ts';
 import { SETS_MAX_BYTES } from '../../config/sets.ts';
+import type { LogTap } from '../log/log-tap.ts';
 import type { Logger } from '../log/logger.ts';
 import { requireScope } from './access.ts';
 import type { ApiEnv } from './api-env.ts';
@@ -10,6 +11,7 @@ import { auditWrites } from './audit.ts';
 import { guardBrowser } from './browser-guard.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { answerError, ProblemError } from './problem.ts';
+import { clashRoutes } from './routes/clash.ts';
 import { configRoutes } from './routes/config.ts';
 import { conntrackRoutes } from './routes/conntrack.ts';
 import { dropRoutes } from './routes/drops.ts';
@@ -32,9 +34,10 @@ const BODY_MAX_BYTES = 6 * BUNDLE_MAX_BYTES + 2 * SETS_MAX_BYTES;
 
 export interface ApiOptions {
   readonly log: Logger;
+  readonly logTap: LogTap;
 }
 
-export function createApi(plane: ControlPlane, { log }: ApiOptions): Hono<ApiEnv> {
+export function createApi(plane: ControlPlane, { log, logTap }: ApiOptions): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   app.onError((error, context) => answerError(error, context, log));
   app.notFound(() => {
@@ -42,8 +45,8 @@ export function createApi(plane: ControlPlane, { log }: ApiOptions): Hono<ApiEnv
   });
   app.use(auditWrites(plane, log));
   app.use(
-    guardBrowser(),
-    requireScope(() => plane.access),
+    guardBrowser(() => plane.config.isClash),
+    requireScope(() => plane.config.access),
   );
   app.use(
     bodyLimit({
@@ -68,6 +71,7 @@ export function createApi(plane: ControlPlane, { log }: ApiOptions): Hono<ApiEnv
   app.route('/', eventRoutes(plane));
   app.route('/', dropRoutes(plane));
   app.route('/', explainRoutes(plane));
+  app.route('/', clashRoutes(plane, logTap));
   app.route('/', openApiRoutes(app));
   return app;
 }

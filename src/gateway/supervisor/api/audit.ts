@@ -12,7 +12,7 @@ const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /** Writes a line for each write, refused ones too: who tries tokens should be seen. */
 export function auditWrites(
-  plane: Pick<ControlPlane, 'activeGeneration'>,
+  plane: Pick<ControlPlane, 'activeGeneration' | 'notices'>,
   log: Logger,
 ): MiddlewareHandler<ApiEnv> {
   return async (context, next) => {
@@ -34,6 +34,7 @@ export function auditWrites(
       duration_ms: Math.round(performance.now() - startedAt),
     };
     log.info({ event: 'audit', ...fields }, 'audit');
+    plane.notices.tell('AUDIT', fields);
   };
 }
 

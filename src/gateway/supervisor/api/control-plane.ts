@@ -3,19 +3,23 @@
 import type { ReloadConfig } from '../../config/reload-schema.ts';
 import type { RecordedFlow, ScriptSource } from '../../messages/script-control.ts';
 import type { ConfigChanges } from '../config-changes.ts';
+import type { ConfigState } from '../config-state.ts';
 import type { FlowControl } from '../flows/flow-control.ts';
 import type { LogLevel } from '../log/log-level.ts';
+import type { Notices } from '../notices.ts';
 import type { Explanation } from '../scripts/explain.ts';
 import type { Trial } from '../scripts/generation-parts.ts';
 import type { BundleContent, Change, ChangeOptions, Generation } from '../scripts/generations.ts';
 import type { ReloadRecord } from '../scripts/reloads.ts';
 import type { TrialReport } from '../scripts/trials.ts';
-import type { AccessRules } from './callers.ts';
 import type { DropCount, ReasonCount, Status } from './schemas.ts';
 
 export interface ControlPlane {
-  /** Who may do what now. */
-  readonly access: AccessRules;
+  /** What of the config the API itself goes by, as it is now. */
+  readonly config: Pick<ConfigState, 'access' | 'isClash'>;
+  /** Bytes of clients so far, up and down. */
+  traffic(): { readonly up: number; readonly down: number };
+  readonly notices: Notices;
   readonly logLevel: LogLevel;
   readonly configChanges: Pick<ConfigChanges, 'etag' | 'shown' | 'change'>;
   /** Takes no new flow; the deadline for those that live, as the config has it unless given. */

@@ -91,6 +91,23 @@ export const describeEmpty = (summary: string, problems: readonly number[] = [])
     responses: { 204: { description: 'Done.' }, ...problemResponses(problems) },
   });
 
+/** A route that answers with lines of JSON, one after the other, until its client goes. */
+export const describeLines = (
+  summary: string,
+  schema: z.ZodType,
+  problems: readonly number[] = [],
+) =>
+  describeRoute({
+    summary: `${summary} A line of JSON each; to a WebSocket, a message.`,
+    responses: {
+      200: {
+        description: 'Goes on.',
+        content: { 'application/x-ndjson': { schema: resolver(schema) } },
+      },
+      ...problemResponses(problems),
+    },
+  });
+
 /** A route that answers with text. */
 export const describeText = (
   summary: string,

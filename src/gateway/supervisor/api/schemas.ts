@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { scriptName } from '../../config/script-schema.ts';
 import { duration } from '../../config/values.ts';
 import { FLOW_EVENT_NAMES } from '../flows/event-ring.ts';
+import { NOTICE_NAMES } from '../notices.ts';
 import { ORIGINS } from '../scripts/generations.ts';
 import { REVALIDATE_MODES } from '../scripts/revalidation.ts';
 
@@ -71,8 +72,9 @@ export const eventsQuery = filterQuery.extend({
   type: z
     .string()
     .transform((text) => text.toUpperCase().split(','))
-    .pipe(z.array(z.enum(FLOW_EVENT_NAMES)))
-    .default([...FLOW_EVENT_NAMES]),
+    .pipe(z.array(z.enum([...FLOW_EVENT_NAMES, ...NOTICE_NAMES])))
+    .meta({ examples: ['NEW,DESTROY', 'RELOAD,AUDIT'] })
+    .optional(),
 });
 export const eventsHeader = z.object({ 'last-event-id': z.string().optional() });
 export const dropsQuery = z.object({ all: flag });

@@ -6,6 +6,7 @@
  * told how many.
  */
 import { FLOW_ROW_BYTES } from '../../../stack/flow-row.ts';
+import { Notices } from '../notices.ts';
 import { EventReader, type EventRequest } from './event-reader.ts';
 import { EventRing } from './event-ring.ts';
 import type { FlowContext } from './flow-view.ts';
@@ -28,6 +29,8 @@ export interface FlowEventsOptions {
   readonly context: () => FlowContext;
   /** Rows of ended flows so far that the data plane could not report. */
   readonly lostReports: () => number;
+  /** What happens to the gateway itself. */
+  readonly notices?: Notices;
   readonly lookPeriodMs?: number;
   readonly lingerMs?: number;
   readonly ringEvents?: number;
@@ -54,11 +57,14 @@ interface Session {
 export class FlowEvents {
   readonly #options: FlowEventsOptions;
   readonly #readers = new Set<EventReader>();
+  readonly #notices: Notices;
   #session: Session | undefined;
   #linger: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: FlowEventsOptions) {
     this.#options = options;
+    this.#notices = options.notices ?? new Notices();
+    this.#notices.listen(() => this.#wake());
   }
 
   get isWatching(): boolean {
@@ -74,6 +80,7 @@ export class FlowEvents {
     const { ring, name } = this.#session;
     const reader = new EventReader(request, {
       ring,
+      notices: this.#notices,
       session: name,
       context,
       lostReports,

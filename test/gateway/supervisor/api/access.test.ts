@@ -20,14 +20,16 @@ beforeEach(() => {
     token: `token-with-scope-${scope}`,
     scopes: [scope],
   }));
-  plane.access = accessRules(admin.parse({ tokens }), 'c.yaml');
+  plane.config.access = accessRules(admin.parse({ tokens }), 'c.yaml');
   api = apiOf(plane, TCP);
 });
 
 /** Every route as `GET /v1/flows/:id`, without middleware. */
 function routes(): string[] {
   const silent = createLogger({ level: 'silent', format: 'json' });
-  const own = createApi(plane, { log: silent }).routes.filter(({ method }) => method !== 'ALL');
+  const own = createApi(plane, { log: silent, logTap: plane.logTap }).routes.filter(
+    ({ method }) => method !== 'ALL',
+  );
   return [...new Set(own.map(({ method, path }) => `${method} ${path}`))].sort();
 }
 
@@ -99,7 +101,7 @@ describe('who is refused', () => {
 
 test('rules that a reload changed hold for the next request', async () => {
   expect((await api.request('/v1/status', { headers: bearer('read') })).status).toBe(200);
-  plane.access = { tokens: [], peers: [] };
+  plane.config.access = { tokens: [], peers: [] };
   expect((await api.request('/v1/status', { headers: bearer('read') })).status).toBe(401);
 });
 

@@ -111,6 +111,30 @@ test('one client too many is refused, and a HEAD listens to nothing', async () =
   expect((await ask('GET')).status).toBe(429);
 });
 
+test('a client hears of the gateway, unless it filters flows, and goes on where it left', async () => {
+  const seen = client();
+  const filtered = client('?filter=proto%3Dudp');
+  const chosen = client('?type=reload');
+  await until(
+    () => [seen, filtered, chosen].every(({ text }) => text.includes('retry: ')),
+    'heads',
+  );
+  await fetch('http://x/v1/log-level?level=warn', { unix: path, method: 'PUT' });
+  end(1);
+  plane.notices.tell('RELOAD', { result: 'ok' });
+  await until(() => chosen.text.includes('event: RELOAD'), 'the reload');
+  await until(() => filtered.text.includes('event: DESTROY'), 'the flow');
+  await until(() => seen.text.includes('event: RELOAD'), 'the reload');
+  expect(seen.text).toMatch(/event: AUDIT\ndata: \{.*"uid":\d+,.*"path":"\/v1\/log-level"/);
+  expect(filtered.text).not.toMatch(/AUDIT|RELOAD/);
+  expect(chosen.text).not.toMatch(/AUDIT|DESTROY/);
+  const [, id = ''] = /id: (\S+)\nevent: AUDIT/.exec(seen.text) ?? [];
+  const again = client('', `Last-Event-ID: ${id}\r\n`);
+  await until(() => again.text.includes('event: RELOAD'), 'what was missed');
+  expect(again.text).toContain('event: DESTROY');
+  expect(again.text).not.toMatch(/AUDIT|unknown-last-event-id/);
+});
+
 test.each(['?type=BIRTH', '?filter=x', '?type='])('%s is refused', async (query) =>
   expect((await fetch(`http://x/v1/events${query}`, { unix: path })).status).toBe(400),
 );

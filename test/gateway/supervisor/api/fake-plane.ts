@@ -17,8 +17,10 @@ import { ConfigState } from '../../../../src/gateway/supervisor/config-state.ts'
 import { FlowControl } from '../../../../src/gateway/supervisor/flows/flow-control.ts';
 import { LogLevel } from '../../../../src/gateway/supervisor/log/log-level.ts';
 import { LogSink } from '../../../../src/gateway/supervisor/log/log-sink.ts';
+import { LogTap } from '../../../../src/gateway/supervisor/log/log-tap.ts';
 import { createLogger } from '../../../../src/gateway/supervisor/log/logger.ts';
 import { Mutex } from '../../../../src/gateway/supervisor/mutex.ts';
+import { Notices } from '../../../../src/gateway/supervisor/notices.ts';
 import { explain } from '../../../../src/gateway/supervisor/scripts/explain.ts';
 import {
   type BundleContent,
@@ -42,7 +44,8 @@ const silent = createLogger({ level: 'silent', format: 'json' });
 
 export interface FakePlane extends ControlPlane {
   reasons: string[];
-  access: AccessRules;
+  readonly config: { access: AccessRules; isClash: boolean };
+  readonly logTap: LogTap;
   readonly configFile: string;
   readonly configState: ConfigState;
   /** What it was asked to do to itself. */
@@ -94,7 +97,7 @@ admin:
 `;
 
 /** Real changes of a config file in a folder of its own. */
-function fakeConfig(generations: Generations) {
+function fakeConfig(generations: Generations, notices: Notices) {
   const folder = mkdtempSync(join(tmpdir(), 'culvert-'));
   const file = join(folder, 'config.yaml');
   writeFileSync(file, CONFIG, { mode: 0o640 });
@@ -105,6 +108,7 @@ function fakeConfig(generations: Generations) {
   state.nextLive();
   const changes = new ConfigChanges({
     log: silent,
+    notices,
     state,
     scripts: { generations, inTurn: (_, task) => lock.run(task) },
     started,
@@ -142,7 +146,9 @@ export function fakePlane(): FakePlane {
     Date.now,
     { trials: { start: async () => [], promote: async () => [], abort: () => {} } },
   );
-  const config = fakeConfig(generations);
+  const notices = new Notices();
+  const config = fakeConfig(generations, notices);
+  let bytes = 0;
   const killed: number[] = [];
   const ended: [string, number][] = [];
   const memory = memoryOfFlows();
@@ -151,7 +157,7 @@ export function fakePlane(): FakePlane {
   return {
     disk,
     reasons: [],
-    access: { tokens: [], peers: [] },
+    config: { access: { tokens: [], peers: [] }, isClash: true },
     killed,
     memory,
     failWith: undefined,
@@ -199,6 +205,12 @@ export function fakePlane(): FakePlane {
       return deadlineMs;
     },
     ended,
+    notices,
+    logTap: new LogTap(),
+    traffic() {
+      bytes += 10;
+      return { up: bytes, down: 2 * bytes };
+    },
     configChanges: config.changes,
     configFile: config.file,
     configState: config.state,
@@ -216,6 +228,7 @@ export function fakePlane(): FakePlane {
       limits: limitsOf(ROWS),
       context: flowContext,
       lostReports: () => 0,
+      notices,
       kill: async (refs) => {
         killed.push(...refs.map(({ serial }) => serial));
         return refs.filter(({ serial }) => serial !== GONE).length;
@@ -281,8 +294,8 @@ export function fakePlane(): FakePlane {
 const ROOT: Peer = { kind: 'unix', pid: 1, uid: 0, gid: 0, groups: [] };
 
 /** The API as a peer meets it; over a socket, the peer is who it is. */
-export function apiOf(plane: ControlPlane, peer: Peer = ROOT): Hono {
-  const api = createApi(plane, { log: silent });
+export function apiOf(plane: FakePlane, peer: Peer = ROOT): Hono {
+  const api = createApi(plane, { log: silent, logTap: plane.logTap });
   return new Hono<{ Bindings: Partial<ApiEnv['Bindings']> }>().all('*', ({ req, env }) =>
     api.fetch(req.raw, { peer, ...env }),
   ) as unknown as Hono;

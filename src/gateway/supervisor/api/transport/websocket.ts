@@ -3,13 +3,13 @@
  * Routes know nothing of it.
  */
 import type { IncomingMessage } from 'node:http';
+import { LINES_TYPE } from '../lines.ts';
 import { answerOf, type Handler } from './answer-of.ts';
 import type { Connection } from './connections.ts';
 import { acceptOf, encodeFrame, FrameReader, Opcode } from './websocket-frames.ts';
 
 /** The one that is agreed on where a client offers any. */
 const PROTOCOL = 'culvert';
-const LINES_TYPE = 'application/x-ndjson';
 
 const utf8 = new TextEncoder();
 const NOTHING = new Uint8Array(0);
