@@ -15,6 +15,9 @@ const MTU_MIN = 1280;
 /** Largest IP packet, and 15 bytes less for the kernel's own limit on a TUN device. */
 const MTU_MAX = 65520;
 
+/** More than a host has cores to spare; Linux has up to 256 queues of a TUN device. */
+const QUEUES_MAX = 16;
+
 const deviceName = z
   .string()
   .regex(/^[^\s/:%]+$/, 'expected a name of an interface')
@@ -27,6 +30,8 @@ const device = z.strictObject({
   routes: z.array(cidr).prefault([]),
   txQueueLength: z.int().min(1).max(1_000_000).default(1000),
   offload: z.boolean().default(true),
+  /** Data planes, each a process with a queue of the device. */
+  queues: z.int().min(1).max(QUEUES_MAX).default(1),
 });
 
 const positive = z.int().positive();

@@ -5,28 +5,25 @@
  */
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
+import { FlowReader } from '../../stack/layout.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { toStartConfig } from '../config/plane.ts';
+import { queueLimits } from '../config/queues.ts';
 import type { ScriptsState } from '../messages/control.ts';
 import type { RecordedFlow } from '../messages/script-control.ts';
-import type {
-  ControlPlane,
-  NewBundle,
-  NewScript,
-  Precondition,
-  TrialState,
-} from './api/control-plane.ts';
+import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import { ConfigChanges, type ConfigOrigin } from './config-changes.ts';
 import { ConfigState } from './config-state.ts';
-import { DataPlane } from './data-plane.ts';
+import { DataPlanes } from './data-planes.ts';
 import { closedAddresses } from './flows/closed-addresses.ts';
 import { FlowControl } from './flows/flow-control.ts';
 import type { FlowContext, FlowNames } from './flows/flow-view.ts';
-import { dataPlaneFds, type Kernel, routePoolOf } from './kernel.ts';
+import { dataPlaneFds, type Kernel, routePoolOf, scriptHostFds } from './kernel.ts';
 import { LogLevel } from './log/log-level.ts';
 import type { Logger } from './log/logger.ts';
+import { CounterSum } from './metrics/counter-sum.ts';
 import { renderMetrics } from './metrics/metrics.ts';
 import { countReasons } from './metrics/reason-counts.ts';
 import { Mutex } from './mutex.ts';
@@ -47,7 +44,7 @@ import { configuredChange, ScriptChanges } from './scripts/script-changes.ts';
 import { ScriptHost } from './scripts/script-host.ts';
 import { scriptStatus } from './scripts/script-status.ts';
 import { Trials } from './scripts/trials.ts';
-import { notReadyReasons, viewStatus } from './status-view.ts';
+import { gatewayStatus, notReadyReasons } from './status.ts';
 
 const STOP_DELAY_MS = 50;
 
@@ -70,7 +67,9 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly notices = new Notices();
   readonly configChanges: ConfigChanges;
   readonly #options: SupervisorOptions;
-  readonly #counters: Counters;
+  readonly #counters: CounterSum;
+  /** By queue. */
+  readonly #queues: readonly Counters[];
   readonly #scriptHost: ScriptHost;
   readonly #trials: Trials;
   readonly #resolver = new Resolver();
@@ -79,7 +78,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly config: ConfigState;
   readonly #startedAt = Date.now();
   readonly #explaining = new Mutex();
-  #dataPlane: DataPlane | undefined;
+  #dataPlane: DataPlanes | undefined;
   #scriptsState: ScriptsState = { state: 'none', epoch: 0 };
   #isDraining = false;
 
@@ -88,11 +87,14 @@ export class Supervisor implements ControlPlane, FlowNames {
     this.#options = options;
     this.config = new ConfigState(loaded);
     this.logLevel = new LogLevel(log, loaded.config.log.level);
-    this.#counters = new Counters(kernel.counters.buffer);
+    this.#queues = kernel.queues.map(({ counters }) => new Counters(counters.buffer));
+    this.#counters = new CounterSum(this.#queues);
     this.flows = new FlowControl({
       log,
-      memory: kernel.state.buffer,
-      limits: loaded.config.limits,
+      reader: new FlowReader(
+        kernel.queues.map(({ state }) => state.buffer),
+        queueLimits(loaded.config),
+      ),
       context: () => this.#flowContext(),
       lostReports: () => this.#counters.get(Counter.REPORTS_LOST),
       notices: this.notices,
@@ -100,7 +102,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     });
     this.#scriptHost = new ScriptHost({
       log,
-      fds: [kernel.scripts[1], kernel.conns[1]],
+      fds: scriptHostFds(kernel),
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
       iface: kernel.tun.name,
       closed: () => closedAddresses(this.config.config),
@@ -163,7 +165,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     this.#changes.watchDisk(loaded);
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
-    await this.#dataPlane?.ready;
+    await this.#dataPlane?.untilReady();
     this.configChanges.save();
     const { name, vnetHeader, offloads } = kernel.tun;
     log.info(
@@ -266,11 +268,11 @@ export class Supervisor implements ControlPlane, FlowNames {
     return trial && { ...trial, report: this.#trials.report };
   }
 
-  promote(options: Precondition): Promise<Change> {
+  promote(options: Pick<ChangeOptions, 'ifMatch'>): Promise<Change> {
     return this.#changes.promote(options);
   }
 
-  abortTrial(options: Precondition): Promise<Change> {
+  abortTrial(options: Pick<ChangeOptions, 'ifMatch'>): Promise<Change> {
     return this.#changes.abortTrial(options);
   }
 
@@ -293,7 +295,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   notReady(): readonly string[] {
     return notReadyReasons({
       isDraining: this.#isDraining,
-      dataPlane: this.#dataPlane,
+      dataPlanes: this.#dataPlane,
       device: this.#options.kernel.tun.probe(),
       scriptHost: this.#scriptHost,
       scripts: this.#scriptStatus(),
@@ -305,6 +307,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     const { active } = this.#generations;
     return renderMetrics({
       counters: this.#counters,
+      queues: this.#queues,
       reloads: { ok, failed },
       lastReloadOk: lastOk,
       lastReloadOkAt: lastOkAt,
@@ -324,15 +327,15 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   status(): Status {
-    return viewStatus({
-      loaded: this.config.loaded,
-      configGeneration: this.config.generation,
-      kernel: this.#options.kernel,
-      counters: this.#counters,
+    return gatewayStatus({
       isDraining: this.#isDraining,
       notReady: this.notReady(),
       startedAt: this.#startedAt,
-      dataPlane: this.#dataPlane,
+      loaded: this.config.loaded,
+      configGeneration: this.config.generation,
+      tun: this.#options.kernel.tun,
+      counters: this.#counters,
+      dataPlanes: this.#dataPlane,
       scriptHost: this.#scriptHost,
       generation: this.#generations.active,
       scripts: this.#scriptStatus(),
@@ -362,13 +365,15 @@ export class Supervisor implements ControlPlane, FlowNames {
 
   #startDataPlane(): void {
     const { log, kernel, loaded, onFatal } = this.#options;
-    this.#dataPlane = new DataPlane({
+    this.#dataPlane = new DataPlanes({
       log,
       start: toStartConfig(loaded.config, kernel.tun),
       live: this.config.nextLive(),
       scripts: this.#scriptsState,
-      fds: dataPlaneFds(kernel),
-      loopTurns: () => this.#counters.get(Counter.LOOP_TURNS),
+      queues: this.#queues.map((counters, index) => ({
+        fds: dataPlaneFds(kernel, index),
+        loopTurns: () => counters.get(Counter.LOOP_TURNS),
+      })),
       onEvent: (event, fields) => {
         if (event.startsWith('device-')) this.notices.tell('DEVICE', { what: event, ...fields });
       },

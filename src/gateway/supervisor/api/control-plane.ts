@@ -62,7 +62,7 @@ export interface ControlPlane {
   findReload(id: string): ReloadRecord;
 }
 
-export type Precondition = Pick<ChangeOptions, 'ifMatch'>;
+type Precondition = Pick<ChangeOptions, 'ifMatch'>;
 export type NewScript = ScriptSource;
 export type NewBundle = Pick<BundleContent, 'scripts'> & {
   readonly [K in 'vars' | 'sets']?: BundleContent[K] | undefined;

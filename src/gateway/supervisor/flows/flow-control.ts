@@ -1,5 +1,5 @@
 /** All that an operator can ask of flows: look, count, filter, end, listen. */
-import type { StateLimits } from '../../../stack/layout.ts';
+import type { FlowReader } from '../../../stack/layout.ts';
 import type { FlowRef } from '../../messages/control.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Notices } from '../notices.ts';
@@ -19,9 +19,7 @@ import {
 
 export interface FlowControlOptions {
   readonly log: Logger;
-  /** Of the data plane, as stack/layout.ts lays it out. */
-  readonly memory: ArrayBuffer;
-  readonly limits: StateLimits;
+  readonly reader: FlowReader;
   readonly context: () => FlowContext;
   /** Rows of ended flows so far that the data plane could not report. */
   readonly lostReports: () => number;
@@ -37,17 +35,12 @@ export class FlowControl {
   readonly #options: FlowControlOptions;
 
   constructor(options: FlowControlOptions) {
-    const { log, memory, limits, context, lostReports, notices } = options;
+    const { log, reader, context, lostReports, notices } = options;
     this.#options = options;
-    this.live = new LiveFlows(memory, limits, context);
+    this.live = new LiveFlows(reader, context);
     this.ended = new EndedFlows(log, context);
-    this.#events = new FlowEvents({
-      memory,
-      capacity: limits.flows,
-      context,
-      lostReports,
-      ...(notices && { notices }),
-    });
+    const listened = notices === undefined ? {} : { notices };
+    this.#events = new FlowEvents({ reader, context, lostReports, ...listened });
   }
 
   /** Rows that the table has. */
