@@ -56,6 +56,8 @@ const TITLES: Readonly<Record<number, string>> = {
 
 /** Answers with the error. Only what is our own fault is logged. */
 export function answerError(error: Error, context: Context, log: Logger): Response {
+  // Whoever goes while it sends has an end of its own; nobody reads this.
+  if (context.req.raw.signal.aborted) return problemResponse(new ProblemError(400, 'cut off'));
   if (describe(error).status === 500)
     log.error({ err: error, path: context.req.path }, 'api-error');
   return problemResponse(error);

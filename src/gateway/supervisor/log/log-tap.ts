@@ -1,5 +1,8 @@
 /** The log for those who listen over the API, besides where it is written. */
+import { TooManyReadersError } from '../flows/flow-events.ts';
 
+/** Each has every line parsed. */
+const READERS_MAX = 16;
 /** A reader that is slow loses lines, and not the gateway its memory. */
 const WAITING_MAX = 256;
 
@@ -11,7 +14,9 @@ export class LogTap {
     for (const reader of this.#readers) reader.take(line);
   }
 
+  /** @throws TooManyReadersError */
   listen(): LogReader {
+    if (this.#readers.size >= READERS_MAX) throw new TooManyReadersError();
     const reader = new LogReader(() => this.#readers.delete(reader));
     this.#readers.add(reader);
     return reader;

@@ -133,6 +133,7 @@ describe('a WebSocket', () => {
     ['with a wrong token', {}, ['culvert', 'bearer.d3Jvbmc'], '/traffic'],
     ['of a foreign page', { ...bearer, Origin: 'http://evil.example' }, [], '/traffic'],
     ['where nothing goes on', bearer, [], '/v1/status'],
+    ['where something else goes on', bearer, [], '/v1/events'],
   ] as const)('%s is refused', async (_, headers, protocols, path) => {
     const seen = open(path, { ...headers }, [...protocols]);
     await until(() => seen.isClosed, 'the end');

@@ -111,7 +111,7 @@ test('one client too many is refused, and a HEAD listens to nothing', async () =
   expect((await ask('GET')).status).toBe(429);
 });
 
-test('a client hears of the gateway, unless it filters flows, and goes on where it left', async () => {
+test('a client hears of the gateway, unless it filters flows, and goes on later', async () => {
   const seen = client();
   const filtered = client('?filter=proto%3Dudp');
   const chosen = client('?type=reload');

@@ -152,11 +152,10 @@ const stateOf = (plane: FakePlane) =>
     plane.reloads.length,
   ]);
 
-/** As much of an answer as there is at once: a stream of events goes on for ever. */
+/** All of an answer that ends: events and lines go on for ever. */
 async function textOf(response: Response): Promise<string> {
-  if (response.headers.get('Content-Type')?.startsWith('text/event-stream') !== true) {
-    return response.text();
-  }
+  const type = response.headers.get('Content-Type') ?? '';
+  if (!/^(text\/event-stream|application\/x-ndjson)/.test(type)) return response.text();
   await response.body?.cancel();
   return '';
 }

@@ -78,7 +78,11 @@ export function clashRoutes(plane: ControlPlane, logTap: LogTap): Hono {
   );
   app.get(
     '/logs',
-    describeLines('Lines of the log, as much as the log level lets through.', logLine, [400, 404]),
+    describeLines(
+      'Lines of the log, as much as the log level lets through.',
+      logLine,
+      [400, 404, 429],
+    ),
     guard,
     validate('query', logsQuery),
     (context) => lines(context, logLines(logTap, levelOf(context.req.valid('query').level))),

@@ -36,8 +36,11 @@ export async function answerUpgrade(
     /^[A-Za-z0-9+/]{22}==$/.test(key ?? '');
   if (!isSpoken) return refuse(connection, 426, 'Upgrade: websocket\r\nSec-WebSocket-Version: 13');
   const response = await answerOf(message, peer, handler, gone.signal);
-  if (response.status !== 200 || response.headers.get('Content-Type') !== LINES_TYPE) {
-    return refuse(connection, response.status === 200 ? 400 : response.status, '', response);
+  if (response.status !== 200) return refuse(connection, response.status, '', response);
+  if (response.headers.get('Content-Type') !== LINES_TYPE) {
+    // It may be one that never ends.
+    await response.body?.cancel();
+    return refuse(connection, 400, '');
   }
   const protocol = offered.includes(PROTOCOL) ? `Sec-WebSocket-Protocol: ${PROTOCOL}\r\n` : '';
   socket.write(
