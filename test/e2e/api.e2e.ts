@@ -11,7 +11,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { operationsOf, readDocument } from '../gateway/supervisor/api/open-api.ts';
+import {
+  type ApiDocument,
+  operationsOf,
+  readDocument,
+} from '../gateway/supervisor/api/open-api.ts';
 import { Gateway } from '../support/gateway.ts';
 import { IPV4, IPV6, Topology } from '../support/netns.ts';
 import { waitFor } from '../support/wait.ts';
@@ -38,6 +42,29 @@ async function curl(topology: Topology, argv: readonly string[], uid = 0): Promi
   const { stdout } = await topology.run(topology.gw, ...command);
   const at = stdout.lastIndexOf('\n');
   return { status: Number(stdout.slice(at + 1)), body: stdout.slice(0, at) };
+}
+
+/** Requests that its own description leads to, and some that it does not. */
+function shotsAt(document: ApiDocument, count: number) {
+  const routes = operationsOf(document).filter(
+    ({ route }) => !/\/v1\/(drain|stop|events)/.test(route),
+  );
+  const shot = fc.record({
+    route: fc.constantFrom(...routes),
+    part: fc.constantFrom('all', 'a', '..%2f', '%00', 'x'.repeat(300)),
+    query: fc.constantFrom('', '?filter=x', '?dry_run=true', '?wait=1ms', '?limit=-1', '?%ff'),
+    tag: fc.constantFrom(undefined, '"0-0"', 'none'),
+    body: fc.constantFrom('', '{', '{}', '[]', '{"a":1}', 'x'.repeat(70_000)),
+    type: fc.constantFrom('application/json', 'application/yaml', 'text/plain'),
+  });
+  return fc
+    .sample(shot, { seed: SEED, numRuns: count })
+    .map(({ route, part, query, tag, ...rest }) => ({
+      method: route.method,
+      place: `${route.path.replace(/\{\w+\}/, part)}${query}`,
+      headers: { 'Content-Type': rest.type, ...(tag === undefined ? {} : { 'If-Match': tag }) },
+      body: rest.body,
+    }));
 }
 
 describe('over the unix socket', () => {
@@ -138,30 +165,15 @@ describe('over the unix socket', () => {
 
   test('requests from its own description do not bring it down', async () => {
     const document = await readDocument({ request: (path) => world.gateway.api(path) });
-    const routes = operationsOf(document).filter(
-      ({ route }) => !/\/v1\/(drain|stop|events)/.test(route),
-    );
-    const shot = fc.record({
-      route: fc.constantFrom(...routes),
-      part: fc.constantFrom('all', 'a', '..%2f', '%00', 'x'.repeat(300)),
-      query: fc.constantFrom('', '?filter=x', '?dry_run=true', '?wait=1ms', '?limit=-1', '?%ff'),
-      tag: fc.constantFrom(undefined, '"0-0"', 'none'),
-      body: fc.constantFrom('', '{', '{}', '[]', '{"a":1}', 'x'.repeat(70_000)),
-      type: fc.constantFrom('application/json', 'application/yaml', 'text/plain'),
-    });
-    for (const { route, part, query, tag, body, type } of fc.sample(shot, {
-      seed: SEED,
-      numRuns: 150,
-    })) {
-      const { method, path } = route;
-      const response = await world.gateway.api(`${path.replace(/\{\w+\}/, part)}${query}`, {
+    for (const { method, place, headers, body } of shotsAt(document, 150)) {
+      const response = await world.gateway.api(place, {
         method,
-        headers: { 'Content-Type': type, ...(tag === undefined ? {} : { 'If-Match': tag }) },
+        headers,
         ...(method === 'GET' ? {} : { body }),
         signal: AbortSignal.timeout(30_000),
       });
       await response.text();
-      expect([method, path, query, response.status]).not.toContain(500);
+      expect([method, place, response.status]).not.toContain(500);
     }
     await world.gateway.ready();
     expect(await connect(IPV4.server)).toBe(true);
@@ -249,4 +261,20 @@ describe('over TCP', () => {
     const large = ['-X', 'POST', '-H', 'Content-Length: 99999999', '-d', 'x'];
     expect((await ask('/v1/bundles', ...bearer('deploy'), ...large)).status).toBe(413);
   });
+
+  test('requests from its own description do not bring it down', async () => {
+    const { body: text } = await ask('/v1/openapi.json', ...bearer('look'));
+    for (const shot of shotsAt(JSON.parse(text) as ApiDocument, 40)) {
+      const headers = Object.entries(shot.headers).flatMap(([name, value]) => [
+        '-H',
+        `${name}: ${value}`,
+      ]);
+      const body = shot.method === 'GET' ? [] : ['--data-raw', shot.body.slice(0, 1000)];
+      const argv = ['-X', shot.method, ...headers, ...body, ...bearer('deploy')];
+      const { status } = await ask(shot.place, ...argv);
+      expect([shot.method, shot.place, status]).not.toContain(500);
+      expect(status).toBeGreaterThan(0);
+    }
+    expect((await ask('/readyz')).status).toBe(200);
+  }, 120_000);
 });
