@@ -81,7 +81,9 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   });
   const signals = onSignals(supervisor, log, { drainMs: loaded.config.drain, end: end.resolve });
   cleanup.defer(signals.off);
-  const server = await listen(address, createApi(supervisor, { log, logTap }).fetch, place);
+  const onError = (error: unknown) => log.error({ err: error }, 'api-error');
+  const api = createApi(supervisor, { log, logTap });
+  const server = await listen(address, api.fetch, { ...place, onError });
   cleanup.defer(() => closeServer(server, address));
   try {
     const isUp = await Promise.race([supervisor.start().then(() => true), end.promise]);

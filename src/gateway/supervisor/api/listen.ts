@@ -8,8 +8,7 @@ import { parseTarget } from '../../config/values.ts';
 import { explained } from '../start-error.ts';
 import { idOf } from './accounts.ts';
 import type { Handler } from './transport/answer-of.ts';
-import type { ConnectionLimits } from './transport/connections.ts';
-import { ApiServer } from './transport/server.ts';
+import { ApiServer, type ApiServerOptions } from './transport/server.ts';
 
 /** `sun_path` of unix(7), without its NUL. */
 const SOCKET_PATH_BYTES_MAX = 107;
@@ -27,13 +26,12 @@ export function parseAdminAddress(text: string): AdminAddress | undefined {
   return target?.port === undefined ? undefined : { kind: 'tcp', ip: target.ip, port: target.port };
 }
 
-/** What a socket file is like, and what its clients may do to the gateway. */
-export interface ListenOptions {
+/** What a socket file is like, and how its clients are served. */
+export interface ListenOptions extends ApiServerOptions {
   /** Permission bits of the file. */
   readonly mode?: number;
   /** Its group, when it is not that of the gateway. */
   readonly gid?: number;
-  readonly limits?: ConnectionLimits;
 }
 
 export interface AdminPlace extends ListenOptions {
@@ -93,9 +91,9 @@ export class AddressInUseError extends Error {
 export async function listen(
   address: AdminAddress,
   handler: Handler,
-  { mode = SOCKET_MODE, gid, limits }: ListenOptions = {},
+  { mode = SOCKET_MODE, gid, ...options }: ListenOptions = {},
 ): Promise<ApiServer> {
-  const server = new ApiServer(handler, limits);
+  const server = new ApiServer(handler, options);
   if (address.kind === 'tcp') {
     const { ip: host, port } = address;
     await serveAt(`port ${port} of ${host}`, () => server.listen({ host, port }));

@@ -58,14 +58,25 @@ export class Connection {
     clearTimeout(this.#timer);
   }
 
-  /** Does the work for requests one after the other, also where a client does not wait. */
-  inTurn(work: () => Promise<void>): void {
+  /**
+   * Does the work for requests one after the other, also where a client does not wait.
+   *
+   * @param onError  for work that fails, which ends the connection
+   */
+  inTurn(work: () => Promise<void>, onError: (error: unknown) => void): void {
     if (this.#ahead >= AHEAD_MAX) {
       this.socket.destroy();
       return;
     }
     this.#ahead++;
-    this.#turn = this.#turn.then(work).finally(() => this.#ahead--);
+    const failed = (error: unknown): void => {
+      this.socket.destroy();
+      onError(error);
+    };
+    this.#turn = this.#turn
+      .then(work)
+      .catch(failed)
+      .finally(() => this.#ahead--);
   }
 }
 

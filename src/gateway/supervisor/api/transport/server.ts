@@ -22,17 +22,25 @@ const HEAD_BYTES_MAX = 16 * 1024;
 /** How long what a client still sends is read after the answer, so that it reads that. */
 const LINGER_MS = 2000;
 
+export interface ApiServerOptions {
+  readonly limits?: ConnectionLimits;
+  /** An answer has failed on its way; its connection has ended. */
+  readonly onError?: (error: unknown) => void;
+}
+
 export class ApiServer {
   readonly #listener: Listener;
   readonly #handler: Handler;
   readonly #limits: ConnectionLimits;
+  readonly #onError: (error: unknown) => void;
   readonly #connections: Connections;
   readonly #bySocket = new WeakMap<Socket, Connection>();
   readonly #http;
 
-  constructor(handler: Handler, limits: ConnectionLimits = DEFAULT_LIMITS) {
+  constructor(handler: Handler, { limits = DEFAULT_LIMITS, onError = rethrow }: ApiServerOptions) {
     this.#handler = handler;
     this.#limits = limits;
+    this.#onError = onError;
     this.#connections = new Connections(limits);
     this.#listener = createListener((socket) => this.#onSocket(socket));
     this.#http = createServer({
@@ -42,7 +50,7 @@ export class ApiServer {
       requestTimeout: 0,
     });
     this.#http.on('request', (message, out) => this.#onRequest(message, out));
-    this.#http.on('upgrade', (message, socket) => void this.#onUpgrade(message, socket as Socket));
+    this.#http.on('upgrade', (message, socket) => this.#onUpgrade(message, socket as Socket));
     this.#http.on('clientError', (error, socket) => refuse(socket as Socket, error));
   }
 
@@ -82,7 +90,7 @@ export class ApiServer {
 
   #onRequest(message: IncomingMessage, out: ServerResponse): void {
     const connection = this.#bySocket.get(message.socket);
-    connection?.inTurn(() => this.#serve(message, out, connection));
+    connection?.inTurn(() => this.#serve(message, out, connection), this.#onError);
   }
 
   async #serve(
@@ -105,13 +113,18 @@ export class ApiServer {
     connection.expect(isRead ? keepAliveMs : LINGER_MS);
   }
 
-  async #onUpgrade(message: IncomingMessage, socket: Socket): Promise<void> {
+  #onUpgrade(message: IncomingMessage, socket: Socket): void {
     const connection = this.#bySocket.get(socket);
-    if (connection === undefined) return;
-    connection.calm();
-    await answerUpgrade(message, connection, this.#handler, this.#limits.answerMs);
+    connection?.inTurn(() => {
+      connection.calm();
+      return answerUpgrade(message, connection, this.#handler, this.#limits.answerMs);
+    }, this.#onError);
   }
 }
+
+const rethrow = (error: unknown): void => {
+  throw error;
+};
 
 /** Undefined for who is gone already. */
 function peerOf(socket: Socket): Peer | undefined {

@@ -81,7 +81,8 @@ async function sendLines(
   const gone = Promise.withResolvers<void>();
   socket.once('close', () => {
     gone.resolve();
-    void reader.cancel();
+    // One that has failed has been told of already.
+    void reader.cancel().catch(() => undefined);
   });
   let rest = '';
   for (;;) {

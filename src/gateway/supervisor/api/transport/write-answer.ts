@@ -16,14 +16,15 @@ export async function writeAnswer(
   connection: Connection,
   answerMs: number,
 ): Promise<void> {
-  out.writeHead(response.status, headersOf(response));
+  out.writeHead(response.status, Object.fromEntries(response.headers));
   const reader = response.body?.getReader();
   const gone = Promise.withResolvers<void>();
   out.once('close', gone.resolve);
   if (reader === undefined) return finish(out, connection, answerMs, gone.promise);
   // What a HEAD is answered with has a body that nobody reads.
   if (out.req.method === 'HEAD') await reader.cancel();
-  else out.once('close', () => void reader.cancel());
+  // One that has failed has been told of already.
+  else out.once('close', () => void reader.cancel().catch(() => undefined));
   out.flushHeaders();
   for (;;) {
     const { value, done } = await reader.read();
@@ -52,8 +53,4 @@ async function finish(
   out.end(finished.resolve);
   await Promise.race([finished.promise, gone]);
   connection.calm();
-}
-
-function headersOf({ headers }: Response): [string, string][] {
-  return [...headers];
 }

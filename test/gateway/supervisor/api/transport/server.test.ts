@@ -248,6 +248,25 @@ describe('a client that does not get on is cut', () => {
   });
 });
 
+test('an answer that fails on its way ends its connection, and is told', async () => {
+  const errors: unknown[] = [];
+  const broken = () =>
+    new Response(
+      new ReadableStream(
+        {
+          async pull(controller) {
+            controller.error(new Error('broken'));
+          },
+        },
+        { highWaterMark: 0 },
+      ),
+    );
+  server = await listen({ kind: 'unix', path }, broken, { onError: (error) => errors.push(error) });
+  const seen = client(GET);
+  await until(() => seen.isClosed, 'the end');
+  expect(errors).toEqual([new Error('broken')]);
+});
+
 test('a body that nobody reads does not keep its sender from the answer', async () => {
   await serve(() => new Response('refused', { status: 403 }));
   const seen = client('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\nabc');
