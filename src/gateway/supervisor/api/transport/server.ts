@@ -42,7 +42,7 @@ export class ApiServer {
     this.#limits = limits;
     this.#onError = onError;
     this.#connections = new Connections(limits);
-    this.#listener = createListener((socket) => this.#onSocket(socket));
+    this.#listener = createListener({ noDelay: true }, (socket) => this.#onSocket(socket));
     this.#http = createServer({
       maxHeaderSize: HEAD_BYTES_MAX,
       keepAliveTimeout: limits.keepAliveMs,
