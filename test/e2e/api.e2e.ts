@@ -47,7 +47,7 @@ async function curl(topology: Topology, argv: readonly string[], uid = 0): Promi
 /** Requests that its own description leads to, and some that it does not. */
 function shotsAt(document: ApiDocument, count: number) {
   const routes = operationsOf(document).filter(
-    ({ route }) => !/\/v1\/(drain|stop|events)/.test(route),
+    ({ route }) => !/\/v1\/(drain|stop|.*events|device.swap)/.test(route),
   );
   const shot = fc.record({
     route: fc.constantFrom(...routes),
@@ -188,7 +188,8 @@ describe('over the unix socket', () => {
     });
     const drain = await world.gateway.cli('drain', '--deadline', '1s');
     expect(drain).toMatchObject({ code: 0, stdout: expect.stringMatching(/^draining: [1-9]/) });
-    expect((await world.client.call('holdEnded', { id: hold })).errors).toEqual({ ECONNRESET: 1 });
+    const { errors } = await world.client.call('holdEnded', { id: hold });
+    expect(Object.values(errors)).toEqual([1]);
     const ready = await world.gateway.api('/readyz', { headers: { Accept: 'application/json' } });
     expect(ready.status).toBe(503);
     expect(await ready.json()).toEqual({ ready: false, reasons: ['draining'] });

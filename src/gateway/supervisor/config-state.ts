@@ -3,9 +3,7 @@ import type { LoadedConfig } from '../config/load.ts';
 import { toLiveConfig } from '../config/plane.ts';
 import type { LiveConfig } from '../messages/control.ts';
 import { type AccessRules, accessRules } from './api/callers.ts';
-
-/** Config generations whose listener names are kept for flows that live long. */
-const LISTENER_NAMES_LENGTH = 1000;
+import { ListenerNames } from './listener-names.ts';
 
 /** A config with all that could still be wrong about it looked at. */
 export interface CheckedConfig {
@@ -23,7 +21,7 @@ export const checkConfig = (loaded: LoadedConfig): CheckedConfig => ({
 export const nameOf = ({ file }: LoadedConfig): string => file ?? 'embedded default';
 
 export class ConfigState {
-  readonly #listenerNames = new Map<number, readonly string[]>();
+  readonly #listenerNames = new ListenerNames();
   #checked: CheckedConfig;
   #generation = 0;
 
@@ -56,7 +54,7 @@ export class ConfigState {
   }
 
   listenerName(generation: number, index: number): string | undefined {
-    return this.#listenerNames.get(generation)?.[index];
+    return this.#listenerNames.of(generation, index);
   }
 
   /** From now on it is the one that runs. */
@@ -72,11 +70,7 @@ export class ConfigState {
   /** The same as a new generation. */
   nextLive(): LiveConfig {
     const generation = ++this.#generation;
-    this.#listenerNames.set(
-      generation,
-      this.config.listeners.map((listener) => listener.name),
-    );
-    this.#listenerNames.delete(generation - LISTENER_NAMES_LENGTH);
+    this.#listenerNames.note(generation, this.config.listeners);
     return this.live;
   }
 }

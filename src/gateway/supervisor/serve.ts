@@ -75,7 +75,7 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
       validate: (value, name) => validateConfig(value, name, source.overrides),
       stateFolder: stateFolder(loaded, source),
     },
-    historyFolder: historyFolder(loaded, source),
+    historyFolder: historyFolder(loaded, source, kernel.device.tun.name),
     onStop: (drainMs) => signals.stop(drainMs),
     onFatal: () => end.resolve(ExitCode.FAILED),
   });
@@ -113,11 +113,15 @@ function announce(
 }
 
 /** Two gateways of one machine have each a device and a history of their own. */
-function historyFolder(loaded: LoadedConfig, source: ConfigSource): string | undefined {
+function historyFolder(
+  loaded: LoadedConfig,
+  source: ConfigSource,
+  device: string,
+): string | undefined {
   const state = stateFolder(loaded, source);
   // Nobody who starts a gateway by hand wants a folder that was not asked for.
   if (loaded.config.state.folder === undefined && !existsSync(state)) return undefined;
-  return join(state, 'generations', loaded.config.device.name);
+  return join(state, 'generations', device);
 }
 
 function stateFolder({ config, folder }: LoadedConfig, source: ConfigSource): string {

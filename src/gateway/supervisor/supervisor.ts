@@ -17,6 +17,7 @@ import { buildInfo } from './build-info.ts';
 import { ConfigChanges, type ConfigOrigin } from './config-changes.ts';
 import { ConfigState } from './config-state.ts';
 import { DataPlanes } from './data-planes.ts';
+import { DeviceKeeper } from './device/device-keeper.ts';
 import { closedAddresses } from './flows/closed-addresses.ts';
 import { FlowControl } from './flows/flow-control.ts';
 import type { FlowContext, FlowNames } from './flows/flow-view.ts';
@@ -66,6 +67,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly logLevel: LogLevel;
   readonly notices = new Notices();
   readonly configChanges: ConfigChanges;
+  readonly device: DeviceKeeper;
   readonly #options: SupervisorOptions;
   readonly #counters: CounterSum;
   /** By queue. */
@@ -100,11 +102,20 @@ export class Supervisor implements ControlPlane, FlowNames {
       notices: this.notices,
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
     });
+    const device = new DeviceKeeper({
+      log,
+      device: kernel.device,
+      counters: this.#counters,
+      plane: () => this.#dataPlane,
+      onFatal: options.onFatal,
+    });
+    this.device = device;
+    device.events.onAdded = (what, state) => this.notices.tell('DEVICE', { what, ...state });
     this.#scriptHost = new ScriptHost({
       log,
       fds: scriptHostFds(kernel),
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
-      iface: kernel.tun.name,
+      iface: () => device.state.name,
       closed: () => closedAddresses(this.config.config),
       monotonicUs: monotonicNow,
       replayFlows: () => this.config.config.scripts.reload.replay,
@@ -167,7 +178,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     this.#startDataPlane();
     await this.#dataPlane?.untilReady();
     this.configChanges.save();
-    const { name, vnetHeader, offloads } = kernel.tun;
+    const { name, vnetHeader, offloads } = kernel.device.tun;
     log.info(
       { device: name, vnet_header: vnetHeader, offloads, pid: process.pid, ...buildInfo },
       'ready',
@@ -196,6 +207,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   /** Ends the children at once. */
   async stop(): Promise<void> {
     this.#isDraining = true;
+    this.device[Symbol.dispose]();
     this.flows.close();
     this.#changes.close();
     await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop()]);
@@ -296,7 +308,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     return notReadyReasons({
       isDraining: this.#isDraining,
       dataPlanes: this.#dataPlane,
-      device: this.#options.kernel.tun.probe(),
+      device: this.#options.kernel.device.tun.probe(),
       scriptHost: this.#scriptHost,
       scripts: this.#scriptStatus(),
     });
@@ -308,6 +320,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     return renderMetrics({
       counters: this.#counters,
       queues: this.#queues,
+      deviceEvents: this.device.events.counts,
       reloads: { ok, failed },
       lastReloadOk: lastOk,
       lastReloadOkAt: lastOkAt,
@@ -333,7 +346,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       startedAt: this.#startedAt,
       loaded: this.config.loaded,
       configGeneration: this.config.generation,
-      tun: this.#options.kernel.tun,
+      device: this.device.view(),
       counters: this.#counters,
       dataPlanes: this.#dataPlane,
       scriptHost: this.#scriptHost,
@@ -367,16 +380,15 @@ export class Supervisor implements ControlPlane, FlowNames {
     const { log, kernel, loaded, onFatal } = this.#options;
     this.#dataPlane = new DataPlanes({
       log,
-      start: toStartConfig(loaded.config, kernel.tun),
+      start: toStartConfig(loaded.config, kernel.device.facts()),
       live: this.config.nextLive(),
       scripts: this.#scriptsState,
       queues: this.#queues.map((counters, index) => ({
         fds: dataPlaneFds(kernel, index),
+        handover: kernel.queues[index]!.handover[0],
         loopTurns: () => counters.get(Counter.LOOP_TURNS),
       })),
-      onEvent: (event, fields) => {
-        if (event.startsWith('device-')) this.notices.tell('DEVICE', { what: event, ...fields });
-      },
+      onDeviceState: () => this.device.look(),
       onFlowRows: (rows) => this.#takeEnded(rows),
       onGivenUp: onFatal,
     });
@@ -393,7 +405,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   #flowContext(): FlowContext {
-    const iface = this.#options.kernel.tun.name;
+    const iface = this.device.state.name;
     return { names: this, iface, nowUs: monotonicNow(), nowMs: Date.now() };
   }
 }

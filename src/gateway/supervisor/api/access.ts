@@ -54,6 +54,9 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope | 'open'>> = {
   'GET /v1/conntrack/count': 'read',
   'GET /v1/events': 'read',
   'GET /v1/drops': 'read',
+  'GET /v1/device': 'read',
+  'GET /v1/device/events': 'read',
+  'POST /v1/device/swap': 'admin',
   'POST /v1/explain': 'read',
   'GET /v1/openapi.json': 'read',
 };

@@ -14,6 +14,7 @@ import { answerError, ProblemError } from './problem.ts';
 import { clashRoutes } from './routes/clash.ts';
 import { configRoutes } from './routes/config.ts';
 import { conntrackRoutes } from './routes/conntrack.ts';
+import { deviceRoutes } from './routes/device.ts';
 import { dropRoutes } from './routes/drops.ts';
 import { endingRoutes } from './routes/ending.ts';
 import { eventRoutes } from './routes/events.ts';
@@ -70,6 +71,7 @@ export function createApi(plane: ControlPlane, { log, logTap }: ApiOptions): Hon
   app.route('/', conntrackRoutes(plane));
   app.route('/', eventRoutes(plane));
   app.route('/', dropRoutes(plane));
+  app.route('/', deviceRoutes(plane));
   app.route('/', explainRoutes(plane));
   app.route('/', clashRoutes(plane, logTap));
   app.route('/', openApiRoutes(app));

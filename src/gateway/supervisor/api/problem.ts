@@ -6,6 +6,7 @@ import { ConfigFileError } from '../../config/config-writer.ts';
 import { ConfigError } from '../../config/load.ts';
 import { RestartRequiredError } from '../../config/restart-required.ts';
 import type { ScriptIssue } from '../../messages/script-control.ts';
+import { SwapError } from '../device/device-keeper.ts';
 import { FilterError } from '../flows/filter/filter-error.ts';
 import { TooManyReadersError } from '../flows/flow-events.ts';
 import type { Logger } from '../log/logger.ts';
@@ -95,6 +96,7 @@ function describe(error: Error): Description {
   if (error instanceof TooManyReadersError || error instanceof TooManyReloadsError)
     return plain(429);
   if (error instanceof ScriptHostError) return plain(503);
+  if (error instanceof SwapError) return plain(error.code === 'DEVICE_REFUSED' ? 422 : 503);
   if (
     error instanceof NoSuchScriptError ||
     error instanceof NoSuchGenerationError ||

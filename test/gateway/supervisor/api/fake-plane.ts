@@ -14,6 +14,8 @@ import {
 } from '../../../../src/gateway/supervisor/api/control-plane.ts';
 import { ConfigChanges } from '../../../../src/gateway/supervisor/config-changes.ts';
 import { ConfigState } from '../../../../src/gateway/supervisor/config-state.ts';
+import { DeviceEvents } from '../../../../src/gateway/supervisor/device/device-events.ts';
+import { SwapError } from '../../../../src/gateway/supervisor/device/device-keeper.ts';
 import { FlowControl } from '../../../../src/gateway/supervisor/flows/flow-control.ts';
 import { LogLevel } from '../../../../src/gateway/supervisor/log/log-level.ts';
 import { LogSink } from '../../../../src/gateway/supervisor/log/log-sink.ts';
@@ -42,7 +44,13 @@ const DROP = { kind: 'drop' } as const;
 
 const silent = createLogger({ level: 'silent', format: 'json' });
 
+const DEVICE_STATE = { name: 'x0', up: true, mtu: 1500, tx_queue_length: 1000, here: true };
+const DEVICE = { persistent: false, vnet_header: true, offloads: ['csum'], offload: true };
+
 export interface FakePlane extends ControlPlane {
+  /** Names that a swap was asked for with. */
+  readonly swapped: (string | undefined)[];
+  readonly deviceEvents: DeviceEvents;
   reasons: string[];
   readonly config: { access: AccessRules; isClash: boolean };
   readonly logTap: LogTap;
@@ -123,6 +131,8 @@ function fakeConfig(generations: Generations, notices: Notices) {
 
 /** Sources that contain `broken` do not load: line 2, column 3; `unlucky` finds no host. */
 export function fakePlane(): FakePlane {
+  const swapped: (string | undefined)[] = [];
+  const deviceEvents = new DeviceEvents();
   const generations = new Generations(
     {
       check: async ({ scripts }) => ({
@@ -222,6 +232,17 @@ export function fakePlane(): FakePlane {
       ],
       closes: [{ reason: 'eof', count: 0 }],
     }),
+    device: {
+      events: deviceEvents,
+      view: () => ({ ...DEVICE_STATE, ...DEVICE, events: [] }),
+      swap: async (name) => {
+        if (name === 'taken0') throw new SwapError('DEVICE_REFUSED', 'ioctl on taken0: EBUSY');
+        if (name === 'later0') throw new SwapError('DATA_PLANE_NOT_READY', 'it does not run');
+        swapped.push(name);
+      },
+    },
+    swapped,
+    deviceEvents,
     flows: new FlowControl({
       log: silent,
       reader: memory.reader,
