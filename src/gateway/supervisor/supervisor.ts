@@ -6,7 +6,6 @@
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import { FlowReader } from '../../stack/layout.ts';
-import type { LoadedConfig } from '../config/load.ts';
 import { toStartConfig } from '../config/plane.ts';
 import { queueLimits } from '../config/queues.ts';
 import type { ScriptsState } from '../messages/control.ts';
@@ -14,16 +13,15 @@ import type { RecordedFlow } from '../messages/script-control.ts';
 import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
-import { ConfigChanges, type ConfigOrigin } from './config-changes.ts';
+import { ConfigChanges } from './config-changes.ts';
 import { ConfigState } from './config-state.ts';
 import { DataPlanes } from './data-planes.ts';
 import { DeviceKeeper } from './device/device-keeper.ts';
 import { closedAddresses } from './flows/closed-addresses.ts';
 import { FlowControl } from './flows/flow-control.ts';
 import type { FlowContext, FlowNames } from './flows/flow-view.ts';
-import { dataPlaneFds, type Kernel, routePoolOf, scriptHostFds } from './kernel.ts';
+import { dataPlaneFds, routePoolOf, scriptHostFds } from './kernel.ts';
 import { LogLevel } from './log/log-level.ts';
-import type { Logger } from './log/logger.ts';
 import { CounterSum } from './metrics/counter-sum.ts';
 import { renderMetrics } from './metrics/metrics.ts';
 import { countReasons } from './metrics/reason-counts.ts';
@@ -46,21 +44,9 @@ import { ScriptHost } from './scripts/script-host.ts';
 import { scriptStatus } from './scripts/script-status.ts';
 import { Trials } from './scripts/trials.ts';
 import { gatewayStatus, notReadyReasons } from './status.ts';
+import type { SupervisorOptions } from './supervisor-options.ts';
 
 const STOP_DELAY_MS = 50;
-
-export interface SupervisorOptions {
-  readonly log: Logger;
-  readonly kernel: Kernel;
-  readonly loaded: LoadedConfig;
-  readonly configSource: ConfigOrigin;
-  /** Where the history of scripts is kept; absent: in memory only. */
-  readonly historyFolder?: string | undefined;
-  /** Somebody wants it to end, and waits for flows so long. */
-  readonly onStop: (deadlineMs: number) => void;
-  /** The gateway cannot go on. */
-  readonly onFatal: () => void;
-}
 
 export class Supervisor implements ControlPlane, FlowNames {
   readonly flows: FlowControl;
