@@ -55,9 +55,9 @@ export async function readConfigBody(
     }
     return {};
   };
-  const placed = ({ file, issues, cause }: ConfigError) =>
+  const placed = ({ issues, cause }: ConfigError) =>
     new ConfigError(
-      file,
+      'the body',
       issues.map((issue) => ({ ...issue, ...locate(issue.path) })),
       { cause },
     );
