@@ -231,9 +231,14 @@ export class Generations {
     });
   }
 
-  /** Makes the bundle on trial the active one. @throws NoTrialError, BundleRejectedError */
-  promote(): Promise<Change> {
+  /**
+   * Makes the bundle on trial the active one.
+   *
+   * @throws NoTrialError, StaleChangeError, BundleRejectedError
+   */
+  promote({ ifMatch }: Pick<ChangeOptions, 'ifMatch'> = {}): Promise<Change> {
     return this.#lock.run(async () => {
+      if (this.#trial !== undefined) this.#checkMatch(ifMatch);
       const trial = this.#trial;
       if (trial === undefined || this.#trials === undefined) throw noTrial();
       rejectOn(await this.#trials.promote(trial.generation, trial.plan));
@@ -243,9 +248,12 @@ export class Generations {
     });
   }
 
-  /** Ends the trial; the active bundle stays. @throws NoTrialError */
-  abortTrial(): Promise<Change> {
-    return this.#lock.run(async () => this.#abort('aborted'));
+  /** Ends the trial; the active bundle stays. @throws NoTrialError, StaleChangeError */
+  abortTrial({ ifMatch }: Pick<ChangeOptions, 'ifMatch'> = {}): Promise<Change> {
+    return this.#lock.run(async () => {
+      if (this.#trial !== undefined) this.#checkMatch(ifMatch);
+      return this.#abort('aborted');
+    });
   }
 
   /** The trial of that generation ended by itself. */

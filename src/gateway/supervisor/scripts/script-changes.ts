@@ -6,6 +6,7 @@ import { readSets } from '../../config/sets.ts';
 import { type NewBundle, type NewScript, NoSuchScriptError } from '../api/control-plane.ts';
 import type { Logger } from '../log/logger.ts';
 import { Mutex } from '../mutex.ts';
+import type { Notices } from '../notices.ts';
 import type { HistoryStore, TrialRunner } from './generation-parts.ts';
 import {
   type Activator,
@@ -36,6 +37,7 @@ export interface ScriptChangesOptions {
   /** Files of scripts have changed, and the config wants to know. */
   readonly onDiskChange: () => void;
   readonly loaded: LoadedConfig;
+  readonly notices: Notices;
   /** Where the history of scripts is kept; absent: in memory only. */
   readonly historyFolder: string | undefined;
 }
@@ -46,6 +48,7 @@ export class ScriptChanges {
   readonly reloads = new Reloads();
   readonly #log: Logger;
   readonly #revalidation: ScriptChangesOptions['revalidation'];
+  readonly #notices: Notices;
   readonly #reloadLock = new Mutex();
   readonly #watcher: ScriptWatch;
   #lastLogged = 0;
@@ -57,9 +60,11 @@ export class ScriptChanges {
     revalidation,
     onDiskChange,
     loaded,
+    notices,
     historyFolder,
   }: ScriptChangesOptions) {
     this.#log = log;
+    this.#notices = notices;
     this.#revalidation = revalidation;
     this.#watcher = new ScriptWatch(log, () => {
       try {
@@ -121,13 +126,18 @@ export class ScriptChanges {
   }
 
   /** @throws NoTrialError, BundleRejectedError */
-  promote(): Promise<Change> {
-    return this.#watch({}, this.generations.promote());
+  promote(options: Pick<ChangeOptions, 'ifMatch'> = {}): Promise<Change> {
+    return this.#watch({}, this.generations.promote(options));
   }
 
   /** @throws NoTrialError */
-  abortTrial(): Promise<Change> {
-    return this.#watch({}, this.generations.abortTrial());
+  abortTrial(options: Pick<ChangeOptions, 'ifMatch'>): Promise<Change> {
+    return this.#watch({}, this.generations.abortTrial(options));
+  }
+
+  /** Does a change that comes with one of the config; none of them overlaps with a reload. */
+  inTurn<T extends Change>(isDryRun: boolean, task: () => Promise<T>): Promise<T> {
+    return this.#watch({ dryRun: isDryRun }, this.#reloadLock.run(task));
   }
 
   /** Begins a reload; one after the other, in the order of asking. @throws TooManyReloadsError */
@@ -196,7 +206,9 @@ export class ScriptChanges {
     this.#lastLogged = generation.number;
     const { number, hash, origin, scripts } = generation;
     const names = scripts.map((script) => script.name);
-    this.#log.info({ generation: number, hash, origin, scripts: names }, 'scripts-activated');
+    const fields = { generation: number, hash, origin, scripts: names };
+    this.#log.info(fields, 'scripts-activated');
+    this.#notices.tell('GENERATION', fields);
   }
 }
 
