@@ -12,6 +12,8 @@ export interface Claim {
   readonly request: ConnectionRequest;
   readonly generation: Generation;
   readonly script: Script;
+  /** Microseconds; whose client has not come by then does not come any more. */
+  readonly deadline: number;
 }
 
 /** `carrier` of an end that is being dialled. */
@@ -54,7 +56,8 @@ export class ConnRow {
   news: ConnNews[] = [];
   isReady = false;
   isStarted = false;
-  isSpliced = false;
+  /** The socket that its bytes go to natively. */
+  splicedWith: EndRow | undefined;
   /** The carrier has ended it; its script is to hear of that. */
   isOver = false;
   isGone = false;
@@ -69,6 +72,10 @@ export class ConnRow {
     const client = new EndRow(CLIENT_END);
     client.isOpen = true;
     this.ends.set(CLIENT_END, client);
+  }
+
+  get isSpliced(): boolean {
+    return this.splicedWith !== undefined;
   }
 
   /** An end by the carrier's number of it. */

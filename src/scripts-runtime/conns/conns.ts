@@ -29,6 +29,8 @@ import {
 
 const US_PER_MS = 1000;
 const PEEK_COUNT = 2 ** 16;
+/** A SYN-ACK is repeated for 63 s; nobody finishes a handshake after twice that. */
+const HANDSHAKE_US = 126_000_000;
 const PeekFlag = { FIN: 1, TIMED_OUT: 2 } as const;
 
 export class Conns implements ConnEvents {
@@ -58,7 +60,14 @@ export class Conns implements ConnEvents {
 
   /** Microseconds; 0 when `afterTurn` left something over. */
   get nextDeadline(): number {
-    return this.#ready.length > 0 ? 0 : this.#outbound.nextDeadline;
+    if (this.#ready.length > 0) return 0;
+    let next = this.#outbound.nextDeadline;
+    // The oldest is the first one.
+    for (const { deadline } of this.#claims.values()) {
+      next = Math.min(next, deadline);
+      break;
+    }
+    return next;
   }
 
   /** @returns false when there are as many as there may be */
@@ -70,13 +79,23 @@ export class Conns implements ConnEvents {
   ): boolean {
     if (this.count >= script.limits.claims) return false;
     generation.hold();
-    this.#claims.set(requestId, { requestId, request, generation, script });
+    const deadline = this.#now() + HANDSHAKE_US;
+    this.#claims.set(requestId, { requestId, request, generation, script, deadline });
     return true;
   }
 
-  /** Attempts of dials that are due at `now`, and dials that took too long. */
+  /** The flow has gone, or nobody could take it, before its connection began. */
+  cancel(requestId: number): void {
+    this.#dropClaim(requestId);
+  }
+
+  /** Attempts of dials that are due at `now`, dials and handshakes that took too long. */
   expire(now: number): void {
     this.#outbound.expire(now);
+    for (const { requestId, deadline } of this.#claims.values()) {
+      if (deadline > now) break;
+      this.#dropClaim(requestId);
+    }
   }
 
   /** Lets scripts hear of what has come, for one slice of time. */
@@ -237,7 +256,7 @@ export class Conns implements ConnEvents {
           found.isPeeking = true;
           const most = Math.min(max, CHUNK_BYTES_MAX, row.claim.script.limits.peekBytes);
           const least = Math.min(min, most);
-          const time = Math.ceil(Math.min(Math.max(timeoutMs, 0), UINT32_MAX));
+          const time = toUint32(timeoutMs);
           carrier.peek(row.carrier, found.carrier, found.peek, least, most, time);
         }),
       write: (conn, id, bytes) => {
@@ -253,12 +272,12 @@ export class Conns implements ConnEvents {
       dial: (conn, options) => this.#outbound.dial(this.#rowOf(conn, script()), script(), options),
       splice: (conn, id, idleTimeoutMs, halfCloseTimeoutMs, maxBytes) =>
         end(conn, id, (row, found) => {
-          row.isSpliced = true;
+          row.splicedWith = found;
           this.#spliced++;
           carrier.splice(row.carrier, found.carrier, {
-            idleTimeoutMs,
-            halfCloseTimeoutMs,
-            maxBytes,
+            idleTimeoutMs: toUint32(idleTimeoutMs),
+            halfCloseTimeoutMs: toUint32(halfCloseTimeoutMs),
+            maxBytes: Math.min(Math.max(maxBytes, 0), Number.MAX_VALUE) || 0,
           });
         }),
       note: (conn, reason) => {
@@ -295,12 +314,13 @@ export class Conns implements ConnEvents {
     return true;
   }
 
-  /** Also of a connection that is spliced: its script may end it at any time. */
+  /** Also of a connection that is spliced: its script may end it at any time, by either end. */
   #abort(conn: number, id: number, script: Script): void {
     const row = this.#rowOf(conn, script);
     const end = row?.ends.get(id);
     if (row === undefined || end === undefined) return;
-    if (id === CLIENT_END || row.isSpliced) this.#carrier.abort(row.carrier, CLIENT_END);
+    const isConn = id === CLIENT_END || end === row.splicedWith;
+    if (isConn) this.#carrier.abort(row.carrier, CLIENT_END);
     else this.#outbound.drop(row, end);
   }
 
@@ -368,3 +388,7 @@ export class Conns implements ConnEvents {
 }
 
 const UINT32_MAX = 0xffff_ffff;
+
+/** As it can be sent: what is longer than 49 days is for ever, and not its remainder. */
+const toUint32 = (value: number): number =>
+  Math.ceil(Math.min(Math.max(value, 0), UINT32_MAX)) || 0;
