@@ -33,6 +33,8 @@ export class Generation {
   #isRetired = false;
   #signalAt = NEVER;
   #endAt = NEVER;
+  /** Its time is over: what comes yet must end at once. */
+  #isEnded = false;
 
   constructor(number: number, scripts: readonly Script[], wallUs: number, pendingMax: number) {
     this.number = number;
@@ -65,6 +67,7 @@ export class Generation {
   /** A script of it has claimed a connection. */
   hold(): void {
     this.#connections++;
+    if (this.#isEnded) this.#endAt = 0;
   }
 
   /** Such a connection has ended, or its bytes pass without the script. */
@@ -76,7 +79,10 @@ export class Generation {
   retire(signalAt: number): void {
     this.#isRetired = true;
     this.#signalAt = signalAt;
-    if (this.#connections === 0) this.#signal();
+    if (this.#connections > 0) return;
+    this.#signal();
+    // A call in flight can claim a connection yet.
+    this.#endAt = signalAt + SIGNAL_TO_END_US;
   }
 
   /** Tells the scripts when it is time. @returns whether the connections that are left must end */
@@ -87,6 +93,7 @@ export class Generation {
     }
     if (now < this.#endAt) return false;
     this.#endAt = NEVER;
+    this.#isEnded = true;
     return this.#connections > 0;
   }
 
