@@ -3,8 +3,8 @@
  * and native code for what would be slow in there. Text comes and goes as JSON, and is `unknown`
  * until it was looked at; null is the answer to what cannot be done.
  */
-import type { QuickJSContext } from 'quickjs-emscripten-core';
-import { type HostFunctions, readNumber, readText } from './arguments.ts';
+import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
+import { type HostFunctions, parseText, readNumber, readText } from './arguments.ts';
 
 /**
  * Bytes, or UTF-16 units of text, that cross at once. The copies on the way are not counted
@@ -65,12 +65,14 @@ export function webFunctions(context: QuickJSContext, now: () => number): HostFu
   const answer = (value: unknown) =>
     value === null ? context.null : context.newString(JSON.stringify(value));
   const bytes = (made: Uint8Array) => context.newArrayBuffer(bufferOf(made));
+  const textOf = (handle: QuickJSHandle | undefined) =>
+    parseText(readText(context, handle) ?? '""');
   return {
     web: (operation, ...texts) => {
       const run = own(TEXT_OPERATIONS, readText(context, operation));
-      return answer(run?.(texts.map((text) => parseText(readText(context, text)))) ?? null);
+      return answer(run?.(texts.map(textOf)) ?? null);
     },
-    encode: (text) => bytes(new TextEncoder().encode(parseText(readText(context, text)))),
+    encode: (text) => bytes(new TextEncoder().encode(textOf(text))),
     decode: (encoding, isFatal, buffer) => {
       const name = readText(context, encoding);
       const known = ENCODINGS.find((one) => one === name);
@@ -95,11 +97,6 @@ export function webFunctions(context: QuickJSContext, now: () => number): HostFu
 
 const own = <T>(table: Readonly<Record<string, T>>, name: string | undefined): T | undefined =>
   name !== undefined && Object.hasOwn(table, name) ? table[name] : undefined;
-
-function parseText(json: string | undefined): string {
-  const text: unknown = JSON.parse(json ?? '""');
-  return typeof text === 'string' ? text : '';
-}
 
 const partsOf = (url: URL | null): unknown =>
   url === null ? null : Object.fromEntries(URL_PARTS.map((name) => [name, url[name]]));
