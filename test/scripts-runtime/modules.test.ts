@@ -138,3 +138,12 @@ export * from './d'; export { y }/* */from// x
 const s = 'from ./g'; require('./h'); await import('./i'); import q from 'culvert';`;
   expect(relativeImports(text)).toEqual(['./a', './b.ts', './c', './d', '../e', './f.json']);
 });
+
+test('a line of slashes behind "import" or "from" is read once', () => {
+  const ruler = '/'.repeat(400);
+  const text = `${ruler} import ${ruler}
+    ${'/* from */ '.repeat(40)} from ${'/* and so on */'.repeat(40)}
+    import /* these */ // two
+      './a';`;
+  expect(relativeImports(text)).toEqual(['./a']);
+});
