@@ -52,6 +52,9 @@ const JOBS_PER_LOOK = 64;
 /** A turn that waits for the processor is stopped after so many times its budget all the same. */
 const WALL_PER_CPU = 8;
 
+/** Calls of the gateway are looked at from here on: a short turn makes some, and pays nothing. */
+const FIRST_LOOK_US = 1_000;
+
 const NO_BASE = -1;
 
 const WASM_PAGE_BYTES = 65_536;
@@ -148,6 +151,18 @@ export class Engine {
   /** Set once the engine must not be entered any more. */
   get breakage(): Breakage | undefined {
     return this.#breakage;
+  }
+
+  /**
+   * Whether nothing of the turn's budget is left. QuickJS asks by itself, but counts its own
+   * operations: thousands of calls of the gateway, a millisecond each, fit in between.
+   */
+  get isSpent(): boolean {
+    if (this.#breakage !== undefined) return true;
+    if (this.#clock.now() - this.#enteredAt < FIRST_LOOK_US) return false;
+    // A turn that waited for the processor up to now is not to blame.
+    if (this.#cpuBase === NO_BASE) this.#cpuBase = this.#clock.cpuTime();
+    return this.#shouldStop();
   }
 
   /**

@@ -20,7 +20,7 @@ import { type HostFunctions, readText } from './host-functions/arguments.ts';
 import { callFunctions, type GuestCallPorts } from './host-functions/calls.ts';
 import { type GuestHookPorts, hookFunctions } from './host-functions/hooks.ts';
 import { kvFunctions } from './host-functions/kv.ts';
-import { TRANSFER_MAX, webFunctions } from './host-functions/web.ts';
+import { QUERY_MAX, TRANSFER_MAX, webFunctions } from './host-functions/web.ts';
 import type { Kv } from './kv.ts';
 import { KvCalls } from './kv-calls.ts';
 import {
@@ -33,7 +33,7 @@ import {
 import { metricFunctions } from './metrics/metric-functions.ts';
 import type { ScriptMetrics } from './metrics/script-metrics.ts';
 import { CALL_AT, REPLY_AT, writeRequest } from './request-page.ts';
-import type { Sets } from './sets/sets.ts';
+import { SET_VALUE_LENGTH, type Sets } from './sets/sets.ts';
 import { sniffFunctions } from './sniff/guest-functions.ts';
 import type { SniffProtocol } from './sniff/sniffed.ts';
 
@@ -46,6 +46,8 @@ const LENGTHS = {
   verdictText: VERDICT_TEXT_BYTES,
   address: ADDRESS_LENGTH,
   transfer: TRANSFER_MAX,
+  query: QUERY_MAX,
+  setValue: SET_VALUE_LENGTH,
 };
 
 /** What the guest asks for while a turn runs. None of it may enter the engine again. */
@@ -356,7 +358,10 @@ export class Guest {
     context.setProp(host, 'settings', settings);
     context.setProp(host, 'page', this.#page.handle);
     for (const [name, implementation] of Object.entries(functions)) {
-      using handle = context.newFunction(name, implementation);
+      using handle = context.newFunction(name, (...args) => {
+        if (this.#engine.isSpent) throw new Error('the time of this turn is over');
+        return implementation(...args);
+      });
       context.setProp(host, name, handle);
     }
     context.setProp(context.global, 'culvertHost', host);

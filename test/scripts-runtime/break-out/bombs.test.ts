@@ -80,6 +80,23 @@ test.each([
   TIMEOUT_MS,
 );
 
+test('time in calls of the gateway is limited, though QuickJS counts them as nothing', async () => {
+  const world = new ScriptWorld();
+  let calls = 0;
+  const slowly = () => {
+    calls++;
+    world.now += 5_000;
+    return 1_700_000_000_000;
+  };
+  await world.load({
+    a: scriptOf("env.KV.set('k', 1); for (;;) { try { env.KV.get('k'); } catch {} }"),
+  });
+  Object.defineProperty(world, 'epochMs', { get: slowly });
+  expect(world.outcome()).toBe('failed cpu');
+  // 50 ms are ten calls of 5 ms.
+  expect(calls).toBeLessThan(15);
+});
+
 test.each([
   [
     'a value nested 100,000 deep',
