@@ -21,6 +21,12 @@ export class ScriptAccounts {
     if (message.kind === 'closed-told') this.closed.told();
   }
 
+  /** Forgets scripts that are not in `names`. */
+  prune(names: ReadonlySet<string>): void {
+    this.metrics.prune(names);
+    this.totals.prune(names);
+  }
+
   hostEnded(): void {
     this.totals.hostEnded();
     this.closed.stop();
