@@ -10,8 +10,7 @@ const escapeForm = (text) =>
     found === '%20' ? '+' : `%${found.charCodeAt(0).toString(16).toUpperCase()}`,
   );
 
-const parseQuery = (text) =>
-  ask('query', sendText('URLSearchParams', toText(text), lengths.query));
+const parseQuery = (text) => ask('query', sendText('URLSearchParams', toText(text), lengths.query));
 
 function pairsOf(init) {
   if (typeof init !== 'object' || init === null) return parseQuery(init);

@@ -14,7 +14,8 @@ export const kvFunctions = (context: QuickJSContext, kv: KvCalls): HostFunctions
 
 /** True stands for text that cannot cross as it is: see guest/kv.js. */
 function toHandle(context: QuickJSContext, value: KvResult): QuickJSHandle {
-  if (typeof value === 'string') return isPlainText(value) ? context.newString(value) : context.true;
+  if (typeof value === 'string')
+    return isPlainText(value) ? context.newString(value) : context.true;
   if (typeof value === 'number') return context.newNumber(value);
   if (value === undefined) return context.undefined;
   if (value === null) return context.null;
