@@ -5,12 +5,12 @@
  */
 import type { ConnectionRequest, DecidedBy, Endpoint, Verdict } from '../stack/verdict.ts';
 import type { FailureKind } from './errors.ts';
+import type { Generation } from './generations/registry.ts';
 import { SLICE_US } from './limits.ts';
-import { isNamed, type NamedTarget, type TargetedVerdict } from './parse-verdict.ts';
-import type { Generation } from './registry.ts';
 import { RenewedMap } from './renewed-map.ts';
-import type { Script, ScriptAnswer } from './script.ts';
-import { completePort, misfitOf } from './verdict-fit.ts';
+import type { Script, ScriptAnswer } from './script/script.ts';
+import { isNamed, type NamedTarget, type TargetedVerdict } from './verdict/parse-verdict.ts';
+import { completePort, misfitOf } from './verdict/verdict-fit.ts';
 
 /** `DecidedBy.script` when no script claimed the flow. */
 export const NO_SCRIPT = 0xffff_ffff;

@@ -1,8 +1,8 @@
 /** Flows that ended, until their scripts have heard of it: one slice of time after the other. */
-import type { EndedFlow } from './bundle.ts';
+import type { EndedFlow } from './bundle/bundle.ts';
+import type { Generation, Registry } from './generations/registry.ts';
 import { SLICE_US } from './limits.ts';
-import type { Generation, Registry } from './registry.ts';
-import type { Script } from './script.ts';
+import type { Script } from './script/script.ts';
 
 export class EndedFlowQueue {
   readonly #registry: Registry;

@@ -1,10 +1,10 @@
 /** What a script host needs of the process around it, and how it is told to load. */
-import type { KvEntry, MetricDelta, ScriptLog, ScriptStats } from './bundle.ts';
-import type { CanaryCounts, CanaryPlan } from './canary.ts';
+import type { KvEntry, MetricDelta, ScriptLog, ScriptStats } from './bundle/bundle.ts';
 import type { ConnPorts } from './conns/ports.ts';
 import type { Decision } from './decide.ts';
-import type { EngineClock } from './engine.ts';
-import type { GuestExtension } from './guest-extension.ts';
+import type { EngineClock } from './engine/engine.ts';
+import type { GuestExtension } from './engine/guest-extension.ts';
+import type { CanaryCounts, CanaryPlan } from './generations/canary.ts';
 import type { OnDecided } from './recent-flows.ts';
 
 export interface HostPorts extends EngineClock {

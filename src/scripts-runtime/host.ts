@@ -4,25 +4,25 @@
  * runs it calls `expire` when `nextDeadline` has come.
  */
 import type { ConnectionRequest } from '../stack/verdict.ts';
-import type { EndedFlow, ScriptBundle, ScriptIssue } from './bundle.ts';
+import type { EndedFlow, ScriptBundle, ScriptIssue } from './bundle/bundle.ts';
+import { loadBundle } from './bundle/loader.ts';
 import { Conns } from './conns/conns.ts';
 import type { ConnEvents } from './conns/ports.ts';
 import { type Decision, Decisions } from './decide.ts';
 import { closersOf, EndedFlowQueue } from './ended-flow-queue.ts';
+import { SpareEngine } from './engine/spare-engine.ts';
 import { FlowSniffing } from './flow-sniffing.ts';
+import { lastWord } from './generations/last-word.ts';
+import { Registry } from './generations/registry.ts';
+import { Rollout } from './generations/rollout.ts';
 import type { HostPorts, LoadOptions } from './host-ports.ts';
-import { lastWord } from './last-word.ts';
 import { SLICE_US } from './limits.ts';
-import { loadBundle } from './loader.ts';
 import { Lookups } from './lookups.ts';
 import { type DecidedFlow, RecentFlows } from './recent-flows.ts';
-import { Registry } from './registry.ts';
-import { Rollout } from './rollout.ts';
-import type { Script } from './script.ts';
-import { ScriptMemory } from './script-memory.ts';
-import type { ScriptPorts } from './script-ports.ts';
-import { SpareEngine } from './spare-engine.ts';
-import { Timetable } from './timetable.ts';
+import { Timetable } from './schedule/timetable.ts';
+import type { Script } from './script/script.ts';
+import { ScriptMemory } from './script/script-memory.ts';
+import type { ScriptPorts } from './script/script-ports.ts';
 
 /** How much of the journal a kill can cost, in microseconds. */
 const JOURNAL_PERIOD_US = 100_000;

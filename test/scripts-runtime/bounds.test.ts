@@ -1,6 +1,6 @@
 /** Whatever a script makes, what leaves its sandbox has a length that somebody chose. */
 import { expect, test } from 'bun:test';
-import { parseVerdict } from '../../src/scripts-runtime/parse-verdict.ts';
+import { parseVerdict } from '../../src/scripts-runtime/verdict/parse-verdict.ts';
 import { ScriptWorld, scriptOf, syncScriptOf } from './script-world.ts';
 
 /** Of each message: `LOG_MESSAGE_LENGTH`, and the place of an error in front of it. */

@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test';
 import { type Decision, Decisions } from '../../src/scripts-runtime/decide.ts';
-import { Generation } from '../../src/scripts-runtime/registry.ts';
-import type { Script } from '../../src/scripts-runtime/script.ts';
+import { Generation } from '../../src/scripts-runtime/generations/registry.ts';
+import type { Script } from '../../src/scripts-runtime/script/script.ts';
 import { describe, makeRequest, ScriptWorld, scriptOf, syncScriptOf } from './script-world.ts';
 
 async function worldOf(

@@ -10,11 +10,11 @@ import type {
   ScriptSet,
   ScriptStats,
   TextFiles,
-} from '../../src/scripts-runtime/bundle.ts';
-import type { CanaryCounts } from '../../src/scripts-runtime/canary.ts';
+} from '../../src/scripts-runtime/bundle/bundle.ts';
 import { NO_CONNS } from '../../src/scripts-runtime/conns/no-conns.ts';
 import type { ConnPorts } from '../../src/scripts-runtime/conns/ports.ts';
 import type { Decision } from '../../src/scripts-runtime/decide.ts';
+import type { CanaryCounts } from '../../src/scripts-runtime/generations/canary.ts';
 import { ScriptHost } from '../../src/scripts-runtime/host.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../src/scripts-runtime/limits.ts';
 import type { DecidedFlow } from '../../src/scripts-runtime/recent-flows.ts';

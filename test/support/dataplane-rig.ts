@@ -9,23 +9,26 @@ import { SharedMemory } from '../../src/ffi/memory.ts';
 import { closeFd, socketPair } from '../../src/ffi/sockets.ts';
 import { parseConfig } from '../../src/gateway/config/load.ts';
 import { toLiveConfig } from '../../src/gateway/config/plane.ts';
-import { ClaimSockets, FIRST_CLAIM_TOKEN } from '../../src/gateway/dataplane/claim-sockets.ts';
-import { Claims } from '../../src/gateway/dataplane/claims.ts';
-import { ConnChannel } from '../../src/gateway/dataplane/conn-channel.ts';
+import {
+  ClaimSockets,
+  FIRST_CLAIM_TOKEN,
+} from '../../src/gateway/dataplane/claims/claim-sockets.ts';
+import { Claims } from '../../src/gateway/dataplane/claims/claims.ts';
+import { ConnChannel } from '../../src/gateway/dataplane/claims/conn-channel.ts';
+import { Relay } from '../../src/gateway/dataplane/claims/relay.ts';
 import type { Decisions } from '../../src/gateway/dataplane/decisions.ts';
-import { Dialer } from '../../src/gateway/dataplane/dialer.ts';
 import { Flows } from '../../src/gateway/dataplane/flows.ts';
-import { Token } from '../../src/gateway/dataplane/loop.ts';
-import { LoopGuard } from '../../src/gateway/dataplane/loop-guard.ts';
-import { Relay } from '../../src/gateway/dataplane/relay.ts';
-import type { Reports } from '../../src/gateway/dataplane/reports.ts';
-import { Sessions } from '../../src/gateway/dataplane/sessions.ts';
-import { Splice } from '../../src/gateway/dataplane/splice.ts';
+import { Dialer } from '../../src/gateway/dataplane/forward/dialer.ts';
+import { Splice } from '../../src/gateway/dataplane/forward/splice.ts';
 import {
   FIRST_FLOW_TOKEN,
   STALE_TOKEN,
   UpstreamTable,
-} from '../../src/gateway/dataplane/upstream-table.ts';
+} from '../../src/gateway/dataplane/forward/upstream-table.ts';
+import { Token } from '../../src/gateway/dataplane/loop.ts';
+import { LoopGuard } from '../../src/gateway/dataplane/loop-guard.ts';
+import type { Reports } from '../../src/gateway/dataplane/reports.ts';
+import { Sessions } from '../../src/gateway/dataplane/sessions/sessions.ts';
 import { Welcome } from '../../src/gateway/dataplane/welcome.ts';
 import { DecisionAnswer, HandshakeCode } from '../../src/gateway/messages/decision.ts';
 import { COUNTERS_BYTES, Counters } from '../../src/stack/counters.ts';

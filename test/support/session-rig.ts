@@ -5,11 +5,11 @@
 import { monotonicNow } from '../../src/ffi/clock.ts';
 import { Epoll } from '../../src/ffi/epoll.ts';
 import { SharedMemory } from '../../src/ffi/memory.ts';
-import { CONFIGURED_MARK, type DialPlan } from '../../src/gateway/dataplane/dialer.ts';
+import { CONFIGURED_MARK, type DialPlan } from '../../src/gateway/dataplane/forward/dialer.ts';
+import { STALE_TOKEN, UpstreamTable } from '../../src/gateway/dataplane/forward/upstream-table.ts';
 import { LoopGuard } from '../../src/gateway/dataplane/loop-guard.ts';
-import type { SessionStack } from '../../src/gateway/dataplane/session-stack.ts';
-import { type SessionOptions, Sessions } from '../../src/gateway/dataplane/sessions.ts';
-import { STALE_TOKEN, UpstreamTable } from '../../src/gateway/dataplane/upstream-table.ts';
+import type { SessionStack } from '../../src/gateway/dataplane/sessions/session-stack.ts';
+import { type SessionOptions, Sessions } from '../../src/gateway/dataplane/sessions/sessions.ts';
 import { Arena } from '../../src/stack/arena.ts';
 import { CLOSE_REASON_NAMES } from '../../src/stack/close-reason.ts';
 import { COUNTERS_BYTES, Counters } from '../../src/stack/counters.ts';

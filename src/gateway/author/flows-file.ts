@@ -2,7 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { z } from 'zod';
 import type { RecordedFlow } from '../../scripts-runtime/offline/report.ts';
-import { toRecordedFlow } from '../supervisor/recorded-flow.ts';
+import { toRecordedFlow } from '../supervisor/scripts/recorded-flow.ts';
 import { CaptureError } from './capture.ts';
 import { flowsOfCapture } from './captured-flows.ts';
 

@@ -1,13 +1,13 @@
 /** Scripts from disk, and bundles of them as a gateway would load them. */
 import { basename, dirname, extname, resolve } from 'node:path';
-import type { ScriptBundle } from '../../scripts-runtime/bundle.ts';
+import type { ScriptBundle } from '../../scripts-runtime/bundle/bundle.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../scripts-runtime/limits.ts';
 import { loadConfigFile } from '../config/load.ts';
 import { readScriptFiles } from '../config/script-files.ts';
 import { readScripts } from '../config/scripts.ts';
 import { readSets } from '../config/sets.ts';
 import type { ScriptSource } from '../messages/script-control.ts';
-import { scriptLimits } from '../supervisor/script-limits.ts';
+import { scriptLimits } from '../supervisor/scripts/script-limits.ts';
 
 /** Name of the device as a script sees it when there is none. */
 export const OFFLINE_DEVICE = 'culvert0';

@@ -8,12 +8,12 @@ import type {
   TestReport,
 } from '../../scripts-runtime/offline/report.ts';
 import type { ScriptBundle, ToScriptHost } from '../messages/script-control.ts';
-import { Aside } from '../supervisor/aside.ts';
 import { Child, selfCommand } from '../supervisor/child.ts';
 import { parseFromScriptHost } from '../supervisor/child-messages.ts';
-import { BundleRejectedError } from '../supervisor/generations.ts';
-import { unnumbered } from '../supervisor/script-check.ts';
-import { frameFault } from '../supervisor/script-load.ts';
+import { Aside } from '../supervisor/scripts/aside.ts';
+import { BundleRejectedError } from '../supervisor/scripts/generations.ts';
+import { unnumbered } from '../supervisor/scripts/script-check.ts';
+import { frameFault } from '../supervisor/scripts/script-load.ts';
 
 /** A test may take 5 s, and a machine may be busy. */
 export const SILENCE_MS = 20_000;

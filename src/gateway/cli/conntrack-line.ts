@@ -1,6 +1,6 @@
 /** An entry of connection tracking on one line, as `conntrack -L` has it. */
 import type { ConntrackEntry } from '../supervisor/api/schemas.ts';
-import { protocolNumber } from '../supervisor/conntrack-view.ts';
+import { protocolNumber } from '../supervisor/flows/conntrack-view.ts';
 
 type Tuple = ConntrackEntry['original'];
 

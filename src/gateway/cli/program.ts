@@ -7,7 +7,7 @@ import { ScriptFileError } from '../config/script-files.ts';
 import { AddressInUseError } from '../supervisor/api/listen.ts';
 import { buildInfo } from '../supervisor/build-info.ts';
 import { ExitCode } from '../supervisor/exit-code.ts';
-import { BundleRejectedError, ScriptHostError } from '../supervisor/generations.ts';
+import { BundleRejectedError, ScriptHostError } from '../supervisor/scripts/generations.ts';
 import { StartError } from '../supervisor/start-error.ts';
 import { CommandError } from './command-error.ts';
 import { addCheck } from './commands/check.ts';

@@ -8,7 +8,7 @@ import {
   isModulePath,
   relativeImports,
   resolveModule,
-} from '../../scripts-runtime/module-paths.ts';
+} from '../../scripts-runtime/bundle/module-paths.ts';
 import type { ScriptSource, TextFiles } from '../messages/script-control.ts';
 import { readTextFile, UnreadableError } from './read-text-file.ts';
 

@@ -1,7 +1,7 @@
 /** The scripts of a config: which they are, what each may do, and what all may use. */
 import { basename, extname } from 'node:path';
 import { z } from 'zod';
-import { cronFault } from '../../scripts-runtime/cron.ts';
+import { cronFault } from '../../scripts-runtime/schedule/cron.ts';
 import type { ScheduleEntry } from '../messages/script-control.ts';
 import { reload } from './reload-schema.ts';
 import { duration, objectName, sizeBetween } from './values.ts';

@@ -26,7 +26,7 @@ import {
   requestIdOf,
 } from '../messages/decision.ts';
 import { encodeShown } from '../messages/shown-datagrams.ts';
-import type { UpstreamTable } from './upstream-table.ts';
+import type { UpstreamTable } from './forward/upstream-table.ts';
 
 /** A power of two above any limit of held SYNs. */
 const SLOTS = 65_536;

@@ -5,8 +5,8 @@
 import { Errno } from '../../ffi/errno.ts';
 import { allocateStruct } from '../../ffi/memory.ts';
 import { discard, peek, receive, send, shutdownWrite } from '../../ffi/sockets.ts';
-import type { EndPort, Landing } from './claim.ts';
-import type { SlabQueue } from './slab-queue.ts';
+import type { EndPort, Landing } from './claims/claim.ts';
+import type { SlabQueue } from './forward/slab-queue.ts';
 
 /** Bytes thrown away with one call. */
 const DISCARD_BYTES = 1024 * 1024;

@@ -18,20 +18,20 @@ import { FRAME_BYTES } from '../../stack/layout.ts';
 import type { Stack } from '../../stack/stack.ts';
 import type { Instant } from '../../stack/time.ts';
 import { DataPlaneFd, type ToDataPlane } from '../messages/control.ts';
-import { FIRST_CLAIM_TOKEN } from './claim-sockets.ts';
-import type { Claims } from './claims.ts';
+import { FIRST_CLAIM_TOKEN } from './claims/claim-sockets.ts';
+import type { Claims } from './claims/claims.ts';
+import type { Relay } from './claims/relay.ts';
 import type { ControlInput } from './control-input.ts';
 import type { Decisions } from './decisions.ts';
-import type { Dialer } from './dialer.ts';
 import { Drain } from './drain.ts';
 import type { Flows } from './flows.ts';
+import type { Dialer } from './forward/dialer.ts';
+import type { Splice } from './forward/splice.ts';
+import { FIRST_FLOW_TOKEN, STALE_TOKEN, type UpstreamTable } from './forward/upstream-table.ts';
 import { killFlows } from './kill-flows.ts';
-import type { Relay } from './relay.ts';
 import type { Reports } from './reports.ts';
-import type { Sessions } from './sessions.ts';
-import type { Splice } from './splice.ts';
+import type { Sessions } from './sessions/sessions.ts';
 import type { TunPort } from './tun-port.ts';
-import { FIRST_FLOW_TOKEN, STALE_TOKEN, type UpstreamTable } from './upstream-table.ts';
 
 /** What the loop itself waits for; flows and sockets of claims have greater ones. */
 export const Token = { DEVICE: 0, CONTROL: 1, SCRIPTS: 2, CONNS: 3 } as const;

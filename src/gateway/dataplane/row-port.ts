@@ -5,8 +5,8 @@
 import { NO_SLAB, SLAB_PAYLOAD_AT } from '../../stack/slab-pool.ts';
 import type { Stack } from '../../stack/stack.ts';
 import type { Instant } from '../../stack/time.ts';
-import type { ClaimEnd, EndPort, Landing } from './claim.ts';
-import type { SlabQueue } from './slab-queue.ts';
+import type { ClaimEnd, EndPort, Landing } from './claims/claim.ts';
+import type { SlabQueue } from './forward/slab-queue.ts';
 
 export class RowPort implements EndPort {
   readonly end: ClaimEnd;

@@ -13,8 +13,8 @@ import { writeAddress } from '../../stack/wire/ip-address.ts';
 import { Protocol } from '../../stack/wire/protocol.ts';
 import type { ListenerRule } from '../messages/control.ts';
 import { type DecisionAnswer, HandshakeCode } from '../messages/decision.ts';
-import { CONFIGURED_MARK, type DialPlan } from './dialer.ts';
 import type { FlowParts } from './flows.ts';
+import { CONFIGURED_MARK, type DialPlan } from './forward/dialer.ts';
 
 /** By `RejectCode` of messages/decision.ts. */
 const REJECT_WITH: readonly RejectWith[] = ['rst', 'icmp', 'drop'];

@@ -11,8 +11,8 @@ import type {
   ScriptSource,
   ScriptStats,
   TextFiles,
-} from '../../scripts-runtime/bundle.ts';
-import type { CanaryCounts, CanaryPlan } from '../../scripts-runtime/canary.ts';
+} from '../../scripts-runtime/bundle/bundle.ts';
+import type { CanaryCounts, CanaryPlan } from '../../scripts-runtime/generations/canary.ts';
 import type { ScriptLimits } from '../../scripts-runtime/limits.ts';
 import type {
   DecisionStep,

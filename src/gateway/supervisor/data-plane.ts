@@ -13,7 +13,7 @@ import type {
 import { CrashPolicy } from './backoff.ts';
 import { Child, type ChildExit, selfCommand } from './child.ts';
 import { parseFromDataPlane } from './child-messages.ts';
-import type { Logger } from './logger.ts';
+import type { Logger } from './log/logger.ts';
 
 /** Crashes within a minute after which the gateway ends: something is broken for good. */
 const CRASHES_MAX = 8;

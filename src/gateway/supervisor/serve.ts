@@ -20,8 +20,8 @@ import { type AdminAddress, claimAddress, listen, resolveAdmin } from './api/lis
 import { welcomeText } from './banner.ts';
 import { ExitCode } from './exit-code.ts';
 import { openKernel } from './kernel.ts';
-import { LogSink } from './log-sink.ts';
-import { createLogger, type Logger } from './logger.ts';
+import { LogSink } from './log/log-sink.ts';
+import { createLogger, type Logger } from './log/logger.ts';
 import { onSignals } from './signals.ts';
 import { explained } from './start-error.ts';
 import { Supervisor } from './supervisor.ts';

@@ -3,7 +3,7 @@
  * ends at once. USR2 is kept for a later hand-over and does nothing, PIPE means nothing.
  */
 import { ExitCode } from './exit-code.ts';
-import type { Logger } from './logger.ts';
+import type { Logger } from './log/logger.ts';
 import type { Supervisor } from './supervisor.ts';
 
 export interface SignalOptions {

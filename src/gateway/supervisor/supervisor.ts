@@ -12,31 +12,31 @@ import type { RecordedFlow } from '../messages/script-control.ts';
 import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
-import { closedAddresses } from './closed-addresses.ts';
 import { DataPlane } from './data-plane.ts';
-import { type Explanation, explain, explainNotes } from './explain.ts';
-import { FlowControl } from './flow-control.ts';
-import type { FlowContext, FlowNames } from './flow-view.ts';
+import { closedAddresses } from './flows/closed-addresses.ts';
+import { FlowControl } from './flows/flow-control.ts';
+import type { FlowContext, FlowNames } from './flows/flow-view.ts';
+import { dataPlaneFds, type Kernel, routePoolOf } from './kernel.ts';
+import type { Logger } from './log/logger.ts';
+import { renderMetrics } from './metrics/metrics.ts';
+import { countReasons } from './metrics/reason-counts.ts';
+import { Mutex } from './mutex.ts';
+import { Resolver } from './resolver.ts';
+import { type Explanation, explain, explainNotes } from './scripts/explain.ts';
 import {
   BundleRejectedError,
   type Change,
   type ChangeOptions,
   type Generations,
   NoTrialError,
-} from './generations.ts';
-import { pageOf } from './host-process.ts';
-import { dataPlaneFds, type Kernel, routePoolOf } from './kernel.ts';
-import type { Logger } from './logger.ts';
-import { renderMetrics } from './metrics.ts';
-import { Mutex } from './mutex.ts';
-import { countReasons } from './reason-counts.ts';
-import type { Reload, ReloadRecord } from './reloads.ts';
-import { Resolver } from './resolver.ts';
-import { Revalidation, type RevalidationPorts } from './revalidation.ts';
-import { configuredChange, readBundle, ScriptChanges } from './script-changes.ts';
-import { ScriptHost } from './script-host.ts';
-import { scriptStatus } from './script-status.ts';
-import { Trials } from './trials.ts';
+} from './scripts/generations.ts';
+import { pageOf } from './scripts/host-process.ts';
+import type { Reload, ReloadRecord } from './scripts/reloads.ts';
+import { Revalidation, type RevalidationPorts } from './scripts/revalidation.ts';
+import { configuredChange, readBundle, ScriptChanges } from './scripts/script-changes.ts';
+import { ScriptHost } from './scripts/script-host.ts';
+import { scriptStatus } from './scripts/script-status.ts';
+import { Trials } from './scripts/trials.ts';
 
 /** Config generations whose listener names are kept for flows that live long. */
 const LISTENER_NAMES_LENGTH = 1000;

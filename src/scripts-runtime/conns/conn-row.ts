@@ -1,7 +1,7 @@
 /** What the host keeps of a claimed connection. */
 import type { ConnectionRequest } from '../../stack/verdict.ts';
-import type { Generation } from '../registry.ts';
-import type { Script } from '../script.ts';
+import type { Generation } from '../generations/registry.ts';
+import type { Script } from '../script/script.ts';
 import type { Dialing } from './dialing.ts';
 import type { ConnNews } from './guest-conns.ts';
 import { CLIENT_END } from './ports.ts';

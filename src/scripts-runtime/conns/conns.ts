@@ -7,11 +7,11 @@
  * breaks, what is not spliced is reset, and what is goes on without anybody waiting for it.
  */
 import type { ConnectionRequest, Endpoint } from '../../stack/verdict.ts';
+import type { Generation } from '../generations/registry.ts';
 import { SLICE_US } from '../limits.ts';
 import type { Lookups } from '../lookups.ts';
-import type { Generation } from '../registry.ts';
 import { RenewedMap } from '../renewed-map.ts';
-import type { Script } from '../script.ts';
+import type { Script } from '../script/script.ts';
 import { type Claim, ConnRow, type EndRow } from './conn-row.ts';
 import { ConnEvent, type ConnNews, type GuestConnPorts } from './guest-conns.ts';
 import { Outbound } from './outbound.ts';

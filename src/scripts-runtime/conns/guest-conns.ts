@@ -5,9 +5,9 @@
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
 import type { ConnectionRequest } from '../../stack/verdict.ts';
-import type { Engine, SharedPage } from '../engine.ts';
+import type { Engine, SharedPage } from '../engine/engine.ts';
+import { writeRequest } from '../engine/request-page.ts';
 import { type HostFunction, readNumber, readText } from '../host-functions/arguments.ts';
-import { writeRequest } from '../request-page.ts';
 import { STREAM_PROTOCOLS, sniff, sniffLast } from '../sniff/sniff.ts';
 import type { SniffedNothing, SniffProtocol } from '../sniff/sniffed.ts';
 import { CHUNK_BYTES_MAX } from './ports.ts';

@@ -2,8 +2,8 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import type { Endpoint } from '../../stack/verdict.ts';
 import type { Lookups } from '../lookups.ts';
-import { isNamed, parseTarget } from '../parse-verdict.ts';
-import type { Script } from '../script.ts';
+import type { Script } from '../script/script.ts';
+import { isNamed, parseTarget } from '../verdict/parse-verdict.ts';
 import { type ConnRow, EndRow, NO_SOCKET } from './conn-row.ts';
 import { Dialing } from './dialing.ts';
 import { plainEndpoint } from './egress.ts';

@@ -1,6 +1,6 @@
 /**
  * What the gateway gave: `host`, functions that cross into it; `page`, memory both can read and
- * write without a crossing; and its settings. host-api.ts is the outer half.
+ * write without a crossing; and its settings. script/guest.ts is the outer half.
  *
  * A script shares the globals with these modules and can break them for itself; what it cannot do
  * is make a verdict without the functions of verdicts.js, or reach `host`. So what these modules

@@ -3,7 +3,7 @@
  * code of a script in the middle of ours.
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
-import type { KvValue } from '../kv.ts';
+import type { KvValue } from '../kv/kv.ts';
 
 /** A function that the sandbox calls. */
 export type HostFunction = (...args: QuickJSHandle[]) => QuickJSHandle | undefined;

@@ -1,7 +1,7 @@
 /** The plain functions of a sandbox: log, promises of decisions, timers, limits and sets. */
 import type { QuickJSContext } from 'quickjs-emscripten-core';
-import type { LogLevel } from '../bundle.ts';
-import type { Reply } from '../guest-page.ts';
+import type { LogLevel } from '../bundle/bundle.ts';
+import type { Reply } from '../engine/guest-page.ts';
 import type { Sets } from '../sets/sets.ts';
 import { type HostFunctions, readNumber, readText } from './arguments.ts';
 

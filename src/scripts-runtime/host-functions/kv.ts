@@ -1,6 +1,6 @@
 /** `culvertHost.kv`: the calls of `env.KV` cross into the gateway. */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
-import type { KvCalls, KvResult } from '../kv-calls.ts';
+import type { KvCalls, KvResult } from '../kv/kv-calls.ts';
 import { type HostFunctions, readKvValue, readNumber, readText } from './arguments.ts';
 
 export const kvFunctions = (context: QuickJSContext, kv: KvCalls): HostFunctions => ({

@@ -1,6 +1,6 @@
 /** The functions behind guest/metrics.js. */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
-import type { MetricKind } from '../bundle.ts';
+import type { MetricKind } from '../bundle/bundle.ts';
 import { type HostFunctions, readNumber, readText } from '../host-functions/arguments.ts';
 import type { ScriptMetrics } from './script-metrics.ts';
 

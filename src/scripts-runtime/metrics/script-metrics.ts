@@ -2,7 +2,7 @@
  * What a script measures: `ctx.metrics`. It outlives generations, as its counters do, and what
  * changed is told now and then as differences, so that sums outlive the host.
  */
-import type { MetricDelta, MetricKind } from '../bundle.ts';
+import type { MetricDelta, MetricKind } from '../bundle/bundle.ts';
 import type { ScriptLimits } from '../limits.ts';
 
 /** Upper bounds of histograms, as most clients of Prometheus have them: made for seconds. */

@@ -3,7 +3,7 @@
  * with time that jumps and answers that come at once.
  */
 import type { ConnectionRequest, Endpoint } from '../../stack/verdict.ts';
-import type { ScriptBundle, ScriptIssue, ScriptLog } from '../bundle.ts';
+import type { ScriptBundle, ScriptIssue, ScriptLog } from '../bundle/bundle.ts';
 import { CLIENT_END } from '../conns/ports.ts';
 import type { Decision } from '../decide.ts';
 import { ScriptHost } from '../host.ts';

@@ -3,10 +3,10 @@
  */
 import { isIP } from 'node:net';
 import type { Endpoint } from '../../stack/verdict.ts';
-import type { ScriptSet } from '../bundle.ts';
+import type { ScriptSet } from '../bundle/bundle.ts';
 import type { DialFailure } from '../conns/ports.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../limits.ts';
-import { isNamed, parseTarget } from '../parse-verdict.ts';
+import { isNamed, parseTarget } from '../verdict/parse-verdict.ts';
 import type { UpstreamPlan } from './fake-network.ts';
 import type { RecordedFlow } from './report.ts';
 

@@ -1,12 +1,12 @@
 /** The sandbox behind a prompt: the globals of a script, and a bundle that can be asked. */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
-import { makeBareEngine } from '../bare-engine.ts';
-import type { ScriptBundle } from '../bundle.ts';
+import type { ScriptBundle } from '../bundle/bundle.ts';
+import { makeBareEngine } from '../engine/bare-engine.ts';
 import replModule from '../guest/repl.js' with { type: 'text' };
-import { Guest } from '../host-api.ts';
 import { type HostFunctions, readText } from '../host-functions/arguments.ts';
-import { Kv } from '../kv.ts';
+import { Kv } from '../kv/kv.ts';
 import { ScriptMetrics } from '../metrics/script-metrics.ts';
+import { Guest } from '../script/guest.ts';
 import { Sets } from '../sets/sets.ts';
 import { parseFlow, RunError } from './parse-run.ts';
 import { Replay } from './replay.ts';

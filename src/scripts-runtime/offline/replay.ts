@@ -1,5 +1,5 @@
 /** Decides flows again that were seen before: nothing is dialled, and no time passes. */
-import type { ScriptBundle, ScriptIssue, ScriptLog } from '../bundle.ts';
+import type { ScriptBundle, ScriptIssue, ScriptLog } from '../bundle/bundle.ts';
 import { NameBook } from './name-book.ts';
 import { OfflineHost } from './offline-host.ts';
 import type { RecordedFlow, ReplayedVerdict } from './report.ts';

@@ -5,10 +5,10 @@
  * Nothing of a bundle is believed here: it may come over the API, tests and all.
  */
 import { posix } from 'node:path';
-import { makeBareEngine } from '../bare-engine.ts';
-import type { ScriptBundle, ScriptSource } from '../bundle.ts';
-import { Diagnostics } from '../diagnostics.ts';
-import { type Externals, transpile } from '../transpile.ts';
+import type { ScriptBundle, ScriptSource } from '../bundle/bundle.ts';
+import { Diagnostics } from '../bundle/diagnostics.ts';
+import { type Externals, transpile } from '../bundle/transpile.ts';
+import { makeBareEngine } from '../engine/bare-engine.ts';
 import { parseRun, RunError } from './parse-run.ts';
 import type { TestFailure, TestFileReport, TestReport, TestResult } from './report.ts';
 import { SCRIPT_MODULE_PREFIX, TEST_MODULE, type TestAsk, TestSandbox } from './test-sandbox.ts';

@@ -3,15 +3,15 @@
  * `culvert:test`; the script under test is not in it, but in a sandbox of its own.
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
-import type { BareEngine, Breakage, EngineClock, Thrown } from '../engine.ts';
+import type { BareEngine, Breakage, EngineClock, Thrown } from '../engine/engine.ts';
 import equal from '../guest/equal.js' with { type: 'text' };
 import expect from '../guest/expect.js' with { type: 'text' };
 import testModule from '../guest/test.js' with { type: 'text' };
-import { Guest } from '../host-api.ts';
 import { type HostFunctions, readText } from '../host-functions/arguments.ts';
-import { Kv } from '../kv.ts';
+import { Kv } from '../kv/kv.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../limits.ts';
 import { ScriptMetrics } from '../metrics/script-metrics.ts';
+import { Guest } from '../script/guest.ts';
 import { Sets } from '../sets/sets.ts';
 import { makeFixture } from './make-fixture.ts';
 import { toolPorts } from './tool-ports.ts';

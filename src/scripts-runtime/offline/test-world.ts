@@ -1,5 +1,5 @@
 /** What one test sees of a gateway: its scripts, their KV, and a clock that the test moves. */
-import type { KvEntry, ScriptBundle, ScriptLog, ScriptSource } from '../bundle.ts';
+import type { KvEntry, ScriptBundle, ScriptLog, ScriptSource } from '../bundle/bundle.ts';
 import type { UpstreamPlan } from './fake-network.ts';
 import { NameBook } from './name-book.ts';
 import { OfflineHost } from './offline-host.ts';

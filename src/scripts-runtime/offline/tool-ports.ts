@@ -1,7 +1,7 @@
 /** What a sandbox gets that decides about no flow: tests and the prompt run in one. */
 import { NO_GUEST_CONNS } from '../conns/no-conns.ts';
-import type { GuestPorts } from '../host-api.ts';
 import { TIMER_MS_MAX } from '../limits.ts';
+import type { GuestPorts } from '../script/guest.ts';
 
 const US_PER_MS = 1000;
 

@@ -3,7 +3,7 @@
  * next timer is due, and inside a sandbox it runs on with the time of this machine: limits of
  * processor time are those of a gateway, and waiting costs nothing.
  */
-import type { EngineClock } from '../engine.ts';
+import type { EngineClock } from '../engine/engine.ts';
 
 /** Any instant that is not 0. */
 const START_US = 1_000_000;

@@ -1,5 +1,5 @@
+import type { GuestExtension } from '../engine/guest-extension.ts';
 import virtualDateModule from '../guest/virtual-date.js' with { type: 'text' };
-import type { GuestExtension } from '../guest-extension.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
 /** Has `Date` of scripts follow a clock, as their timers and their KV do. */

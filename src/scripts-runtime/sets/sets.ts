@@ -1,5 +1,5 @@
 /** `env.sets`: the sets of a bundle, made once for all of its scripts. */
-import type { ScriptSet } from '../bundle.ts';
+import type { ScriptSet } from '../bundle/bundle.ts';
 import { CidrSet, cidrFault } from './cidr-set.ts';
 import { DomainSet, domainFault } from './domain-set.ts';
 

@@ -2,7 +2,7 @@
  * `bun test/bench/micro/decisions.ts`: what a decision costs in the script host, from the request
  * to the answer, with the sandbox and without the sockets around it.
  */
-import type { ScriptBundle } from '../../../src/scripts-runtime/bundle.ts';
+import type { ScriptBundle } from '../../../src/scripts-runtime/bundle/bundle.ts';
 import { NO_CONNS } from '../../../src/scripts-runtime/conns/no-conns.ts';
 import { ScriptHost } from '../../../src/scripts-runtime/host.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../src/scripts-runtime/limits.ts';

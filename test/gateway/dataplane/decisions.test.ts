@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test';
 import { allocateStruct } from '../../../src/ffi/memory.ts';
 import { closeFd, receive, send, setNonBlocking, socketPair } from '../../../src/ffi/sockets.ts';
 import { Decisions } from '../../../src/gateway/dataplane/decisions.ts';
-import { UpstreamTable } from '../../../src/gateway/dataplane/upstream-table.ts';
+import { UpstreamTable } from '../../../src/gateway/dataplane/forward/upstream-table.ts';
 import {
   DatagramKind,
   DECISION_BYTES_MAX,

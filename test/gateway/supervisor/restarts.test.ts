@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test';
 import { CrashPolicy } from '../../../src/gateway/supervisor/backoff.ts';
-import { KillBreaker } from '../../../src/gateway/supervisor/breaker.ts';
-import { KvJournal } from '../../../src/gateway/supervisor/kv-journal.ts';
-import { ScriptTotalsTable } from '../../../src/gateway/supervisor/script-totals.ts';
+import { KillBreaker } from '../../../src/gateway/supervisor/scripts/breaker.ts';
+import { KvJournal } from '../../../src/gateway/supervisor/scripts/kv-journal.ts';
+import { ScriptTotalsTable } from '../../../src/gateway/supervisor/scripts/script-totals.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../src/scripts-runtime/limits.ts';
 
 describe('a child that ends', () => {

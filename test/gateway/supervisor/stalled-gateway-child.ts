@@ -6,8 +6,8 @@
 import { openSync, writeSync } from 'node:fs';
 import { HEARTBEAT_BYTES, HeartbeatField } from '../../../src/gateway/messages/script-control.ts';
 import { listen } from '../../../src/gateway/supervisor/api/listen.ts';
-import { createLogger } from '../../../src/gateway/supervisor/logger.ts';
-import { ScriptHost } from '../../../src/gateway/supervisor/script-host.ts';
+import { createLogger } from '../../../src/gateway/supervisor/log/logger.ts';
+import { ScriptHost } from '../../../src/gateway/supervisor/scripts/script-host.ts';
 import { onSignals } from '../../../src/gateway/supervisor/signals.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../src/scripts-runtime/limits.ts';
 import { apiOf, fakePlane } from './api/fake-plane.ts';

@@ -1,6 +1,6 @@
 /** What tests of children share: commands, a log that is remembered, waiting. */
-import { LogSink } from '../../../src/gateway/supervisor/log-sink.ts';
-import { createLogger } from '../../../src/gateway/supervisor/logger.ts';
+import { LogSink } from '../../../src/gateway/supervisor/log/log-sink.ts';
+import { createLogger } from '../../../src/gateway/supervisor/log/logger.ts';
 
 const CHILD = `${import.meta.dir}/fake-child.ts`;
 

@@ -1,11 +1,11 @@
 /** A sandbox that runs a text as it is: no bundler has looked at it before. */
 
-import { makeBareEngine } from '../../../src/scripts-runtime/bare-engine.ts';
 import { NO_GUEST_CONNS } from '../../../src/scripts-runtime/conns/no-conns.ts';
-import { Guest, type GuestPorts } from '../../../src/scripts-runtime/host-api.ts';
-import { Kv } from '../../../src/scripts-runtime/kv.ts';
+import { makeBareEngine } from '../../../src/scripts-runtime/engine/bare-engine.ts';
+import { Kv } from '../../../src/scripts-runtime/kv/kv.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../../src/scripts-runtime/limits.ts';
 import { ScriptMetrics } from '../../../src/scripts-runtime/metrics/script-metrics.ts';
+import { Guest, type GuestPorts } from '../../../src/scripts-runtime/script/guest.ts';
 import { Sets } from '../../../src/scripts-runtime/sets/sets.ts';
 import { makeRequest } from '../script-world.ts';
 

@@ -1,5 +1,5 @@
 /** A script with connections, and the test at the other end of each. */
-import type { ScriptBundle } from '../../../src/scripts-runtime/bundle.ts';
+import type { ScriptBundle } from '../../../src/scripts-runtime/bundle/bundle.ts';
 import { CLIENT_END } from '../../../src/scripts-runtime/conns/ports.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../../src/scripts-runtime/limits.ts';
 import { describe, ScriptWorld } from '../script-world.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import { MetricsText } from '../../../src/gateway/supervisor/metrics-text.ts';
-import { ScriptMetricsTable } from '../../../src/gateway/supervisor/script-metrics.ts';
+import { MetricsText } from '../../../src/gateway/supervisor/metrics/metrics-text.ts';
+import { ScriptMetricsTable } from '../../../src/gateway/supervisor/metrics/script-metrics.ts';
 import { ScriptMetrics } from '../../../src/scripts-runtime/metrics/script-metrics.ts';
 import { ScriptWorld, syncScriptOf } from '../script-world.ts';
 

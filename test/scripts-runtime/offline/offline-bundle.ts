@@ -1,5 +1,5 @@
 /** Bundles and flows for tests that run scripts without a gateway. */
-import type { ScriptBundle } from '../../../src/scripts-runtime/bundle.ts';
+import type { ScriptBundle } from '../../../src/scripts-runtime/bundle/bundle.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../../src/scripts-runtime/limits.ts';
 import { Replay } from '../../../src/scripts-runtime/offline/replay.ts';
 import type { RecordedFlow, ReplayedVerdict } from '../../../src/scripts-runtime/offline/report.ts';

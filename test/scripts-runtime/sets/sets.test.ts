@@ -256,8 +256,8 @@ describe('env.sets', () => {
 
 test('a name that takes minutes to encode is none, and in no set', async () => {
   const long = 'é.'.repeat(100_000);
-  const [fault] = parseSet('domain', long) as { message: string }[];
-  expect(fault?.message.length).toBeLessThan(500);
+  const faults = parseSet('domain', long);
+  expect(Array.isArray(faults) && faults[0].message.length).toBeLessThan(500);
   const sets = new Sets({ d: { type: 'domain', text: '.example' } });
   expect([sets.has(0, `${long}example`), sets.has(0, 'a.example')]).toEqual([false, true]);
   const world = new ScriptWorld();

@@ -1,8 +1,8 @@
 /** `readableOf` and `writableOf`, which no script can call: run as a module of ours. */
 import { expect, test } from 'bun:test';
-import { makeBareEngine } from '../../../src/scripts-runtime/bare-engine.ts';
-import { Engine } from '../../../src/scripts-runtime/engine.ts';
-import { GuestModules } from '../../../src/scripts-runtime/guest-modules.ts';
+import { makeBareEngine } from '../../../src/scripts-runtime/engine/bare-engine.ts';
+import { Engine } from '../../../src/scripts-runtime/engine/engine.ts';
+import { GuestModules } from '../../../src/scripts-runtime/engine/guest-modules.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../src/scripts-runtime/limits.ts';
 
 /** What `body`, the inside of an async function, returns. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test';
-import { modulesWantedBy } from '../../../src/scripts-runtime/guest-modules.ts';
+import { modulesWantedBy } from '../../../src/scripts-runtime/engine/guest-modules.ts';
 import { ScriptWorld, syncScriptOf } from '../script-world.ts';
 
 test.each([

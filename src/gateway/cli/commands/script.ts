@@ -10,8 +10,8 @@ import {
   trial as trialSchema,
 } from '../../supervisor/api/schemas.ts';
 import { ExitCode } from '../../supervisor/exit-code.ts';
-import { formatScriptIssue } from '../../supervisor/generations.ts';
-import { tryScripts } from '../../supervisor/script-check.ts';
+import { formatScriptIssue } from '../../supervisor/scripts/generations.ts';
+import { tryScripts } from '../../supervisor/scripts/script-check.ts';
 import { type ClientFlags, clientOf, withClient } from '../options.ts';
 import { print, printError, printJson } from '../output.ts';
 import type { Finish } from '../program.ts';

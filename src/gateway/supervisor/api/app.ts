@@ -3,7 +3,7 @@ import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { BUNDLE_MAX_BYTES } from '../../config/script-files.ts';
 import { SETS_MAX_BYTES } from '../../config/sets.ts';
-import type { Logger } from '../logger.ts';
+import type { Logger } from '../log/logger.ts';
 import { guardBrowser, requireToken } from './access.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { answerError, ProblemError } from './problem.ts';

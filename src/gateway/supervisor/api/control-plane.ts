@@ -2,12 +2,12 @@
 
 import type { ReloadConfig } from '../../config/reload-schema.ts';
 import type { RecordedFlow, ScriptSource } from '../../messages/script-control.ts';
-import type { Explanation } from '../explain.ts';
-import type { FlowControl } from '../flow-control.ts';
-import type { Trial } from '../generation-parts.ts';
-import type { BundleContent, Change, ChangeOptions, Generation } from '../generations.ts';
-import type { ReloadRecord } from '../reloads.ts';
-import type { TrialReport } from '../trials.ts';
+import type { FlowControl } from '../flows/flow-control.ts';
+import type { Explanation } from '../scripts/explain.ts';
+import type { Trial } from '../scripts/generation-parts.ts';
+import type { BundleContent, Change, ChangeOptions, Generation } from '../scripts/generations.ts';
+import type { ReloadRecord } from '../scripts/reloads.ts';
+import type { TrialReport } from '../scripts/trials.ts';
 import type { DropCount, ReasonCount, Status } from './schemas.ts';
 
 export interface ControlPlane {

@@ -1,8 +1,8 @@
 /** `If-Match`, RFC 9110 §13.1.1: who changes something says which state was seen. */
 import type { Context } from 'hono';
 import type { ReloadConfig } from '../../config/reload-schema.ts';
-import type { TrialPlan } from '../generation-parts.ts';
-import type { ChangeOptions } from '../generations.ts';
+import type { TrialPlan } from '../scripts/generation-parts.ts';
+import type { ChangeOptions } from '../scripts/generations.ts';
 import { ProblemError } from './problem.ts';
 import type { ChangeQuery } from './schemas.ts';
 

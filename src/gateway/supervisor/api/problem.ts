@@ -4,17 +4,17 @@ import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { ConfigError } from '../../config/load.ts';
 import type { ScriptIssue } from '../../messages/script-control.ts';
-import { FilterError } from '../filter/filter-error.ts';
-import { TooManyReadersError } from '../flow-events.ts';
+import { FilterError } from '../flows/filter/filter-error.ts';
+import { TooManyReadersError } from '../flows/flow-events.ts';
+import type { Logger } from '../log/logger.ts';
 import {
   BundleRejectedError,
   NoSuchGenerationError,
   NoTrialError,
   ScriptHostError,
   StaleChangeError,
-} from '../generations.ts';
-import type { Logger } from '../logger.ts';
-import { NoSuchReloadError, TooManyReloadsError } from '../reloads.ts';
+} from '../scripts/generations.ts';
+import { NoSuchReloadError, TooManyReloadsError } from '../scripts/reloads.ts';
 import { NoSuchScriptError } from './control-plane.ts';
 import type { Problem } from './schemas.ts';
 

@@ -2,9 +2,9 @@
 import { z } from 'zod';
 import { scriptName } from '../../config/script-schema.ts';
 import { duration } from '../../config/values.ts';
-import { FLOW_EVENT_NAMES } from '../event-ring.ts';
-import { ORIGINS } from '../generations.ts';
-import { REVALIDATE_MODES } from '../revalidation.ts';
+import { FLOW_EVENT_NAMES } from '../flows/event-ring.ts';
+import { ORIGINS } from '../scripts/generations.ts';
+import { REVALIDATE_MODES } from '../scripts/revalidation.ts';
 
 const PAGE_DEFAULT = 100;
 const PAGE_MAX = 10_000;

@@ -2,9 +2,9 @@
 import { basename } from 'node:path';
 import type { z } from 'zod';
 import type { ScheduleEntry, ScriptSource } from '../../messages/script-control.ts';
-import type { Change, ChangeOptions, Generation } from '../generations.ts';
-import type { ReloadRecord } from '../reloads.ts';
-import type { Revalidation } from '../revalidation.ts';
+import type { Change, ChangeOptions, Generation } from '../scripts/generations.ts';
+import type { ReloadRecord } from '../scripts/reloads.ts';
+import type { Revalidation } from '../scripts/revalidation.ts';
 import type { TrialState } from './control-plane.ts';
 import { viewProblem } from './problem.ts';
 import type { change, generation, reload, trial } from './schemas.ts';

@@ -5,8 +5,8 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { listen } from '../../../../src/gateway/supervisor/api/listen.ts';
-import { everyFlow } from '../../../../src/gateway/supervisor/filter/parse.ts';
-import { TooManyReadersError } from '../../../../src/gateway/supervisor/flow-events.ts';
+import { everyFlow } from '../../../../src/gateway/supervisor/flows/filter/parse.ts';
+import { TooManyReadersError } from '../../../../src/gateway/supervisor/flows/flow-events.ts';
 import { until } from '../support.ts';
 import { apiOf, type FakePlane, fakePlane } from './fake-plane.ts';
 

@@ -5,20 +5,20 @@ import {
   type ControlPlane,
   NoSuchScriptError,
 } from '../../../../src/gateway/supervisor/api/control-plane.ts';
-import { explain } from '../../../../src/gateway/supervisor/explain.ts';
-import { FlowControl } from '../../../../src/gateway/supervisor/flow-control.ts';
+import { FlowControl } from '../../../../src/gateway/supervisor/flows/flow-control.ts';
+import { createLogger } from '../../../../src/gateway/supervisor/log/logger.ts';
+import { explain } from '../../../../src/gateway/supervisor/scripts/explain.ts';
 import {
   type BundleContent,
   Generations,
   ScriptHostError,
-} from '../../../../src/gateway/supervisor/generations.ts';
-import { createLogger } from '../../../../src/gateway/supervisor/logger.ts';
-import { Reloads } from '../../../../src/gateway/supervisor/reloads.ts';
+} from '../../../../src/gateway/supervisor/scripts/generations.ts';
+import { Reloads } from '../../../../src/gateway/supervisor/scripts/reloads.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
 import { Carrier, TrackState, VerdictCode } from '../../../../src/stack/flow-row.ts';
 import { TcpState } from '../../../../src/stack/tcp/states.ts';
 import { Protocol } from '../../../../src/stack/wire/protocol.ts';
-import { FlowMemory, flowContext, limitsOf, NOW_US } from '../flow-memory.ts';
+import { FlowMemory, flowContext, limitsOf, NOW_US } from '../flows/flow-memory.ts';
 
 const ROWS = 8;
 /** Serial number of a flow that ends before anybody can end it. */

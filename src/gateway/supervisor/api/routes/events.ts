@@ -1,7 +1,7 @@
 /** What happens to flows, as server-sent events: NEW, UPDATE, DESTROY, and `dropped` for gaps. */
 import { Hono } from 'hono';
-import type { EventReader } from '../../event-reader.ts';
-import { parseFilter } from '../../filter/parse.ts';
+import type { EventReader } from '../../flows/event-reader.ts';
+import { parseFilter } from '../../flows/filter/parse.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeText } from '../describe.ts';
 import { eventsHeader, eventsQuery } from '../schemas.ts';

@@ -1,6 +1,6 @@
 /** Who would decide about a flow, and why. Nothing remembers the question. */
 import { Hono } from 'hono';
-import { toRecordedFlow } from '../../recorded-flow.ts';
+import { toRecordedFlow } from '../../scripts/recorded-flow.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeJson } from '../describe.ts';
 import { explainBody, explanation } from '../explain-schemas.ts';

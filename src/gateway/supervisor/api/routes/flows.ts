@@ -1,7 +1,7 @@
 /** Live flows: list, look, end one or those that a filter names. */
 import { Hono } from 'hono';
-import { everyFlow, parseFilter } from '../../filter/parse.ts';
-import { parseFlowId } from '../../flow-view.ts';
+import { everyFlow, parseFilter } from '../../flows/filter/parse.ts';
+import { parseFlowId } from '../../flows/flow-view.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeJson, describeText } from '../describe.ts';
 import { parseIfMatch } from '../precondition.ts';

@@ -1,0 +1,307 @@
+/**
+ * Sessions: flows of UDP and ICMP echo whose datagrams go over a socket of their own. From a
+ * verdict to the socket, and from there to its end:
+ *
+ *   verdict → start: bounds, loop guard, socket, connect → stack.admit
+ *   client → upstream   onDatagram → datagram-upload.ts, gathered; sent when the turn ends
+ *   upstream → client   onEvent → datagram-download.ts → stack.datagram
+ *   errors              onEvent, or a send that fails → session-errors.ts → stack.relayError
+ *
+ * A session ends when its time is over (the stack sees to that), when its questions are answered,
+ * or when it has to give way; never by an error of its upstream, which may be gone a moment later.
+ */
+import { type Epoll, EpollEvent } from '../../../ffi/epoll.ts';
+import { closeFd } from '../../../ffi/sockets.ts';
+import { CloseReason } from '../../../stack/close-reason.ts';
+import { Counter, type Counters } from '../../../stack/counters.ts';
+import { DropReason } from '../../../stack/drop-reason.ts';
+import { ClosedBy, FlowField } from '../../../stack/flow-row.ts';
+import { IcmpErrorKind } from '../../../stack/icmp-error-kind.ts';
+import { HalfSipHash } from '../../../stack/sip-hash.ts';
+import type { Instant } from '../../../stack/time.ts';
+import { Protocol } from '../../../stack/wire/protocol.ts';
+import type { LiveConfig } from '../../messages/control.ts';
+import {
+  DIAL_LOOP,
+  type DialFailure,
+  type DialOptions,
+  dialFailure,
+  startConnect,
+  unmapUpstream,
+} from '../forward/dial.ts';
+import { CONFIGURED_MARK, type DialPlan } from '../forward/dialer.ts';
+import { UpstreamBit, type UpstreamTable } from '../forward/upstream-table.ts';
+import type { LoopGuard } from '../loop-guard.ts';
+import { NO_ROW } from '../row-queues.ts';
+import { DatagramDownload, Left } from './datagram-download.ts';
+import { DatagramLanding } from './datagram-landing.ts';
+import { DatagramUpload } from './datagram-upload.ts';
+import { DnsQuestions } from './dns-questions.ts';
+import { EchoIdentifiers } from './echo-identifiers.ts';
+import { prepareRequest } from './echo-messages.ts';
+import { SessionBounds } from './session-bounds.ts';
+import { SessionErrors } from './session-errors.ts';
+import { openEcho, openUdp } from './session-socket.ts';
+import type { SessionStack } from './session-stack.ts';
+import { SessionKind, SessionTable } from './session-table.ts';
+
+/** Receiving calls that one session may make before the others have their turn. */
+const SHARE = 4;
+/** How long a session waits that found no slab. */
+const STARVED_WAIT_MS = 2;
+const DNS_PORT = 53;
+
+export interface SessionOptions {
+  /** Sockets in all. */
+  readonly limit: number;
+  readonly perSource: number;
+  /** Three uint32 from the system's random source. */
+  readonly secrets: Uint32Array;
+}
+
+export class Sessions {
+  readonly #stack: SessionStack;
+  readonly #upstreams: UpstreamTable;
+  readonly #epoll: Epoll;
+  readonly #counters: Counters;
+  readonly #guard: LoopGuard;
+  readonly #table: SessionTable;
+  readonly #bounds: SessionBounds;
+  readonly #identifiers: EchoIdentifiers;
+  readonly #questions: DnsQuestions;
+  readonly #errors: SessionErrors;
+  readonly #upload: DatagramUpload;
+  readonly #download: DatagramDownload;
+  /** What was opened last. */
+  readonly #opened = { kind: SessionKind.NONE as SessionKind, identifier: 0 };
+  /** Rows to go on with, or to end, in the next turn. */
+  #again: Int32Array;
+  #againCount = 0;
+  #current: Int32Array;
+  #isStarved = false;
+  #egress: LiveConfig['egress'] = { fwmark: 0, interface: '' };
+
+  /** @param base  address of the arena's first byte, for the kernel */
+  constructor(
+    stack: SessionStack,
+    upstreams: UpstreamTable,
+    epoll: Epoll,
+    counters: Counters,
+    guard: LoopGuard,
+    base: number,
+    { limit, perSource, secrets }: SessionOptions,
+  ) {
+    const rows = stack.flows.capacity;
+    this.#stack = stack;
+    this.#upstreams = upstreams;
+    this.#epoll = epoll;
+    this.#counters = counters;
+    this.#guard = guard;
+    this.#table = new SessionTable(rows);
+    const hash = new HalfSipHash(secrets[0]!, secrets[1]!);
+    this.#bounds = new SessionBounds(stack.flows, stack.arena.view, limit, perSource, hash);
+    this.#identifiers = new EchoIdentifiers(secrets[2]!);
+    this.#questions = new DnsQuestions(rows);
+    this.#errors = new SessionErrors(stack, upstreams, this.#table, counters, base);
+    this.#upload = new DatagramUpload(stack, upstreams, this.#table, this.#errors, counters, base);
+    this.#download = new DatagramDownload(
+      stack,
+      upstreams,
+      this.#table,
+      this.#questions,
+      this.#errors,
+      new DatagramLanding(stack.slabs, base),
+      counters,
+    );
+    // A row may stand here twice, when its session ended while it was listed.
+    this.#again = new Int32Array(rows * 2);
+    this.#current = new Int32Array(rows * 2);
+  }
+
+  configure(live: Pick<LiveConfig, 'egress'>): void {
+    this.#egress = live.egress;
+  }
+
+  /** Milliseconds that the loop may sleep. */
+  get patienceMs(): number {
+    if (this.#againCount === 0) return Number.POSITIVE_INFINITY;
+    return this.#isStarved ? STARVED_WAIT_MS : 0;
+  }
+
+  /** Opens a socket to the upstream that stands in `row`, which waits for its verdict. */
+  start(row: number, plan: DialPlan, now: Instant): void {
+    const stack = this.#stack;
+    const { view } = stack.arena;
+    const at = stack.flows.rowAt(row);
+    unmapUpstream(view, at);
+    this.#counters.add(Counter.DIALS);
+    if (!this.#makeRoom(at, now)) {
+      const kind = IcmpErrorKind.PROHIBITED;
+      stack.reject(row, 'icmp', kind, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
+      return;
+    }
+    const family = view.getUint8(at + FlowField.UPSTREAM_FAMILY) === 4 ? 4 : 6;
+    const mark = plan.mark === CONFIGURED_MARK ? this.#egress.fwmark : plan.mark;
+    const egress = this.#egress.interface;
+    if (this.#guard.isLoopFrom(view, at + FlowField.UPSTREAM, family, mark, egress, now)) {
+      this.#fail(row, DIAL_LOOP, now);
+      return;
+    }
+    const fd = this.#open(row, family, { mark, interface: egress, bind: plan.bind });
+    if (fd < 0) {
+      this.#fail(row, dialFailure(-fd), now);
+      return;
+    }
+    const isUdp = this.#table.kind[row] === SessionKind.UDP;
+    const port = isUdp ? view.getUint16(at + FlowField.UPSTREAM_PORT, true) : 0;
+    let result = startConnect(fd, view, at + FlowField.UPSTREAM, family, port);
+    const events = EpollEvent.IN | EpollEvent.ET;
+    if (result >= 0) result = this.#epoll.add(fd, events, this.#upstreams.tokenOf(row));
+    if (result < 0) this.#fail(row, dialFailure(-result), now);
+    else stack.admit(row, now);
+  }
+
+  /** As `FlowOwner.onDatagram`. @param mayFragment  the client lets routers cut it */
+  onDatagram(
+    row: number,
+    at: number,
+    length: number,
+    segmentBytes: number,
+    hopLimit: number,
+    trafficClass: number,
+    mayFragment: boolean,
+    now: Instant,
+  ): void {
+    const kind = this.#table.kind[row];
+    if (kind === SessionKind.NONE) {
+      this.#counters.drop(DropReason.UPSTREAM_SEND_FAILED);
+      return;
+    }
+    const { view } = this.#stack.arena;
+    const upload = this.#upload;
+    if (kind === SessionKind.UDP) {
+      this.#questions.onQuestion(row, view, at, segmentBytes > 0 ? 0 : length);
+      upload.send(row, at, length, segmentBytes, hopLimit, trafficClass, mayFragment, now);
+    } else {
+      const rowAt = this.#stack.flows.rowAt(row);
+      const family = view.getUint8(rowAt + FlowField.UPSTREAM_FAMILY) === 4 ? 4 : 6;
+      prepareRequest(view, at, length, row, this.#table, family);
+      upload.setHeader(row, hopLimit, trafficClass, mayFragment, now);
+      upload.sendOne(row, at, length, now);
+    }
+    if (this.#isOverLimit(row)) this.#endLater(row, now);
+  }
+
+  /** An event of the socket of `row`. */
+  onEvent(row: number, events: number, now: Instant): void {
+    if ((events & EpollEvent.ERR) !== 0) this.#errors.drain(row, now);
+    if ((events & (EpollEvent.IN | EpollEvent.HUP)) !== 0) this.#receive(row, now);
+  }
+
+  /** Ends a turn of the loop: sends what was gathered, and goes on with what had no share left. */
+  finishTurn(now: Instant): void {
+    this.#upload.flush(now);
+    const rows = this.#again;
+    const count = this.#againCount;
+    this.#again = this.#current;
+    this.#current = rows;
+    this.#againCount = 0;
+    this.#isStarved = false;
+    for (let i = 0; i < count; i++) {
+      const row = rows[i]!;
+      if (!this.#upstreams.has(row, UpstreamBit.SESSION_LISTED)) continue;
+      this.#upstreams.lower(row, UpstreamBit.SESSION_LISTED);
+      if (this.#table.kind[row] !== SessionKind.NONE) this.#receive(row, now);
+      else this.#stack.abort(row, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
+    }
+  }
+
+  /** The flow ended: closes its socket, if it has one. */
+  release(row: number): void {
+    const kind = this.#table.kind[row];
+    if (kind === SessionKind.NONE) return;
+    this.#upload.drop(row);
+    if (kind === SessionKind.RAW_ECHO) this.#identifiers.release(this.#table.identifier[row]!);
+    this.#table.kind[row] = SessionKind.NONE;
+    closeFd(this.#upstreams.fd(row));
+    this.#upstreams.setFd(row, -1);
+    this.#bounds.remove(row);
+  }
+
+  /** Has another session give way where there are too many. @returns false when none can */
+  #makeRoom(flowAt: number, now: Instant): boolean {
+    const victim = this.#bounds.victim(flowAt);
+    if (victim === NO_ROW) return !this.#bounds.isFull;
+    this.#endLater(victim, now);
+    return true;
+  }
+
+  #open(row: number, family: 4 | 6, options: DialOptions): number {
+    const { view } = this.#stack.arena;
+    const at = this.#stack.flows.rowAt(row);
+    const opened = this.#opened;
+    const isUdp = view.getUint8(at + FlowField.PROTOCOL) === Protocol.UDP;
+    const isDns = isUdp && view.getUint16(at + FlowField.UPSTREAM_PORT, true) === DNS_PORT;
+    opened.kind = SessionKind.UDP;
+    opened.identifier = 0;
+    const fd = isUdp
+      ? openUdp(family, options, isDns)
+      : openEcho(family, options, this.#identifiers, opened);
+    if (fd < 0) return fd;
+    this.#table.begin(row, opened.kind);
+    this.#table.identifier[row] = opened.identifier;
+    this.#questions.begin(row, isDns);
+    this.#upstreams.setFd(row, fd);
+    this.#bounds.add(row, at);
+    return fd;
+  }
+
+  #receive(row: number, now: Instant): void {
+    for (let turn = 0; turn < SHARE; turn++) {
+      const left = this.#download.receive(row, now);
+      if (this.#isOverLimit(row)) {
+        this.#stack.abort(row, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
+        return;
+      }
+      if (left === Left.NOTHING) return;
+      if (left === Left.ANSWERED) {
+        this.#stack.abort(row, CloseReason.EOF, ClosedBy.UPSTREAM, now);
+        return;
+      }
+      if (left === Left.STARVED) {
+        this.#isStarved = true;
+        break;
+      }
+    }
+    this.#list(row);
+  }
+
+  /** Closes the socket now, and ends the flow when the stack is not in the middle of another. */
+  #endLater(row: number, now: Instant): void {
+    this.#upload.flushRow(row, now);
+    this.release(row);
+    this.#list(row);
+  }
+
+  #list(row: number): void {
+    if (this.#upstreams.has(row, UpstreamBit.SESSION_LISTED)) return;
+    this.#upstreams.raise(row, UpstreamBit.SESSION_LISTED);
+    this.#again[this.#againCount++] = row;
+  }
+
+  /** The session has moved more than its verdict allows. */
+  #isOverLimit(row: number): boolean {
+    const { view } = this.#stack.arena;
+    const at = this.#stack.flows.rowAt(row);
+    const limit = view.getFloat64(at + FlowField.MAX_BYTES, true);
+    if (limit === 0) return false;
+    const up = view.getFloat64(at + FlowField.BYTES_UP, true);
+    return up + view.getFloat64(at + FlowField.BYTES_DOWN, true) > limit;
+  }
+
+  #fail(row: number, failure: DialFailure, now: Instant): void {
+    this.#counters.add(Counter.DIALS_FAILED);
+    const { how, code, reason } = failure;
+    this.#stack.reject(row, how, code, reason, ClosedBy.UPSTREAM, now);
+  }
+}

@@ -1,0 +1,54 @@
+/** What becomes of rows of flows that ended: a log line and a place in the histogram. */
+import {
+  FLOW_ROW_BYTES,
+  type FlowSnapshot,
+  flowDurationUs,
+  flowVerdict,
+  readFlowRow,
+} from '../../../stack/flow-row.ts';
+import type { Logger } from '../log/logger.ts';
+import { Histogram } from '../metrics/histogram.ts';
+import { type FlowContext, flowId, viewEndedFlow } from './flow-view.ts';
+
+/** Upper bounds in seconds: from a refused scan to a session of a day. */
+const DURATION_BOUNDS_S = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 86_400];
+
+const US_PER_S = 1_000_000;
+
+export class EndedFlows {
+  /** By verdict. */
+  readonly durations = new Map<string, Histogram>();
+  readonly #log: Logger;
+  readonly #context: () => FlowContext;
+
+  constructor(log: Logger, context: () => FlowContext) {
+    this.#log = log;
+    this.#context = context;
+  }
+
+  /** @param logged  write a line for each flow */
+  take(rows: Uint8Array, logged: boolean): void {
+    const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
+    for (let at = 0; at + FLOW_ROW_BYTES <= rows.byteLength; at += FLOW_ROW_BYTES) {
+      this.#duration(flowVerdict(view, at)).observe(flowDurationUs(view, at) / US_PER_S);
+    }
+    if (!logged) return;
+    const context = this.#context();
+    for (let at = 0; at + FLOW_ROW_BYTES <= rows.byteLength; at += FLOW_ROW_BYTES) {
+      const flow = readFlowRow(view, at);
+      if (flow !== undefined) this.#write(flow, context);
+    }
+  }
+
+  #write(flow: FlowSnapshot, context: FlowContext): void {
+    const { phase: _, ...fields } = viewEndedFlow(flow, context);
+    const line = { event: 'flow', flow_id: flowId(flow.serial), ...fields };
+    this.#log.info({ ...line, orig_dst: fields.dst }, 'flow');
+  }
+
+  #duration(verdict: string): Histogram {
+    const histogram = this.durations.get(verdict) ?? new Histogram(DURATION_BOUNDS_S);
+    this.durations.set(verdict, histogram);
+    return histogram;
+  }
+}

@@ -1,0 +1,144 @@
+/** One listener, and where it is in the ring; it gets server-sent events, HTML Standard §9.2. */
+import { readFlowRow } from '../../../stack/flow-row.ts';
+import type { EventRing, FlowEventName } from './event-ring.ts';
+import type { Filter } from './filter/fields.ts';
+import { type FlowContext, flowId, viewEndedFlow, viewFlow } from './flow-view.ts';
+
+/** UTF-16 units after which a text is long enough to be sent. */
+const CHUNK_LENGTH = 64 * 1024;
+/** So that nobody on the way takes the silence for an end. */
+const KEEPALIVE_MS = 15_000;
+/** The first thing that is sent: how long a client waits before it connects again. */
+const GREETING = 'retry: 2000\n\n';
+const KEEPALIVE = ': nothing new\n\n';
+
+export interface EventRequest {
+  readonly filter: Filter;
+  readonly names: ReadonlySet<FlowEventName>;
+  /** `Last-Event-ID` of a client that comes back. */
+  readonly lastId?: string;
+}
+
+export interface EventSource {
+  readonly ring: EventRing;
+  /** Stands in each id before the number of the event. */
+  readonly session: string;
+  readonly context: () => FlowContext;
+  readonly lostReports: () => number;
+  readonly onClosed: () => void;
+}
+
+/** Why events are missing. */
+type Gap = 'reader-too-slow' | 'reports-lost' | 'unknown-last-event-id';
+
+export class EventReader {
+  readonly #request: EventRequest;
+  readonly #source: EventSource;
+  #next: number;
+  #lost: number;
+  /** What is to be sent before the next event. */
+  #text = GREETING;
+  #isClosed = false;
+  #wake: ((hasNews: boolean) => void) | undefined;
+
+  constructor(request: EventRequest, source: EventSource) {
+    this.#request = request;
+    this.#source = source;
+    this.#lost = source.lostReports();
+    const resumed = this.#resumed();
+    if (request.lastId !== undefined && resumed === undefined) {
+      this.#text += gapText('unknown-last-event-id');
+    }
+    this.#next = resumed ?? source.ring.next;
+  }
+
+  /**
+   * What has happened since, as soon as there is something; a comment when there is nothing for a
+   * while; undefined at the end. Not while another call waits.
+   */
+  async next(keepaliveMs = KEEPALIVE_MS): Promise<string | undefined> {
+    for (;;) {
+      if (this.#isClosed) return undefined;
+      const text = this.#read();
+      if (text !== '') return text;
+      if (!(await this.#news(keepaliveMs))) return this.#isClosed ? undefined : KEEPALIVE;
+    }
+  }
+
+  /** There may be something new. */
+  wake(): void {
+    this.#wake?.(true);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#wake?.(false);
+    this.#source.onClosed();
+  }
+
+  #news(keepaliveMs: number): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const timer = setTimeout(() => resolve(false), keepaliveMs);
+    this.#wake = resolve;
+    return promise.finally(() => {
+      clearTimeout(timer);
+      this.#wake = undefined;
+    });
+  }
+
+  #read(): string {
+    const { ring, context } = this.#source;
+    this.#noteGaps();
+    let text = this.#text;
+    this.#text = '';
+    const now = context();
+    const test = this.#request.filter(now);
+    while (this.#next < ring.next && text.length < CHUNK_LENGTH) {
+      const event = this.#next++;
+      if (!this.#request.names.has(ring.nameOf(event))) continue;
+      if (test(ring.view, ring.rowAt(event))) text += this.#show(event, now);
+    }
+    return text;
+  }
+
+  #noteGaps(): void {
+    const { ring, lostReports } = this.#source;
+    if (this.#next < ring.first) {
+      this.#text += gapText('reader-too-slow', ring.first - this.#next);
+      this.#next = ring.first;
+    }
+    const lost = lostReports();
+    if (lost > this.#lost) this.#text += gapText('reports-lost', lost - this.#lost);
+    this.#lost = lost;
+  }
+
+  #show(event: number, now: FlowContext): string {
+    const { ring, session } = this.#source;
+    const flow = readFlowRow(ring.view, ring.rowAt(event));
+    if (flow === undefined) return '';
+    const name = ring.nameOf(event);
+    const nowUs = ring.timeOf(event);
+    const context = { ...now, nowUs, nowMs: now.nowMs - (now.nowUs - nowUs) / 1000 };
+    const view = name === 'DESTROY' ? viewEndedFlow(flow, context) : viewFlow(flow, nowUs, context);
+    const data = {
+      event: name,
+      time: new Date(context.nowMs).toISOString(),
+      flow: { id: flowId(flow.serial), ...view },
+    };
+    return `id: ${session}-${event}\nevent: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
+  }
+
+  /** The event after the one that the client saw last; undefined when that is not known here. */
+  #resumed(): number | undefined {
+    const { ring, session } = this.#source;
+    const [name, number = ''] = this.#request.lastId?.split('-') ?? [];
+    if (name !== session || !/^\d{1,15}$/.test(number)) return undefined;
+    const next = Number(number) + 1;
+    return next <= ring.next ? next : undefined;
+  }
+}
+
+/** @param count  of events that are missing, of all flows, when it is known */
+const gapText = (why: Gap, count?: number): string =>
+  `event: dropped\ndata: ${JSON.stringify({ event: 'dropped', why, count })}\n\n`;

@@ -1,0 +1,125 @@
+/** A flow as logs and the API show it: one set of names for both. */
+import type { FlowSnapshot } from '../../../stack/flow-row.ts';
+import type { Endpoint } from '../../../stack/verdict.ts';
+
+/** Knows what numbers in a row stand for. */
+export interface FlowNames {
+  scriptName(generation: number, index: number): string | undefined;
+  listenerName(generation: number, index: number): string | undefined;
+}
+
+export interface FlowContext {
+  readonly names: FlowNames;
+  readonly iface: string;
+  /** CLOCK_MONOTONIC in microseconds. */
+  readonly nowUs: number;
+  /** Milliseconds since 1970 at `nowUs`. */
+  readonly nowMs: number;
+}
+
+/** The fields of a flow, named as in the log; times in milliseconds. */
+export interface FlowView {
+  readonly proto: string;
+  readonly src: string;
+  readonly src_port: number;
+  readonly dst: string;
+  readonly dst_port: number;
+  readonly iface: string;
+  readonly phase: string;
+  /** Of RFC 9293 where our TCP ends the flow, of nf_conntrack where it is only watched. */
+  readonly state: string;
+  readonly carrier: string;
+  readonly verdict: string;
+  readonly decider: string;
+  readonly script?: string | undefined;
+  readonly script_version?: number | undefined;
+  /** Name of the listener that decided. */
+  readonly rule?: string | undefined;
+  /** `direct`, or a service inside the gateway. */
+  readonly upstream?: string | undefined;
+  readonly upstream_addr?: string | undefined;
+  /** The source that the upstream sees, when it is not the client. */
+  readonly nat_addr?: string | undefined;
+  /** RFC 3339 */
+  readonly start: string;
+  readonly duration_ms: number;
+  readonly decision_ms: number;
+  readonly connect_ms: number;
+  readonly bytes_up: number;
+  readonly bytes_down: number;
+  readonly pkts_up: number;
+  readonly pkts_down: number;
+  readonly retrans: number;
+  readonly rtt_ms: number;
+}
+
+export interface EndedFlowView extends FlowView {
+  readonly close_by: string;
+  readonly close_reason: string;
+}
+
+/** Text of a flow's serial number in logs, URLs and tables. */
+export const flowId = (serial: number): string => serial.toString(36);
+
+/** The serial number behind an id; undefined when it is no id. */
+export function parseFlowId(id: string): number | undefined {
+  if (!/^[0-9a-z]{1,11}$/.test(id)) return undefined;
+  const serial = Number.parseInt(id, 36);
+  return Number.isSafeInteger(serial) && serial > 0 ? serial : undefined;
+}
+
+/** @param untilUs  where the duration ends: now for a live flow, the last packet of an ended one */
+export function viewFlow(flow: FlowSnapshot, untilUs: number, context: FlowContext): FlowView {
+  const { names, iface, nowMs, nowUs } = context;
+  const isScript = flow.decider === 'script';
+  return {
+    proto: flow.protocol,
+    src: flow.source.ip,
+    src_port: flow.source.port,
+    dst: flow.destination.ip,
+    dst_port: flow.destination.port,
+    iface,
+    phase: flow.phase,
+    state: flowState(flow),
+    carrier: flow.carrier,
+    verdict: flow.verdict,
+    decider: flow.decider,
+    script: isScript ? names.scriptName(flow.generation, flow.deciderIndex) : undefined,
+    script_version: isScript ? flow.generation : undefined,
+    rule:
+      flow.decider === 'listener'
+        ? names.listenerName(flow.generation, flow.deciderIndex)
+        : undefined,
+    upstream: flow.service ?? (flow.upstream === undefined ? undefined : 'direct'),
+    upstream_addr: flow.upstream === undefined ? undefined : formatEndpoint(flow.upstream),
+    nat_addr: flow.natSource === undefined ? undefined : formatEndpoint(flow.natSource),
+    start: new Date(nowMs - (nowUs - flow.startedAt) / 1000).toISOString(),
+    duration_ms: toMs(Math.max(0, untilUs - flow.startedAt)),
+    decision_ms: toMs(flow.decisionUs),
+    connect_ms: toMs(flow.connectUs),
+    bytes_up: flow.bytesUp,
+    bytes_down: flow.bytesDown,
+    pkts_up: flow.packetsUp,
+    pkts_down: flow.packetsDown,
+    retrans: flow.retransmits,
+    rtt_ms: toMs(flow.srttUs),
+  };
+}
+
+export const viewEndedFlow = (flow: FlowSnapshot, context: FlowContext): EndedFlowView => ({
+  ...viewFlow(flow, flow.lastUsedAt, context),
+  close_by: flow.closedBy,
+  close_reason: flow.closeReason,
+});
+
+/** The name that TrackState has for a flow that is not tracked. */
+const UNTRACKED = 'NONE';
+
+export const flowState = ({ trackState, tcpState }: FlowSnapshot): string =>
+  trackState === UNTRACKED ? tcpState : trackState;
+
+/** `10.0.0.1:443`, `[fd00::1]:443` */
+const formatEndpoint = ({ ip, port, family }: Endpoint): string =>
+  family === 6 ? `[${ip}]:${port}` : `${ip}:${port}`;
+
+const toMs = (us: number): number => Math.round(us) / 1000;

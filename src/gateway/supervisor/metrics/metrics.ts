@@ -1,0 +1,347 @@
+/** All metrics, from the shared counters and what the supervisor itself knows. */
+import { CLOSE_REASON_NAMES, CloseReason } from '../../../stack/close-reason.ts';
+import { Counter, type Counters } from '../../../stack/counters.ts';
+import { DROP_REASON_NAMES, DropReason } from '../../../stack/drop-reason.ts';
+import type { ScriptLimits } from '../../messages/script-control.ts';
+import { buildInfo } from '../build-info.ts';
+import type { Census } from '../flows/live-flows.ts';
+import type { ScriptTotals } from '../scripts/script-totals.ts';
+import type { TrialOutcomes, TrialReport } from '../scripts/trials.ts';
+import { dropLayer } from './drop-layer.ts';
+import type { Histogram } from './histogram.ts';
+import { MetricsText, type Sample } from './metrics-text.ts';
+import type { ScriptMetricsTable } from './script-metrics.ts';
+
+export interface MetricsSource {
+  readonly counters: Counters;
+  readonly reloads: { readonly ok: number; readonly failed: number };
+  readonly lastReloadOk: boolean;
+  /** Milliseconds since 1970. */
+  readonly lastReloadOkAt: number;
+  readonly generation: number;
+  readonly scripts: readonly string[];
+  readonly trials: TrialOutcomes;
+  readonly trial: TrialReport;
+  readonly scriptTotals: ReadonlyMap<string, ScriptTotals>;
+  readonly scriptMetrics: ScriptMetricsTable;
+  readonly scriptLimits: ScriptLimits;
+  readonly closedDropped: number;
+  readonly census: Census;
+  readonly scriptHostRestarts: Readonly<Record<string, number>>;
+  readonly dataPlaneRestarts: number;
+  readonly durations: ReadonlyMap<string, Histogram>;
+}
+
+const US_PER_S = 1_000_000;
+
+export function renderMetrics(source: MetricsSource): string {
+  const text = new MetricsText();
+  writeGateway(text, source);
+  writeFlows(text, source);
+  writeTracking(text, source);
+  writeDevice(text, source.counters);
+  writeTcp(text, source.counters);
+  writeScripts(text, source);
+  source.scriptMetrics.write(text);
+  return text.toString();
+}
+
+function writeGateway(text: MetricsText, source: MetricsSource): void {
+  const { reloads, lastReloadOk, lastReloadOkAt, dataPlaneRestarts } = source;
+  text.gauge('culvert_build_info', 'What this binary is.', [[1, buildInfo]]);
+  text.counter('culvert_config_reloads_total', 'Reloads and changes of scripts.', [
+    [reloads.ok, { result: 'success' }],
+    [reloads.failed, { result: 'failure' }],
+  ]);
+  text.gauge('culvert_config_last_reload_successful', 'Whether the last reload succeeded.', [
+    [lastReloadOk ? 1 : 0],
+  ]);
+  text.gauge(
+    'culvert_config_last_reload_success_timestamp_seconds',
+    'When a reload last succeeded.',
+    [[lastReloadOkAt / 1000]],
+  );
+  text.counter('culvert_data_plane_restarts_total', 'Data planes that died and were replaced.', [
+    [dataPlaneRestarts],
+  ]);
+}
+
+function writeFlows(text: MetricsText, { counters, durations }: MetricsSource): void {
+  const get = (counter: Counter) => counters.get(counter);
+  text.gauge('culvert_flows_active', 'Flows that live.', [[get(Counter.FLOWS_NOW)]]);
+  text.counter('culvert_flows_total', 'Flows that began.', [[get(Counter.FLOWS_TOTAL)]]);
+  text.counter('culvert_flow_bytes_total', 'Payload bytes of flows.', [
+    [get(Counter.BYTES_UP), { direction: 'up' }],
+    [get(Counter.BYTES_DOWN), { direction: 'down' }],
+  ]);
+  text.histograms(
+    'culvert_flow_duration_seconds',
+    'How long flows lived.',
+    [...durations].map(([verdict, histogram]) => [{ verdict }, histogram]),
+  );
+  text.counter(
+    'culvert_flow_closed_total',
+    'Flows that ended, by reason.',
+    reasons(CLOSE_REASON_NAMES, CloseReason.NONE, (reason) => counters.closed(reason)),
+  );
+  text.counter(
+    'culvert_dropped_packets_total',
+    'Packets that reached nobody, by reason.',
+    DROP_REASON_NAMES.flatMap((name, reason): Sample[] =>
+      reason === DropReason.NONE
+        ? []
+        : [[counters.dropped(reason), { reason: name, layer: dropLayer(reason) }]],
+    ),
+  );
+  text.gauge('culvert_slab_bytes', 'Buffer memory in use.', [[get(Counter.SLAB_BYTES_NOW)]]);
+  text.gauge('culvert_slab_bytes_limit', 'Buffer memory that may be used.', [
+    [get(Counter.SLAB_BYTES_LIMIT_NOW)],
+  ]);
+  text.counter('culvert_upstream_connects_total', 'Dials that ended.', [
+    [
+      get(Counter.DIALS) - get(Counter.DIALS_FAILED) - get(Counter.DIALS_NOW),
+      { result: 'success' },
+    ],
+    [get(Counter.DIALS_FAILED), { result: 'failure' }],
+  ]);
+  text.gauge('culvert_upstream_connects_in_flight', 'Dials that run.', [[get(Counter.DIALS_NOW)]]);
+  text.summary(
+    'culvert_upstream_connect_seconds',
+    'Time that dials took.',
+    get(Counter.DIALS_US) / US_PER_S,
+    get(Counter.DIALS) - get(Counter.DIALS_NOW),
+  );
+}
+
+/** The table of all flows, and those of them that our TCP does not end. */
+function writeTracking(text: MetricsText, { counters, census }: MetricsSource): void {
+  const get = (counter: Counter) => counters.get(counter);
+  text.gauge(
+    'culvert_conntrack_entries',
+    'Rows of the flow table in use.',
+    [...census.protocols].map(([proto, count]) => [count, { proto }]),
+  );
+  text.gauge('culvert_conntrack_entries_limit', 'Rows of the flow table.', [
+    [get(Counter.FLOWS_LIMIT_NOW)],
+  ]);
+  text.counter('culvert_conntrack_reaped_total', 'Flows taken out as their time was over.', [
+    [get(Counter.FLOWS_REAPED)],
+  ]);
+  text.counter('culvert_conntrack_early_drop_total', 'Flows that gave way in a full table.', [
+    [get(Counter.FLOWS_EARLY_DROPPED)],
+  ]);
+  text.gauge('culvert_nat_flows', 'Flows that are rewritten.', [[get(Counter.NAT_FLOWS_NOW)]]);
+  text.gauge('culvert_nat_mappings', 'Mappings to addresses of the pool.', [
+    [get(Counter.NAT_MAPPINGS_NOW)],
+  ]);
+  text.counter('culvert_nat_packets_total', 'Packets rewritten and handed back.', [
+    [get(Counter.NAT_PACKETS) - get(Counter.NAT_SUPERPACKETS), { kind: 'packet' }],
+    [get(Counter.NAT_SUPERPACKETS), { kind: 'superpacket' }],
+  ]);
+  text.gauge('culvert_udp_sessions', 'Flows over datagram sockets: UDP and ICMP echo.', [
+    [get(Counter.SESSIONS_NOW)],
+  ]);
+  text.counter('culvert_udp_datagrams_total', 'Datagrams moved by these sessions.', [
+    [get(Counter.DATAGRAMS_UP), { direction: 'up' }],
+    [get(Counter.DATAGRAMS_DOWN), { direction: 'down' }],
+  ]);
+  text.counter('culvert_udp_syscalls_total', 'System calls that moved them.', [
+    [get(Counter.DATAGRAM_SENDS), { direction: 'up' }],
+    [get(Counter.DATAGRAM_RECEIVES), { direction: 'down' }],
+  ]);
+}
+
+function writeDevice(text: MetricsText, counters: Counters): void {
+  const get = (counter: Counter) => counters.get(counter);
+  const kinds = (direction: string, all: number, large: number): Sample[] => [
+    [all - large, { direction, kind: 'frame' }],
+    [large, { direction, kind: 'superframe' }],
+  ];
+  text.counter('culvert_tun_packets_total', 'Frames of the device.', [
+    ...kinds('in', get(Counter.DEVICE_FRAMES_IN), get(Counter.DEVICE_SUPERFRAMES_IN)),
+    ...kinds('out', get(Counter.DEVICE_FRAMES_OUT), get(Counter.DEVICE_SUPERFRAMES_OUT)),
+  ]);
+  text.counter('culvert_tun_bytes_total', 'Bytes of the device.', [
+    [get(Counter.DEVICE_BYTES_IN), { direction: 'in' }],
+    [get(Counter.DEVICE_BYTES_OUT), { direction: 'out' }],
+  ]);
+  text.gauge('culvert_tun_up', 'Whether the device is up.', [[get(Counter.DEVICE_UP_NOW)]]);
+  text.gauge('culvert_tun_offload_enabled', 'Whether superpackets are in use.', [
+    [get(Counter.OFFLOAD_NOW) > 0 ? 1 : 0],
+  ]);
+  text.counter('culvert_tun_offload_downgrades_total', 'Offloads that were given up.', [
+    [get(Counter.OFFLOAD_DOWNGRADES)],
+  ]);
+  text.counter('culvert_ip_reassembled_total', 'Packets that were made of fragments.', [
+    [get(Counter.PACKETS_REASSEMBLED)],
+  ]);
+  text.counter('culvert_icmp_sent_total', 'ICMP errors sent.', [[get(Counter.ICMP_SENT)]]);
+  text.counter('culvert_icmp_errors_matched_total', 'ICMP errors about a segment in flight.', [
+    [get(Counter.ICMP_ERRORS_MATCHED)],
+  ]);
+  text.counter('culvert_icmp_errors_relayed_total', 'ICMP errors passed on, translated.', [
+    [get(Counter.ICMP_ERRORS_RELAYED)],
+  ]);
+  text.counter('culvert_icmp_echo_replies_total', 'Pings answered.', [
+    [get(Counter.ICMP_ECHO_REPLIES)],
+  ]);
+}
+
+/** Counters of the TCP that need no label: [counter, name, help]. */
+const TCP_COUNTERS: readonly (readonly [Counter, string, string])[] = [
+  [Counter.TCP_RETRANSMITS, 'retransmits', 'Segments sent again.'],
+  [Counter.TCP_FAST_RETRANSMITS, 'fast_retransmits', 'Losses found by duplicate ACKs.'],
+  [Counter.TCP_TIMEOUTS, 'timeouts', 'Retransmission timeouts.'],
+  [Counter.TCP_OUT_OF_ORDER, 'out_of_order', 'Segments that came before their turn.'],
+  [Counter.PATH_MTU_LOWERED, 'path_mtu_lowered', 'Flows whose path MTU was found to be less.'],
+  [Counter.ECN_MARKED, 'ecn_marked', 'Data packets that came with CE.'],
+  [Counter.ECN_WINDOW_CUTS, 'ecn_window_cuts', 'Windows cut because a client saw CE.'],
+  [
+    Counter.BLACK_HOLES_SUSPECTED,
+    'black_holes_suspected',
+    'Flows that went on in shorter segments, as full ones timed out.',
+  ],
+  [Counter.TCP_RESETS_SENT, 'resets_sent', 'RST segments sent.'],
+  [Counter.TCP_RESETS_RECEIVED, 'resets_received', 'RST segments accepted.'],
+  [Counter.TCP_CHALLENGE_ACKS, 'challenge_acks', 'Challenge ACKs sent.'],
+  [Counter.TCP_ZERO_WINDOW_PROBES, 'zero_window_probes', 'Probes of a closed window.'],
+  [Counter.TCP_KEEPALIVES, 'keepalives', 'Keepalive probes sent.'],
+];
+
+function writeTcp(text: MetricsText, counters: Counters): void {
+  const get = (counter: Counter) => counters.get(counter);
+  text.gauge('culvert_tcp_syn_in_flight', 'Flows that are not open yet.', [
+    [get(Counter.HELD_SYNS_NOW)],
+  ]);
+  text.gauge('culvert_tcp_syn_in_flight_limit', 'Flows that may be not open yet.', [
+    [get(Counter.HELD_SYNS_LIMIT_NOW)],
+  ]);
+  text.counter('culvert_tcp_syn_cookies_total', 'SYN cookies, by what became of them.', [
+    [get(Counter.SYN_COOKIES_SENT), { result: 'sent' }],
+    [get(Counter.SYN_COOKIES_RECEIVED), { result: 'received' }],
+    [get(Counter.SYN_COOKIES_FAILED), { result: 'failed' }],
+  ]);
+  text.counter('culvert_tcp_syn_rejected_total', 'SYNs over a limit.', [
+    [counters.dropped(DropReason.HELD_SYN_LIMIT), { scope: 'global' }],
+    [counters.dropped(DropReason.HELD_SYN_SOURCE_LIMIT), { scope: 'source' }],
+  ]);
+  text.gauge('culvert_tcp_time_wait', 'Flows in TIME-WAIT.', [[get(Counter.TIME_WAIT_NOW)]]);
+  for (const [counter, name, help] of TCP_COUNTERS) {
+    text.counter(`culvert_tcp_${name}_total`, help, [[get(counter)]]);
+  }
+}
+
+function writeScripts(text: MetricsText, source: MetricsSource): void {
+  const { counters, generation, scripts, census, scriptTotals, scriptHostRestarts } = source;
+  const { scriptLimits } = source;
+  const totals = [...scriptTotals];
+  text.gauge(
+    'culvert_script_version_info',
+    'The active generation of each script.',
+    scripts.map((script) => [1, { script, version: generation }]),
+  );
+  text.gauge(
+    'culvert_script_flows',
+    'Live flows by the script version that claimed them.',
+    census.scripts.map(({ script, generation: version, count }) => [count, { script, version }]),
+  );
+  text.summary(
+    'culvert_script_decision_seconds',
+    'Time from a question to its answer.',
+    counters.get(Counter.DECISIONS_US) / US_PER_S,
+    counters.get(Counter.DECISIONS_ANSWERED),
+  );
+  text.counter('culvert_script_decisions_failed_total', 'Flows that got the fallback verdict.', [
+    [counters.get(Counter.DECISIONS_FAILED)],
+  ]);
+  text.counter('culvert_script_decisions_late_total', 'Answers that nobody waited for.', [
+    [counters.get(Counter.DECISIONS_LATE)],
+  ]);
+  text.gauge('culvert_claims_active', 'Claimed flows that a script talks to.', [
+    [counters.get(Counter.CLAIMS_NOW)],
+  ]);
+  text.counter('culvert_claims_total', 'Flows that scripts claimed, by what became of them.', [
+    [counters.get(Counter.CLAIMS_TOTAL), { result: 'claimed' }],
+    [counters.get(Counter.CLAIMS_SPLICED), { result: 'spliced' }],
+    [counters.get(Counter.CLAIMS_REFUSED), { result: 'refused' }],
+  ]);
+  text.gauge('culvert_claim_sockets', 'Sockets that scripts dialled for them.', [
+    [counters.get(Counter.CLAIM_SOCKETS_NOW)],
+  ]);
+  text.counter('culvert_conn_messages_ignored_total', 'Messages of a script host about them.', [
+    [counters.get(Counter.CONN_MESSAGES_REFUSED), { reason: 'invalid' }],
+    [counters.get(Counter.CONN_MESSAGES_LATE), { reason: 'late' }],
+  ]);
+  text.counter('culvert_conn_stalls_total', 'How often the socket to the script host was full.', [
+    [counters.get(Counter.CONN_STALLS)],
+  ]);
+  text.counter(
+    'culvert_script_errors_total',
+    'Decisions that failed in the script.',
+    totals.map(([script, { errors }]) => [errors, { script }]),
+  );
+  text.counter(
+    'culvert_script_limit_hits_total',
+    'Limits that a script hit.',
+    totals.flatMap(([script, { limitHits }]) =>
+      Object.entries(limitHits).map(([kind, hits]): Sample => [hits, { script, kind }]),
+    ),
+  );
+  text.gauge(
+    'culvert_script_disabled',
+    'Whether a script is disabled after too many limit hits.',
+    totals.map(([script, { disabled }]) => [disabled ? 1 : 0, { script }]),
+  );
+  writeTrials(text, source);
+  text.gauge(
+    'culvert_script_limit',
+    'What each script may use, in the unit that ends the name of the limit.',
+    Object.entries(scriptLimits).map(([limit, value]) => [value, { limit }]),
+  );
+  text.counter('culvert_script_closed_dropped_total', 'Ends of flows that no script heard of.', [
+    [source.closedDropped],
+  ]);
+  text.counter(
+    'culvert_script_restarts_total',
+    'Script hosts that ended, by cause.',
+    Object.entries(scriptHostRestarts).map(([kind, count]) => [count, { kind }]),
+  );
+}
+
+/** Bundles on trial; what is of one of them is a gauge, because the next one begins at 0. */
+function writeTrials(text: MetricsText, { trials, trial }: MetricsSource): void {
+  const { canary, shadow } = trial;
+  text.counter(
+    'culvert_script_trials_total',
+    'Trials of bundles that ended, by how.',
+    Object.entries(trials).map(([result, count]) => [count, { result }]),
+  );
+  text.gauge(
+    'culvert_script_canary_decisions',
+    'Decisions of the canary so far, by result.',
+    canary === undefined
+      ? []
+      : [
+          [canary.decisions - canary.failures, { result: 'verdict' }],
+          [canary.failures, { result: 'failed' }],
+        ],
+  );
+  text.gauge(
+    'culvert_script_shadow_flows',
+    'Flows that the shadow was compared about so far, by result.',
+    shadow === undefined
+      ? []
+      : [
+          [shadow.compared - shadow.different, { result: 'same' }],
+          [shadow.different, { result: 'different' }],
+          [shadow.skipped, { result: 'skipped' }],
+        ],
+  );
+}
+
+const reasons = (
+  names: readonly string[],
+  none: number,
+  count: (reason: number) => number,
+): Sample[] =>
+  names.flatMap((reason, index): Sample[] => (index === none ? [] : [[count(index), { reason }]]));

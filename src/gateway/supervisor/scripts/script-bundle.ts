@@ -1,0 +1,31 @@
+/** A generation as a script host gets it. */
+import type { ScriptBundle } from '../../messages/script-control.ts';
+import type { Generation } from './generations.ts';
+
+export interface HostFacts {
+  /** Name of the device, as scripts will see it. */
+  readonly iface: string;
+  /** Scripts to be loaded and never asked. */
+  readonly disabled: readonly string[];
+  /** What ran in a host that is gone, or is about to be replaced by another. */
+  readonly previous?: NonNullable<ScriptBundle['previous']>;
+  /** Where no script may connect. */
+  readonly closed?: readonly string[];
+}
+
+export const toBundle = (generation: Generation, facts: HostFacts): ScriptBundle => ({
+  generation: generation.number,
+  scripts: generation.scripts,
+  limits: generation.limits,
+  vars: generation.vars,
+  ...(generation.sets === undefined ? {} : { sets: generation.sets }),
+  // Sent ahead of it, in parts.
+  kv: [],
+  ...facts,
+});
+
+/** What a new host is told of the generation that it comes after. */
+export const previousOf = (active: Generation | undefined): Pick<HostFacts, 'previous'> =>
+  active === undefined
+    ? {}
+    : { previous: { generation: active.number, scripts: active.scripts.map(({ name }) => name) } };

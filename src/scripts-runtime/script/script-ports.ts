@@ -1,0 +1,49 @@
+/** What a script is made of, and what it needs of its host. */
+import type { ScriptLog, ScriptSource } from '../bundle/bundle.ts';
+import type { Transpiled } from '../bundle/transpile.ts';
+import type { Egress } from '../conns/egress.ts';
+import type { GuestConnPorts } from '../conns/guest-conns.ts';
+import type { BareEngine, EngineClock } from '../engine/engine.ts';
+import type { GuestExtension } from '../engine/guest-extension.ts';
+import type { Kv } from '../kv/kv.ts';
+import type { ScriptCounters } from './counters.ts';
+import type { GuestSettings } from './guest.ts';
+import type { Script, ScriptAnswer } from './script.ts';
+
+/** What a script needs of its host. */
+export interface ScriptPorts extends EngineClock {
+  /** What the script finds besides its API. */
+  readonly extension: GuestExtension | undefined;
+  /**
+   * Around every turn in a sandbox: a watchdog looks from outside.
+   *
+   * @param aheadUs  how much longer than usual this turn may last
+   */
+  enter(script: Script, aheadUs: number): void;
+  leave(): void;
+  log(line: ScriptLog): void;
+  /** A promise was settled while the turn of `script` goes on. */
+  settled(script: Script, call: number, answer: () => ScriptAnswer): void;
+  /** The sandbox broke: every call that waits in it is lost. */
+  lost(script: Script): void;
+  /** What its connections ask for. */
+  conns(script: () => Script): GuestConnPorts;
+  /** A turn took so long, in microseconds; `conn` is the connection it was for. */
+  worked(conn: number, us: number): void;
+  /** A WebAssembly instance that was made in advance, if there is one. */
+  takeSpare(): BareEngine | undefined;
+  /** Belongs to no generation yet, and may have timers. */
+  loading(script: Script): void;
+}
+
+export interface ScriptParts {
+  readonly source: ScriptSource;
+  readonly generation: number;
+  readonly position: number;
+  readonly code: Transpiled;
+  readonly settings: GuestSettings;
+  readonly kv: Kv;
+  readonly counters: ScriptCounters;
+  readonly egress: Egress;
+  readonly isDisabled: boolean;
+}

@@ -1,0 +1,91 @@
+import { expect, test } from 'bun:test';
+import { mkdtempSync, openSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { LogSink } from '../../../../src/gateway/supervisor/log/log-sink.ts';
+import { createLogger, renderText } from '../../../../src/gateway/supervisor/log/logger.ts';
+import { logScript } from '../../../../src/gateway/supervisor/scripts/script-log.ts';
+
+function fileSink() {
+  const path = join(mkdtempSync(join(tmpdir(), 'culvert-')), 'log');
+  const fd = openSync(path, 'w');
+  return { sink: new LogSink(fd), text: () => readFileSync(path, 'utf8') };
+}
+
+test('a JSON line has level, time, msg and the fields', () => {
+  const { sink, text } = fileSink();
+  createLogger({ level: 'info', format: 'json' }, sink).warn({ device: 'x0' }, 'device-down');
+  sink.flush();
+  const line = JSON.parse(text()) as Record<string, unknown>;
+  expect(line).toMatchObject({ level: 'warn', device: 'x0', msg: 'device-down' });
+  expect(String(line['time'])).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+  expect(line).not.toHaveProperty('pid');
+});
+
+test('an error keeps its message, code and stack', () => {
+  const { sink, text } = fileSink();
+  const err = Object.assign(new Error('no'), { code: 'EPERM' });
+  createLogger({ level: 'info', format: 'json' }, sink).error({ err }, 'x');
+  sink.flush();
+  expect(JSON.parse(text())).toMatchObject({ err: { message: 'no', code: 'EPERM' } });
+});
+
+test('what lies below the level is not written', () => {
+  const { sink, text } = fileSink();
+  createLogger({ level: 'warn', format: 'json' }, sink).info('x');
+  createLogger({ level: 'silent', format: 'json' }, sink).error('x');
+  sink.flush();
+  expect(text()).toBe('');
+});
+
+test('a text line is for eyes', () =>
+  expect(
+    renderText(
+      '{"level":"info","time":"2026-01-02T03:04:05.678Z","a":1,"b":"x y","c":[1],"msg":"ready"}\n',
+    ),
+  ).toBe('03:04:05.678 INFO  ready a=1 b="x y" c=[1]\n'));
+
+test('a text line neither begins another line nor speaks to the terminal', () => {
+  const fields = { msg: 'a\nb', 'k\n': '\u001b[2J', c1: '\u009b2J', turn: '\u202e', ok: 'ä ö' };
+  const line = renderText(`${JSON.stringify({ level: 'info', time: '', ...fields })}\n`);
+  expect(line).toBe(' INFO  a\\u000ab k\\u000a=\\u001b[2J c1=\\u009b2J turn=\\u202e ok="ä ö"\n');
+});
+
+test('a script cannot choose the fields that say who wrote a line', () => {
+  const { sink, text } = fileSink();
+  const forged = {
+    level: 'error',
+    time: 'never',
+    msg: 'flow',
+    pid: 1,
+    event: 'flow',
+    flow_id: 'x',
+    script: 'other',
+    script_version: 9,
+  };
+  logScript(createLogger({ level: 'info', format: 'json' }, sink), {
+    kind: 'log',
+    level: 'info',
+    script: 'a',
+    generation: 3,
+    flow: 36,
+    message: 'said %s',
+    fields: { ...forged, method: 'GET', headers: { a: 1 }, socket: {}, visits: 2 },
+  });
+  sink.flush();
+  // Parsed by hand: JSON.parse would hide a name that occurs twice.
+  const names = [...text().matchAll(/[{,]"([a-z_.]+)":/g)].map((match) => match[1]);
+  for (const name of Object.keys(forged))
+    expect(names.filter((n) => n === name)).toHaveLength(name === 'pid' ? 0 : 1);
+  expect(JSON.parse(text())).toMatchObject({
+    level: 'info',
+    msg: 'said %s',
+    event: 'script',
+    script: 'a',
+    script_version: 3,
+    flow_id: '10',
+    visits: 2,
+    'script.level': 'error',
+    'script.flow_id': 'x',
+  });
+});

@@ -1,0 +1,125 @@
+/** Scripts are asked in a real process aside. */
+import { describe, expect, setDefaultTimeout, test } from 'bun:test';
+import type { AsideOptions } from '../../../../src/gateway/supervisor/scripts/aside.ts';
+import {
+  type ExplainParts,
+  type Explanation,
+  explain,
+  explainNotes,
+} from '../../../../src/gateway/supervisor/scripts/explain.ts';
+import { BundleRejectedError } from '../../../../src/gateway/supervisor/scripts/generations.ts';
+import { toRecordedFlow } from '../../../../src/gateway/supervisor/scripts/recorded-flow.ts';
+import { unnumbered } from '../../../../src/gateway/supervisor/scripts/script-check.ts';
+import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
+
+/** A busy machine takes its time to start a process. */
+setDefaultTimeout(30_000);
+
+const flow = toRecordedFlow({
+  ...{ proto: 'tcp', src: '10.0.0.5', src_port: 40_000 },
+  ...{ dst: '203.0.113.7', dst_port: 443 },
+});
+
+const live: ExplainParts['live'] = {
+  listeners: [
+    { name: 'web', protocol: 'tcp', destinations: [], ports: [[80, 80]], action: { kind: 'drop' } },
+  ],
+  localAddresses: [],
+};
+
+const script = (name: string, body: string) => ({
+  name,
+  file: `${name}.ts`,
+  source: `import { decline, forward, reject } from 'culvert';
+export default { flow(f, env, ctx) { ${body} } };`,
+});
+
+function explained(
+  scripts: readonly ReturnType<typeof script>[],
+  aside: Partial<AsideOptions> = {},
+): Promise<Explanation> {
+  const generation = unnumbered({ scripts, vars: {}, limits: DEFAULT_SCRIPT_LIMITS });
+  return explain(flow, { live, generation, aside: { iface: 'x0', ...aside } });
+}
+
+/** How long a turn takes depends on the machine. */
+const withoutSlow = (found: Explanation): Explanation => ({
+  ...found,
+  steps: found.steps.map((step) =>
+    step.kind === 'listener'
+      ? step
+      : { ...step, logs: step.logs.filter(({ fields }) => fields?.['limit'] !== 'cpuSoftMs') },
+  ),
+});
+
+describe('explain', () => {
+  test('asks the scripts in order: outcome, cost and log lines of each', async () => {
+    const found = await explained([
+      script('first', `console.warn('seen', { port: f.dst.port }); return decline();`),
+      script('second', `return forward('10.9.9.9');`),
+      script('third', `return reject();`),
+    ]);
+    expect(withoutSlow(found)).toEqual({
+      flow: 'tcp 10.0.0.5:40000 > 203.0.113.7:443',
+      decided_by: 'script',
+      name: 'second',
+      index: 1,
+      verdict: 'forward 10.9.9.9:443',
+      steps: [
+        { kind: 'listener', index: 0, name: 'web', matches: false, why: 'port: takes 80' },
+        {
+          ...{ kind: 'script', index: 0, name: 'first', outcome: 'declined' },
+          cpu_us: expect.any(Number),
+          logs: [{ level: 'warn', message: 'seen {"port":443}' }],
+        },
+        {
+          ...{ kind: 'script', index: 1, name: 'second', outcome: 'forward 10.9.9.9:443' },
+          ...{ cpu_us: expect.any(Number), logs: [] },
+        },
+      ],
+      notes: [],
+    });
+    expect(found.steps.some((step) => step.kind === 'script' && step.cpu_us > 0)).toBe(true);
+  });
+
+  test('shows scripts a copy of the KV, and leaves the KV as it was', async () => {
+    const body = `return reject({ reason: String(env.KV.incr('n', 1)) });`;
+    const count = [script('count', body)];
+    const kv = [{ script: 'count', key: 'n', value: 41 }];
+    for (let i = 0; i < 2; i++) {
+      expect((await explained(count, { kv })).verdict).toBe('reject reason=42');
+    }
+  });
+
+  test('says that nobody decides when all decline', async () => {
+    const found = await explained([script('shy', 'return decline();')]);
+    expect(found).toMatchObject({ decided_by: 'nobody', verdict: 'reject' });
+    expect(found.notes.join()).toContain('unclaimed');
+  });
+
+  test('shows a decision that fails with what the script said', async () => {
+    const found = await explained([script('bad', `throw new Error('oh dear');`)]);
+    expect(found).toMatchObject({ decided_by: 'script', name: 'bad', verdict: 'failed error' });
+    expect(JSON.stringify(found.steps)).toContain('oh dear');
+  });
+
+  test('does not ask a script that is disabled', async () => {
+    const found = await explained([script('off', `return reject();`)], { disabled: ['off'] });
+    expect(found.verdict).toStartWith('failed');
+  });
+
+  test('rejects with the places when the scripts do not load', async () => {
+    const broken = explained([script('broken', 'return ((;')]);
+    expect(await broken.catch((error) => error)).toBeInstanceOf(BundleRejectedError);
+  });
+});
+
+test('notes tell of a host that is gone, and of a canary', () => {
+  expect(explainNotes('running', undefined)).toEqual([]);
+  expect(explainNotes('waiting', undefined).join()).toContain('no script host runs');
+  const generation = { ...unnumbered({ scripts: [], vars: {}, limits: DEFAULT_SCRIPT_LIMITS }) };
+  const plan = { mode: 'canary', share: 0.1, errors: 1, windowMs: 1, forMs: 1 } as const;
+  expect(explainNotes('running', { generation, plan }).join()).toContain(
+    'generation 1 is a canary',
+  );
+});

@@ -1,0 +1,105 @@
+import { expect, test } from 'bun:test';
+import { misfitOf } from '../../../src/scripts-runtime/verdict/verdict-fit.ts';
+import { describe, ScriptWorld, scriptOf, syncScriptOf } from '../script-world.ts';
+
+async function worldOf(body: string): Promise<ScriptWorld> {
+  const world = new ScriptWorld();
+  await world.load({ route: syncScriptOf(body), next: syncScriptOf('return forward()') });
+  return world;
+}
+
+test.each(['udp', 'icmp'] as const)(
+  'a script sees a flow of %s, which has no SYN',
+  async (proto) => {
+    const world = await worldOf(
+      'const { proto, src, dst } = flow;' +
+        "const shown = [proto, src.port, dst.port, 'syn' in flow];" +
+        "return reject({ reason: shown.join(' ') })",
+    );
+    const port = proto === 'udp' ? 53 : 0;
+    // The page that carries a request still holds what the SYN before said.
+    world.decide('192.0.2.1', 80);
+    expect(world.outcome('192.0.2.1', port, { protocol: proto })).toBe(
+      `reject rst ${proto} 40000 ${port} false`,
+    );
+  },
+);
+
+test.each([
+  ['udp', 'redirect("welcome")', 'redirect(): welcome speaks TCP, and the flow is udp'],
+  ['icmp', 'redirect("welcome")', 'redirect(): welcome speaks TCP, and the flow is icmp'],
+  [
+    'udp',
+    'forward("10.0.0.1:53", { handshake: "accept-first" })',
+    'forward(): handshake "accept-first" is for TCP, and the flow is udp',
+  ],
+  [
+    'icmp',
+    'forward(undefined, { proxyProtocol: 2 })',
+    'forward(): proxyProtocol is for TCP, and the flow is icmp',
+  ],
+  ['udp', 'nat("[fd00::1]:53")', 'nat(): fd00::1 is IPv6, and the flow is IPv4'],
+  ['tcp', 'nat("[fd00::1]:53")', 'nat(): fd00::1 is IPv6, and the flow is IPv4'],
+] as const)('%s: %s fails closed, and the log says why', async (protocol, verdict, message) => {
+  for (const body of [`return ${verdict}`, `return Promise.resolve(${verdict})`]) {
+    const world = await worldOf(body);
+    expect(world.decide('192.0.2.1', 53, { protocol, flow: 9 })).toEqual({
+      kind: 'failed',
+      failure: 'bad-verdict',
+      by: { generation: 1, script: 0 },
+    });
+    expect(world.logs).toEqual([
+      expect.objectContaining({ level: 'warn', script: 'route', flow: 9, message }),
+    ]);
+    world.advance(2000);
+    expect(world.stats.find(({ script }) => script === 'route')).toMatchObject({ errors: 1 });
+  }
+});
+
+test('the same options fit a TCP flow, and what a ping does not need is let pass', async () => {
+  const options = '{ handshake: "accept-first", proxyProtocol: 1 }';
+  const tcp = await worldOf(`return forward("10.0.0.1:80", ${options})`);
+  expect(tcp.outcome()).toBe('forward 10.0.0.1:80');
+  const ping = await worldOf('return forward("10.0.0.1:80", { connectTimeoutMs: 5 })');
+  expect(ping.outcome('192.0.2.1', 0, { protocol: 'icmp' })).toBe('forward 10.0.0.1:0');
+});
+
+test.each(['forward', 'nat'])(
+  '%s: an address alone keeps the port of the client',
+  async (verdict) => {
+    const world = await worldOf(
+      `return ${verdict}(flow.dst.family === 4 ? "10.0.0.1" : "[fd00::9]")`,
+    );
+    const tail = verdict === 'nat' ? ' masquerade' : '';
+    const outcome = (ip: string, port: number, protocol: 'tcp' | 'udp' | 'icmp') =>
+      world.outcome(ip, port, { protocol });
+    expect(outcome('192.0.2.1', 8080, 'tcp')).toBe(`${verdict} 10.0.0.1:8080${tail}`);
+    expect(outcome('192.0.2.1', 53, 'udp')).toBe(`${verdict} 10.0.0.1:53${tail}`);
+    expect(outcome('fd00::1', 0, 'icmp')).toBe(`${verdict} [fd00::9]:0${tail}`);
+  },
+);
+
+test('a NAT goes to an address of its own family, also where a name has others', async () => {
+  const world = new ScriptWorld();
+  const script = scriptOf("return nat('db.example:5432', { masquerade: false })");
+  await world.load({ route: script });
+  const ids = [world.ask('192.0.2.1', 80), world.ask('fd00::1', 80)];
+  world.host.resolved(world.lookups[0]!.id, ['fd00::5', '10.0.0.5'], '');
+  expect(ids.map((id) => describe(world.answers.get(id)))).toEqual([
+    'nat 10.0.0.5:5432',
+    'nat [fd00::5]:5432',
+  ]);
+  const last = world.ask('192.0.2.1', 80);
+  world.host.resolved(world.lookups[1]!.id, ['fd00::5'], '');
+  expect(describe(world.answers.get(last))).toBe('failed error');
+  expect(world.lines).toEqual(['nat(): "db.example" does not resolve: no IPv4 address']);
+});
+
+test('only TCP can be claimed', () => {
+  const end = { ip: '192.0.2.1', port: 1, family: 4 } as const;
+  const misfit = (protocol: 'tcp' | 'udp' | 'icmp') =>
+    misfitOf({ kind: 'claim', sniff: false }, { flow: 1, protocol, source: end, destination: end });
+  expect(misfit('tcp')).toBeUndefined();
+  expect(misfit('udp')).toBe('claim(): is for TCP, and the flow is udp');
+  expect(misfit('icmp')).toBe('claim(): is for TCP, and the flow is icmp');
+});
