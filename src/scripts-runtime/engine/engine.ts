@@ -155,14 +155,18 @@ export class Engine {
 
   /**
    * Whether nothing of the turn's budget is left. QuickJS asks by itself, but counts its own
-   * operations: thousands of calls of the gateway, a millisecond each, fit in between.
+   * operations: thousands of calls of the gateway, a millisecond each, fit in between. Who waited
+   * for the processor is not to blame, however long that was.
    */
   get isSpent(): boolean {
     if (this.#breakage !== undefined) return true;
-    if (this.#clock.now() - this.#enteredAt < FIRST_LOOK_US) return false;
-    // A turn that waited for the processor up to now is not to blame.
+    const elapsed = this.#clock.now() - this.#enteredAt;
+    if (elapsed < FIRST_LOOK_US) return false;
     if (this.#cpuBase === NO_BASE) this.#cpuBase = this.#clock.cpuTime();
-    return this.#shouldStop();
+    if (elapsed < this.#budget) return false;
+    if (this.#clock.cpuTime() - this.#cpuBase < this.#budget) return false;
+    this.#breakage = 'cpu';
+    return true;
   }
 
   /**
