@@ -169,6 +169,14 @@ export class Engine {
     return true;
   }
 
+  /** The function, refused where nothing of the turn's budget is left. */
+  charged<A extends unknown[], R>(work: (...args: A) => R): (...args: A) => R {
+    return (...args) => {
+      if (this.isSpent) throw new Error('the time of this turn is over');
+      return work(...args);
+    };
+  }
+
   /**
    * Runs `work` and then the jobs of settled promises, all within one budget.
    *

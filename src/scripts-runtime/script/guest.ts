@@ -363,10 +363,7 @@ export class Guest {
     context.setProp(host, 'settings', settings);
     context.setProp(host, 'page', this.#page.handle);
     for (const [name, implementation] of Object.entries(functions)) {
-      using handle = context.newFunction(name, (...args) => {
-        if (this.#engine.isSpent) throw new Error('the time of this turn is over');
-        return implementation(...args);
-      });
+      using handle = context.newFunction(name, this.#engine.charged(implementation));
       context.setProp(host, name, handle);
     }
     context.setProp(context.global, 'culvertHost', host);

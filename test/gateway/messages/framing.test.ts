@@ -106,7 +106,7 @@ test('KV stores full of what JSON makes longest fit into frames, in their order'
   expect([...kvChunks([])]).toEqual([]);
 });
 
-test('the series of a script at its default limits fit into frames, however they are called', () => {
+test('the series of a script at its default limits fit into frames, whatever their names', () => {
   const label = 'l'.repeat(60);
   const value = '\u0001'.repeat(128);
   const deltas = Array.from({ length: 50 * 101 }, (_, i): MetricDelta => {

@@ -157,7 +157,7 @@ test('of two sockets that race, the loser can be ended without the splice', asyn
   expect(world.client(conn).wasAborted).toBe(true);
 });
 
-test('times that are longer than can be said are the longest, and not what is left over', async () => {
+test('times that are longer than can be said are the longest, not what is left over', async () => {
   const world = await ConnWorld.of(
     claiming(`await conn.splice(connect('10.0.0.1:80'),
       { idleTimeoutMs: 2 ** 32 + 1, halfCloseTimeoutMs: 2 ** 40, maxBytes: 2 ** 53 });`),

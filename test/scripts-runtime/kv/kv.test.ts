@@ -227,12 +227,13 @@ test('text that cannot cross the border as it is comes back as it was', async ()
   ]);
 });
 
-test('what is looked for in a set is looked for as a whole, and a log shows all of a line', async () => {
+test('a set looks for the whole of a text, and a log shows all of a line', async () => {
   const world = new ScriptWorld();
   await world.load(
     {
       a: syncScriptOf(`ctx.log.info('one\\0two');
-      return reject({ reason: [env.sets.has('s', '10.0.0.1'), env.sets.has('s', '10.0.0.1\\0')].join() })`),
+      const { sets } = env;
+      return reject({ reason: [sets.has('s', '10.0.0.1'), sets.has('s', '10.0.0.1\\0')].join() })`),
     },
     { sets: { s: { type: 'cidr', text: '10.0.0.0/8' } } },
   );
