@@ -47,6 +47,7 @@ export interface MetricFault {
 }
 
 interface Series {
+  readonly number: number;
   readonly labels: Readonly<Record<string, string>>;
   /** Since the last report; of a gauge, as it is. */
   value: number;
@@ -74,13 +75,18 @@ export class ScriptMetrics {
   readonly #kinds: MetricKinds;
   readonly #metrics = new Map<string, Metric>();
   /** By the number that a script knows it by. */
-  readonly #opened: { readonly kind: MetricKind; readonly series: Series }[] = [];
-  readonly #numbers = new Map<Series, number>();
+  readonly #opened = new Map<number, { readonly kind: MetricKind; readonly series: Series }>();
+  #lastNumber = 0;
 
   constructor(script: string, limits: MetricLimits, kinds: MetricKinds) {
     this.#script = script;
     this.limits = limits;
     this.#kinds = kinds;
+  }
+
+  /** Series that a number stands for. */
+  get seriesKnown(): number {
+    return this.#opened.size;
   }
 
   /**
@@ -103,7 +109,7 @@ export class ScriptMetrics {
     if ('message' in metric) return metric;
     const values = sorted.map(([, value]) => value.slice(0, LABEL_LENGTH));
     const known = metric.series.get(JSON.stringify(values));
-    if (known !== undefined) return this.#numbers.get(known) ?? 0;
+    if (known !== undefined) return known.number;
     const isFull = metric.series.size >= this.limits.metricSeries && names.length > 0;
     if (isFull) onLimit();
     return this.#seriesNumber(metric, isFull ? values.map(() => OTHER) : values);
@@ -111,7 +117,7 @@ export class ScriptMetrics {
 
   /** @param series  of `open`; another number does nothing */
   record(series: number, value: number): void {
-    const opened = this.#opened[series];
+    const opened = this.#opened.get(series);
     if (opened === undefined || !Number.isFinite(value)) return;
     const { kind, series: one } = opened;
     one.hasChanged = true;
@@ -182,6 +188,8 @@ export class ScriptMetrics {
     if (other === undefined || other.script === this.#script) {
       this.#kinds.set(name, { kind, script: this.#script });
     }
+    // Numbers of what it was before stand for nothing any more.
+    for (const { number } of known?.series.values() ?? []) this.#opened.delete(number);
     const metric: Metric = { name, kind, generation, labelNames, series: new Map() };
     this.#metrics.set(name, metric);
     return metric;
@@ -190,8 +198,10 @@ export class ScriptMetrics {
   #seriesNumber({ kind, labelNames, series }: Metric, values: readonly string[]): number {
     const key = JSON.stringify(values);
     const known = series.get(key);
-    if (known !== undefined) return this.#numbers.get(known) ?? 0;
+    if (known !== undefined) return known.number;
+    const number = ++this.#lastNumber;
     const made: Series = {
+      number,
       labels: Object.fromEntries(labelNames.map((label, i) => [label, values[i] ?? ''])),
       value: 0,
       buckets: kind === 'histogram' ? HISTOGRAM_BOUNDS.concat(0).map(() => 0) : undefined,
@@ -199,8 +209,8 @@ export class ScriptMetrics {
       hasChanged: true,
     };
     series.set(key, made);
-    this.#numbers.set(made, this.#opened.length);
-    return this.#opened.push({ kind, series: made }) - 1;
+    this.#opened.set(number, { kind, series: made });
+    return number;
   }
 }
 

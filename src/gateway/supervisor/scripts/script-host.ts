@@ -140,7 +140,6 @@ export class ScriptHost implements Activator {
     return this.#lock.run(async () => {
       const isDone =
         this.#host !== undefined && (await this.#questions.promote(this.#host, bundle.number));
-      // Who did not answer may promote it yet: no host is to run what nobody knows of.
       if (isDone) this.#commit(bundle);
       else this.dropCanary();
       return isDone;
@@ -282,7 +281,7 @@ export class ScriptHost implements Activator {
   #pruneJournal(bundle: Generation): void {
     const names = new Set(bundle.scripts.map((script) => script.name));
     this.#journal.prune(names, Date.now());
-    this.accounts.metrics.prune(names);
+    this.accounts.prune(names);
   }
 
   #tellUp(): void {
@@ -310,7 +309,8 @@ export class ScriptHost implements Activator {
         if (process === this.#host) this.#drains.set(message.numbers);
         break;
       case 'promoted':
-        this.#questions.promoted(message.generation, message.isDone);
+        // As with a load that comes late: nobody knows of what it runs.
+        if (this.#questions.promoted(message.generation, message.isDone)) this.#lost(process);
         break;
       case 'decided':
         this.#options.onDecided?.(message.flows, message.left);
