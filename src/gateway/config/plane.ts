@@ -1,5 +1,5 @@
 /** What the data plane gets of a config. */
-import type { ListenerRule, LiveConfig, StartConfig } from '../messages/control.ts';
+import type { DeviceFacts, ListenerRule, LiveConfig, StartConfig } from '../messages/control.ts';
 import { destinationsOf, familyOf, type ListenerConfig } from './listener-schema.ts';
 import { queueLimits } from './queues.ts';
 import type { Config } from './schema.ts';
@@ -34,15 +34,9 @@ export function toLiveConfig(config: Config, generation: number): LiveConfig {
 }
 
 /** The part that is fixed at start; `device` is what the kernel made of the request. */
-export function toStartConfig(
-  config: Config,
-  device: { readonly name: string; readonly vnetHeader: boolean; readonly offloads: number },
-): StartConfig {
+export function toStartConfig(config: Config, device: DeviceFacts): StartConfig {
   return {
-    deviceName: device.name,
-    deviceMtu: config.device.mtu,
-    vnetHeader: device.vnetHeader,
-    offloads: device.offloads,
+    device,
     limits: queueLimits(config),
     claims: config.limits.claims,
     sessions: { limit: config.limits.sessions, perSource: config.limits.sessionsPerSource },
@@ -50,6 +44,15 @@ export function toStartConfig(
     ecn: config.tcp.ecn,
   };
 }
+
+/** Who may use the API is asked for each request. */
+const RELOADED = new Set([
+  'admin.token',
+  'admin.tokenFile',
+  'admin.tokens',
+  'admin.allow',
+  'admin.clash',
+]);
 
 /** Places of the config that differ and take effect only at the next start. */
 export function restartRequired(running: Config, wanted: Config): string[] {
@@ -60,7 +63,8 @@ export function restartRequired(running: Config, wanted: Config): string[] {
       .filter(
         (key) => !Bun.deepEquals(valueAt(running[section], key), valueAt(wanted[section], key)),
       )
-      .map((key) => `${section}.${key}`),
+      .map((key) => `${section}.${key}`)
+      .filter((path) => !RELOADED.has(path)),
   );
   return isSameHash ? sections : [...sections, 'conntrack.buckets'];
 }
