@@ -87,7 +87,9 @@ export class Flows implements FlowOwner {
   setScripts(scripts: ScriptsState, now: Instant): void {
     const before = this.#scripts;
     this.#scripts = scripts;
-    if (scripts.state === 'up' && scripts.epoch === before.epoch) return;
+    // A host that is lost is told of by the epoch of its successor, as the successor is then.
+    const wasUp = before.state === 'up' && scripts.state === 'up';
+    if (wasUp && scripts.epoch === before.epoch) return;
     this.#use.claims.setHost(scripts, now);
     this.#use.stack.forgetRefusals();
     this.#use.decisions.abandonAll((row) => this.#decide.fail(row, now));

@@ -319,7 +319,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       scriptLimits: active.limits,
       closedDropped: this.#scriptHost.accounts.closed.dropped,
       census: this.flows.live.census(),
-      scriptHostRestarts: this.#scriptHost.restarts,
+      scriptHost: this.#scriptHost,
       dataPlaneRestarts: this.#dataPlane?.restarts ?? 0,
       durations: this.flows.ended.durations,
     });

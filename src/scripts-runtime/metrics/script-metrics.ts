@@ -16,6 +16,7 @@ const OTHER = '__other__';
 /** Names that are the gateway's own behind `culvert_script_`. */
 export const RESERVED_NAMES: ReadonlySet<string> = new Set([
   'version_info',
+  'generations',
   'flows',
   'decision_seconds',
   'decision_seconds_sum',

@@ -32,7 +32,11 @@ export interface MetricsSource {
   readonly scriptLimits: ScriptLimits;
   readonly closedDropped: number;
   readonly census: Census;
-  readonly scriptHostRestarts: Readonly<Record<string, number>>;
+  readonly scriptHost: {
+    /** Ends of its processes, by cause. */
+    readonly restarts: Readonly<Record<string, number>>;
+    readonly drains: { readonly inMemory: readonly number[] };
+  };
   readonly dataPlaneRestarts: number;
   readonly durations: ReadonlyMap<string, Histogram>;
 }
@@ -236,13 +240,18 @@ function writeTcp(text: MetricsText, counters: CounterReader): void {
 }
 
 function writeScripts(text: MetricsText, source: MetricsSource): void {
-  const { counters, generation, scripts, census, scriptTotals, scriptHostRestarts } = source;
+  const { counters, generation, scripts, census, scriptTotals, scriptHost } = source;
   const { scriptLimits } = source;
   const totals = [...scriptTotals];
   text.gauge(
     'culvert_script_version_info',
     'The active generation of each script.',
     scripts.map((script) => [1, { script, version: generation }]),
+  );
+  text.gauge(
+    'culvert_script_generations',
+    'Generations in the script host: the active one, one on trial, and those that drain.',
+    [[scriptHost.drains.inMemory.length]],
   );
   text.gauge(
     'culvert_script_flows',
@@ -314,7 +323,7 @@ function writeScripts(text: MetricsText, source: MetricsSource): void {
   text.counter(
     'culvert_script_restarts_total',
     'Script hosts that ended, by cause.',
-    Object.entries(scriptHostRestarts).map(([kind, count]) => [count, { kind }]),
+    Object.entries(scriptHost.restarts).map(([kind, count]) => [count, { kind }]),
   );
 }
 

@@ -66,6 +66,11 @@ export class Drains {
     this.#active = active;
   }
 
+  /** Generations that the host has in memory: active, on trial, or not drained yet. */
+  get inMemory(): readonly number[] {
+    return this.#inMemory;
+  }
+
   get over(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#waiting.add(resolve);

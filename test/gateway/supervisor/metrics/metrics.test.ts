@@ -43,7 +43,7 @@ function render(): string {
       scripts: [{ script: 'route', generation: 3, count: 6 }],
       protocols: new Map([['udp', 2]]),
     },
-    scriptHostRestarts: { cpu: 1, wall: 0, crash: 0 },
+    scriptHost: { restarts: { cpu: 1, wall: 0, crash: 0 }, drains: { inMemory: [3, 4] } },
     dataPlaneRestarts: 2,
     durations: new Map([['forward', histogram]]),
   });
@@ -92,6 +92,7 @@ describe('the text', () => {
     'culvert_config_last_reload_success_timestamp_seconds 1.5',
     'culvert_script_version_info{script="route",version="4"} 1',
     'culvert_script_flows{script="route",version="3"} 6',
+    'culvert_script_generations 2',
     'culvert_script_limit_hits_total{script="route",kind="cpu"} 5',
     'culvert_script_disabled{script="route"} 1',
     'culvert_script_restarts_total{kind="cpu"} 1',
