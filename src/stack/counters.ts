@@ -4,6 +4,13 @@
  */
 import { CLOSE_REASON_COUNT } from './close-reason.ts';
 import { DROP_REASON_COUNT, DropReason } from './drop-reason.ts';
+import {
+  bucketOf,
+  HISTOGRAM_CELLS,
+  HISTOGRAM_COUNT,
+  type Histogram,
+  SUM_CELL,
+} from './histograms.ts';
 
 /** Cells that are neither drop nor close reasons. Gauges end with `_NOW`. */
 export const Counter = {
@@ -44,11 +51,9 @@ export const Counter = {
   DECISIONS_LATE: 32,
   /** Flows that got the fallback verdict. */
   DECISIONS_FAILED: 33,
-  DECISIONS_US: 34,
   DIALS: 35,
   DIALS_NOW: 36,
   DIALS_FAILED: 37,
-  DIALS_US: 38,
   LOOP_TURNS: 39,
   UPSTREAM_COPIED_BYTES: 40,
   /** Flows that ended without a line in the log, because the supervisor was too far behind. */
@@ -95,17 +100,48 @@ export const Counter = {
   CONN_MESSAGES_LATE: 69,
   /** How often the socket to the script host was full. */
   CONN_STALLS: 70,
+  /** What became of the frames that came in, and those that still wait: see accounting.ts. */
+  IN_TCP: 71,
+  IN_NAT: 72,
+  IN_SESSION: 73,
+  IN_ICMP_ERROR: 74,
+  IN_ANSWERED: 75,
+  IN_REASSEMBLED: 76,
+  IN_FRAGMENTS_NOW: 77,
+  IN_PARKED_NOW: 78,
+  /** Why frames went out. */
+  OUT_TCP_DATA: 79,
+  OUT_TCP_ACK: 80,
+  OUT_TCP_SYN: 81,
+  OUT_TCP_RST: 82,
+  OUT_NAT: 83,
+  OUT_UDP: 84,
+  OUT_ICMP: 85,
+  /** IP packets: those of a superframe one by one. */
+  DEVICE_PACKETS_IN: 86,
+  DEVICE_PACKETS_OUT: 87,
+  /** Payload through the sockets of upstreams. */
+  UPSTREAM_BYTES_SENT: 88,
+  UPSTREAM_BYTES_RECEIVED: 89,
+  /** Captures that run, packets that went to one, and those that it had no room for. */
+  CAPTURES_NOW: 90,
+  CAPTURED: 91,
+  CAPTURE_LOST: 92,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 
 const NAMED_CELLS = 128;
 const REASON_CELLS = 64;
 
+const HISTOGRAMS_AT = NAMED_CELLS + 2 * REASON_CELLS;
+
 /** Size of the memory that holds all cells. */
-export const COUNTERS_BYTES = (NAMED_CELLS + 2 * REASON_CELLS) * 8;
+export const COUNTERS_BYTES = (HISTOGRAMS_AT + HISTOGRAM_COUNT * HISTOGRAM_CELLS) * 8;
 
 export class Counters {
   readonly #cells: Float64Array;
+  /** Why the frame under the reader's eye was dropped; NONE when it was not. */
+  arrivedReason: DropReason = DropReason.NONE;
 
   constructor(buffer: ArrayBuffer, at = 0) {
     this.#cells = new Float64Array(buffer, at, COUNTERS_BYTES / 8);
@@ -123,10 +159,17 @@ export class Counters {
     return this.#cells[counter] ?? 0;
   }
 
-  /** Counts a dropped packet and hands the reason on, so that a caller can return it. */
-  drop(reason: DropReason): DropReason {
-    if (reason !== DropReason.NONE) this.#cells[NAMED_CELLS + reason]! += 1;
+  /** Counts dropped packets and hands the reason on, so that a caller can return it. */
+  drop(reason: DropReason, by = 1): DropReason {
+    if (reason !== DropReason.NONE) this.#cells[NAMED_CELLS + reason]! += by;
     return reason;
+  }
+
+  /** As `drop`, of the frame under the reader's eye: NONE says that it was not. */
+  settleArrival(reason: DropReason): void {
+    if (reason === DropReason.NONE) return;
+    this.arrivedReason = reason;
+    this.#cells[NAMED_CELLS + reason]! += 1;
   }
 
   dropped(reason: number): number {
@@ -139,6 +182,22 @@ export class Counters {
 
   closed(reason: number): number {
     return this.#cells[NAMED_CELLS + REASON_CELLS + reason] ?? 0;
+  }
+
+  /** Counts a value in its bucket. */
+  observe(histogram: Histogram, value: number): void {
+    const at = HISTOGRAMS_AT + histogram * HISTOGRAM_CELLS;
+    this.#cells[at + bucketOf(histogram, value)]! += 1;
+    this.#cells[at + SUM_CELL]! += value;
+  }
+
+  /** Values in one bucket alone. */
+  bucket(histogram: Histogram, bucket: number): number {
+    return this.#cells[HISTOGRAMS_AT + histogram * HISTOGRAM_CELLS + bucket] ?? 0;
+  }
+
+  sum(histogram: Histogram): number {
+    return this.bucket(histogram, SUM_CELL);
   }
 }
 

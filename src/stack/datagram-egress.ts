@@ -102,6 +102,7 @@ export class DatagramEgress {
     const checksum = ~fold(sum(view, at, length, pseudo)) & 0xffff;
     view.setUint16(at + Icmpv4Field.CHECKSUM, checksum);
     const writer = this.#writer;
+    writer.cause = Counter.OUT_ICMP;
     const ipAt = writer.ipHeader(
       sourceAt,
       destinationAt,
@@ -191,6 +192,7 @@ export class DatagramEgress {
     );
     view.setUint16(udpAt + UdpField.CHECKSUM, fold(pseudo));
     const writer = this.#writer;
+    writer.cause = Counter.OUT_UDP;
     const ipAt = writer.ipHeader(
       sourceAt,
       destinationAt,

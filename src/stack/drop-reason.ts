@@ -42,6 +42,7 @@ export const DropReason = {
   BAD_ICMP_QUOTE: 32,
   ICMP_UNMATCHED: 33,
   ICMP_NOT_FOR_US: 34,
+  /** An ICMP error that was due, and was not sent. */
   ICMP_RATE_LIMIT: 35,
   UDP_UNSUPPORTED: 36,
   // Limits and policy
@@ -75,6 +76,10 @@ export const DropReason = {
   HOP_LIMIT_EXCEEDED: 56,
   /** Its flow was refused within the last second; its sender was told as before. */
   REFUSED_AGAIN: 57,
+  /** It waited for a verdict, and its flow ended first. */
+  FLOW_ENDED: 58,
+  /** A ping of the gateway itself, of too many. */
+  ECHO_RATE_LIMIT: 59,
 } as const;
 
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];

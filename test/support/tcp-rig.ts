@@ -9,6 +9,7 @@ import type { DeviceCapabilities } from '../../src/stack/device.ts';
 import { DROP_REASON_COUNT, DROP_REASON_NAMES } from '../../src/stack/drop-reason.ts';
 import { type FlowSnapshot, readFlowRow } from '../../src/stack/flow-row.ts';
 import { type StateLimits, stateBytes } from '../../src/stack/layout.ts';
+import type { PacketTap } from '../../src/stack/packet-tap.ts';
 import { Stack } from '../../src/stack/stack.ts';
 import type { TcpSettings } from '../../src/stack/tcp/context.ts';
 import { tcpStateName } from '../../src/stack/tcp/states.ts';
@@ -58,6 +59,7 @@ export interface RigOptions {
   /** The memory of an earlier stack. */
   readonly memory?: ArrayBuffer;
   readonly start?: Instant;
+  readonly tap?: PacketTap;
 }
 
 /** What differs from the ends that a peer knows. */
@@ -103,6 +105,7 @@ export class TcpRig {
       capabilities,
       sink: this.device,
       owner: this.owner,
+      ...(options.tap === undefined ? {} : { tap: options.tap }),
       tracking: this.tracking,
       settings: this.settings,
       onLeftover: (rowAt) => {
@@ -316,6 +319,6 @@ function startFor(options: RigOptions): Instant {
   return (CLOCK_START + ((stackIss - chosen) >>> 0) * 4) as Instant;
 }
 
-function trialOptions({ stackIss: _, memory: __, ...rest }: RigOptions): RigOptions {
+function trialOptions({ stackIss: _, memory: __, tap: ___, ...rest }: RigOptions): RigOptions {
   return rest;
 }

@@ -14,6 +14,7 @@ import { monotonicNow } from '../../ffi/clock.ts';
 import { type Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
 import { Carrier, FlowField } from '../../stack/flow-row.ts';
+import { Histogram } from '../../stack/histograms.ts';
 import { FRAME_BYTES } from '../../stack/layout.ts';
 import type { Stack } from '../../stack/stack.ts';
 import type { Instant } from '../../stack/time.ts';
@@ -147,12 +148,14 @@ export class Loop {
   }
 
   #readFrames(now: Instant): void {
-    const { device, stack } = this.#parts;
-    for (let i = 0; i < FRAME_BATCH; i++) {
+    const { device, stack, counters } = this.#parts;
+    let count = 0;
+    for (; count < FRAME_BATCH; count++) {
       const length = device.read(stack.frameAt, FRAME_BYTES);
-      if (length === 0) return;
+      if (length === 0) break;
       stack.ingest(stack.frameAt, length, now);
     }
+    if (count > 0) counters.observe(Histogram.BATCH_FRAMES, count);
   }
 
   onMessage(message: ToDataPlane, now: Instant): void {

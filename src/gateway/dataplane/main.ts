@@ -106,7 +106,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
   });
   const epoll = new Epoll();
   const upstreams = new UpstreamTable(stack);
-  const splice = new Splice(stack, upstreams, memory.address);
+  const splice = new Splice(stack, upstreams, memory.address, counters);
   const guard = new LoopGuard(start.deviceName);
   const dialer = new Dialer(stack, upstreams, splice, epoll, counters, guard);
   const sessions = new Sessions(

@@ -258,21 +258,13 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   metrics(): string {
-    const { ok, failed, lastOk, lastOkAt } = this.#changes.outcomes;
-    const { active } = this.#generations;
     return renderMetrics({
       counters: this.#counters,
-      reloads: { ok, failed },
-      lastReloadOk: lastOk,
-      lastReloadOkAt: lastOkAt,
-      generation: active.number,
-      scripts: active.scripts.map((script) => script.name),
+      reloads: this.#changes.outcomes,
+      active: this.#generations.active,
       trials: this.#trials.outcomes,
       trial: this.#trials.report,
-      scriptTotals: this.#scriptHost.accounts.totals.all(),
-      scriptMetrics: this.#scriptHost.accounts.metrics,
-      scriptLimits: active.limits,
-      closedDropped: this.#scriptHost.accounts.closed.dropped,
+      accounts: this.#scriptHost.accounts,
       census: this.flows.live.census(),
       scriptHostRestarts: this.#scriptHost.restarts,
       dataPlaneRestarts: this.#dataPlane?.restarts ?? 0,
