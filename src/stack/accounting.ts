@@ -11,7 +11,7 @@
  * refuses what was forwarded or delivered, or an ICMP error that was due is not sent.
  */
 import { Counter, type Counters } from './counters.ts';
-import { DROP_REASON_COUNT, DropReason } from './drop-reason.ts';
+import { DropReason } from './drop-reason.ts';
 
 type Named = readonly [counter: Counter, word: string];
 
@@ -60,24 +60,6 @@ const LATER: ReadonlySet<number> = new Set([
 
 export const isDroppedOnArrival = (reason: number): boolean =>
   reason !== DropReason.NONE && !LATER.has(reason);
-
-/** Frames that came in, by what the sum above says of them. */
-export function sumIn(counters: Counters): number {
-  let total = 0;
-  for (const [counter] of OUTCOMES) total += counters.get(counter);
-  for (const [counter] of WAITING) total += counters.get(counter);
-  for (let reason = 0; reason < DROP_REASON_COUNT; reason++) {
-    if (isDroppedOnArrival(reason)) total += counters.dropped(reason);
-  }
-  return total;
-}
-
-/** Frames that the device took, by why they were sent. */
-export function sumOut(counters: Counters): number {
-  let total = 0;
-  for (const [counter] of CAUSES) total += counters.get(counter);
-  return total - counters.dropped(DropReason.DEVICE_WRITE_FAILED);
-}
 
 /** A data plane that died took with it what waited there. */
 export function forgetWaiting(counters: Counters): void {

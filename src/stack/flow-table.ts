@@ -40,6 +40,12 @@ export class FlowTable {
     return (capacity + 1) * FLOW_ROW_BYTES + 64 + bucketCount(capacity, buckets) * 4 + 64;
   }
 
+  /** Where what stands behind a table begins that lies at position 0, on a cache line. */
+  static end(capacity: number, buckets = 0): number {
+    const rows = (capacity + 1) * FLOW_ROW_BYTES;
+    return Math.ceil((rows + bucketCount(capacity, buckets) * 4) / 64) * 64;
+  }
+
   constructor(arena: Arena, capacity: number, hash: HalfSipHash, wantedBuckets = 0) {
     this.capacity = capacity;
     this.#view = arena.view;

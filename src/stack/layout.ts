@@ -10,9 +10,11 @@ import { FrameWriter } from './frame-writer.ts';
 import { Reassembly } from './reassembly/reassembly.ts';
 import { Refusals } from './refusals.ts';
 import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
+import { BbrState } from './tcp/bbr-state.ts';
 import { HeldSyns } from './tcp/held-syns.ts';
 import { PathMtuCache } from './tcp/path-mtu-cache.ts';
-import { TCB_ROW_BYTES } from './tcp/tcb.ts';
+import { TCB_ROW_BYTES, Tcb } from './tcp/tcb.ts';
+import { readTcb, type TcbSnapshot } from './tcp/tcb-snapshot.ts';
 import { TimerWheel } from './timer-wheel.ts';
 
 /** Capacities, fixed when the gateway starts. */
@@ -63,11 +65,21 @@ export function stateBytes(limits: StateLimits): number {
 /** Reads live flows from outside the data plane. */
 export class FlowReader {
   readonly #view: DataView;
+  readonly #tcb: Tcb;
+  readonly #bbr: BbrState;
   readonly capacity: number;
 
   constructor(buffer: ArrayBuffer, limits: StateLimits) {
     this.#view = new DataView(buffer);
     this.capacity = limits.flows;
+    // As stack-parts.ts takes them, one behind the other.
+    this.#tcb = new Tcb(this.#view, FlowTable.end(limits.flows, limits.flowBuckets), 0);
+    this.#bbr = new BbrState(this.#view, this.#tcb);
+  }
+
+  /** The connection in `row`, of a flow that our TCP ends; it may change while it is read. */
+  connection(row: number): TcbSnapshot {
+    return readTcb(this.#view, this.#tcb.moveTo(row), this.#bbr);
   }
 
   /** The flow in `row`; undefined when the row is free. */

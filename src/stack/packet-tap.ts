@@ -8,7 +8,7 @@ import type { DropReason } from './drop-reason.ts';
 export interface PacketTap {
   readonly isOn: boolean;
   /**
-   * A frame [at, end) came in. It may be rewritten before `arrived` is called, and others may leave.
+   * A frame [at, end) came in. Before `arrived` is called it may be rewritten, and others leave.
    *
    * @param headerBytes  of its vnet header
    */

@@ -38,13 +38,7 @@ class Bench {
     this.#arena = new Arena(new ArrayBuffer(size));
     const { view } = this.#arena;
     this.device = new MemoryDevice(this.#arena.buffer, capabilities);
-    const writer = new FrameWriter(
-      this.#arena,
-      this.device,
-      capabilities,
-      this.counters,
-      NO_TAP,
-    );
+    const writer = new FrameWriter(this.#arena, this.device, capabilities, this.counters, NO_TAP);
     this.egress = new Egress(this.#arena, writer);
     this.#flowAt = this.#arena.take(FLOW_ROW_BYTES);
     this.#payloadAt = this.#arena.take(HEADROOM + PAYLOAD_MAX) + HEADROOM;

@@ -130,7 +130,7 @@ export class Gateway implements AsyncDisposable {
     });
   }
 
-  /** Value of the series with just these labels, without any the sum of all; 0 when there is none. */
+  /** Value of the series with just these labels; without any, the sum of all series. */
   async metric(name: string): Promise<number> {
     const text = await (await this.api('/metrics')).text();
     const isOf = (line: string) => line.startsWith(`${name} `) || line.startsWith(`${name}{`);

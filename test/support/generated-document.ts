@@ -1,4 +1,4 @@
-/** Documents that are made of the code: a test compares them, and writes them when it is told to. */
+/** Documents that are made of the code: a test compares them, and writes them when told to. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 

@@ -4,13 +4,22 @@ import { type Family, readExposition } from './exposition.ts';
 /** Labels with more values than this are not listed. */
 const VALUES_MAX = 10;
 /** Labels whose values come from the operator's configuration, or are versions. */
-const OPEN_LABELS = new Set(['script', 'version', 'commit', 'bun', 'limit', 'upstream']);
+const OPEN_LABELS = new Set([
+  'script',
+  'version',
+  'commit',
+  'bun',
+  'limit',
+  'upstream',
+  'proto',
+  'verdict',
+]);
 
 const HEAD = `# Metrics
 
-\`GET /metrics\` on the admin socket, in the Prometheus text format, or as OpenMetrics to a client that
-accepts \`application/openmetrics-text\`. Times are seconds and sizes bytes. No label names an address,
-a host or an SNI.
+\`GET /metrics\` on the admin socket, in the Prometheus text format, or as OpenMetrics to a client
+that accepts \`application/openmetrics-text\`. Times are seconds and sizes bytes. No label names an
+address, a host or an SNI.
 
 Every frame is somewhere. The sums hold at each moment between two packets:
 
@@ -22,9 +31,10 @@ sum(culvert_tun_packets_total{direction="out"})
 \`\`\`
 
 A dropped packet has a reason in \`culvert_dropped_packets_total\`. All but six are reasons of its
-arrival, and together the outcome \`dropped\`; what was forwarded or delivered may still be lost behind
-that: \`device-write-failed\`, \`packet-too-big\`, \`upstream-full\`, \`upstream-send-failed\`,
-\`upstream-too-long\`; and \`icmp-rate-limit\` is an error that was due and not sent.
+arrival, and together the outcome \`dropped\`; what was forwarded or delivered may still be lost
+behind that: \`device-write-failed\`, \`packet-too-big\`, \`upstream-full\`,
+\`upstream-send-failed\`, \`upstream-too-long\`; and \`icmp-rate-limit\` is an error that was due
+and not sent.
 
 | name | type | labels | what it says |
 |---|---|---|---|
@@ -33,8 +43,8 @@ that: \`device-write-failed\`, \`packet-too-big\`, \`upstream-full\`, \`upstream
 export const documentMetrics = (text: string): string =>
   `${HEAD}${readExposition(text).map(row).join('\n')}
 
-Metrics of scripts stand beside these as \`culvert_script_<name>\`, with the label \`script\` and those that
-the script gave them.
+Metrics of scripts stand beside these as \`culvert_script_<name>\`, with the label \`script\` and
+those that the script gave them.
 `;
 
 const row = (family: Family): string =>

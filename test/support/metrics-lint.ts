@@ -1,5 +1,5 @@
 /**
- * What `promtool check metrics` and the naming rules of Prometheus find fault with, and ours on top:
+ * What `promtool check metrics` and the naming rules of Prometheus find fault with, and ours:
  * one prefix, and neither addresses nor names of hosts as labels.
  */
 import { type Family, readExposition } from './exposition.ts';

@@ -10,8 +10,10 @@ import { COUNTERS_BYTES, Counters } from '../../stack/counters.ts';
 import type { DeviceCapabilities } from '../../stack/device.ts';
 import { stateBytes } from '../../stack/layout.ts';
 import { Stack } from '../../stack/stack.ts';
+import { CAPTURE_RING_BYTES } from '../messages/capture-ring.ts';
 import { CONN_SOCKETS_MAX } from '../messages/conn.ts';
 import { DataPlaneFd, type StartConfig, type ToDataPlane } from '../messages/control.ts';
+import { CaptureTap } from './capture/capture-tap.ts';
 import { ClaimSockets } from './claims/claim-sockets.ts';
 import { Claims } from './claims/claims.ts';
 import { ConnChannel } from './claims/conn-channel.ts';
@@ -83,6 +85,8 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     mtu: start.deviceMtu,
   };
   const device = new TunPort(tun, capabilities, memory.buffer, memory.address, counters, reports);
+  const ring = SharedMemory.map(DataPlaneFd.CAPTURE, CAPTURE_RING_BYTES);
+  const capture = new CaptureTap(ring.buffer, counters);
   const flows = new Flows(live, scripts);
   const stack = new Stack({
     memory: memory.buffer,
@@ -91,6 +95,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     capabilities,
     sink: device,
     owner: flows,
+    tap: capture,
     settings: {
       slabBytesPerFlow: start.limits.slabBytesPerFlow,
       congestion: start.congestion,
@@ -104,6 +109,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     randomize: (into) => crypto.getRandomValues(into as Uint32Array<ArrayBuffer>),
     now: monotonicNow(),
   });
+  capture.attach(stack);
   const epoll = new Epoll();
   const upstreams = new UpstreamTable(stack);
   const splice = new Splice(stack, upstreams, memory.address, counters);
@@ -164,6 +170,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     upstreams,
     decisions,
     control,
+    capture,
     reports,
     counters,
   });

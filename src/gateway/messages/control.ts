@@ -1,4 +1,5 @@
 /** Messages between the supervisor and the data plane (JSON frames, see framing.ts). */
+import type { SocketInfo } from '../../ffi/tcp-info.ts';
 import type { TrackTimeouts } from '../../stack/conntrack/timeouts.ts';
 import type { StateLimits } from '../../stack/layout.ts';
 import type { CongestionName, FlowProtocol, RejectWith } from '../../stack/verdict.ts';
@@ -82,6 +83,18 @@ export interface StartConfig {
   readonly ecn: boolean;
 }
 
+/** What one capture wants. */
+export interface CaptureOrder {
+  /** 0 to 7, of those that run. */
+  readonly slot: number;
+  /** Text of a filter. */
+  readonly filter: string;
+  /** Only packets that are dropped: for this reason, or `any`. */
+  readonly drops?: string | undefined;
+  /** The most bytes of a packet that are copied. */
+  readonly snapLength: number;
+}
+
 /** A row of the flow table, and whose it was when it was looked at. */
 export interface FlowRef {
   readonly row: number;
@@ -103,6 +116,10 @@ export type ToDataPlane =
       readonly id: number;
       readonly flows: readonly FlowRef[];
     }
+  /** Asks what the kernel knows of the upstream sockets of flows; answered by `inspected`. */
+  | { readonly kind: 'inspect'; readonly id: number; readonly flows: readonly FlowRef[] }
+  /** All captures that run from now on. */
+  | { readonly kind: 'captures'; readonly orders: readonly CaptureOrder[] }
   /** No new flows; ends with `drained` when the last connection ended or the deadline passed. */
   | { readonly kind: 'drain'; readonly deadlineMs: number };
 
@@ -120,6 +137,11 @@ export type FromDataPlane =
   | { readonly kind: 'ready' }
   /** How many of the flows still lived. */
   | { readonly kind: 'killed'; readonly id: number; readonly count: number }
+  | {
+      readonly kind: 'inspected';
+      readonly id: number;
+      readonly sockets: readonly { readonly serial: number; readonly socket: SocketInfo }[];
+    }
   | { readonly kind: 'drained'; readonly cut: number }
   /** The device went down, was deleted, came up; an offload was given up. */
   | {
@@ -130,4 +152,11 @@ export type FromDataPlane =
     };
 
 /** File descriptors a data plane inherits, besides its standard streams. */
-export const DataPlaneFd = { TUN: 3, STATE: 4, COUNTERS: 5, SCRIPTS: 6, CONNS: 7 } as const;
+export const DataPlaneFd = {
+  TUN: 3,
+  STATE: 4,
+  COUNTERS: 5,
+  SCRIPTS: 6,
+  CONNS: 7,
+  CAPTURE: 8,
+} as const;

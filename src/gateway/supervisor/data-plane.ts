@@ -3,6 +3,7 @@
  * process that died is replaced by one on the same state: its flows are reset, no client hangs.
  */
 import type {
+  CaptureOrder,
   FlowRef,
   FromDataPlane,
   LiveConfig,
@@ -19,6 +20,7 @@ import type { Logger } from './log/logger.ts';
 const CRASHES_MAX = 8;
 /** How long a kill may take; the loop of the data plane turns in microseconds. */
 const KILL_TIMEOUT_MS = 2_000;
+const INSPECT_TIMEOUT_MS = 1_000;
 /**
  * Flows of one message. To end one costs some 45 µs, most of it in the kernel, which closes the
  * upstream socket and takes the reset: so the others wait for one or two milliseconds at most.
@@ -35,6 +37,8 @@ const LOOKS_MAX = 5;
 const LOOKS_MAX_AT_START = 30;
 /** Beyond the drain deadline: for a data plane that does not answer at all. */
 const DRAIN_GRACE_MS = 2_000;
+
+export type Sockets = Extract<FromDataPlane, { kind: 'inspected' }>['sockets'];
 
 export interface DataPlaneOptions {
   readonly log: Logger;
@@ -56,10 +60,12 @@ export class DataPlane {
   readonly #options: DataPlaneOptions;
   readonly #crashes = new CrashPolicy(CRASHES_MAX);
   readonly #kills = new Map<number, (count: number | undefined) => void>();
+  readonly #inspections = new Map<number, (sockets: Sockets) => void>();
   #nextKill = 1;
   #child: Child | undefined;
   #live: LiveConfig;
   #scripts: ScriptsState;
+  #captures: readonly CaptureOrder[] = [];
   #ready = Promise.withResolvers<void>();
   #isReady = false;
   #wasReady = false;
@@ -107,6 +113,24 @@ export class DataPlane {
     this.#send({ kind: 'scripts', scripts });
   }
 
+  /** What the kernel knows of upstream sockets; nothing of a data plane that does not answer. */
+  async inspect(flows: readonly FlowRef[]): Promise<Sockets> {
+    const id = this.#nextKill++;
+    const { promise, resolve } = Promise.withResolvers<Sockets>();
+    this.#inspections.set(id, resolve);
+    const timer = setTimeout(() => resolve([]), INSPECT_TIMEOUT_MS);
+    this.#send({ kind: 'inspect', id, flows });
+    const sockets = await promise;
+    clearTimeout(timer);
+    this.#inspections.delete(id);
+    return sockets;
+  }
+
+  setCaptures(orders: readonly CaptureOrder[]): void {
+    this.#captures = orders;
+    this.#send({ kind: 'captures', orders });
+  }
+
   /**
    * Ends flows, a batch after the other; how many of them were not gone already. A data plane that
    * does not answer is not asked for the rest.
@@ -152,6 +176,7 @@ export class DataPlane {
     this.#looks = 0;
     this.#watch = setInterval(() => this.#look(), this.#options.lookPeriodMs ?? LOOK_PERIOD_MS);
     this.#send({ kind: 'start', start, live: this.#live, scripts: this.#scripts });
+    if (this.#captures.length > 0) this.setCaptures(this.#captures);
     if (this.#drainEndsAt !== undefined) {
       this.#send({ kind: 'drain', deadlineMs: Math.max(0, this.#drainEndsAt - Date.now()) });
     }
@@ -195,6 +220,9 @@ export class DataPlane {
         break;
       case 'killed':
         this.#killed(message.id, message.count);
+        break;
+      case 'inspected':
+        this.#inspections.get(message.id)?.(message.sockets);
         break;
       case 'drained':
         this.#drained?.(message.cut);

@@ -10,12 +10,15 @@ import { parseAddress } from '../../stack/wire/ip-address.ts';
 import { ConfigError, type LoadedConfig } from '../config/load.ts';
 import { type Config, stateLimits } from '../config/schema.ts';
 import type { Cidr } from '../config/values.ts';
+import { CAPTURE_RING_BYTES } from '../messages/capture-ring.ts';
 import { HEARTBEAT_BYTES } from '../messages/script-control.ts';
 
 export interface Kernel extends Disposable {
   readonly tun: TunDevice;
   readonly state: SharedMemory;
   readonly counters: SharedMemory;
+  /** Packets on their way to captures; takes memory of the machine only when there are some. */
+  readonly capture: SharedMemory;
   /** Two, so that a new script host does not write over the signs of life of the old one. */
   readonly heartbeats: readonly [SharedMemory, SharedMemory];
   /**
@@ -58,6 +61,7 @@ export function openKernel(config: Config, { onNoIpv6 }: KernelOptions = {}): Ke
   routePool(config.nat.addresses);
   const state = stack.use(SharedMemory.create('culvert-state', stateBytes(stateLimits(config))));
   const counters = stack.use(SharedMemory.create('culvert-counters', COUNTERS_BYTES));
+  const capture = stack.use(SharedMemory.create('culvert-capture', CAPTURE_RING_BYTES));
   const heartbeat = () => stack.use(SharedMemory.create('culvert-heartbeat', HEARTBEAT_BYTES));
   const heartbeats = [heartbeat(), heartbeat()] as const;
   const sockets = () => {
@@ -70,15 +74,15 @@ export function openKernel(config: Config, { onNoIpv6 }: KernelOptions = {}): Ke
   const [scripts, conns] = [sockets(), sockets()];
   const owned = stack.move();
   return {
-    ...{ tun, state, counters, heartbeats, scripts, conns, routePool },
+    ...{ tun, state, counters, capture, heartbeats, scripts, conns, routePool },
     [Symbol.dispose]: () => owned.dispose(),
   };
 }
 
 /** As `DataPlaneFd` orders them. */
-export const dataPlaneFds = ({ tun, state, counters, scripts, conns }: Kernel): number[] => [
-  ...[tun.fd, state.fd, counters.fd],
-  ...[scripts[0], conns[0]],
+export const dataPlaneFds = (kernel: Kernel): number[] => [
+  ...[kernel.tun.fd, kernel.state.fd, kernel.counters.fd],
+  ...[kernel.scripts[0], kernel.conns[0], kernel.capture.fd],
 ];
 
 /**

@@ -83,6 +83,11 @@ export class Supervisor implements ControlPlane, FlowNames {
       context: () => this.#flowContext(),
       lostReports: () => this.#counters.get(Counter.REPORTS_LOST),
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
+      inspect: async (flows) => (await this.#dataPlane?.inspect(flows)) ?? [],
+      ring: kernel.capture.buffer,
+      mtu: loaded.config.device.mtu,
+      lostCaptured: () => this.#counters.get(Counter.CAPTURE_LOST),
+      capture: (orders) => this.#dataPlane?.setCaptures(orders),
     });
     this.#scriptHost = new ScriptHost({
       log,

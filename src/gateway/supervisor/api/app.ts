@@ -7,6 +7,7 @@ import type { Logger } from '../log/logger.ts';
 import { guardBrowser, requireToken } from './access.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { answerError, ProblemError } from './problem.ts';
+import { captureRoutes } from './routes/capture.ts';
 import { conntrackRoutes } from './routes/conntrack.ts';
 import { dropRoutes } from './routes/drops.ts';
 import { eventRoutes } from './routes/events.ts';
@@ -55,6 +56,7 @@ export function createApi(plane: ControlPlane, { log, token }: ApiOptions): Hono
   app.route('/', conntrackRoutes(plane));
   app.route('/', eventRoutes(plane));
   app.route('/', dropRoutes(plane));
+  app.route('/', captureRoutes(plane));
   app.route('/', explainRoutes(plane));
   app.route('/', openApiRoutes(app));
   return app;

@@ -4,6 +4,7 @@ import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { ConfigError } from '../../config/load.ts';
 import type { ScriptIssue } from '../../messages/script-control.ts';
+import { TooManyCapturesError } from '../capture/captures.ts';
 import { FilterError } from '../flows/filter/filter-error.ts';
 import { TooManyReadersError } from '../flows/flow-events.ts';
 import type { Logger } from '../log/logger.ts';
@@ -81,7 +82,11 @@ function describe(error: Error): Description {
   });
   if (error instanceof ProblemError) return { ...plain(error.status), errors: error.errors };
   if (error instanceof StaleChangeError) return plain(412);
-  if (error instanceof TooManyReadersError || error instanceof TooManyReloadsError)
+  if (
+    error instanceof TooManyReadersError ||
+    error instanceof TooManyReloadsError ||
+    error instanceof TooManyCapturesError
+  )
     return plain(429);
   if (error instanceof ScriptHostError) return plain(503);
   if (

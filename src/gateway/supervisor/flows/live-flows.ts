@@ -11,6 +11,7 @@ import {
 import { FlowReader, type StateLimits } from '../../../stack/layout.ts';
 import type { FlowRef } from '../../messages/control.ts';
 import type { Filter, RowTest } from './filter/fields.ts';
+import { type TcpView, viewTcp } from './flow-info.ts';
 import { type FlowContext, type FlowView, flowId, viewFlow } from './flow-view.ts';
 
 export interface LiveFlowView extends FlowView {
@@ -94,6 +95,12 @@ export class LiveFlows {
       if (flow?.serial === serial) return { row, flow: viewLiveFlow(flow, this.#context()) };
     }
     return undefined;
+  }
+
+  /** The connection in a row, where our TCP ends the flow. */
+  connection(row: number, flow: FlowSnapshot, nowUs: number): TcpView | undefined {
+    const isOurs = flow.protocol === 'tcp' && flow.trackState === 'NONE';
+    return isOurs ? viewTcp(this.#reader.connection(row), nowUs) : undefined;
   }
 
   count(filter: Filter): number {

@@ -536,6 +536,7 @@ test('the OpenAPI document has every route and the schemas of its answers', asyn
     '/metrics',
     '/readyz',
     '/v1/bundles',
+    '/v1/capture',
     '/v1/conntrack',
     '/v1/conntrack/count',
     '/v1/drops',

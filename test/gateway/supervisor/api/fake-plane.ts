@@ -1,5 +1,7 @@
 /** A gateway without a kernel: generations that are real, flows in memory of no data plane. */
 
+import { CAPTURE_RING_BYTES } from '../../../../src/gateway/messages/capture-ring.ts';
+import type { CaptureOrder } from '../../../../src/gateway/messages/control.ts';
 import { createApi } from '../../../../src/gateway/supervisor/api/app.ts';
 import {
   type ControlPlane,
@@ -32,6 +34,9 @@ export interface FakePlane extends ControlPlane {
   reasons: string[];
   readonly killed: number[];
   readonly memory: FlowMemory;
+  /** Memory of the ring that captured packets come by, and what was asked of the data plane. */
+  readonly ring: ArrayBuffer;
+  readonly captureOrders: (readonly CaptureOrder[])[];
   failWith: Error | undefined;
   /** What a reload finds, and what it waits for before it looks. */
   readonly disk: { read: (active: BundleContent) => BundleContent; held?: Promise<void> };
@@ -85,6 +90,8 @@ export function fakePlane(): FakePlane {
     { trials: { start: async () => [], promote: async () => [], abort: () => {} } },
   );
   const killed: number[] = [];
+  const ring = new ArrayBuffer(CAPTURE_RING_BYTES);
+  const captureOrders: (readonly CaptureOrder[])[] = [];
   const memory = memoryOfFlows();
   const reloads = new Reloads();
   const disk: FakePlane['disk'] = { read: (active) => active };
@@ -92,6 +99,8 @@ export function fakePlane(): FakePlane {
     disk,
     reasons: [],
     killed,
+    ring,
+    captureOrders,
     memory,
     failWith: undefined,
     status() {
@@ -146,6 +155,11 @@ export function fakePlane(): FakePlane {
         killed.push(...refs.map(({ serial }) => serial));
         return refs.filter(({ serial }) => serial !== GONE).length;
       },
+      inspect: async () => [],
+      ring,
+      mtu: 1500,
+      lostCaptured: () => 0,
+      capture: (orders) => captureOrders.push(orders),
     }),
     get activeGeneration() {
       return generations.active;

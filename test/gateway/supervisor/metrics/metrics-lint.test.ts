@@ -30,7 +30,7 @@ test.each([
   expect(lintMetrics(text).length).toBeGreaterThan(0);
 });
 
-test('OpenMetrics: families of counters lose their suffix, samples keep it, and the end is told', () => {
+test('OpenMetrics: families of counters have no suffix, samples keep it, the end is told', () => {
   const text = toOpenMetrics(
     family('culvert_x_total', 'counter', 'culvert_x_total{a="1"} 5') +
       family('culvert_y', 'gauge', 'culvert_y 1').replace('A thing', 'A "thing"'),
