@@ -89,7 +89,7 @@ export class Splice {
         return;
       }
       const got = this.#landing.receive(fd, piece, count);
-      if (got > 0) this.#counters.add(Counter.UPSTREAM_BYTES_RECEIVED, got);
+      if (got > 0) this.#noteReceived(row, got, now);
       const goesOn =
         got <= 0
           ? this.#onNoBytes(row, got, now)
@@ -145,6 +145,15 @@ export class Splice {
     closeFd(fd);
     this.#upstreams.setFd(row, -1);
     this.#upstreams.lower(row, UpstreamBit.READABLE | UpstreamBit.WRITABLE);
+  }
+
+  #noteReceived(row: number, bytes: number, now: Instant): void {
+    this.#counters.add(Counter.UPSTREAM_BYTES_RECEIVED, bytes);
+    const { view } = this.#stack.arena;
+    const at = this.#stack.rowAt(row);
+    if (view.getFloat64(at + FlowField.BYTES_DOWN, true) !== 0) return;
+    const startedAt = view.getFloat64(at + FlowField.STARTED_AT, true);
+    view.setUint32(at + FlowField.FIRST_BYTE_US, now - startedAt, true);
   }
 
   /** Sends what landed, in pieces. @returns false to stop */
