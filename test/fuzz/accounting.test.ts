@@ -4,11 +4,11 @@ import { accountingRound } from './accounting.ts';
 const ROUNDS = 40;
 const SECONDS_MS = 10_000;
 
-test('each frame is in one place after each packet: an outcome, a reason, or waiting', () => {
+test('each frame is in one place after each packet: an outcome, a reason, or waiting', async () => {
   const places = new Set<string>();
   let frames = 0;
   for (let seed = 0; seed < ROUNDS; seed++) {
-    const round = accountingRound(seed);
+    const round = await accountingRound(seed);
     frames += round.frames;
     for (const place of Object.keys(round.where)) places.add(place);
   }
@@ -23,11 +23,11 @@ test('each frame is in one place after each packet: an outcome, a reason, or wai
   );
 }, 60_000);
 
-test('seconds of seeds that were never tried find nothing', () => {
+test('seconds of seeds that were never tried find nothing', async () => {
   const end = Date.now() + SECONDS_MS;
   for (let seed = Date.now() % 1e9; Date.now() < end; seed++) {
     try {
-      accountingRound(seed);
+      await accountingRound(seed);
     } catch (cause) {
       throw new Error(`seed ${seed}`, { cause });
     }

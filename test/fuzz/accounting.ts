@@ -2,19 +2,22 @@
  * Traffic of every kind, most of it right, to a stack whose owner decides at random: after each
  * frame, every frame that came in must be somewhere, and every frame that went out have a cause.
  */
+import type { Capture } from '../../src/gateway/supervisor/capture/capture.ts';
 import { CloseReason } from '../../src/stack/close-reason.ts';
 import { Counter } from '../../src/stack/counters.ts';
+import { DropReason } from '../../src/stack/drop-reason.ts';
 import { FlowField, FlowPhase, readFlowRow } from '../../src/stack/flow-row.ts';
 import { TcpState } from '../../src/stack/tcp/states.ts';
 import type { Instant } from '../../src/stack/time.ts';
 import { parseAddress } from '../../src/stack/wire/ip-address.ts';
 import { Protocol } from '../../src/stack/wire/protocol.ts';
 import { checkBalance, whereFramesAre } from '../support/balance.ts';
+import { CaptureRig } from '../support/capture-rig.ts';
 import { fragmentOf, piecesOf } from '../support/fragments.ts';
 import { randomNumbers } from '../support/lossy-link.ts';
 import { FULL_OFFLOAD, NO_OFFLOAD } from '../support/memory-device.ts';
 import { icmpPacket, pattern, tcpPacket, udpPacket } from '../support/packet-builder.ts';
-import { TcpRig } from '../support/tcp-rig.ts';
+import type { TcpRig } from '../support/tcp-rig.ts';
 import { trackSettings } from '../support/tracking.ts';
 
 type Random = (below: number) => number;
@@ -43,11 +46,14 @@ export interface Accounts {
 }
 
 /** @throws Error when a frame is nowhere, or in two places; the seed makes it happen again */
-export function accountingRound(seed: number): Accounts {
+export async function accountingRound(seed: number): Promise<Accounts> {
   const random = randomNumbers(seed + 1);
   for (let i = 0; i < 8; i++) random(2);
   const capabilities = random(3) === 0 ? NO_OFFLOAD : FULL_OFFLOAD;
-  const rig = new TcpRig({ capabilities, limits: LIMITS });
+  const world = new CaptureRig({ capabilities, limits: LIMITS });
+  const { rig } = world;
+  // Somebody looks on, whatever the bytes are.
+  const capture = world.start({ snapLength: 60 });
   rig.device.isCareless = true;
   rig.stack.setLocalAddresses(GATEWAY);
   rig.stack.setPool(POOL.map((ip) => parseAddress(ip) as Uint8Array));
@@ -60,9 +66,11 @@ export function accountingRound(seed: number): Accounts {
     }
     rig.device.isRefusing = random(40) === 0;
     operate(rig, random);
+    world.captures.poll();
     checkBalance(rig.counters);
     rig.frames.length = 0;
   }
+  await checkCapture(world, capture);
   rig.device.isRefusing = false;
   if (random(4) === 0) rig.stack.drain();
   for (const flow of rig.owner.flows) {
@@ -74,6 +82,20 @@ export function accountingRound(seed: number): Accounts {
   if (waiting !== 0) throw new Error(`${waiting} packets wait for the verdict of no flow`);
   const frames = rig.counters.get(Counter.DEVICE_FRAMES_IN);
   return { frames, where: whereFramesAre(rig.counters) };
+}
+
+/** Each frame is in the file once, the way that it went, with the reason why it was dropped. */
+async function checkCapture(world: CaptureRig, capture: Capture): Promise<void> {
+  const packets = await world.packetsOf(capture);
+  const { counters } = world.rig;
+  const found = (way: string) => packets.filter((packet) => packet.way === way).length;
+  const written = counters.get(Counter.DEVICE_FRAMES_OUT);
+  const out = written + counters.dropped(DropReason.DEVICE_WRITE_FAILED);
+  if (found('in') !== counters.get(Counter.DEVICE_FRAMES_IN) || found('out') !== out) {
+    throw new Error(`${found('in')} and ${found('out')} frames were captured, not ${out} out`);
+  }
+  const refused = packets.filter(({ comment }) => comment.startsWith('refused')).length;
+  if (refused !== out - written) throw new Error(`${refused} frames were refused`);
 }
 
 /** What operators, scripts and upstreams do between two packets. */

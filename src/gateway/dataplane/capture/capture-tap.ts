@@ -149,6 +149,7 @@ export class CaptureTap implements PacketTap {
     view.setUint16(at + RecordField.CHECKSUM_AT, isPartial ? from + offset : 0, true);
     const isOut = way === PacketWay.OUT;
     this.#flow!.write(view, at + RecordField.ROW, ipAt, end, isOut);
+    // This view is all that a packet costs the collector, and only while somebody captures.
     bytes.set(arena.bytes.subarray(ipAt, ipAt + captured), at + RecordField.PACKET);
     return at;
   }

@@ -41,7 +41,7 @@ export class PacketFlow {
       this.#copyRow(into, rowAt, row);
       return true;
     }
-    for (let i = 0; i < FLOW_ROW_BYTES; i += 8) into.setFloat64(rowAt + i, 0);
+    for (let i = 0; i < FLOW_ROW_BYTES; i += 4) into.setInt32(rowAt + i, 0);
     if (isKnown) this.#writeEnds(into, rowAt, isOut);
     return false;
   }
@@ -51,9 +51,7 @@ export class PacketFlow {
     const { flows, arena } = this.#stack;
     // Nothing lies there for longer than a call: see FlowTable.scratchRow.
     const at = flows.rowAt(flows.scratchRow);
-    for (let i = 0; i < FLOW_ROW_BYTES; i += 8) {
-      arena.view.setFloat64(at + i, into.getFloat64(rowAt + i));
-    }
+    copyWords(into, rowAt, arena.view, at);
     const family = arena.view.getUint8(at + FlowField.FAMILY);
     if (family === 0) return;
     const packet = this.#packet;
@@ -76,10 +74,7 @@ export class PacketFlow {
 
   #copyRow(into: DataView, rowAt: number, row: number): void {
     const { view } = this.#stack.arena;
-    const from = this.#stack.rowAt(row);
-    for (let i = 0; i < FLOW_ROW_BYTES; i += 8) {
-      into.setFloat64(rowAt + i, view.getFloat64(from + i));
-    }
+    copyWords(view, this.#stack.rowAt(row), into, rowAt);
   }
 
   #read(ipAt: number, end: number): boolean {
@@ -190,4 +185,9 @@ export class PacketFlow {
     into.setUint8(rowAt + FlowField.FAMILY, addressLength === 4 ? 4 : 6);
     into.setUint8(rowAt + FlowField.PROTOCOL, protocol);
   }
+}
+
+/** As integers: not every pattern of bits survives as a floating-point number. */
+function copyWords(from: DataView, fromAt: number, to: DataView, toAt: number): void {
+  for (let i = 0; i < FLOW_ROW_BYTES; i += 4) to.setInt32(toAt + i, from.getInt32(fromAt + i));
 }

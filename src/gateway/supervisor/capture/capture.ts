@@ -10,6 +10,8 @@ import { interfaceDescription, interfaceStatistics, sectionHeader } from './pcap
 const BACKLOG_MAX = 16 * 1024 * 1024;
 /** How much of a backlog leaves at once. */
 const CHUNK_BYTES = 256 * 1024;
+/** So that nobody on the way takes the silence for an end. */
+const KEEPALIVE_MS = 60_000;
 const NS_PER_MS = 1_000_000n;
 
 export interface CaptureRequest {
@@ -82,13 +84,18 @@ export class Capture {
     if (count > 0 && this.#received >= count) this.end();
   }
 
-  /** What comes next in the file, as soon as there is something; undefined at its end. */
-  async next(): Promise<Uint8Array | undefined> {
+  /**
+   * What comes next in the file, as soon as there is something; statistics, when there is nothing
+   * for a while; undefined at its end. Not while another call waits.
+   */
+  async next(keepaliveMs = KEEPALIVE_MS): Promise<Uint8Array | undefined> {
     while (this.#waiting === 0) {
       if (this.#isEnded || this.#isClosed) return undefined;
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
+      const timer = setTimeout(() => this.#pushStatistics(), keepaliveMs);
       await promise;
+      clearTimeout(timer);
     }
     let taken = 0;
     let count = 0;

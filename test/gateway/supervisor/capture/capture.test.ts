@@ -103,6 +103,15 @@ test('a frame that NAT rewrites is there as it came, and as it went on', async (
 });
 
 describe('a filter', () => {
+  test('finds addresses whose bits are no number', async () => {
+    const world = new CaptureRig();
+    // As a float64 its last eight bytes are a NaN.
+    const [source, destination] = ['fd00::7ff8:1:2:3', 'fd00::9'];
+    const chosen = started(world, { filter: `src = ${source}` });
+    for (let i = 0; i < 2; i++) world.rig.deliver(udpPacket({ source, destination }));
+    expect(await world.packetsOf(chosen)).toHaveLength(2);
+  });
+
   test('chooses flows by what stands in their rows when the packet is over', async () => {
     const world = new CaptureRig();
     const chosen = started(world, { filter: 'sport = 40001 and state = established' });
@@ -244,6 +253,13 @@ describe('bounds', () => {
     const capture = started(world, { durationMs: 1 });
     while ((await capture.next()) !== undefined);
     expect(world.tap.isOn).toBe(false);
+  });
+
+  test('a client that waits for packets gets statistics, so that it is not taken for gone', async () => {
+    const capture = started(new CaptureRig());
+    await capture.next();
+    const blocks = readBlocks(new Uint8Array((await capture.next(1))!));
+    expect(blocks.map(({ type }) => type)).toEqual([5]);
   });
 
   test('it ends when its client goes, and the fifth is refused', () => {
