@@ -7,8 +7,10 @@
  * A frame is counted once, however many packets the device has put into it. It is dropped when a
  * reason says so, though its sender may be told (a reset, an ICMP error). What waits moves on to an
  * outcome or a reason: a fragment when its packet is whole or given up, a parked packet with the
- * verdict. A loss behind an outcome has a reason of its own: the device or an upstream socket
- * refuses what was forwarded or delivered, or an ICMP error that was due is not sent.
+ * verdict. What is handed over to the stack of another queue is counted there; in the sum of both
+ * it waits while it is on its way (PEER_FRAMES_OUT - PEER_FRAMES_IN). A loss behind an outcome has
+ * a reason of its own: the device or an upstream socket refuses what was forwarded or delivered, or
+ * an ICMP error that was due is not sent.
  */
 import { Counter, type Counters } from './counters.ts';
 import { DropReason } from './drop-reason.ts';

@@ -100,33 +100,36 @@ export const Counter = {
   CONN_MESSAGES_LATE: 69,
   /** How often the socket to the script host was full. */
   CONN_STALLS: 70,
+  /** Frames handed over to the data planes of other queues, and taken from them. */
+  PEER_FRAMES_OUT: 71,
+  PEER_FRAMES_IN: 72,
   /** What became of the frames that came in, and those that still wait: see accounting.ts. */
-  IN_TCP: 71,
-  IN_NAT: 72,
-  IN_SESSION: 73,
-  IN_ICMP_ERROR: 74,
-  IN_ANSWERED: 75,
-  IN_REASSEMBLED: 76,
-  IN_FRAGMENTS_NOW: 77,
-  IN_PARKED_NOW: 78,
+  IN_TCP: 73,
+  IN_NAT: 74,
+  IN_SESSION: 75,
+  IN_ICMP_ERROR: 76,
+  IN_ANSWERED: 77,
+  IN_REASSEMBLED: 78,
+  IN_FRAGMENTS_NOW: 79,
+  IN_PARKED_NOW: 80,
   /** Why frames went out. */
-  OUT_TCP_DATA: 79,
-  OUT_TCP_ACK: 80,
-  OUT_TCP_SYN: 81,
-  OUT_TCP_RST: 82,
-  OUT_NAT: 83,
-  OUT_UDP: 84,
-  OUT_ICMP: 85,
+  OUT_TCP_DATA: 81,
+  OUT_TCP_ACK: 82,
+  OUT_TCP_SYN: 83,
+  OUT_TCP_RST: 84,
+  OUT_NAT: 85,
+  OUT_UDP: 86,
+  OUT_ICMP: 87,
   /** IP packets: those of a superframe one by one. */
-  DEVICE_PACKETS_IN: 86,
-  DEVICE_PACKETS_OUT: 87,
+  DEVICE_PACKETS_IN: 88,
+  DEVICE_PACKETS_OUT: 89,
   /** Payload through the sockets of upstreams. */
-  UPSTREAM_BYTES_SENT: 88,
-  UPSTREAM_BYTES_RECEIVED: 89,
+  UPSTREAM_BYTES_SENT: 90,
+  UPSTREAM_BYTES_RECEIVED: 91,
   /** Captures that run, packets that went to one, and those that it had no room for. */
-  CAPTURES_NOW: 90,
-  CAPTURED: 91,
-  CAPTURE_LOST: 92,
+  CAPTURES_NOW: 92,
+  CAPTURED: 93,
+  CAPTURE_LOST: 94,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 
@@ -138,7 +141,17 @@ const HISTOGRAMS_AT = NAMED_CELLS + 2 * REASON_CELLS;
 /** Size of the memory that holds all cells. */
 export const COUNTERS_BYTES = (HISTOGRAMS_AT + HISTOGRAM_COUNT * HISTOGRAM_CELLS) * 8;
 
-export class Counters {
+/** What can be asked of the counters of one data plane, or of all. */
+export interface CounterReader {
+  get(counter: Counter): number;
+  dropped(reason: number): number;
+  closed(reason: number): number;
+  /** Values in one bucket alone, and the sum of all. */
+  bucket(histogram: Histogram, bucket: number): number;
+  sum(histogram: Histogram): number;
+}
+
+export class Counters implements CounterReader {
   readonly #cells: Float64Array;
   /** Why the frame under the reader's eye was dropped; NONE when it was not. */
   arrivedReason: DropReason = DropReason.NONE;

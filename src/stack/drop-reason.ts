@@ -76,10 +76,13 @@ export const DropReason = {
   HOP_LIMIT_EXCEEDED: 56,
   /** Its flow was refused within the last second; its sender was told as before. */
   REFUSED_AGAIN: 57,
+  // Several queues
+  /** It belongs to a flow of another queue, whose data plane is behind. */
+  PEER_FULL: 58,
   /** It waited for a verdict, and its flow ended first. */
-  FLOW_ENDED: 58,
+  FLOW_ENDED: 59,
   /** A ping of the gateway itself, of too many. */
-  ECHO_RATE_LIMIT: 59,
+  ECHO_RATE_LIMIT: 60,
 } as const;
 
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];

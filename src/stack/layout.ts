@@ -2,10 +2,11 @@
  * The layout of the shared state. Flow rows stand first, at position 0, so that a reader needs
  * only their number; what follows (TCBs, index, wheel, slabs, frames) is the data plane's.
  */
+import { Arena } from './arena.ts';
 import { Conntrack } from './conntrack/conntrack.ts';
 import { Egress } from './egress.ts';
-import { FLOW_ROW_BYTES, type FlowSnapshot, readFlowRow } from './flow-row.ts';
-import { FlowTable } from './flow-table.ts';
+import { FLOW_ROW_BYTES, FlowField, type FlowSnapshot, readFlowRow } from './flow-row.ts';
+import { FlowTable, placeFlowTable } from './flow-table.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { Reassembly } from './reassembly/reassembly.ts';
 import { Refusals } from './refusals.ts';
@@ -62,28 +63,49 @@ export function stateBytes(limits: StateLimits): number {
   return Math.ceil(bytes / 4096) * 4096;
 }
 
-/** Reads live flows from outside the data plane. */
+/**
+ * Reads live flows from outside the data planes. Rows are numbered through all of them, in the
+ * order of their queues.
+ */
 export class FlowReader {
-  readonly #view: DataView;
-  readonly #tcb: Tcb;
-  readonly #bbr: BbrState;
+  readonly #views: readonly DataView[];
+  readonly #limits: StateLimits;
   readonly capacity: number;
 
-  constructor(buffer: ArrayBuffer, limits: StateLimits) {
-    this.#view = new DataView(buffer);
-    this.capacity = limits.flows;
-    // As stack-parts.ts takes them, one behind the other.
-    this.#tcb = new Tcb(this.#view, FlowTable.end(limits.flows, limits.flowBuckets), 0);
-    this.#bbr = new BbrState(this.#view, this.#tcb);
+  /** @param buffers  of stacks that have all the same limits */
+  constructor(buffers: readonly ArrayBuffer[], limits: StateLimits) {
+    this.#views = buffers.map((buffer) => new DataView(buffer));
+    this.#limits = limits;
+    this.capacity = buffers.length * limits.flows;
+  }
+
+  /** The memory in which `row` lies, and where. */
+  viewOf(row: number): DataView {
+    return this.#views[Math.floor(row / this.#limits.flows)]!;
+  }
+
+  positionOf(row: number): number {
+    return (row % this.#limits.flows) * FLOW_ROW_BYTES;
+  }
+
+  /** 0 of a row that is free. */
+  serialOf(row: number): number {
+    return this.viewOf(row).getFloat64(this.positionOf(row) + FlowField.SERIAL, true);
   }
 
   /** The connection in `row`, of a flow that our TCP ends; it may change while it is read. */
   connection(row: number): TcbSnapshot {
-    return readTcb(this.#view, this.#tcb.moveTo(row), this.#bbr);
+    const { flows, flowBuckets } = this.#limits;
+    const view = this.viewOf(row);
+    // As stack-parts.ts takes them, one behind the other.
+    const arena = new Arena(view.buffer as ArrayBuffer);
+    placeFlowTable(arena, flows, flowBuckets ?? 0);
+    const tcb = new Tcb(view, arena.take((flows + 1) * TCB_ROW_BYTES), 0).moveTo(row % flows);
+    return readTcb(view, tcb, new BbrState(view, tcb));
   }
 
   /** The flow in `row`; undefined when the row is free. */
   snapshot(row: number): FlowSnapshot | undefined {
-    return readFlowRow(this.#view, row * FLOW_ROW_BYTES);
+    return readFlowRow(this.viewOf(row), this.positionOf(row));
   }
 }

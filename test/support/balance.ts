@@ -1,13 +1,15 @@
 /** The sums of accounting.ts, added up in another way than there. */
 import { CAUSES, isDroppedOnArrival, OUTCOMES, WAITING } from '../../src/stack/accounting.ts';
-import { Counter, type Counters } from '../../src/stack/counters.ts';
+import { Counter, type CounterReader } from '../../src/stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../src/stack/drop-reason.ts';
 
 /** Frames by where they are: `{ tcp: 4, 'dropped no-flow': 1 }`. */
-export function whereFramesAre(counters: Counters): Record<string, number> {
+export function whereFramesAre(counters: CounterReader): Record<string, number> {
   const found: Record<string, number> = {};
   for (const [counter, word] of OUTCOMES) found[word] = counters.get(counter);
   for (const [counter, word] of WAITING) found[`waiting ${word}`] = counters.get(counter);
+  const handedOver = counters.get(Counter.PEER_FRAMES_OUT) - counters.get(Counter.PEER_FRAMES_IN);
+  found['waiting peer'] = handedOver;
   for (const [reason, name] of DROP_REASON_NAMES.entries()) {
     if (isDroppedOnArrival(reason)) found[`dropped ${name}`] = counters.dropped(reason);
   }
@@ -19,7 +21,7 @@ export function whereFramesAre(counters: Counters): Record<string, number> {
  *
  * @throws Error that says where the frames are
  */
-export function checkBalance(counters: Counters): void {
+export function checkBalance(counters: CounterReader): void {
   const where = whereFramesAre(counters);
   const accounted = Object.values(where).reduce((sum, count) => sum + count, 0);
   const framesIn = counters.get(Counter.DEVICE_FRAMES_IN);

@@ -22,7 +22,7 @@ export class CaptureRig {
     this.rig = new TcpRig({ ...options, tap: this.tap });
     this.tap.attach(this.rig.stack);
     this.captures = new Captures({
-      memory,
+      memories: [memory],
       mtu: 1500,
       context: flowContext,
       lost: () => this.counters.get(Counter.CAPTURE_LOST),

@@ -28,6 +28,7 @@ export function sampleMetrics(): MetricsSource {
   for (const value of [0.05, 0.5, 5]) histogram.observe(value);
   return {
     counters,
+    queues: [counters],
     reloads: { ok: 3, failed: 1, lastOk: false, lastOkAt: 1_500 },
     active: { number: 4, limits: DEFAULT_SCRIPT_LIMITS, scripts: [{ name: 'route' }] },
     trials: { promoted: 1, stopped: 2, aborted: 0 },

@@ -12,7 +12,12 @@ import { stateBytes } from '../../stack/layout.ts';
 import { Stack } from '../../stack/stack.ts';
 import { CAPTURE_RING_BYTES } from '../messages/capture-ring.ts';
 import { CONN_SOCKETS_MAX } from '../messages/conn.ts';
-import { DataPlaneFd, type StartConfig, type ToDataPlane } from '../messages/control.ts';
+import {
+  DataPlaneFd,
+  type QueuePlace,
+  type StartConfig,
+  type ToDataPlane,
+} from '../messages/control.ts';
 import { CaptureTap } from './capture/capture-tap.ts';
 import { ClaimSockets } from './claims/claim-sockets.ts';
 import { Claims } from './claims/claims.ts';
@@ -26,6 +31,7 @@ import { Splice } from './forward/splice.ts';
 import { UpstreamTable } from './forward/upstream-table.ts';
 import { Loop, Token } from './loop.ts';
 import { LoopGuard } from './loop-guard.ts';
+import { PeerSockets } from './peer-sockets.ts';
 import { Reports } from './reports.ts';
 import { type SessionOptions, Sessions } from './sessions/sessions.ts';
 import { trackSettings } from './tracking.ts';
@@ -88,6 +94,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
   const ring = SharedMemory.map(DataPlaneFd.CAPTURE, CAPTURE_RING_BYTES);
   const capture = new CaptureTap(ring.buffer, counters);
   const flows = new Flows(live, scripts);
+  const peers = start.queue && new PeerSockets(start.queue.count - 1, start.limits, memory.address);
   const stack = new Stack({
     memory: memory.buffer,
     limits: start.limits,
@@ -108,6 +115,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     secrets: crypto.getRandomValues(new Uint32Array(12)),
     randomize: (into) => crypto.getRandomValues(into as Uint32Array<ArrayBuffer>),
     now: monotonicNow(),
+    ...(start.queue && peers && { queue: queueOptions(start.queue, peers) }),
   });
   capture.attach(stack);
   const epoll = new Epoll();
@@ -173,8 +181,17 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     capture,
     reports,
     counters,
+    peers,
   });
 }
+
+/** Serial numbers of flows tell the queue: they are unique in the gateway. */
+const queueOptions = ({ index, count, hashSecret }: QueuePlace, peers: PeerSockets) => ({
+  serials: { first: index + 1, step: count },
+  hashSecret,
+  tables: peers.tables,
+  sink: peers,
+});
 
 /** As configured, but half of all descriptors is left for connections. */
 function sessionOptions(wanted: StartConfig['sessions'], fileLimit: number): SessionOptions {

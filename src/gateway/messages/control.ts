@@ -81,6 +81,15 @@ export interface StartConfig {
   readonly congestion: CongestionName;
   /** ECN where a client asks for it. */
   readonly ecn: boolean;
+  /** Of a device with several queues: which of them this data plane has. */
+  readonly queue?: QueuePlace;
+}
+
+export interface QueuePlace {
+  readonly index: number;
+  readonly count: number;
+  /** Two uint32, the same for all queues: see QueueOptions of the stack. */
+  readonly hashSecret: readonly [number, number];
 }
 
 /** What one capture wants. */
@@ -159,4 +168,12 @@ export const DataPlaneFd = {
   SCRIPTS: 6,
   CONNS: 7,
   CAPTURE: 8,
+  /** Of a device with several queues: where the other data planes hand over frames. */
+  INBOX: 9,
 } as const;
+
+/** Behind them, for each other data plane in the order of queues: its state, its inbox. */
+export const peerFds = (peer: number) => ({
+  state: DataPlaneFd.INBOX + 1 + 2 * peer,
+  inbox: DataPlaneFd.INBOX + 2 + 2 * peer,
+});

@@ -69,6 +69,7 @@ for await (const bytes of Bun.stdin.stream()) {
     if (message.kind === 'kill' && mode !== 'deaf') {
       send({ kind: 'killed', id: message.id, count: message.flows?.length });
     }
+    if (message.kind === 'inspect') send({ kind: 'inspected', id: message.id, sockets: [] });
     if (message.kind === 'drain') send({ kind: 'drained', cut: 2 });
     if (message.kind === 'configure') {
       process.stdout.write(encodeFrame(FrameKind.FLOW_ROWS, new Uint8Array(256).fill(7)));

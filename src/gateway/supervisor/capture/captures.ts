@@ -22,26 +22,26 @@ export class TooManyCapturesError extends Error {
 }
 
 export interface CapturesOptions {
-  /** Of the ring. */
-  readonly memory: ArrayBuffer;
+  /** Of the rings, one for each data plane. */
+  readonly memories: readonly ArrayBuffer[];
   readonly mtu: number;
   readonly context: () => FlowContext;
-  /** Packets so far that the data plane had no room for. */
+  /** Packets so far that the data planes had no room for. */
   readonly lost: () => number;
-  /** Tells the data plane what is wanted. */
+  /** Tells the data planes what is wanted. */
   readonly order: (orders: readonly CaptureOrder[]) => void;
 }
 
 export class Captures {
   readonly #options: CapturesOptions;
-  readonly #ring: CaptureRing;
+  readonly #rings: readonly CaptureRing[];
   /** By slot. */
   readonly #running = new Map<number, Capture>();
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(options: CapturesOptions) {
     this.#options = options;
-    this.#ring = new CaptureRing(options.memory);
+    this.#rings = options.memories.map((memory) => new CaptureRing(memory));
   }
 
   /** @throws FilterError, TooManyCapturesError */
@@ -52,8 +52,8 @@ export class Captures {
     );
     if (slot === undefined) throw new TooManyCapturesError();
     const { context, lost, mtu } = this.#options;
-    // What an earlier capture has left in the ring is not ours.
-    if (this.#running.size === 0) this.#ring.read(() => {});
+    // What an earlier capture has left in the rings is not ours.
+    if (this.#running.size === 0) for (const ring of this.#rings) ring.read(() => {});
     const capture = new Capture(request, {
       ...{ slot, test, mtu, lost },
       iface: context().iface,
@@ -66,23 +66,27 @@ export class Captures {
     return capture;
   }
 
-  /** Takes what the data plane has written. */
+  /** Takes what the data planes have written, of one after the other. */
   poll(): void {
     const context = this.#options.context();
-    const { view } = this.#ring;
-    this.#ring.read((at) => {
-      const wantedBy = view.getUint8(at + RecordField.WANTED_BY);
-      for (const [slot, capture] of this.#running) {
-        if ((wantedBy & (1 << slot)) === 0) continue;
-        capture.take(view, at, at + RecordField.ROW, context);
-      }
-    });
+    for (const ring of this.#rings) this.#take(ring, context);
     for (const capture of this.#running.values()) capture.tellLost();
   }
 
   /** Ends all of them. */
   close(): void {
     for (const capture of [...this.#running.values()]) capture.end();
+  }
+
+  #take(ring: CaptureRing, context: FlowContext): void {
+    const { view } = ring;
+    ring.read((at) => {
+      const wantedBy = view.getUint8(at + RecordField.WANTED_BY);
+      for (const [slot, capture] of this.#running) {
+        if ((wantedBy & (1 << slot)) === 0) continue;
+        capture.take(view, at, at + RecordField.ROW, context);
+      }
+    });
   }
 
   #remove(slot: number): void {

@@ -1,5 +1,5 @@
 /** All that an operator can ask of flows: look, count, filter, end, listen, capture. */
-import type { StateLimits } from '../../../stack/layout.ts';
+import type { FlowReader } from '../../../stack/layout.ts';
 import type { CaptureOrder, FlowRef } from '../../messages/control.ts';
 import type { Capture, CaptureRequest } from '../capture/capture.ts';
 import { Captures } from '../capture/captures.ts';
@@ -22,9 +22,7 @@ import {
 
 export interface FlowControlOptions {
   readonly log: Logger;
-  /** Of the data plane, as stack/layout.ts lays it out. */
-  readonly memory: ArrayBuffer;
-  readonly limits: StateLimits;
+  readonly reader: FlowReader;
   readonly context: () => FlowContext;
   /** Rows of ended flows so far that the data plane could not report. */
   readonly lostReports: () => number;
@@ -32,10 +30,10 @@ export interface FlowControlOptions {
   readonly kill: (flows: readonly FlowRef[]) => Promise<number>;
   /** What the kernel knows of the upstream sockets of flows. */
   readonly inspect: (flows: readonly FlowRef[]) => Promise<Sockets>;
-  /** Packets that the data plane copies for captures, and how many it had no room for. */
-  readonly ring: ArrayBuffer;
+  /** Packets that the data planes copy for captures, and how many they had no room for. */
+  readonly rings: readonly ArrayBuffer[];
   readonly lostCaptured: () => number;
-  /** Tells the data plane what to copy. */
+  /** Tells the data planes what to copy. */
   readonly capture: (orders: readonly CaptureOrder[]) => void;
   /** Of the device. */
   readonly mtu: number;
@@ -49,13 +47,13 @@ export class FlowControl {
   readonly #options: FlowControlOptions;
 
   constructor(options: FlowControlOptions) {
-    const { log, memory, limits, context, lostReports } = options;
+    const { log, reader, context, lostReports } = options;
     this.#options = options;
-    this.live = new LiveFlows(memory, limits, context);
+    this.live = new LiveFlows(reader, context);
     this.ended = new EndedFlows(log, context);
-    this.#events = new FlowEvents({ memory, capacity: limits.flows, context, lostReports });
+    this.#events = new FlowEvents({ reader, context, lostReports });
     this.#captures = new Captures({
-      memory: options.ring,
+      memories: options.rings,
       mtu: options.mtu,
       context,
       lost: options.lostCaptured,

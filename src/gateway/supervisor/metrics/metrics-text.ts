@@ -1,5 +1,5 @@
 /** The Prometheus text format, version 0.0.4. */
-import type { Counters } from '../../../stack/counters.ts';
+import type { CounterReader } from '../../../stack/counters.ts';
 import { type Histogram as Cells, HISTOGRAM_BOUNDS } from '../../../stack/histograms.ts';
 import { Histogram } from './histogram.ts';
 
@@ -19,7 +19,7 @@ export class MetricsText {
   }
 
   /** A histogram of the data plane. @param scale  how many of its units make one of the metric */
-  cells(name: string, help: string, counters: Counters, cells: Cells, scale: number): void {
+  cells(name: string, help: string, counters: CounterReader, cells: Cells, scale: number): void {
     const bounds = HISTOGRAM_BOUNDS[cells] ?? [];
     const histogram = new Histogram(bounds.map((bound) => bound / scale));
     for (let bucket = 0; bucket <= bounds.length; bucket++) {

@@ -1,6 +1,6 @@
 /** All metrics, from the shared counters and what the supervisor itself knows. */
 import { CLOSE_REASON_NAMES, CloseReason } from '../../../stack/close-reason.ts';
-import { Counter, type Counters } from '../../../stack/counters.ts';
+import { Counter, type CounterReader } from '../../../stack/counters.ts';
 import { DropReason } from '../../../stack/drop-reason.ts';
 import { Histogram as Cells } from '../../../stack/histograms.ts';
 import { buildInfo } from '../build-info.ts';
@@ -11,10 +11,13 @@ import type { TrialOutcomes, TrialReport } from '../scripts/trials.ts';
 import type { Histogram } from './histogram.ts';
 import { MetricsText, type Sample } from './metrics-text.ts';
 import { writePackets } from './packet-metrics.ts';
+import { writeQueues } from './queue-metrics.ts';
 import type { ScriptMetricsTable } from './script-metrics.ts';
 
 export interface MetricsSource {
-  readonly counters: Counters;
+  readonly counters: CounterReader;
+  /** The same, of each queue of the device. */
+  readonly queues: readonly CounterReader[];
   /** Reloads so far; times in milliseconds since 1970. */
   readonly reloads: {
     readonly ok: number;
@@ -47,6 +50,7 @@ export function renderMetrics(source: MetricsSource): string {
   writeTracking(text, source);
   writePackets(text, source.counters);
   writeDevice(text, source.counters);
+  writeQueues(text, source.queues);
   writeTcp(text, source.counters);
   writeScripts(text, source);
   source.accounts.metrics.write(text);
@@ -158,7 +162,7 @@ function writeTracking(text: MetricsText, { counters, census }: MetricsSource): 
   ]);
 }
 
-function writeDevice(text: MetricsText, counters: Counters): void {
+function writeDevice(text: MetricsText, counters: CounterReader): void {
   const get = (counter: Counter) => counters.get(counter);
   const kinds = (direction: string, all: number, large: number): Sample[] => [
     [all - large, { direction, kind: 'frame' }],
@@ -222,7 +226,7 @@ const TCP_COUNTERS: readonly (readonly [Counter, string, string])[] = [
   [Counter.TCP_KEEPALIVES, 'keepalives', 'Keepalive probes sent.'],
 ];
 
-function writeTcp(text: MetricsText, counters: Counters): void {
+function writeTcp(text: MetricsText, counters: CounterReader): void {
   const get = (counter: Counter) => counters.get(counter);
   text.gauge('culvert_tcp_syn_in_flight', 'Flows that are not open yet.', [
     [get(Counter.HELD_SYNS_NOW)],

@@ -1,11 +1,11 @@
 /** Where every packet went, in and out: the sums of stack/accounting.ts, and the drops in them. */
 import { CAUSES, isDroppedOnArrival, OUTCOMES, WAITING } from '../../../stack/accounting.ts';
-import { Counter, type Counters } from '../../../stack/counters.ts';
+import { Counter, type CounterReader } from '../../../stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../../stack/drop-reason.ts';
 import { dropLayer } from './drop-layer.ts';
 import type { MetricsText, Sample } from './metrics-text.ts';
 
-export function writePackets(text: MetricsText, counters: Counters): void {
+export function writePackets(text: MetricsText, counters: CounterReader): void {
   const get = (counter: Counter) => counters.get(counter);
   let dropped = 0;
   for (const reason of DROP_REASON_NAMES.keys()) {
@@ -17,8 +17,11 @@ export function writePackets(text: MetricsText, counters: Counters): void {
   ]);
   text.gauge(
     'culvert_ingress_frames_waiting',
-    'Frames that came in and wait for their other fragments, or for a verdict.',
-    WAITING.map(([counter, where]): Sample => [get(counter), { where }]),
+    'Frames that came in and wait for other fragments, a verdict, or another data plane.',
+    [
+      ...WAITING.map(([counter, where]): Sample => [get(counter), { where }]),
+      [get(Counter.PEER_FRAMES_OUT) - get(Counter.PEER_FRAMES_IN), { where: 'peer' }],
+    ],
   );
   text.counter(
     'culvert_egress_frames_total',

@@ -255,7 +255,7 @@ describe('bounds', () => {
     expect(world.tap.isOn).toBe(false);
   });
 
-  test('a client that waits for packets gets statistics, so that it is not taken for gone', async () => {
+  test('a client that waits for packets gets statistics now and then', async () => {
     const capture = started(new CaptureRig());
     await capture.next();
     const blocks = readBlocks(new Uint8Array((await capture.next(1))!));

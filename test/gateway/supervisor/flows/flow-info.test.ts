@@ -10,7 +10,7 @@ function openFlow() {
   const rig = new TcpRig({ timestamps: true, sack: true });
   rig.connect();
   rig.send(20_000);
-  const reader = new FlowReader(rig.memory, rig.limits);
+  const reader = new FlowReader([rig.memory], rig.limits);
   return { rig, reader, tcb: reader.connection(rig.row) };
 }
 
