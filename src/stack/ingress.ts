@@ -7,7 +7,6 @@
 import type { Arena } from './arena.ts';
 import { Counter, type Counters } from './counters.ts';
 import type { Datagrams } from './datagrams.ts';
-import type { DeviceCapabilities } from './device.ts';
 import { DropReason } from './drop-reason.ts';
 import { NO_FLOW } from './flow-table.ts';
 import type { Forwarder } from './forwarder.ts';
@@ -43,7 +42,6 @@ export class Ingress {
   readonly #datagrams: Datagrams;
   readonly #reassembly: Reassembly;
   readonly #counters: Counters;
-  readonly #capabilities: DeviceCapabilities;
   readonly #tap: PacketTap;
   readonly #extensions = new ipv6.ExtensionWalk();
   /** The packet under the reader's eye; reused. */
@@ -90,7 +88,6 @@ export class Ingress {
     icmp: Icmp,
     datagrams: Datagrams,
     reassembly: Reassembly,
-    capabilities: DeviceCapabilities,
     tap: PacketTap,
   ) {
     this.#view = arena.view;
@@ -101,22 +98,20 @@ export class Ingress {
     this.#datagrams = datagrams;
     this.#reassembly = reassembly;
     this.#counters = tcp.counters;
-    this.#capabilities = capabilities;
   }
 
   /** Takes one frame [at, end) of the device. Any bytes are welcome; what is wrong is counted. */
-  frame(at: number, end: number, now: Instant): void {
+  frame(at: number, end: number, now: Instant, hasVnetHeader: boolean): void {
     const counters = this.#counters;
     counters.add(Counter.DEVICE_FRAMES_IN);
     counters.add(Counter.DEVICE_BYTES_IN, end - at);
-    if (this.#capabilities.vnetHeader && end - at >= VNET_HEADER_BYTES) {
+    if (hasVnetHeader && end - at >= VNET_HEADER_BYTES) {
       if (gsoSize(this.#view, at) !== 0) counters.add(Counter.DEVICE_SUPERFRAMES_IN);
     }
     counters.add(Counter.DEVICE_PACKETS_IN);
-    const { vnetHeader } = this.#capabilities;
-    if (this.#tap.isOn) this.#tap.arrives(at, end, vnetHeader ? VNET_HEADER_BYTES : 0);
+    if (this.#tap.isOn) this.#tap.arrives(at, end, hasVnetHeader ? VNET_HEADER_BYTES : 0);
     counters.arrivedReason = DropReason.NONE;
-    counters.settleArrival(this.#frame(at, end, vnetHeader, now));
+    counters.settleArrival(this.#frame(at, end, hasVnetHeader, now));
     if (this.#tap.isOn) this.#tap.arrived(counters.arrivedReason);
   }
 

@@ -155,7 +155,6 @@ export function assemble(options: StackOptions): StackParts {
       messages,
       datagrams,
       reassembly,
-      capabilities,
       options.tap ?? NO_TAP,
     ),
     frameAt,

@@ -23,7 +23,7 @@ export class CaptureRig {
     this.tap.attach(this.rig.stack);
     this.captures = new Captures({
       memories: [memory],
-      mtu: 1500,
+      mtu: () => 1500,
       context: flowContext,
       lost: () => this.counters.get(Counter.CAPTURE_LOST),
       order: (orders) => this.tap.configure(orders),

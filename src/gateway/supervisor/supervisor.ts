@@ -15,10 +15,12 @@ import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/contr
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import { DataPlanes } from './data-planes.ts';
+import { DeviceKeeper } from './device/device-keeper.ts';
 import { closedAddresses } from './flows/closed-addresses.ts';
 import { FlowControl } from './flows/flow-control.ts';
 import type { FlowContext, FlowNames } from './flows/flow-view.ts';
 import { dataPlaneFds, type Kernel, routePoolOf, scriptHostFds } from './kernel.ts';
+import { ListenerNames } from './listener-names.ts';
 import type { Logger } from './log/logger.ts';
 import { CounterSum } from './metrics/counter-sum.ts';
 import { renderMetrics } from './metrics/metrics.ts';
@@ -42,9 +44,6 @@ import { scriptStatus } from './scripts/script-status.ts';
 import { Trials } from './scripts/trials.ts';
 import { gatewayStatus } from './status.ts';
 
-/** Config generations whose listener names are kept for flows that live long. */
-const LISTENER_NAMES_LENGTH = 1000;
-
 export interface SupervisorOptions {
   readonly log: Logger;
   readonly kernel: Kernel;
@@ -59,6 +58,7 @@ export interface SupervisorOptions {
 
 export class Supervisor implements ControlPlane, FlowNames {
   readonly flows: FlowControl;
+  readonly device: DeviceKeeper;
   readonly #options: SupervisorOptions;
   readonly #counters: CounterSum;
   /** By queue. */
@@ -68,7 +68,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly #resolver = new Resolver();
   readonly #changes: ScriptChanges;
   readonly #generations: Generations;
-  readonly #listenerNames = new Map<number, readonly string[]>();
+  readonly #listenerNames = new ListenerNames();
   readonly #startedAt = Date.now();
   readonly #explaining = new Mutex();
   #dataPlane: DataPlanes | undefined;
@@ -94,15 +94,23 @@ export class Supervisor implements ControlPlane, FlowNames {
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
       inspect: async (flows) => (await this.#dataPlane?.inspect(flows)) ?? [],
       rings: kernel.queues.map(({ capture }) => capture.buffer),
-      mtu: loaded.config.device.mtu,
+      mtu: () => this.device.state.mtu,
       lostCaptured: () => this.#counters.get(Counter.CAPTURE_LOST),
       capture: (orders) => this.#dataPlane?.setCaptures(orders),
     });
+    const device = new DeviceKeeper({
+      log,
+      device: kernel.device,
+      counters: this.#counters,
+      plane: () => this.#dataPlane,
+      onFatal: options.onFatal,
+    });
+    this.device = device;
     this.#scriptHost = new ScriptHost({
       log,
       fds: scriptHostFds(kernel),
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
-      iface: kernel.tun.name,
+      iface: () => device.state.name,
       closed: () => closedAddresses(this.#loaded.config),
       monotonicUs: monotonicNow,
       replayFlows: () => this.#loaded.config.scripts.reload.replay,
@@ -147,7 +155,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
     await this.#dataPlane?.untilReady();
-    const { name, vnetHeader, offloads } = kernel.tun;
+    const { name, vnetHeader, offloads } = kernel.device.tun;
     log.info(
       { device: name, vnet_header: vnetHeader, offloads, pid: process.pid, ...buildInfo },
       'ready',
@@ -165,6 +173,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   /** Ends the children at once. */
   async stop(): Promise<void> {
     this.#isDraining = true;
+    this.device[Symbol.dispose]();
     this.flows.close();
     this.#changes.close();
     await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop()]);
@@ -175,7 +184,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   listenerName(generation: number, index: number): string | undefined {
-    return this.#listenerNames.get(generation)?.[index];
+    return this.#listenerNames.of(generation, index);
   }
 
   get activeGeneration() {
@@ -257,8 +266,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   notReady(): readonly string[] {
-    const { tun } = this.#options.kernel;
-    const device = tun.probe();
+    const device = this.#options.kernel.device.tun.probe();
     return [
       ...(this.#isDraining ? ['draining'] : []),
       ...(this.#dataPlane?.isStuck ? ['data-plane-stuck'] : []),
@@ -275,6 +283,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     return renderMetrics({
       counters: this.#counters,
       queues: this.#queues,
+      deviceEvents: this.device.events.counts,
       reloads: this.#changes.outcomes,
       active: this.#generations.active,
       trials: this.#trials.outcomes,
@@ -294,7 +303,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       startedAt: this.#startedAt,
       loaded: this.#loaded,
       configGeneration: this.#configGeneration,
-      tun: this.#options.kernel.tun,
+      device: this.device.view(),
       counters: this.#counters,
       dataPlanes: this.#dataPlane,
       scriptHost: this.#scriptHost,
@@ -328,13 +337,15 @@ export class Supervisor implements ControlPlane, FlowNames {
     const { log, kernel, loaded, onFatal } = this.#options;
     this.#dataPlane = new DataPlanes({
       log,
-      start: toStartConfig(loaded.config, kernel.tun),
+      start: toStartConfig(loaded.config, kernel.device.facts()),
       live: this.#nextLiveConfig(loaded),
       scripts: this.#scriptsState,
       queues: this.#queues.map((counters, index) => ({
         fds: dataPlaneFds(kernel, index),
+        handover: kernel.queues[index]!.handover[0],
         loopTurns: () => counters.get(Counter.LOOP_TURNS),
       })),
+      onDeviceState: () => this.device.look(),
       onFlowRows: (rows) => this.#takeEnded(rows),
       onGivenUp: onFatal,
     });
@@ -347,11 +358,7 @@ export class Supervisor implements ControlPlane, FlowNames {
 
   #nextLiveConfig({ config }: LoadedConfig) {
     const generation = ++this.#configGeneration;
-    this.#listenerNames.set(
-      generation,
-      config.listeners.map((listener) => listener.name),
-    );
-    this.#listenerNames.delete(generation - LISTENER_NAMES_LENGTH);
+    this.#listenerNames.note(generation, config.listeners);
     return toLiveConfig(config, generation);
   }
 
@@ -382,7 +389,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   #flowContext(): FlowContext {
-    const iface = this.#options.kernel.tun.name;
+    const iface = this.device.state.name;
     return { names: this, iface, nowUs: monotonicNow(), nowMs: Date.now() };
   }
 }

@@ -9,6 +9,7 @@ import type { ControlPlane } from './control-plane.ts';
 import { answerError, ProblemError } from './problem.ts';
 import { captureRoutes } from './routes/capture.ts';
 import { conntrackRoutes } from './routes/conntrack.ts';
+import { deviceRoutes } from './routes/device.ts';
 import { dropRoutes } from './routes/drops.ts';
 import { eventRoutes } from './routes/events.ts';
 import { explainRoutes } from './routes/explain.ts';
@@ -57,6 +58,7 @@ export function createApi(plane: ControlPlane, { log, token }: ApiOptions): Hono
   app.route('/', eventRoutes(plane));
   app.route('/', dropRoutes(plane));
   app.route('/', captureRoutes(plane));
+  app.route('/', deviceRoutes(plane));
   app.route('/', explainRoutes(plane));
   app.route('/', openApiRoutes(app));
   return app;

@@ -5,6 +5,7 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { ConfigError } from '../../config/load.ts';
 import type { ScriptIssue } from '../../messages/script-control.ts';
 import { TooManyCapturesError } from '../capture/captures.ts';
+import { SwapError } from '../device/device-keeper.ts';
 import { FilterError } from '../flows/filter/filter-error.ts';
 import { TooManyReadersError } from '../flows/flow-events.ts';
 import type { Logger } from '../log/logger.ts';
@@ -89,6 +90,7 @@ function describe(error: Error): Description {
   )
     return plain(429);
   if (error instanceof ScriptHostError) return plain(503);
+  if (error instanceof SwapError) return plain(error.code === 'DEVICE_REFUSED' ? 422 : 503);
   if (
     error instanceof NoSuchScriptError ||
     error instanceof NoSuchGenerationError ||

@@ -24,7 +24,7 @@ export class TooManyCapturesError extends Error {
 export interface CapturesOptions {
   /** Of the rings, one for each data plane. */
   readonly memories: readonly ArrayBuffer[];
-  readonly mtu: number;
+  readonly mtu: () => number;
   readonly context: () => FlowContext;
   /** Packets so far that the data planes had no room for. */
   readonly lost: () => number;
@@ -55,7 +55,8 @@ export class Captures {
     // What an earlier capture has left in the rings is not ours.
     if (this.#running.size === 0) for (const ring of this.#rings) ring.read(() => {});
     const capture = new Capture(request, {
-      ...{ slot, test, mtu, lost },
+      ...{ slot, test, lost },
+      mtu: mtu(),
       iface: context().iface,
       epoch: BigInt(Date.now()) * NS_PER_MS - BigInt(monotonicNanoseconds()),
       onClosed: () => this.#remove(slot),

@@ -36,7 +36,7 @@ export interface FlowControlOptions {
   /** Tells the data planes what to copy. */
   readonly capture: (orders: readonly CaptureOrder[]) => void;
   /** Of the device. */
-  readonly mtu: number;
+  readonly mtu: () => number;
 }
 
 export class FlowControl {

@@ -4,6 +4,7 @@ import { Counter, type CounterReader } from '../../../stack/counters.ts';
 import { DropReason } from '../../../stack/drop-reason.ts';
 import { Histogram as Cells } from '../../../stack/histograms.ts';
 import { buildInfo } from '../build-info.ts';
+import { writeDeviceHealth } from '../device/device-metrics.ts';
 import type { Census } from '../flows/live-flows.ts';
 import type { Generation } from '../scripts/generations.ts';
 import type { ScriptTotals } from '../scripts/script-totals.ts';
@@ -15,6 +16,7 @@ import { writeQueues } from './queue-metrics.ts';
 import type { ScriptMetricsTable } from './script-metrics.ts';
 
 export interface MetricsSource {
+  readonly deviceEvents: ReadonlyMap<string, number>;
   readonly counters: CounterReader;
   /** The same, of each queue of the device. */
   readonly queues: readonly CounterReader[];
@@ -50,6 +52,7 @@ export function renderMetrics(source: MetricsSource): string {
   writeTracking(text, source);
   writePackets(text, source.counters);
   writeDevice(text, source.counters);
+  writeDeviceHealth(text, source.counters, source.deviceEvents);
   writeQueues(text, source.queues);
   writeTcp(text, source.counters);
   writeScripts(text, source);
@@ -186,9 +189,6 @@ function writeDevice(text: MetricsText, counters: CounterReader): void {
   text.gauge('culvert_tun_up', 'Whether the device is up.', [[get(Counter.DEVICE_UP_NOW)]]);
   text.gauge('culvert_tun_offload_enabled', 'Whether superpackets are in use.', [
     [get(Counter.OFFLOAD_NOW) > 0 ? 1 : 0],
-  ]);
-  text.counter('culvert_tun_offload_downgrades_total', 'Offloads that were given up.', [
-    [get(Counter.OFFLOAD_DOWNGRADES)],
   ]);
   text.counter('culvert_ip_reassembled_total', 'Packets that were made of fragments.', [
     [get(Counter.PACKETS_REASSEMBLED)],

@@ -22,7 +22,7 @@ const source = [...new Bun.Glob('src/gateway/**/*.ts').scanSync({ cwd: ROOT })]
   .join('\n');
 
 const documented: LogCall[] = Array.from(
-  eventTable.matchAll(/^\| `([\w-]+)` \| (\w+) \| ([^|]*)\|/gm),
+  eventTable.matchAll(/^\| `([\w*-]+)` \| (\w+) \| ([^|]*)\|/gm),
   ([, event = '', level, cell = '']) => ({ event, level, fields: wordsOf(cell) }),
 );
 
@@ -34,7 +34,9 @@ function wordsOf(cell: string): string[] {
 const written: LogCall[] = [
   ...Array.from(source.matchAll(/\blog\.(info|warn|error|debug)\(/g), ({ 1: level, index }) => {
     const call = balanced(source, source.indexOf('(', index));
-    const event = /'([\w-]+)',?\s*\)$/.exec(call)?.[1] ?? `unnamed: ${call}`;
+    const [, name, more] = /['`]([\w-]+)(\$\{\w+\})?['`],?\s*\)$/.exec(call) ?? [];
+    // A name that ends with a variable stands in the document with a star.
+    const event = name === undefined ? `unnamed: ${call}` : more === undefined ? name : `${name}*`;
     return { event, level, fields: keysOf(call.slice(call.indexOf('{'))) };
   }),
   ...Array.from(
