@@ -116,7 +116,7 @@ export class DataPlaneRig {
     });
     const upstreams = new UpstreamTable(this.stack);
     this.#upstreams = upstreams;
-    this.#splice = new Splice(this.stack, upstreams, this.#memory.address);
+    this.#splice = new Splice(this.stack, upstreams, this.#memory.address, this.counters);
     const guard = new LoopGuard('cvt-none0');
     this.#dialer = new Dialer(this.stack, upstreams, this.#splice, this.#epoll, counters, guard);
     const sessions = new Sessions(

@@ -80,6 +80,7 @@ for await (const bytes of Bun.stdin.stream()) {
     if (message.kind === 'kill' && mode !== 'deaf') {
       send({ kind: 'killed', id: message.id, count: message.flows?.length });
     }
+    if (message.kind === 'inspect') send({ kind: 'inspected', id: message.id, sockets: [] });
     if (message.kind === 'start') queue = message.start?.queue?.index ?? 0;
     if (message.kind === 'device') {
       // Only the first queue can have this one.
