@@ -32,6 +32,8 @@ export const RESERVED_NAMES: ReadonlySet<string> = new Set([
   'trials_total',
   'canary_decisions',
   'shadow_flows',
+  'own_sockets',
+  'own_dials_total',
 ]);
 
 const NAME = /^[a-zA-Z_][a-zA-Z0-9_]{0,63}$/;

@@ -1,7 +1,7 @@
 /**
- * `bun test/scripts-runtime/sniff/record.ts`: records how the browsers of this machine begin, and
- * writes it to `captures/`, so that it can be tested where they are not installed. Nothing leaves
- * the machine: they are sent to a port of loopback, with a profile that is new and thrown away.
+ * `bun test/scripts-runtime/sniff/record.ts`: records how the Chromium of this machine begins, and
+ * writes it to `captures/`, so that it can be tested where it is not installed. Nothing leaves
+ * the machine: it is sent to a port of loopback, with a profile that is new and thrown away.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -30,22 +30,6 @@ const chromium = (...options: string[]): StartClient =>
     ...options.map((option) => option.replace('PORT', String(port))),
     `https://${NAME}:${port}/path?q=1`,
   ]);
-const firefox: StartClient = (port) => {
-  // It has no option for addresses of names.
-  writeFileSync(
-    join(profile, 'user.js'),
-    [
-      `user_pref("network.dns.localDomains", "${NAME}");`,
-      'user_pref("app.normandy.enabled", false);',
-      'user_pref("network.captive-portal-service.enabled", false);',
-      'user_pref("datareporting.policy.dataSubmissionEnabled", false);',
-    ].join('\n'),
-  );
-  const url = `https://${NAME}:${port}/path?q=1`;
-  return program(() => ['firefox-esr', '--headless', '--no-remote', '--profile', profile, url])(
-    port,
-  );
-};
 
 const versionOf = (browser: string): string =>
   Bun.spawnSync([browser, '--version']).stdout.toString().trim();
@@ -66,10 +50,6 @@ if (isInstalled('chromium')) {
   write('chromium-tls.txt', `${version}, TLS over TCP`, [await recordStream(chromium())]);
   const quic = chromium(`--origin-to-force-quic-on=${NAME}:PORT`, '--enable-quic');
   write('chromium-quic.txt', `${version}, QUIC`, await recordDatagrams(quic));
-}
-if (isInstalled('firefox-esr')) {
-  const what = `${versionOf('firefox-esr')}, TLS over TCP`;
-  write('firefox-tls.txt', what, [await recordStream(firefox)]);
 }
 rmSync(profile, { recursive: true, force: true });
 process.exit(0);
