@@ -43,7 +43,7 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
   const file = source.file ?? STANDARD_FILES.find((path) => existsSync(path));
   if (file !== undefined) return loadConfigFile(file, source.overrides);
   const config = validateConfig(DEFAULT_CONFIG, 'embedded default', source.overrides);
-  return { config, folder: source.stateFolder };
+  return { config, folder: source.stateFolder, value: DEFAULT_CONFIG };
 }
 
 export const defaultScriptPath = (stateFolder: string): string =>

@@ -5,6 +5,7 @@ import type { Capture, CaptureRequest } from '../capture/capture.ts';
 import { Captures } from '../capture/captures.ts';
 import type { Sockets } from '../data-plane.ts';
 import type { Logger } from '../log/logger.ts';
+import type { Notices } from '../notices.ts';
 import { type ConntrackView, viewConntrack } from './conntrack-view.ts';
 import { EndedFlows } from './ended-flows.ts';
 import type { EventReader, EventRequest } from './event-reader.ts';
@@ -26,6 +27,7 @@ export interface FlowControlOptions {
   readonly context: () => FlowContext;
   /** Rows of ended flows so far that the data plane could not report. */
   readonly lostReports: () => number;
+  readonly notices?: Notices;
   /** Ends flows; settles with how many of them still lived. */
   readonly kill: (flows: readonly FlowRef[]) => Promise<number>;
   /** What the kernel knows of the upstream sockets of flows. */
@@ -47,11 +49,12 @@ export class FlowControl {
   readonly #options: FlowControlOptions;
 
   constructor(options: FlowControlOptions) {
-    const { log, reader, context, lostReports } = options;
+    const { log, reader, context, lostReports, notices } = options;
     this.#options = options;
     this.live = new LiveFlows(reader, context);
     this.ended = new EndedFlows(log, context);
-    this.#events = new FlowEvents({ reader, context, lostReports });
+    const listened = notices === undefined ? {} : { notices };
+    this.#events = new FlowEvents({ reader, context, lostReports, ...listened });
     this.#captures = new Captures({
       memories: options.rings,
       mtu: options.mtu,

@@ -3,6 +3,7 @@ import pino, { type Logger } from 'pino';
 import { realtimeNow } from '../../../ffi/clock.ts';
 import { renderLogfmt, renderText } from './line-formats.ts';
 import { LogSink } from './log-sink.ts';
+import type { LogTap } from './log-tap.ts';
 import { RepeatLimit } from './repeat-limit.ts';
 
 export type { Logger };
@@ -24,7 +25,11 @@ const RENDERERS: Readonly<Record<LogOptions['format'], (line: string) => string>
 const REPEATED = 'log-lines-repeated';
 const WARN = 40;
 
-export function createLogger(options: LogOptions, sink = new LogSink()): Logger {
+export function createLogger(
+  options: LogOptions,
+  sink = new LogSink(),
+  tap?: Pick<LogTap, 'write'>,
+): Logger {
   const { level, format, time = 'rfc3339' } = options;
   const render = RENDERERS[format];
   const limit = new RepeatLimit((of, dropped) => log.warn({ of, dropped }, 'log-lines-repeated'));
@@ -42,7 +47,12 @@ export function createLogger(options: LogOptions, sink = new LogSink()): Logger 
         },
       },
     },
-    { write: (line: string) => sink.write(render(line)) },
+    {
+      write: (line: string) => {
+        sink.write(render(line));
+        tap?.write(line);
+      },
+    },
   );
   sink.onDropped = (dropped) => log.warn({ dropped }, 'log-lines-dropped');
   return log;

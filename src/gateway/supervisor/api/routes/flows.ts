@@ -3,7 +3,7 @@ import { Hono } from 'hono';
 import { everyFlow, parseFilter } from '../../flows/filter/parse.ts';
 import { parseFlowId } from '../../flows/flow-view.ts';
 import type { ControlPlane } from '../control-plane.ts';
-import { describeJson, describeText } from '../describe.ts';
+import { describeEmpty, describeJson } from '../describe.ts';
 import { flowInfo, flowInfos, flowsViewQuery, flowViewQuery } from '../flow-info-schemas.ts';
 import { parseIfMatch } from '../precondition.ts';
 import { ProblemError } from '../problem.ts';
@@ -33,7 +33,11 @@ export function flowRoutes(plane: ControlPlane): Hono {
   );
   app.delete(
     '/v1/flows',
-    describeJson('Resets the flows that `filter` names, or `all`.', killed, [400]),
+    describeJson(
+      'Resets the flows that `filter` names, or `all`. Flows have no versions: no ETag is needed.',
+      killed,
+      [400],
+    ),
     validate('query', killQuery),
     async (context) => {
       const { filter: text, all, dry_run: isDryRun } = context.req.valid('query');
@@ -50,7 +54,7 @@ export function flowRoutes(plane: ControlPlane): Hono {
   );
   app.get(
     '/v1/flows/:id',
-    describeJson('One live flow; `view=tcp` for both ends.', flowInfo, [404]),
+    describeJson('One live flow; `view=tcp` for both ends.', flowInfo, [400, 404]),
     validate('param', flowParam),
     validate('query', flowViewQuery),
     async (context) => {
@@ -70,7 +74,7 @@ export function flowRoutes(plane: ControlPlane): Hono {
   // No If-Match is demanded here: an id is never used twice, so no one else's flow can be meant.
   app.delete(
     '/v1/flows/:id',
-    describeText('Resets a flow.', [404, 412]),
+    describeEmpty('Resets a flow. Its id is never used again, so no ETag is needed.', [404, 412]),
     validate('param', flowParam),
     async (context) => {
       const { id } = context.req.valid('param');

@@ -1,5 +1,5 @@
 /** Probes: live, ready, and the numbers. */
-import { Hono } from 'hono';
+import { type Context, Hono } from 'hono';
 import {
   OPEN_METRICS_CONTENT_TYPE,
   PROMETHEUS_CONTENT_TYPE,
@@ -7,20 +7,23 @@ import {
   wantsOpenMetrics,
 } from '../../metrics/open-metrics.ts';
 import type { ControlPlane } from '../control-plane.ts';
-import { describeText } from '../describe.ts';
+import { describeProbe, describeText } from '../describe.ts';
 
 export function healthRoutes(plane: ControlPlane): Hono {
   const app = new Hono();
-  app.get('/healthz', describeText('The supervisor lives.'), (context) => context.text('ok\n'));
-  app.get('/readyz', describeText('New flows are taken; 503 tells why not.'), (context) => {
-    const reasons = plane.notReady();
-    const isReady = reasons.length === 0;
-    const status = isReady ? 200 : 503;
-    if (context.req.header('Accept')?.includes('application/json')) {
-      return context.json({ ready: isReady, reasons }, status);
-    }
-    return context.text(isReady ? 'ready\n' : `not ready: ${reasons.join(', ')}\n`, status);
-  });
+  app.get('/healthz', describeText('The supervisor lives.'), (context) =>
+    wantsJson(context) ? context.json({ live: true }) : context.text('ok\n'),
+  );
+  // As Envoy, Traefik and Kubernetes call it.
+  for (const path of ['/readyz', '/ready', '/ping']) {
+    app.get(path, describeProbe('New flows are taken; 503 tells why not.'), (context) => {
+      const reasons = plane.notReady();
+      const isReady = reasons.length === 0;
+      const status = isReady ? 200 : 503;
+      if (wantsJson(context)) return context.json({ ready: isReady, reasons }, status);
+      return context.text(isReady ? 'ready\n' : `not ready: ${reasons.join(', ')}\n`, status);
+    });
+  }
   app.get('/metrics', describeText('Prometheus metrics, OpenMetrics by Accept.'), (context) => {
     const text = plane.metrics();
     return wantsOpenMetrics(context.req.header('Accept'))
@@ -29,3 +32,6 @@ export function healthRoutes(plane: ControlPlane): Hono {
   });
   return app;
 }
+
+const wantsJson = (context: Context): boolean =>
+  context.req.header('Accept')?.includes('application/json') === true;
