@@ -103,36 +103,36 @@ export const Counter = {
   /** Frames handed over to the data planes of other queues, and taken from them. */
   PEER_FRAMES_OUT: 71,
   PEER_FRAMES_IN: 72,
-  /** What became of the frames that came in, and those that still wait: see accounting.ts. */
-  IN_TCP: 73,
-  IN_NAT: 74,
-  IN_SESSION: 75,
-  IN_ICMP_ERROR: 76,
-  IN_ANSWERED: 77,
-  IN_REASSEMBLED: 78,
-  IN_FRAGMENTS_NOW: 79,
-  IN_PARKED_NOW: 80,
-  /** Why frames went out. */
-  OUT_TCP_DATA: 81,
-  OUT_TCP_ACK: 82,
-  OUT_TCP_SYN: 83,
-  OUT_TCP_RST: 84,
-  OUT_NAT: 85,
-  OUT_UDP: 86,
-  OUT_ICMP: 87,
-  /** IP packets: those of a superframe one by one. */
-  DEVICE_PACKETS_IN: 88,
-  DEVICE_PACKETS_OUT: 89,
-  /** Payload through the sockets of upstreams. */
-  UPSTREAM_BYTES_SENT: 90,
-  UPSTREAM_BYTES_RECEIVED: 91,
-  /** Captures that run, packets that went to one, and those that it had no room for. */
-  CAPTURES_NOW: 92,
-  CAPTURED: 93,
-  CAPTURE_LOST: 94,
   /** What scripts dial outside of claimed flows: sockets of now, and dials. */
-  OWN_SOCKETS_NOW: 95,
-  OWN_DIALS: 96,
+  OWN_SOCKETS_NOW: 73,
+  OWN_DIALS: 74,
+  /** What became of the frames that came in, and those that still wait: see accounting.ts. */
+  IN_TCP: 75,
+  IN_NAT: 76,
+  IN_SESSION: 77,
+  IN_ICMP_ERROR: 78,
+  IN_ANSWERED: 79,
+  IN_REASSEMBLED: 80,
+  IN_FRAGMENTS_NOW: 81,
+  IN_PARKED_NOW: 82,
+  /** Why frames went out. */
+  OUT_TCP_DATA: 83,
+  OUT_TCP_ACK: 84,
+  OUT_TCP_SYN: 85,
+  OUT_TCP_RST: 86,
+  OUT_NAT: 87,
+  OUT_UDP: 88,
+  OUT_ICMP: 89,
+  /** IP packets: those of a superframe one by one. */
+  DEVICE_PACKETS_IN: 90,
+  DEVICE_PACKETS_OUT: 91,
+  /** Payload through the sockets of upstreams. */
+  UPSTREAM_BYTES_SENT: 92,
+  UPSTREAM_BYTES_RECEIVED: 93,
+  /** Captures that run, packets that went to one, and those that it had no room for. */
+  CAPTURES_NOW: 94,
+  CAPTURED: 95,
+  CAPTURE_LOST: 96,
   /** Calls of the device that failed, by what the kernel said (dataplane/tun-errors.ts). */
   DEVICE_READ_REFUSED: 100,
   DEVICE_READ_MEMORY: 101,

@@ -59,8 +59,8 @@ function createProgram(finish: Finish): Command {
   addCheck(program, finish);
   for (const add of [addReload, addStatus, addFlows, addConntrack, addDrops, addExplain])
     add(program);
-  for (const add of [addConfig, addLogLevel, addEnding]) add(program);
   addCapture(program);
+  for (const add of [addConfig, addLogLevel, addEnding]) add(program);
   for (const add of [addTypes, addSchema, addVersion]) add(program);
   addScript(program, finish);
   addHealthcheck(program, finish);

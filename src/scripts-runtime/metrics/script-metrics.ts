@@ -28,6 +28,8 @@ export const RESERVED_NAMES: ReadonlySet<string> = new Set([
   'limit',
   'closed_dropped_total',
   'disabled',
+  'own_sockets',
+  'own_dials_total',
   'restarts_total',
   'trials_total',
   'canary_decisions',

@@ -54,6 +54,7 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope | 'open'>> = {
   'GET /v1/conntrack/count': 'read',
   'GET /v1/events': 'read',
   'GET /v1/drops': 'read',
+  'GET /v1/capture': 'admin',
   'GET /v1/device': 'read',
   'GET /v1/device/events': 'read',
   'POST /v1/device/swap': 'admin',

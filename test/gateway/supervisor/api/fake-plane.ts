@@ -165,9 +165,9 @@ export function fakePlane(): FakePlane {
   const config = fakeConfig(generations, notices);
   let bytes = 0;
   const killed: number[] = [];
-  const ended: [string, number][] = [];
   const ring = new ArrayBuffer(CAPTURE_RING_BYTES);
   const captureOrders: (readonly CaptureOrder[])[] = [];
+  const ended: [string, number][] = [];
   const memory = memoryOfFlows();
   const reloads = new Reloads();
   const disk: FakePlane['disk'] = { read: (active) => active };

@@ -9,8 +9,10 @@ import {
   type TrackState,
   VerdictCode,
 } from '../../../../src/stack/flow-row.ts';
+import { FlowTable } from '../../../../src/stack/flow-table.ts';
 import { FlowReader } from '../../../../src/stack/layout.ts';
 import { TcpState } from '../../../../src/stack/tcp/states.ts';
+import { TCB_ROW_BYTES } from '../../../../src/stack/tcp/tcb.ts';
 import { writeAddress } from '../../../../src/stack/wire/ip-address.ts';
 
 export const NOW_US = 60_000_000;
@@ -74,7 +76,8 @@ export class FlowMemory {
 
   constructor(capacity: number) {
     this.#capacity = capacity;
-    this.buffer = new ArrayBuffer(capacity * FLOW_ROW_BYTES);
+    // Behind the rows lie the table's hash and the TCBs.
+    this.buffer = new ArrayBuffer(FlowTable.bytes(capacity) + (capacity + 2) * TCB_ROW_BYTES);
     this.view = new DataView(this.buffer);
   }
 

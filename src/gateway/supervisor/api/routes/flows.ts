@@ -54,7 +54,7 @@ export function flowRoutes(plane: ControlPlane): Hono {
   );
   app.get(
     '/v1/flows/:id',
-    describeJson('One live flow; `view=tcp` for both ends.', flowInfo, [404]),
+    describeJson('One live flow; `view=tcp` for both ends.', flowInfo, [400, 404]),
     validate('param', flowParam),
     validate('query', flowViewQuery),
     async (context) => {
