@@ -166,7 +166,7 @@ declare module 'culvert:test' {
     readonly verdict: TestVerdict;
     /** The verdict on one line: `forward 10.0.0.1:80`, `reject reason=no ssh`. */
     readonly text: string;
-    /** Where the gateway dials, in order. */
+    /** Where the gateway dials, in order; `10.0.0.1:80 via out` by an upstream that has a name. */
     readonly dialed: readonly string[];
     /** What the client of a claimed flow heard. */
     readonly clientGot: Uint8Array;

@@ -94,6 +94,12 @@ declare module 'culvert' {
 
   export interface ForwardOptions {
     /**
+     * Name of an upstream of the configuration (`upstreams`), or `direct` for none; `egress.via` by
+     * default. A pool has addresses of its own and takes no address here. For UDP and pings only
+     * `direct`, and one that is `interface`, `fwmark` or `source`.
+     */
+    via?: string;
+    /**
      * `dial-first` (default): the client is answered once the upstream is connected.
      * `accept-first` is for TCP only.
      */

@@ -3,6 +3,7 @@
  * answers and messages go out through `HostPorts`. Everything but `load` is synchronous. Whoever
  * runs it calls `expire` when `nextDeadline` has come.
  */
+
 import type { ConnectionRequest } from '../stack/verdict.ts';
 import type { EndedFlow, ScriptBundle, ScriptIssue } from './bundle/bundle.ts';
 import { loadBundle } from './bundle/loader.ts';
@@ -23,6 +24,7 @@ import { Timetable } from './schedule/timetable.ts';
 import type { Script } from './script/script.ts';
 import { ScriptMemory } from './script/script-memory.ts';
 import type { ScriptPorts } from './script/script-ports.ts';
+import type { KnownUpstreams } from './verdict/verdict-fit.ts';
 
 /** How much of the journal a kill can cost, in microseconds. */
 const JOURNAL_PERIOD_US = 100_000;
@@ -48,6 +50,7 @@ export class ScriptHost {
   readonly #recent = new RecentFlows();
   readonly #rollout: Rollout;
   readonly #spare = new SpareEngine(() => this.#scriptWithoutEngine());
+  #upstreams: KnownUpstreams | undefined;
   #journalAt = NEVER;
   #statsAt = NEVER;
   /** Position in the list of all scripts of all generations. */
@@ -82,6 +85,7 @@ export class ScriptHost {
         ),
       claim: (requestId, request, generation, script) =>
         this.#conns.claim(requestId, request, generation, script),
+      upstreams: () => this.#upstreams,
       limitHit: (script, limit) => this.#countFailure(script, limit),
       unresolved: (script, flow, verdict, name, error) =>
         this.#logUnresolved(script, flow, `${verdict}(): "${name}"`, error),
@@ -136,6 +140,7 @@ export class ScriptHost {
    * @returns what is wrong with it; then everything is as it was
    */
   async load(bundle: ScriptBundle, options: LoadOptions = {}): Promise<readonly ScriptIssue[]> {
+    if (bundle.upstreams !== undefined) this.#upstreams = bundle.upstreams;
     const isCanary = options.canary !== undefined;
     const memory = this.#memory.open(bundle);
     const old = (name: string): string => lastWord(this.#registry, name, bundle, isCanary);
@@ -200,6 +205,11 @@ export class ScriptHost {
   dropCanary(): void {
     this.#rollout.drop();
     this.#afterTurn();
+  }
+
+  /** What `via` may name from now on, in all generations. */
+  setUpstreams(upstreams: KnownUpstreams): void {
+    this.#upstreams = upstreams;
   }
 
   /** Flows of late and what was decided about them, oldest first. */

@@ -95,6 +95,8 @@ export const Counter = {
   CONN_MESSAGES_LATE: 69,
   /** How often the socket to the script host was full. */
   CONN_STALLS: 70,
+  /** Dials under way by upstreams that have a name; DIALS* count the others. */
+  VIA_DIALS_NOW: 71,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

@@ -46,6 +46,7 @@ export interface FlowOptions {
 }
 
 const plan = (bind: string): DialPlan => ({
+  via: undefined,
   mark: CONFIGURED_MARK,
   bind,
   acceptFirst: false,

@@ -5,6 +5,7 @@ import { CONGESTION_NAMES } from '../../stack/verdict.ts';
 import { listener } from './listener-schema.ts';
 import { conntrack, nat, natFaults } from './nat-schema.ts';
 import { scripts } from './script-schema.ts';
+import { egressVia, upstreamFaults, upstreams } from './upstream-schema.ts';
 import { cidr, duration, IDLE_MS_MAX, ipAddress, mark, size } from './values.ts';
 
 /** Longest name the kernel takes for an interface, IFNAMSIZ - 1. */
@@ -129,8 +130,10 @@ const sections = z.strictObject({
     .strictObject({
       fwmark: mark.prefault(0),
       interface: z.union([deviceName, z.literal('')]).default(''),
+      via: egressVia.optional(),
     })
     .prefault({}),
+  upstreams: upstreams.prefault({}),
   listeners: z
     .array(listener)
     .refine((list) => new Set(list.map((item) => item.name)).size === list.length, {
@@ -157,6 +160,7 @@ const sections = z.strictObject({
 export const configSchema = sections
   .superRefine((config, context) => {
     for (const fault of natFaults(config)) context.addIssue({ code: 'custom', ...fault });
+    for (const fault of upstreamFaults(config)) context.addIssue({ code: 'custom', ...fault });
   })
   .transform(({ conntrack, ...config }) => ({
     ...config,

@@ -10,6 +10,7 @@
  * It is synchronous: no promise, no event loop, no clock but the one read once per turn. Everything
  * that it waits for is a file descriptor or the stack's next deadline.
  */
+
 import { monotonicNow } from '../../ffi/clock.ts';
 import { type Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
@@ -32,6 +33,7 @@ import { killFlows } from './kill-flows.ts';
 import type { Reports } from './reports.ts';
 import type { Sessions } from './sessions/sessions.ts';
 import type { TunPort } from './tun-port.ts';
+import type { Upstreams } from './upstream/upstreams.ts';
 
 /** What the loop itself waits for; flows and sockets of claims have greater ones. */
 export const Token = { DEVICE: 0, CONTROL: 1, SCRIPTS: 2, CONNS: 3 } as const;
@@ -51,6 +53,7 @@ export interface LoopParts {
   readonly device: TunPort;
   readonly flows: Flows;
   readonly dialer: Dialer;
+  readonly vias: Upstreams;
   readonly splice: Splice;
   readonly sessions: Sessions;
   readonly claims: Claims;
@@ -87,7 +90,7 @@ export class Loop {
   }
 
   #turn(): void {
-    const { epoll, stack, device, splice, sessions, claims, relay, reports, counters } =
+    const { epoll, stack, device, vias, splice, sessions, claims, relay, reports, counters } =
       this.#parts;
     const count = epoll.wait(this.#waitMs());
     const now = monotonicNow();
@@ -107,6 +110,7 @@ export class Loop {
     device.check(now);
     if (device.isGone) this.#isRunning = false;
     this.#checkDrain(now);
+    vias.report(now);
     if (!reports.flush()) this.#isRunning = false;
   }
 

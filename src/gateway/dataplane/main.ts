@@ -1,4 +1,5 @@
 /** The data plane process: takes over what the supervisor opened, and runs the loop. */
+
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { TunOffload } from '../../ffi/ioctls.ts';
@@ -28,6 +29,7 @@ import { Reports } from './reports.ts';
 import { type SessionOptions, Sessions } from './sessions/sessions.ts';
 import { trackSettings } from './tracking.ts';
 import { TunPort } from './tun-port.ts';
+import { Upstreams } from './upstream/upstreams.ts';
 import { Welcome } from './welcome.ts';
 
 type Start = Extract<ToDataPlane, { kind: 'start' }>;
@@ -108,7 +110,8 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
   const upstreams = new UpstreamTable(stack);
   const splice = new Splice(stack, upstreams, memory.address);
   const guard = new LoopGuard(start.deviceName);
-  const dialer = new Dialer(stack, upstreams, splice, epoll, counters, guard);
+  const vias = new Upstreams(reports);
+  const dialer = new Dialer(stack, upstreams, vias, splice, epoll, counters, guard);
   const sessions = new Sessions(
     stack,
     upstreams,
@@ -141,6 +144,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     upstreams,
     splice,
     dialer,
+    vias,
     sessions,
     decisions,
     welcome,
@@ -157,6 +161,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     device,
     flows,
     dialer,
+    vias,
     splice,
     sessions,
     claims,

@@ -2,6 +2,7 @@
 import type { TrackTimeouts } from '../../stack/conntrack/timeouts.ts';
 import type { StateLimits } from '../../stack/layout.ts';
 import type { CongestionName, FlowProtocol, RejectWith } from '../../stack/verdict.ts';
+import type { UpstreamReport, UpstreamRule } from './upstreams.ts';
 
 /** A static listener, ready to match: addresses parsed, defaults filled in. */
 export interface ListenerRule {
@@ -13,7 +14,13 @@ export interface ListenerRule {
   /** Inclusive ranges; empty matches every port. */
   readonly ports: readonly (readonly [from: number, to: number])[];
   readonly action:
-    | { readonly kind: 'forward'; readonly to?: ListenerTarget; readonly idleTimeoutMs?: number }
+    | {
+        readonly kind: 'forward';
+        readonly to?: ListenerTarget;
+        readonly idleTimeoutMs?: number;
+        /** Name of an upstream, or DIRECT; absent: `egress.via`. */
+        readonly via?: string;
+      }
     | {
         readonly kind: 'nat';
         readonly to?: ListenerTarget;
@@ -37,7 +44,13 @@ export interface LiveConfig {
   readonly listeners: readonly ListenerRule[];
   /** Addresses that are the gateway itself: an ICMP echo to them is answered. */
   readonly localAddresses: readonly string[];
-  readonly egress: { readonly fwmark: number; readonly interface: string };
+  readonly egress: {
+    readonly fwmark: number;
+    readonly interface: string;
+    /** Upstream of what names none; empty for none. */
+    readonly via: string;
+  };
+  readonly upstreams: readonly UpstreamRule[];
   readonly timeouts: {
     readonly decisionMs: number;
     readonly connectMs: number;
@@ -121,6 +134,8 @@ export type FromDataPlane =
   /** How many of the flows still lived. */
   | { readonly kind: 'killed'; readonly id: number; readonly count: number }
   | { readonly kind: 'drained'; readonly cut: number }
+  /** Upstreams of which something has changed, at most once a second each. */
+  | { readonly kind: 'upstreams'; readonly upstreams: readonly UpstreamReport[] }
   /** The device went down, was deleted, came up; an offload was given up. */
   | {
       readonly kind: 'log';

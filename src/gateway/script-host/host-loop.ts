@@ -174,6 +174,9 @@ export class HostLoop {
         this.#loads = this.#loads.then(() => this.#load(bundle, { canary, drainMs }));
         break;
       }
+      case 'upstreams':
+        this.#host.setUpstreams(message.upstreams);
+        break;
       case 'closed':
         this.#host.closed(message.flows);
         break;

@@ -10,10 +10,28 @@ import type { FromScriptHost } from '../messages/script-control.ts';
 const count = z.number().nonnegative();
 const scalar = z.union([z.string(), z.number(), z.boolean()]);
 
+const upstreamReport = z.object({
+  name: z.string(),
+  connects: count,
+  failures: count,
+  connectUs: count,
+  addresses: z.array(
+    z.object({
+      address: z.string(),
+      healthy: z.boolean(),
+      active: count,
+      connects: count,
+      failures: count,
+      last_error: z.string().exactOptional(),
+    }),
+  ),
+});
+
 const fromDataPlane: z.ZodType<FromDataPlane> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('ready') }),
   z.object({ kind: z.literal('killed'), id: count, count }),
   z.object({ kind: z.literal('drained'), cut: count }),
+  z.object({ kind: z.literal('upstreams'), upstreams: z.array(upstreamReport) }),
   z.object({
     kind: z.literal('log'),
     level: z.enum(['info', 'warn', 'error']),

@@ -3,17 +3,18 @@
  *
  * A change of config or scripts either happens as a whole or not at all.
  */
+
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import type { LoadedConfig } from '../config/load.ts';
-import { restartRequired, toLiveConfig, toStartConfig } from '../config/plane.ts';
-import type { ScriptsState } from '../messages/control.ts';
+import { restartRequired, toStartConfig } from '../config/plane.ts';
+import type { LiveConfig, ScriptsState } from '../messages/control.ts';
 import type { RecordedFlow } from '../messages/script-control.ts';
 import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
+import { ConfigNames } from './config-names.ts';
 import { DataPlane } from './data-plane.ts';
-import { closedAddresses } from './flows/closed-addresses.ts';
 import { FlowControl } from './flows/flow-control.ts';
 import type { FlowContext, FlowNames } from './flows/flow-view.ts';
 import { dataPlaneFds, type Kernel, routePoolOf } from './kernel.ts';
@@ -37,9 +38,7 @@ import { configuredChange, readBundle, ScriptChanges } from './scripts/script-ch
 import { ScriptHost } from './scripts/script-host.ts';
 import { scriptStatus } from './scripts/script-status.ts';
 import { Trials } from './scripts/trials.ts';
-
-/** Config generations whose listener names are kept for flows that live long. */
-const LISTENER_NAMES_LENGTH = 1000;
+import { countUpstreams, UpstreamStates } from './upstream-states.ts';
 
 export interface SupervisorOptions {
   readonly log: Logger;
@@ -53,7 +52,7 @@ export interface SupervisorOptions {
   readonly onFatal: () => void;
 }
 
-export class Supervisor implements ControlPlane, FlowNames {
+export class Supervisor implements ControlPlane {
   readonly flows: FlowControl;
   readonly #options: SupervisorOptions;
   readonly #counters: Counters;
@@ -62,13 +61,18 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly #resolver = new Resolver();
   readonly #changes: ScriptChanges;
   readonly #generations: Generations;
-  readonly #listenerNames = new Map<number, readonly string[]>();
+  readonly #names = new ConfigNames();
+  readonly #upstreams = new UpstreamStates();
+  readonly #flowNames: FlowNames = {
+    scriptName: (generation, index) => this.#generations.scriptName(generation, index),
+    listenerName: (generation, index) => this.#names.listenerName(generation, index),
+    upstreamName: (id) => this.#names.upstreamName(id),
+  };
   readonly #startedAt = Date.now();
   readonly #explaining = new Mutex();
   #dataPlane: DataPlane | undefined;
   #loaded: LoadedConfig;
   #scriptsState: ScriptsState = { state: 'none', epoch: 0 };
-  #configGeneration = 0;
   #isDraining = false;
 
   constructor(options: SupervisorOptions) {
@@ -89,7 +93,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       fds: [kernel.scripts[1], kernel.conns[1]],
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
       iface: kernel.tun.name,
-      closed: () => closedAddresses(this.#loaded.config),
+      facts: () => this.#names.facts(this.#loaded.config),
       monotonicUs: monotonicNow,
       replayFlows: () => this.#loaded.config.scripts.reload.replay,
       drainMs: () => this.#loaded.config.scripts.reload.drain,
@@ -107,7 +111,6 @@ export class Supervisor implements ControlPlane, FlowNames {
       onStopped: (generation) => this.#generations.trialStopped(generation),
       onPassed: () => this.#promotePassed(),
     });
-    const { historyFolder } = options;
     this.#changes = new ScriptChanges({
       log,
       activator: this.#scriptHost,
@@ -116,7 +119,7 @@ export class Supervisor implements ControlPlane, FlowNames {
         new Revalidation(this.#revalidationPorts, generation, mode),
       onDiskChange: () => this.reloadAsConfigured(),
       loaded,
-      historyFolder,
+      historyFolder: options.historyFolder,
     });
     this.#generations = this.#changes.generations;
   }
@@ -156,12 +159,8 @@ export class Supervisor implements ControlPlane, FlowNames {
     await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop()]);
   }
 
-  scriptName(generation: number, index: number): string | undefined {
-    return this.#generations.scriptName(generation, index);
-  }
-
-  listenerName(generation: number, index: number): string | undefined {
-    return this.#listenerNames.get(generation)?.[index];
+  get upstreams() {
+    return this.#upstreams.of(this.#loaded.config);
   }
 
   get activeGeneration() {
@@ -230,7 +229,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   explain(flow: RecordedFlow): Promise<Explanation> {
     return this.#explaining.run(() =>
       explain(flow, {
-        live: toLiveConfig(this.#loaded.config, this.#configGeneration),
+        live: this.#names.live(this.#loaded.config),
         generation: this.#generations.active,
         aside: { ...this.#scriptHost.asideOptions(), disabled: this.#scriptHost.disabled },
         notes: explainNotes(this.#scriptHost.state, this.#generations.trial),
@@ -277,6 +276,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       scriptHostRestarts: this.#scriptHost.restarts,
       dataPlaneRestarts: this.#dataPlane?.restarts ?? 0,
       durations: this.flows.ended.durations,
+      upstreams: this.upstreams,
     });
   }
 
@@ -291,7 +291,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       ...buildInfo,
       pid: process.pid,
       uptime_seconds: Math.round((Date.now() - this.#startedAt) / 1000),
-      config: { ...(file === undefined ? {} : { file }), generation: this.#configGeneration },
+      config: { ...(file === undefined ? {} : { file }), generation: this.#names.generation },
       device: {
         name: kernel.tun.name,
         mtu: config.device.mtu,
@@ -311,6 +311,7 @@ export class Supervisor implements ControlPlane, FlowNames {
         total: get(Counter.FLOWS_TOTAL),
         limit: config.limits.flows,
       },
+      upstreams: countUpstreams(this.upstreams),
     };
   }
 
@@ -340,28 +341,19 @@ export class Supervisor implements ControlPlane, FlowNames {
     this.#dataPlane = new DataPlane({
       log,
       start: toStartConfig(loaded.config, kernel.tun),
-      live: this.#nextLiveConfig(loaded),
+      live: this.#names.next(loaded.config),
       scripts: this.#scriptsState,
       fds: dataPlaneFds(kernel),
       loopTurns: () => this.#counters.get(Counter.LOOP_TURNS),
       onFlowRows: (rows) => this.#takeEnded(rows),
+      onUpstreams: (reports) => this.#upstreams.take(reports),
       onGivenUp: onFatal,
     });
   }
 
   #takeEnded(rows: Uint8Array): void {
     this.flows.takeEnded(rows, this.#loaded.config.log.flows);
-    this.#scriptHost.accounts.closed.take(rows, this);
-  }
-
-  #nextLiveConfig({ config }: LoadedConfig) {
-    const generation = ++this.#configGeneration;
-    this.#listenerNames.set(
-      generation,
-      config.listeners.map((listener) => listener.name),
-    );
-    this.#listenerNames.delete(generation - LISTENER_NAMES_LENGTH);
-    return toLiveConfig(config, generation);
+    this.#scriptHost.accounts.closed.take(rows, this.#flowNames);
   }
 
   async #reload(options: ChangeOptions): Promise<Reload> {
@@ -370,19 +362,26 @@ export class Supervisor implements ControlPlane, FlowNames {
     const bundle = readBundle(loaded);
     // Before anything has changed: where this fails, nothing has.
     if (!options.dryRun) routePoolOf(loaded, kernel);
-    const change = await this.#generations.apply('reload', () => bundle, options);
+    const apply = () => this.#generations.apply('reload', () => bundle, options);
+    const tell = () => options.dryRun || this.#tellConfig(this.#names.live(this.#loaded.config));
+    const change = await this.#names.withUpstreamsOf(loaded.config, tell, apply);
     const restart = restartRequired(running.config, loaded.config);
     if (options.dryRun) return { ...change, restartRequired: restart };
     const isSame = Bun.deepEquals(this.#loaded.config, loaded.config);
     this.#loaded = loaded;
     this.#changes.watchDisk(loaded);
-    if (!isSame || options.force) this.#dataPlane?.configure(this.#nextLiveConfig(loaded));
+    if (!isSame || options.force) this.#tellConfig(this.#names.next(loaded.config));
     log.level = loaded.config.log.level;
     log.info(
-      { config_generation: this.#configGeneration, restart_required: restart },
+      { config_generation: this.#names.generation, restart_required: restart },
       'config-reloaded',
     );
     return { ...change, changed: change.changed || !isSame, restartRequired: restart };
+  }
+
+  #tellConfig(live: LiveConfig): void {
+    this.#dataPlane?.configure(live);
+    this.#scriptHost.tellFacts();
   }
 
   #scriptStatus(): Status['scripts'] {
@@ -392,7 +391,7 @@ export class Supervisor implements ControlPlane, FlowNames {
 
   #flowContext(): FlowContext {
     const iface = this.#options.kernel.tun.name;
-    return { names: this, iface, nowUs: monotonicNow(), nowMs: Date.now() };
+    return { names: this.#flowNames, iface, nowUs: monotonicNow(), nowMs: Date.now() };
   }
 }
 

@@ -1,4 +1,5 @@
 /** What one test sees of a gateway: its scripts, their KV, and a clock that the test moves. */
+import { DIRECT } from '../../stack/verdict.ts';
 import type { KvEntry, ScriptBundle, ScriptLog, ScriptSource } from '../bundle/bundle.ts';
 import type { UpstreamPlan } from './fake-network.ts';
 import { NameBook } from './name-book.ts';
@@ -53,6 +54,12 @@ export interface RunResult {
   readonly tookMs: number;
   /** All that the KV holds now. */
   readonly kv: Readonly<Record<string, string | number>>;
+}
+
+/** `10.0.0.1:80`, `10.0.0.1:80 via out`, `via web` of an upstream that chooses itself. */
+function dialedBy({ to, via }: OfflineVerdict, target: string): string {
+  if (via === undefined || via === DIRECT) return target;
+  return to === undefined ? `via ${via}` : `${to} via ${via}`;
 }
 
 interface Tested {
@@ -112,7 +119,10 @@ export class TestWorld {
     return {
       verdict,
       text,
-      dialed: verdict.kind === 'forward' ? [target] : heard.map(([address]) => address),
+      dialed:
+        verdict.kind === 'forward'
+          ? [dialedBy(verdict, target)]
+          : heard.map(([address]) => address),
       clientGot: crossing(network?.clientGot ?? new Uint8Array(0)),
       upstreamGot: Object.fromEntries(heard),
       ...(network?.spliced === undefined ? {} : { spliced: host.show(network.spliced) }),

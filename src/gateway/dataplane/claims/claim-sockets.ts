@@ -44,7 +44,7 @@ export class ClaimSockets {
   /** Free slots; the last is taken first. */
   readonly #free: number[];
   #turn = 0;
-  #egress: LiveConfig['egress'] = { fwmark: 0, interface: '' };
+  #egress: Pick<LiveConfig['egress'], 'fwmark' | 'interface'> = { fwmark: 0, interface: '' };
   #connectMs = 0;
 
   /** @param limit  sockets that there may be at a time */

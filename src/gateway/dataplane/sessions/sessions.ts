@@ -79,7 +79,7 @@ export class Sessions {
   #againCount = 0;
   #current: Int32Array;
   #isStarved = false;
-  #egress: LiveConfig['egress'] = { fwmark: 0, interface: '' };
+  #egress: Pick<LiveConfig['egress'], 'fwmark' | 'interface'> = { fwmark: 0, interface: '' };
 
   /** @param base  address of the arena's first byte, for the kernel */
   constructor(
@@ -141,13 +141,17 @@ export class Sessions {
       return;
     }
     const family = view.getUint8(at + FlowField.UPSTREAM_FAMILY) === 4 ? 4 : 6;
-    const mark = plan.mark === CONFIGURED_MARK ? this.#egress.fwmark : plan.mark;
-    const egress = this.#egress.interface;
+    const rule = plan.via?.rule;
+    if (rule !== undefined) view.setUint16(at + FlowField.VIA, rule.id, true);
+    const wanted = plan.mark === CONFIGURED_MARK ? rule?.fwmark : plan.mark;
+    const mark = wanted ?? this.#egress.fwmark;
+    const egress = rule?.interface ?? this.#egress.interface;
+    const bind = plan.bind || (plan.via?.source(family) ?? '');
     if (this.#guard.isLoopFrom(view, at + FlowField.UPSTREAM, family, mark, egress, now)) {
       this.#fail(row, DIAL_LOOP, now);
       return;
     }
-    const fd = this.#open(row, family, { mark, interface: egress, bind: plan.bind });
+    const fd = this.#open(row, family, { mark, interface: egress, bind });
     if (fd < 0) {
       this.#fail(row, dialFailure(-fd), now);
       return;

@@ -19,6 +19,7 @@ import { reloadRoutes } from './routes/reloads.ts';
 import { scriptRoutes } from './routes/scripts.ts';
 import { statusRoutes } from './routes/status.ts';
 import { trialRoutes } from './routes/trial.ts';
+import { upstreamRoutes } from './routes/upstreams.ts';
 
 /** A bundle as JSON, where a byte can become six; what is in it is measured again. */
 const BODY_MAX_BYTES = 6 * BUNDLE_MAX_BYTES + 2 * SETS_MAX_BYTES;
@@ -56,6 +57,7 @@ export function createApi(plane: ControlPlane, { log, token }: ApiOptions): Hono
   app.route('/', eventRoutes(plane));
   app.route('/', dropRoutes(plane));
   app.route('/', explainRoutes(plane));
+  app.route('/', upstreamRoutes(plane));
   app.route('/', openApiRoutes(app));
   return app;
 }

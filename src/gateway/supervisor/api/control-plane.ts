@@ -8,6 +8,7 @@ import type { Trial } from '../scripts/generation-parts.ts';
 import type { BundleContent, Change, ChangeOptions, Generation } from '../scripts/generations.ts';
 import type { ReloadRecord } from '../scripts/reloads.ts';
 import type { TrialReport } from '../scripts/trials.ts';
+import type { UpstreamState } from '../upstream-states.ts';
 import type { DropCount, ReasonCount, Status } from './schemas.ts';
 
 export interface ControlPlane {
@@ -18,6 +19,8 @@ export interface ControlPlane {
   drops(): { readonly drops: readonly DropCount[]; readonly closes: readonly ReasonCount[] };
 
   readonly flows: FlowControl;
+  /** Upstreams that have names, in the order of the configuration. */
+  readonly upstreams: readonly UpstreamState[];
   /** Who would decide about a flow, and why. @throws ScriptHostError, BundleRejectedError */
   explain(flow: RecordedFlow): Promise<Explanation>;
 

@@ -1,4 +1,5 @@
 /** All metrics, from the shared counters and what the supervisor itself knows. */
+
 import { CLOSE_REASON_NAMES, CloseReason } from '../../../stack/close-reason.ts';
 import { Counter, type Counters } from '../../../stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../../stack/drop-reason.ts';
@@ -7,10 +8,12 @@ import { buildInfo } from '../build-info.ts';
 import type { Census } from '../flows/live-flows.ts';
 import type { ScriptTotals } from '../scripts/script-totals.ts';
 import type { TrialOutcomes, TrialReport } from '../scripts/trials.ts';
+import type { UpstreamState } from '../upstream-states.ts';
 import { dropLayer } from './drop-layer.ts';
 import type { Histogram } from './histogram.ts';
 import { MetricsText, type Sample } from './metrics-text.ts';
 import type { ScriptMetricsTable } from './script-metrics.ts';
+import { writeUpstreams } from './upstream-metrics.ts';
 
 export interface MetricsSource {
   readonly counters: Counters;
@@ -30,6 +33,7 @@ export interface MetricsSource {
   readonly scriptHostRestarts: Readonly<Record<string, number>>;
   readonly dataPlaneRestarts: number;
   readonly durations: ReadonlyMap<string, Histogram>;
+  readonly upstreams: readonly UpstreamState[];
 }
 
 const US_PER_S = 1_000_000;
@@ -38,6 +42,7 @@ export function renderMetrics(source: MetricsSource): string {
   const text = new MetricsText();
   writeGateway(text, source);
   writeFlows(text, source);
+  writeUpstreams(text, source.counters, source.upstreams);
   writeTracking(text, source);
   writeDevice(text, source.counters);
   writeTcp(text, source.counters);
@@ -97,20 +102,6 @@ function writeFlows(text: MetricsText, { counters, durations }: MetricsSource): 
   text.gauge('culvert_slab_bytes_limit', 'Buffer memory that may be used.', [
     [get(Counter.SLAB_BYTES_LIMIT_NOW)],
   ]);
-  text.counter('culvert_upstream_connects_total', 'Dials that ended.', [
-    [
-      get(Counter.DIALS) - get(Counter.DIALS_FAILED) - get(Counter.DIALS_NOW),
-      { result: 'success' },
-    ],
-    [get(Counter.DIALS_FAILED), { result: 'failure' }],
-  ]);
-  text.gauge('culvert_upstream_connects_in_flight', 'Dials that run.', [[get(Counter.DIALS_NOW)]]);
-  text.summary(
-    'culvert_upstream_connect_seconds',
-    'Time that dials took.',
-    get(Counter.DIALS_US) / US_PER_S,
-    get(Counter.DIALS) - get(Counter.DIALS_NOW),
-  );
 }
 
 /** The table of all flows, and those of them that our TCP does not end. */

@@ -526,6 +526,21 @@ describe('errors', () => {
   });
 });
 
+test('upstreams are told with their addresses, and which of them are left out', async () => {
+  const answer = await api.request('/v1/upstreams');
+  expect(await answer.json()).toMatchObject({
+    upstreams: [
+      {
+        name: 'web',
+        addresses: [
+          { address: '10.0.0.5:80', healthy: true },
+          { address: '10.0.0.6:80', healthy: false, last_error: 'ECONNREFUSED' },
+        ],
+      },
+    ],
+  });
+});
+
 test('the OpenAPI document has every route and the schemas of its answers', async () => {
   const answer = await api.request('/v1/openapi.json');
   const document = (await answer.json()) as {
@@ -554,6 +569,7 @@ test('the OpenAPI document has every route and the schemas of its answers', asyn
     '/v1/trial',
     '/v1/trial/abort',
     '/v1/trial/promote',
+    '/v1/upstreams',
   ]);
   expect(Object.keys(document.paths['/v1/scripts/{name}']?.['put']?.responses ?? {})).toContain(
     '428',

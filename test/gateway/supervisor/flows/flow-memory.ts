@@ -20,6 +20,7 @@ export const flowContext = () => ({
     scriptName: (generation: number, index: number) =>
       generation === 3 && index === 1 ? 'route' : undefined,
     listenerName: () => 'web',
+    upstreamName: (id: number) => (id === 7 ? 'pool-b' : undefined),
   },
   iface: 'x0',
   nowUs: NOW_US,
@@ -47,6 +48,7 @@ export interface FlowFields {
   destinationPort?: number;
   upstream?: string;
   upstreamPort?: number;
+  via?: number;
   natSource?: string;
   natPort?: number;
   protocol?: number;
@@ -92,6 +94,7 @@ export class FlowMemory {
       u8(FlowField.UPSTREAM_FAMILY, address(FlowField.UPSTREAM, fields.upstream));
       u16(FlowField.UPSTREAM_PORT, fields.upstreamPort ?? 0);
     }
+    u16(FlowField.VIA, fields.via ?? 0);
     u8(FlowField.TRACK_BITS, fields.trackBits ?? 0);
     if (fields.natSource !== undefined) {
       address(FlowField.NAT_SOURCE, fields.natSource);

@@ -18,6 +18,10 @@ function render(): string {
   counters.add(Counter.NAT_PACKETS, 9);
   counters.add(Counter.NAT_SUPERPACKETS, 2);
   counters.add(Counter.DATAGRAMS_DOWN, 5);
+  counters.add(Counter.DIALS, 9);
+  counters.add(Counter.DIALS_FAILED, 2);
+  counters.set(Counter.DIALS_NOW, 1);
+  counters.set(Counter.VIA_DIALS_NOW, 4);
   counters.add(Counter.FLOWS_EARLY_DROPPED, 1);
   counters.add(Counter.ICMP_ERRORS_RELAYED, 3);
   const histogram = new Histogram([0.1, 1]);
@@ -44,6 +48,16 @@ function render(): string {
     scriptHostRestarts: { cpu: 1, wall: 0, crash: 0 },
     dataPlaneRestarts: 2,
     durations: new Map([['forward', histogram]]),
+    upstreams: [
+      {
+        ...{ name: 'web', kind: 'pool', healthy: true, connects: 3, failures: 2 },
+        connect_seconds: 0.5,
+        addresses: [
+          { address: '10.0.0.5:80', healthy: true, active: 1, connects: 3, failures: 0 },
+          { address: '10.0.0.6:80', healthy: false, active: 0, connects: 0, failures: 2 },
+        ],
+      },
+    ],
   });
 }
 
@@ -99,6 +113,13 @@ describe('the text', () => {
     'culvert_nat_packets_total{kind="packet"} 7',
     'culvert_nat_packets_total{kind="superpacket"} 2',
     'culvert_udp_datagrams_total{direction="down"} 5',
+    'culvert_upstream_connects_total{upstream="direct",result="success"} 6',
+    'culvert_upstream_connects_total{upstream="web",result="failure"} 2',
+    'culvert_upstream_connects_in_flight 5',
+    'culvert_upstream_connect_seconds_sum{upstream="web"} 0.5',
+    'culvert_upstream_connect_seconds_count{upstream="direct"} 8',
+    'culvert_upstream_healthy{upstream="web"} 1',
+    'culvert_upstream_addresses{upstream="web",state="down"} 1',
     'culvert_icmp_errors_relayed_total 3',
     'culvert_flow_duration_seconds_bucket{verdict="forward",le="0.1"} 1',
     'culvert_flow_duration_seconds_bucket{verdict="forward",le="1"} 2',
