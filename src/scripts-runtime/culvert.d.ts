@@ -280,6 +280,11 @@ declare module 'culvert' {
   export interface ConnectOptions {
     /** By a socket of the gateway (default), or by its own TCP into the device. */
     into?: 'direct' | 'tun';
+    /**
+     * Name of an upstream of the configuration, or `direct` for none; `egress.via` by default. Not
+     * of `tun`. The error of a name that there is not has the code `denied`.
+     */
+    via?: string;
     /** Local address. */
     bind?: string;
     /** Firewall mark, of `direct`. */
@@ -295,10 +300,11 @@ declare module 'culvert' {
   /**
    * Opens a connection for the one that the script is busy with, and ends with it. The addresses
    * of a name are tried in turn (RFC 8305). Where a script may go is the list `allow` beside it in
-   * the configuration; without a list, where its client wanted to go, and nowhere else.
+   * the configuration; without a list, where its client wanted to go, and nowhere else. Only with
+   * `via` of a pool `to` is undefined: then it goes to an address of the pool.
    */
   export function connect(
-    to: Addr | { readonly hostname: string; readonly port: number },
+    to: Addr | { readonly hostname: string; readonly port: number } | undefined,
     options?: ConnectOptions,
   ): Socket;
 

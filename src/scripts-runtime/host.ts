@@ -63,7 +63,8 @@ export class ScriptHost {
     this.#memory = new ScriptMemory(() => ports.epochMs());
     this.#scriptPorts = this.#makeScriptPorts();
     this.#lookups = new Lookups((id, name) => ports.resolve(id, name));
-    this.#conns = new Conns(ports.conns, this.#lookups, () => ports.now());
+    const upstreams = () => this.#upstreams;
+    this.#conns = new Conns(ports.conns, this.#lookups, () => ports.now(), upstreams);
     this.#rollout = new Rollout(this.#registry, {
       now: () => ports.now(),
       changed: () => this.#generationsChanged(),
@@ -85,7 +86,7 @@ export class ScriptHost {
         ),
       claim: (requestId, request, generation, script) =>
         this.#conns.claim(requestId, request, generation, script),
-      upstreams: () => this.#upstreams,
+      upstreams,
       limitHit: (script, limit) => this.#countFailure(script, limit),
       unresolved: (script, flow, verdict, name, error) =>
         this.#logUnresolved(script, flow, `${verdict}(): "${name}"`, error),

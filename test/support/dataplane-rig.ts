@@ -154,7 +154,7 @@ export class DataPlaneRig {
         ...{ stack: this.stack, counters, guard, upstreams },
         ...{ splice: this.#splice, relay: this.#relay },
         channel: new ConnChannel(this.#connFds[0], this.#epoll, Token.CONNS, counters),
-        sockets: new ClaimSockets(this.#epoll, counters, guard, base, options.sockets ?? 32),
+        sockets: new ClaimSockets(this.#epoll, counters, guard, base, options.sockets ?? 32, vias),
       },
       options.claims ?? 32,
       BOOT,

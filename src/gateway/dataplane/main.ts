@@ -134,6 +134,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
         guard,
         memory.address,
         Math.min(start.claims * CONN_SOCKETS_MAX, Math.floor(fileLimit / 4)),
+        vias,
       ),
     },
     start.claims,

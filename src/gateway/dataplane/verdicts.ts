@@ -8,12 +8,7 @@ import { Counter } from '../../stack/counters.ts';
 import { ClosedBy, Decider, FlowField, Service, VerdictCode } from '../../stack/flow-row.ts';
 import { IcmpErrorKind } from '../../stack/icmp-error-kind.ts';
 import { type Instant, NEVER } from '../../stack/time.ts';
-import {
-  CONGESTION_NAMES,
-  DIRECT,
-  type RejectWith,
-  type UpstreamKind,
-} from '../../stack/verdict.ts';
+import { CONGESTION_NAMES, type RejectWith, type UpstreamKind } from '../../stack/verdict.ts';
 import { writeAddress } from '../../stack/wire/ip-address.ts';
 import { Protocol } from '../../stack/wire/protocol.ts';
 import type { ListenerRule } from '../messages/control.ts';
@@ -185,10 +180,8 @@ export class Verdicts {
   #forward(row: number, via: string, hasTarget: boolean, now: Instant): void {
     const { dialer, sessions, vias } = this.#parts;
     this.#noteVerdict(row, VerdictCode.FORWARD);
-    const upstream = via === '' ? vias.default : vias.find(via);
-    const isKnown = upstream !== undefined || via === '' || via === DIRECT;
-    const isFit = isKnown && this.#fits(row, upstream?.kind, hasTarget);
-    if (!isFit) {
+    const upstream = vias.choose(via);
+    if (upstream === 'unknown' || !this.#fits(row, upstream?.kind, hasTarget)) {
       this.#refuseUnfit(row, now);
       return;
     }

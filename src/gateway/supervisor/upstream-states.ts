@@ -1,4 +1,4 @@
-/** How upstreams that have names are: what the configuration says, and what the data plane tells. */
+/** How upstreams that have names are: what a configuration says, and what data planes tell. */
 import type { UpstreamKind } from '../../stack/verdict.ts';
 import type { Config } from '../config/schema.ts';
 import { allUpstreams, type UpstreamConfig } from '../config/upstream-schema.ts';

@@ -6,12 +6,14 @@
  * The generation that claimed a connection lives as long as the connection does. When the sandbox
  * breaks, what is not spliced is reset, and what is goes on without anybody waiting for it.
  */
+
 import type { ConnectionRequest, Endpoint } from '../../stack/verdict.ts';
 import type { Generation } from '../generations/registry.ts';
 import { SLICE_US } from '../limits.ts';
 import type { Lookups } from '../lookups.ts';
 import { RenewedMap } from '../renewed-map.ts';
 import type { Script } from '../script/script.ts';
+import type { KnownUpstreams } from '../verdict/verdict-fit.ts';
 import { type Claim, ConnRow, type EndRow } from './conn-row.ts';
 import { ConnEvent, type ConnNews, type GuestConnPorts } from './guest-conns.ts';
 import { Outbound } from './outbound.ts';
@@ -45,10 +47,16 @@ export class Conns implements ConnEvents {
   #spliced = 0;
 
   /** @param now  microseconds */
-  constructor(carrier: ConnPorts, lookups: Lookups, now: () => number) {
+  constructor(
+    carrier: ConnPorts,
+    lookups: Lookups,
+    now: () => number,
+    upstreams: () => KnownUpstreams | undefined,
+  ) {
     this.#carrier = carrier;
     this.#now = now;
-    this.#outbound = new Outbound(carrier, lookups, now, (row, news) => this.#tell(row, news));
+    const tell = (row: ConnRow, news: ConnNews) => this.#tell(row, news);
+    this.#outbound = new Outbound(carrier, lookups, now, tell, upstreams);
   }
 
   /** Claimed and not spliced. */

@@ -4,7 +4,9 @@ import type { Endpoint } from '../../stack/verdict.ts';
 import type { Lookups } from '../lookups.ts';
 import type { Script } from '../script/script.ts';
 import { isNamed, parseTarget } from '../verdict/parse-verdict.ts';
+import type { KnownUpstreams } from '../verdict/verdict-fit.ts';
 import { type ConnRow, EndRow, NO_SOCKET } from './conn-row.ts';
+import { viaOf } from './dial-via.ts';
 import { Dialing } from './dialing.ts';
 import { plainEndpoint } from './egress.ts';
 import { ConnEvent, type ConnNews, type DialRefusal } from './guest-conns.ts';
@@ -31,6 +33,7 @@ export class Outbound {
   readonly #lookups: Lookups;
   readonly #now: () => number;
   readonly #tell: (row: ConnRow, news: ConnNews) => void;
+  readonly #upstreams: () => KnownUpstreams | undefined;
   /** Ends that are not open yet. */
   readonly #dialing = new Map<EndRow, ConnRow>();
   #lastSocket = NO_SOCKET;
@@ -40,7 +43,9 @@ export class Outbound {
     lookups: Lookups,
     now: () => number,
     tell: (row: ConnRow, news: ConnNews) => void,
+    upstreams: () => KnownUpstreams | undefined,
   ) {
+    this.#upstreams = upstreams;
     this.#carrier = carrier;
     this.#lookups = lookups;
     this.#now = now;
@@ -63,16 +68,22 @@ export class Outbound {
       return { code: 'aborted', message };
     }
     const fields = JSON.parse(options) as DialFields;
-    const target = typeof fields['to'] === 'string' ? parseTarget(fields['to']) : undefined;
+    const via = viaOf(fields, this.#upstreams());
+    if (via?.refusal !== undefined) return via.refusal;
+    const { to = via?.target } = fields;
+    const target = typeof to === 'string' ? parseTarget(to) : undefined;
     if (target === undefined || target.port === 0) {
       const message = 'an address is "10.0.0.1:80", "[fd00::1]:80" or "example.com:80"';
       return { code: 'usage', message };
     }
     const plan = parseDial(fields);
     if (typeof plan === 'string') return { code: 'usage', message: plan };
-    const refusal = isNamed(target)
-      ? this.#refuseName(script, target.name, target.port)
-      : this.#refuse(row, script, '', plainEndpoint(target));
+    const refusal =
+      fields['to'] === undefined
+        ? undefined
+        : isNamed(target)
+          ? this.#refuseName(script, target.name, target.port)
+          : this.#refuse(row, script, '', plainEndpoint(target));
     const full = refusal ?? this.#refuseMore(row, script);
     if (full !== undefined) return full;
     row.lastEnd++;
@@ -231,7 +242,7 @@ type DialPlan = Omit<ConnDial, 'to'>;
 
 /** @returns in words what is wrong with the options */
 function parseDial(fields: DialFields): DialPlan | string {
-  const { into = 'direct', bind, mark, proxyProtocol, connectTimeoutMs = 0 } = fields;
+  const { into = 'direct', bind, mark, proxyProtocol, connectTimeoutMs = 0, via } = fields;
   if (into !== 'direct' && into !== 'tun') return 'into is "direct" or "tun"';
   if (!isUint32(connectTimeoutMs)) return `connectTimeoutMs is from 0 to ${UINT32_MAX}`;
   if (bind !== undefined && (typeof bind !== 'string' || !(isIPv4(bind) || isPlainIPv6(bind)))) {
@@ -247,6 +258,7 @@ function parseDial(fields: DialFields): DialPlan | string {
     timeoutMs: connectTimeoutMs,
     ...(bind === undefined ? {} : { bind }),
     ...(mark === undefined ? {} : { mark }),
+    ...(typeof via === 'string' ? { via } : {}),
     ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
   };
 }

@@ -75,6 +75,7 @@ delete Socket.endOf;
 
 const CONNECT_OPTIONS = {
   into: oneOf('direct', 'tun'),
+  via: shortText,
   bind: shortText,
   mark: count,
   proxyProtocol: oneOf(1, 2),
@@ -110,8 +111,9 @@ function optionsOf(options) {
 }
 
 export function connect(to, options) {
-  const address = addressOf(to);
   const { signal, ...dial } = optionsOf(options);
+  // A pool has addresses of its own.
+  const address = to === undefined && dial.via !== undefined ? undefined : addressOf(to);
   const conn = connOfSignal(signal) ?? words[TURN_OF];
   const answer = host.connDial(conn, stringify({ ...dial, to: address }));
   const end = new End(conn, typeof answer === 'number' ? answer : -1);

@@ -37,22 +37,24 @@ export interface NetworkPlan {
   readonly clientSends: readonly Uint8Array[];
   /** The client ends its direction when it has sent everything. */
   readonly clientCloses: boolean;
-  upstream(to: Endpoint): UpstreamPlan;
+  upstream(dialed: Dialed): UpstreamPlan;
 }
+
+/** Where a dial went, and by which upstream. */
+export type Dialed = Pick<ConnDial, 'to' | 'via'>;
 
 /** What became of the connection. */
 export interface NetworkResult {
   readonly clientGot: Uint8Array;
   /** By socket, in the order of dialling. */
-  readonly dials: readonly { readonly to: Endpoint; readonly got: Uint8Array }[];
+  readonly dials: readonly (Dialed & { readonly got: Uint8Array })[];
   /** The upstream that the connection was spliced to. */
-  readonly spliced: Endpoint | undefined;
+  readonly spliced: Dialed | undefined;
   /** How it ended: `eof`, or `killed` when the script reset it. */
   readonly ended: string | undefined;
 }
 
-interface Dial {
-  readonly to: Endpoint;
+interface Dial extends Dialed {
   /** Exists once it is connected. */
   end: FarEnd | undefined;
   got: Uint8Array;
@@ -114,8 +116,8 @@ export class FakeNetwork implements ConnPorts {
     const spliced = this.#splicedTo === undefined ? undefined : this.#dials.get(this.#splicedTo);
     return {
       clientGot: this.#client.got,
-      dials: dials.map(({ to, end, got }) => ({ to, got: end?.got ?? got })),
-      spliced: spliced?.to,
+      dials: dials.map(({ end, got, ...dialed }) => ({ ...dialed, got: end?.got ?? got })),
+      spliced,
       ended: this.#ended,
     };
   }
@@ -180,10 +182,11 @@ export class FakeNetwork implements ConnPorts {
     found.isDeaf = true;
   }
 
-  dial(conn: number, socket: number, { to, timeoutMs }: ConnDial): void {
-    const plan = this.#plan?.upstream(to);
+  dial(conn: number, socket: number, { to, via, timeoutMs }: ConnDial): void {
+    const dialed = via === undefined ? { to } : { to, via };
+    const plan = this.#plan?.upstream(dialed);
     if (conn !== this.#conn || plan === undefined) return;
-    const dial: Dial = { to, end: undefined, got: new Uint8Array(0) };
+    const dial: Dial = { ...dialed, end: undefined, got: new Uint8Array(0) };
     this.#dials.set(socket, dial);
     const { connectMs } = plan;
     const isLate = timeoutMs > 0 && connectMs > timeoutMs;

@@ -1,7 +1,8 @@
 /** What one test sees of a gateway: its scripts, their KV, and a clock that the test moves. */
 import { DIRECT } from '../../stack/verdict.ts';
 import type { KvEntry, ScriptBundle, ScriptLog, ScriptSource } from '../bundle/bundle.ts';
-import type { UpstreamPlan } from './fake-network.ts';
+import { isOfPool } from '../conns/dial-via.ts';
+import type { Dialed, UpstreamPlan } from './fake-network.ts';
 import { NameBook } from './name-book.ts';
 import { OfflineHost } from './offline-host.ts';
 import { RunError, type RunRequest } from './parse-run.ts';
@@ -57,9 +58,15 @@ export interface RunResult {
 }
 
 /** `10.0.0.1:80`, `10.0.0.1:80 via out`, `via web` of an upstream that chooses itself. */
-function dialedBy({ to, via }: OfflineVerdict, target: string): string {
-  if (via === undefined || via === DIRECT) return target;
+function dialedBy(to: string | undefined, via: unknown, original: string): string {
+  if (via === undefined || via === DIRECT) return to ?? original;
   return to === undefined ? `via ${via}` : `${to} via ${via}`;
+}
+
+/** The same of what a claimed flow dials. */
+function labelOf(host: OfflineHost, { to, via }: Dialed): string {
+  const address = isOfPool(to) ? undefined : host.show(to);
+  return dialedBy(address, via, '');
 }
 
 interface Tested {
@@ -110,22 +117,24 @@ export class TestWorld {
       { flow: ++this.#flows, ...request.flow },
       {
         ...{ clientSends, clientCloses },
-        upstream: (to) => upstreams[host.show(to)] ?? SILENT,
+        upstream: (dialed) => upstreams[labelOf(host, dialed)] ?? SILENT,
       },
     );
     const dials = network?.dials ?? [];
-    const target = verdict.to ?? host.show(request.flow.destination);
-    const heard = dials.map(({ to, got }) => [host.show(to), crossing(got)] as const);
+    const original = host.show(request.flow.destination);
+    const heard = dials.map(
+      ({ got, ...dialed }) => [labelOf(host, dialed), crossing(got)] as const,
+    );
     return {
       verdict,
       text,
       dialed:
         verdict.kind === 'forward'
-          ? [dialedBy(verdict, target)]
+          ? [dialedBy(verdict.to, verdict['via'], original)]
           : heard.map(([address]) => address),
       clientGot: crossing(network?.clientGot ?? new Uint8Array(0)),
       upstreamGot: Object.fromEntries(heard),
-      ...(network?.spliced === undefined ? {} : { spliced: host.show(network.spliced) }),
+      ...(network?.spliced === undefined ? {} : { spliced: labelOf(host, network.spliced) }),
       ...(network?.ended === undefined ? {} : { ended: network.ended }),
       logs: this.#logs
         .slice(logged)

@@ -176,7 +176,7 @@ const quote = (value: unknown): string =>
 const isBindAddress = (text: string) => isIPv4(text) || (isIPv6(text) && !text.includes('%'));
 
 /** As a configuration has them. */
-const isUpstreamName = (value: unknown): value is string =>
+export const isUpstreamName = (value: unknown): value is string =>
   typeof value === 'string' && /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(value);
 
 /** Options that are whole numbers, and their largest value. */

@@ -66,7 +66,7 @@ function misfitOfVia(
 }
 
 /** `there is no upstream "x"; there is: a, b` */
-function unknownUpstream(name: string, upstreams: KnownUpstreams): string {
+export function unknownUpstream(name: string, upstreams: KnownUpstreams): string {
   const names = Object.keys(upstreams).join(', ');
   return `there is no upstream "${name}"${names === '' ? '' : `; there is: ${names}`}`;
 }

@@ -76,7 +76,7 @@ test('options that make no sense throw at once', async () => {
     'TypeError - connect(): mark is of a socket, and not of "tun"',
     'TypeError - connect(): mark is from 0 to 4294967295',
     'TypeError - connect(): signal cannot be {}',
-    'TypeError - connect(): no option "via"',
+    'TypeError - connect(): no option "way"',
     'TypeError - connect(): options must be an object',
   ]);
   expect(world.carrier.dials).toEqual([]);

@@ -5,6 +5,7 @@
  */
 
 import { after, type Instant, millis } from '../../../stack/time.ts';
+import { DIRECT } from '../../../stack/verdict.ts';
 import type { LiveConfig } from '../../messages/control.ts';
 import type { UpstreamEndpoint, UpstreamReport, UpstreamRule } from '../../messages/upstreams.ts';
 import type { Reports } from '../reports.ts';
@@ -28,9 +29,10 @@ export class Upstreams {
     this.#reports = reports;
   }
 
-  /** The upstream of what names none. */
-  get default(): Upstream | undefined {
-    return this.#default;
+  /** By the `via` of a verdict or a dial, empty for none; undefined: the gateway dials itself. */
+  choose(via: string): Upstream | undefined | 'unknown' {
+    if (via === '') return this.#default;
+    return via === DIRECT ? undefined : (this.#byName.get(via) ?? 'unknown');
   }
 
   find(name: string): Upstream | undefined {

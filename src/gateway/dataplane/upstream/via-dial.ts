@@ -91,6 +91,11 @@ export class ViaDial {
     return this.#address?.slot ?? NO_SLOT;
   }
 
+  /** Whom bytes reach once it is done: with a proxy it is not to whom the socket is connected. */
+  get leadsTo(): ProxyTarget {
+    return this.upstream.kind === 'proxy' ? this.#target : this.to;
+  }
+
   get options(): DialOptions {
     const { rule } = this.upstream;
     return {
