@@ -178,10 +178,18 @@ describe('a pool', () => {
     ).map(([port, via]) => ({ name: via, ports: port, action: 'forward', via })),
   };
   const SCRIPT = `
-import { forward } from "culvert";
-export default { flow({ dst }) {
-  return forward(undefined, { via: dst.port === 8010 ? "turns" : "none" });
-} };
+import { claim, connect, forward } from "culvert";
+export default {
+  flow({ dst }) {
+    if (dst.port === 8012) return claim();
+    return forward(undefined, { via: dst.port === 8010 ? "turns" : "none" });
+  },
+  async connect(conn) {
+    const up = connect(undefined, { via: "turns" });
+    await up.opened;
+    await conn.splice(up);
+  },
+};
 `;
   let world: World;
   beforeAll(async () => {
@@ -229,6 +237,12 @@ export default { flow({ dst }) {
 
   test('a script names it', async () => {
     expect(turn(await ends(8010, 3))).toEqual([7101, 7102, 7103]);
+  });
+
+  test('a script that has claimed a connection dials it', async () => {
+    expect(turn(await ends(8012, 3))).toEqual([7101, 7102, 7103]);
+    const line = await world.gateway.flowLog('203.0.113.80', 8012, 'eof');
+    expect(line).toMatchObject({ upstream: 'turns', verdict: 'claim' });
   });
 
   test('one that is not there refuses the flow of a script, and the log tells', async () => {

@@ -2,7 +2,8 @@
 import type { ListenerRule, LiveConfig, StartConfig } from '../messages/control.ts';
 import type { UpstreamRule } from '../messages/upstreams.ts';
 import { destinationsOf, familyOf, type ListenerConfig } from './listener-schema.ts';
-import { type Config, stateLimits } from './schema.ts';
+import { queueLimits } from './queues.ts';
+import type { Config } from './schema.ts';
 import { allUpstreams, defaultVia } from './upstream-schema.ts';
 
 /** The part that can change while flows live. Its upstreams have no numbers yet. */
@@ -49,7 +50,7 @@ export function toStartConfig(
     deviceMtu: config.device.mtu,
     vnetHeader: device.vnetHeader,
     offloads: device.offloads,
-    limits: stateLimits(config),
+    limits: queueLimits(config),
     claims: config.limits.claims,
     sessions: { limit: config.limits.sessions, perSource: config.limits.sessionsPerSource },
     congestion: config.tcp.congestion,

@@ -209,7 +209,7 @@ export function upstreamFaults(config: Sections): Fault[] {
   if (via !== '' && known.get(via)?.kind === 'pool') {
     const message = `"${via}" is a pool, and all flows would end there: name it in a listener`;
     faults.push({ path: ['egress', 'via'], message });
-  } else if (via !== '' && !known.has(via)) {
+  } else if (via !== '' && !isDescribed && !known.has(via)) {
     faults.push({ path: ['egress', 'via'], message: unknownUpstream(via, known) });
   }
   listeners.forEach((rule, index) => {

@@ -28,18 +28,25 @@ export interface UpstreamState {
 
 const US_PER_S = 1_000_000;
 
-/** What was told last; a data plane that begins anew counts from 0. */
+/** What each queue has told last; a data plane that begins anew counts from 0. */
 export class UpstreamStates {
-  readonly #reports = new Map<string, UpstreamReport>();
+  /** By queue, and then by name. */
+  readonly #queues: Map<string, UpstreamReport>[] = [];
 
-  take(reports: readonly UpstreamReport[]): void {
-    for (const report of reports) this.#reports.set(report.name, report);
+  take(queue: number, reports: readonly UpstreamReport[]): void {
+    const known = this.#queues[queue] ?? new Map<string, UpstreamReport>();
+    this.#queues[queue] = known;
+    for (const report of reports) known.set(report.name, report);
   }
 
   /** All of a configuration, in its order. */
   of(config: Config): UpstreamState[] {
     return [...allUpstreams(config)].map(([name, upstream]) =>
-      stateOf(name, upstream, this.#reports.get(name)),
+      stateOf(
+        name,
+        upstream,
+        this.#queues.flatMap((known) => known?.get(name) ?? []),
+      ),
     );
   }
 }
@@ -53,12 +60,11 @@ export const countUpstreams = (states: readonly UpstreamState[]) => ({
 function stateOf(
   name: string,
   upstream: UpstreamConfig,
-  report: UpstreamReport | undefined,
+  reports: readonly UpstreamReport[],
 ): UpstreamState {
   const { kind, interface: device, fwmark, sources } = upstream;
-  const addresses = endpointsOf(upstream).map((endpoint) => addressOf(endpoint, report));
-  const { connects = 0, failures = 0, connectUs = 0 } = report ?? {};
-  const active = addresses.reduce((sum, address) => sum + address.active, 0);
+  const addresses = endpointsOf(upstream).map((endpoint) => addressOf(endpoint, reports));
+  const connectUs = sumOf(reports, 'connectUs');
   return {
     ...{ name, kind },
     ...(kind === 'pool' ? { policy: upstream.policy } : {}),
@@ -67,8 +73,11 @@ function stateOf(
     ...(fwmark === undefined ? {} : { fwmark }),
     ...(sources.length === 0 ? {} : { source: sources }),
     healthy: kind === 'egress' || addresses.some(({ healthy }) => healthy),
-    ...(kind === 'egress' ? {} : { active }),
-    ...{ connects, failures, connect_seconds: connectUs / US_PER_S, addresses },
+    ...(kind === 'egress' ? {} : { active: sumOf(addresses, 'active') }),
+    connects: sumOf(reports, 'connects'),
+    failures: sumOf(reports, 'failures'),
+    connect_seconds: connectUs / US_PER_S,
+    addresses,
   };
 }
 
@@ -77,8 +86,27 @@ function endpointsOf(upstream: UpstreamConfig): readonly UpstreamEndpoint[] {
   return upstream.kind === 'pool' ? upstream.addresses : [upstream.address];
 }
 
-function addressOf({ ip, port }: UpstreamEndpoint, report: UpstreamReport | undefined) {
+/** One queue that leaves it out is enough: others may have had no flow for it. */
+function addressOf(
+  { ip, port }: UpstreamEndpoint,
+  reports: readonly UpstreamReport[],
+): AddressReport {
   const address = ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
-  const told = report?.addresses.find((one) => one.address === address);
-  return told ?? { address, healthy: true, active: 0, connects: 0, failures: 0 };
+  const told = reports.flatMap(({ addresses }) =>
+    addresses.filter((one) => one.address === address),
+  );
+  const error = told.find(({ last_error }) => last_error !== undefined)?.last_error;
+  return {
+    address,
+    healthy: told.every(({ healthy }) => healthy),
+    active: sumOf(told, 'active'),
+    connects: sumOf(told, 'connects'),
+    failures: sumOf(told, 'failures'),
+    ...(error === undefined ? {} : { last_error: error }),
+  };
 }
+
+const sumOf = <Key extends string>(
+  list: readonly Readonly<Record<Key, number>>[],
+  key: Key,
+): number => list.reduce((sum, one) => sum + one[key], 0);

@@ -119,6 +119,10 @@ test.each([
   expect(parseProxy(text)).toContain(why);
 });
 
+test('a proxy that is none has one fault', () => {
+  expect(faultOf("egress: { via: 'socks5://x:1' }").split('\n')).toHaveLength(1);
+});
+
 describe('faults, each with its place', () => {
   test.each([
     ['upstreams: { a: {} }', 'upstreams.a: says nothing'],

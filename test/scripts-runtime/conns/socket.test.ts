@@ -57,7 +57,7 @@ test('options that make no sense throw at once', async () => {
     "'10.0.0.1:80', { mark: 1, into: 'tun' }",
     "'10.0.0.1:80', { mark: 2 ** 32 }",
     "'10.0.0.1:80', { signal: {} }",
-    "'10.0.0.1:80', { via: 'pool' }",
+    "'10.0.0.1:80', { way: 'pool' }",
     "'10.0.0.1:80', 'now'",
   ];
   const world = await ConnWorld.of(

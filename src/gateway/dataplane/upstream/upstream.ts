@@ -7,6 +7,9 @@ import { Pool } from './pool.ts';
 /** A proxy is the only way to where it leads: it is never left out, only shown as down. */
 const PROXY_HEALTH: HealthRule = { after: 3, forMs: 0 };
 
+/** To `Upstream.count`. */
+export const DIAL_FAILED = -1;
+
 /** Sums that go on when the configuration changes. */
 export interface UpstreamSums {
   connects: number;
@@ -57,10 +60,10 @@ export class Upstream {
     return own === '' ? other : own;
   }
 
-  /** A dial by it has ended, so many microseconds after it began; -1 when it failed. */
+  /** A dial by it has ended, so many microseconds after it began, or with DIAL_FAILED. */
   count(tookUs: number): void {
     this.#isChanged = true;
-    if (tookUs < 0) {
+    if (tookUs === DIAL_FAILED) {
       this.sums.failures++;
       return;
     }

@@ -14,7 +14,7 @@ import { HttpConnectTalk } from './http-connect.ts';
 import { NO_ADDRESS } from './pool.ts';
 import { ProxyConversation, type ProxyTalk, type ProxyTarget, TalkState } from './proxy-talk.ts';
 import { Socks5Talk } from './socks5.ts';
-import type { Upstream } from './upstream.ts';
+import { DIAL_FAILED, type Upstream } from './upstream.ts';
 import { NO_SLOT, type Upstreams } from './upstreams.ts';
 
 /** What whoever dials wants itself; it goes before what the upstream says. */
@@ -34,8 +34,6 @@ export interface DialDefaults {
   readonly connectMs: number;
 }
 
-/** To `Upstream.count`. */
-const FAILED = -1;
 /** These say nothing of the far side: to try another address would not help. */
 const OUR_OWN: readonly number[] = [
   Errno.EMFILE,
@@ -156,7 +154,7 @@ export class ViaDial {
    */
   failed(failure: DialFailure, errno: number, now: Instant): boolean {
     const { upstream } = this;
-    upstream.count(FAILED);
+    upstream.count(DIAL_FAILED);
     const address = this.#address;
     this.#address = undefined;
     const isOurs = OUR_OWN.includes(errno) || failure === DIAL_LOOP;

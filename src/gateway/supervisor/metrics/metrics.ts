@@ -1,7 +1,7 @@
 /** All metrics, from the shared counters and what the supervisor itself knows. */
 
 import { CLOSE_REASON_NAMES, CloseReason } from '../../../stack/close-reason.ts';
-import { Counter, type Counters } from '../../../stack/counters.ts';
+import { Counter, type CounterReader } from '../../../stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../../stack/drop-reason.ts';
 import type { ScriptLimits } from '../../messages/script-control.ts';
 import { buildInfo } from '../build-info.ts';
@@ -12,11 +12,14 @@ import type { UpstreamState } from '../upstream-states.ts';
 import { dropLayer } from './drop-layer.ts';
 import type { Histogram } from './histogram.ts';
 import { MetricsText, type Sample } from './metrics-text.ts';
+import { writeQueues } from './queue-metrics.ts';
 import type { ScriptMetricsTable } from './script-metrics.ts';
 import { writeUpstreams } from './upstream-metrics.ts';
 
 export interface MetricsSource {
-  readonly counters: Counters;
+  readonly counters: CounterReader;
+  /** The same, of each queue of the device. */
+  readonly queues: readonly CounterReader[];
   readonly reloads: { readonly ok: number; readonly failed: number };
   readonly lastReloadOk: boolean;
   /** Milliseconds since 1970. */
@@ -45,6 +48,7 @@ export function renderMetrics(source: MetricsSource): string {
   writeUpstreams(text, source.counters, source.upstreams);
   writeTracking(text, source);
   writeDevice(text, source.counters);
+  writeQueues(text, source.queues);
   writeTcp(text, source.counters);
   writeScripts(text, source);
   source.scriptMetrics.write(text);
@@ -142,7 +146,7 @@ function writeTracking(text: MetricsText, { counters, census }: MetricsSource): 
   ]);
 }
 
-function writeDevice(text: MetricsText, counters: Counters): void {
+function writeDevice(text: MetricsText, counters: CounterReader): void {
   const get = (counter: Counter) => counters.get(counter);
   const kinds = (direction: string, all: number, large: number): Sample[] => [
     [all - large, { direction, kind: 'frame' }],
@@ -199,7 +203,7 @@ const TCP_COUNTERS: readonly (readonly [Counter, string, string])[] = [
   [Counter.TCP_KEEPALIVES, 'keepalives', 'Keepalive probes sent.'],
 ];
 
-function writeTcp(text: MetricsText, counters: Counters): void {
+function writeTcp(text: MetricsText, counters: CounterReader): void {
   const get = (counter: Counter) => counters.get(counter);
   text.gauge('culvert_tcp_syn_in_flight', 'Flows that are not open yet.', [
     [get(Counter.HELD_SYNS_NOW)],

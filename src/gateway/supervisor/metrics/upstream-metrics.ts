@@ -1,5 +1,5 @@
 /** Metrics of upstreams: those that have names, and `direct` for all others. */
-import { Counter, type Counters } from '../../../stack/counters.ts';
+import { Counter, type CounterReader } from '../../../stack/counters.ts';
 import { DIRECT } from '../../../stack/verdict.ts';
 import type { UpstreamState } from '../upstream-states.ts';
 import type { MetricsText } from './metrics-text.ts';
@@ -8,7 +8,7 @@ const US_PER_S = 1_000_000;
 
 export function writeUpstreams(
   text: MetricsText,
-  counters: Counters,
+  counters: CounterReader,
   upstreams: readonly UpstreamState[],
 ): void {
   const get = (counter: Counter) => counters.get(counter);
