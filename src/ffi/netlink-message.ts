@@ -9,10 +9,13 @@ export const MessageType = {
   ERROR: 2,
   DONE: 3,
   RTM_NEWLINK: 16,
+  RTM_DELLINK: 17,
   RTM_GETLINK: 18,
   RTM_NEWADDR: 20,
+  RTM_DELADDR: 21,
   RTM_GETADDR: 22,
   RTM_NEWROUTE: 24,
+  RTM_DELROUTE: 25,
   RTM_GETROUTE: 26,
 } as const;
 
@@ -21,6 +24,7 @@ export const MessageFlag = {
   ACK: 0x004,
   /** ROOT and MATCH: every object, not one. */
   DUMP: 0x300,
+  REPLACE: 0x100,
   EXCL: 0x200,
   CREATE: 0x400,
   /** In an ERROR: the request is not repeated behind its header. */
@@ -72,6 +76,11 @@ export class MessageBuilder {
     this.view.setUint32(NlMsgHdr.SEQUENCE, sequence, HOST_ORDER);
     this.view.setUint32(NlMsgHdr.LENGTH, this.#end, HOST_ORDER);
     return NlMsgHdr.BYTES;
+  }
+
+  /** Writes into the body. */
+  bytes(at: number, value: Uint8Array): void {
+    this.#bytes.set(value, at);
   }
 
   /** Adds an attribute of four bytes. */

@@ -1,5 +1,5 @@
 /** What the data plane gets of a config. */
-import type { ListenerRule, LiveConfig, StartConfig } from '../messages/control.ts';
+import type { DeviceFacts, ListenerRule, LiveConfig, StartConfig } from '../messages/control.ts';
 import type { UpstreamRule } from '../messages/upstreams.ts';
 import { destinationsOf, familyOf, type ListenerConfig } from './listener-schema.ts';
 import { queueLimits } from './queues.ts';
@@ -41,15 +41,9 @@ export const toUpstreamRules = (config: Config): UpstreamRule[] =>
   [...allUpstreams(config)].map(([name, upstream]) => ({ ...upstream, name, id: 0 }));
 
 /** The part that is fixed at start; `device` is what the kernel made of the request. */
-export function toStartConfig(
-  config: Config,
-  device: { readonly name: string; readonly vnetHeader: boolean; readonly offloads: number },
-): StartConfig {
+export function toStartConfig(config: Config, device: DeviceFacts): StartConfig {
   return {
-    deviceName: device.name,
-    deviceMtu: config.device.mtu,
-    vnetHeader: device.vnetHeader,
-    offloads: device.offloads,
+    device,
     limits: queueLimits(config),
     claims: config.limits.claims,
     sessions: { limit: config.limits.sessions, perSource: config.limits.sessionsPerSource },

@@ -7,15 +7,15 @@ import type { Config } from '../config/schema.ts';
 import type { LiveConfig } from '../messages/control.ts';
 import type { UpstreamRule } from '../messages/upstreams.ts';
 import { closedAddresses } from './flows/closed-addresses.ts';
+import type { FlowNames } from './flows/flow-view.ts';
+import { ListenerNames } from './listener-names.ts';
 import type { ConfigFacts } from './scripts/script-bundle.ts';
 
-/** Generations whose listener names are kept for flows that live long. */
-const LISTENER_NAMES_LENGTH = 1000;
 /** A row has 16 bits, and 0 is none. */
 const UPSTREAM_IDS = 0xffff;
 
 export class ConfigNames {
-  readonly #listenerNames = new Map<number, readonly string[]>();
+  readonly #listenerNames = new ListenerNames();
   readonly #upstreamIds = new Map<string, number>();
   readonly #upstreamNames = new Map<number, string>();
   #lastUpstreamId = 0;
@@ -30,10 +30,7 @@ export class ConfigNames {
 
   /** What the data plane is told of a configuration that is new. */
   next(config: Config): LiveConfig {
-    const generation = ++this.#generation;
-    const names = config.listeners.map((listener) => listener.name);
-    this.#listenerNames.set(generation, names);
-    this.#listenerNames.delete(generation - LISTENER_NAMES_LENGTH);
+    this.#listenerNames.note(++this.#generation, config.listeners);
     return this.live(config);
   }
 
@@ -74,7 +71,7 @@ export class ConfigNames {
   }
 
   listenerName(generation: number, index: number): string | undefined {
-    return this.#listenerNames.get(generation)?.[index];
+    return this.#listenerNames.of(generation, index);
   }
 
   upstreamName(id: number): string | undefined {
@@ -86,6 +83,15 @@ export class ConfigNames {
     if (this.#coming === undefined) return own;
     const names = new Set(own.map(({ name }) => name));
     return [...own, ...toUpstreamRules(this.#coming).filter(({ name }) => !names.has(name))];
+  }
+
+  /** What numbers in rows stand for; those of scripts are somebody else's. */
+  ofFlows(scriptName: FlowNames['scriptName']): FlowNames {
+    return {
+      scriptName,
+      listenerName: (generation, index) => this.listenerName(generation, index),
+      upstreamName: (id) => this.upstreamName(id),
+    };
   }
 
   /** A name keeps its number; after 65,535 names those begin anew that are not in use. */

@@ -64,7 +64,7 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
     kernel,
     loaded,
     readConfig: () => loadConfig(source),
-    historyFolder: historyFolder(loaded, source),
+    historyFolder: historyFolder(loaded, source, kernel.device.tun.name),
     onFatal: () => end.resolve(ExitCode.FAILED),
   });
   cleanup.defer(onSignals(supervisor, log, { drainMs: loaded.config.drain, end: end.resolve }));
@@ -100,12 +100,16 @@ function announce(
 }
 
 /** Two gateways of one machine have each a device and a history of their own. */
-function historyFolder({ config, folder }: LoadedConfig, source: ConfigSource): string | undefined {
+function historyFolder(
+  { config, folder }: LoadedConfig,
+  source: ConfigSource,
+  device: string,
+): string | undefined {
   const named = config.state.folder;
   const state = named === undefined ? source.stateFolder : resolve(folder, named);
   // Nobody who starts a gateway by hand wants a folder that was not asked for.
   if (named === undefined && !existsSync(state)) return undefined;
-  return join(state, 'generations', config.device.name);
+  return join(state, 'generations', device);
 }
 
 /** What is written once the gateway runs should not be what ends it. @throws StartError */

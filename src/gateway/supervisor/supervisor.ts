@@ -17,8 +17,9 @@ import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import { ConfigNames } from './config-names.ts';
 import { DataPlanes } from './data-planes.ts';
+import { DeviceKeeper } from './device/device-keeper.ts';
 import { FlowControl } from './flows/flow-control.ts';
-import type { FlowContext, FlowNames } from './flows/flow-view.ts';
+import type { FlowContext } from './flows/flow-view.ts';
 import { dataPlaneFds, type Kernel, routePoolOf, scriptHostFds } from './kernel.ts';
 import type { Logger } from './log/logger.ts';
 import { CounterSum } from './metrics/counter-sum.ts';
@@ -58,6 +59,7 @@ export interface SupervisorOptions {
 
 export class Supervisor implements ControlPlane {
   readonly flows: FlowControl;
+  readonly device: DeviceKeeper;
   readonly #options: SupervisorOptions;
   readonly #counters: CounterSum;
   /** By queue. */
@@ -69,11 +71,7 @@ export class Supervisor implements ControlPlane {
   readonly #generations: Generations;
   readonly #names = new ConfigNames();
   readonly #upstreams = new UpstreamStates();
-  readonly #flowNames: FlowNames = {
-    scriptName: (generation, index) => this.#generations.scriptName(generation, index),
-    listenerName: (generation, index) => this.#names.listenerName(generation, index),
-    upstreamName: (id) => this.#names.upstreamName(id),
-  };
+  readonly #flowNames = this.#names.ofFlows((...of) => this.#generations.scriptName(...of));
   readonly #startedAt = Date.now();
   readonly #explaining = new Mutex();
   #dataPlane: DataPlanes | undefined;
@@ -97,11 +95,19 @@ export class Supervisor implements ControlPlane {
       lostReports: () => this.#counters.get(Counter.REPORTS_LOST),
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
     });
+    const device = new DeviceKeeper({
+      log,
+      device: kernel.device,
+      counters: this.#counters,
+      plane: () => this.#dataPlane,
+      onFatal: options.onFatal,
+    });
+    this.device = device;
     this.#scriptHost = new ScriptHost({
       log,
       fds: scriptHostFds(kernel),
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
-      iface: kernel.tun.name,
+      iface: () => device.state.name,
       facts: () => this.#names.facts(this.#loaded.config),
       monotonicUs: monotonicNow,
       replayFlows: () => this.#loaded.config.scripts.reload.replay,
@@ -145,7 +151,7 @@ export class Supervisor implements ControlPlane {
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
     await this.#dataPlane?.untilReady();
-    const { name, vnetHeader, offloads } = kernel.tun;
+    const { name, vnetHeader, offloads } = kernel.device.tun;
     log.info(
       { device: name, vnet_header: vnetHeader, offloads, pid: process.pid, ...buildInfo },
       'ready',
@@ -163,6 +169,7 @@ export class Supervisor implements ControlPlane {
   /** Ends the children at once. */
   async stop(): Promise<void> {
     this.#isDraining = true;
+    this.device[Symbol.dispose]();
     this.flows.close();
     this.#changes.close();
     await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop()]);
@@ -251,8 +258,7 @@ export class Supervisor implements ControlPlane {
   }
 
   notReady(): readonly string[] {
-    const { tun } = this.#options.kernel;
-    const device = tun.probe();
+    const device = this.#options.kernel.device.tun.probe();
     return [
       ...(this.#isDraining ? ['draining'] : []),
       ...(this.#dataPlane?.isStuck ? ['data-plane-stuck'] : []),
@@ -271,6 +277,7 @@ export class Supervisor implements ControlPlane {
     return renderMetrics({
       counters: this.#counters,
       queues: this.#queues,
+      deviceEvents: this.device.events.counts,
       reloads: { ok, failed },
       lastReloadOk: lastOk,
       lastReloadOkAt: lastOkAt,
@@ -297,7 +304,7 @@ export class Supervisor implements ControlPlane {
       startedAt: this.#startedAt,
       loaded: this.#loaded,
       configGeneration: this.#names.generation,
-      tun: this.#options.kernel.tun,
+      device: this.device.view(),
       counters: this.#counters,
       dataPlanes: this.#dataPlane,
       scriptHost: this.#scriptHost,
@@ -332,13 +339,15 @@ export class Supervisor implements ControlPlane {
     const { log, kernel, loaded, onFatal } = this.#options;
     this.#dataPlane = new DataPlanes({
       log,
-      start: toStartConfig(loaded.config, kernel.tun),
+      start: toStartConfig(loaded.config, kernel.device.facts()),
       live: this.#names.next(loaded.config),
       scripts: this.#scriptsState,
       queues: this.#queues.map((counters, index) => ({
         fds: dataPlaneFds(kernel, index),
+        handover: kernel.queues[index]!.handover[0],
         loopTurns: () => counters.get(Counter.LOOP_TURNS),
       })),
+      onDeviceState: () => this.device.look(),
       onFlowRows: (rows) => this.#takeEnded(rows),
       onUpstreams: (queue, reports) => this.#upstreams.take(queue, reports),
       onGivenUp: onFatal,
@@ -384,7 +393,7 @@ export class Supervisor implements ControlPlane {
   }
 
   #flowContext(): FlowContext {
-    const iface = this.#options.kernel.tun.name;
+    const iface = this.device.state.name;
     return { names: this.#flowNames, iface, nowUs: monotonicNow(), nowMs: Date.now() };
   }
 }

@@ -34,7 +34,7 @@ const host = new ScriptHost({
   log,
   fds: [],
   pages,
-  iface: 'x0',
+  iface: () => 'x0',
   monotonicUs: () => performance.now() * 1000,
   onState: () => {},
   hostCommand: fakeCommand(),

@@ -2,6 +2,7 @@
 
 import type { ReloadConfig } from '../../config/reload-schema.ts';
 import type { RecordedFlow, ScriptSource } from '../../messages/script-control.ts';
+import type { DeviceEvents } from '../device/device-events.ts';
 import type { FlowControl } from '../flows/flow-control.ts';
 import type { Explanation } from '../scripts/explain.ts';
 import type { Trial } from '../scripts/generation-parts.ts';
@@ -9,6 +10,7 @@ import type { BundleContent, Change, ChangeOptions, Generation } from '../script
 import type { ReloadRecord } from '../scripts/reloads.ts';
 import type { TrialReport } from '../scripts/trials.ts';
 import type { UpstreamState } from '../upstream-states.ts';
+import type { DeviceView } from './device-schemas.ts';
 import type { DropCount, ReasonCount, Status } from './schemas.ts';
 
 export interface ControlPlane {
@@ -21,6 +23,12 @@ export interface ControlPlane {
   readonly flows: FlowControl;
   /** Upstreams that have names, in the order of the configuration. */
   readonly upstreams: readonly UpstreamState[];
+  readonly device: {
+    view(): DeviceView;
+    readonly events: Pick<DeviceEvents, 'listen'>;
+    /** @throws SwapError  the device before is still in use */
+    swap(name?: string): Promise<void>;
+  };
   /** Who would decide about a flow, and why. @throws ScriptHostError, BundleRejectedError */
   explain(flow: RecordedFlow): Promise<Explanation>;
 

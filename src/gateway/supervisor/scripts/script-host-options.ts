@@ -10,7 +10,7 @@ export interface ScriptHostOptions {
   /** As `queueFds` orders them, two for each queue. */
   readonly fds: readonly number[];
   readonly pages: readonly [HeartbeatPage, HeartbeatPage];
-  readonly iface: string;
+  readonly iface: () => string;
   /** What the configuration says beside the scripts, now. */
   readonly facts?: () => ConfigFacts;
   /** CLOCK_MONOTONIC in microseconds. */

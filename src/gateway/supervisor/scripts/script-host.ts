@@ -88,7 +88,7 @@ export class ScriptHost implements Activator {
   asideOptions(): AsideOptions {
     const { iface, checkCommand: command, facts } = this.#options;
     const { upstreams } = facts?.() ?? {};
-    return { iface, command, kv: this.#journal.entries(Date.now()), upstreams };
+    return { iface: iface(), command, kv: this.#journal.entries(Date.now()), upstreams };
   }
 
   /** Loads it beside the active bundle, into the same process. @throws ScriptHostError */

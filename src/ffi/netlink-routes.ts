@@ -1,0 +1,53 @@
+/** Routes of an interface as a whole: whoever made them, they are brought to another one. */
+import type { Netlink } from './netlink.ts';
+import { findAttribute, MessageFlag, MessageType, RouteAttribute } from './netlink-message.ts';
+import { HOST_ORDER, RtAttr, RtMsg } from './structs.ts';
+
+const RT_TABLE_LOCAL = 255;
+/** Made by the kernel itself, with an address. */
+const RTPROT_KERNEL = 2;
+const RTN_UNICAST = 1;
+/** The gateway is taken to be on the link; all other flags tell of a state. */
+const RTNH_F_ONLINK = 4;
+
+/**
+ * Has every route that leads into interface `from`, in whatever table, lead into `to` instead, each
+ * in one step. Those that belong to addresses stay: the other interface has its own.
+ *
+ * @returns             how many
+ * @throws SystemError  `EPERM`, `ENODEV`, `ENETDOWN`
+ */
+export function moveRoutes(netlink: Netlink, from: number, to: number): number {
+  const routes = routesOf(netlink, from);
+  const flags = MessageFlag.ACK | MessageFlag.CREATE | MessageFlag.REPLACE;
+  for (const route of routes) {
+    const view = new DataView(route.buffer);
+    const oif = findAttribute(view, RtMsg.BYTES, route.length, RouteAttribute.OIF);
+    view.setInt32(oif + RtAttr.BYTES, to, HOST_ORDER);
+    const hop = view.getUint32(RtMsg.FLAGS, HOST_ORDER) & RTNH_F_ONLINK;
+    view.setUint32(RtMsg.FLAGS, hop, HOST_ORDER);
+    netlink.request(MessageType.RTM_NEWROUTE, flags, route, to);
+  }
+  return routes.length;
+}
+
+/** Bodies of their messages, as the kernel tells them. */
+function routesOf(netlink: Netlink, index: number): Uint8Array<ArrayBuffer>[] {
+  const found: Uint8Array<ArrayBuffer>[] = [];
+  const everything = new Uint8Array(RtMsg.BYTES);
+  netlink.request(MessageType.RTM_GETROUTE, MessageFlag.DUMP, everything, index, (type, body) => {
+    if (type === MessageType.RTM_NEWROUTE && isOwnRouteOf(body, index)) {
+      found.push(Uint8Array.from(body));
+    }
+  });
+  return found;
+}
+
+function isOwnRouteOf(body: Uint8Array, index: number): boolean {
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  if (view.getUint8(RtMsg.TYPE) !== RTN_UNICAST) return false;
+  if (view.getUint8(RtMsg.PROTOCOL) === RTPROT_KERNEL) return false;
+  if (view.getUint8(RtMsg.TABLE) === RT_TABLE_LOCAL) return false;
+  const oif = findAttribute(view, RtMsg.BYTES, body.length, RouteAttribute.OIF);
+  return oif >= 0 && view.getInt32(oif + RtAttr.BYTES, HOST_ORDER) === index;
+}
