@@ -22,6 +22,7 @@ import { Lookups } from './lookups.ts';
 import { type DecidedFlow, RecentFlows } from './recent-flows.ts';
 import { Timetable } from './schedule/timetable.ts';
 import type { Script } from './script/script.ts';
+import { callNumbers } from './script/script-calls.ts';
 import { ScriptMemory } from './script/script-memory.ts';
 import type { ScriptPorts } from './script/script-ports.ts';
 import type { KnownUpstreams } from './verdict/verdict-fit.ts';
@@ -50,7 +51,8 @@ export class ScriptHost {
   readonly #recent = new RecentFlows();
   readonly #rollout: Rollout;
   readonly #spare = new SpareEngine(() => this.#scriptWithoutEngine());
-  #upstreams: KnownUpstreams | undefined;
+  /** What `via` may name, in all generations; undefined where nobody knows. */
+  upstreams: KnownUpstreams | undefined;
   #journalAt = NEVER;
   #statsAt = NEVER;
   /** Position in the list of all scripts of all generations. */
@@ -63,7 +65,7 @@ export class ScriptHost {
     this.#memory = new ScriptMemory(() => ports.epochMs());
     this.#scriptPorts = this.#makeScriptPorts();
     this.#lookups = new Lookups((id, name) => ports.resolve(id, name));
-    const upstreams = () => this.#upstreams;
+    const upstreams = () => this.upstreams;
     this.#conns = new Conns(ports.conns, this.#lookups, () => ports.now(), upstreams);
     this.#rollout = new Rollout(this.#registry, {
       now: () => ports.now(),
@@ -76,6 +78,7 @@ export class ScriptHost {
     });
     this.#decisions = new Decisions({
       now: () => ports.now(),
+      nextCall: this.#scriptPorts.nextCall,
       answer: (requestId, decision, request) => {
         ports.answer(requestId, decision);
         this.#answered(decision, request);
@@ -100,10 +103,7 @@ export class ScriptHost {
 
   /** When a script that loads has something to do, in microseconds; Infinity for never. */
   get loadingDeadline(): number {
-    return Array.from(this.#loading).reduce(
-      (next, { nextDeadline }) => Math.min(next, nextDeadline),
-      NEVER,
-    );
+    return Math.min(NEVER, ...Array.from(this.#loading, ({ nextDeadline }) => nextDeadline));
   }
 
   /** Decisions that wait for a script. */
@@ -141,7 +141,7 @@ export class ScriptHost {
    * @returns what is wrong with it; then everything is as it was
    */
   async load(bundle: ScriptBundle, options: LoadOptions = {}): Promise<readonly ScriptIssue[]> {
-    if (bundle.upstreams !== undefined) this.#upstreams = bundle.upstreams;
+    if (bundle.upstreams !== undefined) this.upstreams = bundle.upstreams;
     const isCanary = options.canary !== undefined;
     const memory = this.#memory.open(bundle);
     const old = (name: string): string => lastWord(this.#registry, name, bundle, isCanary);
@@ -208,11 +208,6 @@ export class ScriptHost {
     this.#afterTurn();
   }
 
-  /** What `via` may name from now on, in all generations. */
-  setUpstreams(upstreams: KnownUpstreams): void {
-    this.#upstreams = upstreams;
-  }
-
   /** Flows of late and what was decided about them, oldest first. */
   recent(most: number): readonly DecidedFlow[] {
     return this.#recent.last(most);
@@ -244,6 +239,11 @@ export class ScriptHost {
   /** Flows that scripts decided have ended; `ports.closedTold` follows when they heard of all. */
   closed(flows: readonly EndedFlow[]): void {
     this.#ended.add(flows);
+  }
+
+  /** A script that decides about new flows. */
+  scriptCalled(name: string): Script | undefined {
+    return this.#registry.active?.scripts.find((script) => script.name === name);
   }
 
   /** What the KV of a script holds, in the order in which the keys were made. */
@@ -322,7 +322,9 @@ export class ScriptHost {
         this.#conns.lostScript(script);
       },
       conns: (script) => this.#conns.portsOf(script),
-      worked: (conn, us) => this.#conns.charge(conn, us),
+      nextCall: callNumbers(),
+      callOver: (call) => this.#conns.callOver(call),
+      worked: (turnOf, us) => this.#conns.charge(turnOf, us),
       loading: (script) => this.#loading.add(script),
       takeSpare: () => this.#spare.take(),
     };

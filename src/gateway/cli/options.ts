@@ -1,9 +1,9 @@
 /** Options that several commands share. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { SILENCE_MS } from '../author/work-aside.ts';
+import { DEFAULT_ADMIN } from '../config/admin-schema.ts';
 import { type ConfigSource, DEFAULT_STATE_FOLDER } from '../config/default-config.ts';
 import { collectOverrides } from '../config/overrides.ts';
-import { DEFAULT_ADMIN } from '../config/schema.ts';
 import { parseDuration } from '../config/values.ts';
 import { ApiClient } from './client.ts';
 

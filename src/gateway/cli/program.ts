@@ -11,11 +11,14 @@ import { BundleRejectedError, ScriptHostError } from '../supervisor/scripts/gene
 import { StartError } from '../supervisor/start-error.ts';
 import { CommandError } from './command-error.ts';
 import { addCheck } from './commands/check.ts';
+import { addConfig } from './commands/config.ts';
 import { addConntrack } from './commands/conntrack.ts';
 import { addDrops } from './commands/drops.ts';
+import { addEnding } from './commands/ending.ts';
 import { addExplain } from './commands/explain.ts';
 import { addFlows } from './commands/flows.ts';
 import { addHealthcheck } from './commands/healthcheck.ts';
+import { addLogLevel } from './commands/log-level.ts';
 import { addReload } from './commands/reload.ts';
 import { addRun } from './commands/run.ts';
 import { addScript } from './commands/script.ts';
@@ -57,6 +60,7 @@ function createProgram(finish: Finish): Command {
   for (const add of [addReload, addStatus, addFlows, addConntrack, addDrops, addExplain])
     add(program);
   addUpstreams(program);
+  for (const add of [addConfig, addLogLevel, addEnding]) add(program);
   for (const add of [addTypes, addSchema, addVersion]) add(program);
   addScript(program, finish);
   addHealthcheck(program, finish);

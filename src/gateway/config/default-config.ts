@@ -48,7 +48,7 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
   const isProxied = source.overrides.some(({ path }) => path.join('.') === 'egress.via');
   const content = isProxied ? { ...DEFAULT_CONFIG, listeners: PROXIED } : DEFAULT_CONFIG;
   const config = validateConfig(content, 'embedded default', source.overrides);
-  return { config, folder: source.stateFolder };
+  return { config, folder: source.stateFolder, value: content };
 }
 
 export const defaultScriptPath = (stateFolder: string): string =>

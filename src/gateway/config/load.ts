@@ -41,6 +41,8 @@ export interface LoadedConfig {
   readonly file?: string;
   /** Folder that relative paths of the config start from. */
   readonly folder: string;
+  /** What was written, without defaults, flags and environment. */
+  readonly value?: unknown;
 }
 
 /**
@@ -57,7 +59,8 @@ export function loadConfigFile(file: string, overrides: Overrides): LoadedConfig
     if (!(cause instanceof UnreadableError)) throw cause;
     throw new ConfigError(path, [{ path: '', message: cause.message }], { cause });
   }
-  return { config: parseConfig(text, path, overrides), file: path, folder: dirname(path) };
+  const config = parseConfig(text, path, overrides);
+  return { config, file: path, folder: dirname(path), value: parseDocument(text).toJS() ?? {} };
 }
 
 /**

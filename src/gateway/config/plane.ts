@@ -52,6 +52,15 @@ export function toStartConfig(config: Config, device: DeviceFacts): StartConfig 
   };
 }
 
+/** Who may use the API is asked for each request. */
+const RELOADED = new Set([
+  'admin.token',
+  'admin.tokenFile',
+  'admin.tokens',
+  'admin.allow',
+  'admin.clash',
+]);
+
 /** Places of the config that differ and take effect only at the next start. */
 export function restartRequired(running: Config, wanted: Config): string[] {
   const fixed = ['device', 'limits', 'tcp', 'admin', 'state'] as const;
@@ -61,7 +70,8 @@ export function restartRequired(running: Config, wanted: Config): string[] {
       .filter(
         (key) => !Bun.deepEquals(valueAt(running[section], key), valueAt(wanted[section], key)),
       )
-      .map((key) => `${section}.${key}`),
+      .map((key) => `${section}.${key}`)
+      .filter((path) => !RELOADED.has(path)),
   );
   return isSameHash ? sections : [...sections, 'conntrack.buckets'];
 }

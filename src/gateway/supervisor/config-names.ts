@@ -78,13 +78,6 @@ export class ConfigNames {
     return this.#upstreamNames.get(id);
   }
 
-  #upstreamsOf(config: Config): readonly UpstreamRule[] {
-    const own = toUpstreamRules(config);
-    if (this.#coming === undefined) return own;
-    const names = new Set(own.map(({ name }) => name));
-    return [...own, ...toUpstreamRules(this.#coming).filter(({ name }) => !names.has(name))];
-  }
-
   /** What numbers in rows stand for; those of scripts are somebody else's. */
   ofFlows(scriptName: FlowNames['scriptName']): FlowNames {
     return {
@@ -92,6 +85,13 @@ export class ConfigNames {
       listenerName: (generation, index) => this.listenerName(generation, index),
       upstreamName: (id) => this.upstreamName(id),
     };
+  }
+
+  #upstreamsOf(config: Config): readonly UpstreamRule[] {
+    const own = toUpstreamRules(config);
+    if (this.#coming === undefined) return own;
+    const names = new Set(own.map(({ name }) => name));
+    return [...own, ...toUpstreamRules(this.#coming).filter(({ name }) => !names.has(name))];
   }
 
   /** A name keeps its number; after 65,535 names those begin anew that are not in use. */

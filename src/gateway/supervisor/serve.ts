@@ -9,18 +9,22 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, delimiter, dirname, join, relative, resolve } from 'node:path';
+import { loadAutosave } from '../config/autosave.ts';
 import {
   type ConfigSource,
   loadConfig,
   materialiseDefaultScript,
 } from '../config/default-config.ts';
-import type { LoadedConfig } from '../config/load.ts';
+import { type LoadedConfig, validateConfig } from '../config/load.ts';
 import { createApi } from './api/app.ts';
 import { type AdminAddress, claimAddress, listen, resolveAdmin } from './api/listen.ts';
+import type { ApiServer } from './api/transport/server.ts';
 import { welcomeText } from './banner.ts';
+import { nameOf } from './config-state.ts';
 import { ExitCode } from './exit-code.ts';
 import { openKernel } from './kernel.ts';
 import { LogSink } from './log/log-sink.ts';
+import { LogTap } from './log/log-tap.ts';
 import { createLogger, type Logger } from './log/logger.ts';
 import { onSignals } from './signals.ts';
 import { explained } from './start-error.ts';
@@ -30,6 +34,8 @@ const STDOUT = 1;
 
 export interface ServeOptions {
   readonly source: ConfigSource;
+  /** Start with the config that ran last, where one was saved. */
+  readonly resume?: boolean;
   readonly pidfile?: string;
   /** Gets "1" when packets are answered, as slirp4netns does it. */
   readonly readyFd?: number;
@@ -43,7 +49,7 @@ export interface ServeOptions {
  */
 export async function serve(options: ServeOptions): Promise<ExitCode> {
   const { source } = options;
-  const loaded = loadConfig(source);
+  const loaded = (options.resume ? loadAutosave(source) : undefined) ?? loadConfig(source);
   const isDefault = loaded.file === undefined;
   checkOutputs(options);
   const script = isDefault
@@ -51,9 +57,10 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
         materialiseDefaultScript(source.stateFolder),
       )
     : undefined;
-  const { address, token } = resolveAdmin(loaded.config.admin, loaded.file ?? 'embedded default');
+  const { address, ...place } = resolveAdmin(loaded.config.admin, nameOf(loaded));
   await claimAddress(address);
-  const log = createLogger(loaded.config.log);
+  const logTap = new LogTap();
+  const log = createLogger(loaded.config.log, new LogSink(), logTap);
 
   using cleanup = new DisposableStack();
   const onNoIpv6 = (error: Error) => log.warn({ why: error.message }, 'no-ipv6');
@@ -63,13 +70,20 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
     log,
     kernel,
     loaded,
-    readConfig: () => loadConfig(source),
+    configSource: {
+      read: () => loadConfig(source),
+      validate: (value, name) => validateConfig(value, name, source.overrides),
+      stateFolder: stateFolder(loaded, source),
+    },
     historyFolder: historyFolder(loaded, source, kernel.device.tun.name),
+    onStop: (drainMs) => signals.stop(drainMs),
     onFatal: () => end.resolve(ExitCode.FAILED),
   });
-  cleanup.defer(onSignals(supervisor, log, { drainMs: loaded.config.drain, end: end.resolve }));
-  const api = createApi(supervisor, { log, ...(token === undefined ? {} : { token }) });
-  const server = await listen(address, api.fetch);
+  const signals = onSignals(supervisor, log, { drainMs: loaded.config.drain, end: end.resolve });
+  cleanup.defer(signals.off);
+  const onError = (error: unknown) => log.error({ err: error }, 'api-error');
+  const api = createApi(supervisor, { log, logTap });
+  const server = await listen(address, api.fetch, { ...place, onError });
   cleanup.defer(() => closeServer(server, address));
   try {
     const isUp = await Promise.race([supervisor.start().then(() => true), end.promise]);
@@ -101,15 +115,19 @@ function announce(
 
 /** Two gateways of one machine have each a device and a history of their own. */
 function historyFolder(
-  { config, folder }: LoadedConfig,
+  loaded: LoadedConfig,
   source: ConfigSource,
   device: string,
 ): string | undefined {
-  const named = config.state.folder;
-  const state = named === undefined ? source.stateFolder : resolve(folder, named);
+  const state = stateFolder(loaded, source);
   // Nobody who starts a gateway by hand wants a folder that was not asked for.
-  if (named === undefined && !existsSync(state)) return undefined;
+  if (loaded.config.state.folder === undefined && !existsSync(state)) return undefined;
   return join(state, 'generations', device);
+}
+
+function stateFolder({ config, folder }: LoadedConfig, source: ConfigSource): string {
+  const named = config.state.folder;
+  return named === undefined ? source.stateFolder : resolve(folder, named);
 }
 
 /** What is written once the gateway runs should not be what ends it. @throws StartError */
@@ -129,7 +147,7 @@ function programName(): string {
   return fromHere.includes('/') ? fromHere : `./${fromHere}`;
 }
 
-function closeServer(server: Bun.Server<undefined>, address: AdminAddress): void {
-  void server.stop(true);
+function closeServer(server: ApiServer, address: AdminAddress): void {
+  void server.stop();
   if (address.kind === 'unix') rmSync(address.path, { force: true });
 }

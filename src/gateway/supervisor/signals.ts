@@ -13,18 +13,28 @@ export interface SignalOptions {
 
 type Target = Pick<Supervisor, 'reloadAsConfigured' | 'drain'>;
 
-/** Installs the handlers; the result removes them. */
-export function onSignals(target: Target, log: Logger, options: SignalOptions): () => void {
+export interface Signals {
+  /** As a TERM with a deadline of its own; the second one ends at once, too. */
+  readonly stop: (drainMs: number) => void;
+  /** Removes the handlers. */
+  readonly off: () => void;
+}
+
+/** Installs the handlers. */
+export function onSignals(target: Target, log: Logger, options: SignalOptions): Signals {
   const { end } = options;
   let isDraining = false;
-  const drain = (signal: NodeJS.Signals): void => {
-    log.info({ signal }, 'signal');
+  const stop = (drainMs: number): void => {
     if (isDraining) {
       end(ExitCode.FORCED);
       return;
     }
     isDraining = true;
-    void endDrained(target, log, options);
+    void endDrained(target, log, { ...options, drainMs });
+  };
+  const drain = (signal: NodeJS.Signals): void => {
+    log.info({ signal }, 'signal');
+    stop(options.drainMs);
   };
   const handlers: readonly (readonly [NodeJS.Signals, (signal: NodeJS.Signals) => void])[] = [
     ['SIGHUP', () => reload(target, log)],
@@ -36,9 +46,10 @@ export function onSignals(target: Target, log: Logger, options: SignalOptions): 
     ['SIGPIPE', () => undefined],
   ];
   for (const [signal, handler] of handlers) process.on(signal, handler);
-  return () => {
+  const off = (): void => {
     for (const [signal, handler] of handlers) process.off(signal, handler);
   };
+  return { stop, off };
 }
 
 async function endDrained(

@@ -7,58 +7,47 @@
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import { FlowReader } from '../../stack/layout.ts';
-import type { LoadedConfig } from '../config/load.ts';
-import { restartRequired, toStartConfig } from '../config/plane.ts';
+import { toStartConfig } from '../config/plane.ts';
 import { queueLimits } from '../config/queues.ts';
 import type { LiveConfig, ScriptsState } from '../messages/control.ts';
 import type { RecordedFlow } from '../messages/script-control.ts';
 import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
-import { ConfigNames } from './config-names.ts';
+import { ConfigChanges } from './config-changes.ts';
+import { ConfigState } from './config-state.ts';
 import { DataPlanes } from './data-planes.ts';
 import { DeviceKeeper } from './device/device-keeper.ts';
 import { FlowControl } from './flows/flow-control.ts';
-import type { FlowContext } from './flows/flow-view.ts';
-import { dataPlaneFds, type Kernel, routePoolOf, scriptHostFds } from './kernel.ts';
-import type { Logger } from './log/logger.ts';
+import type { FlowContext, FlowNames } from './flows/flow-view.ts';
+import { dataPlaneFds, routePoolOf, scriptHostFds } from './kernel.ts';
+import { LogLevel } from './log/log-level.ts';
 import { CounterSum } from './metrics/counter-sum.ts';
 import { renderMetrics } from './metrics/metrics.ts';
 import { countReasons } from './metrics/reason-counts.ts';
 import { Mutex } from './mutex.ts';
+import { Notices } from './notices.ts';
 import { Resolver } from './resolver.ts';
 import { type Explanation, explain, explainNotes } from './scripts/explain.ts';
-import {
-  BundleRejectedError,
-  type Change,
-  type ChangeOptions,
-  type Generations,
-  NoTrialError,
-} from './scripts/generations.ts';
+import type { Change, ChangeOptions, Generations } from './scripts/generations.ts';
 import { pageOf } from './scripts/host-process.ts';
-import type { Reload, ReloadRecord } from './scripts/reloads.ts';
+import type { ReloadRecord } from './scripts/reloads.ts';
 import { Revalidation, type RevalidationPorts } from './scripts/revalidation.ts';
-import { configuredChange, readBundle, ScriptChanges } from './scripts/script-changes.ts';
+import { configuredChange, ScriptChanges } from './scripts/script-changes.ts';
 import { ScriptHost } from './scripts/script-host.ts';
 import { scriptStatus } from './scripts/script-status.ts';
 import { Trials } from './scripts/trials.ts';
-import { gatewayStatus } from './status.ts';
+import { gatewayStatus, notReadyReasons } from './status.ts';
+import type { SupervisorOptions } from './supervisor-options.ts';
 import { UpstreamStates } from './upstream-states.ts';
 
-export interface SupervisorOptions {
-  readonly log: Logger;
-  readonly kernel: Kernel;
-  readonly loaded: LoadedConfig;
-  /** Reads the config from disk again. */
-  readonly readConfig: () => LoadedConfig;
-  /** Where the history of scripts is kept; absent: in memory only. */
-  readonly historyFolder?: string | undefined;
-  /** The gateway cannot go on. */
-  readonly onFatal: () => void;
-}
+const STOP_DELAY_MS = 50;
 
 export class Supervisor implements ControlPlane {
   readonly flows: FlowControl;
+  readonly logLevel: LogLevel;
+  readonly notices = new Notices();
+  readonly configChanges: ConfigChanges;
   readonly device: DeviceKeeper;
   readonly #options: SupervisorOptions;
   readonly #counters: CounterSum;
@@ -69,20 +58,19 @@ export class Supervisor implements ControlPlane {
   readonly #resolver = new Resolver();
   readonly #changes: ScriptChanges;
   readonly #generations: Generations;
-  readonly #names = new ConfigNames();
+  readonly config: ConfigState;
   readonly #upstreams = new UpstreamStates();
-  readonly #flowNames = this.#names.ofFlows((...of) => this.#generations.scriptName(...of));
   readonly #startedAt = Date.now();
   readonly #explaining = new Mutex();
   #dataPlane: DataPlanes | undefined;
-  #loaded: LoadedConfig;
   #scriptsState: ScriptsState = { state: 'none', epoch: 0 };
   #isDraining = false;
 
   constructor(options: SupervisorOptions) {
     const { log, kernel, loaded } = options;
     this.#options = options;
-    this.#loaded = loaded;
+    this.config = new ConfigState(loaded);
+    this.logLevel = new LogLevel(log, loaded.config.log.level);
     this.#queues = kernel.queues.map(({ counters }) => new Counters(counters.buffer));
     this.#counters = new CounterSum(this.#queues);
     this.flows = new FlowControl({
@@ -93,6 +81,7 @@ export class Supervisor implements ControlPlane {
       ),
       context: () => this.#flowContext(),
       lostReports: () => this.#counters.get(Counter.REPORTS_LOST),
+      notices: this.notices,
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
     });
     const device = new DeviceKeeper({
@@ -103,15 +92,16 @@ export class Supervisor implements ControlPlane {
       onFatal: options.onFatal,
     });
     this.device = device;
+    device.events.onAdded = (what, state) => this.notices.tell('DEVICE', { what, ...state });
     this.#scriptHost = new ScriptHost({
       log,
       fds: scriptHostFds(kernel),
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
       iface: () => device.state.name,
-      facts: () => this.#names.facts(this.#loaded.config),
+      facts: () => this.config.facts,
       monotonicUs: monotonicNow,
-      replayFlows: () => this.#loaded.config.scripts.reload.replay,
-      drainMs: () => this.#loaded.config.scripts.reload.drain,
+      replayFlows: () => this.config.config.scripts.reload.replay,
+      drainMs: () => this.config.config.scripts.reload.drain,
       onCanary: (counts) => this.#trials.onCanary(counts),
       onDecided: (flows, left) => this.#trials.onDecided(flows, left),
       onLost: (why) => this.#trials.onHostLost(why),
@@ -124,7 +114,7 @@ export class Supervisor implements ControlPlane {
       log,
       host: this.#scriptHost,
       onStopped: (generation) => this.#generations.trialStopped(generation),
-      onPassed: () => this.#promotePassed(),
+      onPassed: () => this.#changes.promotePassed(),
     });
     this.#changes = new ScriptChanges({
       log,
@@ -134,9 +124,27 @@ export class Supervisor implements ControlPlane {
         new Revalidation(this.#revalidationPorts, generation, mode),
       onDiskChange: () => this.reloadAsConfigured(),
       loaded,
+      notices: this.notices,
       historyFolder: options.historyFolder,
     });
+    this.#scriptHost.accounts.onLimit = (script, limit, hits) =>
+      this.notices.tell('LIMIT', { script, limit, hits });
     this.#generations = this.#changes.generations;
+    this.configChanges = new ConfigChanges({
+      log,
+      notices: this.notices,
+      state: this.config,
+      scripts: this.#changes,
+      started: loaded,
+      ...options.configSource,
+      prepare: (next) => routePoolOf(next, kernel),
+      announce: (live) => this.#tellConfig(live),
+      onTaken: (next, live) => {
+        this.#changes.watchDisk(next);
+        this.#tellConfig(live);
+        this.logLevel.configure(next.config.log.level);
+      },
+    });
   }
 
   /**
@@ -151,6 +159,7 @@ export class Supervisor implements ControlPlane {
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
     await this.#dataPlane?.untilReady();
+    this.configChanges.save();
     const { name, vnetHeader, offloads } = kernel.device.tun;
     log.info(
       { device: name, vnet_header: vnetHeader, offloads, pid: process.pid, ...buildInfo },
@@ -159,11 +168,22 @@ export class Supervisor implements ControlPlane {
   }
 
   /** Takes no new flow, waits for the live ones; the number of flows that had to be cut. */
-  async drain(deadlineMs: number): Promise<number> {
+  async drain(deadlineMs: number, stays = false): Promise<number> {
     this.#isDraining = true;
     const flows = this.#counters.get(Counter.FLOWS_NOW);
     this.#options.log.info({ deadline_ms: deadlineMs, flows }, 'draining');
-    return (await this.#dataPlane?.drain(deadlineMs)) ?? 0;
+    return (await this.#dataPlane?.drain(deadlineMs, stays)) ?? 0;
+  }
+
+  beginDrain(deadlineMs = this.config.config.drain): number {
+    void this.drain(deadlineMs, true);
+    return deadlineMs;
+  }
+
+  beginStop(deadlineMs = this.config.config.drain): number {
+    // The answer to whoever asked goes first.
+    setTimeout(() => this.#options.onStop(deadlineMs), STOP_DELAY_MS);
+    return deadlineMs;
   }
 
   /** Ends the children at once. */
@@ -176,7 +196,12 @@ export class Supervisor implements ControlPlane {
   }
 
   get upstreams() {
-    return this.#upstreams.of(this.#loaded.config);
+    return this.#upstreams.of(this.config.config);
+  }
+
+  traffic() {
+    const counters = this.#counters;
+    return { up: counters.get(Counter.BYTES_UP), down: counters.get(Counter.BYTES_DOWN) };
   }
 
   get activeGeneration() {
@@ -193,11 +218,11 @@ export class Supervisor implements ControlPlane {
 
   /** @throws TooManyReloadsError */
   reloadAsConfigured(): ReloadRecord {
-    return this.startReload(configuredChange(this.#loaded));
+    return this.startReload(configuredChange(this.config.loaded));
   }
 
   startReload(options: ChangeOptions): ReloadRecord {
-    return this.#changes.startReload(options, (given) => this.#reload(given));
+    return this.#changes.startReload(options, (given) => this.configChanges.reload(given));
   }
 
   get reloads(): readonly ReloadRecord[] {
@@ -225,7 +250,7 @@ export class Supervisor implements ControlPlane {
   }
 
   get canaryDefaults() {
-    return this.#loaded.config.scripts.reload.canary;
+    return this.config.config.scripts.reload.canary;
   }
 
   get trial(): TrialState | undefined {
@@ -233,19 +258,19 @@ export class Supervisor implements ControlPlane {
     return trial && { ...trial, report: this.#trials.report };
   }
 
-  promote(): Promise<Change> {
-    return this.#changes.promote();
+  promote(options: Pick<ChangeOptions, 'ifMatch'>): Promise<Change> {
+    return this.#changes.promote(options);
   }
 
-  abortTrial(): Promise<Change> {
-    return this.#changes.abortTrial();
+  abortTrial(options: Pick<ChangeOptions, 'ifMatch'>): Promise<Change> {
+    return this.#changes.abortTrial(options);
   }
 
   /** One process at a time is enough for questions. */
   explain(flow: RecordedFlow): Promise<Explanation> {
     return this.#explaining.run(() =>
       explain(flow, {
-        live: this.#names.live(this.#loaded.config),
+        live: this.config.live,
         generation: this.#generations.active,
         aside: { ...this.#scriptHost.asideOptions(), disabled: this.#scriptHost.disabled },
         notes: explainNotes(this.#scriptHost.state, this.#generations.trial),
@@ -258,17 +283,13 @@ export class Supervisor implements ControlPlane {
   }
 
   notReady(): readonly string[] {
-    const device = this.#options.kernel.device.tun.probe();
-    return [
-      ...(this.#isDraining ? ['draining'] : []),
-      ...(this.#dataPlane?.isStuck ? ['data-plane-stuck'] : []),
-      ...(this.#dataPlane?.isReady ? [] : ['data-plane-down']),
-      ...(device === 'up' ? [] : [`device-${device}`]),
-      ...(this.#scriptHost.state === 'waiting' ? ['script-host-down'] : []),
-      ...this.#scriptStatus()
-        .filter((script) => script.disabled)
-        .map((script) => `script-disabled:${script.name}`),
-    ];
+    return notReadyReasons({
+      isDraining: this.#isDraining,
+      dataPlanes: this.#dataPlane,
+      device: this.#options.kernel.device.tun.probe(),
+      scriptHost: this.#scriptHost,
+      scripts: this.#scriptStatus(),
+    });
   }
 
   metrics(): string {
@@ -302,8 +323,8 @@ export class Supervisor implements ControlPlane {
       isDraining: this.#isDraining,
       notReady: this.notReady(),
       startedAt: this.#startedAt,
-      loaded: this.#loaded,
-      configGeneration: this.#names.generation,
+      loaded: this.config.loaded,
+      configGeneration: this.config.generation,
       device: this.device.view(),
       counters: this.#counters,
       dataPlanes: this.#dataPlane,
@@ -324,23 +345,12 @@ export class Supervisor implements ControlPlane {
     };
   }
 
-  /** A canary whose time is over takes over by itself. */
-  async #promotePassed(): Promise<void> {
-    try {
-      await this.#changes.promote();
-    } catch (error) {
-      // Stopped, or promoted by hand, at the same moment.
-      if (!(error instanceof NoTrialError || error instanceof BundleRejectedError)) throw error;
-      this.#options.log.warn({ why: error.message }, 'trial-not-promoted');
-    }
-  }
-
   #startDataPlane(): void {
     const { log, kernel, loaded, onFatal } = this.#options;
     this.#dataPlane = new DataPlanes({
       log,
       start: toStartConfig(loaded.config, kernel.device.facts()),
-      live: this.#names.next(loaded.config),
+      live: this.config.nextLive(),
       scripts: this.#scriptsState,
       queues: this.#queues.map((counters, index) => ({
         fds: dataPlaneFds(kernel, index),
@@ -355,34 +365,15 @@ export class Supervisor implements ControlPlane {
   }
 
   #takeEnded(rows: Uint8Array): void {
-    this.flows.takeEnded(rows, this.#loaded.config.log.flows);
-    this.#scriptHost.accounts.closed.take(rows, this.#flowNames);
+    this.flows.takeEnded(rows, this.config.config.log.flows);
+    this.#scriptHost.accounts.closed.take(rows, this.#flowNames());
   }
 
-  async #reload(options: ChangeOptions): Promise<Reload> {
-    const { log, kernel, loaded: running, readConfig } = this.#options;
-    const loaded = readConfig();
-    const bundle = readBundle(loaded);
-    // Before anything has changed: where this fails, nothing has.
-    if (!options.dryRun) routePoolOf(loaded, kernel);
-    const apply = () => this.#generations.apply('reload', () => bundle, options);
-    const tell = () => options.dryRun || this.#tellConfig(this.#names.live(this.#loaded.config));
-    const change = await this.#names.withUpstreamsOf(loaded.config, tell, apply);
-    const restart = restartRequired(running.config, loaded.config);
-    if (options.dryRun) return { ...change, restartRequired: restart };
-    const isSame = Bun.deepEquals(this.#loaded.config, loaded.config);
-    this.#loaded = loaded;
-    this.#changes.watchDisk(loaded);
-    if (!isSame || options.force) this.#tellConfig(this.#names.next(loaded.config));
-    log.level = loaded.config.log.level;
-    log.info(
-      { config_generation: this.#names.generation, restart_required: restart },
-      'config-reloaded',
-    );
-    return { ...change, changed: change.changed || !isSame, restartRequired: restart };
-  }
+  #flowNames = (): FlowNames =>
+    this.config.names.ofFlows((...of) => this.#generations.scriptName(...of));
 
-  #tellConfig(live: LiveConfig): void {
+  #tellConfig(live: LiveConfig | undefined): void {
+    if (live === undefined) return;
     this.#dataPlane?.configure(live);
     this.#scriptHost.tellFacts();
   }
@@ -394,6 +385,6 @@ export class Supervisor implements ControlPlane {
 
   #flowContext(): FlowContext {
     const iface = this.device.state.name;
-    return { names: this.#flowNames, iface, nowUs: monotonicNow(), nowMs: Date.now() };
+    return { names: this.#flowNames(), iface, nowUs: monotonicNow(), nowMs: Date.now() };
   }
 }

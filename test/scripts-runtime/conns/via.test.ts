@@ -6,7 +6,7 @@ const UPSTREAMS = { web: 'pool', out: 'proxy', wan: 'egress' } as const;
 
 async function worldOf(body: string, allow?: readonly string[]): Promise<ConnWorld> {
   const world = await ConnWorld.of(claiming(body), allow === undefined ? {} : { allow });
-  world.host.setUpstreams(UPSTREAMS);
+  world.host.upstreams = UPSTREAMS;
   return world;
 }
 

@@ -143,10 +143,10 @@ describeVia('via', () => {
 
   test('a script whose upstream is not there has its decision fail, until it is', async () => {
     const world = await worldOf("return forward(undefined, { via: 'web' })");
-    world.host.setUpstreams({});
+    world.host.upstreams = {};
     expect(world.outcome('192.0.2.1', 80)).toBe('failed bad-verdict');
     expect(world.logs.at(-1)?.message).toBe('forward(): there is no upstream "web"');
-    world.host.setUpstreams({ web: 'pool' });
+    world.host.upstreams = { web: 'pool' };
     expect(world.outcome('192.0.2.1', 80)).toStartWith('forward');
   });
 

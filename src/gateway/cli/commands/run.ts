@@ -7,6 +7,7 @@ import { check } from './check.ts';
 
 interface RunFlags extends ConfigFlags {
   readonly test?: boolean;
+  readonly resume?: boolean;
   readonly pidfile?: string;
   readonly readyFd?: number;
 }
@@ -15,14 +16,16 @@ export function addRun(program: Command, finish: Finish): void {
   withConfig(program.command('run'))
     .description('run the gateway in the foreground; logs go to standard error')
     .option('-t, --test', 'as `culvert check`')
+    .option('--resume', 'start with the config that ran last, where one was saved')
     .option('--pidfile <file>', 'write the process id here')
     .option('--ready-fd <fd>', 'write "1" to this descriptor when packets are answered', parseFd)
     .action(async (flags: RunFlags) => finish(flags.test ? await check(flags) : await run(flags)));
 }
 
-const run = ({ pidfile, readyFd, ...flags }: RunFlags) =>
+const run = ({ pidfile, readyFd, resume, ...flags }: RunFlags) =>
   serve({
     source: configSource(flags),
+    ...(resume === undefined ? {} : { resume }),
     ...(pidfile === undefined ? {} : { pidfile }),
     ...(readyFd === undefined ? {} : { readyFd }),
   });

@@ -1,0 +1,18 @@
+/** What a supervisor is given: the kernel's part, the config, and whom to tell. */
+import type { LoadedConfig } from '../config/load.ts';
+import type { ConfigOrigin } from './config-changes.ts';
+import type { Kernel } from './kernel.ts';
+import type { Logger } from './log/logger.ts';
+
+export interface SupervisorOptions {
+  readonly log: Logger;
+  readonly kernel: Kernel;
+  readonly loaded: LoadedConfig;
+  readonly configSource: ConfigOrigin;
+  /** Where the history of scripts is kept; absent: in memory only. */
+  readonly historyFolder?: string | undefined;
+  /** Somebody wants it to end, and waits for flows so long. */
+  readonly onStop: (deadlineMs: number) => void;
+  /** The gateway cannot go on. */
+  readonly onFatal: () => void;
+}
