@@ -169,7 +169,7 @@ declare module 'culvert:test' {
   }
 
   export interface HookResult {
-    /** Where the gateway dials, in order. */
+    /** Where the gateway dials, in order; `10.0.0.1:80 via out` by an upstream that has a name. */
     readonly dialed: readonly string[];
     /** What each upstream heard, by where it was dialled. */
     readonly upstreamGot: Readonly<Record<string, Uint8Array>>;

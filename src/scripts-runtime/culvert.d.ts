@@ -94,6 +94,12 @@ declare module 'culvert' {
 
   export interface ForwardOptions {
     /**
+     * Name of an upstream of the configuration (`upstreams`), or `direct` for none; `egress.via` by
+     * default. A pool has addresses of its own and takes no address here. For UDP and pings only
+     * `direct`, and one that is `interface`, `fwmark` or `source`.
+     */
+    via?: string;
+    /**
      * `dial-first` (default): the client is answered once the upstream is connected.
      * `accept-first` is for TCP only.
      */
@@ -303,6 +309,11 @@ declare module 'culvert' {
     secureTransport?: 'off' | 'on' | 'starttls';
     /** By a socket of the gateway (default), or by its own TCP into the device, for a client. */
     into?: 'direct' | 'tun';
+    /**
+     * Name of an upstream of the configuration, or `direct` for none; `egress.via` by default. Not
+     * of `tun`. The error of a name that there is not has the code `denied`.
+     */
+    via?: string;
     /** Local address. */
     bind?: string;
     /** Firewall mark, of `direct`. */
@@ -318,7 +329,8 @@ declare module 'culvert' {
   /**
    * Opens a connection for the one that the script is busy with, and ends with it. The addresses
    * of a name are tried in turn (RFC 8305). Where a script may go is the list `allow` beside it in
-   * the configuration; without a list, where its client wanted to go, and nowhere else.
+   * the configuration; without a list, where its client wanted to go, and nowhere else. Only with
+   * `via` of a pool `to` is undefined: then it goes to an address of the pool.
    *
    * In `flow`, `scheduled`, `load` and `closed` it is for that call: it ends when the promise of
    * the call is settled, and those that `ctx.waitUntil` was given meanwhile. What was written
@@ -329,7 +341,7 @@ declare module 'culvert' {
    * looked at, there is none at all (`unreachable`).
    */
   export function connect(
-    to: Addr | { readonly hostname: string; readonly port: number },
+    to: Addr | { readonly hostname: string; readonly port: number } | undefined,
     options?: ConnectOptions,
   ): Socket;
 

@@ -10,7 +10,7 @@ import { SLICE_US } from './limits.ts';
 import { RenewedMap } from './renewed-map.ts';
 import type { Script, ScriptAnswer } from './script/script.ts';
 import { isNamed, type NamedTarget, type TargetedVerdict } from './verdict/parse-verdict.ts';
-import { completePort, misfitOf } from './verdict/verdict-fit.ts';
+import { completePort, type KnownUpstreams, misfitOf } from './verdict/verdict-fit.ts';
 
 /** `DecidedBy.script` when no script claimed the flow. */
 export const NO_SCRIPT = 0xffff_ffff;
@@ -41,6 +41,8 @@ export interface DecisionPorts {
     generation: Generation,
     script: Script,
   ): boolean;
+  /** By name; undefined where nobody knows them. */
+  upstreams?(): KnownUpstreams | undefined;
   /** A limit of calls was hit by one of `script`. */
   limitHit(script: Script, limit: 'wall' | 'pending' | 'claims'): void;
   /** A name that a script gave does not resolve; `verdict` is its kind. */
@@ -232,7 +234,7 @@ export class Decisions {
     }
     const { verdict } = answer;
     if (verdict.kind === 'decline') return false;
-    const misfit = misfitOf(verdict, decision.request);
+    const misfit = misfitOf(verdict, decision.request, this.#ports.upstreams?.());
     if (misfit !== undefined) {
       scriptOf(decision)?.reports.misfit(misfit, decision.request.flow);
       this.#fail(decision, 'bad-verdict');

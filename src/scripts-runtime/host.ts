@@ -3,6 +3,7 @@
  * answers and messages go out through `HostPorts`. Everything but `load` is synchronous. Whoever
  * runs it calls `expire` when `nextDeadline` has come.
  */
+
 import type { ConnectionRequest } from '../stack/verdict.ts';
 import type { EndedFlow, ScriptBundle, ScriptIssue } from './bundle/bundle.ts';
 import { loadBundle } from './bundle/loader.ts';
@@ -24,6 +25,7 @@ import type { Script } from './script/script.ts';
 import { callNumbers } from './script/script-calls.ts';
 import { ScriptMemory } from './script/script-memory.ts';
 import type { ScriptPorts } from './script/script-ports.ts';
+import type { KnownUpstreams } from './verdict/verdict-fit.ts';
 
 /** How much of the journal a kill can cost, in microseconds. */
 const JOURNAL_PERIOD_US = 100_000;
@@ -49,6 +51,8 @@ export class ScriptHost {
   readonly #recent = new RecentFlows();
   readonly #rollout: Rollout;
   readonly #spare = new SpareEngine(() => this.#scriptWithoutEngine());
+  /** What `via` may name, in all generations; undefined where nobody knows. */
+  upstreams: KnownUpstreams | undefined;
   #journalAt = NEVER;
   #statsAt = NEVER;
   /** Position in the list of all scripts of all generations. */
@@ -61,7 +65,8 @@ export class ScriptHost {
     this.#memory = new ScriptMemory(() => ports.epochMs());
     this.#scriptPorts = this.#makeScriptPorts();
     this.#lookups = new Lookups((id, name) => ports.resolve(id, name));
-    this.#conns = new Conns(ports.conns, this.#lookups, () => ports.now());
+    const upstreams = () => this.upstreams;
+    this.#conns = new Conns(ports.conns, this.#lookups, () => ports.now(), upstreams);
     this.#rollout = new Rollout(this.#registry, {
       now: () => ports.now(),
       changed: () => this.#generationsChanged(),
@@ -84,6 +89,7 @@ export class ScriptHost {
         ),
       claim: (requestId, request, generation, script) =>
         this.#conns.claim(requestId, request, generation, script),
+      upstreams,
       limitHit: (script, limit) => this.#countFailure(script, limit),
       unresolved: (script, flow, verdict, name, error) =>
         this.#logUnresolved(script, flow, `${verdict}(): "${name}"`, error),
@@ -97,10 +103,7 @@ export class ScriptHost {
 
   /** When a script that loads has something to do, in microseconds; Infinity for never. */
   get loadingDeadline(): number {
-    return Array.from(this.#loading).reduce(
-      (next, { nextDeadline }) => Math.min(next, nextDeadline),
-      NEVER,
-    );
+    return Math.min(NEVER, ...Array.from(this.#loading, ({ nextDeadline }) => nextDeadline));
   }
 
   /** Decisions that wait for a script. */
@@ -138,6 +141,7 @@ export class ScriptHost {
    * @returns what is wrong with it; then everything is as it was
    */
   async load(bundle: ScriptBundle, options: LoadOptions = {}): Promise<readonly ScriptIssue[]> {
+    if (bundle.upstreams !== undefined) this.upstreams = bundle.upstreams;
     const isCanary = options.canary !== undefined;
     const memory = this.#memory.open(bundle);
     const old = (name: string): string => lastWord(this.#registry, name, bundle, isCanary);

@@ -54,6 +54,8 @@ export const CloseReason = {
   VERDICT_UNFIT: 28,
   /** The script ended the connection that it had claimed, with a reset. */
   ABORTED: 29,
+  /** The proxy of an upstream refused us, or does not speak its protocol. */
+  PROXY_FAILED: 30,
 } as const;
 
 export type CloseReason = (typeof CloseReason)[keyof typeof CloseReason];

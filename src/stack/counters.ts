@@ -133,6 +133,8 @@ export const Counter = {
   CAPTURES_NOW: 94,
   CAPTURED: 95,
   CAPTURE_LOST: 96,
+  /** Dials under way by upstreams that have a name; DIALS* count the others. */
+  VIA_DIALS_NOW: 97,
   /** Calls of the device that failed, by what the kernel said (dataplane/tun-errors.ts). */
   DEVICE_READ_REFUSED: 100,
   DEVICE_READ_MEMORY: 101,

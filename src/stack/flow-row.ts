@@ -86,6 +86,8 @@ export const FlowField = {
   NAT_SOURCE_PORT: 192,
   /** uint16: window of the last SYN that was let through unexamined; see conntrack/tcp-track.ts. */
   LAST_WINDOW: 194,
+  /** uint16, in its place, of a flow that is not rewritten: number of the upstream; 0: direct. */
+  VIA: 194,
   /** int32, uint32: as NEXT and HASH, of the tuple of replies. */
   REPLY_NEXT: 196,
   REPLY_HASH: 200,
@@ -236,6 +238,8 @@ export interface FlowSnapshot {
   readonly source: Endpoint;
   readonly destination: Endpoint;
   readonly upstream: Endpoint | undefined;
+  /** Number of the upstream that has a name; 0 for none. */
+  readonly via: number;
   readonly service: string | undefined;
   readonly verdict: string;
   readonly decider: string;
@@ -285,6 +289,12 @@ export const flowDurationUs = (view: DataView, at: number): number =>
   view.getFloat64(at + FlowField.LAST_USED_AT, true) -
   view.getFloat64(at + FlowField.STARTED_AT, true);
 
+/** Number of the upstream by which the flow goes; 0 for none. */
+export const flowVia = (view: DataView, at: number): number =>
+  view.getUint8(at + FlowField.CARRIER) === Carrier.NAT
+    ? 0
+    : view.getUint16(at + FlowField.VIA, true);
+
 /** Decodes the row at `at`; undefined when it is free or changed hands while it was read. */
 export function readFlowRow(view: DataView, at: number): FlowSnapshot | undefined {
   const serial = view.getFloat64(at + FlowField.SERIAL, true);
@@ -320,6 +330,7 @@ export function readFlowRow(view: DataView, at: number): FlowSnapshot | undefine
       upstreamFamily === 0
         ? undefined
         : endpoint(view, at + FlowField.UPSTREAM, upstreamFamily, u16(FlowField.UPSTREAM_PORT)),
+    via: flowVia(view, at),
     service: serviceName(u8(FlowField.SERVICE)),
     verdict: flowVerdict(view, at),
     decider: DECIDER_NAMES[u8(FlowField.DECIDER)] ?? 'unknown',

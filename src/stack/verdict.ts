@@ -7,6 +7,14 @@
 export const CONGESTION_NAMES = ['cubic', 'newreno', 'bbr'] as const;
 export type CongestionName = (typeof CONGESTION_NAMES)[number];
 
+/**
+ * What an upstream that has a name is: addresses to choose from, a proxy that dials for us, or with
+ * what options the gateway dials itself.
+ */
+export type UpstreamKind = 'pool' | 'proxy' | 'egress';
+/** Stands for no upstream, where there is one by default. */
+export const DIRECT = 'direct';
+
 /** What a flow speaks; `icmp` is an echo of ICMP or ICMPv6. */
 export type FlowProtocol = 'tcp' | 'udp' | 'icmp';
 
@@ -53,6 +61,8 @@ export interface ForwardVerdict {
   readonly kind: 'forward';
   /** Absent: the original destination. Always an address here: names were resolved before. */
   readonly to?: Endpoint;
+  /** Name of an upstream, or DIRECT; absent: as the configuration says. A pool takes no `to`. */
+  readonly via?: string;
   readonly handshake: Handshake;
   /** SO_MARK of the upstream socket, over `egress.fwmark`. */
   readonly mark?: number;

@@ -94,7 +94,7 @@ test.each([
   ['return forward("300.1.1.1:80")', 'failed bad-verdict'],
   ['return forward("fd00::1:80")', 'failed bad-verdict'],
   ['return forward(80)', 'failed error'],
-  ['return forward("10.0.0.1:1", { via: "x" })', 'failed error'],
+  ['return forward("10.0.0.1:1", { way: "x" })', 'failed error'],
   ['return forward("10.0.0.1:1", { mark: -1 })', 'failed error'],
   ['return forward("10.0.0.1:1", { mark: 2 ** 40 })', 'failed bad-verdict'],
   ['return forward("10.0.0.1:1", { bind: "eth0" })', 'failed bad-verdict'],

@@ -91,7 +91,7 @@ test.each([
   ['    const x = (flow as { b?: any }).b!§.c;'],
   ['\n\n  // a comment\n  interface Z { a: 1 }\n  const z: Z | null = null as any;\n  z!§.a;'],
   ['  const list: Array<number> = [1, 2];\n  list.map((n: number): number => §nothing(n));'],
-  ['  return forward(§§"a" as any, { via: "x" } as any);'],
+  ['  return forward(§§"a" as any, { way: "x" } as any);'],
   ['  enum Kind { A = 1 }\n  throw new §§Error(String(Kind.A satisfies number));'],
 ])('a run-time error names line and column of the source, case %#', async (marked) => {
   const body = marked.replaceAll('§', '');

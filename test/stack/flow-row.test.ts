@@ -73,6 +73,7 @@ test('a row becomes a plain value with the words of the field', () => {
     hasReply: true,
     natSource: { ip: 'fd00::9', port: 1025, family: 6 },
     expiresAt: 3000,
+    via: 0,
     phase: 'time-wait',
     tcpState: 'FIN-WAIT-1',
     source: { ip: 'fd00::1', port: 40_000, family: 6 },
@@ -130,6 +131,14 @@ test('a row that changes hands while it is read is none', () => {
   expect(readFlowRow(torn, FLOW_ROW_BYTES)).toBeUndefined();
 });
 
+test('a flow that is rewritten goes by no upstream, whatever stands in its place', () => {
+  const view = filledRow();
+  view.setUint16(FLOW_ROW_BYTES + FlowField.VIA, 9, true);
+  expect(readFlowRow(view, FLOW_ROW_BYTES)?.via).toBe(0);
+  view.setUint8(FLOW_ROW_BYTES + FlowField.CARRIER, Carrier.TCP);
+  expect(readFlowRow(view, FLOW_ROW_BYTES)?.via).toBe(9);
+});
+
 test('no two fields overlap, and all lie in the row', () => {
   const sizes: Partial<Record<keyof typeof FlowField, number>> = {
     SOURCE: 16,
@@ -145,9 +154,10 @@ test('no two fields overlap, and all lie in the row', () => {
     return sizes[name as keyof typeof FlowField] ?? 1;
   };
   const owners = new Map<number, string>();
-  for (const [name, at] of Object.entries(FlowField)) {
-    // NAT has windows there, and no other carrier has.
-    if (name === 'FIRST_BYTE_US') continue;
+  // What NAT carries has windows there, and goes by no upstream; nothing else has windows.
+  const { VIA, FIRST_BYTE_US, ...fields } = FlowField;
+  expect([VIA, FIRST_BYTE_US]).toEqual([fields.LAST_WINDOW, fields.WINDOW_ORIGINAL]);
+  for (const [name, at] of Object.entries(fields)) {
     for (let byte = at; byte < at + sizeOf(name); byte++) {
       expect(`${byte} ${owners.get(byte) ?? name}`).toBe(`${byte} ${name}`);
       owners.set(byte, name);

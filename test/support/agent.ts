@@ -7,6 +7,7 @@
 import http from 'node:http';
 import net from 'node:net';
 import { createInterface } from 'node:readline';
+import { proxyMethods } from './agent-proxy.ts';
 import { udpMethods } from './agent-udp.ts';
 import { HeldFlows, type HeldReport, type HoldOptions } from './held-flows.ts';
 import { runTransfer, type TransferEnd, type TransferReport } from './transfer.ts';
@@ -66,6 +67,7 @@ const held = (id: number): HeldFlows => {
 
 const methods = {
   ...udpMethods,
+  ...proxyMethods,
 
   /** Sends back what comes, and FIN after FIN. */
   echo: ({ port }: { port: number }): Promise<number> =>

@@ -3,6 +3,7 @@
  * epoll over loopback sockets. A scripted peer is the client; a test is the loop, and says in which
  * order frames and socket events are handled within one turn.
  */
+
 import { monotonicNow } from '../../src/ffi/clock.ts';
 import { Epoll } from '../../src/ffi/epoll.ts';
 import { SharedMemory } from '../../src/ffi/memory.ts';
@@ -29,8 +30,11 @@ import { Token } from '../../src/gateway/dataplane/loop.ts';
 import { LoopGuard } from '../../src/gateway/dataplane/loop-guard.ts';
 import type { Reports } from '../../src/gateway/dataplane/reports.ts';
 import { Sessions } from '../../src/gateway/dataplane/sessions/sessions.ts';
+import { Upstreams } from '../../src/gateway/dataplane/upstream/upstreams.ts';
 import { Welcome } from '../../src/gateway/dataplane/welcome.ts';
+import type { FromDataPlane, LiveConfig } from '../../src/gateway/messages/control.ts';
 import { DecisionAnswer, HandshakeCode } from '../../src/gateway/messages/decision.ts';
+import type { UpstreamReport } from '../../src/gateway/messages/upstreams.ts';
 import { COUNTERS_BYTES, Counters } from '../../src/stack/counters.ts';
 import { type FlowSnapshot, readFlowRow, VerdictCode } from '../../src/stack/flow-row.ts';
 import { stateBytes } from '../../src/stack/layout.ts';
@@ -43,7 +47,12 @@ import { type PeerOptions, ScriptedPeer } from './scripted-peer.ts';
 import { LIMITS } from './tcp-rig.ts';
 import { trackSettings } from './tracking.ts';
 
-const LIVE = toLiveConfig(parseConfig('timeouts: {keepalive: 0s}', 'rig'), 1);
+/** Upstreams are numbered from 1, in the order of the configuration. */
+function liveOf(config = 'timeouts: {keepalive: 0s}', generation = 1): LiveConfig {
+  const live = toLiveConfig(parseConfig(config, 'rig'), generation);
+  const upstreams = live.upstreams.map((upstream, index) => ({ ...upstream, id: index + 1 }));
+  return { ...live, upstreams };
+}
 
 const SYN = 'S 0:0(0) win 65535 <mss 1460,sackOK,nop,wscale 7>';
 
@@ -56,6 +65,10 @@ export interface DataPlaneOptions {
   readonly maxBytes?: number;
   /** As DecisionAnswer has it. */
   readonly congestion?: number;
+  /** YAML. */
+  readonly config?: string;
+  /** Upstream of the verdict; `port` 0 is the original destination then. */
+  readonly via?: string;
   /** Flows that may be claimed, and sockets of the kernel for them. */
   readonly claims?: number;
   readonly sockets?: number;
@@ -77,6 +90,8 @@ export class DataPlaneRig {
   readonly endedRows: FlowSnapshot[] = [];
   /** Requests whose answer claimed a flow that could not be claimed. */
   readonly refusedClaims: number[] = [];
+  /** What the supervisor would be told. */
+  readonly told: FromDataPlane[] = [];
   /** The script host's end of what is said about claimed connections. */
   readonly host: ConnHost;
   readonly counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
@@ -85,6 +100,7 @@ export class DataPlaneRig {
   readonly #epoll = new Epoll();
   readonly #upstreams: UpstreamTable;
   readonly #dialer: Dialer;
+  readonly #vias: Upstreams;
   readonly #splice: Splice;
   readonly #flows: Flows;
   readonly #claims: Claims;
@@ -99,7 +115,7 @@ export class DataPlaneRig {
     this.#memory = SharedMemory.create('rig', stateBytes(limits));
     this.#device = new MemoryDevice(this.#memory.buffer, { ...FULL_OFFLOAD });
     const { counters } = this;
-    this.#flows = new Flows(LIVE, { state: 'up', epoch: EPOCH });
+    this.#flows = new Flows(liveOf(options.config), { state: 'up', epoch: EPOCH });
     this.stack = new Stack({
       memory: this.#memory.buffer,
       limits,
@@ -118,7 +134,10 @@ export class DataPlaneRig {
     this.#upstreams = upstreams;
     this.#splice = new Splice(this.stack, upstreams, this.#memory.address, this.counters);
     const guard = new LoopGuard('cvt-none0');
-    this.#dialer = new Dialer(this.stack, upstreams, this.#splice, this.#epoll, counters, guard);
+    const vias = new Upstreams(this.#reports());
+    this.#vias = vias;
+    const splice = this.#splice;
+    this.#dialer = new Dialer(this.stack, upstreams, vias, splice, this.#epoll, counters, guard);
     const sessions = new Sessions(
       this.stack,
       upstreams,
@@ -137,7 +156,7 @@ export class DataPlaneRig {
         ...{ stack: this.stack, counters, guard, upstreams },
         ...{ splice: this.#splice, relay: this.#relay },
         channel: new ConnChannel(this.#connFds[0], this.#epoll, Token.CONNS, counters),
-        sockets: new ClaimSockets(this.#epoll, counters, guard, base, options.sockets ?? 32),
+        sockets: new ClaimSockets(this.#epoll, counters, guard, base, options.sockets ?? 32, vias),
       },
       options.claims ?? 32,
       BOOT,
@@ -150,6 +169,7 @@ export class DataPlaneRig {
       upstreams,
       splice: this.#splice,
       dialer: this.#dialer,
+      vias,
       decisions: this.#decisions(),
       welcome: new Welcome(this.stack, counters),
       reports: this.#reports(),
@@ -216,17 +236,33 @@ export class DataPlaneRig {
     return this.#device.frames.splice(0);
   }
 
-  /** Sends the SYN and lets the script answer: forward. */
-  dial(): void {
-    this.peer.sends(SYN);
+  /** A new configuration, as after a reload. */
+  configure(config: string): void {
+    this.#flows.configure(liveOf(config, 2));
+  }
+
+  /** An upstream by name, as it is told of. */
+  upstream(name: string): UpstreamReport {
+    const upstream = this.#vias.find(name);
+    if (upstream === undefined) throw new Error(`there is no upstream ${name}`);
+    return upstream.report();
+  }
+
+  /** Sends the SYN and lets the script answer: forward. @returns the row of the flow */
+  dial(peer = this.peer): number {
+    peer.sends(SYN);
     const answer = new DecisionAnswer();
     answer.verdict = VerdictCode.FORWARD;
     answer.detail = HandshakeCode[this.#options.acceptFirst ? 'accept-first' : 'dial-first'];
-    answer.toFamily = (this.#options.ip ?? '127.0.0.1').includes(':') ? 6 : 4;
-    answer.toPort = this.#options.port;
+    if (this.#options.port !== 0) {
+      answer.toFamily = (this.#options.ip ?? '127.0.0.1').includes(':') ? 6 : 4;
+      answer.toPort = this.#options.port;
+    }
+    answer.textLength = this.#options.via?.length ?? 0;
     answer.maxBytes = this.#options.maxBytes ?? 0;
     answer.congestion = this.#options.congestion ?? 0;
     this.#flows.onAnswer(this.#row, answer, monotonicNow());
+    return this.#row;
   }
 
   /** A connection, established with its upstream. */
@@ -262,6 +298,7 @@ export class DataPlaneRig {
     this.#relay.run(now);
     this.stack.expire(now);
     this.stack.flush(now);
+    this.#vias.report(now);
   }
 
   /** Turns the loop, and Bun's, until `isDone`; a second at most. */
@@ -298,20 +335,21 @@ export class DataPlaneRig {
         writeAddress(this.#options.ip ?? '127.0.0.1', view, toAt);
       },
       bindAddress: () => '',
-      text: () => '',
+      text: () => this.#options.via ?? '',
     };
     return double as Decisions;
   }
 
   #reports(): Reports {
-    const double: Pick<Reports, 'flow' | 'message'> = {
+    const double: Pick<Reports, 'flow' | 'message' | 'isBehind'> = {
+      isBehind: false,
       flow: (_bytes, rowAt) => {
         const flow = readFlowRow(this.stack.arena.view, rowAt);
         if (flow === undefined) return;
         this.ended.push(flow.closeReason);
         this.endedRows.push(flow);
       },
-      message: () => {},
+      message: (message) => this.told.push(message),
     };
     return double as Reports;
   }

@@ -22,6 +22,10 @@ export function sampleMetrics(): MetricsSource {
   counters.add(Counter.FLOWS_EARLY_DROPPED, 1);
   counters.add(Counter.ICMP_ERRORS_RELAYED, 3);
   counters.add(Counter.IN_TCP, 9);
+  counters.add(Counter.DIALS, 9);
+  counters.add(Counter.DIALS_FAILED, 2);
+  counters.set(Counter.DIALS_NOW, 1);
+  counters.set(Counter.VIA_DIALS_NOW, 4);
   for (const frames of [1, 2, 64]) counters.observe(Cells.BATCH_FRAMES, frames);
   counters.observe(Cells.DIAL_US, 2500);
   const histogram = new Histogram([0.1, 1]);
@@ -50,5 +54,15 @@ export function sampleMetrics(): MetricsSource {
     scriptHost: { restarts: { cpu: 1, wall: 0, crash: 0 }, drains: { inMemory: [3, 4] } },
     dataPlaneRestarts: 2,
     durations: new Map([['forward', histogram]]),
+    upstreams: [
+      {
+        ...{ name: 'web', kind: 'pool', healthy: true, connects: 3, failures: 2 },
+        connect_seconds: 0.5,
+        addresses: [
+          { address: '10.0.0.5:80', healthy: true, active: 1, connects: 3, failures: 0 },
+          { address: '10.0.0.6:80', healthy: false, active: 0, connects: 0, failures: 2 },
+        ],
+      },
+    ],
   };
 }

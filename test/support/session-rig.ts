@@ -2,6 +2,7 @@
  * Sessions without a stack: rows, slabs and memory as the stack has them, real sockets, and a
  * recorder in the place of what would go to the client. A test is the loop.
  */
+
 import { monotonicNow } from '../../src/ffi/clock.ts';
 import { Epoll } from '../../src/ffi/epoll.ts';
 import { SharedMemory } from '../../src/ffi/memory.ts';
@@ -10,6 +11,7 @@ import { STALE_TOKEN, UpstreamTable } from '../../src/gateway/dataplane/forward/
 import { LoopGuard } from '../../src/gateway/dataplane/loop-guard.ts';
 import type { SessionStack } from '../../src/gateway/dataplane/sessions/session-stack.ts';
 import { type SessionOptions, Sessions } from '../../src/gateway/dataplane/sessions/sessions.ts';
+import type { Upstream } from '../../src/gateway/dataplane/upstream/upstream.ts';
 import { Arena } from '../../src/stack/arena.ts';
 import { CLOSE_REASON_NAMES } from '../../src/stack/close-reason.ts';
 import { COUNTERS_BYTES, Counters } from '../../src/stack/counters.ts';
@@ -43,9 +45,11 @@ export interface FlowOptions {
   readonly family?: 4 | 6;
   readonly maxBytes?: number;
   readonly bind?: string;
+  readonly via?: Upstream;
 }
 
-const plan = (bind: string): DialPlan => ({
+const plan = ({ bind = '', via }: FlowOptions): DialPlan => ({
+  via,
   mark: CONFIGURED_MARK,
   bind,
   acceptFirst: false,
@@ -124,7 +128,7 @@ export class SessionRig {
     view.setUint16(at + FlowField.UPSTREAM_PORT, options.port, true);
     view.setFloat64(at + FlowField.MAX_BYTES, options.maxBytes ?? 0, true);
     this.#upstreams.clear(row);
-    this.sessions.start(row, plan(options.bind ?? ''), monotonicNow());
+    this.sessions.start(row, plan(options), monotonicNow());
     return row;
   }
 
@@ -308,6 +312,11 @@ export class UdpUpstream {
     });
     upstream = new UdpUpstream(socket);
     return upstream;
+  }
+
+  /** Address of who sent last. */
+  get from(): string | undefined {
+    return this.#from?.address;
   }
 
   get port(): number {

@@ -59,6 +59,7 @@ export const withConfig = (command: Command): Command =>
     .option('--mtu <bytes>', 'MTU of the device')
     .option('--interface <name>', 'interface of upstream sockets')
     .option('--fwmark <mark>', 'firewall mark of upstream sockets, decimal or 0x…')
+    .option('--proxy <url>', 'proxy of what is forwarded: socks5://… or http://…, or a name')
     .option('--admin <address>', 'where the API listens: unix:///PATH or IP:PORT')
     .option('--log-level <level>', 'debug, info, warn, error or silent')
     .option('--log-format <format>', 'json, text or logfmt')

@@ -25,6 +25,7 @@ import { addRun } from './commands/run.ts';
 import { addScript } from './commands/script.ts';
 import { addStatus } from './commands/status.ts';
 import { addSchema, addTypes } from './commands/texts.ts';
+import { addUpstreams } from './commands/upstreams.ts';
 import { addVersion } from './commands/version.ts';
 import { print, printError } from './output.ts';
 
@@ -60,6 +61,7 @@ function createProgram(finish: Finish): Command {
   for (const add of [addReload, addStatus, addFlows, addConntrack, addDrops, addExplain])
     add(program);
   addCapture(program);
+  addUpstreams(program);
   for (const add of [addConfig, addLogLevel, addEnding]) add(program);
   for (const add of [addTypes, addSchema, addVersion]) add(program);
   addScript(program, finish);

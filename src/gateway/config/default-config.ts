@@ -25,6 +25,9 @@ const DEFAULT_CONFIG: ConfigInput = {
   log: { format: 'text' },
 };
 
+/** With a proxy that somebody has asked for, all TCP goes there. */
+const PROXIED: NonNullable<ConfigInput['listeners']> = [{ name: 'proxied', action: 'forward' }];
+
 /** Where a config comes from. */
 export interface ConfigSource {
   /** As given with `-c`; absent: a standard file, else the embedded default. */
@@ -42,8 +45,10 @@ export interface ConfigSource {
 export function loadConfig(source: ConfigSource): LoadedConfig {
   const file = source.file ?? STANDARD_FILES.find((path) => existsSync(path));
   if (file !== undefined) return loadConfigFile(file, source.overrides);
-  const config = validateConfig(DEFAULT_CONFIG, 'embedded default', source.overrides);
-  return { config, folder: source.stateFolder, value: DEFAULT_CONFIG };
+  const isProxied = source.overrides.some(({ path }) => path.join('.') === 'egress.via');
+  const content = isProxied ? { ...DEFAULT_CONFIG, listeners: PROXIED } : DEFAULT_CONFIG;
+  const config = validateConfig(content, 'embedded default', source.overrides);
+  return { config, folder: source.stateFolder, value: content };
 }
 
 export const defaultScriptPath = (stateFolder: string): string =>

@@ -16,6 +16,7 @@ export const listener = z
     masquerade: z.boolean().optional(),
     idle: duration(1000, IDLE_MS_MAX).optional(),
     with: z.enum(['rst', 'icmp']).optional(),
+    via: objectName.optional(),
   })
   .refine((rule) => rule.to === undefined || CARRIED.includes(rule.action), {
     path: ['to'],
@@ -28,6 +29,10 @@ export const listener = z
   .refine((rule) => rule.masquerade === undefined || rule.action === 'nat', {
     path: ['masquerade'],
     message: 'is for the action "nat" only',
+  })
+  .refine((rule) => rule.via === undefined || rule.action === 'forward', {
+    path: ['via'],
+    message: 'is for the action "forward" only',
   })
   .refine((rule) => rule.with === undefined || rule.action === 'reject', {
     path: ['with'],

@@ -27,6 +27,7 @@ const SOURCES: readonly Source[] = [
   { flag: 'stateDir', env: 'CULVERT_STATE_DIR', path: ['state', 'folder'] },
   { flag: 'fwmark', env: 'CULVERT_FWMARK', path: ['egress', 'fwmark'] },
   { flag: 'interface', env: 'CULVERT_INTERFACE', path: ['egress', 'interface'] },
+  { flag: 'proxy', env: 'CULVERT_PROXY', path: ['egress', 'via'] },
 ];
 
 /** Collects the overrides from parsed flags (by camel-case name) and the environment. */

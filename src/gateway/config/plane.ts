@@ -1,12 +1,14 @@
 /** What the data plane gets of a config. */
 import type { DeviceFacts, ListenerRule, LiveConfig, StartConfig } from '../messages/control.ts';
+import type { UpstreamRule } from '../messages/upstreams.ts';
 import { destinationsOf, familyOf, type ListenerConfig } from './listener-schema.ts';
 import { queueLimits } from './queues.ts';
 import type { Config } from './schema.ts';
+import { allUpstreams, defaultVia } from './upstream-schema.ts';
 
-/** The part that can change while flows live. */
+/** The part that can change while flows live. Its upstreams have no numbers yet. */
 export function toLiveConfig(config: Config, generation: number): LiveConfig {
-  const { timeouts, conntrack } = config;
+  const { timeouts, conntrack, egress } = config;
   return {
     generation,
     listeners: config.listeners.map(toListenerRule),
@@ -14,7 +16,8 @@ export function toLiveConfig(config: Config, generation: number): LiveConfig {
       ...config.device.addresses.map((address) => address.ip),
       ...config.local.addresses,
     ],
-    egress: config.egress,
+    egress: { fwmark: egress.fwmark, interface: egress.interface, via: defaultVia(egress) },
+    upstreams: toUpstreamRules(config),
     timeouts: {
       decisionMs: timeouts.decision,
       connectMs: timeouts.connect,
@@ -32,6 +35,10 @@ export function toLiveConfig(config: Config, generation: number): LiveConfig {
     },
   };
 }
+
+/** All upstreams that have names; what numbers they have in rows is for others to say. */
+export const toUpstreamRules = (config: Config): UpstreamRule[] =>
+  [...allUpstreams(config)].map(([name, upstream]) => ({ ...upstream, name, id: 0 }));
 
 /** The part that is fixed at start; `device` is what the kernel made of the request. */
 export function toStartConfig(config: Config, device: DeviceFacts): StartConfig {
@@ -92,14 +99,14 @@ function defaultDestinations({ action, to }: ListenerConfig): string[] {
 }
 
 function toAction(listener: ListenerConfig): ListenerRule['action'] {
-  const { to, idle, masquerade = true } = listener;
+  const { to, idle, masquerade = true, via } = listener;
   const carried = {
     ...(to === undefined ? {} : { to }),
     ...(idle === undefined ? {} : { idleTimeoutMs: idle }),
   };
   switch (listener.action) {
     case 'forward':
-      return { kind: 'forward', ...carried };
+      return { kind: 'forward', ...carried, ...(via === undefined ? {} : { via }) };
     case 'nat':
       return { kind: 'nat', ...carried, masquerade };
     case 'reject':

@@ -7,6 +7,7 @@ import { device, deviceName } from './device-schema.ts';
 import { listener } from './listener-schema.ts';
 import { conntrack, nat, natFaults } from './nat-schema.ts';
 import { scripts } from './script-schema.ts';
+import { egressVia, upstreamFaults, upstreams } from './upstream-schema.ts';
 import { duration, IDLE_MS_MAX, ipAddress, mark, size } from './values.ts';
 
 const positive = z.int().positive();
@@ -98,8 +99,10 @@ const sections = z.strictObject({
     .strictObject({
       fwmark: mark.prefault(0),
       interface: z.union([deviceName, z.literal('')]).default(''),
+      via: egressVia.optional(),
     })
     .prefault({}),
+  upstreams: upstreams.prefault({}),
   listeners: z
     .array(listener)
     .refine((list) => new Set(list.map((item) => item.name)).size === list.length, {
@@ -126,6 +129,7 @@ const sections = z.strictObject({
 export const configSchema = sections
   .superRefine((config, context) => {
     for (const fault of natFaults(config)) context.addIssue({ code: 'custom', ...fault });
+    for (const fault of upstreamFaults(config)) context.addIssue({ code: 'custom', ...fault });
   })
   .transform(({ conntrack, ...config }) => ({
     ...config,

@@ -133,7 +133,7 @@ export function parseMark(text: string): number | undefined {
 }
 
 /** A schema of text that `parse` turns into a value; `wanted` says what was expected. */
-function textOf<T>(parse: (text: string) => T | undefined, wanted: string) {
+export function textOf<T>(parse: (text: string) => T | undefined, wanted: string) {
   return z.string().transform((text, context): T => {
     const value = parse(text);
     if (value === undefined) {

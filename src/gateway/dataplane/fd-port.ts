@@ -2,11 +2,13 @@
  * An end of a claimed connection that is a socket of the kernel. Watched edge-triggered, as those
  * of the splice are, so that it can become one: readiness is believed until EAGAIN.
  */
+
 import { Errno } from '../../ffi/errno.ts';
 import { allocateStruct } from '../../ffi/memory.ts';
 import { discard, peek, receive, send, shutdownWrite } from '../../ffi/sockets.ts';
 import type { EndPort, Landing } from './claims/claim.ts';
 import type { SlabQueue } from './forward/slab-queue.ts';
+import { NO_SLOT } from './upstream/upstreams.ts';
 
 /** Bytes thrown away with one call. */
 const DISCARD_BYTES = 1024 * 1024;
@@ -21,6 +23,9 @@ export class FdPort implements EndPort {
   isWritable = true;
   /** The far side has sent FIN: what can be read now is all. */
   isEnding = false;
+  /** Of an upstream that has a name: its number in rows, and the slot of the address. */
+  upstreamId = 0;
+  upstreamSlot = NO_SLOT;
   /** Address of the arena's first byte, for the kernel. */
   readonly #base: number;
 

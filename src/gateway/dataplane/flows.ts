@@ -7,6 +7,7 @@
  *                                                      accept, then a service of the gateway
  *                                                      refused, with a reason
  */
+
 import { CloseReason } from '../../stack/close-reason.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
 import { FlowField, FlowPhase, Service } from '../../stack/flow-row.ts';
@@ -28,6 +29,7 @@ import { Listeners, NO_LISTENER } from './listeners.ts';
 import type { Reports } from './reports.ts';
 import type { Sessions } from './sessions/sessions.ts';
 import { poolOf, trackSettings } from './tracking.ts';
+import type { Upstreams } from './upstream/upstreams.ts';
 import { Verdicts } from './verdicts.ts';
 import type { Welcome } from './welcome.ts';
 
@@ -37,6 +39,7 @@ export interface FlowParts {
   readonly upstreams: UpstreamTable;
   readonly splice: Splice;
   readonly dialer: Dialer;
+  readonly vias: Upstreams;
   readonly sessions: Sessions;
   readonly decisions: Decisions;
   readonly welcome: Welcome;
@@ -70,9 +73,10 @@ export class Flows implements FlowOwner {
   }
 
   configure(live: LiveConfig): void {
-    const { dialer, sessions, claims, stack } = this.#use;
+    const { dialer, vias, sessions, claims, stack } = this.#use;
     this.#live = live;
     this.#listeners = new Listeners(live.listeners);
+    vias.configure(live);
     dialer.configure(live);
     sessions.configure(live);
     claims.configure(live);

@@ -10,6 +10,7 @@
  * It is synchronous: no promise, no event loop, no clock but the one read once per turn. Everything
  * that it waits for is a file descriptor or the stack's next deadline.
  */
+
 import { monotonicNow } from '../../ffi/clock.ts';
 import { type Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
@@ -36,6 +37,7 @@ import { killFlows } from './kill-flows.ts';
 import type { PeerSockets } from './peer-sockets.ts';
 import type { Reports } from './reports.ts';
 import type { Sessions } from './sessions/sessions.ts';
+import type { Upstreams } from './upstream/upstreams.ts';
 
 /** What the loop itself waits for; flows and sockets of claims have greater ones. */
 export const Token = {
@@ -59,6 +61,7 @@ export interface LoopParts {
   readonly swap: DeviceSwap;
   readonly flows: Flows;
   readonly dialer: Dialer;
+  readonly vias: Upstreams;
   readonly splice: Splice;
   readonly sessions: Sessions;
   readonly claims: Claims;
@@ -100,7 +103,7 @@ export class Loop {
   }
 
   #turn(): void {
-    const { epoll, stack, device, splice, sessions, claims, relay, reports, counters } =
+    const { epoll, stack, device, vias, splice, sessions, claims, relay, reports, counters } =
       this.#parts;
     const count = epoll.wait(this.#waitMs());
     const now = monotonicNow();
@@ -119,6 +122,7 @@ export class Loop {
     stack.flush(now);
     device.check(now);
     this.#checkDrain(now);
+    vias.report(now);
     if (!reports.flush()) this.#isRunning = false;
   }
 

@@ -1,4 +1,5 @@
 /** The data plane process: takes over what the supervisor opened, and runs the loop. */
+
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { SharedMemory } from '../../ffi/memory.ts';
@@ -36,6 +37,7 @@ import { PeerSockets } from './peer-sockets.ts';
 import { Reports } from './reports.ts';
 import { type SessionOptions, Sessions } from './sessions/sessions.ts';
 import { trackSettings } from './tracking.ts';
+import { Upstreams } from './upstream/upstreams.ts';
 import { Welcome } from './welcome.ts';
 
 type Start = Extract<ToDataPlane, { kind: 'start' }>;
@@ -108,7 +110,8 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
   const upstreams = new UpstreamTable(stack);
   const splice = new Splice(stack, upstreams, memory.address, counters);
   const guard = new LoopGuard(start.device.name);
-  const dialer = new Dialer(stack, upstreams, splice, epoll, counters, guard);
+  const vias = new Upstreams(reports);
+  const dialer = new Dialer(stack, upstreams, vias, splice, epoll, counters, guard);
   const sessions = new Sessions(
     stack,
     upstreams,
@@ -131,6 +134,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
         guard,
         memory.address,
         Math.min(start.claims * CONN_SOCKETS_MAX, Math.floor(fileLimit / 4)),
+        vias,
       ),
     },
     start.claims,
@@ -141,6 +145,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     upstreams,
     splice,
     dialer,
+    vias,
     sessions,
     decisions,
     welcome,
@@ -161,6 +166,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     swap: new DeviceSwap(swapped, Token.OLD_DEVICE),
     flows,
     dialer,
+    vias,
     splice,
     sessions,
     claims,

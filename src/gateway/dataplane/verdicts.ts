@@ -8,7 +8,7 @@ import { Counter } from '../../stack/counters.ts';
 import { ClosedBy, Decider, FlowField, Service, VerdictCode } from '../../stack/flow-row.ts';
 import { IcmpErrorKind } from '../../stack/icmp-error-kind.ts';
 import { type Instant, NEVER } from '../../stack/time.ts';
-import { CONGESTION_NAMES, type RejectWith } from '../../stack/verdict.ts';
+import { CONGESTION_NAMES, type RejectWith, type UpstreamKind } from '../../stack/verdict.ts';
 import { writeAddress } from '../../stack/wire/ip-address.ts';
 import { Protocol } from '../../stack/wire/protocol.ts';
 import type { ListenerRule } from '../messages/control.ts';
@@ -27,6 +27,7 @@ export class Verdicts {
     acceptFirst: false,
     proxyProtocol: 0,
     connectTimeoutMs: 0,
+    via: undefined,
   };
 
   constructor(parts: FlowParts) {
@@ -62,7 +63,7 @@ export class Verdicts {
         this.#plan.acceptFirst = false;
         this.#plan.proxyProtocol = 0;
         this.#plan.connectTimeoutMs = 0;
-        this.#forward(row, now);
+        this.#forward(row, action.via ?? '', action.to !== undefined, now);
         break;
     }
   }
@@ -171,14 +172,34 @@ export class Verdicts {
     plan.acceptFirst = answer.detail === HandshakeCode['accept-first'];
     plan.proxyProtocol = answer.proxyProtocol;
     plan.connectTimeoutMs = answer.connectTimeoutMs;
-    this.#forward(row, now);
+    const via = answer.textLength === 0 ? '' : decisions.text(answer);
+    this.#forward(row, via, answer.toFamily !== 0, now);
   }
 
-  #forward(row: number, now: Instant): void {
-    const { dialer, sessions } = this.#parts;
+  /** @param via  name of an upstream, or DIRECT; empty for the one of the configuration */
+  #forward(row: number, via: string, hasTarget: boolean, now: Instant): void {
+    const { dialer, sessions, vias } = this.#parts;
     this.#noteVerdict(row, VerdictCode.FORWARD);
+    const upstream = vias.choose(via);
+    if (upstream === 'unknown' || !this.#fits(row, upstream?.kind, hasTarget)) {
+      this.#refuseUnfit(row, now);
+      return;
+    }
+    this.#plan.via = upstream;
     if (this.#isTcp(row)) dialer.dial(row, this.#plan, now);
     else sessions.start(row, this.#plan, now);
+  }
+
+  /** A pool has targets of its own, and neither a pool nor a proxy is for datagrams. */
+  #fits(row: number, kind: UpstreamKind | undefined, hasTarget: boolean): boolean {
+    if (kind === undefined || kind === 'egress') return true;
+    return this.#isTcp(row) && !(kind === 'pool' && hasTarget);
+  }
+
+  #refuseUnfit(row: number, now: Instant): void {
+    const { VERDICT_UNFIT } = CloseReason;
+    const { PROHIBITED } = IcmpErrorKind;
+    this.#parts.stack.reject(row, 'icmp', PROHIBITED, VERDICT_UNFIT, ClosedBy.GATEWAY, now);
   }
 
   #nat(row: number, masquerade: boolean, now: Instant): void {

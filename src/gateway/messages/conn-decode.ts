@@ -18,6 +18,7 @@ import {
   PeekedFlag,
   PeekField,
   SpliceField,
+  VIA_BYTES_MAX,
 } from './conn.ts';
 
 const DIAL_RESULT_MAX = Math.max(...Object.values(DialResult));
@@ -67,6 +68,9 @@ export class ConnMessage {
   /** DIAL: 1, 2, or 0 for none. */
   proxyProtocol = 0;
   isIntoDevice = false;
+  /** DIAL: the name of an upstream, in ASCII; length 0 for the default one. */
+  viaAt = 0;
+  viaLength = 0;
   /** SPLICE: 0 for those of the flow. */
   idleTimeoutMs = 0;
   halfCloseTimeoutMs = 0;
@@ -201,7 +205,10 @@ function readDial(view: DataView, at: number, into: ConnMessage): boolean {
   into.mark = hasMark ? view.getUint32(at + DialField.MARK, true) : -1;
   into.proxyProtocol = view.getUint8(at + DialField.PROXY_PROTOCOL);
   into.isIntoDevice = view.getUint8(at + DialField.INTO_DEVICE) !== 0;
+  into.viaAt = at + DialField.VIA;
+  into.viaLength = view.getUint8(at + DialField.VIA_LENGTH);
   return (
+    into.viaLength <= VIA_BYTES_MAX &&
     isFamilyOrNone(into.family) &&
     into.family !== 0 &&
     isFamilyOrNone(into.localFamily) &&

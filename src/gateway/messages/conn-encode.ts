@@ -197,6 +197,8 @@ export interface SocketDial {
   readonly mark?: number;
   /** Header about the client, in front of all else. */
   readonly proxyProtocol?: 1 | 2;
+  /** Name of an upstream; absent for the default one. */
+  readonly via?: string;
 }
 
 export function encodeDial(
@@ -221,6 +223,9 @@ export function encodeDial(
   view.setUint8(at + DialField.HAS_MARK, mark === undefined ? 0 : 1);
   view.setUint8(at + DialField.PROXY_PROTOCOL, dial.proxyProtocol ?? 0);
   view.setUint8(at + DialField.INTO_DEVICE, dial.isIntoDevice ? 1 : 0);
+  const { via = '' } = dial;
+  view.setUint8(at + DialField.VIA_LENGTH, via.length);
+  for (let i = 0; i < via.length; i++) view.setUint8(at + DialField.VIA + i, via.charCodeAt(i));
   return length;
 }
 

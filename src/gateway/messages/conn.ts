@@ -115,7 +115,13 @@ export const DialField = {
   HAS_MARK: 60,
   PROXY_PROTOCOL: 61,
   INTO_DEVICE: 62,
+  /** Length and bytes of the name of an upstream, in ASCII; 0 for the default one. */
+  VIA_LENGTH: 63,
+  VIA: 64,
 } as const;
+
+/** Longest name of an upstream, as configurations have them. */
+export const VIA_BYTES_MAX = 64;
 
 /** Length in bytes by kind; 0 where bytes follow the head. */
 export const CONN_LENGTHS: Readonly<Record<number, number>> = {
@@ -132,7 +138,7 @@ export const CONN_LENGTHS: Readonly<Record<number, number>> = {
   [ConnKind.WRITE]: 0,
   [ConnKind.ABORT]: 16,
   [ConnKind.CLOSE]: 16,
-  [ConnKind.DIAL]: 64,
+  [ConnKind.DIAL]: 64 + VIA_BYTES_MAX,
   [ConnKind.SPLICE]: 32,
 };
 

@@ -3,6 +3,7 @@ import type { SocketInfo } from '../../ffi/tcp-info.ts';
 import type { TrackTimeouts } from '../../stack/conntrack/timeouts.ts';
 import type { StateLimits } from '../../stack/layout.ts';
 import type { CongestionName, FlowProtocol, RejectWith } from '../../stack/verdict.ts';
+import type { UpstreamReport, UpstreamRule } from './upstreams.ts';
 
 /** A static listener, ready to match: addresses parsed, defaults filled in. */
 export interface ListenerRule {
@@ -14,7 +15,13 @@ export interface ListenerRule {
   /** Inclusive ranges; empty matches every port. */
   readonly ports: readonly (readonly [from: number, to: number])[];
   readonly action:
-    | { readonly kind: 'forward'; readonly to?: ListenerTarget; readonly idleTimeoutMs?: number }
+    | {
+        readonly kind: 'forward';
+        readonly to?: ListenerTarget;
+        readonly idleTimeoutMs?: number;
+        /** Name of an upstream, or DIRECT; absent: `egress.via`. */
+        readonly via?: string;
+      }
     | {
         readonly kind: 'nat';
         readonly to?: ListenerTarget;
@@ -38,7 +45,13 @@ export interface LiveConfig {
   readonly listeners: readonly ListenerRule[];
   /** Addresses that are the gateway itself: an ICMP echo to them is answered. */
   readonly localAddresses: readonly string[];
-  readonly egress: { readonly fwmark: number; readonly interface: string };
+  readonly egress: {
+    readonly fwmark: number;
+    readonly interface: string;
+    /** Upstream of what names none; empty for none. */
+    readonly via: string;
+  };
+  readonly upstreams: readonly UpstreamRule[];
   readonly timeouts: {
     readonly decisionMs: number;
     readonly connectMs: number;
@@ -174,6 +187,8 @@ export type FromDataPlane =
   | { readonly kind: 'device-released' }
   /** What reads and writes of the device showed. */
   | { readonly kind: 'device-state'; readonly state: 'up' | 'down' | 'gone' }
+  /** Upstreams of which something has changed, at most once a second each. */
+  | { readonly kind: 'upstreams'; readonly upstreams: readonly UpstreamReport[] }
   /** An offload was given up. */
   | {
       readonly kind: 'log';

@@ -85,7 +85,7 @@ const AnswerField = {
   HALF_CLOSE_TIMEOUT_MS: 72,
   /** float64 */
   MAX_BYTES: 80,
-  /** UTF-8: the reason of a rejection, the note of a redirection. */
+  /** UTF-8: the reason of a rejection, the note of a redirection, the upstream of a forward. */
   TEXT: 88,
 } as const;
 const ANSWER_FIXED_BYTES = 88;
@@ -250,7 +250,7 @@ export function encodeDecisionAnswer(
     case 'forward':
       view.setUint8(at + AnswerField.VERDICT, VerdictCode.FORWARD);
       writeForward(view, at, verdict);
-      return ANSWER_FIXED_BYTES;
+      return writeText(view, at, verdict.via ?? '');
     case 'nat':
       view.setUint8(at + AnswerField.VERDICT, VerdictCode.NAT);
       writeTarget(view, at, verdict.to);
@@ -373,6 +373,6 @@ export function decodeDecisionAnswer(
   return true;
 }
 
-/** The reason of a rejection, the note of a redirection. Allocates. */
+/** The reason of a rejection, the note of a redirection, the upstream of a forward. Allocates. */
 export const answerText = (view: DataView, answer: DecisionAnswer): string =>
   fromUtf8.decode(new Uint8Array(view.buffer, view.byteOffset + answer.textAt, answer.textLength));

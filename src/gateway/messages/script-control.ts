@@ -60,6 +60,8 @@ export type ToScriptHost =
       /** How long connections of the bundle that is replaced may go on. */
       readonly drainMs?: number | undefined;
     }
+  /** What `via` may name from now on, in all bundles. */
+  | { readonly kind: 'upstreams'; readonly upstreams: NonNullable<ScriptBundle['upstreams']> }
   /** The canary of that generation takes over; answered by `promoted`. */
   | { readonly kind: 'promote'; readonly generation: number }
   | { readonly kind: 'drop-canary' }

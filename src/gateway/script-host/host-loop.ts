@@ -158,6 +158,9 @@ export class HostLoop {
         this.#loads = this.#loads.then(() => this.#load(bundle, { canary, drainMs }));
         break;
       }
+      case 'upstreams':
+        this.#host.upstreams = message.upstreams;
+        break;
       case 'closed':
         this.#host.closed(message.flows);
         break;

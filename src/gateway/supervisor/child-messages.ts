@@ -32,6 +32,23 @@ const socketInfo: z.ZodType<SocketInfo> = z.object({
   lastReceivedMs: count,
 });
 
+const upstreamReport = z.object({
+  name: z.string(),
+  connects: count,
+  failures: count,
+  connectUs: count,
+  addresses: z.array(
+    z.object({
+      address: z.string(),
+      healthy: z.boolean(),
+      active: count,
+      connects: count,
+      failures: count,
+      last_error: z.string().exactOptional(),
+    }),
+  ),
+});
+
 const fromDataPlane: z.ZodType<FromDataPlane> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('ready') }),
   z.object({ kind: z.literal('killed'), id: count, count }),
@@ -41,6 +58,7 @@ const fromDataPlane: z.ZodType<FromDataPlane> = z.discriminatedUnion('kind', [
     sockets: z.array(z.object({ serial: count, socket: socketInfo })),
   }),
   z.object({ kind: z.literal('drained'), cut: count }),
+  z.object({ kind: z.literal('upstreams'), upstreams: z.array(upstreamReport) }),
   z.object({ kind: z.literal('device'), id: count, error: z.string().exactOptional() }),
   z.object({ kind: z.literal('device-released') }),
   z.object({ kind: z.literal('device-state'), state: z.enum(['up', 'down', 'gone']) }),

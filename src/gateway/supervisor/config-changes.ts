@@ -46,6 +46,8 @@ export interface ConfigChangesOptions extends ConfigOrigin {
   readonly started: LoadedConfig;
   /** Before anything has changed: where this fails, nothing has. @throws ConfigError */
   readonly prepare: (loaded: LoadedConfig) => void;
+  /** Upstreams that are to come are there already, or no more; the rest is as it was. */
+  readonly announce: (live: LiveConfig) => void;
   /** It is the config that runs; the data plane gets it where that has to know. */
   readonly onTaken: (loaded: LoadedConfig, live: LiveConfig | undefined) => void;
 }
@@ -160,6 +162,17 @@ export class ConfigChanges {
     return { ...change, changed: !dryRun && !isSame, differences, isPersisted };
   }
 
+  /** Scripts run before the rest of their config is in force, and may name its upstreams. */
+  #withUpstreams(
+    { config }: LoadedConfig,
+    apply: () => Promise<Change>,
+    dryRun: boolean | undefined,
+  ): Promise<Change> {
+    const { state, announce } = this.#options;
+    const tell = () => (dryRun ? undefined : announce(state.live));
+    return state.names.withUpstreamsOf(config, tell, apply);
+  }
+
   /** @param text  the new text of its file, if that is to be written */
 
   async #take(
@@ -175,7 +188,7 @@ export class ConfigChanges {
     const staged = text === undefined || file === undefined ? undefined : stageFile(file, text);
     let change: Change;
     try {
-      change = await apply();
+      change = await this.#withUpstreams(loaded, apply, dryRun);
     } catch (error) {
       staged?.discard();
       throw error;

@@ -1,9 +1,9 @@
 /** The config that runs, and what was made of it. */
 import type { LoadedConfig } from '../config/load.ts';
-import { toLiveConfig } from '../config/plane.ts';
 import type { LiveConfig } from '../messages/control.ts';
 import { type AccessRules, accessRules } from './api/callers.ts';
-import { ListenerNames } from './listener-names.ts';
+import { ConfigNames } from './config-names.ts';
+import type { ConfigFacts } from './scripts/script-bundle.ts';
 
 /** A config with all that could still be wrong about it looked at. */
 export interface CheckedConfig {
@@ -21,9 +21,9 @@ export const checkConfig = (loaded: LoadedConfig): CheckedConfig => ({
 export const nameOf = ({ file }: LoadedConfig): string => file ?? 'embedded default';
 
 export class ConfigState {
-  readonly #listenerNames = new ListenerNames();
+  /** What numbers of it mean in the rows of flows. */
+  readonly names = new ConfigNames();
   #checked: CheckedConfig;
-  #generation = 0;
 
   /** @throws ConfigError */
   constructor(loaded: LoadedConfig) {
@@ -40,7 +40,7 @@ export class ConfigState {
 
   /** Counts up with each config that the data plane gets. */
   get generation(): number {
-    return this.#generation;
+    return this.names.generation;
   }
 
   /** Who may use the API. */
@@ -53,8 +53,9 @@ export class ConfigState {
     return this.config.admin.clash;
   }
 
-  listenerName(generation: number, index: number): string | undefined {
-    return this.#listenerNames.of(generation, index);
+  /** What the script host is told of it. */
+  get facts(): ConfigFacts {
+    return this.names.facts(this.config);
   }
 
   /** From now on it is the one that runs. */
@@ -64,13 +65,11 @@ export class ConfigState {
 
   /** What the data plane has, as its generation says. */
   get live(): LiveConfig {
-    return toLiveConfig(this.config, this.#generation);
+    return this.names.live(this.config);
   }
 
   /** The same as a new generation. */
   nextLive(): LiveConfig {
-    const generation = ++this.#generation;
-    this.#listenerNames.note(generation, this.config.listeners);
-    return this.live;
+    return this.names.next(this.config);
   }
 }

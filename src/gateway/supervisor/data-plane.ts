@@ -12,6 +12,7 @@ import type {
   StartConfig,
   ToDataPlane,
 } from '../messages/control.ts';
+import type { UpstreamReport } from '../messages/upstreams.ts';
 import { CrashPolicy } from './backoff.ts';
 import { Child, type ChildExit, selfCommand } from './child.ts';
 import { parseFromDataPlane } from './child-messages.ts';
@@ -57,6 +58,7 @@ export interface DataPlaneOptions {
   /** Turns of the loop so far, from the counters. */
   readonly loopTurns: () => number;
   readonly onFlowRows: (rows: Uint8Array) => void;
+  readonly onUpstreams?: (upstreams: readonly UpstreamReport[]) => void;
   /** It crashed too often. */
   readonly onGivenUp: () => void;
   readonly command?: readonly string[];
@@ -275,6 +277,9 @@ export class DataPlane {
         break;
       case 'drained':
         this.#drained?.(message.cut);
+        break;
+      case 'upstreams':
+        this.#options.onUpstreams?.(message.upstreams);
         break;
       case 'device':
         // Another one begins with the device that is the right one.

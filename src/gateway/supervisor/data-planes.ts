@@ -11,6 +11,7 @@ import type {
   ScriptsState,
   StartConfig,
 } from '../messages/control.ts';
+import type { UpstreamReport } from '../messages/upstreams.ts';
 import { DataPlane, type DataPlaneOptions, type Sockets } from './data-plane.ts';
 import { type DevicePlane, type DeviceQueues, SwapError } from './device/device-keeper.ts';
 
@@ -20,6 +21,7 @@ export interface DataPlanesOptions
   readonly start: StartConfig;
   readonly live: LiveConfig;
   readonly scripts: ScriptsState;
+  readonly onUpstreams?: (queue: number, upstreams: readonly UpstreamReport[]) => void;
   /** By queue. */
   readonly queues: readonly Pick<DataPlaneOptions, 'fds' | 'handover' | 'loopTurns'>[];
 }
@@ -28,7 +30,7 @@ export class DataPlanes implements DevicePlane {
   readonly #planes: readonly DataPlane[];
   readonly #rowsEach: number;
 
-  constructor({ queues, start, live, ...options }: DataPlanesOptions) {
+  constructor({ queues, start, live, onUpstreams, ...options }: DataPlanesOptions) {
     const count = queues.length;
     const [low, high] = crypto.getRandomValues(new Uint32Array(2));
     const hashSecret = [low!, high!] as const;
@@ -38,6 +40,7 @@ export class DataPlanes implements DevicePlane {
         new DataPlane({
           ...options,
           ...queue,
+          onUpstreams: (upstreams) => onUpstreams?.(index, upstreams),
           start: startOfQueue(start, { index, count, hashSecret }),
           live: liveOfQueue(live, index, count),
         }),

@@ -107,7 +107,8 @@ function announce(
   }
   if (readyFd !== undefined) explained(`--ready-fd ${readyFd}`, () => writeSync(readyFd, '1'));
   log.info({ config: loaded.file, workdir: source.stateFolder, script }, 'started');
-  if (script === undefined) return;
+  // With a proxy, listeners take what the welcome would have people try.
+  if (script === undefined || loaded.config.listeners.length > 0) return;
   // Whoever does not read it must not stop the gateway.
   new LogSink(STDOUT).write(welcomeText(script, loaded.config.admin.listen, programName()));
 }

@@ -7,6 +7,7 @@ import { buildInfo } from './build-info.ts';
 import type { DataPlanes } from './data-planes.ts';
 import type { Generation } from './scripts/generations.ts';
 import type { ScriptHost } from './scripts/script-host.ts';
+import { countUpstreams, type UpstreamState } from './upstream-states.ts';
 
 export interface StatusSource {
   readonly isDraining: boolean;
@@ -21,6 +22,7 @@ export interface StatusSource {
   readonly scriptHost: Pick<ScriptHost, 'state' | 'pid' | 'restarts'>;
   readonly generation: Pick<Generation, 'number' | 'hash'>;
   readonly scripts: Status['scripts'];
+  readonly upstreams: readonly UpstreamState[];
 }
 
 export function gatewayStatus(source: StatusSource): Status {
@@ -48,6 +50,7 @@ export function gatewayStatus(source: StatusSource): Status {
       total: get(Counter.FLOWS_TOTAL),
       limit: config.limits.flows,
     },
+    upstreams: countUpstreams(source.upstreams),
   };
 }
 

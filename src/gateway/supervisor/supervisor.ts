@@ -3,12 +3,13 @@
  *
  * A change of config or scripts either happens as a whole or not at all.
  */
+
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import { FlowReader } from '../../stack/layout.ts';
 import { toStartConfig } from '../config/plane.ts';
 import { queueLimits } from '../config/queues.ts';
-import type { ScriptsState } from '../messages/control.ts';
+import type { LiveConfig, ScriptsState } from '../messages/control.ts';
 import type { RecordedFlow } from '../messages/script-control.ts';
 import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
@@ -17,7 +18,6 @@ import { ConfigChanges } from './config-changes.ts';
 import { ConfigState } from './config-state.ts';
 import { DataPlanes } from './data-planes.ts';
 import { DeviceKeeper } from './device/device-keeper.ts';
-import { closedAddresses } from './flows/closed-addresses.ts';
 import { FlowControl } from './flows/flow-control.ts';
 import type { FlowContext, FlowNames } from './flows/flow-view.ts';
 import { dataPlaneFds, routePoolOf, scriptHostFds } from './kernel.ts';
@@ -29,13 +29,7 @@ import { Mutex } from './mutex.ts';
 import { Notices } from './notices.ts';
 import { Resolver } from './resolver.ts';
 import { type Explanation, explain, explainNotes } from './scripts/explain.ts';
-import {
-  BundleRejectedError,
-  type Change,
-  type ChangeOptions,
-  type Generations,
-  NoTrialError,
-} from './scripts/generations.ts';
+import type { Change, ChangeOptions, Generations } from './scripts/generations.ts';
 import { pageOf } from './scripts/host-process.ts';
 import type { ReloadRecord } from './scripts/reloads.ts';
 import { Revalidation, type RevalidationPorts } from './scripts/revalidation.ts';
@@ -45,10 +39,11 @@ import { scriptStatus } from './scripts/script-status.ts';
 import { Trials } from './scripts/trials.ts';
 import { gatewayStatus, notReadyReasons } from './status.ts';
 import type { SupervisorOptions } from './supervisor-options.ts';
+import { UpstreamStates } from './upstream-states.ts';
 
 const STOP_DELAY_MS = 50;
 
-export class Supervisor implements ControlPlane, FlowNames {
+export class Supervisor implements ControlPlane {
   readonly flows: FlowControl;
   readonly logLevel: LogLevel;
   readonly notices = new Notices();
@@ -64,6 +59,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly #changes: ScriptChanges;
   readonly #generations: Generations;
   readonly config: ConfigState;
+  readonly #upstreams = new UpstreamStates();
   readonly #startedAt = Date.now();
   readonly #explaining = new Mutex();
   #dataPlane: DataPlanes | undefined;
@@ -107,7 +103,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       fds: scriptHostFds(kernel),
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
       iface: () => device.state.name,
-      closed: () => closedAddresses(this.config.config),
+      facts: () => this.config.facts,
       monotonicUs: monotonicNow,
       replayFlows: () => this.config.config.scripts.reload.replay,
       drainMs: () => this.config.config.scripts.reload.drain,
@@ -123,9 +119,8 @@ export class Supervisor implements ControlPlane, FlowNames {
       log,
       host: this.#scriptHost,
       onStopped: (generation) => this.#generations.trialStopped(generation),
-      onPassed: () => this.#promotePassed(),
+      onPassed: () => this.#changes.promotePassed(),
     });
-    const { historyFolder } = options;
     this.#changes = new ScriptChanges({
       log,
       activator: this.#scriptHost,
@@ -135,7 +130,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       onDiskChange: () => this.reloadAsConfigured(),
       loaded,
       notices: this.notices,
-      historyFolder,
+      historyFolder: options.historyFolder,
     });
     this.#scriptHost.accounts.onLimit = (script, limit, hits) =>
       this.notices.tell('LIMIT', { script, limit, hits });
@@ -148,9 +143,10 @@ export class Supervisor implements ControlPlane, FlowNames {
       started: loaded,
       ...options.configSource,
       prepare: (next) => routePoolOf(next, kernel),
+      announce: (live) => this.#tellConfig(live),
       onTaken: (next, live) => {
         this.#changes.watchDisk(next);
-        if (live !== undefined) this.#dataPlane?.configure(live);
+        this.#tellConfig(live);
         this.logLevel.configure(next.config.log.level);
       },
     });
@@ -204,12 +200,8 @@ export class Supervisor implements ControlPlane, FlowNames {
     await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop()]);
   }
 
-  scriptName(generation: number, index: number): string | undefined {
-    return this.#generations.scriptName(generation, index);
-  }
-
-  listenerName(generation: number, index: number): string | undefined {
-    return this.config.listenerName(generation, index);
+  get upstreams() {
+    return this.#upstreams.of(this.config.config);
   }
 
   traffic() {
@@ -319,6 +311,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       scriptHost: this.#scriptHost,
       dataPlaneRestarts: this.#dataPlane?.restarts ?? 0,
       durations: this.flows.ended.durations,
+      upstreams: this.upstreams,
     });
   }
 
@@ -335,6 +328,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       scriptHost: this.#scriptHost,
       generation: this.#generations.active,
       scripts: this.#scriptStatus(),
+      upstreams: this.upstreams,
     });
   }
 
@@ -346,17 +340,6 @@ export class Supervisor implements ControlPlane, FlowNames {
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
       asideOptions: () => this.#scriptHost.asideOptions(),
     };
-  }
-
-  /** A canary whose time is over takes over by itself. */
-  async #promotePassed(): Promise<void> {
-    try {
-      await this.#changes.promote();
-    } catch (error) {
-      // Stopped, or promoted by hand, at the same moment.
-      if (!(error instanceof NoTrialError || error instanceof BundleRejectedError)) throw error;
-      this.#options.log.warn({ why: error.message }, 'trial-not-promoted');
-    }
   }
 
   #startDataPlane(): void {
@@ -373,13 +356,23 @@ export class Supervisor implements ControlPlane, FlowNames {
       })),
       onDeviceState: () => this.device.look(),
       onFlowRows: (rows) => this.#takeEnded(rows),
+      onUpstreams: (queue, reports) => this.#upstreams.take(queue, reports),
       onGivenUp: onFatal,
     });
   }
 
   #takeEnded(rows: Uint8Array): void {
     this.flows.takeEnded(rows, this.config.config.log.flows);
-    this.#scriptHost.accounts.closed.take(rows, this);
+    this.#scriptHost.accounts.closed.take(rows, this.#flowNames());
+  }
+
+  #flowNames = (): FlowNames =>
+    this.config.names.ofFlows((...of) => this.#generations.scriptName(...of));
+
+  #tellConfig(live: LiveConfig | undefined): void {
+    if (live === undefined) return;
+    this.#dataPlane?.configure(live);
+    this.#scriptHost.tellFacts();
   }
 
   #scriptStatus(): Status['scripts'] {
@@ -389,6 +382,6 @@ export class Supervisor implements ControlPlane, FlowNames {
 
   #flowContext(): FlowContext {
     const iface = this.device.state.name;
-    return { names: this, iface, nowUs: monotonicNow(), nowMs: Date.now() };
+    return { names: this.#flowNames(), iface, nowUs: monotonicNow(), nowMs: Date.now() };
   }
 }

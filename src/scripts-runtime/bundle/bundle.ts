@@ -1,6 +1,8 @@
 /** What a script host is given and what it tells. Plain values; they cross a process boundary. */
+
 import type { ConnectionRequest } from '../../stack/verdict.ts';
 import type { ScriptLimits } from '../limits.ts';
+import type { KnownUpstreams } from '../verdict/verdict-fit.ts';
 
 /** Texts by path from the folder of the script, with `/`: `lib/names.ts`, `../a.json`. */
 export type TextFiles = Readonly<Record<string, string>>;
@@ -65,6 +67,8 @@ export interface ScriptBundle {
   readonly kv: readonly KvEntry[];
   /** Where no script may connect, whatever it is allowed: the gateway itself. As `allow`. */
   readonly closed?: readonly string[];
+  /** What `via` may name; absent where nobody knows the configuration. */
+  readonly upstreams?: KnownUpstreams | undefined;
   /** Name of the TUN device, for `FlowInfo.iface`. */
   readonly iface: string;
   /** What ran in a host that is gone, and could hand nothing over. */

@@ -6,12 +6,14 @@
  * The generation that claimed a connection lives as long as the connection does. When the sandbox
  * breaks, what is not spliced is reset, and what is goes on without anybody waiting for it.
  */
+
 import type { ConnectionRequest, Endpoint } from '../../stack/verdict.ts';
 import type { Generation } from '../generations/registry.ts';
 import { SLICE_US } from '../limits.ts';
 import type { Lookups } from '../lookups.ts';
 import { RenewedMap } from '../renewed-map.ts';
 import type { Script } from '../script/script.ts';
+import type { KnownUpstreams } from '../verdict/verdict-fit.ts';
 import { AwaitedClaims } from './awaited-claims.ts';
 import { ConnCalls } from './conn-calls.ts';
 import { ConnRow, type EndRow } from './conn-row.ts';
@@ -51,7 +53,12 @@ export class Conns implements ConnEvents {
   #spliced = 0;
 
   /** @param now  microseconds */
-  constructor(carrier: ConnPorts, lookups: Lookups, now: () => number) {
+  constructor(
+    carrier: ConnPorts,
+    lookups: Lookups,
+    now: () => number,
+    upstreams: () => KnownUpstreams | undefined,
+  ) {
     this.#carrier = carrier;
     this.#now = now;
     const tell = (row: ConnRow, news: ConnNews) => this.#tell(row, news);
@@ -62,7 +69,7 @@ export class Conns implements ConnEvents {
       cancel: (row) => this.#outbound.cancelAll(row),
       drop: (row, end) => this.#outbound.drop(row, end),
     });
-    this.#outbound = new Outbound(carrier, lookups, now, tell, this.#errands);
+    this.#outbound = new Outbound(carrier, lookups, now, tell, this.#errands, upstreams);
     this.#calls = new ConnCalls(carrier, this.#rows, this.#outbound, this.#errands, {
       now,
       spliced: () => {

@@ -4,7 +4,9 @@ import type { Endpoint } from '../../stack/verdict.ts';
 import type { Lookups } from '../lookups.ts';
 import type { Script } from '../script/script.ts';
 import { isNamed, type NamedTarget, parseTarget } from '../verdict/parse-verdict.ts';
+import type { KnownUpstreams } from '../verdict/verdict-fit.ts';
 import { type ConnRow, EndRow, NO_SOCKET } from './conn-row.ts';
+import { viaOf } from './dial-via.ts';
 import { Dialing } from './dialing.ts';
 import { plainEndpoint } from './egress.ts';
 import type { Errands } from './errands.ts';
@@ -39,6 +41,7 @@ export class Outbound {
   readonly #errands: Errands;
   /** Dials that wait for `started`. */
   #postponed: { readonly end: EndRow; readonly begin: () => void }[] = [];
+  readonly #upstreams: () => KnownUpstreams | undefined;
   /** Ends that are not open yet. */
   readonly #dialing = new Map<EndRow, ConnRow>();
   #lastSocket = NO_SOCKET;
@@ -49,7 +52,9 @@ export class Outbound {
     now: () => number,
     tell: (row: ConnRow, news: ConnNews) => void,
     errands: Errands,
+    upstreams: () => KnownUpstreams | undefined,
   ) {
+    this.#upstreams = upstreams;
     this.#carrier = carrier;
     this.#lookups = lookups;
     this.#now = now;
@@ -80,7 +85,10 @@ export class Outbound {
       return { code: 'unreachable', message: 'there is no network here' };
     }
     const fields = JSON.parse(options) as DialFields;
-    const target = typeof fields['to'] === 'string' ? parseTarget(fields['to']) : undefined;
+    const via = viaOf(fields, this.#upstreams());
+    if (via?.refusal !== undefined) return via.refusal;
+    const { to = via?.target } = fields;
+    const target = typeof to === 'string' ? parseTarget(to) : undefined;
     if (target === undefined || target.port === 0) {
       const message = 'an address is "10.0.0.1:80", "[fd00::1]:80" or "example.com:80"';
       return { code: 'usage', message };
@@ -91,9 +99,12 @@ export class Outbound {
     const secure =
       fields['secureTransport'] === 'on' ? parseSecure({ sni: hostName, ...fields }) : undefined;
     if (typeof secure === 'string') return { code: 'usage', message: secure };
-    const refusal = isNamed(target)
-      ? this.#refuseName(script, target.name, target.port)
-      : this.#refuse(row, script, '', plainEndpoint(target));
+    const refusal =
+      fields['to'] === undefined
+        ? undefined
+        : isNamed(target)
+          ? this.#refuseName(script, target.name, target.port)
+          : this.#refuse(row, script, '', plainEndpoint(target));
     const full = refusal ?? this.#refuseMore(row, script);
     if (full !== undefined) return full;
     row.lastEnd++;
@@ -331,7 +342,7 @@ type DialPlan = Omit<ConnDial, 'to'>;
 
 /** @returns in words what is wrong with the options */
 function parseDial(fields: DialFields, hasClient: boolean): DialPlan | string {
-  const { into = 'direct', bind, mark, proxyProtocol, connectTimeoutMs = 0 } = fields;
+  const { into = 'direct', bind, mark, proxyProtocol, connectTimeoutMs = 0, via } = fields;
   if (into !== 'direct' && into !== 'tun') return 'into is "direct" or "tun"';
   if (into === 'tun' && !hasClient) return 'into "tun" needs a connection that was claimed';
   if (proxyProtocol !== undefined && !hasClient) return 'proxyProtocol needs a client to tell of';
@@ -349,6 +360,7 @@ function parseDial(fields: DialFields, hasClient: boolean): DialPlan | string {
     timeoutMs: connectTimeoutMs,
     ...(bind === undefined ? {} : { bind }),
     ...(mark === undefined ? {} : { mark }),
+    ...(typeof via === 'string' ? { via } : {}),
     ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
   };
 }

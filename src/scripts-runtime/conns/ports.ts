@@ -40,6 +40,8 @@ export interface ConnDial {
   readonly mark?: number;
   /** Header about the client, in front of all else. */
   readonly proxyProtocol?: 1 | 2;
+  /** Name of an upstream; absent for the default one. A pool has addresses of its own, not `to`. */
+  readonly via?: string;
 }
 
 /** Milliseconds, and bytes of both directions; 0 for what the flow has anyway. */

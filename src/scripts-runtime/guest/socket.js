@@ -104,6 +104,7 @@ const CONNECT_OPTIONS = {
   ...TLS_OPTIONS,
   secureTransport: oneOf('off', 'on', 'starttls'),
   into: oneOf('direct', 'tun'),
+  via: shortText,
   bind: shortText,
   mark: count,
   proxyProtocol: oneOf(1, 2),
@@ -176,8 +177,9 @@ async function upgrade(plain, end, options) {
 }
 
 export function connect(to, options) {
-  const address = addressOf(to);
   const { signal, ...dial } = optionsOf('connect()', options, CONNECT_OPTIONS);
+  // A pool has addresses of its own.
+  const address = to === undefined && dial.via !== undefined ? undefined : addressOf(to);
   const conn = connOfSignal(signal) ?? words[TURN_OF];
   const answer = host.connDial(conn, stringify({ ...dial, to: address }));
   const end = new End(conn, typeof answer === 'number' ? answer : -1);

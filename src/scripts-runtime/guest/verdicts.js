@@ -41,6 +41,7 @@ export const oneOf =
 const REJECT_OPTIONS = { with: oneOf('rst', 'icmp', 'drop'), reason: text };
 const REDIRECT_OPTIONS = { note: text };
 const FORWARD_OPTIONS = {
+  via: shortText,
   handshake: oneOf('dial-first', 'accept-first'),
   proxyProtocol: oneOf(1, 2),
   bind: shortText,

@@ -41,23 +41,25 @@ export interface NetworkPlan {
   readonly clientSends: readonly Uint8Array[];
   /** The client ends its direction when it has sent everything. */
   readonly clientCloses: boolean;
-  upstream(to: Endpoint): UpstreamPlan;
+  upstream(dialed: Dialed): UpstreamPlan;
 }
+
+/** Where a dial went, and by which upstream. */
+export type Dialed = Pick<ConnDial, 'to' | 'via'>;
 
 /** What became of the connection. */
 export interface NetworkResult {
   readonly clientGot: Uint8Array;
   /** By socket, in the order of dialling. */
-  readonly dials: readonly { readonly to: Endpoint; readonly got: Uint8Array }[];
+  readonly dials: readonly (Dialed & { readonly got: Uint8Array })[];
   /** The upstream that the connection was spliced to. */
-  readonly spliced: Endpoint | undefined;
+  readonly spliced: Dialed | undefined;
   /** How it ended: `eof`, or `killed` when the script reset it. */
   readonly ended: string | undefined;
 }
 
-interface Dial {
+interface Dial extends Dialed {
   readonly conn: number;
-  readonly to: Endpoint;
   plan: UpstreamPlan | undefined;
   /** Exists once it is connected. */
   end: FarEnd | undefined;
@@ -91,7 +93,7 @@ export class FakeNetwork implements ConnPorts {
   readonly reach = 'up';
   readonly ownConn = (index: number): number => -1 - index;
   /** What answers where a script dials without a client; undefined where there is nobody. */
-  upstream: (to: Endpoint) => UpstreamPlan | undefined = () => undefined;
+  upstream: (dialed: Dialed) => UpstreamPlan | undefined = () => undefined;
   readonly #now: () => number;
   #events: ConnEvents | undefined;
   #conn = 0;
@@ -156,8 +158,8 @@ export class FakeNetwork implements ConnPorts {
     const spliced = this.#splicedTo === undefined ? undefined : this.#dials.get(this.#splicedTo);
     return {
       clientGot: this.#client.got,
-      dials: dials.map(({ to, end, got }) => ({ to, got: end?.got ?? got })),
-      spliced: spliced?.to,
+      dials: dials.map(({ end, got, ...dialed }) => ({ ...dialed, got: end?.got ?? got })),
+      spliced,
       ended: this.#ended,
     };
   }
@@ -234,8 +236,9 @@ export class FakeNetwork implements ConnPorts {
     found.isDeaf = true;
   }
 
-  dial(conn: number, socket: number, { to, timeoutMs }: ConnDial): void {
-    const dial: Dial = { conn, to, plan: undefined, end: undefined, got: new Uint8Array(0) };
+  dial(conn: number, socket: number, { to, via, timeoutMs }: ConnDial): void {
+    const dialed = via === undefined ? { to } : { to, via };
+    const dial: Dial = { ...dialed, conn, plan: undefined, end: undefined, got: new Uint8Array(0) };
     const plan = this.#enter(socket, dial);
     if (plan === undefined) return;
     dial.plan = plan;
@@ -270,10 +273,10 @@ export class FakeNetwork implements ConnPorts {
     if (isOwn(dial.conn)) {
       this.#own.set(socket, dial);
       this.#ownDials.push(dial);
-      return this.upstream(dial.to) ?? NOBODY;
+      return this.upstream(dial) ?? NOBODY;
     }
     if (dial.conn === this.#conn) this.#dials.set(socket, dial);
-    return dial.conn === this.#conn ? this.#plan?.upstream(dial.to) : undefined;
+    return dial.conn === this.#conn ? this.#plan?.upstream(dial) : undefined;
   }
 
   #later(conn: number, tell: () => void, ms = 0): void {

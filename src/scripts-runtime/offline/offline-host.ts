@@ -9,6 +9,7 @@ import type { Decision } from '../decide.ts';
 import { ScriptHost } from '../host.ts';
 import type { ScheduledEvent } from '../schedule/schedule.ts';
 import {
+  type Dialed,
   FakeNetwork,
   type NetworkPlan,
   type NetworkResult,
@@ -116,7 +117,7 @@ export class OfflineHost {
   }
 
   /** What answers where a script dials without a client; elsewhere nobody does. */
-  set upstream(upstream: (to: Endpoint) => UpstreamPlan | undefined) {
+  set upstream(upstream: (dialed: Dialed) => UpstreamPlan | undefined) {
     this.#network.upstream = upstream;
   }
 

@@ -1,7 +1,8 @@
 /** What one test sees of a gateway: its scripts, their KV, and a clock that the test moves. */
-import type { Endpoint } from '../../stack/verdict.ts';
+import { DIRECT } from '../../stack/verdict.ts';
 import type { KvEntry, ScriptBundle, ScriptLog, ScriptSource } from '../bundle/bundle.ts';
-import type { NetworkResult, UpstreamPlan } from './fake-network.ts';
+import { isOfPool } from '../conns/dial-via.ts';
+import type { Dialed, NetworkResult, UpstreamPlan } from './fake-network.ts';
 import { NameBook } from './name-book.ts';
 import { OfflineHost } from './offline-host.ts';
 import { type HookRequest, RunError, type RunRequest, type WorldRequest } from './parse-run.ts';
@@ -45,6 +46,18 @@ export interface HookResult {
   readonly tookMs: number;
   /** All that the KV holds now. */
   readonly kv: Readonly<Record<string, string | number>>;
+}
+
+/** `10.0.0.1:80`, `10.0.0.1:80 via out`, `via web` of an upstream that chooses itself. */
+function dialedBy(to: string | undefined, via: unknown, original: string): string {
+  if (via === undefined || via === DIRECT) return to ?? original;
+  return to === undefined ? `via ${via}` : `${to} via ${via}`;
+}
+
+/** The same of what a claimed flow dials. */
+function labelOf(host: OfflineHost, { to, via }: Dialed): string {
+  const address = isOfPool(to) ? undefined : host.show(to);
+  return dialedBy(address, via, '');
 }
 
 /** The same of `run`. */
@@ -109,14 +122,14 @@ export class TestWorld {
       { clientSends, clientCloses, upstream: this.#upstreamOf(host, request) },
     );
     const seen = look([...ownDials, ...(network?.dials ?? [])], cpuUs);
-    const target = verdict.to ?? host.show(flow.destination);
+    const target = dialedBy(verdict.to, verdict['via'], host.show(flow.destination));
     return {
       ...seen,
       verdict,
       text,
       dialed: verdict.kind === 'forward' ? [...seen.dialed, target] : seen.dialed,
       clientGot: crossing(network?.clientGot ?? new Uint8Array(0)),
-      ...(network?.spliced === undefined ? {} : { spliced: host.show(network.spliced) }),
+      ...(network?.spliced === undefined ? {} : { spliced: labelOf(host, network.spliced) }),
       ...(network?.ended === undefined ? {} : { ended: network.ended }),
     };
   }
@@ -151,7 +164,9 @@ export class TestWorld {
     const logged = this.#logs.length;
     const startedAt = this.#clock.now();
     return (dials, cpuUs) => {
-      const heard = dials.map(({ to, got }) => [host.show(to), crossing(got)] as const);
+      const heard = dials.map(
+        ({ got, ...dialed }) => [labelOf(host, dialed), crossing(got)] as const,
+      );
       return {
         dialed: heard.map(([address]) => address),
         upstreamGot: Object.fromEntries(heard),
@@ -165,8 +180,8 @@ export class TestWorld {
     };
   }
 
-  #upstreamOf(host: OfflineHost, { upstreams }: WorldRequest): (to: Endpoint) => UpstreamPlan {
-    return (to) => upstreams[host.show(to)] ?? SILENT;
+  #upstreamOf(host: OfflineHost, { upstreams }: WorldRequest): (dialed: Dialed) => UpstreamPlan {
+    return (dialed) => upstreams[labelOf(host, dialed)] ?? SILENT;
   }
 
   /** With the same settings it is the script that the test asked before, with its state. */

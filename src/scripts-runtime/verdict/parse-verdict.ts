@@ -118,7 +118,7 @@ function parse(fields: Record<string, unknown>, services: readonly string[]): Sc
 }
 
 function parseForward(fields: Record<string, unknown>): ScriptVerdict {
-  const { handshake = 'dial-first', proxyProtocol, bind, congestion } = fields;
+  const { handshake = 'dial-first', proxyProtocol, bind, congestion, via } = fields;
   const target = optionalTarget('forward()', fields['to']);
   if (handshake !== 'dial-first' && handshake !== 'accept-first') {
     throw new Refusal('forward(): handshake is "dial-first" or "accept-first"');
@@ -129,6 +129,9 @@ function parseForward(fields: Record<string, unknown>): ScriptVerdict {
   if (bind !== undefined && (typeof bind !== 'string' || !isBindAddress(bind))) {
     throw new Refusal('forward(): bind is an address without a port');
   }
+  if (via !== undefined && !isUpstreamName(via)) {
+    throw new Refusal('forward(): via is the name of an upstream');
+  }
   const control = CONGESTION_NAMES.find((name) => name === congestion);
   if (congestion !== undefined && control === undefined) {
     throw new Refusal(`forward(): congestion is one of ${CONGESTION_NAMES.join(', ')}`);
@@ -137,6 +140,7 @@ function parseForward(fields: Record<string, unknown>): ScriptVerdict {
     kind: 'forward',
     handshake,
     ...target,
+    ...(via === undefined ? {} : { via }),
     ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
     ...(bind === undefined ? {} : { bind }),
     ...(control === undefined ? {} : { congestion: control }),
@@ -170,6 +174,10 @@ const quote = (value: unknown): string =>
   cutText(JSON.stringify(value) ?? 'undefined', ADDRESS_LENGTH);
 
 const isBindAddress = (text: string) => isIPv4(text) || (isIPv6(text) && !text.includes('%'));
+
+/** As a configuration has them. */
+export const isUpstreamName = (value: unknown): value is string =>
+  typeof value === 'string' && /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(value);
 
 /** Options that are whole numbers, and their largest value. */
 const FORWARD_NUMBERS = {

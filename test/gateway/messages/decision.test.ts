@@ -184,9 +184,11 @@ test('a forward with every option arrives, and one with none has none', () => {
       halfCloseTimeoutMs: 3,
       maxBytes: 2 ** 50,
       congestion: 'newreno',
+      via: 'pool-b',
     },
   });
   const { answer, view } = full;
+  expect(answerText(view, answer)).toBe('pool-b');
   expect(formatAddress(view, answer.toAt, 16)).toBe('fd00::1');
   expect(formatAddress(view, answer.bindAt, 4)).toBe('10.0.0.9');
   expect(answer).toMatchObject({
@@ -215,6 +217,7 @@ test('a forward with every option arrives, and one with none has none', () => {
     mark: -1,
     maxBytes: 0,
     congestion: 0,
+    textLength: 0,
   });
 });
 

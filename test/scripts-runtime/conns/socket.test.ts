@@ -57,7 +57,7 @@ test('options that make no sense throw at once', async () => {
     "'10.0.0.1:80', { mark: 1, into: 'tun' }",
     "'10.0.0.1:80', { mark: 2 ** 32 }",
     "'10.0.0.1:80', { signal: {} }",
-    "'10.0.0.1:80', { via: 'pool' }",
+    "'10.0.0.1:80', { way: 'pool' }",
     "'10.0.0.1:80', 'now'",
   ];
   const world = await ConnWorld.of(
@@ -76,7 +76,7 @@ test('options that make no sense throw at once', async () => {
     'TypeError - connect(): mark is of a socket, and not of "tun"',
     'TypeError - connect(): mark is from 0 to 4294967295',
     'TypeError - connect(): signal cannot be {}',
-    'TypeError - connect(): no option "via"',
+    'TypeError - connect(): no option "way"',
     'TypeError - connect(): options must be an object',
   ]);
   expect(world.carrier.dials).toEqual([]);

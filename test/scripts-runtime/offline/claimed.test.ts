@@ -105,6 +105,20 @@ test('an upstream that refuses, is late, is named or speaks first', () =>
      expect(r.ended).toBe('killed');`,
   ));
 
+test('an upstream by name is named where it is dialled, and answers by that', () =>
+  expectPass(
+    claiming(`
+    const first = connect('10.0.0.1:1', { via: 'out' });
+    ctx.log.info(text(await first.read()));
+    await conn.splice(connect(undefined, { via: 'web' }));`),
+    `const r = await run(script, about, {
+       upstreams: { '10.0.0.1:1 via out': { sends: 'hello' }, 'via web': { closes: true } },
+     });
+     expect(r.dialed).toEqual(['10.0.0.1:1 via out', 'via web']);
+     expect(r.spliced).toBe('via web');
+     expect(r.logs[0].message).toBe('hello');`,
+  ));
+
 test('a name is shown as such in both families, and so it can refuse in both', () =>
   expectPass(
     claiming(`

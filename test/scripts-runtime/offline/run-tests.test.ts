@@ -71,6 +71,20 @@ test('the original destination is what is dialled when a script names no other',
     syncScriptOf('return forward();'),
   ));
 
+test('an upstream by name stands in the verdict and in what is dialled', () =>
+  expectPass(
+    `const r = await run(script, ${FLOW});
+     expect(r.verdict.via).toBe('out');
+     expect(r.text).toBe('forward 10.0.0.1:80 via=out');
+     expect(r.dialed).toEqual(['10.0.0.1:80 via out']);
+     expect((await run(script, ${FLOW.replace(':443', ':1')})).dialed).toEqual(['via web']);
+     expect((await run(script, ${FLOW.replace(':443', ':2')})).dialed).toEqual(['10.0.0.1:80']);`,
+    syncScriptOf(
+      `if (flow.dst.port === 1) return forward(undefined, { via: 'web' });
+       return forward('10.0.0.1:80', { via: flow.dst.port === 2 ? 'direct' : 'out' });`,
+    ),
+  ));
+
 test('a script sees the flow that the test made, of TCP, UDP and ping', () =>
   expectPass(
     `const told = async (about) => (await run(script, flow(about))).logs[0].fields;

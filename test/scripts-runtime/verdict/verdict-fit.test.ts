@@ -1,4 +1,4 @@
-import { expect, test } from 'bun:test';
+import { describe as describeVia, expect, test } from 'bun:test';
 import { misfitOf } from '../../../src/scripts-runtime/verdict/verdict-fit.ts';
 import { describe, ScriptWorld, scriptOf, syncScriptOf } from '../script-world.ts';
 
@@ -102,4 +102,56 @@ test('only TCP can be claimed', () => {
   expect(misfit('tcp')).toBeUndefined();
   expect(misfit('udp')).toBe('claim(): is for TCP, and the flow is udp');
   expect(misfit('icmp')).toBe('claim(): is for TCP, and the flow is icmp');
+});
+
+describeVia('via', () => {
+  const upstreams = { web: 'pool', out: 'proxy', wan: 'egress' } as const;
+  const flowOf = (protocol: 'tcp' | 'udp' | 'icmp') => ({
+    flow: 1,
+    protocol,
+    source: { ip: '10.0.0.1', port: 1, family: 4 as const },
+    destination: { ip: '10.0.0.2', port: 2, family: 4 as const },
+  });
+  const to = { ip: '10.0.0.3', port: 3, family: 4 as const };
+  const forwardBy = (via: string, rest: object = {}) =>
+    ({ kind: 'forward', handshake: 'dial-first', via, ...rest }) as const;
+
+  test.each([
+    ['web', {}, 'tcp'],
+    ['out', { to }, 'tcp'],
+    ['out', {}, 'tcp'],
+    ['wan', { to }, 'udp'],
+    ['wan', {}, 'icmp'],
+    ['direct', { to }, 'udp'],
+  ] as const)('%s with %o fits a flow of %s', (via, rest, protocol) => {
+    expect(misfitOf(forwardBy(via, rest), flowOf(protocol), upstreams)).toBeUndefined();
+  });
+
+  test.each([
+    ['web', { to }, 'tcp', 'forward(): upstream "web" is a pool, and takes no address'],
+    ['web', {}, 'udp', 'forward(): upstream "web" is a pool, for TCP, and the flow is udp'],
+    ['out', {}, 'icmp', 'forward(): upstream "out" is a proxy, for TCP, and the flow is icmp'],
+    ['no', {}, 'tcp', 'forward(): there is no upstream "no"; there is: web, out, wan'],
+    ['toString', {}, 'tcp', 'forward(): there is no upstream "toString"; there is: web, out, wan'],
+  ] as const)('%s with %o and %s: %s', (via, rest, protocol, why) => {
+    expect(misfitOf(forwardBy(via, rest), flowOf(protocol), upstreams)).toBe(why);
+  });
+
+  test('where nobody knows the configuration any name may be one', () => {
+    expect(misfitOf(forwardBy('no', { to }), flowOf('tcp'))).toBeUndefined();
+  });
+
+  test('a script whose upstream is not there has its decision fail, until it is', async () => {
+    const world = await worldOf("return forward(undefined, { via: 'web' })");
+    world.host.upstreams = {};
+    expect(world.outcome('192.0.2.1', 80)).toBe('failed bad-verdict');
+    expect(world.logs.at(-1)?.message).toBe('forward(): there is no upstream "web"');
+    world.host.upstreams = { web: 'pool' };
+    expect(world.outcome('192.0.2.1', 80)).toStartWith('forward');
+  });
+
+  test.each(['"a b"', '""', '7', '"x".repeat(65)'])('forward() takes no via of %s', async (via) => {
+    const world = await worldOf(`return forward(undefined, { via: ${via} })`);
+    expect(world.outcome('192.0.2.1', 80)).toStartWith('failed');
+  });
 });

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { z } from 'zod';
 import { loadConfig } from '../../config/default-config.ts';
 import { toLiveConfig } from '../../config/plane.ts';
+import { upstreamKinds } from '../../config/upstream-schema.ts';
 import { parseTarget } from '../../config/values.ts';
 import { explainBody, explanation } from '../../supervisor/api/explain-schemas.ts';
 import { ExitCode } from '../../supervisor/exit-code.ts';
@@ -52,7 +53,7 @@ function offline(body: FlowBody, file: string): Promise<Explanation> {
   return explain(toRecordedFlow(body), {
     live: toLiveConfig(loaded.config, 1),
     generation: unnumbered(readBundle(loaded)),
-    aside: { iface: loaded.config.device.name },
+    aside: { iface: loaded.config.device.name, upstreams: upstreamKinds(loaded.config) },
   });
 }
 

@@ -29,8 +29,15 @@ function render(value: Status): string {
     `script host ${host.state}, pid ${host.pid ?? '-'}, ${restarts} restarts`,
     `scripts     generation ${generation.number} (${generation.hash})`,
     `flows       ${flows.active} of ${flows.limit}, ${flows.total} since the start`,
+    ...(value.upstreams.total === 0 ? [] : [`upstreams   ${upstreamsText(value.upstreams)}`]),
     ...(value.scripts.length === 0 ? [] : ['', formatScripts(value.scripts)]),
   ].join('\n');
+}
+
+/** `3 healthy`, `2 of 3 healthy: not pool-b` */
+function upstreamsText({ total, unhealthy }: Status['upstreams']): string {
+  if (unhealthy.length === 0) return `${total} healthy`;
+  return `${total - unhealthy.length} of ${total} healthy: not ${unhealthy.join(', ')}`;
 }
 
 export const formatScripts = (scripts: Status['scripts']): string =>

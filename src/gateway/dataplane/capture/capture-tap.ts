@@ -28,7 +28,11 @@ import { PacketFlow } from './packet-flow.ts';
 
 /** Every reason will do. */
 const ANY_REASON = -1;
-const NO_NAMES = { scriptName: () => undefined, listenerName: () => undefined };
+const NO_NAMES = {
+  scriptName: () => undefined,
+  listenerName: () => undefined,
+  upstreamName: () => undefined,
+};
 
 interface Wanted {
   readonly bit: number;

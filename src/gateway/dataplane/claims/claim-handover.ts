@@ -61,6 +61,8 @@ export class ClaimHandover {
   #toSocket({ row, client }: Claim, socket: ClaimEnd, port: FdPort, now: Instant): void {
     const [stack, upstreams] = [this.#stack, this.#upstreams];
     upstreams.setFd(row, port.fd);
+    upstreams.setSlot(row, port.upstreamSlot);
+    stack.arena.view.setUint16(stack.rowAt(row) + FlowField.VIA, port.upstreamId, true);
     const { READABLE, WRITABLE, ENDING, OPEN, READ_DONE, WRITE_SHUT } = UpstreamBit;
     // Taken for ready, and for having sent FIN: the first EAGAIN tells better.
     upstreams.raise(row, OPEN | WRITABLE | ENDING | (port.hasEnded ? READ_DONE : READABLE));

@@ -2,6 +2,7 @@
  * What a script host wants done with its connections. A host that breaks the rules of
  * messages/conn.ts is broken itself, or worse: the connection concerned is reset, and counted.
  */
+
 import { CloseReason } from '../../../stack/close-reason.ts';
 import { Counter, type Counters } from '../../../stack/counters.ts';
 import { ClosedBy, FlowField } from '../../../stack/flow-row.ts';
@@ -22,6 +23,7 @@ import { failedDial } from '../forward/dial-result.ts';
 import { proxyHeader } from '../forward/proxy-protocol.ts';
 import type { LoopGuard } from '../loop-guard.ts';
 import { RowPort } from '../row-port.ts';
+import { clientHash } from '../upstream/client-hash.ts';
 import { type Claim, ClaimEnd, ClaimPhase, pushEnd } from './claim.ts';
 import type { ClaimSockets } from './claim-sockets.ts';
 import type { ClaimTable } from './claim-table.ts';
@@ -179,8 +181,10 @@ export class ClaimOrders {
     const deadline = this.#sockets.deadline(message.timeoutMs, now);
     if (!message.isIntoDevice) {
       end.deadline = deadline;
-      this.#wakeAt(deadline);
-      this.#sockets.dial(end, message, view, now);
+      const { arena } = this.#stack;
+      const hash = hasClient ? clientHash(arena.view, this.#stack.rowAt(claim.row)) : 0;
+      this.#sockets.dial(end, message, view, hash, now);
+      this.#wakeAt(end.deadline);
       return true;
     }
     const [stack, counters, guard] = [this.#stack, this.#counters, this.#guard];

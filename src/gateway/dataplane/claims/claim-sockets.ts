@@ -3,6 +3,7 @@
  * it for a verdict. Nothing here waits; how a dial ended is noted in its end.
  */
 import { type Epoll, EpollEvent } from '../../../ffi/epoll.ts';
+import { Errno } from '../../../ffi/errno.ts';
 import { closeFd, localAddress, resetOnClose, takeError } from '../../../ffi/sockets.ts';
 import { Counter, type Counters } from '../../../stack/counters.ts';
 import { Histogram } from '../../../stack/histograms.ts';
@@ -13,10 +14,21 @@ import type { ConnMessage } from '../../messages/conn-decode.ts';
 import type { SocketEnds } from '../../messages/conn-encode.ts';
 import type { LiveConfig } from '../../messages/control.ts';
 import { FdPort } from '../fd-port.ts';
-import { openSocket, startConnect } from '../forward/dial.ts';
-import { failedDial, resultOfErrno } from '../forward/dial-result.ts';
+import {
+  DIAL_LOOP,
+  DIAL_TIMEOUT,
+  type DialFailure,
+  dialFailure,
+  openSocket,
+  startConnect,
+} from '../forward/dial.ts';
+import { failedDial, resultOfErrno, resultOfReason, withoutDial } from '../forward/dial-result.ts';
 import { UPSTREAM_EVENTS } from '../forward/upstream-table.ts';
 import type { LoopGuard } from '../loop-guard.ts';
+import { type ProxyTarget, TalkState } from '../upstream/proxy-talk.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import { NO_SLOT, type Upstreams } from '../upstream/upstreams.ts';
+import { ViaDial } from '../upstream/via-dial.ts';
 import type { ClaimEnd } from './claim.ts';
 
 /** Above the tokens of flows, which have 31 bits: a number that changes, and a slot. */
@@ -27,12 +39,18 @@ const TURN_MASK = 0x7fff;
 /** More cannot be told apart in a token. */
 const SLOTS_MAX = 1 << SLOT_BITS;
 
+/** The kernel would send it into our own device; above all errnos. */
+const LOOP = 1;
+const fromAscii = new TextDecoder();
+
 /** A socket from its dial until it is closed, or becomes the upstream of its flow. */
 interface Slot {
   readonly end: ClaimEnd;
   readonly port: FdPort;
   readonly token: number;
   readonly startedAt: Instant;
+  /** The dial, when it is by way of an upstream that has a name. */
+  readonly via: ViaDial | undefined;
 }
 
 export class ClaimSockets {
@@ -41,17 +59,26 @@ export class ClaimSockets {
   readonly #guard: LoopGuard;
   /** Address of the arena's first byte, for the kernel. */
   readonly #base: number;
+  readonly #upstreams: Upstreams;
   readonly #slots: (Slot | undefined)[];
   /** Free slots; the last is taken first. */
   readonly #free: number[];
   /** Of claims without a client. */
   #ownSockets = 0;
   #turn = 0;
-  #egress: LiveConfig['egress'] = { fwmark: 0, interface: '' };
+  #egress: Pick<LiveConfig['egress'], 'fwmark' | 'interface'> = { fwmark: 0, interface: '' };
   #connectMs = 0;
 
   /** @param limit  sockets that there may be at a time */
-  constructor(epoll: Epoll, counters: Counters, guard: LoopGuard, base: number, limit: number) {
+  constructor(
+    epoll: Epoll,
+    counters: Counters,
+    guard: LoopGuard,
+    base: number,
+    limit: number,
+    upstreams: Upstreams,
+  ) {
+    this.#upstreams = upstreams;
     this.#epoll = epoll;
     this.#counters = counters;
     this.#guard = guard;
@@ -71,8 +98,25 @@ export class ClaimSockets {
     return after(now, millis(timeoutMs > 0 ? timeoutMs : this.#connectMs));
   }
 
-  /** Dials what the message names, whose addresses lie in `view`; `end.dialed` may tell at once. */
-  dial(end: ClaimEnd, message: ConnMessage, view: DataView, now: Instant): void {
+  /**
+   * Dials what the message names, whose addresses lie in `view`; `end.dialed` may tell at once.
+   *
+   * @param clientHash  of upstream/client-hash.ts
+   */
+  dial(
+    end: ClaimEnd,
+    message: ConnMessage,
+    view: DataView,
+    clientHash: number,
+    now: Instant,
+  ): void {
+    const upstream = this.#upstreams.choose(viaOf(message, view));
+    if (upstream === undefined) this.#dialDirect(end, message, view, now);
+    else if (upstream === 'unknown') withoutDial(end, DialResult.FAILED);
+    else this.#dialVia(end, upstream, message, view, clientHash, now);
+  }
+
+  #dialDirect(end: ClaimEnd, message: ConnMessage, view: DataView, now: Instant): void {
     const { addressAt, localAt, localFamily } = message;
     const family = message.family === 4 ? 4 : 6;
     const mark = message.mark < 0 ? this.#egress.fwmark : message.mark;
@@ -92,7 +136,8 @@ export class ClaimSockets {
       failedDial(end, resultOfErrno(-fd), this.#counters);
       return;
     }
-    const result = this.#connect(end, fd, index, view, addressAt, family, message.port, now);
+    const to = { view, at: addressAt, family, port: message.port } as const;
+    const result = this.#connect(end, fd, index, to, undefined, now);
     if (result >= 0) return;
     this.close(end, true);
     failedDial(end, resultOfErrno(-result), this.#counters);
@@ -112,8 +157,13 @@ export class ClaimSockets {
     return end;
   }
 
-  /** The time for the dial is over. */
-  onTimeout(end: ClaimEnd): void {
+  /** The time for the dial is over; `end.deadline` says whether another one has begun. */
+  onTimeout(end: ClaimEnd, now: Instant): void {
+    const via = this.#viaOfEnd(end);
+    if (via !== undefined) {
+      this.#viaFailed(end, via, DIAL_TIMEOUT, 0, now);
+      return;
+    }
     this.close(end, true);
     failedDial(end, DialResult.TIMEOUT, this.#counters);
   }
@@ -129,6 +179,7 @@ export class ClaimSockets {
 
   /** Gives the socket away, open, to be watched with another token. @returns its descriptor */
   handOver(end: ClaimEnd, port: FdPort, token: number): number {
+    port.upstreamSlot = NO_SLOT;
     this.#release(end, port);
     this.#epoll.modify(port.fd, UPSTREAM_EVENTS, token);
     return port.fd;
@@ -139,10 +190,8 @@ export class ClaimSockets {
     end: ClaimEnd,
     fd: number,
     index: number,
-    view: DataView,
-    addressAt: number,
-    family: 4 | 6,
-    port: number,
+    { view, at, family, port }: ProxyTarget,
+    via: ViaDial | undefined,
     now: Instant,
   ): number {
     this.#turn = (this.#turn + 1) & TURN_MASK;
@@ -150,36 +199,130 @@ export class ClaimSockets {
     const socket = new FdPort(fd, index, this.#base);
     end.port = socket;
     this.#free.pop();
-    this.#slots[index] = { end, port: socket, token, startedAt: now };
+    this.#slots[index] = { end, port: socket, token, startedAt: now, via };
+    socket.upstreamId = via?.upstream.rule.id ?? 0;
+    socket.upstreamSlot = via?.slot ?? NO_SLOT;
     this.#count(end, 1);
     const watched = this.#epoll.add(fd, UPSTREAM_EVENTS, token);
     if (watched < 0) return watched;
-    const result = startConnect(fd, view, addressAt, family, port);
-    end.ends = endsTo(view, addressAt, family, port);
+    const result = startConnect(fd, view, at, family, port);
+    end.ends = endsTo(via?.leadsTo ?? { view, at, family, port });
     return result;
   }
 
-  #finishConnect({ end, port, startedAt }: Slot, events: number, now: Instant): void {
+  #dialVia(
+    end: ClaimEnd,
+    upstream: Upstream,
+    message: ConnMessage,
+    view: DataView,
+    clientHash: number,
+    now: Instant,
+  ): void {
+    const { mark, localAt, localFamily, timeoutMs } = message;
+    const { fwmark, interface: device } = this.#egress;
+    const via = new ViaDial(
+      this.#upstreams,
+      upstream,
+      copyOf(message, view),
+      {
+        mark: mark < 0 ? undefined : mark,
+        bind: localFamily === 0 ? '' : formatAddress(view, localAt, localFamily === 4 ? 4 : 16),
+        connectTimeoutMs: timeoutMs,
+      },
+      { fwmark, interface: device, connectMs: this.#connectMs },
+      clientHash,
+    );
+    this.#tryNext(end, via, DialResult.FAILED, now);
+  }
+
+  /** @param last  how the dial before has ended */
+  #tryNext(end: ClaimEnd, via: ViaDial, last: DialResult, now: Instant): void {
+    let result = last;
+    while (via.next(now)) {
+      const started = this.#start(end, via, now);
+      if (started === 0) {
+        end.deadline = after(now, millis(via.timeoutMs));
+        return;
+      }
+      const isLoop = started === LOOP;
+      const errno = isLoop ? 0 : -started;
+      result = isLoop ? DialResult.LOOP : resultOfErrno(errno);
+      this.#closeUnconnected(end);
+      if (!via.failed(isLoop ? DIAL_LOOP : dialFailure(errno), errno, now)) break;
+    }
+    withoutDial(end, result);
+  }
+
+  /** @returns 0, LOOP, or a negative errno */
+  #start(end: ClaimEnd, via: ViaDial, now: Instant): number {
+    const { to, options } = via;
+    const { mark, interface: device } = options;
+    if (this.#guard.isLoopFrom(to.view, to.at, to.family, mark, device, now)) return LOOP;
+    const index = this.#free.at(-1);
+    if (index === undefined) return -Errno.EMFILE;
+    const fd = openSocket(to.family, options);
+    return fd < 0 ? fd : Math.min(0, this.#connect(end, fd, index, to, via, now));
+  }
+
+  #viaFailed(end: ClaimEnd, via: ViaDial, failure: DialFailure, errno: number, now: Instant): void {
+    this.#closeUnconnected(end);
+    const result = errno === 0 ? resultOfReason(failure.reason) : resultOfErrno(errno);
+    if (via.failed(failure, errno, now)) this.#tryNext(end, via, result, now);
+    else withoutDial(end, result);
+  }
+
+  /** Of a dial that failed, and leaves its address itself. */
+  #closeUnconnected(end: ClaimEnd): void {
+    if (end.port instanceof FdPort) end.port.upstreamSlot = NO_SLOT;
+    this.close(end, true);
+  }
+
+  #viaOfEnd({ port }: ClaimEnd): ViaDial | undefined {
+    return port instanceof FdPort ? this.#slots[port.slot]?.via : undefined;
+  }
+
+  #finishConnect({ end, port, startedAt, via }: Slot, events: number, now: Instant): void {
     const ready = EpollEvent.OUT | EpollEvent.ERR | EpollEvent.HUP;
-    if ((events & ready) === 0) return;
-    const errno = takeError(port.fd);
+    const wasTalking = via?.isTalking === true;
+    if (!wasTalking && (events & ready) === 0) return;
+    const errno = wasTalking ? 0 : takeError(port.fd);
+    if (via !== undefined && !this.#isThrough(end, port, via, errno, now)) return;
     if (errno !== 0) {
       this.close(end, true);
       failedDial(end, resultOfErrno(Math.abs(errno)), this.#counters);
       return;
     }
     const { ends } = end;
-    if (ends !== undefined) {
+    // What a proxy has for a local end, nobody has asked.
+    if (ends !== undefined && via?.isTalking !== true) {
       ends.localPort = Math.max(0, localAddress(port.fd, ends.family, ends.addresses, 0));
     }
     end.dialed = DialResult.OK;
     end.deadline = NEVER;
+    end.connectUs = now - startedAt;
+    if (via !== undefined) return;
     this.#counters.add(Counter.DIALS);
     this.#counters.observe(Histogram.DIAL_US, now - startedAt);
-    end.connectUs = now - startedAt;
+  }
+
+  /** @returns whether the socket leads to its target now */
+  #isThrough(end: ClaimEnd, port: FdPort, via: ViaDial, errno: number, now: Instant): boolean {
+    if (errno !== 0) {
+      this.#viaFailed(end, via, dialFailure(Math.abs(errno)), Math.abs(errno), now);
+      return false;
+    }
+    const state = via.advance(port.fd, now);
+    if (state === TalkState.FAILED) this.#viaFailed(end, via, via.failure, 0, now);
+    if (state !== TalkState.DONE) return false;
+    // What lies behind the answer of a proxy, FIN included, makes no event of its own.
+    port.isReadable = via.isTalking;
+    port.isEnding = via.isTalking;
+    return true;
   }
 
   #release(end: ClaimEnd, port: FdPort): void {
+    if (end.dialed === undefined) this.#slots[port.slot]?.via?.abandoned();
+    if (port.upstreamSlot !== NO_SLOT) this.#upstreams.leave(port.upstreamSlot);
     end.port = undefined;
     this.#slots[port.slot] = undefined;
     this.#free.push(port.slot);
@@ -195,10 +338,24 @@ export class ClaimSockets {
 }
 
 /** Of a socket to that target, whose own end is not known yet. */
-function endsTo(view: DataView, addressAt: number, family: 4 | 6, remotePort: number): SocketEnds {
+function endsTo({ view, at, family, port: remotePort }: ProxyTarget): SocketEnds {
   const addresses = new DataView(new ArrayBuffer(32));
   for (let i = 0; i < (family === 4 ? 4 : 16); i += 4) {
-    addresses.setInt32(16 + i, view.getInt32(addressAt + i));
+    addresses.setInt32(16 + i, view.getInt32(at + i));
   }
   return { family, addresses, localPort: 0, remotePort };
 }
+
+/** The target of a message, to be kept: its own bytes are gone with the next one. */
+function copyOf({ addressAt, family, port }: ConnMessage, view: DataView): ProxyTarget {
+  const kept = new DataView(new ArrayBuffer(16));
+  for (let i = 0; i < (family === 4 ? 4 : 16); i += 4) {
+    kept.setInt32(i, view.getInt32(addressAt + i));
+  }
+  return { view: kept, at: 0, family: family === 4 ? 4 : 6, port };
+}
+
+const viaOf = ({ viaAt, viaLength }: ConnMessage, view: DataView): string =>
+  viaLength === 0
+    ? ''
+    : fromAscii.decode(new Uint8Array(view.buffer, view.byteOffset + viaAt, viaLength));

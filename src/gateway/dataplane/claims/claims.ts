@@ -355,7 +355,8 @@ export class Claims implements FlowService {
     end.deadline = NEVER;
     this.#table.list(claim);
     if (end.dialed === undefined) {
-      this.#sockets.onTimeout(end);
+      this.#sockets.onTimeout(end, now);
+      this.#wakeAt(end.deadline);
     } else {
       this.#sockets.close(end, true);
       end.over = CloseReason.HALF_CLOSE_TIMEOUT;

@@ -21,6 +21,8 @@ export function resultOfReason(reason: number): DialResult {
       return DialResult.REFUSED;
     case CloseReason.DIAL_UNREACHABLE:
       return DialResult.UNREACHABLE;
+    case CloseReason.DIAL_LOOP:
+      return DialResult.LOOP;
     case CloseReason.DIAL_TIMEOUT:
     case CloseReason.RETRANSMIT_LIMIT:
       return DialResult.TIMEOUT;
@@ -30,11 +32,16 @@ export function resultOfReason(reason: number): DialResult {
 }
 
 /** The end has no socket, and will have none. */
-export function failedDial(end: ClaimEnd, result: DialResult, counters: Counters): void {
+export function withoutDial(end: ClaimEnd, result: DialResult): void {
   end.dialed = result;
   end.deadline = NEVER;
   end.ends = undefined;
   end.queue.release();
+}
+
+/** The same of a dial that no upstream with a name counts. */
+export function failedDial(end: ClaimEnd, result: DialResult, counters: Counters): void {
+  withoutDial(end, result);
   counters.add(Counter.DIALS);
   counters.add(Counter.DIALS_FAILED);
 }

@@ -14,6 +14,8 @@ const UpstreamField = {
   TURN: 16,
   /** uint32: number of the request to the script host that the row waits for; 0 for none. */
   REQUEST: 20,
+  /** uint32: slot of the address that it is at, of an upstream that has a name; 0 for none. */
+  SLOT: 24,
 } as const;
 
 export const UpstreamBit = {
@@ -67,6 +69,7 @@ export class UpstreamTable {
     this.#view.setInt32(at + UpstreamField.FD, 0, true);
     this.#view.setUint32(at + UpstreamField.BITS, 0, true);
     this.#view.setUint32(at + UpstreamField.REQUEST, 0, true);
+    this.#view.setUint32(at + UpstreamField.SLOT, 0, true);
   }
 
   /** The socket of the row, or -1. */
@@ -109,6 +112,14 @@ export class UpstreamTable {
 
   setRequest(row: number, request: number): void {
     this.#view.setUint32(this.#at(row) + UpstreamField.REQUEST, request, true);
+  }
+
+  slot(row: number): number {
+    return this.#view.getUint32(this.#at(row) + UpstreamField.SLOT, true);
+  }
+
+  setSlot(row: number, slot: number): void {
+    this.#view.setUint32(this.#at(row) + UpstreamField.SLOT, slot, true);
   }
 
   /** What epoll shall say of the present socket of a row. */

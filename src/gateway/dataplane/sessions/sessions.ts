@@ -33,6 +33,7 @@ import { CONFIGURED_MARK, type DialPlan } from '../forward/dialer.ts';
 import { UpstreamBit, type UpstreamTable } from '../forward/upstream-table.ts';
 import type { LoopGuard } from '../loop-guard.ts';
 import { NO_ROW } from '../row-queues.ts';
+import { DIAL_FAILED, type Upstream } from '../upstream/upstream.ts';
 import { DatagramDownload, Left } from './datagram-download.ts';
 import { DatagramLanding } from './datagram-landing.ts';
 import { DatagramUpload } from './datagram-upload.ts';
@@ -79,7 +80,7 @@ export class Sessions {
   #againCount = 0;
   #current: Int32Array;
   #isStarved = false;
-  #egress: LiveConfig['egress'] = { fwmark: 0, interface: '' };
+  #egress: Pick<LiveConfig['egress'], 'fwmark' | 'interface'> = { fwmark: 0, interface: '' };
 
   /** @param base  address of the arena's first byte, for the kernel */
   constructor(
@@ -134,22 +135,26 @@ export class Sessions {
     const { view } = stack.arena;
     const at = stack.flows.rowAt(row);
     unmapUpstream(view, at);
-    this.#counters.add(Counter.DIALS);
+    if (plan.via === undefined) this.#counters.add(Counter.DIALS);
     if (!this.#makeRoom(at, now)) {
       const kind = IcmpErrorKind.PROHIBITED;
       stack.reject(row, 'icmp', kind, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
       return;
     }
     const family = view.getUint8(at + FlowField.UPSTREAM_FAMILY) === 4 ? 4 : 6;
-    const mark = plan.mark === CONFIGURED_MARK ? this.#egress.fwmark : plan.mark;
-    const egress = this.#egress.interface;
+    const rule = plan.via?.rule;
+    if (rule !== undefined) view.setUint16(at + FlowField.VIA, rule.id, true);
+    const wanted = plan.mark === CONFIGURED_MARK ? rule?.fwmark : plan.mark;
+    const mark = wanted ?? this.#egress.fwmark;
+    const egress = rule?.interface ?? this.#egress.interface;
+    const bind = plan.bind || (plan.via?.source(family) ?? '');
     if (this.#guard.isLoopFrom(view, at + FlowField.UPSTREAM, family, mark, egress, now)) {
-      this.#fail(row, DIAL_LOOP, now);
+      this.#fail(row, plan.via, DIAL_LOOP, now);
       return;
     }
-    const fd = this.#open(row, family, { mark, interface: egress, bind: plan.bind });
+    const fd = this.#open(row, family, { mark, interface: egress, bind });
     if (fd < 0) {
-      this.#fail(row, dialFailure(-fd), now);
+      this.#fail(row, plan.via, dialFailure(-fd), now);
       return;
     }
     const isUdp = this.#table.kind[row] === SessionKind.UDP;
@@ -157,8 +162,11 @@ export class Sessions {
     let result = startConnect(fd, view, at + FlowField.UPSTREAM, family, port);
     const events = EpollEvent.IN | EpollEvent.ET;
     if (result >= 0) result = this.#epoll.add(fd, events, this.#upstreams.tokenOf(row));
-    if (result < 0) this.#fail(row, dialFailure(-result), now);
-    else stack.admit(row, now);
+    if (result < 0) this.#fail(row, plan.via, dialFailure(-result), now);
+    else {
+      plan.via?.count(0);
+      stack.admit(row, now);
+    }
   }
 
   /** As `FlowOwner.onDatagram`. @param mayFragment  the client lets routers cut it */
@@ -299,8 +307,9 @@ export class Sessions {
     return up + view.getFloat64(at + FlowField.BYTES_DOWN, true) > limit;
   }
 
-  #fail(row: number, failure: DialFailure, now: Instant): void {
-    this.#counters.add(Counter.DIALS_FAILED);
+  #fail(row: number, via: Upstream | undefined, failure: DialFailure, now: Instant): void {
+    if (via === undefined) this.#counters.add(Counter.DIALS_FAILED);
+    else via.count(DIAL_FAILED);
     const { how, code, reason } = failure;
     this.#stack.reject(row, how, code, reason, ClosedBy.UPSTREAM, now);
   }

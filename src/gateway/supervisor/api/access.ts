@@ -52,6 +52,7 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope | 'open'>> = {
   'DELETE /v1/flows/:id': 'kill',
   'GET /v1/conntrack': 'read',
   'GET /v1/conntrack/count': 'read',
+  'GET /v1/upstreams': 'read',
   'GET /v1/events': 'read',
   'GET /v1/drops': 'read',
   'GET /v1/capture': 'admin',

@@ -30,6 +30,7 @@ import { reloadRoutes } from './routes/reloads.ts';
 import { scriptRoutes } from './routes/scripts.ts';
 import { statusRoutes } from './routes/status.ts';
 import { trialRoutes } from './routes/trial.ts';
+import { upstreamRoutes } from './routes/upstreams.ts';
 
 /** A bundle as JSON, where a byte can become six; what is in it is measured again. */
 const BODY_MAX_BYTES = 6 * BUNDLE_MAX_BYTES + 2 * SETS_MAX_BYTES;
@@ -75,6 +76,7 @@ export function createApi(plane: ControlPlane, { log, logTap }: ApiOptions): Hon
   app.route('/', captureRoutes(plane));
   app.route('/', deviceRoutes(plane));
   app.route('/', explainRoutes(plane));
+  app.route('/', upstreamRoutes(plane));
   app.route('/', clashRoutes(plane, logTap));
   app.route('/', openApiRoutes(app));
   return app;

@@ -13,6 +13,7 @@ import type { Trial } from '../scripts/generation-parts.ts';
 import type { BundleContent, Change, ChangeOptions, Generation } from '../scripts/generations.ts';
 import type { ReloadRecord } from '../scripts/reloads.ts';
 import type { TrialReport } from '../scripts/trials.ts';
+import type { UpstreamState } from '../upstream-states.ts';
 import type { DeviceView } from './device-schemas.ts';
 import type { DropCount, ReasonCount, Status } from './schemas.ts';
 
@@ -35,6 +36,8 @@ export interface ControlPlane {
   drops(): { readonly drops: readonly DropCount[]; readonly closes: readonly ReasonCount[] };
 
   readonly flows: FlowControl;
+  /** Upstreams that have names, in the order of the configuration. */
+  readonly upstreams: readonly UpstreamState[];
   readonly device: {
     view(): DeviceView;
     readonly events: Pick<DeviceEvents, 'listen'>;

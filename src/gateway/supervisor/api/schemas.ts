@@ -301,5 +301,6 @@ export const status = z.object({
   generation: z.object({ number: z.number(), hash: z.string() }),
   scripts: z.array(script),
   flows: z.object({ active: z.number(), total: z.number(), limit: z.number() }),
+  upstreams: z.object({ total: z.number(), unhealthy: z.array(z.string()) }),
 });
 export type Status = z.output<typeof status>;

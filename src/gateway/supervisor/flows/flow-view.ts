@@ -1,11 +1,12 @@
 /** A flow as logs and the API show it: one set of names for both. */
 import type { FlowSnapshot } from '../../../stack/flow-row.ts';
-import type { Endpoint } from '../../../stack/verdict.ts';
+import { DIRECT, type Endpoint } from '../../../stack/verdict.ts';
 
 /** Knows what numbers in a row stand for. */
 export interface FlowNames {
   scriptName(generation: number, index: number): string | undefined;
   listenerName(generation: number, index: number): string | undefined;
+  upstreamName(id: number): string | undefined;
 }
 
 export interface FlowContext {
@@ -35,8 +36,9 @@ export interface FlowView {
   readonly script_version?: number | undefined;
   /** Name of the listener that decided. */
   readonly rule?: string | undefined;
-  /** `direct`, or a service inside the gateway. */
+  /** Name of the upstream; `direct` for none, or a service inside the gateway. */
   readonly upstream?: string | undefined;
+  /** Of a proxy, where it was asked to go. */
   readonly upstream_addr?: string | undefined;
   /** The source that the upstream sees, when it is not the client. */
   readonly nat_addr?: string | undefined;
@@ -92,7 +94,7 @@ export function viewFlow(flow: FlowSnapshot, untilUs: number, context: FlowConte
       flow.decider === 'listener'
         ? names.listenerName(flow.generation, flow.deciderIndex)
         : undefined,
-    upstream: flow.service ?? (flow.upstream === undefined ? undefined : 'direct'),
+    upstream: flow.service ?? upstreamOf(flow, names),
     upstream_addr: flow.upstream === undefined ? undefined : formatEndpoint(flow.upstream),
     nat_addr: flow.natSource === undefined ? undefined : formatEndpoint(flow.natSource),
     start: new Date(nowMs - (nowUs - flow.startedAt) / 1000).toISOString(),
@@ -114,6 +116,11 @@ export const viewEndedFlow = (flow: FlowSnapshot, context: FlowContext): EndedFl
   close_by: flow.closedBy,
   close_reason: flow.closeReason,
 });
+
+function upstreamOf(flow: FlowSnapshot, names: FlowNames): string | undefined {
+  if (flow.via !== 0) return names.upstreamName(flow.via);
+  return flow.upstream === undefined ? undefined : DIRECT;
+}
 
 /** The name that TrackState has for a flow that is not tracked. */
 const UNTRACKED = 'NONE';

@@ -29,6 +29,19 @@ export class MetricsText {
     this.histograms(name, help, [[{}, histogram]]);
   }
 
+  /** As `summary`, of several series. */
+  summaries(
+    name: string,
+    help: string,
+    series: readonly (readonly [Labels, sum: number, count: number])[],
+  ): void {
+    this.#head(name, help, 'summary');
+    for (const [labels, sum, count] of series) {
+      this.#sample(`${name}_sum`, [sum, labels]);
+      this.#sample(`${name}_count`, [count, labels]);
+    }
+  }
+
   histograms(name: string, help: string, series: readonly (readonly [Labels, Histogram])[]): void {
     this.#head(name, help, 'histogram');
     for (const [labels, { bounds, counts, sum }] of series) {

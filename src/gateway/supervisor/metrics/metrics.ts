@@ -1,4 +1,5 @@
 /** All metrics, from the shared counters and what the supervisor itself knows. */
+
 import { CLOSE_REASON_NAMES, CloseReason } from '../../../stack/close-reason.ts';
 import { Counter, type CounterReader } from '../../../stack/counters.ts';
 import { DropReason } from '../../../stack/drop-reason.ts';
@@ -9,11 +10,13 @@ import type { Census } from '../flows/live-flows.ts';
 import type { Generation } from '../scripts/generations.ts';
 import type { ScriptTotals } from '../scripts/script-totals.ts';
 import type { TrialOutcomes, TrialReport } from '../scripts/trials.ts';
+import type { UpstreamState } from '../upstream-states.ts';
 import type { Histogram } from './histogram.ts';
 import { MetricsText, type Sample } from './metrics-text.ts';
 import { writePackets } from './packet-metrics.ts';
 import { writeQueues } from './queue-metrics.ts';
 import type { ScriptMetricsTable } from './script-metrics.ts';
+import { writeUpstreams } from './upstream-metrics.ts';
 
 export interface MetricsSource {
   readonly deviceEvents: ReadonlyMap<string, number>;
@@ -45,6 +48,7 @@ export interface MetricsSource {
   };
   readonly dataPlaneRestarts: number;
   readonly durations: ReadonlyMap<string, Histogram>;
+  readonly upstreams: readonly UpstreamState[];
 }
 
 const US_PER_S = 1_000_000;
@@ -53,6 +57,7 @@ export function renderMetrics(source: MetricsSource): string {
   const text = new MetricsText();
   writeGateway(text, source);
   writeFlows(text, source);
+  writeUpstreams(text, source.counters, source.upstreams);
   writeTracking(text, source);
   writePackets(text, source.counters);
   writeDevice(text, source.counters);
@@ -110,17 +115,9 @@ function writeFlows(text: MetricsText, { counters, durations, census }: MetricsS
   text.gauge('culvert_slab_bytes_limit', 'Buffer memory that may be used.', [
     [get(Counter.SLAB_BYTES_LIMIT_NOW)],
   ]);
-  text.counter('culvert_upstream_connects_total', 'Dials that ended.', [
-    [
-      get(Counter.DIALS) - get(Counter.DIALS_FAILED) - get(Counter.DIALS_NOW),
-      { result: 'success' },
-    ],
-    [get(Counter.DIALS_FAILED), { result: 'failure' }],
-  ]);
-  text.gauge('culvert_upstream_connects_in_flight', 'Dials that run.', [[get(Counter.DIALS_NOW)]]);
   text.cells(
-    'culvert_upstream_connect_seconds',
-    'Time that dials took which succeeded.',
+    'culvert_dial_seconds',
+    'Time that dials took which succeeded, by no upstream that has a name.',
     counters,
     Cells.DIAL_US,
     US_PER_S,

@@ -8,6 +8,7 @@ import type {
   FromScriptHost,
   KvEntry,
   RecordedFlow,
+  ScriptBundle,
   ScriptIssue,
   ToScriptHost,
 } from '../../messages/script-control.ts';
@@ -42,6 +43,8 @@ export interface AsideOptions {
   readonly kv?: readonly KvEntry[] | undefined;
   /** Scripts that are not asked any more. */
   readonly disabled?: readonly string[];
+  /** What `via` may name. */
+  readonly upstreams?: ScriptBundle['upstreams'];
   readonly command?: readonly string[] | undefined;
   /** How long one `ask` may take, in milliseconds. */
   readonly askMs?: number;
@@ -86,12 +89,13 @@ export class Aside {
       iface,
       kv = [],
       disabled = [],
+      upstreams,
       askMs = ASK_MS,
       command = selfCommand('__script-check'),
     }: AsideOptions,
   ): Promise<Aside | readonly ScriptIssue[]> {
     if (generation.scripts.length === 0) return [];
-    const bundle = toBundle(generation, { iface, disabled });
+    const bundle = toBundle(generation, { iface, disabled, ...(upstreams && { upstreams }) });
     const message: ToScriptHost = { kind: 'load', bundle, epoch: 0 };
     const tooLong = frameFault(message);
     if (tooLong !== undefined) return [bundleIssue(generation, 'limit', tooLong)];

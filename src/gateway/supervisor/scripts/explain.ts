@@ -51,7 +51,8 @@ export interface Explanation {
 }
 
 export interface ExplainParts {
-  readonly live: Pick<LiveConfig, 'listeners' | 'localAddresses'>;
+  readonly live: Pick<LiveConfig, 'listeners' | 'localAddresses'> &
+    Partial<Pick<LiveConfig, 'egress'>>;
   readonly generation: Generation;
   readonly aside: AsideOptions;
   /** What an operator has to know of the scripts besides. */
@@ -76,14 +77,23 @@ export async function explain(flow: RecordedFlow, parts: ExplainParts): Promise<
   if (last !== undefined && rule !== undefined) {
     const { name, index } = last;
     const verdict = actionText(rule.action, destination);
-    return { ...head, decided_by: 'listener', name, index, verdict, steps, notes: [] };
+    const notes = viaNotes(verdict, parts);
+    return { ...head, decided_by: 'listener', name, index, verdict, steps, notes };
   }
   if (parts.generation.scripts.length === 0) {
     const notes = ['no listener matches and there are no scripts: refused as "unclaimed"'];
     return { ...head, decided_by: 'nobody', verdict: 'reject', steps, notes };
   }
   const verdict = await askScripts(flow, parts);
-  return { ...head, ...ofScripts(verdict, steps, parts) };
+  const { notes, ...rest } = ofScripts(verdict, steps, parts);
+  return { ...head, ...rest, notes: [...notes, ...viaNotes(rest.verdict, parts)] };
+}
+
+/** A verdict does not show the upstream that it has by default. */
+function viaNotes(verdict: string, { live }: ExplainParts): string[] {
+  const via = live.egress?.via ?? '';
+  const isByDefault = /^forward\b/.test(verdict) && !/ via=/.test(verdict);
+  return via !== '' && isByDefault ? [`it goes by upstream "${via}", as egress.via says`] : [];
 }
 
 /** One for each rule up to the one that matches. */
@@ -126,6 +136,7 @@ function actionText(action: ListenerRule['action'], destination: Endpoint): stri
     ...(target === undefined ? [] : [target]),
     ...(idleTimeoutMs === undefined ? [] : [`idleTimeoutMs=${idleTimeoutMs}`]),
     ...(kind === 'nat' && !action.masquerade ? ['masquerade=false'] : []),
+    ...(kind === 'forward' && action.via !== undefined ? [`via=${action.via}`] : []),
   ].join(' ');
 }
 

@@ -17,7 +17,7 @@ import { Child, type ChildExit } from '../child.ts';
 import { parseFromScriptHost } from '../child-messages.ts';
 import { processCpuMs, WATCHDOG_PERIOD_MS, Watchdog } from '../watchdog.ts';
 import type { Generation } from './generations.ts';
-import { type HostFacts, toBundle } from './script-bundle.ts';
+import { type ConfigFacts, type HostFacts, toBundle } from './script-bundle.ts';
 import { describeExit } from './script-load.ts';
 
 /** Shared memory that HeartbeatField describes; one for each process that lives. */
@@ -59,8 +59,8 @@ export interface HostProcessOptions {
   readonly page: HeartbeatPage;
   readonly epoch: number;
   readonly iface: () => string;
-  /** Where no script may connect, now. */
-  readonly closed?: () => readonly string[];
+  /** What the configuration says beside the scripts, now. */
+  readonly facts?: (() => ConfigFacts) | undefined;
   /** CLOCK_MONOTONIC in microseconds. */
   readonly monotonicUs: () => number;
   /** What is not an answer to a load. */
@@ -145,9 +145,9 @@ export class HostProcess {
     this.#loads.set(bundle.number, resolve);
     this.#limits = bundle.limits;
     for (const entries of kvChunks(memory.kv)) this.send({ kind: 'kv-restore', entries });
-    const { iface, closed = () => [] } = this.#options;
+    const { iface, facts: ofConfig } = this.#options;
     const { disabled, previous } = memory;
-    const facts = { iface: iface(), disabled, closed: closed(), ...(previous && { previous }) };
+    const facts = { iface: iface(), disabled, ...ofConfig?.(), ...(previous && { previous }) };
     this.send({
       kind: 'load',
       bundle: toBundle(bundle, facts),

@@ -11,7 +11,12 @@ export interface HostFacts {
   readonly previous?: NonNullable<ScriptBundle['previous']>;
   /** Where no script may connect. */
   readonly closed?: readonly string[];
+  /** What `via` may name. */
+  readonly upstreams?: ScriptBundle['upstreams'];
 }
+
+/** What the configuration says beside the scripts, now. */
+export type ConfigFacts = Pick<HostFacts, 'closed' | 'upstreams'>;
 
 export const toBundle = (generation: Generation, facts: HostFacts): ScriptBundle => ({
   generation: generation.number,

@@ -17,6 +17,7 @@ import {
   type Generation,
   Generations,
   HISTORY_LENGTH,
+  NoTrialError,
 } from './generations.ts';
 import { HistoryFiles } from './history-files.ts';
 import { ReloadHistory } from './reload-history.ts';
@@ -128,6 +129,17 @@ export class ScriptChanges {
   /** @throws NoTrialError, BundleRejectedError */
   promote(options: Pick<ChangeOptions, 'ifMatch'> = {}): Promise<Change> {
     return this.#watch({}, this.generations.promote(options));
+  }
+
+  /** A canary whose time is over takes over by itself. */
+  async promotePassed(): Promise<void> {
+    try {
+      await this.promote();
+    } catch (error) {
+      // Stopped, or promoted by hand, at the same moment.
+      if (!(error instanceof NoTrialError || error instanceof BundleRejectedError)) throw error;
+      this.#log.warn({ why: error.message }, 'trial-not-promoted');
+    }
   }
 
   /** @throws NoTrialError */

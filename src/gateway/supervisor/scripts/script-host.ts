@@ -11,28 +11,22 @@
  * heartbeat page of its own. A script that got its host killed or crashed too often is disabled
  * until the next change of scripts.
  */
-import type { ScriptsState } from '../../messages/control.ts';
-import type {
-  CanaryCounts,
-  DecidedFlow,
-  FromScriptHost,
-  ScriptIssue,
-} from '../../messages/script-control.ts';
+import type { DecidedFlow, FromScriptHost, ScriptIssue } from '../../messages/script-control.ts';
 import { CrashPolicy } from '../backoff.ts';
 import { selfCommand } from '../child.ts';
-import type { Logger } from '../log/logger.ts';
 import { Mutex } from '../mutex.ts';
 import { Resolver } from '../resolver.ts';
 import type { AsideOptions } from './aside.ts';
 import { KillBreaker } from './breaker.ts';
 import type { CanaryTrial, Checked } from './generation-parts.ts';
 import { type Activator, bundleIssue, type Generation, ScriptHostError } from './generations.ts';
-import { type HeartbeatPage, type HostEnd, HostProcess } from './host-process.ts';
+import { type HostEnd, HostProcess } from './host-process.ts';
 import { Drains, HostQuestions } from './host-questions.ts';
 import { KvJournal } from './kv-journal.ts';
 import { checkBundle } from './replay.ts';
 import { ScriptAccounts } from './script-accounts.ts';
 import { previousOf } from './script-bundle.ts';
+import type { ScriptHostOptions } from './script-host-options.ts';
 import { loadTimeMs, nonEmpty, START_ALLOWANCE_MS } from './script-load.ts';
 import { logHostEnd, logScript } from './script-log.ts';
 
@@ -40,33 +34,6 @@ import { logHostEnd, logScript } from './script-log.ts';
 const BUSY_ALLOWANCE_MS = 2_000;
 
 export type HostState = 'idle' | 'running' | 'waiting';
-
-export interface ScriptHostOptions {
-  readonly log: Logger;
-  /** As `queueFds` orders them, two for each queue. */
-  readonly fds: readonly number[];
-  readonly pages: readonly [HeartbeatPage, HeartbeatPage];
-  readonly iface: () => string;
-  /** Where no script may connect, now. */
-  readonly closed?: () => readonly string[];
-  /** CLOCK_MONOTONIC in microseconds. */
-  readonly monotonicUs: () => number;
-  /** Tells the data plane. */
-  readonly onState: (state: ScriptsState) => void;
-  readonly hostCommand?: readonly string[];
-  readonly checkCommand?: readonly string[];
-  readonly busyAllowanceMs?: number;
-  /** Flows of late that a check asks about. */
-  readonly replayFlows?: () => number;
-  /** How long connections may stay with scripts that were replaced. */
-  readonly drainMs?: () => number;
-  /** How the canary does. */
-  readonly onCanary?: (counts: CanaryCounts) => void;
-  /** Flows that were decided, while somebody watches. */
-  readonly onDecided?: (flows: readonly DecidedFlow[], left: number) => void;
-  /** A host was lost, and a canary with it. */
-  readonly onLost?: (why: string) => void;
-}
 
 export class ScriptHost implements Activator {
   readonly accounts = new ScriptAccounts((flows) => this.#host?.send({ kind: 'closed', flows }));
@@ -108,13 +75,20 @@ export class ScriptHost implements Activator {
     return this.#breaker.disabled;
   }
 
+  /** The configuration has changed. */
+  tellFacts(): void {
+    const { upstreams = {} } = this.#options.facts?.() ?? {};
+    for (const host of [this.#host, this.#next]) host?.send({ kind: 'upstreams', upstreams });
+  }
+
   check(bundle: Generation, active: Generation): Promise<Checked> {
     return checkBundle(bundle, active, () => this.#recentFlows(), this.asideOptions());
   }
 
   asideOptions(): AsideOptions {
-    const { iface, checkCommand: command } = this.#options;
-    return { iface: iface(), command, kv: this.#journal.entries(Date.now()) };
+    const { iface, checkCommand: command, facts } = this.#options;
+    const { upstreams } = facts?.() ?? {};
+    return { iface: iface(), command, kv: this.#journal.entries(Date.now()), upstreams };
   }
 
   /** Loads it beside the active bundle, into the same process. @throws ScriptHostError */
@@ -239,7 +213,7 @@ export class ScriptHost implements Activator {
   }
 
   #spawn(): HostProcess {
-    const { fds, pages, iface, closed, monotonicUs } = this.#options;
+    const { fds, pages, iface, facts, monotonicUs } = this.#options;
     const { hostCommand = selfCommand('__script-host') } = this.#options;
     const [first, second] = pages;
     const process: HostProcess = new HostProcess({
@@ -248,7 +222,7 @@ export class ScriptHost implements Activator {
       page: this.#host?.page === first ? second : first,
       epoch: ++this.#epoch,
       iface,
-      ...(closed === undefined ? {} : { closed }),
+      facts,
       monotonicUs,
       onMessage: (message) => this.#receive(process, message),
       onLateLoad: () => this.#lost(process),

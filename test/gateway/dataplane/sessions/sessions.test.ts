@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import { Upstream } from '../../../../src/gateway/dataplane/upstream/upstream.ts';
 import { Counter } from '../../../../src/stack/counters.ts';
 import { DropReason } from '../../../../src/stack/drop-reason.ts';
 import { descriptorCount } from '../../../ffi/support/descriptors.ts';
@@ -182,6 +183,22 @@ describe('sessions', () => {
     rig.start({ port: upstream.port, bind: '::1' });
     expect(rig.ended).toEqual(['1 dial-failed', '2 dial-failed']);
     expect(rig.counters.get(Counter.DIALS_FAILED)).toBe(2);
+  });
+
+  test('an upstream by name chooses it, too, and counts the dials', async () => {
+    using upstream = await UdpUpstream.open('0.0.0.0');
+    using rig = new SessionRig();
+    const rule = { kind: 'egress', name: 'wan', id: 7, sources: ['127.0.0.9'] } as const;
+    const via = new Upstream(rule, []);
+    const row = rig.start({ port: upstream.port, via });
+    rig.send(row, 'hello');
+    rig.turn();
+    await rig.until(() => upstream.texts.length > 0);
+    expect(upstream.from).toBe('127.0.0.9');
+    rig.start({ port: 9, ip: '::1', via });
+    expect(rig.ended).toEqual(['1 dial-failed']);
+    expect(via.report()).toMatchObject({ connects: 1, failures: 1 });
+    expect(rig.counters.get(Counter.DIALS)).toBe(0);
   });
 
   test('a verdict can bound the bytes of a session, up and down', async () => {

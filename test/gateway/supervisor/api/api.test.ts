@@ -517,3 +517,18 @@ describe('errors', () => {
     expect(answer.headers.get('Content-Type')).toBe('application/problem+json');
   });
 });
+
+test('upstreams are told with their addresses, and which of them are left out', async () => {
+  const answer = await api.request('/v1/upstreams');
+  expect(await answer.json()).toMatchObject({
+    upstreams: [
+      {
+        name: 'web',
+        addresses: [
+          { address: '10.0.0.5:80', healthy: true },
+          { address: '10.0.0.6:80', healthy: false, last_error: 'ECONNREFUSED' },
+        ],
+      },
+    ],
+  });
+});

@@ -125,6 +125,7 @@ function fakeConfig(generations: Generations, notices: Notices) {
     state,
     scripts: { generations, inTurn: (_, task) => lock.run(task) },
     started,
+    announce: () => {},
     read,
     validate: (value, name) => validateConfig(value, name, []),
     stateFolder: folder,
@@ -197,8 +198,22 @@ export function fakePlane(): FakePlane {
         generation: { number: 0, hash: '' },
         scripts: [],
         flows: { active: 2, total: 2, limit: 10 },
+        upstreams: { total: 1, unhealthy: [] },
       };
     },
+    upstreams: [
+      {
+        ...{ name: 'web', kind: 'pool', policy: 'failover', healthy: true, active: 1 },
+        ...{ connects: 3, failures: 2, connect_seconds: 0.5 },
+        addresses: [
+          { address: '10.0.0.5:80', healthy: true, active: 1, connects: 3, failures: 0 },
+          {
+            ...{ address: '10.0.0.6:80', healthy: false, active: 0, connects: 0, failures: 2 },
+            last_error: 'ECONNREFUSED',
+          },
+        ],
+      },
+    ],
     explain: (flow) =>
       explain(flow, {
         live: {

@@ -4,7 +4,7 @@ import { ClosedFlows } from '../../../../src/gateway/supervisor/flows/closed-flo
 import { Decider, FLOW_ROW_BYTES, VerdictCode } from '../../../../src/stack/flow-row.ts';
 import { FlowMemory } from './flow-memory.ts';
 
-const names = { scriptName: () => 'a', listenerName: () => 'l' };
+const names = { scriptName: () => 'a', listenerName: () => 'l', upstreamName: () => 'u' };
 
 /** Rows of flows as the data plane reports them. */
 function rowsOf(...flows: readonly object[]): Uint8Array {

@@ -23,6 +23,7 @@ export const flowContext = () => ({
     scriptName: (generation: number, index: number) =>
       generation === 3 && index === 1 ? 'route' : undefined,
     listenerName: () => 'web',
+    upstreamName: (id: number) => (id === 7 ? 'pool-b' : undefined),
   },
   iface: 'x0',
   nowUs: NOW_US,
@@ -50,6 +51,7 @@ export interface FlowFields {
   destinationPort?: number;
   upstream?: string;
   upstreamPort?: number;
+  via?: number;
   natSource?: string;
   natPort?: number;
   protocol?: number;
@@ -103,6 +105,7 @@ export class FlowMemory {
       u8(FlowField.UPSTREAM_FAMILY, address(FlowField.UPSTREAM, fields.upstream));
       u16(FlowField.UPSTREAM_PORT, fields.upstreamPort ?? 0);
     }
+    u16(FlowField.VIA, fields.via ?? 0);
     u8(FlowField.TRACK_BITS, fields.trackBits ?? 0);
     if (fields.natSource !== undefined) {
       address(FlowField.NAT_SOURCE, fields.natSource);

@@ -43,6 +43,20 @@ describe('live flows', () => {
     });
   });
 
+  test('have the name of their upstream, `direct`, or none', () => {
+    const memory = new FlowMemory(CAPACITY);
+    memory.put(0, { upstream: '10.2.0.1', upstreamPort: 8443, via: 7 });
+    memory.put(1, { upstream: '10.2.0.1', upstreamPort: 8443 });
+    memory.put(2);
+    const flows = new LiveFlows(memory.reader, flowContext);
+    const page = flows.page({ filter: everyFlow, from: 0, limit: 10 }, viewLiveFlow);
+    expect(page.items.map(({ upstream, upstream_addr }) => [upstream, upstream_addr])).toEqual([
+      ['pool-b', '10.2.0.1:8443'],
+      ['direct', '10.2.0.1:8443'],
+      [undefined, undefined],
+    ]);
+  });
+
   test('come in pages, none twice and none left out', () => {
     const flows = live([0, 2, 3, 5, 7]);
     const ids: string[] = [];

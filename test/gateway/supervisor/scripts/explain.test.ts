@@ -53,6 +53,43 @@ const withoutSlow = (found: Explanation): Explanation => ({
 });
 
 describe('explain', () => {
+  test('tells by which upstream a flow goes: a named one, or that of egress.via', async () => {
+    const generation = unnumbered({ scripts: [], vars: {}, limits: DEFAULT_SCRIPT_LIMITS });
+    const ofListener = (via: { via?: string }) =>
+      explain(flow, {
+        live: {
+          listeners: [
+            {
+              ...{ name: 'web', protocol: 'tcp', destinations: [], ports: [] },
+              action: { kind: 'forward', ...via },
+            },
+          ],
+          localAddresses: [],
+          egress: { fwmark: 0, interface: '', via: 'proxy' },
+        },
+        generation,
+        aside: { iface: 'x0' },
+      });
+    expect(await ofListener({ via: 'web' })).toMatchObject({
+      verdict: 'forward via=web',
+      notes: [],
+    });
+    expect(await ofListener({})).toMatchObject({
+      verdict: 'forward',
+      notes: ['it goes by upstream "proxy", as egress.via says'],
+    });
+  });
+
+  test('knows the upstreams that there are', async () => {
+    const scripts = [script('a', `return forward(undefined, { via: 'web' });`)];
+    expect(await explained(scripts, { upstreams: { web: 'pool' } })).toMatchObject({
+      verdict: 'forward via=web',
+    });
+    expect(await explained(scripts, { upstreams: {} })).toMatchObject({
+      verdict: 'failed bad-verdict',
+    });
+  });
+
   test('asks the scripts in order: outcome, cost and log lines of each', async () => {
     const found = await explained([
       script('first', `console.warn('seen', { port: f.dst.port }); return decline();`),

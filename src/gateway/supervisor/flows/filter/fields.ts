@@ -4,6 +4,7 @@ import {
   DECIDER_NAMES,
   Decider,
   FlowField,
+  flowVia,
   PHASE_NAMES,
   PROTOCOL_NAMES,
   SERVICE_NAMES,
@@ -12,6 +13,7 @@ import {
   VERDICT_NAMES,
 } from '../../../../stack/flow-row.ts';
 import { TCP_STATE_NAMES } from '../../../../stack/tcp/states.ts';
+import { DIRECT } from '../../../../stack/verdict.ts';
 import { matchesPrefix, parseAddress } from '../../../../stack/wire/ip-address.ts';
 import { parseCidr, parseSize, parseSpan } from '../../../config/values.ts';
 import { type FlowContext, type FlowNames, parseFlowId } from '../flow-view.ts';
@@ -75,6 +77,7 @@ export const FIELDS: Readonly<Record<string, Field>> = {
   rule: deciderName(Decider.LISTENER, (names, generation, index) =>
     names.listenerName(generation, index),
   ),
+  via: upstreamName,
   generation: counts(u32(FlowField.GENERATION)),
   service: codes(wordsOf('service', SERVICE_NAMES), u8(FlowField.SERVICE)),
   bytes: sizes(sum(FlowField.BYTES_UP, FlowField.BYTES_DOWN)),
@@ -203,6 +206,18 @@ function deciderName(
       };
     };
   };
+}
+
+/** `direct` is a flow with an upstream that has no name. */
+function upstreamName(_: Compare, { text }: Token, sign?: Token): Filter {
+  refuseOrder(sign);
+  const wanted = text.toLowerCase();
+  return ({ names }) =>
+    (view, at) => {
+      const id = flowVia(view, at);
+      if (id !== 0) return names.upstreamName(id)?.toLowerCase() === wanted;
+      return wanted === DIRECT && view.getUint8(at + FlowField.UPSTREAM_FAMILY) !== 0;
+    };
 }
 
 /** A flow that does not expire by itself is infinitely far from it. */

@@ -28,6 +28,7 @@ memory.put(0, {
   upstream: '10.2.0.1',
   upstreamPort: 8080,
   srttUs: 1500,
+  via: 7,
 });
 memory.put(1, {
   source: 'fd00::7',
@@ -116,6 +117,9 @@ describe('a field', () => {
     ['script != route', 'six ping'],
     ['rule = web', 'six'],
     ['rule = "a b"', ''],
+    ['via = pool-B', 'web'],
+    ['via = direct', ''],
+    ['via != pool-b', 'six query ping'],
     ['generation = 3', 'web six query ping'],
     ['service = welcome', ''],
     ['bytes > 1MiB', 'web'],
