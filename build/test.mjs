@@ -24,6 +24,8 @@ const PROGRAMS = {
   hping3: 'hping3',
   traceroute: 'traceroute',
   conntrack: 'conntrack',
+  tcpdump: 'tcpdump',
+  tshark: 'tshark',
 };
 /** Found there also when the PATH of a user lacks it. */
 const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];

@@ -3,6 +3,7 @@ import { libc } from './libc.ts';
 import { allocateStruct } from './memory.ts';
 import { HOST_ORDER, TimeSpec } from './structs.ts';
 
+const CLOCK_REALTIME = 0;
 const CLOCK_MONOTONIC = 1;
 
 /** Filled by each call and read at once, with no call in between. */
@@ -14,9 +15,22 @@ const timeSpec = allocateStruct(TimeSpec.BYTES);
  * `performance.now()`, which counts from the start of each process.
  */
 export function monotonicNow(): Instant {
+  return Math.floor(monotonicNanoseconds() / 1000) as Instant;
+}
+
+/** The same in nanoseconds: exact for 104 days of uptime, and then to the second one. */
+export function monotonicNanoseconds(): number {
   libc.clock_gettime(CLOCK_MONOTONIC, timeSpec.address);
   // The low halves, since a BigInt would be an allocation: seconds fit 32 bits for 136 years.
   const seconds = timeSpec.view.getUint32(TimeSpec.SECONDS, HOST_ORDER);
   const nanoseconds = timeSpec.view.getUint32(TimeSpec.NANOSECONDS, HOST_ORDER);
-  return (seconds * 1_000_000 + Math.floor(nanoseconds / 1000)) as Instant;
+  return seconds * 1_000_000_000 + nanoseconds;
+}
+
+/** The time of day: seconds since 1970, and nanoseconds of the next one. */
+export function realtimeNow(): { readonly seconds: number; readonly nanoseconds: number } {
+  libc.clock_gettime(CLOCK_REALTIME, timeSpec.address);
+  const seconds = timeSpec.view.getUint32(TimeSpec.SECONDS, HOST_ORDER);
+  const nanoseconds = timeSpec.view.getUint32(TimeSpec.NANOSECONDS, HOST_ORDER);
+  return { seconds, nanoseconds };
 }

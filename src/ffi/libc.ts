@@ -62,6 +62,7 @@ const SYMBOLS = {
   ftruncate: { args: ['i32', LONG], returns: 'i32' },
   mmap: { args: [ADDRESS, SIZE, 'i32', 'i32', 'i32', LONG], returns: LONG },
   munmap: { args: [ADDRESS, SIZE], returns: 'i32' },
+  memcpy: { args: [ADDRESS, ADDRESS, SIZE], returns: ADDRESS },
 
   // The process
   getpid: { args: [], returns: 'i32' },

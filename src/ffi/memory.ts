@@ -17,6 +17,21 @@ const ARRAY_BUFFER_MAX_BYTES = 2 ** 32;
  */
 export const addressOf = (buffer: ArrayBuffer): number => ptr(buffer);
 
+/**
+ * Copies `length` bytes between two buffers. `to.set(from.subarray(…))` makes an object for each
+ * copy, and beside a mapping of hundreds of megabytes these are not collected for a long time.
+ * Nobody checks the bounds.
+ */
+export function copyBytes(
+  from: Uint8Array,
+  fromAt: number,
+  to: Uint8Array,
+  toAt: number,
+  length: number,
+): void {
+  libc.memcpy(ptr(to) + toAt, ptr(from) + fromAt, length);
+}
+
 /** Memory for one struct of the kernel, made once and kept by whoever calls. */
 export interface StructMemory {
   readonly view: DataView<ArrayBuffer>;

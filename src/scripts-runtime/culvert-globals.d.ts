@@ -111,6 +111,7 @@ declare class TextDecoder {
 declare function atob(base64: string): string;
 declare function btoa(binary: string): string;
 
+/** A host has 1,024 characters at most. */
 declare class URL {
   constructor(url: string | URL, base?: string | URL);
   static canParse(url: string | URL, base?: string | URL): boolean;
@@ -130,6 +131,7 @@ declare class URL {
   toString(): string;
   toJSON(): string;
 }
+/** Up to 65,536 characters of a query at once. */
 declare class URLSearchParams {
   constructor(init?: string | Record<string, string> | Iterable<readonly [string, string]>);
   readonly size: number;

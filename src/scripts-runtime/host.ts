@@ -218,6 +218,7 @@ export class ScriptHost {
   cancel(requestId: number): void {
     this.#sniffing.cancel(requestId);
     this.#decisions.cancel(requestId);
+    this.#conns.cancel(requestId);
     this.#afterTurn();
   }
 

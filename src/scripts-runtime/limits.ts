@@ -120,7 +120,7 @@ const LIMIT_RANGES: Readonly<Record<keyof ScriptLimits, readonly [least: number,
   /** One entry has to fit into a message to the supervisor, where a byte can become six. */
   kvValueBytes: [1, MIB],
   logLinesPerSecond: [1, COUNT_MAX],
-  /** All series of a script go to the supervisor in one message. */
+  /** All series of a script that changed go to the supervisor at once. */
   metrics: [0, 100],
   metricSeries: [1, 200],
   loadMs: [1, MINUTE_MS],

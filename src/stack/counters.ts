@@ -4,6 +4,13 @@
  */
 import { CLOSE_REASON_COUNT } from './close-reason.ts';
 import { DROP_REASON_COUNT, DropReason } from './drop-reason.ts';
+import {
+  bucketOf,
+  HISTOGRAM_CELLS,
+  HISTOGRAM_COUNT,
+  type Histogram,
+  SUM_CELL,
+} from './histograms.ts';
 
 /** Cells that are neither drop nor close reasons. Gauges end with `_NOW`. */
 export const Counter = {
@@ -44,11 +51,9 @@ export const Counter = {
   DECISIONS_LATE: 32,
   /** Flows that got the fallback verdict. */
   DECISIONS_FAILED: 33,
-  DECISIONS_US: 34,
   DIALS: 35,
   DIALS_NOW: 36,
   DIALS_FAILED: 37,
-  DIALS_US: 38,
   LOOP_TURNS: 39,
   UPSTREAM_COPIED_BYTES: 40,
   /** Flows that ended without a line in the log, because the supervisor was too far behind. */
@@ -98,9 +103,36 @@ export const Counter = {
   /** Frames handed over to the data planes of other queues, and taken from them. */
   PEER_FRAMES_OUT: 71,
   PEER_FRAMES_IN: 72,
+  /** What became of the frames that came in, and those that still wait: see accounting.ts. */
+  IN_TCP: 73,
+  IN_NAT: 74,
+  IN_SESSION: 75,
+  IN_ICMP_ERROR: 76,
+  IN_ANSWERED: 77,
+  IN_REASSEMBLED: 78,
+  IN_FRAGMENTS_NOW: 79,
+  IN_PARKED_NOW: 80,
+  /** Why frames went out. */
+  OUT_TCP_DATA: 81,
+  OUT_TCP_ACK: 82,
+  OUT_TCP_SYN: 83,
+  OUT_TCP_RST: 84,
+  OUT_NAT: 85,
+  OUT_UDP: 86,
+  OUT_ICMP: 87,
+  /** IP packets: those of a superframe one by one. */
+  DEVICE_PACKETS_IN: 88,
+  DEVICE_PACKETS_OUT: 89,
+  /** Payload through the sockets of upstreams. */
+  UPSTREAM_BYTES_SENT: 90,
+  UPSTREAM_BYTES_RECEIVED: 91,
+  /** Captures that run, packets that went to one, and those that it had no room for. */
+  CAPTURES_NOW: 92,
+  CAPTURED: 93,
+  CAPTURE_LOST: 94,
   /** What scripts dial outside of claimed flows: sockets of now, and dials. */
-  OWN_SOCKETS_NOW: 73,
-  OWN_DIALS: 74,
+  OWN_SOCKETS_NOW: 95,
+  OWN_DIALS: 96,
   /** Calls of the device that failed, by what the kernel said (dataplane/tun-errors.ts). */
   DEVICE_READ_REFUSED: 100,
   DEVICE_READ_MEMORY: 101,
@@ -127,18 +159,25 @@ export type Counter = (typeof Counter)[keyof typeof Counter];
 const NAMED_CELLS = 128;
 const REASON_CELLS = 64;
 
+const HISTOGRAMS_AT = NAMED_CELLS + 2 * REASON_CELLS;
+
 /** Size of the memory that holds all cells. */
-export const COUNTERS_BYTES = (NAMED_CELLS + 2 * REASON_CELLS) * 8;
+export const COUNTERS_BYTES = (HISTOGRAMS_AT + HISTOGRAM_COUNT * HISTOGRAM_CELLS) * 8;
 
 /** What can be asked of the counters of one data plane, or of all. */
 export interface CounterReader {
   get(counter: Counter): number;
   dropped(reason: number): number;
   closed(reason: number): number;
+  /** Values in one bucket alone, and the sum of all. */
+  bucket(histogram: Histogram, bucket: number): number;
+  sum(histogram: Histogram): number;
 }
 
 export class Counters implements CounterReader {
   readonly #cells: Float64Array;
+  /** Why the frame under the reader's eye was dropped; NONE when it was not. */
+  arrivedReason: DropReason = DropReason.NONE;
 
   constructor(buffer: ArrayBuffer, at = 0) {
     this.#cells = new Float64Array(buffer, at, COUNTERS_BYTES / 8);
@@ -156,10 +195,17 @@ export class Counters implements CounterReader {
     return this.#cells[counter] ?? 0;
   }
 
-  /** Counts a dropped packet and hands the reason on, so that a caller can return it. */
-  drop(reason: DropReason): DropReason {
-    if (reason !== DropReason.NONE) this.#cells[NAMED_CELLS + reason]! += 1;
+  /** Counts dropped packets and hands the reason on, so that a caller can return it. */
+  drop(reason: DropReason, by = 1): DropReason {
+    if (reason !== DropReason.NONE) this.#cells[NAMED_CELLS + reason]! += by;
     return reason;
+  }
+
+  /** As `drop`, of the frame under the reader's eye: NONE says that it was not. */
+  settleArrival(reason: DropReason): void {
+    if (reason === DropReason.NONE) return;
+    this.arrivedReason = reason;
+    this.#cells[NAMED_CELLS + reason]! += 1;
   }
 
   dropped(reason: number): number {
@@ -172,6 +218,22 @@ export class Counters implements CounterReader {
 
   closed(reason: number): number {
     return this.#cells[NAMED_CELLS + REASON_CELLS + reason] ?? 0;
+  }
+
+  /** Counts a value in its bucket. */
+  observe(histogram: Histogram, value: number): void {
+    const at = HISTOGRAMS_AT + histogram * HISTOGRAM_CELLS;
+    this.#cells[at + bucketOf(histogram, value)]! += 1;
+    this.#cells[at + SUM_CELL]! += value;
+  }
+
+  /** Values in one bucket alone. */
+  bucket(histogram: Histogram, bucket: number): number {
+    return this.#cells[HISTOGRAMS_AT + histogram * HISTOGRAM_CELLS + bucket] ?? 0;
+  }
+
+  sum(histogram: Histogram): number {
+    return this.bucket(histogram, SUM_CELL);
   }
 }
 

@@ -102,6 +102,7 @@ export class DatagramEgress {
     const checksum = ~fold(sum(view, at, length, pseudo)) & 0xffff;
     view.setUint16(at + Icmpv4Field.CHECKSUM, checksum);
     const writer = this.#writer;
+    writer.cause = Counter.OUT_ICMP;
     const ipAt = writer.ipHeader(
       sourceAt,
       destinationAt,
@@ -191,6 +192,7 @@ export class DatagramEgress {
     );
     view.setUint16(udpAt + UdpField.CHECKSUM, fold(pseudo));
     const writer = this.#writer;
+    writer.cause = Counter.OUT_UDP;
     const ipAt = writer.ipHeader(
       sourceAt,
       destinationAt,
@@ -233,6 +235,10 @@ export class DatagramEgress {
     const { view } = arena;
     const at = flows.rowAt(row);
     const bytesAt = at + FlowField.BYTES_DOWN;
+    if (view.getFloat64(at + FlowField.PACKETS_DOWN, true) === 0) {
+      const startedAt = view.getFloat64(at + FlowField.STARTED_AT, true);
+      view.setUint32(at + FlowField.FIRST_BYTE_US, now - startedAt, true);
+    }
     const packetsAt = at + FlowField.PACKETS_DOWN;
     view.setFloat64(bytesAt, view.getFloat64(bytesAt, true) + bytes, true);
     view.setFloat64(packetsAt, view.getFloat64(packetsAt, true) + packets, true);

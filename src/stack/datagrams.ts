@@ -129,17 +129,18 @@ export class Datagrams {
     by: ClosedBy,
     now: Instant,
   ): void {
-    const { arena, flows, counters } = this.#shared;
+    const { arena, flows } = this.#shared;
     const { view } = arena;
     const rowAt = flows.rowAt(row);
     const told = how === 'drop' ? SILENT : this.#kindFor(row, how, kind);
     const ipAt = this.#parked.firstAt(row);
     if (told === SILENT || ipAt === 0) {
-      counters.drop(DropReason.VERDICT_DROP);
+      this.#parked.drop(row, DropReason.VERDICT_DROP);
     } else {
       const isIpv4 = version(view, ipAt) === 4;
       const end = isIpv4 ? ipv4End(view, ipAt) : ipv6End(view, ipAt);
       this.#icmp.about(ipAt, end, told, 0, rowAt + FlowField.DESTINATION);
+      this.#parked.settle(row, Counter.IN_ANSWERED);
     }
     // A client of TCP gives up, or waits for longer than this would be remembered.
     if (view.getUint8(rowAt + FlowField.PROTOCOL) !== Protocol.TCP) {
@@ -165,7 +166,7 @@ export class Datagrams {
   /** The flow in `row` waits no longer. */
   release(row: number): void {
     const { tcb, heldSyns, wheel } = this.#shared;
-    this.#parked.release(row);
+    this.#parked.drop(row, DropReason.FLOW_ENDED);
     heldSyns.release(tcb.moveTo(row));
     wheel.cancel(row);
   }
@@ -239,6 +240,7 @@ export class Datagrams {
     const at = flows.rowAt(row);
     addTo(view, at + FlowField.PACKETS_UP, count);
     addTo(view, at + FlowField.BYTES_UP, length);
+    counters.add(Counter.IN_SESSION);
     counters.add(Counter.DATAGRAMS_UP, count);
     counters.add(Counter.BYTES_UP, length);
     this.#conntrack.touch(row, false, now);

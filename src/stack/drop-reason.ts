@@ -42,6 +42,7 @@ export const DropReason = {
   BAD_ICMP_QUOTE: 32,
   ICMP_UNMATCHED: 33,
   ICMP_NOT_FOR_US: 34,
+  /** An ICMP error that was due, and was not sent. */
   ICMP_RATE_LIMIT: 35,
   UDP_UNSUPPORTED: 36,
   // Limits and policy
@@ -78,6 +79,10 @@ export const DropReason = {
   // Several queues
   /** It belongs to a flow of another queue, whose data plane is behind. */
   PEER_FULL: 58,
+  /** It waited for a verdict, and its flow ended first. */
+  FLOW_ENDED: 59,
+  /** A ping of the gateway itself, of too many. */
+  ECHO_RATE_LIMIT: 60,
 } as const;
 
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];

@@ -7,6 +7,7 @@
  *   frameAt      ipAt           transportAt
  */
 import type { Arena } from './arena.ts';
+import { Counter } from './counters.ts';
 import type { DeviceCapabilities } from './device.ts';
 import { DropReason } from './drop-reason.ts';
 import { FlowField } from './flow-row.ts';
@@ -230,6 +231,7 @@ export class Egress {
     length: number,
   ): boolean {
     const protocol = addressLength === 4 ? Protocol.ICMP : Protocol.ICMPV6;
+    this.#writer.cause = Counter.OUT_ICMP;
     const ipAt = this.#writer.ipHeader(
       sourceAt,
       destinationAt,
@@ -297,6 +299,7 @@ export class Egress {
     );
     view.setUint16(tcpAt + TcpField.CHECKSUM, fold(pseudo));
     const writer = this.#writer;
+    writer.cause = causeOf(view.getUint8(tcpAt + TcpField.FLAGS), payloadLength);
     if (payloadLength <= mss || mss === 0) {
       return writer.partial(ipAt, end, tcpAt, TcpField.CHECKSUM, headerLength, GsoType.NONE, 0);
     }
@@ -313,6 +316,13 @@ export class Egress {
     const { tso4, tso6, tsoEcn } = this.capabilities;
     return (addressLength === 4 ? tso4 : tso6) && (tsoEcn || !hasCwr(this.#view, tcpAt));
   }
+}
+
+/** What a segment is sent for; a FIN without payload is an acknowledgment. */
+function causeOf(flags: number, payloadLength: number): Counter {
+  if (payloadLength > 0) return Counter.OUT_TCP_DATA;
+  if ((flags & (TcpFlag.RST | TcpFlag.SYN)) === 0) return Counter.OUT_TCP_ACK;
+  return (flags & TcpFlag.RST) === 0 ? Counter.OUT_TCP_SYN : Counter.OUT_TCP_RST;
 }
 
 const hasCwr = (view: DataView, tcpAt: number): boolean =>

@@ -95,6 +95,8 @@ export const FlowField = {
   EXPIRES_AT: 208,
   /** What conntrack/tcp-window.ts knows of the two senders; 16 bytes each, uint32. */
   WINDOW_ORIGINAL: 216,
+  /** uint32, microseconds to the first byte of the upstream; of flows that NAT does not carry. */
+  FIRST_BYTE_US: 216,
   WINDOW_REPLY: 232,
   /**
    * uint8 each: bits of SenderBit for the two senders, bits of LastBit, event and options of the
@@ -247,6 +249,8 @@ export interface FlowSnapshot {
   readonly srttUs: number;
   readonly connectUs: number;
   readonly decisionUs: number;
+  /** 0 when none came, or it was not measured. */
+  readonly firstByteUs: number;
   readonly startedAt: Instant;
   readonly lastUsedAt: Instant;
   readonly closeReason: string;
@@ -329,6 +333,7 @@ export function readFlowRow(view: DataView, at: number): FlowSnapshot | undefine
     srttUs: u32(FlowField.SRTT_US),
     connectUs: u32(FlowField.CONNECT_US),
     decisionUs: u32(FlowField.DECISION_US),
+    firstByteUs: u8(FlowField.CARRIER) === Carrier.NAT ? 0 : u32(FlowField.FIRST_BYTE_US),
     startedAt: f64(FlowField.STARTED_AT) as Instant,
     lastUsedAt: f64(FlowField.LAST_USED_AT) as Instant,
     closeReason: CLOSE_REASON_NAMES[u8(FlowField.CLOSE_REASON) as CloseReason] ?? 'unknown',

@@ -105,6 +105,7 @@ export class Forwarder {
         return DropReason.OUT_OF_WINDOW;
       }
       counters.add(Counter.TCP_RESETS_RECEIVED);
+      counters.add(Counter.IN_TCP);
       endFlow(this.#tcp, CloseReason.CLIENT_GONE, ClosedBy.CLIENT, now);
       return DropReason.NONE;
     }
@@ -135,16 +136,18 @@ export class Forwarder {
     if (tcb.state !== TcpState.LISTEN) sendReset(tcp, now);
     else if (how === 'rst') sendRefusal(tcp);
     else if (how === 'icmp') this.#icmp.aboutSyn(tcb.flowAt, tcb.irs, TCP_HEADER_BYTES, kind);
-    else tcp.counters.drop(DropReason.VERDICT_DROP);
+    if (how === 'drop') tcp.parked.drop(row, DropReason.VERDICT_DROP);
+    else tcp.parked.settle(row, Counter.IN_ANSWERED);
     endFlow(tcp, reason, by, now);
   }
 
   /** A SYN that opens something new. @param leastIss  where the ISS may not lie before it */
   #onSyn(packet: Packet, now: Instant, leastIss?: Seq): DropReason {
-    const { heldSyns, segment } = this.#tcp;
+    const { heldSyns, segment, counters } = this.#tcp;
     if (this.#isDraining) return this.#resetUnknown(packet, DropReason.DRAINING, now);
     if (heldSyns.isPressed) {
       this.#answerWithCookie(packet, now);
+      counters.add(Counter.IN_ANSWERED);
       return DropReason.NONE;
     }
     const bucket = heldSyns.bucketOf(packet.sourceAt, packet.addressLength);
@@ -175,7 +178,8 @@ export class Forwarder {
     tcb.count(FlowField.PACKETS_UP, 1);
     readSyn(this.#tcp, segment.seq, isEcnSetup(segment));
     // Should the verdict be to rewrite it; without, the client's next SYN will do.
-    this.#tcp.parked.add(row, packet);
+    const kept = this.#tcp.parked.add(row, packet);
+    if (kept !== DropReason.NONE) counters.add(Counter.IN_TCP);
     this.#tcp.owner.onFlow(row, now);
     return DropReason.NONE;
   }
@@ -198,7 +202,8 @@ export class Forwarder {
     this.#enterSynReceived();
     const { tcb, owner } = this.#tcp;
     owner.onFlow(row, now);
-    if (!tcb.isGone) segmentArrives(this.#tcp, now);
+    if (tcb.isGone) counters.add(Counter.IN_ANSWERED);
+    else segmentArrives(this.#tcp, now);
     return DropReason.NONE;
   }
 

@@ -8,7 +8,8 @@ import type { DeviceCapabilities, FrameSink } from './device.ts';
 import { DropReason } from './drop-reason.ts';
 import { fragment } from './offload/fragment.ts';
 import { completeChecksum, segment } from './offload/segment.ts';
-import type { Packet } from './packet.ts';
+import { type Packet, superpacketCount } from './packet.ts';
+import type { PacketTap } from './packet-tap.ts';
 import * as ipv4 from './wire/ipv4.ts';
 import { emitIpv6Header, IPV6_HEADER_BYTES } from './wire/ipv6.ts';
 import { Protocol } from './wire/protocol.ts';
@@ -36,15 +37,25 @@ export class FrameWriter {
   readonly #view: DataView;
   readonly #sink: FrameSink;
   readonly #counters: Counters;
+  readonly #tap: PacketTap;
   /** Where superframes are cut when the device cannot. */
   readonly #cutAt: number;
   readonly #emitCut: (ipAt: number, end: number) => void;
+  /** Why the packet goes out that is written next: whoever calls a method here says it first. */
+  cause: Counter = Counter.OUT_ICMP;
   /** Of the packet that was cut into fragments last. */
   #identification = 0;
 
   static readonly BYTES = CUT_BYTES + 64;
 
-  constructor(arena: Arena, sink: FrameSink, capabilities: DeviceCapabilities, counters: Counters) {
+  constructor(
+    arena: Arena,
+    sink: FrameSink,
+    capabilities: DeviceCapabilities,
+    counters: Counters,
+    tap: PacketTap,
+  ) {
+    this.#tap = tap;
     this.capabilities = capabilities;
     this.#view = arena.view;
     this.#sink = sink;
@@ -88,10 +99,10 @@ export class FrameWriter {
 
   /** Hands a packet [ipAt, end) to the device whose checksums are complete. */
   plain(ipAt: number, end: number): boolean {
-    if (!this.capabilities.vnetHeader) return this.#write(ipAt, ipAt, end, 0);
+    if (!this.capabilities.vnetHeader) return this.#write(ipAt, ipAt, end, 1);
     const frameAt = ipAt - VNET_HEADER_BYTES;
     clearVnetHeader(this.#view, frameAt);
-    return this.#write(frameAt, ipAt, end, 0);
+    return this.#write(frameAt, ipAt, end, 1);
   }
 
   /** As `plain`, in fragments when the packet is longer than the MTU, the device's or less. */
@@ -151,7 +162,8 @@ export class FrameWriter {
       start,
       checksumOffset,
     );
-    return this.#write(frameAt, ipAt, end, gsoSize);
+    const payload = end - transportAt - headerLength;
+    return this.#write(frameAt, ipAt, end, gsoSize === 0 ? 1 : Math.ceil(payload / gsoSize));
   }
 
   /** Cuts the superpacket [ipAt, end) here, and hands over its packets. */
@@ -166,6 +178,7 @@ export class FrameWriter {
    */
   forward(packet: Packet): boolean {
     const { frameAt, ipAt, end, isPartial, gsoSize, protocol } = packet;
+    this.cause = Counter.OUT_NAT;
     const hasVnetHeader = frameAt !== ipAt;
     // What came in fragments goes on in fragments.
     if (!hasVnetHeader) return this.whole(ipAt, end);
@@ -176,7 +189,10 @@ export class FrameWriter {
     }
     const view = this.#view;
     if (gsoSize !== 0) setHeaderLength(view, frameAt, headersOf(view, packet));
-    if (this.capabilities.checksumOffload) return this.#write(frameAt, ipAt, end, gsoSize);
+    if (this.capabilities.checksumOffload) {
+      const count = gsoSize === 0 ? 1 : superpacketCount(view, packet);
+      return this.#write(frameAt, ipAt, end, count);
+    }
     // It came from a device that was swapped for a lesser one since.
     completeChecksum(view, ipAt, checksumStart(view, frameAt), checksumOffset(view, frameAt), end);
     return this.plain(ipAt, end);
@@ -188,14 +204,19 @@ export class FrameWriter {
     return addressLength === ipv4.IPV4_ADDRESS_BYTES ? tso4 : tso6;
   }
 
-  #write(frameAt: number, ipAt: number, end: number, gsoSize: number): boolean {
+  /** @param packets  that the device makes of it */
+  #write(frameAt: number, ipAt: number, end: number, packets: number): boolean {
+    this.#counters.add(this.cause);
+    if (this.#tap.isOn) this.#tap.leaves(frameAt, ipAt, end, this.cause);
     if (!this.#sink.transmit(frameAt, end - frameAt)) {
+      if (this.#tap.isOn) this.#tap.refused();
       this.#counters.drop(DropReason.DEVICE_WRITE_FAILED);
       return false;
     }
     this.#counters.add(Counter.DEVICE_FRAMES_OUT);
     this.#counters.add(Counter.DEVICE_BYTES_OUT, end - ipAt);
-    if (gsoSize !== 0) this.#counters.add(Counter.DEVICE_SUPERFRAMES_OUT);
+    this.#counters.add(Counter.DEVICE_PACKETS_OUT, packets);
+    if (packets > 1) this.#counters.add(Counter.DEVICE_SUPERFRAMES_OUT);
     return true;
   }
 }

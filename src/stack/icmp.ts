@@ -90,16 +90,19 @@ export class Icmp {
     const { destinationAt, addressLength, transportAt, end } = packet;
     const tracked = this.#conntrack.onError(packet, now);
     if (tracked !== DropReason.ICMP_UNMATCHED) return tracked;
-    const answered = this.#answerErrors.onError(packet, now);
-    if (answered !== DropReason.ICMP_UNMATCHED) return answered;
-    const reason = this.#errors.onError(destinationAt, addressLength, transportAt, end, now);
-    const isLost = reason === DropReason.ICMP_UNMATCHED || reason === DropReason.BAD_ICMP_QUOTE;
-    return isLost && this.#peers?.takesError(packet) === true ? DropReason.NONE : reason;
+    let reason = this.#answerErrors.onError(packet, now);
+    if (reason === DropReason.ICMP_UNMATCHED) {
+      reason = this.#errors.onError(destinationAt, addressLength, transportAt, end, now);
+      const isLost = reason === DropReason.ICMP_UNMATCHED || reason === DropReason.BAD_ICMP_QUOTE;
+      if (isLost && this.#peers?.takesError(packet) === true) return DropReason.NONE;
+    }
+    if (reason === DropReason.NONE) this.#counters.add(Counter.IN_ICMP_ERROR);
+    return reason;
   }
 
   /** Makes the request its own reply, where it lies: one that came in fragments may be long. */
   #answer(packet: Packet, now: Instant): DropReason {
-    if (!this.#echoes.take(now)) return DropReason.ICMP_RATE_LIMIT;
+    if (!this.#echoes.take(now)) return DropReason.ECHO_RATE_LIMIT;
     const view = this.#view;
     const { sourceAt, destinationAt, addressLength, transportAt: at, end } = packet;
     // The new header is written over the addresses.
@@ -112,6 +115,7 @@ export class Icmp {
     else v6.emitEchoReplyV6(view, at, at, length);
     this.#egress.icmp(fromAt, toAt, addressLength, at, length);
     this.#counters.add(Counter.ICMP_ECHO_REPLIES);
+    this.#counters.add(Counter.IN_ANSWERED);
     return DropReason.NONE;
   }
 }

@@ -11,7 +11,8 @@ import { DropReason } from './drop-reason.ts';
 import { NO_FLOW } from './flow-table.ts';
 import type { Forwarder } from './forwarder.ts';
 import type { Icmp } from './icmp.ts';
-import type { Packet } from './packet.ts';
+import { type Packet, superpacketCount } from './packet.ts';
+import type { PacketTap } from './packet-tap.ts';
 import type { Fragment } from './reassembly/fragment.ts';
 import type { Reassembly } from './reassembly/reassembly.ts';
 import type { TcpContext } from './tcp/context.ts';
@@ -41,6 +42,7 @@ export class Ingress {
   readonly #datagrams: Datagrams;
   readonly #reassembly: Reassembly;
   readonly #counters: Counters;
+  readonly #tap: PacketTap;
   readonly #extensions = new ipv6.ExtensionWalk();
   /** The packet under the reader's eye; reused. */
   readonly #packet: Packet = {
@@ -63,6 +65,8 @@ export class Ingress {
   /** The transport checksum is right, or was never made because the packet is local. */
   #isSummed = false;
   #isReassembled = false;
+  /** It was counted when it came first. */
+  #isAgain = false;
   /** The fragment under the reader's eye; reused. */
   readonly #fragment: Fragment = {
     family: 4,
@@ -84,8 +88,10 @@ export class Ingress {
     icmp: Icmp,
     datagrams: Datagrams,
     reassembly: Reassembly,
+    tap: PacketTap,
   ) {
     this.#view = arena.view;
+    this.#tap = tap;
     this.#tcp = tcp;
     this.#forwarder = forwarder;
     this.#icmp = icmp;
@@ -102,7 +108,11 @@ export class Ingress {
     if (hasVnetHeader && end - at >= VNET_HEADER_BYTES) {
       if (gsoSize(this.#view, at) !== 0) counters.add(Counter.DEVICE_SUPERFRAMES_IN);
     }
-    counters.drop(this.#frame(at, end, hasVnetHeader, now));
+    counters.add(Counter.DEVICE_PACKETS_IN);
+    if (this.#tap.isOn) this.#tap.arrives(at, end, hasVnetHeader ? VNET_HEADER_BYTES : 0);
+    counters.arrivedReason = DropReason.NONE;
+    counters.settleArrival(this.#frame(at, end, hasVnetHeader, now));
+    if (this.#tap.isOn) this.#tap.arrived(counters.arrivedReason);
   }
 
   /** Takes a packet [at, end) once more that had to wait. @param headerBytes  of its vnet header */
@@ -110,7 +120,9 @@ export class Ingress {
     const isReassembled = this.#isReassembled;
     // What was reassembled lies there without a vnet header, and is no fragment any more.
     this.#isReassembled = false;
-    this.#counters.drop(this.#frame(at, end, headerBytes > 0, now));
+    this.#isAgain = true;
+    this.#counters.settleArrival(this.#frame(at, end, headerBytes > 0, now));
+    this.#isAgain = false;
     this.#isReassembled = isReassembled;
   }
 
@@ -245,6 +257,9 @@ export class Ingress {
     if (isMulticast(this.#view, packet.destinationAt, addressLength)) {
       return DropReason.MULTICAST_DESTINATION;
     }
+    if (packet.gsoSize !== 0 && !this.#isAgain) {
+      this.#counters.add(Counter.DEVICE_PACKETS_IN, superpacketCount(this.#view, packet) - 1);
+    }
     if (protocol === Protocol.TCP) return this.#tcpSegment(now);
     if (protocol === Protocol.UDP) return this.#datagrams.onUdp(packet, this.#isSummed, now);
     if (protocol === (addressLength === 4 ? Protocol.ICMP : Protocol.ICMPV6)) {
@@ -291,10 +306,16 @@ export class Ingress {
     const state = tcp.tcb.moveTo(row).state;
     if (state === TcpState.CLOSED) return this.#rewrittenTcp(row, flows.foundReply, now);
     if (state === TcpState.LISTEN) return this.#forwarder.onHeld(now);
-    if (state === TcpState.SYN_SENT) return synSentArrives(tcp, now);
+    if (state === TcpState.SYN_SENT) return this.#synSent(now);
     if (segmentArrives(tcp, now) === Arrived.DONE) return DropReason.NONE;
     // What the freed row says is still there.
     return this.#forwarder.onReopen(packet, tcp.tcb.sndNxt, now);
+  }
+
+  #synSent(now: Instant): DropReason {
+    const reason = synSentArrives(this.#tcp, now);
+    if (reason === DropReason.NONE) this.#counters.add(Counter.IN_TCP);
+    return reason;
   }
 
   /** A segment of a flow that is not terminated here; its time may be over. */

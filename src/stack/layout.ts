@@ -2,18 +2,21 @@
  * The layout of the shared state. Flow rows stand first, at position 0, so that a reader needs
  * only their number; what follows (TCBs, index, wheel, slabs, frames) is the data plane's.
  */
+import { Arena } from './arena.ts';
 import { Conntrack } from './conntrack/conntrack.ts';
 import { Egress } from './egress.ts';
 import { FLOW_ROW_BYTES, FlowField, type FlowSnapshot, readFlowRow } from './flow-row.ts';
-import { FlowTable } from './flow-table.ts';
+import { FlowTable, placeFlowTable } from './flow-table.ts';
 import { FrameBatch } from './frame-batch.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { Reassembly } from './reassembly/reassembly.ts';
 import { Refusals } from './refusals.ts';
 import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
+import { BbrState } from './tcp/bbr-state.ts';
 import { HeldSyns } from './tcp/held-syns.ts';
 import { PathMtuCache } from './tcp/path-mtu-cache.ts';
-import { TCB_ROW_BYTES } from './tcp/tcb.ts';
+import { TCB_ROW_BYTES, Tcb } from './tcp/tcb.ts';
+import { readTcb, type TcbSnapshot } from './tcp/tcb-snapshot.ts';
 import { TimerWheel } from './timer-wheel.ts';
 
 /** Capacities, fixed when the gateway starts. */
@@ -68,28 +71,39 @@ export function stateBytes(limits: StateLimits): number {
  */
 export class FlowReader {
   readonly #views: readonly DataView[];
-  readonly #rowsEach: number;
+  readonly #limits: StateLimits;
   readonly capacity: number;
 
   /** @param buffers  of stacks that have all the same limits */
   constructor(buffers: readonly ArrayBuffer[], limits: StateLimits) {
     this.#views = buffers.map((buffer) => new DataView(buffer));
-    this.#rowsEach = limits.flows;
+    this.#limits = limits;
     this.capacity = buffers.length * limits.flows;
   }
 
   /** The memory in which `row` lies, and where. */
   viewOf(row: number): DataView {
-    return this.#views[Math.floor(row / this.#rowsEach)]!;
+    return this.#views[Math.floor(row / this.#limits.flows)]!;
   }
 
   positionOf(row: number): number {
-    return (row % this.#rowsEach) * FLOW_ROW_BYTES;
+    return (row % this.#limits.flows) * FLOW_ROW_BYTES;
   }
 
   /** 0 of a row that is free. */
   serialOf(row: number): number {
     return this.viewOf(row).getFloat64(this.positionOf(row) + FlowField.SERIAL, true);
+  }
+
+  /** The connection in `row`, of a flow that our TCP ends; it may change while it is read. */
+  connection(row: number): TcbSnapshot {
+    const { flows, flowBuckets } = this.#limits;
+    const view = this.viewOf(row);
+    // As stack-parts.ts takes them, one behind the other.
+    const arena = new Arena(view.buffer as ArrayBuffer);
+    placeFlowTable(arena, flows, flowBuckets ?? 0);
+    const tcb = new Tcb(view, arena.take((flows + 1) * TCB_ROW_BYTES), 0).moveTo(row % flows);
+    return readTcb(view, tcb, new BbrState(view, tcb));
   }
 
   /** The flow in `row`; undefined when the row is free. */

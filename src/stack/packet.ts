@@ -1,4 +1,7 @@
 import type { SynPacket } from './tcp/syn-packet.ts';
+import { Protocol } from './wire/protocol.ts';
+import { headerLength, TCP_HEADER_BYTES } from './wire/tcp.ts';
+import { UDP_HEADER_BYTES } from './wire/udp.ts';
 
 /**
  * The IP packet under the reader's eye. There is one, and it is used again for the next; all
@@ -26,6 +29,17 @@ export interface Packet extends SynPacket {
   isPartial: boolean;
   /** Payload bytes of each packet of a superpacket; 0 for a single packet. */
   gsoSize: number;
+}
+
+/** The packets of a superpacket, as the device would cut it. */
+export function superpacketCount(view: DataView, packet: Packet): number {
+  const { protocol, transportAt, end, gsoSize } = packet;
+  let headerBytes = UDP_HEADER_BYTES;
+  if (protocol === Protocol.TCP) {
+    if (end - transportAt < TCP_HEADER_BYTES) return 1;
+    headerBytes = headerLength(view, transportAt);
+  }
+  return Math.max(1, Math.ceil((end - transportAt - headerBytes) / gsoSize));
 }
 
 /** A packet of which nothing is known yet. */

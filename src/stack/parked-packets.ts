@@ -3,10 +3,12 @@
  * frame and all, and arrive once more when the verdict is there.
  */
 import type { Arena } from './arena.ts';
+import { Counter, type Counters } from './counters.ts';
 import { DropReason } from './drop-reason.ts';
 import { FlowField } from './flow-row.ts';
 import type { FlowTable } from './flow-table.ts';
 import type { Packet } from './packet.ts';
+import type { PacketTap } from './packet-tap.ts';
 import { NO_SLAB, SLAB_PAYLOAD_AT, SlabField, type SlabPool } from './slab-pool.ts';
 import { datagramLength, UDP_HEADER_BYTES } from './wire/udp.ts';
 
@@ -26,11 +28,15 @@ export class ParkedPackets {
   readonly #arena: Arena;
   readonly #flows: FlowTable;
   readonly #slabs: SlabPool;
+  readonly #counters: Counters;
+  readonly #tap: PacketTap;
 
-  constructor(arena: Arena, flows: FlowTable, slabs: SlabPool) {
+  constructor(arena: Arena, flows: FlowTable, slabs: SlabPool, counters: Counters, tap: PacketTap) {
+    this.#tap = tap;
     this.#arena = arena;
     this.#flows = flows;
     this.#slabs = slabs;
+    this.#counters = counters;
   }
 
   /** Keeps a copy of a packet of the flow in `row`. */
@@ -57,6 +63,7 @@ export class ParkedPackets {
     view.setUint32(slab + SlabField.GSO_SIZE, packet.gsoSize, true);
     if (tail === NO_SLAB) this.#setHead(row, slab);
     else view.setInt32(tail + SlabField.NEXT, slab, true);
+    this.#counters.add(Counter.IN_PARKED_NOW);
     return DropReason.NONE;
   }
 
@@ -104,21 +111,49 @@ export class ParkedPackets {
       const next = view.getInt32(slab + SlabField.NEXT, true);
       const at = slab + SLAB_PAYLOAD_AT;
       const end = at + view.getUint32(slab + SlabField.LENGTH, true);
+      this.#counters.add(Counter.IN_PARKED_NOW, -1);
       onPacket(at, end, view.getUint32(slab + SlabField.HEADER_BYTES, true));
       this.#slabs.release(slab);
       slab = next;
     }
   }
 
-  release(row: number): void {
+  /** Forgets them: they are what `outcome` counts. */
+  settle(row: number, outcome: Counter): void {
+    this.#counters.add(outcome, this.#release(row));
+  }
+
+  /** Forgets them, and counts each as dropped. */
+  drop(row: number, reason: DropReason): void {
+    if (this.#tap.isOn) this.#tell(row, reason);
+    this.#counters.drop(reason, this.#release(row));
+  }
+
+  #tell(row: number, reason: DropReason): void {
     const { view } = this.#arena;
     let slab = this.#headOf(row);
-    this.#setHead(row, NO_SLAB);
     while (slab !== NO_SLAB) {
+      const at = slab + SLAB_PAYLOAD_AT;
+      const end = at + view.getUint32(slab + SlabField.LENGTH, true);
+      this.#tap.drops(at, end, view.getUint32(slab + SlabField.HEADER_BYTES, true), reason);
+      slab = view.getInt32(slab + SlabField.NEXT, true);
+    }
+  }
+
+  /** @returns how many there were */
+  #release(row: number): number {
+    const { view } = this.#arena;
+    let slab = this.#headOf(row);
+    if (slab === NO_SLAB) return 0;
+    this.#setHead(row, NO_SLAB);
+    let count = 0;
+    for (; slab !== NO_SLAB; count++) {
       const next = view.getInt32(slab + SlabField.NEXT, true);
       this.#slabs.release(slab);
       slab = next;
     }
+    this.#counters.add(Counter.IN_PARKED_NOW, -count);
+    return count;
   }
 
   /** The row has the position and one more, so that a fresh row has none. */

@@ -1,4 +1,5 @@
 /** What a stack is made of, and in which order: each part takes its share of the arena. */
+import { forgetWaiting } from './accounting.ts';
 import { Arena } from './arena.ts';
 import { CloseReason } from './close-reason.ts';
 import { Conntrack } from './conntrack/conntrack.ts';
@@ -17,6 +18,7 @@ import { IcmpErrors } from './icmp-errors.ts';
 import { IcmpSender } from './icmp-sender.ts';
 import { Ingress } from './ingress.ts';
 import { FRAME_BYTES, OWNER_ROW_BYTES, type StateLimits } from './layout.ts';
+import { NO_TAP, type PacketTap } from './packet-tap.ts';
 import { ParkedPackets } from './parked-packets.ts';
 import type { PeerTable } from './peer-table.ts';
 import { type PeerSink, Peers } from './peers.ts';
@@ -50,6 +52,8 @@ export interface StackOptions {
   readonly capabilities: DeviceCapabilities;
   readonly sink: FrameSink;
   readonly owner: FlowOwner;
+  /** Who looks on; absent: nobody. */
+  readonly tap?: PacketTap;
   readonly settings: TcpSettings;
   /** Of flows that are not terminated here; may change while they live. */
   readonly tracking: TrackSettings;
@@ -94,12 +98,19 @@ export function assemble(options: StackOptions): StackParts {
   const { limits, counters, capabilities, secrets } = options;
   const secret: Secret = (pair) => new HalfSipHash(secrets[pair * 2]!, secrets[pair * 2 + 1]!);
   const arena = new Arena(options.memory);
+  forgetWaiting(counters);
   const { queue } = options;
   const tupleHash = queue === undefined ? secret(0) : new HalfSipHash(...queue.hashSecret);
   const flows = new FlowTable(arena, limits.flows, tupleHash, limits.flowBuckets, queue?.serials);
   const tcbAt = arena.take((limits.flows + 1) * TCB_ROW_BYTES);
   const tcb = new Tcb(arena.view, tcbAt, flows.rowAt(0));
-  const writer = new FrameWriter(arena, options.sink, capabilities, counters);
+  const writer = new FrameWriter(
+    arena,
+    options.sink,
+    capabilities,
+    counters,
+    options.tap ?? NO_TAP,
+  );
   const egress = new Egress(arena, writer);
   const tcp = tcpContext(options, arena, flows, tcb, egress, secret);
   const frameAt = arena.take(FRAME_BYTES);
@@ -137,14 +148,22 @@ export function assemble(options: StackOptions): StackParts {
     conntrack,
     datagrams,
     replies: new DatagramEgress(tcp, writer, conntrack, icmp, paths),
-    ingress: new Ingress(arena, tcp, forwarder, messages, datagrams, reassembly),
+    ingress: new Ingress(
+      arena,
+      tcp,
+      forwarder,
+      messages,
+      datagrams,
+      reassembly,
+      options.tap ?? NO_TAP,
+    ),
     frameAt,
     ownerAt,
   };
 }
 
 function tcpContext(
-  { limits, counters, owner, settings, now, queue }: StackOptions,
+  { limits, counters, owner, settings, now, queue, tap = NO_TAP }: StackOptions,
   arena: Arena,
   flows: FlowTable,
   tcb: Tcb,
@@ -156,7 +175,7 @@ function tcpContext(
     arena,
     flows,
     slabs,
-    parked: new ParkedPackets(arena, flows, slabs),
+    parked: new ParkedPackets(arena, flows, slabs, counters, tap),
     wheel: new TimerWheel(arena, limits.flows, now),
     paceWheel: new TimerWheel(arena, limits.flows, now, PACE_TICK_US),
     counters,

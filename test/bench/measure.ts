@@ -1,12 +1,13 @@
 /** The tests. Each puts one kind of load on a running peer and tells what it took. */
 
-import { BenchError, run, waitFor } from './command.ts';
+import { BenchError } from './command.ts';
+import { awaitIdle, underLoad, whileHeld } from './load.ts';
 import type { RunningPeer } from './peer.ts';
 import { cpuSeconds, foreignCpuSeconds, machineCpuSeconds, memoryKib } from './procfs.ts';
 import { goProgram } from './requirements.ts';
 import { ECHO_PORT, SERVER_ADDRESSES, UDP_PORT, WEB_PORT } from './server.ts';
 import { parseIperf, parseWrk } from './tool-output.ts';
-import { inside, SERVER_ADDRESS } from './topology.ts';
+import { SERVER_ADDRESS } from './topology.ts';
 
 export const TESTS = [
   'dl1',
@@ -54,15 +55,6 @@ const CONN_WORKERS = 32;
 const HTTP_CONNECTIONS = 64;
 const PARALLEL_STREAMS = 8;
 
-/** What a load tool may take longer than asked for. */
-const TOOL_GRACE_S = 12;
-
-const HOLD_TIMEOUT_S = 60;
-
-/** Cores that may be busy when a test begins, and how long to wait for that. */
-const IDLE_CORES = 0.25;
-const IDLE_WAIT_S = 6;
-
 const TEST_BODIES: Record<TestName, (peer: RunningPeer, load: Load) => Promise<Values>> = {
   dl1: (peer, load) => bulk(peer, load, ['-R']),
   ul1: (peer, load) => bulk(peer, load, []),
@@ -82,7 +74,7 @@ export async function sample(
   running: RunningPeer,
   load: Load,
 ): Promise<Sample> {
-  await waitFor(IDLE_WAIT_S, isIdle);
+  await awaitIdle();
   const start = performance.now();
   const foreignBefore = foreignCpuSeconds(await running.topology.pids());
   const outcome = await attempt(async () => {
@@ -185,82 +177,19 @@ async function oneWay(
 async function hold(running: RunningPeer, load: Load): Promise<Values> {
   const count = Math.min(load.held, running.peer.maxHeld ?? load.held);
   const kibBefore = memoryKib(await running.pids());
-  const target = ['-addr', `${SERVER_ADDRESS}:${ECHO_PORT}`, '-ips', `${SERVER_ADDRESSES}`];
-  const command = [goProgram('lt'), 'hold', ...target, '-n', `${count}`];
-  const child = Bun.spawn(inside(running.topology.client, command), {
-    stdin: 'pipe',
-    stdout: 'pipe',
-    stderr: 'ignore',
-    timeout: HOLD_TIMEOUT_S * 1000,
-    killSignal: 'SIGKILL',
+  const { opened, seen } = await whileHeld(running, ECHO_PORT, count, async () => {
+    const pids = await running.pids();
+    const kib = memoryKib(pids);
+    const cpuBefore = cpuSeconds(pids);
+    await Bun.sleep(1000);
+    return { kib, idleCpu: cpuSeconds(pids) - cpuBefore };
   });
-  const lines = readLines(child.stdout);
-  const opened = await nextAnswer(lines);
-  await Bun.sleep(1000);
-  const pids = await running.pids();
-  const kib = memoryKib(pids);
-  const cpuBefore = cpuSeconds(pids);
-  await Bun.sleep(1000);
-  const idleCpu = cpuSeconds(pids) - cpuBefore;
-  child.stdin.write('\n');
-  await child.stdin.end();
-  const alive = await nextAnswer(lines);
-  await child.exited;
-  if (opened.ok < count || alive.ok < count) {
-    const told = opened.last_error || alive.last_error;
-    throw new BenchError(`of ${count}: ${opened.ok} opened, ${alive.ok} lived on: ${told}`);
-  }
   return {
     held: count,
     openSeconds: opened.sec,
     idleMib: kibBefore / 1024,
-    heldMib: kib / 1024,
-    kibPerConnection: (kib - kibBefore) / count,
-    idleCpuPercent: idleCpu * 100,
+    heldMib: seen.kib / 1024,
+    kibPerConnection: (seen.kib - kibBefore) / count,
+    idleCpuPercent: seen.idleCpu * 100,
   };
-}
-
-/** Runs a load tool in the client; tells what it wrote and the gateway's CPU seconds meanwhile. */
-async function underLoad(
-  running: RunningPeer,
-  command: readonly string[],
-  seconds: number,
-): Promise<{ output: string; gatewayCpu: number }> {
-  const before = cpuSeconds(await running.pids());
-  const timeout = seconds + TOOL_GRACE_S;
-  const { code, stdout, stderr } = await run(inside(running.topology.client, command), { timeout });
-  const gatewayCpu = cpuSeconds(await running.pids()) - before;
-  if (code === -1) throw new BenchError(`${command[0]} had no end within ${timeout} s`);
-  if (code !== 0 && stdout === '') {
-    throw new BenchError(`${command[0]}: exit code ${code}: ${stderr.trim().slice(-200)}`);
-  }
-  return { output: stdout, gatewayCpu };
-}
-
-async function isIdle(): Promise<boolean> {
-  const before = machineCpuSeconds();
-  await Bun.sleep(400);
-  return machineCpuSeconds() - before < IDLE_CORES * 0.4;
-}
-
-interface HoldAnswer {
-  readonly ok: number;
-  readonly sec: number;
-  readonly last_error: string;
-}
-
-async function nextAnswer(lines: AsyncIterator<string, void>): Promise<HoldAnswer> {
-  const line = await lines.next();
-  if (line.done === true) throw new BenchError(`lt hold had no end within ${HOLD_TIMEOUT_S} s`);
-  return JSON.parse(line.value);
-}
-
-async function* readLines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, void> {
-  const decoder = new TextDecoder();
-  let rest = '';
-  for await (const chunk of stream) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
-    rest = lines.pop() ?? '';
-    yield* lines;
-  }
 }

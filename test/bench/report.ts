@@ -169,7 +169,12 @@ const isOf = (sample: Sample, cell: Column): boolean =>
 function renderCell(samples: readonly Sample[], peer: string, cell: Column): string {
   const mine = samples.filter((sample) => sample.peer === peer && isOf(sample, cell));
   const values = mine.flatMap((sample) => sample.values[cell.metric] ?? []);
-  if (values.length === 0) return mine.length === 0 ? '-' : '*fail*';
+  return values.length === 0 && mine.length === 0 ? '-' : renderSpread(values);
+}
+
+/** Median and range; `*fail*` of nothing. */
+export function renderSpread(values: readonly number[]): string {
+  if (values.length === 0) return '*fail*';
   const [low, high] = [renderNumber(Math.min(...values)), renderNumber(Math.max(...values))];
   const middle = renderNumber(median(values));
   return low === high ? middle : `${middle} (${low}..${high})`;
@@ -181,7 +186,7 @@ function renderNumber(value: number): string {
   return value.toFixed(size >= 100 || Number.isInteger(value) ? 0 : size >= 10 ? 1 : 2);
 }
 
-function renderRows(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function renderRows(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }

@@ -131,6 +131,10 @@ describe.each([...FAMILIES])('$name', ({ name, server: host }) => {
       return (await world.client.call('connect', probe)).open;
     });
     expect(await scriptHost(world)).not.toBe(pid);
+    const next = await world.client.call('hold', talking);
+    await Bun.sleep(200);
+    const whole = await world.client.call('holdStop', { id: next });
+    expect(whole).toMatchObject({ opened: talking.flows, errors: {}, wrong: 0 });
   });
 
   test('the data plane is killed: the host forgets its conns, and new ones work', async () => {

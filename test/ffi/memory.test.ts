@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { SystemError } from '../../src/ffi/errors.ts';
-import { addressOf, allocateStruct, SharedMemory } from '../../src/ffi/memory.ts';
+import { addressOf, allocateStruct, copyBytes, SharedMemory } from '../../src/ffi/memory.ts';
+import { allocatedTypes } from '../support/no-alloc.ts';
 import { runChild } from './support/child.ts';
 import { descriptorCount } from './support/descriptors.ts';
 
@@ -68,4 +69,21 @@ test('the address of a struct stays when its views are used and garbage is colle
   Bun.gc(true);
   expect(addressOf(struct.view.buffer)).toBe(struct.address);
   expect(addressOf(struct.bytes.buffer)).toBe(struct.address);
+});
+
+describe('copyBytes', () => {
+  const from = Uint8Array.from({ length: 64 }, (_, i) => i);
+
+  test('copies between two buffers, and nothing beside', () => {
+    const to = new Uint8Array(new ArrayBuffer(64));
+    copyBytes(from, 10, to, 20, 5);
+    expect(Array.from(to.subarray(19, 26))).toEqual([0, 10, 11, 12, 13, 14, 0]);
+  });
+
+  test('allocates nothing', () => {
+    using memory = SharedMemory.create('culvert-test', PAGE_BYTES);
+    const to = new Uint8Array(memory.buffer);
+    expect(allocatedTypes((call) => copyBytes(from, call & 31, to, call & 1023, 32))).toEqual([]);
+    expect(allocatedTypes(() => to.set(from.subarray(0, 32), 0))).not.toEqual([]);
+  });
 });

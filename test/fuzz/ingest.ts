@@ -1,6 +1,6 @@
 /**
  * Throws bytes at a stack: noise, packets with a few bytes changed, right segments with wrong
- * numbers. Three things must hold: nothing throws, what is dropped is counted, and a well-behaved
+ * numbers. Three things must hold: nothing throws, every frame is accounted for, and a well-behaved
  * flow beside it all moves its bytes.
  */
 
@@ -11,6 +11,7 @@ import { TcbFlag } from '../../src/stack/tcp/tcb.ts';
 import type { Instant } from '../../src/stack/time.ts';
 import { parseAddress } from '../../src/stack/wire/ip-address.ts';
 import { Protocol } from '../../src/stack/wire/protocol.ts';
+import { checkBalance } from '../support/balance.ts';
 import { KERNEL_PACKETS, KERNEL_VNET_FRAMES } from '../support/kernel-packets.ts';
 import { randomNumbers } from '../support/lossy-link.ts';
 import { FULL_OFFLOAD, NO_OFFLOAD } from '../support/memory-device.ts';
@@ -68,6 +69,7 @@ export function fuzzRound(seed: number): Round {
     if (random(10) === 0) dropNoise(rig, noise(random, random(NOISE_MAX)));
     const frame = badFrame(rig, random);
     rig.batch(() => rig.deliverFrame(frame));
+    checkBalance(rig.counters);
     if (random(8) === 0) rig.wait(random(50));
     if (random(100) === 0) rig.wait(random(40_000));
     if (i % 25 === 24) sent = exchange(rig, peer, legit.row, sent);
@@ -79,6 +81,7 @@ export function fuzzRound(seed: number): Round {
   const { drops } = rig;
   const frames = rig.counters.get(Counter.DEVICE_FRAMES_IN);
   finish(rig);
+  checkBalance(rig.counters);
   return { seed, frames, drops, flows: rig.owner.flows.length };
 }
 

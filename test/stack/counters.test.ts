@@ -2,6 +2,7 @@ import { expect, test } from 'bun:test';
 import { CLOSE_REASON_COUNT } from '../../src/stack/close-reason.ts';
 import { COUNTERS_BYTES, Counter, Counters } from '../../src/stack/counters.ts';
 import { DROP_REASON_COUNT, DropReason } from '../../src/stack/drop-reason.ts';
+import { HISTOGRAM_BOUNDS, Histogram } from '../../src/stack/histograms.ts';
 
 test('no two counters, drop reasons and close reasons share a cell', () => {
   const counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
@@ -33,4 +34,17 @@ test('a second reader of the same memory sees what is counted', () => {
   writer.set(Counter.FLOWS_NOW, 3);
   expect(reader.get(Counter.BYTES_UP)).toBe(1500);
   expect(reader.get(Counter.FLOWS_NOW)).toBe(3);
+});
+
+test('a histogram counts each value in the bucket that it belongs to, and sums them', () => {
+  const counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
+  const bounds = HISTOGRAM_BOUNDS[Histogram.BATCH_FRAMES]!;
+  for (const bound of bounds) counters.observe(Histogram.BATCH_FRAMES, bound);
+  counters.observe(Histogram.BATCH_FRAMES, 65);
+  counters.observe(Histogram.DIAL_US, 1);
+  const buckets = bounds.map((_, bucket) => counters.bucket(Histogram.BATCH_FRAMES, bucket));
+  expect(buckets).toEqual(bounds.map(() => 1));
+  expect(counters.bucket(Histogram.BATCH_FRAMES, bounds.length)).toBe(1);
+  expect(counters.sum(Histogram.BATCH_FRAMES)).toBe(127 + 65);
+  expect(counters.bucket(Histogram.DIAL_US, 0)).toBe(1);
 });

@@ -7,6 +7,7 @@ import { DropReason } from '../../src/stack/drop-reason.ts';
 import { Egress } from '../../src/stack/egress.ts';
 import { FLOW_ROW_BYTES, FlowField } from '../../src/stack/flow-row.ts';
 import { FrameWriter } from '../../src/stack/frame-writer.ts';
+import { NO_TAP } from '../../src/stack/packet-tap.ts';
 import { Ecn } from '../../src/stack/wire/ecn.ts';
 import { writeAddress } from '../../src/stack/wire/ip-address.ts';
 import { asSeq } from '../../src/stack/wire/seq.ts';
@@ -37,7 +38,7 @@ class Bench {
     this.#arena = new Arena(new ArrayBuffer(size));
     const { view } = this.#arena;
     this.device = new MemoryDevice(this.#arena.buffer, capabilities);
-    const writer = new FrameWriter(this.#arena, this.device, capabilities, this.counters);
+    const writer = new FrameWriter(this.#arena, this.device, capabilities, this.counters, NO_TAP);
     this.egress = new Egress(this.#arena, writer);
     this.#flowAt = this.#arena.take(FLOW_ROW_BYTES);
     this.#payloadAt = this.#arena.take(HEADROOM + PAYLOAD_MAX) + HEADROOM;

@@ -103,7 +103,7 @@ for (const { source, destination, request, reply } of FAMILIES) {
     rig.clock.advance(10_000);
     for (let i = 0; i < 80; i++) rig.deliver(echo());
     expect(rig.frames).toHaveLength(60);
-    expect(rig.drops).toEqual({ 'icmp-rate-limit': 100 });
+    expect(rig.drops).toEqual({ 'echo-rate-limit': 100 });
   });
 }
 

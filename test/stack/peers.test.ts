@@ -1,8 +1,10 @@
 /** Packets that came to the wrong queue reach the stack that has their flow. */
 import { describe, expect, test } from 'bun:test';
+import { CounterSum } from '../../src/gateway/supervisor/metrics/counter-sum.ts';
 import { CloseReason } from '../../src/stack/close-reason.ts';
 import { Counter } from '../../src/stack/counters.ts';
 import { parseAddress } from '../../src/stack/wire/ip-address.ts';
+import { checkBalance } from '../support/balance.ts';
 import { fragmentsOf } from '../support/fragments.ts';
 import { icmpPacket, pattern, tcpPacket, udpPacket } from '../support/packet-builder.ts';
 import { QueueRigs } from '../support/queue-rigs.ts';
@@ -57,6 +59,18 @@ describe.each(FAMILIES)('from $ends.source', ({ ends, pool, tooBig }) => {
     expect(second.owner.flows).toEqual([]);
     expect(second.counters.get(Counter.PEER_FRAMES_OUT)).toBe(1);
     expect(first.counters.get(Counter.PEER_FRAMES_IN)).toBe(1);
+  });
+
+  test('each frame is counted once, whichever stack it ended in', () => {
+    const { queues, first, second } = withSession();
+    const balance = () => checkBalance(new CounterSum([first.counters, second.counters]));
+    second.deliver(datagram(31));
+    balance();
+    for (const fragment of fragmentsOf(datagram(3000), 1400)) second.deliver(fragment);
+    balance();
+    queues.isFull = true;
+    second.deliver(datagram(32));
+    balance();
   });
 
   test('a packet that is put together of fragments is handed over whole', () => {

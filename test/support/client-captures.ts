@@ -20,12 +20,17 @@ export const program =
     return () => child.kill();
   };
 
-/** The bytes that a client of TCP sends before anybody answers; empty when there are none. */
+/**
+ * The bytes that a client of TCP sends on its first connection before anybody answers; empty when
+ * there are none. Browsers open more than one.
+ */
 export async function recordStream(start: StartClient): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
+  let connections = 0;
   const recording = new Recording();
   const server = createServer((socket) => {
     socket.on('error', () => {});
+    if (++connections > 1) return;
     socket.on('data', (piece) => {
       pieces.push(Buffer.from(piece));
       recording.heard();
@@ -40,11 +45,14 @@ export async function recordStream(start: StartClient): Promise<Uint8Array> {
   return new Uint8Array(Buffer.concat(pieces));
 }
 
-/** The datagrams that a client sends before anybody answers. */
+/** The datagrams that a client sends from its first port before anybody answers. */
 export async function recordDatagrams(start: StartClient): Promise<Uint8Array[]> {
   const datagrams: Uint8Array[] = [];
   const recording = new Recording();
-  const socket = createSocket('udp4', (datagram) => {
+  let firstPort: number | undefined;
+  const socket = createSocket('udp4', (datagram, { port }) => {
+    firstPort ??= port;
+    if (port !== firstPort) return;
     datagrams.push(new Uint8Array(datagram));
     recording.heard();
   });

@@ -75,6 +75,8 @@ export class DataPlaneRig {
   readonly ended: string[] = [];
   /** Verdicts that stand in the rows of flows that ended, and what they moved. */
   readonly endedRows: FlowSnapshot[] = [];
+  /** Requests whose answer claimed a flow that could not be claimed. */
+  readonly refusedClaims: number[] = [];
   /** The script host's end of what is said about claimed connections. */
   readonly host: ConnHost;
   readonly counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
@@ -114,7 +116,7 @@ export class DataPlaneRig {
     });
     const upstreams = new UpstreamTable(this.stack);
     this.#upstreams = upstreams;
-    this.#splice = new Splice(this.stack, upstreams, this.#memory.address);
+    this.#splice = new Splice(this.stack, upstreams, this.#memory.address, this.counters);
     const guard = new LoopGuard('cvt-none0');
     this.#dialer = new Dialer(this.stack, upstreams, this.#splice, this.#epoll, counters, guard);
     const sessions = new Sessions(
@@ -209,6 +211,11 @@ export class DataPlaneRig {
     return this.#device.frames;
   }
 
+  /** Takes the frames that nobody has read. */
+  takeFrames(): readonly OutgoingFrame[] {
+    return this.#device.frames.splice(0);
+  }
+
   /** Sends the SYN and lets the script answer: forward. */
   dial(): void {
     this.peer.sends(SYN);
@@ -276,8 +283,9 @@ export class DataPlaneRig {
   #decisions(): Decisions {
     const double: Pick<
       Decisions,
-      'ask' | 'abandon' | 'abandonAll' | 'copyTarget' | 'bindAddress' | 'text'
+      'ask' | 'abandon' | 'abandonAll' | 'copyTarget' | 'bindAddress' | 'text' | 'refuseClaim'
     > = {
+      refuseClaim: ({ requestId }) => this.refusedClaims.push(requestId),
       ask: (row) => {
         this.#row = row;
         return true;

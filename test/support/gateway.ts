@@ -137,11 +137,12 @@ export class Gateway implements AsyncDisposable {
     });
   }
 
-  /** Value of a metric without labels, or with just these; 0 when it is not there. */
+  /** Value of the series with just these labels; without any, the sum of all series. */
   async metric(name: string): Promise<number> {
     const text = await (await this.api('/metrics')).text();
-    const line = text.split('\n').find((candidate) => candidate.startsWith(`${name} `));
-    return Number(line?.slice(name.length) ?? 0);
+    const isOf = (line: string) => line.startsWith(`${name} `) || line.startsWith(`${name}{`);
+    const values = text.split('\n').filter(isOf);
+    return values.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
   }
 
   /** Runs a sub-command of the same binary in the folder of the gateway. */

@@ -9,6 +9,7 @@ import type { DeviceCapabilities } from '../../src/stack/device.ts';
 import { DROP_REASON_COUNT, DROP_REASON_NAMES } from '../../src/stack/drop-reason.ts';
 import { type FlowSnapshot, readFlowRow } from '../../src/stack/flow-row.ts';
 import { type StateLimits, stateBytes } from '../../src/stack/layout.ts';
+import type { PacketTap } from '../../src/stack/packet-tap.ts';
 import { Stack } from '../../src/stack/stack.ts';
 import type { QueueOptions } from '../../src/stack/stack-parts.ts';
 import type { TcpSettings } from '../../src/stack/tcp/context.ts';
@@ -59,6 +60,7 @@ export interface RigOptions {
   /** The memory of an earlier stack. */
   readonly memory?: ArrayBuffer;
   readonly start?: Instant;
+  readonly tap?: PacketTap;
   /** One of several stacks. */
   readonly queue?: QueueOptions;
 }
@@ -106,6 +108,7 @@ export class TcpRig {
       capabilities,
       sink: this.device,
       owner: this.owner,
+      ...(options.tap === undefined ? {} : { tap: options.tap }),
       tracking: this.tracking,
       settings: this.settings,
       onLeftover: (rowAt) => {
@@ -328,6 +331,6 @@ function startFor(options: RigOptions): Instant {
   return (CLOCK_START + ((stackIss - chosen) >>> 0) * 4) as Instant;
 }
 
-function trialOptions({ stackIss: _, memory: __, ...rest }: RigOptions): RigOptions {
+function trialOptions({ stackIss: _, memory: __, tap: ___, ...rest }: RigOptions): RigOptions {
   return rest;
 }

@@ -11,6 +11,8 @@ const TIMEOUT_MS = 240_000;
 export interface CallOptions {
   readonly body?: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Ends the call; without it, the time that the longest change takes does. */
+  readonly signal?: AbortSignal;
 }
 
 export interface Answer<T> {
@@ -58,7 +60,8 @@ export class ApiClient {
   }
 
   /** The bare answer, whatever its status. @throws CommandError  unreachable */
-  async send(method: string, path: string, { body, headers }: CallOptions = {}): Promise<Response> {
+  async send(method: string, path: string, options: CallOptions = {}): Promise<Response> {
+    const { body, headers, signal = AbortSignal.timeout(TIMEOUT_MS) } = options;
     const host = this.#address.kind === 'unix' ? 'localhost' : formatHost(this.#address);
     try {
       return await fetch(`http://${host}${path}`, {
@@ -67,7 +70,7 @@ export class ApiClient {
           ...headers,
           ...(this.#token === undefined ? {} : { Authorization: `Bearer ${this.#token}` }),
         },
-        signal: AbortSignal.timeout(TIMEOUT_MS),
+        signal,
         ...(body === undefined ? {} : { body }),
         ...(this.#address.kind === 'unix' ? { unix: this.#address.path } : {}),
       });
@@ -94,7 +97,8 @@ export class ApiClient {
   }
 }
 
-async function refusal(response: Response): Promise<CommandError> {
+/** What the gateway says no with. */
+export async function refusal(response: Response): Promise<CommandError> {
   const isPrecondition = response.status === 412 || response.status === 428;
   const code = isPrecondition ? ExitCode.PRECONDITION : ExitCode.REFUSED;
   const parsed = problem.safeParse(await response.json().catch(() => undefined));

@@ -61,7 +61,8 @@ export const withConfig = (command: Command): Command =>
     .option('--fwmark <mark>', 'firewall mark of upstream sockets, decimal or 0x…')
     .option('--admin <address>', 'where the API listens: unix:///PATH or IP:PORT')
     .option('--log-level <level>', 'debug, info, warn, error or silent')
-    .option('--log-format <format>', 'json or text');
+    .option('--log-format <format>', 'json, text or logfmt')
+    .option('--log-time <format>', 'rfc3339 with nanoseconds, or epoch in milliseconds');
 
 export const configSource = (flags: ConfigFlags): ConfigSource => ({
   stateFolder: flags.workdir,

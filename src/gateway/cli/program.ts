@@ -10,6 +10,7 @@ import { ExitCode } from '../supervisor/exit-code.ts';
 import { BundleRejectedError, ScriptHostError } from '../supervisor/scripts/generations.ts';
 import { StartError } from '../supervisor/start-error.ts';
 import { CommandError } from './command-error.ts';
+import { addCapture } from './commands/capture.ts';
 import { addCheck } from './commands/check.ts';
 import { addConfig } from './commands/config.ts';
 import { addConntrack } from './commands/conntrack.ts';
@@ -59,6 +60,7 @@ function createProgram(finish: Finish): Command {
   for (const add of [addReload, addStatus, addFlows, addConntrack, addDrops, addExplain])
     add(program);
   for (const add of [addConfig, addLogLevel, addEnding]) add(program);
+  addCapture(program);
   for (const add of [addTypes, addSchema, addVersion]) add(program);
   addScript(program, finish);
   addHealthcheck(program, finish);

@@ -22,6 +22,7 @@ const SOURCES: readonly Source[] = [
   { flag: 'mtu', env: 'CULVERT_MTU', path: ['device', 'mtu'], isNumber: true },
   { flag: 'logLevel', env: 'CULVERT_LOG_LEVEL', path: ['log', 'level'] },
   { flag: 'logFormat', env: 'CULVERT_LOG_FORMAT', path: ['log', 'format'] },
+  { flag: 'logTime', env: 'CULVERT_LOG_TIME', path: ['log', 'time'] },
   { flag: 'admin', env: 'CULVERT_ADMIN', path: ['admin', 'listen'] },
   { flag: 'stateDir', env: 'CULVERT_STATE_DIR', path: ['state', 'folder'] },
   { flag: 'fwmark', env: 'CULVERT_FWMARK', path: ['egress', 'fwmark'] },

@@ -82,7 +82,9 @@ const tcp = z.strictObject({
 
 const log = z.strictObject({
   level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
-  format: z.enum(['json', 'text']).default('json'),
+  format: z.enum(['json', 'text', 'logfmt']).default('json'),
+  /** RFC 3339 with nanoseconds, or milliseconds since 1970. */
+  time: z.enum(['rfc3339', 'epoch']).default('rfc3339'),
   flows: z.boolean().default(true),
 });
 

@@ -6,7 +6,7 @@ import { Errno } from '../../ffi/errno.ts';
 import { addressOf } from '../../ffi/memory.ts';
 import { receive, send } from '../../ffi/sockets.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
-import { FlowField } from '../../stack/flow-row.ts';
+import { FlowField, VerdictCode } from '../../stack/flow-row.ts';
 import type { OnParked } from '../../stack/parked-packets.ts';
 import type { Stack } from '../../stack/stack.ts';
 import { TcbFlag } from '../../stack/tcp/tcb.ts';
@@ -52,11 +52,19 @@ export class Decisions {
   readonly #sendShown: OnParked = (at, length) => {
     const { view } = this.#stack.arena;
     const bytes = encodeShown(this.#view, 0, this.#showing, this.#epoch, view, at, length);
-    send(DataPlaneFd.SCRIPTS, this.#address, bytes);
+    send(this.#fd, this.#address, bytes);
   };
+  readonly #fd: number;
   #lastRequest = 0;
   #epoch = 0;
-  constructor(stack: Stack, upstreams: UpstreamTable, counters: Counters) {
+
+  constructor(
+    stack: Stack,
+    upstreams: UpstreamTable,
+    counters: Counters,
+    fd: number = DataPlaneFd.SCRIPTS,
+  ) {
+    this.#fd = fd;
     this.#stack = stack;
     this.#upstreams = upstreams;
     this.#counters = counters;
@@ -67,7 +75,7 @@ export class Decisions {
     this.#epoch = epoch;
     const request = this.#nextRequest();
     if (request === 0) return false;
-    const sent = send(DataPlaneFd.SCRIPTS, this.#address, this.#encode(row, request));
+    const sent = send(this.#fd, this.#address, this.#encode(row, request));
     if (sent < 0) return false;
     this.#rows[request % SLOTS] = row;
     this.#upstreams.setRequest(row, request);
@@ -86,8 +94,12 @@ export class Decisions {
     const request = this.#upstreams.request(row);
     if (request === 0) return;
     this.#forget(row, request);
-    const length = encodeDecisionCancel(this.#view, 0, request, this.#epoch);
-    send(DataPlaneFd.SCRIPTS, this.#address, length);
+    this.#cancel(request);
+  }
+
+  /** The flow that an answer claims is gone, or cannot be claimed: its script is not to wait. */
+  refuseClaim({ requestId }: DecisionAnswer): void {
+    this.#cancel(requestId);
   }
 
   /** The host is gone: every row that waits is handed over. */
@@ -101,7 +113,7 @@ export class Decisions {
   /** Takes the answers that have arrived; an answer is valid during the call. */
   read(onAnswer: (row: number, answer: DecisionAnswer) => void): void {
     for (let i = 0; i < BATCH; i++) {
-      const got = receive(DataPlaneFd.SCRIPTS, this.#address, DECISION_BYTES_MAX);
+      const got = receive(this.#fd, this.#address, DECISION_BYTES_MAX);
       if (got === -Errno.EINTR) continue;
       if (got <= 0) return;
       if (datagramKind(this.#view, 0, got) === DatagramKind.SHOW) {
@@ -111,6 +123,7 @@ export class Decisions {
       const row = this.#rowOf(got);
       if (row === NONE) {
         this.#counters.add(Counter.DECISIONS_LATE);
+        this.#onLate(got);
         continue;
       }
       this.#forget(row, this.#upstreams.request(row));
@@ -135,6 +148,19 @@ export class Decisions {
   /** Reason of a rejection, note of a redirection. */
   text(answer: DecisionAnswer): string {
     return answerText(this.#view, answer);
+  }
+
+  #cancel(request: number): void {
+    send(this.#fd, this.#address, encodeDecisionCancel(this.#view, 0, request, this.#epoch));
+  }
+
+  /** What was answered before the host could hear that the flow is gone. */
+  #onLate(length: number): void {
+    const answer = this.#answer;
+    if (!decodeDecisionAnswer(this.#view, 0, length, answer)) return;
+    if (answer.epoch === this.#epoch && answer.verdict === VerdictCode.CLAIM) {
+      this.refuseClaim(answer);
+    }
   }
 
   /** A wish of the host, in the buffer; of a flow that waits no longer it is too late. */

@@ -10,6 +10,7 @@
 import { CloseReason } from '../../stack/close-reason.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
 import { FlowField, FlowPhase, Service } from '../../stack/flow-row.ts';
+import { Histogram } from '../../stack/histograms.ts';
 import type { Stack } from '../../stack/stack.ts';
 import type { FlowOwner } from '../../stack/tcp/owner.ts';
 import { after, type Instant, millis } from '../../stack/time.ts';
@@ -87,7 +88,9 @@ export class Flows implements FlowOwner {
   setScripts(scripts: ScriptsState, now: Instant): void {
     const before = this.#scripts;
     this.#scripts = scripts;
-    if (scripts.state === 'up' && scripts.epoch === before.epoch) return;
+    // A host that is lost is told of by the epoch of its successor, as the successor is then.
+    const wasUp = before.state === 'up' && scripts.state === 'up';
+    if (wasUp && scripts.epoch === before.epoch) return;
     this.#use.claims.setHost(scripts, now);
     this.#use.stack.forgetRefusals();
     this.#use.decisions.abandonAll((row) => this.#decide.fail(row, now));
@@ -151,7 +154,7 @@ export class Flows implements FlowOwner {
     const tookUs = now - upstreams.since(row);
     stack.arena.view.setUint32(stack.rowAt(row) + FlowField.DECISION_US, tookUs, true);
     counters.add(Counter.DECISIONS_ANSWERED);
-    counters.add(Counter.DECISIONS_US, tookUs);
+    counters.observe(Histogram.DECISION_US, tookUs);
     if (answer.verdict === VERDICT_FAILED) this.#decide.fail(row, now);
     else this.#decide.ofScript(row, answer, now);
   }

@@ -17,6 +17,7 @@ import { Carrier, FlowField } from '../../stack/flow-row.ts';
 import type { Stack } from '../../stack/stack.ts';
 import type { Instant } from '../../stack/time.ts';
 import { DataPlaneFd, type ToDataPlane } from '../messages/control.ts';
+import type { CaptureTap } from './capture/capture-tap.ts';
 import { FIRST_CLAIM_TOKEN } from './claims/claim-sockets.ts';
 import type { Claims } from './claims/claims.ts';
 import type { Relay } from './claims/relay.ts';
@@ -30,6 +31,7 @@ import type { Flows } from './flows.ts';
 import type { Dialer } from './forward/dialer.ts';
 import type { Splice } from './forward/splice.ts';
 import { FIRST_FLOW_TOKEN, STALE_TOKEN, type UpstreamTable } from './forward/upstream-table.ts';
+import { inspectFlows } from './inspect-flows.ts';
 import { killFlows } from './kill-flows.ts';
 import type { PeerSockets } from './peer-sockets.ts';
 import type { Reports } from './reports.ts';
@@ -64,6 +66,7 @@ export interface LoopParts {
   readonly upstreams: UpstreamTable;
   readonly decisions: Decisions;
   readonly control: ControlInput;
+  readonly capture: CaptureTap;
   readonly reports: Reports;
   readonly counters: Counters;
   /** Of a device with several queues. */
@@ -158,7 +161,7 @@ export class Loop {
   }
 
   onMessage(message: ToDataPlane, now: Instant): void {
-    const { flows, stack, reports, swap } = this.#parts;
+    const { flows, stack, upstreams, reports, capture, swap } = this.#parts;
     switch (message.kind) {
       case 'start':
         throw new Error('the data plane was started twice');
@@ -174,6 +177,15 @@ export class Loop {
         reports.message({ kind: 'killed', id, count });
         break;
       }
+      case 'inspect': {
+        const { id } = message;
+        const sockets = inspectFlows(stack, upstreams, message.flows);
+        reports.message({ kind: 'inspected', id, sockets });
+        break;
+      }
+      case 'captures':
+        capture.configure(message.orders);
+        break;
       case 'device':
         swap.take(message.id, message.device, now);
         break;

@@ -8,6 +8,7 @@ import { TunDevice } from '../../ffi/tun-device.ts';
 import { COUNTERS_BYTES, Counters } from '../../stack/counters.ts';
 import { stateBytes } from '../../stack/layout.ts';
 import { Stack } from '../../stack/stack.ts';
+import { CAPTURE_RING_BYTES } from '../messages/capture-ring.ts';
 import { CONN_SOCKETS_MAX } from '../messages/conn.ts';
 import {
   DataPlaneFd,
@@ -15,6 +16,7 @@ import {
   type StartConfig,
   type ToDataPlane,
 } from '../messages/control.ts';
+import { CaptureTap } from './capture/capture-tap.ts';
 import { ClaimSockets } from './claims/claim-sockets.ts';
 import { Claims } from './claims/claims.ts';
 import { ConnChannel } from './claims/conn-channel.ts';
@@ -75,6 +77,8 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
   const tun = TunDevice.adopt(DataPlaneFd.TUN, start.device);
   const capabilities = capabilitiesOf(start.device);
   const device = new TunPort(tun, capabilities, memory.buffer, memory.address, counters, reports);
+  const ring = SharedMemory.map(DataPlaneFd.CAPTURE, CAPTURE_RING_BYTES);
+  const capture = new CaptureTap(ring.buffer, counters);
   const flows = new Flows(live, scripts);
   const peers = start.queue && new PeerSockets(start.queue.count - 1, start.limits, memory.address);
   const stack = new Stack({
@@ -84,6 +88,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     capabilities,
     sink: device,
     owner: flows,
+    tap: capture,
     settings: {
       slabBytesPerFlow: start.limits.slabBytesPerFlow,
       congestion: start.congestion,
@@ -98,9 +103,10 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     now: monotonicNow(),
     ...(start.queue && peers && { queue: queueOptions(start.queue, peers) }),
   });
+  capture.attach(stack);
   const epoll = new Epoll();
   const upstreams = new UpstreamTable(stack);
-  const splice = new Splice(stack, upstreams, memory.address);
+  const splice = new Splice(stack, upstreams, memory.address, counters);
   const guard = new LoopGuard(start.device.name);
   const dialer = new Dialer(stack, upstreams, splice, epoll, counters, guard);
   const sessions = new Sessions(
@@ -162,6 +168,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     upstreams,
     decisions,
     control,
+    capture,
     reports,
     counters,
     peers,

@@ -2,6 +2,7 @@
  * An end of a claimed connection that is one of our TCP: the client, or what was dialled into the
  * device. What it sends stays in the stack's slabs until it is read.
  */
+import { copyBytes } from '../../ffi/memory.ts';
 import { NO_SLAB, SLAB_PAYLOAD_AT } from '../../stack/slab-pool.ts';
 import type { Stack } from '../../stack/stack.ts';
 import type { Instant } from '../../stack/time.ts';
@@ -86,7 +87,7 @@ export class RowPort implements EndPort {
     const into = this.#into;
     if (into === undefined) return 0;
     const taken = Math.min(length, this.#wanted - this.#got);
-    into.bytes.set(this.#stack.arena.bytes.subarray(at, at + taken), into.at + this.#got);
+    copyBytes(this.#stack.arena.bytes, at, into.bytes, into.at + this.#got, taken);
     this.#got += taken;
     return taken;
   }

@@ -203,12 +203,14 @@ export class Verdicts {
   }
 
   #claim(row: number, answer: DecisionAnswer, now: Instant): void {
+    const { claims, decisions } = this.#parts;
     if (!this.#isTcp(row)) {
       this.fail(row, now);
+      decisions.refuseClaim(answer);
       return;
     }
     this.#noteVerdict(row, VerdictCode.CLAIM);
-    this.#parts.claims.claim(row, answer, now);
+    if (!claims.claim(row, answer, now)) decisions.refuseClaim(answer);
   }
 
   #reject(row: number, how: RejectWith, by: ClosedBy, now: Instant): void {

@@ -1,4 +1,5 @@
 /** Messages between the supervisor and the data plane (JSON frames, see framing.ts). */
+import type { SocketInfo } from '../../ffi/tcp-info.ts';
 import type { TrackTimeouts } from '../../stack/conntrack/timeouts.ts';
 import type { StateLimits } from '../../stack/layout.ts';
 import type { CongestionName, FlowProtocol, RejectWith } from '../../stack/verdict.ts';
@@ -96,6 +97,18 @@ export interface QueuePlace {
   readonly hashSecret: readonly [number, number];
 }
 
+/** What one capture wants. */
+export interface CaptureOrder {
+  /** 0 to 7, of those that run. */
+  readonly slot: number;
+  /** Text of a filter. */
+  readonly filter: string;
+  /** Only packets that are dropped: for this reason, or `any`. */
+  readonly drops?: string | undefined;
+  /** The most bytes of a packet that are copied. */
+  readonly snapLength: number;
+}
+
 /** A row of the flow table, and whose it was when it was looked at. */
 export interface FlowRef {
   readonly row: number;
@@ -117,6 +130,10 @@ export type ToDataPlane =
       readonly id: number;
       readonly flows: readonly FlowRef[];
     }
+  /** Asks what the kernel knows of the upstream sockets of flows; answered by `inspected`. */
+  | { readonly kind: 'inspect'; readonly id: number; readonly flows: readonly FlowRef[] }
+  /** All captures that run from now on. */
+  | { readonly kind: 'captures'; readonly orders: readonly CaptureOrder[] }
   /** Goes on with the device that was passed as `id` over HANDOVER; answered by `device`. */
   | { readonly kind: 'device'; readonly id: number; readonly device: DeviceFacts }
   /** Nothing is routed to the device before any more: it is emptied and closed. */
@@ -145,6 +162,11 @@ export type FromDataPlane =
   | { readonly kind: 'ready' }
   /** How many of the flows still lived. */
   | { readonly kind: 'killed'; readonly id: number; readonly count: number }
+  | {
+      readonly kind: 'inspected';
+      readonly id: number;
+      readonly sockets: readonly { readonly serial: number; readonly socket: SocketInfo }[];
+    }
   | { readonly kind: 'drained'; readonly cut: number }
   /** Frames go to the new device; or, with `error`, still to the old one. */
   | { readonly kind: 'device'; readonly id: number; readonly error?: string }
@@ -169,8 +191,9 @@ export const DataPlaneFd = {
   CONNS: 7,
   /** Descriptors that come later, ffi/fd-passing.ts. */
   HANDOVER: 8,
+  CAPTURE: 9,
   /** Of a device with several queues: where the other data planes hand over frames. */
-  INBOX: 9,
+  INBOX: 10,
 } as const;
 
 /** Behind them, for each other data plane in the order of queues: its state, its inbox. */

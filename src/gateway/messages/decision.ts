@@ -21,7 +21,7 @@ import { Protocol } from '../../stack/wire/protocol.ts';
 /** First byte of every datagram. */
 export const DatagramKind = {
   REQUEST: 1,
-  /** The client is gone: no answer is wanted. */
+  /** The client is gone: no answer is wanted, and one that claims the flow comes to nothing. */
   CANCEL: 2,
   ANSWER: 3,
   /** See shown-datagrams.ts. */

@@ -48,9 +48,9 @@ export type ToScriptHost =
    * (kv-chunks.ts).
    */
   | { readonly kind: 'kv-restore'; readonly entries: readonly KvEntry[] }
-  /** Loads and, when every script loads, activates. Answered by `loaded` or `load-failed`. */
   /** For the hook `closed`. Answered by `closed-told`, and only then comes the next one. */
   | { readonly kind: 'closed'; readonly flows: readonly EndedFlow[] }
+  /** Loads and, when every script loads, activates. Answered by `loaded` or `load-failed`. */
   | {
       readonly kind: 'load';
       readonly bundle: ScriptBundle;

@@ -16,6 +16,7 @@ import type { LoadOptions } from '../../scripts-runtime/host-ports.ts';
 import { SLICE_US } from '../../scripts-runtime/limits.ts';
 import { SERVICE_NAMES, Service } from '../../stack/flow-row.ts';
 import { kvChunks } from '../messages/kv-chunks.ts';
+import { metricChunks } from '../messages/metric-chunks.ts';
 import {
   HEARTBEAT_BYTES,
   HeartbeatField,
@@ -71,7 +72,9 @@ export class HostLoop {
           for (const entries of kvChunks(changes)) control.send({ kind: 'kv', entries });
         },
         closedTold: () => control.send({ kind: 'closed-told' }),
-        metrics: (series) => control.send({ kind: 'metrics', series }),
+        metrics: (deltas) => {
+          for (const series of metricChunks(deltas)) control.send({ kind: 'metrics', series });
+        },
         stats: (scripts) => control.send({ kind: 'stats', scripts }),
         canary: (counts) => control.send({ kind: 'canary', ...counts }),
         generations: (numbers) => control.send({ kind: 'generations', numbers }),

@@ -3,6 +3,7 @@
  * outside; the data plane is read the same way, because a check costs nothing there.
  */
 import { z } from 'zod';
+import type { SocketInfo } from '../../ffi/tcp-info.ts';
 import type { OfflineVerdict, TestReport } from '../../scripts-runtime/offline/report.ts';
 import type { FromDataPlane } from '../messages/control.ts';
 import type { FromScriptHost } from '../messages/script-control.ts';
@@ -10,9 +11,35 @@ import type { FromScriptHost } from '../messages/script-control.ts';
 const count = z.number().nonnegative();
 const scalar = z.union([z.string(), z.number(), z.boolean()]);
 
+const socketInfo: z.ZodType<SocketInfo> = z.object({
+  state: count,
+  mss: count,
+  pmtu: count,
+  rttUs: count,
+  rttvarUs: count,
+  minRttUs: count,
+  rtoUs: count,
+  cwnd: count,
+  ssthresh: count,
+  unacked: count,
+  sacked: count,
+  lost: count,
+  retrans: count,
+  notSent: count,
+  pacingRate: count,
+  deliveryRate: count,
+  lastSentMs: count,
+  lastReceivedMs: count,
+});
+
 const fromDataPlane: z.ZodType<FromDataPlane> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('ready') }),
   z.object({ kind: z.literal('killed'), id: count, count }),
+  z.object({
+    kind: z.literal('inspected'),
+    id: count,
+    sockets: z.array(z.object({ serial: count, socket: socketInfo })),
+  }),
   z.object({ kind: z.literal('drained'), cut: count }),
   z.object({ kind: z.literal('device'), id: count, error: z.string().exactOptional() }),
   z.object({ kind: z.literal('device-released') }),

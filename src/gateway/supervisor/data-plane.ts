@@ -3,6 +3,7 @@
  * process that died is replaced by one on the same state: its flows are reset, no client hangs.
  */
 import type {
+  CaptureOrder,
   DeviceFacts,
   FlowRef,
   FromDataPlane,
@@ -22,6 +23,7 @@ import type { Logger } from './log/logger.ts';
 const CRASHES_MAX = 8;
 /** How long a kill may take; the loop of the data plane turns in microseconds. */
 const KILL_TIMEOUT_MS = 2_000;
+const INSPECT_TIMEOUT_MS = 1_000;
 /**
  * Flows of one message. To end one costs some 45 µs, most of it in the kernel, which closes the
  * upstream socket and takes the reset: so the others wait for one or two milliseconds at most.
@@ -38,6 +40,8 @@ const LOOKS_MAX = 5;
 const LOOKS_MAX_AT_START = 30;
 /** Beyond the drain deadline: for a data plane that does not answer at all. */
 const DRAIN_GRACE_MS = 2_000;
+
+export type Sockets = Extract<FromDataPlane, { kind: 'inspected' }>['sockets'];
 
 export interface DataPlaneOptions {
   readonly log: Logger;
@@ -66,10 +70,12 @@ export class DataPlane {
   #fds: readonly number[];
   readonly #crashes = new CrashPolicy(CRASHES_MAX);
   readonly #kills = new Map<number, (count: number | undefined) => void>();
+  readonly #inspections = new Map<number, (sockets: Sockets) => void>();
   #nextKill = 1;
   #child: Child | undefined;
   #live: LiveConfig;
   #scripts: ScriptsState;
+  #captures: readonly CaptureOrder[] = [];
   #ready = Promise.withResolvers<void>();
   #isReady = false;
   #wasReady = false;
@@ -119,6 +125,24 @@ export class DataPlane {
   setScripts(scripts: ScriptsState): void {
     this.#scripts = scripts;
     this.#send({ kind: 'scripts', scripts });
+  }
+
+  /** What the kernel knows of upstream sockets; nothing of a data plane that does not answer. */
+  async inspect(flows: readonly FlowRef[]): Promise<Sockets> {
+    const id = this.#nextKill++;
+    const { promise, resolve } = Promise.withResolvers<Sockets>();
+    this.#inspections.set(id, resolve);
+    const timer = setTimeout(() => resolve([]), INSPECT_TIMEOUT_MS);
+    this.#send({ kind: 'inspect', id, flows });
+    const sockets = await promise;
+    clearTimeout(timer);
+    this.#inspections.delete(id);
+    return sockets;
+  }
+
+  setCaptures(orders: readonly CaptureOrder[]): void {
+    this.#captures = orders;
+    this.#send({ kind: 'captures', orders });
   }
 
   /** Settles when frames go to the new device. @throws SwapError  they still go to the old one */
@@ -200,6 +224,7 @@ export class DataPlane {
     this.#looks = 0;
     this.#watch = setInterval(() => this.#look(), this.#options.lookPeriodMs ?? LOOK_PERIOD_MS);
     this.#send({ kind: 'start', start: this.#start, live: this.#live, scripts: this.#scripts });
+    if (this.#captures.length > 0) this.setCaptures(this.#captures);
     if (this.#drainEndsAt !== undefined) {
       const deadlineMs = Math.max(0, this.#drainEndsAt - Date.now());
       this.#send({ kind: 'drain', deadlineMs, stays: this.#staysDrained });
@@ -244,6 +269,9 @@ export class DataPlane {
         break;
       case 'killed':
         this.#killed(message.id, message.count);
+        break;
+      case 'inspected':
+        this.#inspections.get(message.id)?.(message.sockets);
         break;
       case 'drained':
         this.#drained?.(message.cut);

@@ -4,13 +4,14 @@
  */
 import { liveOfQueue, startOfQueue } from '../config/queues.ts';
 import type {
+  CaptureOrder,
   DeviceFacts,
   FlowRef,
   LiveConfig,
   ScriptsState,
   StartConfig,
 } from '../messages/control.ts';
-import { DataPlane, type DataPlaneOptions } from './data-plane.ts';
+import { DataPlane, type DataPlaneOptions, type Sockets } from './data-plane.ts';
 import { type DevicePlane, type DeviceQueues, SwapError } from './device/device-keeper.ts';
 
 export interface DataPlanesOptions
@@ -113,13 +114,23 @@ export class DataPlanes implements DevicePlane {
   /** Ends flows, whose rows are numbered through all queues; see `DataPlane.kill`. */
   async kill(flows: readonly FlowRef[]): Promise<number> {
     const killed = this.#planes.map((plane, index) => {
-      const from = index * this.#rowsEach;
-      const own = flows
-        .filter(({ row }) => row >= from && row < from + this.#rowsEach)
-        .map(({ row, serial }) => ({ row: row - from, serial }));
+      const own = this.#ownOf(index, flows);
       return own.length === 0 ? 0 : plane.kill(own);
     });
     return sum(await Promise.all(killed));
+  }
+
+  /** What the kernel knows of the upstream sockets of flows; see `DataPlane.inspect`. */
+  async inspect(flows: readonly FlowRef[]): Promise<Sockets> {
+    const inspected = this.#planes.map((plane, index) => {
+      const own = this.#ownOf(index, flows);
+      return own.length === 0 ? [] : plane.inspect(own);
+    });
+    return (await Promise.all(inspected)).flat();
+  }
+
+  setCaptures(orders: readonly CaptureOrder[]): void {
+    for (const plane of this.#planes) plane.setCaptures(orders);
   }
 
   /** The number of flows that had to be cut; `stays` as of `DataPlane.drain`. */
@@ -129,6 +140,14 @@ export class DataPlanes implements DevicePlane {
 
   async stop(): Promise<void> {
     await Promise.all(this.#planes.map((plane) => plane.stop()));
+  }
+
+  /** Those of one queue, with the numbers of their rows there. */
+  #ownOf(index: number, flows: readonly FlowRef[]): FlowRef[] {
+    const from = index * this.#rowsEach;
+    return flows
+      .filter(({ row }) => row >= from && row < from + this.#rowsEach)
+      .map(({ row, serial }) => ({ row: row - from, serial }));
   }
 }
 

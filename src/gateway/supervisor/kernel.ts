@@ -7,6 +7,7 @@ import { stateBytes } from '../../stack/layout.ts';
 import { ConfigError, type LoadedConfig } from '../config/load.ts';
 import { queueLimits } from '../config/queues.ts';
 import type { Config } from '../config/schema.ts';
+import { CAPTURE_RING_BYTES } from '../messages/capture-ring.ts';
 import { HEARTBEAT_BYTES } from '../messages/script-control.ts';
 import { Device } from './device/device.ts';
 import type { OnNoIpv6 } from './device/device-setup.ts';
@@ -15,6 +16,8 @@ import type { OnNoIpv6 } from './device/device-setup.ts';
 export interface QueueKernel {
   readonly state: SharedMemory;
   readonly counters: SharedMemory;
+  /** Packets on their way to captures; takes memory of the machine only when there are some. */
+  readonly capture: SharedMemory;
   /**
    * Ends of the data plane and of the script host. Both stay open here, so that a child that is
    * replaced finds the same socket.
@@ -57,6 +60,7 @@ export function openKernel(config: Config, { onNoIpv6 }: KernelOptions = {}): Ke
   const queues = device.tuns.map(() => ({
     state: stack.use(SharedMemory.create('culvert-state', bytes)),
     counters: stack.use(SharedMemory.create('culvert-counters', COUNTERS_BYTES)),
+    capture: stack.use(SharedMemory.create('culvert-capture', CAPTURE_RING_BYTES)),
     scripts: sockets(stack),
     conns: sockets(stack),
     inbox: sockets(stack),
@@ -85,7 +89,7 @@ export function dataPlaneFds({ device, queues }: Kernel, index: number): number[
   const peers = queues.filter((queue) => queue !== own);
   return [
     ...[device.tuns[index]!.fd, own.state.fd, own.counters.fd],
-    ...[own.scripts[0], own.conns[0], own.handover[1], own.inbox[0]],
+    ...[own.scripts[0], own.conns[0], own.handover[1], own.capture.fd, own.inbox[0]],
     ...peers.flatMap(({ state, inbox }) => [state.fd, inbox[1]]),
   ];
 }

@@ -87,6 +87,11 @@ export class Supervisor implements ControlPlane, FlowNames {
       lostReports: () => this.#counters.get(Counter.REPORTS_LOST),
       notices: this.notices,
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
+      inspect: async (flows) => (await this.#dataPlane?.inspect(flows)) ?? [],
+      rings: kernel.queues.map(({ capture }) => capture.buffer),
+      mtu: () => this.device.state.mtu,
+      lostCaptured: () => this.#counters.get(Counter.CAPTURE_LOST),
+      capture: (orders) => this.#dataPlane?.setCaptures(orders),
     });
     const device = new DeviceKeeper({
       log,
@@ -301,25 +306,17 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   metrics(): string {
-    const { ok, failed, lastOk, lastOkAt } = this.#changes.outcomes;
-    const { active } = this.#generations;
     return renderMetrics({
       counters: this.#counters,
       queues: this.#queues,
       deviceEvents: this.device.events.counts,
-      reloads: { ok, failed },
-      lastReloadOk: lastOk,
-      lastReloadOkAt: lastOkAt,
-      generation: active.number,
-      scripts: active.scripts.map((script) => script.name),
+      reloads: this.#changes.outcomes,
+      active: this.#generations.active,
       trials: this.#trials.outcomes,
       trial: this.#trials.report,
-      scriptTotals: this.#scriptHost.accounts.totals.all(),
-      scriptMetrics: this.#scriptHost.accounts.metrics,
-      scriptLimits: active.limits,
-      closedDropped: this.#scriptHost.accounts.closed.dropped,
+      accounts: this.#scriptHost.accounts,
       census: this.flows.live.census(),
-      scriptHostRestarts: this.#scriptHost.restarts,
+      scriptHost: this.#scriptHost,
       dataPlaneRestarts: this.#dataPlane?.restarts ?? 0,
       durations: this.flows.ended.durations,
     });

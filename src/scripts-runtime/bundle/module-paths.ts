@@ -31,8 +31,11 @@ export function resolveModule(
   return candidates.find(has);
 }
 
-/** White space and comments. */
-const GAP = String.raw`(?:\s|/\*[\s\S]*?\*/|//[^\n\r]*)*`;
+/**
+ * White space and comments of some length, so that each text can be read in one way only: a line of
+ * fifty slashes behind the word "import" would else be tried in all ways to cut it.
+ */
+const GAP = String.raw`(?:\s|/\*(?:[^*]|\*(?!/)){0,500}\*/|//[^\n\r]{0,500}[\n\r])*`;
 /** `from './a'`, `import './a'`. */
 const RELATIVE_IMPORT = new RegExp(
   String.raw`\b(?:from|import)${GAP}(['"])(?<specifier>\.\.?/[^'"\n\r\\]+)\1`,

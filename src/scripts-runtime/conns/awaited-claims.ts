@@ -22,6 +22,25 @@ export class AwaitedClaims {
     return claim;
   }
 
+  /** When the first of them is too late, in microseconds. */
+  get nextDeadline(): number {
+    // The oldest is the first one.
+    for (const { deadline } of this.#claims.values()) return deadline;
+    return Number.POSITIVE_INFINITY;
+  }
+
+  /** Its client will not come. */
+  cancel(requestId: number): void {
+    this.take(requestId)?.generation.letGo();
+  }
+
+  expire(now: number): void {
+    for (const { requestId, deadline } of this.#claims.values()) {
+      if (deadline > now) return;
+      this.cancel(requestId);
+    }
+  }
+
   /** Their clients will not come. */
   drop(isDropped: (claim: Claim) => boolean): void {
     for (const claim of Array.from(this.#claims.values()).filter(isDropped)) {

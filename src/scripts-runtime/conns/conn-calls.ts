@@ -71,7 +71,7 @@ export class ConnCalls {
           found.isPeeking = true;
           const most = Math.min(max, CHUNK_BYTES_MAX, row.script.limits.peekBytes);
           const least = Math.min(min, most);
-          const time = Math.ceil(Math.min(Math.max(timeoutMs, 0), UINT32_MAX));
+          const time = toUint32(timeoutMs);
           carrier.peek(row.carrier, found.carrier, found.peek, least, most, time);
         }),
       write: (conn, id, bytes) => {
@@ -98,12 +98,12 @@ export class ConnCalls {
       },
       splice: (conn, id, idleTimeoutMs, halfCloseTimeoutMs, maxBytes) =>
         end(conn, id, (row, found) => {
-          row.isSpliced = true;
+          row.splicedWith = found;
           this.#ports.spliced();
           carrier.splice(row.carrier, found.carrier, {
-            idleTimeoutMs,
-            halfCloseTimeoutMs,
-            maxBytes,
+            idleTimeoutMs: toUint32(idleTimeoutMs),
+            halfCloseTimeoutMs: toUint32(halfCloseTimeoutMs),
+            maxBytes: Math.min(Math.max(maxBytes, 0), Number.MAX_VALUE) || 0,
           });
         }),
       note: (conn, reason) => {
@@ -142,12 +142,17 @@ export class ConnCalls {
     return true;
   }
 
-  /** Also of a connection that is spliced: its script may end it at any time. */
+  /** Also of a connection that is spliced: its script may end it at any time, by either end. */
   #abort(conn: number, id: number, script: Script): void {
     const row = this.#rowOf(conn, script);
     const end = row?.ends.get(id);
     if (row === undefined || end === undefined) return;
-    if (id === CLIENT_END || row.isSpliced) this.#carrier.abort(row.carrier, CLIENT_END);
+    const isConn = id === CLIENT_END || end === row.splicedWith;
+    if (isConn) this.#carrier.abort(row.carrier, CLIENT_END);
     else this.#outbound.drop(row, end);
   }
 }
+
+/** As it can be sent: what is longer than 49 days is for ever, and not its remainder. */
+const toUint32 = (value: number): number =>
+  Math.ceil(Math.min(Math.max(value, 0), UINT32_MAX)) || 0;

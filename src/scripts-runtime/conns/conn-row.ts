@@ -12,6 +12,8 @@ export interface Claim {
   readonly request: ConnectionRequest;
   readonly generation: Generation;
   readonly script: Script;
+  /** Microseconds; whose client has not come by then does not come any more. */
+  readonly deadline: number;
 }
 
 /** `carrier` of an end that is being dialled. */
@@ -60,7 +62,8 @@ export class ConnRow {
   news: ConnNews[] = [];
   isReady = false;
   isStarted = false;
-  isSpliced = false;
+  /** The socket that its bytes go to natively. */
+  splicedWith: EndRow | undefined;
   /** Of a call: why it opens no more sockets. */
   refusal: DialRefusal | undefined;
   /** The carrier has ended it; its script is to hear of that. */
@@ -84,6 +87,10 @@ export class ConnRow {
   /** Serial number of the flow; 0 of a call. */
   get flow(): number {
     return this.claim?.request.flow ?? 0;
+  }
+
+  get isSpliced(): boolean {
+    return this.splicedWith !== undefined;
   }
 
   /** An end by the carrier's number of it. */

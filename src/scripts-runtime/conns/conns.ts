@@ -32,6 +32,8 @@ import {
 } from './ports.ts';
 
 const US_PER_MS = 1000;
+/** A SYN-ACK is repeated for 63 s; nobody finishes a handshake after twice that. */
+const HANDSHAKE_US = 126_000_000;
 const PeekFlag = { FIN: 1, TIMED_OUT: 2 } as const;
 
 export class Conns implements ConnEvents {
@@ -81,7 +83,8 @@ export class Conns implements ConnEvents {
 
   /** Microseconds; 0 when `afterTurn` left something over. */
   get nextDeadline(): number {
-    return this.#ready.length > 0 ? 0 : this.#outbound.nextDeadline;
+    if (this.#ready.length > 0) return 0;
+    return Math.min(this.#outbound.nextDeadline, this.#claims.nextDeadline);
   }
 
   /** @returns false when there are as many as there may be */
@@ -92,13 +95,20 @@ export class Conns implements ConnEvents {
     script: Script,
   ): boolean {
     if (this.count >= script.limits.claims) return false;
-    this.#claims.add({ requestId, request, generation, script });
+    const deadline = this.#now() + HANDSHAKE_US;
+    this.#claims.add({ requestId, request, generation, script, deadline });
     return true;
   }
 
-  /** Attempts of dials that are due at `now`, and dials that took too long. */
+  /** The flow has gone, or nobody could take it, before its connection began. */
+  cancel(requestId: number): void {
+    this.#claims.cancel(requestId);
+  }
+
+  /** Attempts of dials that are due at `now`, dials and handshakes that took too long. */
   expire(now: number): void {
     this.#outbound.expire(now);
+    this.#claims.expire(now);
   }
 
   /** Lets scripts hear of what has come, for one slice of time. */

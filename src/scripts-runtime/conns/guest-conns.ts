@@ -7,6 +7,7 @@ import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
 import type { ConnectionRequest } from '../../stack/verdict.ts';
 import type { Engine, SharedPage } from '../engine/engine.ts';
 import { writeRequest } from '../engine/request-page.ts';
+import { type HostFunction, readNumber, readText } from '../host-functions/arguments.ts';
 import { STREAM_PROTOCOLS, sniff, sniffLast } from '../sniff/sniff.ts';
 import type { SniffedNothing, SniffProtocol } from '../sniff/sniffed.ts';
 import { CHUNK_BYTES_MAX } from './ports.ts';
@@ -137,8 +138,6 @@ export class GuestConns {
   }
 }
 
-type HostFunction = (...args: QuickJSHandle[]) => QuickJSHandle | undefined;
-
 const utf8 = new TextEncoder();
 
 /** The functions of `host` that connections need; see guest/end.js, socket.js and conn.js. */
@@ -147,12 +146,10 @@ export function connFunctions(
   page: SharedPage,
   ports: GuestConnPorts,
 ): Record<string, HostFunction> {
-  const number = (handle: QuickJSHandle | undefined) =>
-    handle === undefined ? 0 : context.getNumber(handle);
-  const text = (handle: QuickJSHandle | undefined) =>
-    handle === undefined ? '' : context.getString(handle);
+  const number = (handle: QuickJSHandle | undefined) => readNumber(context, handle);
+  const text = (handle: QuickJSHandle | undefined) => readText(context, handle) ?? '';
   const truth = (is: boolean) => (is ? context.true : context.false);
-  /** The bytes that the guest has put there. */
+  /** The bytes that the guest has put there; no text may be read after it, which moves memory. */
   const chunk = () =>
     chunkOf(page.view, Math.min(page.view.getUint32(ConnField.LENGTH, true), CHUNK_BYTES_MAX));
   const onEnd =
@@ -204,7 +201,8 @@ export function connFunctions(
       return undefined;
     },
     connSniff: (protocols, why) => {
-      const outcome = sniffChunk(chunk(), text(protocols), text(why));
+      const [wanted, last] = [text(protocols), text(why)];
+      const outcome = sniffChunk(chunk(), wanted, last);
       return context.newString(JSON.stringify(outcome));
     },
   };

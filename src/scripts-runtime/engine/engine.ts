@@ -52,6 +52,9 @@ const JOBS_PER_LOOK = 64;
 /** A turn that waits for the processor is stopped after so many times its budget all the same. */
 const WALL_PER_CPU = 8;
 
+/** Calls of the gateway are looked at from here on: a short turn makes some, and pays nothing. */
+const FIRST_LOOK_US = 1_000;
+
 const NO_BASE = -1;
 
 const WASM_PAGE_BYTES = 65_536;
@@ -148,6 +151,30 @@ export class Engine {
   /** Set once the engine must not be entered any more. */
   get breakage(): Breakage | undefined {
     return this.#breakage;
+  }
+
+  /**
+   * Whether nothing of the turn's budget is left. QuickJS asks by itself, but counts its own
+   * operations: thousands of calls of the gateway, a millisecond each, fit in between. Who waited
+   * for the processor is not to blame, however long that was.
+   */
+  get isSpent(): boolean {
+    if (this.#breakage !== undefined) return true;
+    const elapsed = this.#clock.now() - this.#enteredAt;
+    if (elapsed < FIRST_LOOK_US) return false;
+    if (this.#cpuBase === NO_BASE) this.#cpuBase = this.#clock.cpuTime();
+    if (elapsed < this.#budget) return false;
+    if (this.#clock.cpuTime() - this.#cpuBase < this.#budget) return false;
+    this.#breakage = 'cpu';
+    return true;
+  }
+
+  /** The function, refused where nothing of the turn's budget is left. */
+  charged<A extends unknown[], R>(work: (...args: A) => R): (...args: A) => R {
+    return (...args) => {
+      if (this.isSpent) throw new Error('the time of this turn is over');
+      return work(...args);
+    };
   }
 
   /**

@@ -33,6 +33,8 @@ export class Generation {
   #isRetired = false;
   #signalAt = NEVER;
   #endAt = NEVER;
+  /** Its time is over: what comes yet must end at once. */
+  #isEnded = false;
 
   constructor(number: number, scripts: readonly Script[], wallUs: number, pendingMax: number) {
     this.number = number;
@@ -68,6 +70,7 @@ export class Generation {
   /** A script of it has claimed a connection. */
   hold(): void {
     this.#connections++;
+    if (this.#isEnded) this.#endAt = 0;
   }
 
   /** Such a connection has ended, or its bytes pass without the script. */
@@ -81,7 +84,7 @@ export class Generation {
     this.#signalAt = signalAt;
     if (this.#connections > 0) return;
     this.#signal();
-    // Calls may have sockets, whose time is no longer.
+    // A call in flight can claim a connection yet, and may have sockets whose time is no longer.
     this.#endAt = signalAt + SIGNAL_TO_END_US;
   }
 
@@ -93,6 +96,7 @@ export class Generation {
     }
     if (now < this.#endAt) return false;
     this.#endAt = NEVER;
+    this.#isEnded = true;
     return this.#connections > 0 || this.#isWorking;
   }
 

@@ -25,8 +25,8 @@ const typeTag = getterOf(typedArray, Symbol.toStringTag);
 const { toWellFormed } = String.prototype;
 const { isWellFormed } = String.prototype;
 
-const tooLong = (name) =>
-  new RangeError(`${name}: more than ${lengths.transfer} bytes or characters at once`);
+const tooLong = (name, most) =>
+  new RangeError(`${name}: more than ${most} bytes or characters at once`);
 
 /** Name of the kind of a typed array, such as `Uint8Array`; undefined of all else. */
 export const kindOfArray = (value) => apply(typeTag, value, []);
@@ -38,8 +38,8 @@ export function toText(value) {
 }
 
 /** Text for `host`: JSON, which is shorter than it may be. */
-export function sendText(name, text) {
-  if (text.length > lengths.transfer) throw tooLong(name);
+export function sendText(name, text, most = lengths.transfer) {
+  if (text.length > most) throw tooLong(name, most);
   return stringify(text);
 }
 
@@ -69,7 +69,7 @@ export function bytesOf(name, source) {
 export function sendBytes(name, source) {
   const bytes = bytesOf(name, source);
   const length = apply(viewLength, bytes, []);
-  if (length > lengths.transfer) throw tooLong(name);
+  if (length > lengths.transfer) throw tooLong(name, lengths.transfer);
   const buffer = new Buffer(length);
   apply(set, new Bytes(buffer), [bytes]);
   return buffer;

@@ -16,8 +16,13 @@ const { call } = Function.prototype;
 /** A method as a function of `this` and its arguments, which no script can replace. */
 export const uncurry = (method) => call.bind(method);
 export const slice = uncurry(String.prototype.slice);
+export const replaceAll = uncurry(String.prototype.replaceAll);
 export const onSettled = uncurry(Promise.prototype.then);
 export const join = uncurry(Array.prototype.join);
+const includes = uncurry(String.prototype.includes);
+const isWellFormed = uncurry(String.prototype.isWellFormed);
+/** Text that crosses as it is: the border ends it at its first NUL, and replaces half pairs. */
+export const isPlainText = (text) => isWellFormed(text) && !includes(text, '\0');
 export const settings = parse(host.settings);
 export const { lengths } = settings;
 export const limits = Object.freeze(settings.limits);

@@ -1,11 +1,23 @@
 /** `env.KV`: values that outlive the sandbox. */
-import { host, parse } from './host.js';
+import { host, isPlainText, parse, stringify } from './host.js';
 import { show } from './show.js';
+
+const canCross = (value) => typeof value !== 'string' || isPlainText(value);
+const toJson = (value) => (typeof value === 'string' ? stringify(value) : value);
+
+/** Text as it is, and as JSON where that would change it. */
+function cross(operation, key, value, a, b) {
+  return canCross(key) && canCross(value) && canCross(a)
+    ? host.kv(operation, key, value, a, b, 0)
+    : host.kv(operation, toJson(key), toJson(value), toJson(a), b, 1);
+}
 
 /** `host.kv` answers null where it refuses, and then tells why. */
 function kv(operation, key, value, a, b) {
   if (typeof key !== 'string') throw new TypeError(`KV: a key must be text, not ${show(key)}`);
-  const result = host.kv(operation, key, value, a, b);
+  const result = cross(operation, key, value, a, b);
+  // There is text, which cannot come as it is.
+  if (operation === 'get' && result === true) return parse(cross('getJson', key));
   if (result !== null) return result;
   const { name, message } = parse(host.kv('error', '', undefined, undefined, undefined));
   if (name === 'TypeError') throw new TypeError(message);

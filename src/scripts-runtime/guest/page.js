@@ -28,7 +28,7 @@ export const LENGTH = 17;
 export const CHUNK_AT = 96;
 export const CHUNK_BYTES = 16_384;
 
-/** The same as `Reply` in request-page.ts. */
+/** The same as `Reply` in guest-page.ts. */
 export const DECLINE = 1;
 export const FORWARD = 2;
 export const REJECT = 3;

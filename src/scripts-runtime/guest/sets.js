@@ -1,5 +1,5 @@
 /** `env.sets`: networks and names that the gateway looks up. */
-import { host, settings } from './host.js';
+import { host, isPlainText, lengths, settings } from './host.js';
 import { show } from './show.js';
 
 const positions = Object.create(null);
@@ -15,6 +15,7 @@ export const sets = Object.freeze({
     if (typeof value !== 'string') {
       throw new TypeError(`sets.has(): the value must be text, not ${show(value)}`);
     }
-    return host.hasInSet(position, value);
+    const canBeIn = value.length <= lengths.setValue && isPlainText(value);
+    return canBeIn && host.hasInSet(position, value);
   },
 });

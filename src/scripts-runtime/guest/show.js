@@ -1,10 +1,11 @@
 /** Values and errors as text for people, however a script shaped them. */
-import { lengths, slice, stringify } from './host.js';
+import { lengths, replaceAll, slice, stringify } from './host.js';
 import { SocketError } from './socket-error.js';
 
 const STACK_LENGTH = 1500;
 
-export const cut = (value) => slice(value, 0, lengths.message);
+/** Text as long as it is shown. A NUL, at which the border would end it, is shown as U+2400. */
+export const cut = (value) => replaceAll(slice(value, 0, lengths.message), '\0', '\u2400');
 
 export const show = (value) => {
   if (typeof value === 'object' && value !== null) {

@@ -53,8 +53,6 @@ export const clearInterval = (id) => stopTimer(id);
 export function fire(id) {
   const timer = timers.get(id);
   if (timer === undefined) return undefined;
-  // What it costs is charged to the connection that it works for.
-  words[TURN_OF] = timer.conn;
   // What it had was freed before this call, so there is room.
   if (timer.period === undefined) timers.delete(id);
   else host.startTimer(id, timer.period);

@@ -1,5 +1,6 @@
 /** `URL` and `URLSearchParams`. The gateway parses; the parts are kept here. */
 import { ask, sendText, toText } from './bytes.js';
+import { lengths } from './host.js';
 
 const encode = encodeURIComponent;
 
@@ -9,7 +10,7 @@ const escapeForm = (text) =>
     found === '%20' ? '+' : `%${found.charCodeAt(0).toString(16).toUpperCase()}`,
   );
 
-const parseQuery = (text) => ask('query', sendText('URLSearchParams', toText(text)));
+const parseQuery = (text) => ask('query', sendText('URLSearchParams', toText(text), lengths.query));
 
 function pairsOf(init) {
   if (typeof init !== 'object' || init === null) return parseQuery(init);

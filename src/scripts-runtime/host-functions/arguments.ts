@@ -21,13 +21,26 @@ export const readText = (
 export const readNumber = (context: QuickJSContext, handle: QuickJSHandle | undefined): number =>
   handle !== undefined && context.typeof(handle) === 'number' ? context.getNumber(handle) || 0 : 0;
 
-/** Undefined for what KV cannot keep. */
+/** Text that came as JSON, because it has what cannot cross. */
+export function parseText(json: string): string {
+  const text: unknown = JSON.parse(json);
+  return typeof text === 'string' ? text : '';
+}
+
+/**
+ * Undefined for what KV cannot keep.
+ *
+ * @param isJson  text is JSON
+ */
 export function readKvValue(
   context: QuickJSContext,
   handle: QuickJSHandle | undefined,
+  isJson: boolean,
 ): KvValue | undefined {
   if (handle === undefined) return undefined;
   const type = context.typeof(handle);
-  if (type === 'string') return context.getString(handle);
-  return type === 'number' ? context.getNumber(handle) : undefined;
+  if (type === 'number') return context.getNumber(handle);
+  if (type !== 'string') return undefined;
+  const text = context.getString(handle);
+  return isJson ? parseText(text) : text;
 }

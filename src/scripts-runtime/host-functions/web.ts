@@ -3,14 +3,27 @@
  * and native code for what would be slow in there. Text comes and goes as JSON, and is `unknown`
  * until it was looked at; null is the answer to what cannot be done.
  */
-import type { QuickJSContext } from 'quickjs-emscripten-core';
-import { type HostFunctions, readNumber, readText } from './arguments.ts';
+import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
+import { type HostFunctions, parseText, readNumber, readText } from './arguments.ts';
 
 /**
  * Bytes, or UTF-16 units of text, that cross at once. The copies on the way are not counted
  * against the memory of the script, and native code is not interrupted.
  */
 export const TRANSFER_MAX = 1024 * 1024;
+
+/** UTF-16 units of a query that is taken apart: each pair of it costs as much as a short text. */
+export const QUERY_MAX = 64 * 1024;
+
+/**
+ * UTF-16 units of a host in a URL. A name has 253; to encode one of a megabyte takes minutes, in
+ * which nobody else is heard.
+ */
+const HOST_MAX = 1024;
+/** The host in a text that begins a URL of those that have one which is encoded. */
+const HOST = /^[^a-z/\\]*(?:(?:https?|wss?|ftp|file):[/\\]*|[/\\]{2,})([^/\\?#]*)/i;
+/** What the parser of URLs passes over. */
+const BLANK = /[\t\n\r]/g;
 
 /** https://www.w3.org/TR/webcrypto/#Crypto-method-getRandomValues */
 const RANDOM_MAX = 65_536;
@@ -42,15 +55,17 @@ const SETTABLE = [
 type TextOperation = (texts: readonly string[]) => unknown;
 
 const TEXT_OPERATIONS: Readonly<Record<string, TextOperation>> = {
-  url: ([url = '', base]) => partsOf(URL.parse(url, base)),
+  url: ([url = '', base]) =>
+    hasLongHost(url) || hasLongHost(base ?? '') ? null : partsOf(URL.parse(url, base)),
   change: ([href = '', member, value = '']) => {
+    if (hasLongHost(href) || (member?.startsWith('host') && value.length > HOST_MAX)) return null;
     const url = URL.parse(href);
     const part = SETTABLE.find((name) => name === member);
     if (url === null || part === undefined) return null;
     url[part] = value;
     return partsOf(url);
   },
-  query: ([text]) => Array.from(new URLSearchParams(text)),
+  query: ([text]) => Array.from(new URLSearchParams(text?.slice(0, QUERY_MAX))),
   atob: ([text = '']) => orNull(() => atob(text)),
   btoa: ([text = '']) => orNull(() => btoa(text)),
   encoding: ([label = '']) => {
@@ -65,12 +80,14 @@ export function webFunctions(context: QuickJSContext, now: () => number): HostFu
   const answer = (value: unknown) =>
     value === null ? context.null : context.newString(JSON.stringify(value));
   const bytes = (made: Uint8Array) => context.newArrayBuffer(bufferOf(made));
+  const textOf = (handle: QuickJSHandle | undefined) =>
+    parseText(readText(context, handle) ?? '""');
   return {
     web: (operation, ...texts) => {
       const run = own(TEXT_OPERATIONS, readText(context, operation));
-      return answer(run?.(texts.map((text) => parseText(readText(context, text)))) ?? null);
+      return answer(run?.(texts.map(textOf)) ?? null);
     },
-    encode: (text) => bytes(new TextEncoder().encode(parseText(readText(context, text)))),
+    encode: (text) => bytes(new TextEncoder().encode(textOf(text))),
     decode: (encoding, isFatal, buffer) => {
       const name = readText(context, encoding);
       const known = ENCODINGS.find((one) => one === name);
@@ -96,10 +113,8 @@ export function webFunctions(context: QuickJSContext, now: () => number): HostFu
 const own = <T>(table: Readonly<Record<string, T>>, name: string | undefined): T | undefined =>
   name !== undefined && Object.hasOwn(table, name) ? table[name] : undefined;
 
-function parseText(json: string | undefined): string {
-  const text: unknown = JSON.parse(json ?? '""');
-  return typeof text === 'string' ? text : '';
-}
+const hasLongHost = (text: string): boolean =>
+  text.length > HOST_MAX && (HOST.exec(text.replaceAll(BLANK, ''))?.[1] ?? '').length > HOST_MAX;
 
 const partsOf = (url: URL | null): unknown =>
   url === null ? null : Object.fromEntries(URL_PARTS.map((name) => [name, url[name]]));

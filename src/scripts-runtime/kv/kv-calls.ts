@@ -27,6 +27,8 @@ export class KvCalls {
       switch (operation) {
         case 'get':
           return this.#kv.get(key);
+        case 'getJson':
+          return JSON.stringify(this.#kv.get(key));
         case 'set':
           this.#kv.set(key, value ?? '', numberOf(a));
           return undefined;

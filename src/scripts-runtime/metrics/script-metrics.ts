@@ -16,6 +16,7 @@ const OTHER = '__other__';
 /** Names that are the gateway's own behind `culvert_script_`. */
 export const RESERVED_NAMES: ReadonlySet<string> = new Set([
   'version_info',
+  'generations',
   'flows',
   'decision_seconds',
   'decision_seconds_sum',
@@ -31,6 +32,8 @@ export const RESERVED_NAMES: ReadonlySet<string> = new Set([
   'trials_total',
   'canary_decisions',
   'shadow_flows',
+  'own_sockets',
+  'own_dials_total',
 ]);
 
 const NAME = /^[a-zA-Z_][a-zA-Z0-9_]{0,63}$/;
@@ -47,6 +50,7 @@ export interface MetricFault {
 }
 
 interface Series {
+  readonly number: number;
   readonly labels: Readonly<Record<string, string>>;
   /** Since the last report; of a gauge, as it is. */
   value: number;
@@ -74,13 +78,18 @@ export class ScriptMetrics {
   readonly #kinds: MetricKinds;
   readonly #metrics = new Map<string, Metric>();
   /** By the number that a script knows it by. */
-  readonly #opened: { readonly kind: MetricKind; readonly series: Series }[] = [];
-  readonly #numbers = new Map<Series, number>();
+  readonly #opened = new Map<number, { readonly kind: MetricKind; readonly series: Series }>();
+  #lastNumber = 0;
 
   constructor(script: string, limits: MetricLimits, kinds: MetricKinds) {
     this.#script = script;
     this.limits = limits;
     this.#kinds = kinds;
+  }
+
+  /** Series that a number stands for. */
+  get seriesKnown(): number {
+    return this.#opened.size;
   }
 
   /**
@@ -103,7 +112,7 @@ export class ScriptMetrics {
     if ('message' in metric) return metric;
     const values = sorted.map(([, value]) => value.slice(0, LABEL_LENGTH));
     const known = metric.series.get(JSON.stringify(values));
-    if (known !== undefined) return this.#numbers.get(known) ?? 0;
+    if (known !== undefined) return known.number;
     const isFull = metric.series.size >= this.limits.metricSeries && names.length > 0;
     if (isFull) onLimit();
     return this.#seriesNumber(metric, isFull ? values.map(() => OTHER) : values);
@@ -111,7 +120,7 @@ export class ScriptMetrics {
 
   /** @param series  of `open`; another number does nothing */
   record(series: number, value: number): void {
-    const opened = this.#opened[series];
+    const opened = this.#opened.get(series);
     if (opened === undefined || !Number.isFinite(value)) return;
     const { kind, series: one } = opened;
     one.hasChanged = true;
@@ -182,6 +191,8 @@ export class ScriptMetrics {
     if (other === undefined || other.script === this.#script) {
       this.#kinds.set(name, { kind, script: this.#script });
     }
+    // Numbers of what it was before stand for nothing any more.
+    for (const { number } of known?.series.values() ?? []) this.#opened.delete(number);
     const metric: Metric = { name, kind, generation, labelNames, series: new Map() };
     this.#metrics.set(name, metric);
     return metric;
@@ -190,8 +201,10 @@ export class ScriptMetrics {
   #seriesNumber({ kind, labelNames, series }: Metric, values: readonly string[]): number {
     const key = JSON.stringify(values);
     const known = series.get(key);
-    if (known !== undefined) return this.#numbers.get(known) ?? 0;
+    if (known !== undefined) return known.number;
+    const number = ++this.#lastNumber;
     const made: Series = {
+      number,
       labels: Object.fromEntries(labelNames.map((label, i) => [label, values[i] ?? ''])),
       value: 0,
       buckets: kind === 'histogram' ? HISTOGRAM_BOUNDS.concat(0).map(() => 0) : undefined,
@@ -199,8 +212,8 @@ export class ScriptMetrics {
       hasChanged: true,
     };
     series.set(key, made);
-    this.#numbers.set(made, this.#opened.length);
-    return this.#opened.push({ kind, series: made }) - 1;
+    this.#opened.set(number, { kind, series: made });
+    return number;
   }
 }
 

@@ -26,7 +26,7 @@ import { type HostFunctions, readText } from '../host-functions/arguments.ts';
 import { callFunctions, type GuestCallPorts } from '../host-functions/calls.ts';
 import { type GuestHookPorts, hookFunctions } from '../host-functions/hooks.ts';
 import { kvFunctions } from '../host-functions/kv.ts';
-import { TRANSFER_MAX, webFunctions } from '../host-functions/web.ts';
+import { QUERY_MAX, TRANSFER_MAX, webFunctions } from '../host-functions/web.ts';
 import type { Kv } from '../kv/kv.ts';
 import { KvCalls } from '../kv/kv-calls.ts';
 import {
@@ -38,7 +38,7 @@ import {
 } from '../limits.ts';
 import { metricFunctions } from '../metrics/metric-functions.ts';
 import type { ScriptMetrics } from '../metrics/script-metrics.ts';
-import type { Sets } from '../sets/sets.ts';
+import { SET_VALUE_LENGTH, type Sets } from '../sets/sets.ts';
 import { sniffFunctions } from '../sniff/guest-functions.ts';
 import type { SniffProtocol } from '../sniff/sniffed.ts';
 
@@ -51,6 +51,8 @@ const LENGTHS = {
   verdictText: VERDICT_TEXT_BYTES,
   address: ADDRESS_LENGTH,
   transfer: TRANSFER_MAX,
+  query: QUERY_MAX,
+  setValue: SET_VALUE_LENGTH,
 };
 
 /** What the guest asks for while a turn runs. None of it may enter the engine again. */
@@ -364,7 +366,7 @@ export class Guest {
     context.setProp(host, 'settings', settings);
     context.setProp(host, 'page', this.#page.handle);
     for (const [name, implementation] of Object.entries(functions)) {
-      using handle = context.newFunction(name, implementation);
+      using handle = context.newFunction(name, this.#engine.charged(implementation));
       context.setProp(host, name, handle);
     }
     context.setProp(context.global, 'culvertHost', host);

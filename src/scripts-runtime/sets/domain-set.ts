@@ -3,11 +3,17 @@
  * to the first: one walk over a name meets every domain that it lies in.
  */
 import { domainToASCII } from 'node:url';
+import { cutText } from '../cut-text.ts';
 
 const DOT = 0x2e;
 /** RFC 1035 §2.3.4, without the length of the root. */
 const NAME_LENGTH = 253;
+/** UTF-16 units of a name before it is encoded, which of a megabyte takes minutes. */
+const WRITTEN_LENGTH = 1024;
 const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
+
+/** UTF-16 units of an entry in a message about it. */
+const SHOWN_LENGTH = 300;
 
 /** What an entry holds, as bits. */
 const Scope = { ITSELF: 1, BELOW: 2 } as const;
@@ -112,14 +118,16 @@ export class DomainSet {
 }
 
 /** What is wrong with an entry, in words; undefined when it is a name. */
-export const domainFault = (entry: string): string | undefined =>
-  parseDomain(entry) === undefined
-    ? `"${entry}" is no name such as example.com, .example.com or *.example.com`
-    : undefined;
+export function domainFault(entry: string): string | undefined {
+  if (parseDomain(entry) !== undefined) return undefined;
+  const shown = cutText(entry, SHOWN_LENGTH);
+  return `"${shown}" is no name such as example.com, .example.com or *.example.com`;
+}
 
 function parseDomain(entry: string): Entry | undefined {
   const [prefix = ''] = /^(?:\*\.|\.)/.exec(entry) ?? [];
   const rest = entry.slice(prefix.length).replace(/\.$/, '');
+  if (rest.length > WRITTEN_LENGTH) return undefined;
   const name = /^[\w.-]*$/.test(rest) ? rest.toLowerCase() : toAscii(rest);
   if (name === '' || name.length > NAME_LENGTH) return undefined;
   const labels = name.split('.');

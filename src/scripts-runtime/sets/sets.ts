@@ -10,6 +10,9 @@ export interface SetFault {
   readonly message: string;
 }
 
+/** UTF-16 units: no entry is longer, and to encode a name of megabytes takes hours. */
+export const SET_VALUE_LENGTH = 1024;
+
 /** As many as somebody reads. */
 const FAULTS_MAX = 20;
 
@@ -53,6 +56,7 @@ export class Sets {
 
   /** @param index  of a name in `names` */
   has(index: number, value: string): boolean {
+    if (value.length > SET_VALUE_LENGTH) return false;
     return this.#made[index]?.content.has(value) ?? false;
   }
 }

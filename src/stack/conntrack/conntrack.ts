@@ -204,6 +204,7 @@ export class Conntrack {
     if (!decrementHopLimit(view, packet)) return DropReason.HOP_LIMIT_EXCEEDED;
     translateError(view, packet, quote, at, !flows.foundReply);
     counters.add(Counter.ICMP_ERRORS_RELAYED);
+    counters.add(Counter.IN_NAT);
     return egress.forward(packet);
   }
 
@@ -336,6 +337,7 @@ export class Conntrack {
     view.setFloat64(packetsAt, view.getFloat64(packetsAt, true) + packets, true);
     view.setFloat64(at + FlowField.LAST_USED_AT, now, true);
     counters.add(isReply ? Counter.BYTES_DOWN : Counter.BYTES_UP, payload);
+    counters.add(Counter.IN_NAT);
     counters.add(Counter.NAT_PACKETS);
     if (gsoSize !== 0) counters.add(Counter.NAT_SUPERPACKETS);
   }

@@ -88,6 +88,7 @@ export class Reassembly {
     this.#keep(packet, fragment);
     if (packet.received !== packet.total) {
       packet.fragments += 1;
+      this.#counters.add(Counter.IN_FRAGMENTS_NOW);
       return DropReason.NONE;
     }
     return this.#finish(packet);
@@ -249,6 +250,8 @@ export class Reassembly {
     this.packetEnd = at + headerLength + total;
     this.isWhole = true;
     this.#counters.add(Counter.PACKETS_REASSEMBLED);
+    this.#counters.add(Counter.IN_REASSEMBLED, packet.fragments);
+    this.#counters.add(Counter.IN_FRAGMENTS_NOW, -packet.fragments);
     this.#release(packet);
     return DropReason.NONE;
   }
@@ -261,7 +264,8 @@ export class Reassembly {
 
   /** Ends a packet; each fragment that was kept is a packet that was dropped. */
   #discard(packet: PartialPacket, reason: DropReason): void {
-    for (let i = 0; i < packet.fragments; i++) this.#counters.drop(reason);
+    this.#counters.drop(reason, packet.fragments);
+    this.#counters.add(Counter.IN_FRAGMENTS_NOW, -packet.fragments);
     this.#release(packet);
   }
 

@@ -2,6 +2,7 @@
 import type { CloseReason } from '../close-reason.ts';
 import { CloseReason as Reason } from '../close-reason.ts';
 import { Counter } from '../counters.ts';
+import { DropReason } from '../drop-reason.ts';
 import { ClosedBy, FlowField, FlowPhase } from '../flow-row.ts';
 import { NO_SLAB } from '../slab-pool.ts';
 import { after, type Instant, NEVER, seconds } from '../time.ts';
@@ -109,7 +110,7 @@ export function freeFlow(tcp: TcpContext): void {
   if (tcb.has(TcbFlag.HELD_COUNTED)) tcp.heldSyns.release(tcb);
   if (tcb.has(TcbFlag.ACK_LISTED)) unlistAck(tcp);
   tcb.transition(TcpState.CLOSED);
-  tcp.parked.release(row);
+  tcp.parked.drop(row, DropReason.FLOW_ENDED);
   tcp.wheel.cancel(row);
   tcp.paceWheel.cancel(row);
   tcp.flows.remove(row);

@@ -60,7 +60,9 @@ export function segmentArrives(tcp: TcpContext, now: Instant): Arrived {
     return Arrived.REOPEN;
   }
   tcb.count(FlowField.PACKETS_UP, 1);
-  tcp.counters.drop(otherState(tcp, now));
+  const reason = otherState(tcp, now);
+  if (reason === DropReason.NONE) tcp.counters.add(Counter.IN_TCP);
+  else tcp.counters.settleArrival(reason);
   return Arrived.DONE;
 }
 

@@ -4,6 +4,7 @@
  * active OPEN is in active-open.ts.
  */
 import { CloseReason } from '../close-reason.ts';
+import { Counter } from '../counters.ts';
 import { Carrier, ClosedBy, FlowField, FlowPhase } from '../flow-row.ts';
 import { type Instant, NEVER } from '../time.ts';
 import type { CongestionName } from '../verdict.ts';
@@ -23,7 +24,7 @@ import { idleDeadline } from './timers.ts';
 /** Answers the held SYN with SYN-ACK; a client that came back with a cookie is let in. */
 export function accept(tcp: TcpContext, row: number, now: Instant): void {
   const tcb = tcp.tcb.moveTo(row);
-  tcp.parked.release(row);
+  tcp.parked.settle(row, Counter.IN_TCP);
   tcp.arena.view.setUint8(tcb.flowAt + FlowField.CARRIER, Carrier.TCP);
   if (tcb.state !== TcpState.LISTEN) {
     acceptProved(tcp, now);

@@ -33,3 +33,9 @@ test('a file that is no object stays an error', () =>
   expect(() => parseConfig('[1]', 'c', collectOverrides({ mtu: '9000' }, {}))).toThrow(
     'expected object',
   ));
+
+test('format and time of log lines are chosen by flags and variables', () => {
+  const env = { CULVERT_LOG_TIME: 'epoch' };
+  const config = parseConfig('', 'c', collectOverrides({ logFormat: 'logfmt' }, env));
+  expect(config.log).toMatchObject({ format: 'logfmt', time: 'epoch' });
+});

@@ -39,3 +39,11 @@ test('so does a script host that came, went or is no more wanted, and not the on
     expect(calls).toContain('forgetRefusals');
   }
 });
+
+test('a host that comes in the place of a lost one is told to the claims', () => {
+  const { flows, calls } = flowsAndCalls();
+  flows.setScripts({ state: 'down', epoch: 2 }, NOW);
+  calls.length = 0;
+  flows.setScripts({ state: 'up', epoch: 2 }, NOW);
+  expect(calls).toContain('setHost');
+});

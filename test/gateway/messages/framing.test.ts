@@ -10,7 +10,8 @@ import {
   FrameTooLargeError,
 } from '../../../src/gateway/messages/framing.ts';
 import { kvChunks } from '../../../src/gateway/messages/kv-chunks.ts';
-import type { KvEntry } from '../../../src/gateway/messages/script-control.ts';
+import { metricChunks } from '../../../src/gateway/messages/metric-chunks.ts';
+import type { KvEntry, MetricDelta } from '../../../src/gateway/messages/script-control.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -103,6 +104,19 @@ test('KV stores full of what JSON makes longest fit into frames, in their order'
   for (const chunk of chunks) expect(encodeJsonFrame(chunk).length).toBeLessThan(2 * MIB);
   expect(chunks.flat()).toEqual(entries);
   expect([...kvChunks([])]).toEqual([]);
+});
+
+test('the series of a script at its default limits fit into frames, whatever their names', () => {
+  const label = 'l'.repeat(60);
+  const value = '\u0001'.repeat(128);
+  const deltas = Array.from({ length: 50 * 101 }, (_, i): MetricDelta => {
+    const labels = Object.fromEntries(Array.from({ length: 8 }, (_, j) => [`${label}${j}`, value]));
+    return { script: 'a', name: `m${i}`, kind: 'counter', labels, value: 1 };
+  });
+  expect(() => encodeJsonFrame(deltas)).toThrow(FrameTooLargeError);
+  const chunks = [...metricChunks(deltas)];
+  for (const chunk of chunks) expect(encodeJsonFrame(chunk).length).toBeLessThan(2 * MIB);
+  expect(chunks.flat()).toEqual(deltas);
 });
 
 test('many small entries are few messages', () => {

@@ -117,8 +117,10 @@ test('KV stores larger than a frame come and go in parts', async () => {
     return flow.dst.port === 1 ? decline() : forward();`);
   const scripts = Object.fromEntries(names.map((name) => [name, source]));
 
+  // A megabyte in one decision is much for a machine that has other things to do.
+  const limits = { cpuSoftMs: 10_000, cpuHardMs: 10_000, watchdogMs: 20_000 };
   await using writer = new HostProcess();
-  await writer.load(makeBundle(scripts));
+  await writer.load(makeBundle(scripts, { limits }));
   expect(await writer.decide('192.0.2.1', 1)).toMatchObject({ verdict: VerdictCode.DECLINE });
   const journal = () => writer.messages.flatMap((m) => (m.kind === 'kv' ? m.entries : []));
   await writer.message(() => journal().length === entries.length);
@@ -126,8 +128,23 @@ test('KV stores larger than a frame come and go in parts', async () => {
 
   await using reader = new HostProcess();
   for (const chunk of kvChunks(entries)) reader.send({ kind: 'kv-restore', entries: chunk });
-  await reader.load(makeBundle(scripts));
+  await reader.load(makeBundle(scripts, { limits }));
   expect(await reader.decide()).toMatchObject({ text: '15 65000' });
+});
+
+test('a script that measures more than a frame holds does not end its host', async () => {
+  await using host = new HostProcess();
+  const source = scriptOf(`for (let n = 0; n < 100; n++) for (let i = 0; i < 30; i++) {
+      const labels: any = {};
+      for (let l = 0; l < 8; l++) labels['label_of_the_series_' + l] = i + '\\u0001'.repeat(128);
+      ctx.metrics.counter('m' + n, labels).inc();
+    } return forward();`);
+  const time = { cpuSoftMs: 20_000, cpuHardMs: 20_000, watchdogMs: 40_000, wallMs: 60_000 };
+  await host.load(makeBundle({ a: source }, { limits: { ...time, metrics: 100 } }));
+  await host.decide();
+  const told = () => host.messages.flatMap((m) => (m.kind === 'metrics' ? m.series : []));
+  await host.message(() => told().length === 3000);
+  expect(await host.decide()).toMatchObject({ verdict: VerdictCode.FORWARD });
 });
 
 test('a script may take longer to load than the watchdog allows a decision', async () => {

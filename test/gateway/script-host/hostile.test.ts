@@ -5,6 +5,7 @@
  */
 import { expect, test } from 'bun:test';
 import { VerdictCode } from '../../../src/stack/flow-row.ts';
+import { GREEDY_SCRIPTS, hostileScript } from '../../support/hostile-scripts.ts';
 import { HostProcess, makeBundle } from './host-process.ts';
 
 /** Bound of the supervisor's watchdog on a starved machine, and some. */
@@ -12,59 +13,17 @@ const BOUND_MS = 4_000;
 const TEST_TIMEOUT_MS = 30_000;
 const HOSTILE_PORT = 666;
 
-const HOSTILE: readonly (readonly [name: string, body: string])[] = [
-  ['an endless loop', 'for (;;) {}'],
-  ['a sort of a million numbers', 'Array.from({ length: 1e6 }, (_, i) => -i).sort()'],
-  ['a catastrophic regular expression', "/^(a+)+$/.test('a'.repeat(50) + 'b')"],
-  [
-    'JSON of 100,000 nested objects',
-    'let o: any = {}; for (let i = 0; i < 1e5; i++) o = { o }; JSON.stringify(o)',
-  ],
-  [
-    'an endless chain of promises',
-    'const next = (): any => Promise.resolve().then(next); return next()',
-  ],
-  ['an enormous power', 'return 2n ** 4000000n'],
-  [
-    'a loop over indexOf in 20 MB',
-    "const s = 'a'.repeat(2e7); let n = 0; for (;;) n += s.indexOf('b')",
-  ],
-  [
-    'an array of strings of 1 MB',
-    "const a: string[] = []; for (let i = 0; ; i++) a.push('x'.repeat(1e6) + i)",
-  ],
-  ['a search for half of a 1 MB string', "return 'a'.repeat(1e6).indexOf('a'.repeat(5e5) + 'b')"],
-  [
-    'includes over a length of 2^53',
-    'return [].includes.call({ length: 2 ** 53 - 1 } as any, 1 as never)',
-  ],
-  [
-    'indexOf over a length of 2^53',
-    'return [].indexOf.call({ length: 2 ** 53 - 1 } as any, 1 as never)',
-  ],
-  ['reverse over a length of 2^40', 'return [].reverse.call({ length: 2 ** 40 } as any)'],
-  [
-    'an array of buffers of 1 MB',
-    'const a: Uint8Array[] = []; for (;;) a.push(new Uint8Array(1e6))',
-  ],
-  ['an array of strings of 100 KB', "const a: string[] = []; for (;;) a.push('x'.repeat(1e5))"],
-];
-
 const bundleWith = (body: string, generation = 1) =>
   makeBundle(
     {
-      hostile: `import { decline } from 'culvert';
-        export default { flow(flow: any): any {
-          if (flow.dst.port !== ${HOSTILE_PORT}) return decline();
-          ${body}
-        } };`,
+      hostile: hostileScript(body, HOSTILE_PORT),
       honest: `import { reject } from 'culvert';
         export default { flow: async (flow: any) => reject({ reason: flow.id }) };`,
     },
     { generation },
   );
 
-test.each(HOSTILE)(
+test.each(Object.entries(GREEDY_SCRIPTS))(
   '%s: the flow is refused in time, and the script beside it goes on deciding',
   async (_, body) => {
     await using host = new HostProcess(1);

@@ -66,6 +66,22 @@ test('a flow is ended by the one that has its row', async () => {
   await planes.stop();
 });
 
+test('upstream sockets are asked for where their rows are, and captures everywhere', async () => {
+  const { planes, lines } = setUp();
+  await planes.untilReady();
+  const sockets = await planes.inspect([
+    { row: 3, serial: 1 },
+    { row: ROWS_EACH + 7, serial: 2 },
+  ]);
+  expect(sockets).toEqual([]);
+  const asked = told(lines, 'inspect').map(({ flows }) => flows);
+  expect(asked).toContainEqual([{ row: 3, serial: 1 }]);
+  expect(asked).toContainEqual([{ row: 7, serial: 2 }]);
+  planes.setCaptures([{ slot: 0, filter: '', snapLength: 96 }]);
+  await until(() => told(lines, 'captures').length === 2, 'two orders');
+  await planes.stop();
+});
+
 /** Names of devices that a queue was given, in order. */
 const given = (lines: ReturnType<typeof setUp>['lines']) =>
   told(lines, 'device').map(({ device }) => (device as { name: string }).name);

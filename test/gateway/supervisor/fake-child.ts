@@ -2,6 +2,7 @@
  * Stands in for a child of the supervisor. Run with a mode; it answers loads by what their source
  * says: `refuse` fails, `die` ends the process, `hang` stays silent, `burn` does so and works hard;
  * `late` and `sly` are answered late where another bundle was loaded before, and else `sly` fails.
+ * A canary takes over so late that nobody waits for it any more.
  */
 import {
   encodeFrame,
@@ -31,6 +32,8 @@ interface Load {
 }
 
 const LATE_MS = 300;
+/** More than a supervisor waits for. */
+const PROMOTED_MS = 2_200;
 let loads = 0;
 let queue = 0;
 let restored = 0;
@@ -65,13 +68,19 @@ for await (const bytes of Bun.stdin.stream()) {
       entries?: unknown[];
       start?: { queue?: { index: number } };
       device?: { name: string };
+      generation?: number;
     };
     if (message.kind === 'load') void load(message as unknown as Load);
     else if (message.kind === 'kv-restore') restored += message.entries?.length ?? 0;
     else tell(message);
+    if (message.kind === 'promote') {
+      const { generation } = message;
+      setTimeout(() => send({ kind: 'promoted', generation, isDone: true }), PROMOTED_MS);
+    }
     if (message.kind === 'kill' && mode !== 'deaf') {
       send({ kind: 'killed', id: message.id, count: message.flows?.length });
     }
+    if (message.kind === 'inspect') send({ kind: 'inspected', id: message.id, sockets: [] });
     if (message.kind === 'start') queue = message.start?.queue?.index ?? 0;
     if (message.kind === 'device') {
       // Only the first queue can have this one.

@@ -3,6 +3,9 @@
  * not interrupt, timers without number, and an engine that is used after its end.
  */
 import { expect, test } from 'bun:test';
+import { makeBareEngine } from '../../../src/scripts-runtime/engine/bare-engine.ts';
+import { Engine } from '../../../src/scripts-runtime/engine/engine.ts';
+import { DEFAULT_SCRIPT_LIMITS } from '../../../src/scripts-runtime/limits.ts';
 import { ScriptWorld, scriptOf } from '../script-world.ts';
 import { rawGuest } from './raw-guest.ts';
 
@@ -79,6 +82,39 @@ test.each([
   },
   TIMEOUT_MS,
 );
+
+test('time in calls of the gateway is limited, though QuickJS counts them as nothing', async () => {
+  const world = new ScriptWorld();
+  let calls = 0;
+  const slowly = () => {
+    calls++;
+    world.now += 5_000;
+    return 1_700_000_000_000;
+  };
+  await world.load({
+    a: scriptOf("env.KV.set('k', 1); for (;;) { try { env.KV.get('k'); } catch {} }"),
+  });
+  Object.defineProperty(world, 'epochMs', { get: slowly });
+  expect(world.outcome()).toBe('failed cpu');
+  // 50 ms are ten calls of 5 ms.
+  expect(calls).toBeLessThan(15);
+});
+
+test('a turn that waited for the processor has its budget left', async () => {
+  const clock = { us: 0, cpu: 0 };
+  const times = { now: () => clock.us, cpuTime: () => clock.cpu };
+  const engine = new Engine(await makeBareEngine(), DEFAULT_SCRIPT_LIMITS, times);
+  const seen: boolean[] = [];
+  engine.turn(50_000, () => {
+    for (const cpu of [0, 49_000, 51_000]) {
+      clock.us += 5_000_000;
+      clock.cpu = cpu;
+      seen.push(engine.isSpent);
+    }
+  });
+  expect(seen).toEqual([false, false, true]);
+  expect(engine.breakage).toBe('cpu');
+});
 
 test.each([
   [

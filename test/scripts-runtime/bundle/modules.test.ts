@@ -141,3 +141,10 @@ export * from './d'; export { y }/* */from// x
 const s = 'from ./g'; require('./h'); await import('./i'); import q from 'culvert';`;
   expect(relativeImports(text)).toEqual(['./a', './b.ts', './c', './d', '../e', './f.json']);
 });
+
+test.each([
+  ['a line of slashes', `// import ${'/'.repeat(60)}`],
+  ['comments in a row', `from ${'/* a */'.repeat(40)}`],
+])('%s where a name could be does not hide the imports behind it', (_, before) => {
+  expect(relativeImports(`${before}\nimport './a'`)).toEqual(['./a']);
+});

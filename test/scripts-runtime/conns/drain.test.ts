@@ -50,3 +50,41 @@ test('a claim whose client has not come yet is dropped with its generation', asy
   world.run();
   expect(world.client(conn).wasAborted).toBe(true);
 });
+
+test('a connection that is claimed by a call in flight ends with its generation too', async () => {
+  const source = claiming('await conn.read();').replace(
+    'flow() { return claim(); }',
+    'async flow() { await new Promise((r) => setTimeout(r, 500)); return claim(); }',
+  );
+  const world = await ConnWorld.of(source);
+  const id = world.world.ask('192.0.2.1', 443, { flow: 77 });
+  const next = { ...world.world.bundleOf({ a: source }), generation: 2 };
+  await world.host.load(next, { drainMs: 10_000 });
+  world.advance(500);
+  const conn = world.carrier.open(id);
+  world.run();
+  world.advance(9_000);
+  expect(world.host.generations).toEqual([1, 2]);
+  expect(world.client(conn).wasAborted).toBe(false);
+  world.advance(3_000);
+  expect(world.client(conn).wasAborted).toBe(true);
+});
+
+test('a connection that is claimed after the time of its generation ends at once', async () => {
+  const source = claiming('await conn.read();').replace(
+    'flow() { return claim(); }',
+    'async flow() { await new Promise((r) => setTimeout(r, 5000)); return claim(); }',
+  );
+  const world = await ConnWorld.of(source, { limits: { wallMs: 10_000 } });
+  const id = world.world.ask('192.0.2.1', 443, { flow: 77 });
+  const next = { ...world.world.bundleOf({ a: source }), generation: 2 };
+  await world.host.load(next, { drainMs: 100 });
+  world.advance(2_000);
+  world.advance(3_000);
+  const conn = world.carrier.open(id);
+  world.run();
+  world.advance(1);
+  expect(world.client(conn).wasAborted).toBe(true);
+  world.finish(conn, 'killed');
+  expect(world.host.generations).toEqual([2]);
+});

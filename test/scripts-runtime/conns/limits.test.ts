@@ -27,6 +27,23 @@ test('claims: more than there may be fail closed; a splice makes room', async ()
   expect(hitsOf(world)).toMatchObject({ claims: 2 });
 });
 
+test('a claim whose flow is gone before the host hears of it holds no room', async () => {
+  const world = await ConnWorld.of(claiming('await conn.read();'), { limits: { claims: 2 } });
+  const claims = () => [1, 2].map((flow) => world.world.ask('192.0.2.1', 443, { flow }));
+  const ids = claims();
+  expect(world.host.claims).toBe(2);
+  expect(world.world.outcome()).toBe('failed claims');
+  for (const id of ids) world.host.cancel(id);
+  expect(world.host.claims).toBe(0);
+  // Nobody cancels these: the message was lost, as nothing waits for room in a full socket.
+  claims();
+  world.advance(60_000);
+  expect(world.host.claims).toBe(2);
+  world.advance(67_000);
+  expect(world.host.claims).toBe(0);
+  expect(world.world.outcome()).toBe('claim');
+});
+
 test('sockets of one connection: four; one that is closed makes room', async () => {
   const world = await ConnWorld.of(
     claiming(`const all = [1, 2, 3, 4].map((port) => connect('10.0.0.1:' + port));

@@ -137,6 +137,40 @@ test('abort ends a spliced connection', async () => {
   expect(world.lines).toEqual(['killed']);
 });
 
+test('of two sockets that race, the loser can be ended without the splice', async () => {
+  const world = await ConnWorld.of(
+    claiming(`const a = connect('10.0.0.1:80'); const b = connect('10.0.0.2:80');
+      const c = connect('10.0.0.3:80', { connectTimeoutMs: 5 });
+      b.closed.catch(() => {}); c.closed.catch(() => {}); c.opened.catch(() => {});
+      await a.opened; await b.opened;
+      conn.splice(a).then((r) => say(r.reason));
+      setTimeout(() => b.abort('lost'), 10); setTimeout(() => a.abort('enough'), 20);`),
+  );
+  const conn = world.connect();
+  const winner = world.dialed('ok', 0);
+  const loser = world.dialed('ok', 1);
+  expect(world.carrier.splices).toMatchObject([{ conn, socket: winner }]);
+  world.advance(10);
+  expect(world.carrier.end(conn, loser).wasAborted).toBe(true);
+  expect(world.client(conn).wasAborted).toBe(false);
+  world.advance(10);
+  expect(world.client(conn).wasAborted).toBe(true);
+});
+
+test('times that are longer than can be said are the longest, not what is left over', async () => {
+  const world = await ConnWorld.of(
+    claiming(`await conn.splice(connect('10.0.0.1:80'),
+      { idleTimeoutMs: 2 ** 32 + 1, halfCloseTimeoutMs: 2 ** 40, maxBytes: 2 ** 53 });`),
+  );
+  world.connect();
+  world.dialed();
+  const most = 2 ** 32 - 1;
+  expect(world.carrier.splices[0]?.options).toEqual({
+    ...{ idleTimeoutMs: most, halfCloseTimeoutMs: most },
+    maxBytes: 2 ** 53,
+  });
+});
+
 test('what is spliced goes on when the sandbox breaks, and what is not is reset', async () => {
   const world = await ConnWorld.of(
     claiming(`if (conn.flow.dst.port === 1) await conn.splice(connect('10.0.0.1:80'));

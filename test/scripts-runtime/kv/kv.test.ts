@@ -206,3 +206,37 @@ test('scripts do not see each other’s store', async () => {
   });
   expect(world.outcome()).toBe('reject rst undefined');
 });
+
+test('text that cannot cross the border as it is comes back as it was', async () => {
+  const world = new ScriptWorld();
+  await world.load({
+    a: syncScriptOf(`const { KV } = env;
+      KV.set('a', 'plain'); KV.set('a\\0b', 'x\\0y'); KV.set('\\ud800', '\\udfff\\0');
+      const same = [KV.get('a') === 'plain', KV.get('a\\0b') === 'x\\0y',
+        KV.get('\\ud800') === '\\udfff\\0', KV.get('\\ud801') === undefined,
+        KV.cas('a\\0b', 'x', 1) === false, KV.cas('a\\0b', 'x\\0y', 1), KV.get('a\\0b') === 1,
+        KV.incr('a\\0b', 2) === 3, KV.add('a\\0b', 1) === false, KV.delete('\\ud800'),
+        KV.keys({ prefix: 'a\\0' }).length === 1, KV.keys().length === 2];
+      return reject({ reason: same.map(Number).join('') })`),
+  });
+  expect(world.outcome()).toBe('reject rst 111111111111');
+  world.advance(200);
+  expect(world.journal.map(({ key, value }) => [key, value])).toEqual([
+    ['a', 'plain'],
+    ['a\0b', 3],
+  ]);
+});
+
+test('a set looks for the whole of a text, and a log shows all of a line', async () => {
+  const world = new ScriptWorld();
+  await world.load(
+    {
+      a: syncScriptOf(`ctx.log.info('one\\0two');
+      const { sets } = env;
+      return reject({ reason: [sets.has('s', '10.0.0.1'), sets.has('s', '10.0.0.1\\0')].join() })`),
+    },
+    { sets: { s: { type: 'cidr', text: '10.0.0.0/8' } } },
+  );
+  expect(world.outcome()).toBe('reject rst true,false');
+  expect(world.lines).toEqual(['one\u2400two']);
+});

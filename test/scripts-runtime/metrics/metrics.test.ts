@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { MetricsText } from '../../../src/gateway/supervisor/metrics/metrics-text.ts';
 import { ScriptMetricsTable } from '../../../src/gateway/supervisor/metrics/script-metrics.ts';
+import { ScriptMetrics } from '../../../src/scripts-runtime/metrics/script-metrics.ts';
 import { ScriptWorld, syncScriptOf } from '../script-world.ts';
 
 /** Lines of the metrics that scripts made, without comments. */
@@ -144,6 +145,21 @@ describe('ctx.metrics', () => {
     world.outcome('192.0.2.1', 1);
     expect(world.lines[0]).toContain('metric "x" is a gauge of the script "a"');
   });
+});
+
+test('labels that are called otherwise in each generation leave nothing behind', () => {
+  const metrics = new ScriptMetrics('a', { metrics: 5, metricSeries: 10 }, new Map());
+  const open = (generation: number) =>
+    Array.from({ length: 10 }, (_, i) =>
+      metrics.open('counter', 'm', [[`of_${generation % 2}`, `${i}`]], generation, () => {}),
+    );
+  const [old] = open(1);
+  for (let generation = 2; generation < 500; generation++) open(generation);
+  metrics.record(Number(old), 1);
+  const [first] = open(499);
+  metrics.record(Number(first), 2);
+  expect(metrics.takeChanges().map(({ value }) => value)).toEqual([2, ...Array(9).fill(0)]);
+  expect(metrics.seriesKnown).toBe(10);
 });
 
 test('a host that makes up series without end is not believed', () => {

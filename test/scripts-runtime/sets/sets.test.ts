@@ -253,3 +253,21 @@ describe('env.sets', () => {
     expect(world.outcome('192.0.2.1', 80, { source: '192.0.2.9' })).toBe('forward');
   });
 });
+
+test('a name that takes minutes to encode is none, and in no set', async () => {
+  const long = 'é.'.repeat(100_000);
+  const faults = parseSet('domain', long);
+  expect(Array.isArray(faults) && faults[0].message.length).toBeLessThan(500);
+  const sets = new Sets({ d: { type: 'domain', text: '.example' } });
+  expect([sets.has(0, `${long}example`), sets.has(0, 'a.example')]).toEqual([false, true]);
+  const world = new ScriptWorld();
+  await world.load(
+    {
+      a: syncScriptOf(
+        "return reject({ reason: String(env.sets.has('d', 'é.'.repeat(1e6) + 'example')) })",
+      ),
+    },
+    { sets: { d: { type: 'domain', text: '.example' } } },
+  );
+  expect(world.outcome()).toBe('reject rst false');
+});

@@ -131,3 +131,24 @@ test('URLSearchParams: reading, changing, sorting, and going through', async () 
     ...[3, 3, 'a2true'],
   ]);
 });
+
+test('a host that takes minutes to encode is none, wherever it stands', async () => {
+  const long = 'é.'.repeat(20_000);
+  const forms = ['http://', ' hTTps:\\\\', 'ws:', '//', '\thttp:\n/\t/', 'http://user@'];
+  expect(
+    await evaluate(`const long = ${JSON.stringify(long)};
+      const url = new URL('http://a/b'); url.host = long; url.hostname = long;
+      return [...${JSON.stringify(forms)}.map((form) => URL.canParse(form + long, 'http://a')),
+        URL.canParse('/x', 'http://' + long), url.href,
+        URL.canParse('http://a/' + long), URL.canParse('x' + long, 'http://a'),
+        URL.canParse('data:text/plain,' + long)]`),
+  ).toEqual([...forms.map(() => false), false, 'http://a/b', true, true, true]);
+});
+
+test('a query is taken apart up to 65,536 characters', async () => {
+  expect(
+    await evaluate(`return [new URLSearchParams('a&'.repeat(32_768)).size,
+      new URL('http://a/?' + 'x'.repeat(100_000)).search.length]`),
+  ).toEqual([32_768, 100_001]);
+  expect(await thrownBy("new URLSearchParams('a&'.repeat(32_769))")).toContain('RangeError');
+});

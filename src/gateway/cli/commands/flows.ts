@@ -1,10 +1,11 @@
 /** `culvert flows`: live flows, and how to end one, or those that a filter names. */
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { flows as flowsSchema } from '../../supervisor/api/schemas.ts';
+import { flowInfos } from '../../supervisor/api/flow-info-schemas.ts';
 import { ExitCode } from '../../supervisor/exit-code.ts';
 import type { ApiClient } from '../client.ts';
 import { CommandError } from '../command-error.ts';
+import { flowInfoText } from '../flow-info-text.ts';
 import { flowTable } from '../flow-table.ts';
 import { killMatching } from '../kill-flows.ts';
 import { type ClientFlags, clientOf, withClient } from '../options.ts';
@@ -16,6 +17,7 @@ const CLEAR = '\x1b[H\x1b[J';
 
 interface FlowsFlags extends ClientFlags {
   readonly watch?: boolean;
+  readonly info?: boolean;
   readonly limit: string;
 }
 interface KillFlags extends ClientFlags {
@@ -28,6 +30,7 @@ export function addFlows(program: Command): void {
     .description("list live flows; a filter is like 'src in 10.0.0.0/8 and not dport = 443'")
     .option('--limit <count>', 'flows to show', '100')
     .option('--watch', 'show again every second')
+    .option('-i, --info', 'show both ends of each connection, as ss -ti')
     .action(list);
   withClient(flows.command('kill [id]'))
     .description('reset a flow, or all that pass a filter')
@@ -59,17 +62,22 @@ async function kill(id: string | undefined, flags: KillFlags): Promise<void> {
 async function list(filter: readonly string[], flags: FlowsFlags): Promise<void> {
   const client = clientOf(flags);
   const query = new URLSearchParams({ filter: filter.join(' '), limit: flags.limit });
+  if (flags.info) query.set('view', 'tcp');
   for (;;) {
-    const text = await render(client, query, flags.json === true);
+    const text = await render(client, query, flags);
     print(flags.watch && process.stdout.isTTY ? CLEAR + text : text);
     if (!flags.watch) return;
     await Bun.sleep(WATCH_PERIOD_MS);
   }
 }
 
-async function render(client: ApiClient, query: URLSearchParams, isJson: boolean): Promise<string> {
-  const { value } = await client.call(flowsSchema, 'GET', `/v1/flows?${query}`);
-  if (isJson) return JSON.stringify(value, undefined, 2);
-  const table = flowTable(value.flows);
+async function render(
+  client: ApiClient,
+  query: URLSearchParams,
+  { json, info }: FlowsFlags,
+): Promise<string> {
+  const { value } = await client.call(flowInfos, 'GET', `/v1/flows?${query}`);
+  if (json) return JSON.stringify(value, undefined, 2);
+  const table = info ? flowInfoText(value.flows) : flowTable(value.flows);
   return value.next === undefined ? table : `${table}\n… more: raise --limit, or filter`;
 }

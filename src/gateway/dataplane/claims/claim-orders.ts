@@ -64,7 +64,7 @@ export class ClaimOrders {
   /** @param epoch  of the host that is listened to */
   onMessage(message: ConnMessage, epoch: number, now: Instant): void {
     const claim = message.epoch === epoch ? this.#claimOf(message) : undefined;
-    if (claim === undefined || (claim.phase === ClaimPhase.SPLICED && !isEnd(message))) {
+    if (claim === undefined || (claim.splice !== undefined && !isEnd(message))) {
       this.#counters.add(Counter.CONN_MESSAGES_LATE);
       return;
     }

@@ -5,6 +5,7 @@
 import { type Epoll, EpollEvent } from '../../../ffi/epoll.ts';
 import { closeFd, localAddress, resetOnClose, takeError } from '../../../ffi/sockets.ts';
 import { Counter, type Counters } from '../../../stack/counters.ts';
+import { Histogram } from '../../../stack/histograms.ts';
 import { after, type Instant, millis, NEVER } from '../../../stack/time.ts';
 import { formatAddress } from '../../../stack/wire/ip-address.ts';
 import { DialResult } from '../../messages/conn.ts';
@@ -174,7 +175,7 @@ export class ClaimSockets {
     end.dialed = DialResult.OK;
     end.deadline = NEVER;
     this.#counters.add(Counter.DIALS);
-    this.#counters.add(Counter.DIALS_US, now - startedAt);
+    this.#counters.observe(Histogram.DIAL_US, now - startedAt);
     end.connectUs = now - startedAt;
   }
 

@@ -116,19 +116,20 @@ export class Claims implements FlowService {
     }
   }
 
-  /** A script claims the flow in `row`, which waits for a verdict. */
-  claim(row: number, answer: DecisionAnswer, now: Instant): void {
+  /** A script claims the flow in `row`, which waits for a verdict. @returns false without room */
+  claim(row: number, answer: DecisionAnswer, now: Instant): boolean {
     const [stack, counters] = [this.#stack, this.#counters];
     if (this.#table.isFull) {
       counters.add(Counter.CLAIMS_REFUSED);
       stack.reject(row, 'rst', IcmpErrorKind.PORT, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
-      return;
+      return false;
     }
     counters.add(Counter.CLAIMS_TOTAL);
     stack.arena.view.setUint8(stack.rowAt(row) + FlowField.SERVICE, Service.SCRIPT);
     this.#table.add(row, this.#epoch, answer.requestId);
     stack.setDeadline(row, NEVER);
     stack.accept(row, now);
+    return true;
   }
 
   onEstablished(row: number): void {

@@ -6,6 +6,7 @@
  */
 import type { Counters } from '../../../stack/counters.ts';
 import { Counter } from '../../../stack/counters.ts';
+import { Histogram } from '../../../stack/histograms.ts';
 import { FRAME_BYTES } from '../../../stack/layout.ts';
 import type { Stack } from '../../../stack/stack.ts';
 import type { Instant } from '../../../stack/time.ts';
@@ -35,6 +36,7 @@ export class TunInput {
   readBatch(source: FrameSource, now: Instant): number {
     const count = source.vnetHeader ? this.#frames(source, now) : this.#packets(source, now);
     if (count > 0) {
+      this.#counters.observe(Histogram.BATCH_FRAMES, count);
       this.#counters.add(Counter.DEVICE_READ_BATCHES);
       if (count === (source.vnetHeader ? FRAME_BATCH : PACKET_BATCH)) {
         this.#counters.add(Counter.DEVICE_READ_BATCHES_FULL);

@@ -8,6 +8,7 @@ import { addressOf } from '../../../ffi/memory.ts';
 import { send, shutdownWrite, takeError } from '../../../ffi/sockets.ts';
 import { Counter, type Counters } from '../../../stack/counters.ts';
 import { ClosedBy, FlowField, FlowPhase } from '../../../stack/flow-row.ts';
+import { Histogram } from '../../../stack/histograms.ts';
 import type { Stack } from '../../../stack/stack.ts';
 import { after, type Instant, millis, NEVER } from '../../../stack/time.ts';
 import type { LiveConfig } from '../../messages/control.ts';
@@ -177,7 +178,7 @@ export class Dialer {
     const view = this.#stack.arena.view;
     const tookUs = now - upstreams.since(row);
     view.setUint32(this.#stack.rowAt(row) + FlowField.CONNECT_US, tookUs, true);
-    this.#counters.add(Counter.DIALS_US, tookUs);
+    this.#counters.observe(Histogram.DIAL_US, tookUs);
     this.#sendHeader(row, fd);
     if (upstreams.has(row, UpstreamBit.WRITE_SHUT)) shutdownWrite(fd);
     this.#stack.setDeadline(row, NEVER);

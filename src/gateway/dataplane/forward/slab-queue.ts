@@ -1,4 +1,5 @@
 /** Bytes on their way to one end, in slabs, until that end takes them. */
+import { copyBytes } from '../../../ffi/memory.ts';
 import type { Arena } from '../../../stack/arena.ts';
 import {
   NO_SLAB,
@@ -59,7 +60,7 @@ export class SlabQueue {
       }
       const part = Math.min(free, length - copied);
       const to = this.#tail + SLAB_PAYLOAD_AT + used;
-      bytes.set(from.subarray(at + copied, at + copied + part), to);
+      copyBytes(from, at + copied, bytes, to, part);
       view.setUint32(this.#tail + SlabField.LENGTH, used + part, true);
       copied += part;
       this.#length += part;

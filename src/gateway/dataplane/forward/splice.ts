@@ -10,6 +10,7 @@
 import { Errno } from '../../../ffi/errno.ts';
 import { closeFd, resetOnClose, send, shutdownWrite } from '../../../ffi/sockets.ts';
 import { CloseReason } from '../../../stack/close-reason.ts';
+import { Counter, type Counters } from '../../../stack/counters.ts';
 import { ClosedBy, FlowField } from '../../../stack/flow-row.ts';
 import type { Stack } from '../../../stack/stack.ts';
 import type { Instant } from '../../../stack/time.ts';
@@ -27,6 +28,7 @@ export class Splice {
   /** Address of the arena's first byte, for the kernel. */
   readonly #base: number;
   readonly #landing: Landing;
+  readonly #counters: Counters;
   /** Rows to go on with in the next turn. */
   #again: Int32Array;
   #againCount = 0;
@@ -34,8 +36,9 @@ export class Splice {
   #isStarved = false;
   #current: Int32Array;
 
-  constructor(stack: Stack, upstreams: UpstreamTable, base: number) {
+  constructor(stack: Stack, upstreams: UpstreamTable, base: number, counters: Counters) {
     this.#stack = stack;
+    this.#counters = counters;
     this.#upstreams = upstreams;
     this.#base = base;
     this.#landing = new Landing(stack.slabs, stack.arena.bytes, base);
@@ -86,6 +89,7 @@ export class Splice {
         return;
       }
       const got = this.#landing.receive(fd, piece, count);
+      if (got > 0) this.#noteReceived(row, got, now);
       const goesOn =
         got <= 0
           ? this.#onNoBytes(row, got, now)
@@ -101,6 +105,7 @@ export class Splice {
     if (!upstreams.has(row, UpstreamBit.WRITABLE)) return 0;
     if (upstreams.has(row, UpstreamBit.BROKEN)) return length;
     const sent = send(upstreams.fd(row), this.#base + at, length);
+    if (sent > 0) this.#counters.add(Counter.UPSTREAM_BYTES_SENT, sent);
     if (sent === length) {
       // The stack counts these bytes when we return.
       this.#isOverLimit(row, sent);
@@ -142,6 +147,15 @@ export class Splice {
     this.#upstreams.lower(row, UpstreamBit.READABLE | UpstreamBit.WRITABLE);
   }
 
+  #noteReceived(row: number, bytes: number, now: Instant): void {
+    this.#counters.add(Counter.UPSTREAM_BYTES_RECEIVED, bytes);
+    const { view } = this.#stack.arena;
+    const at = this.#stack.rowAt(row);
+    if (view.getFloat64(at + FlowField.BYTES_DOWN, true) !== 0) return;
+    const startedAt = view.getFloat64(at + FlowField.STARTED_AT, true);
+    view.setUint32(at + FlowField.FIRST_BYTE_US, now - startedAt, true);
+  }
+
   /** Sends what landed, in pieces. @returns false to stop */
   #onReceived(
     row: number,
@@ -179,6 +193,7 @@ export class Splice {
     const upstreams = this.#upstreams;
     const more = this.#landing.receiveMore(fd, got, piece - got);
     if (more !== 0) {
+      if (more > 0) this.#counters.add(Counter.UPSTREAM_BYTES_RECEIVED, more);
       const goesOn = this.#onBytes(row, got + Math.max(more, 0), false, now);
       return goesOn && (more > 0 || this.#onNoBytes(row, more, now));
     }

@@ -70,6 +70,9 @@ export class DatagramDownload {
       // had no room for it, the queue is empty, and no event tells of the datagrams that wait.
       return this.#errors.drain(row, now) > 0 ? Left.MORE : Left.STARVED;
     }
+    for (let i = 0; i < got; i++) {
+      this.#counters.add(Counter.UPSTREAM_BYTES_RECEIVED, this.#landing.batch.length(i));
+    }
     const left = got < room ? Left.NOTHING : Left.MORE;
     if (this.#table.kind[row] !== SessionKind.UDP) this.#deliverEchoes(row, got, now);
     else if (this.#questions.isWatched(row)) return this.#deliverAnswers(row, got, left, now);

@@ -129,6 +129,7 @@ export class DatagramUpload {
       sent = send(fd, this.#base + at, length);
     }
     if (sent < 0) this.#errors.onRefused(row, -sent, at, length, now);
+    else this.#counters.add(Counter.UPSTREAM_BYTES_SENT, sent);
   }
 
   /** Has the socket send with a client's header; what was gathered leaves with that before. */
@@ -189,7 +190,10 @@ export class DatagramUpload {
       this.#errors.drain(row, now);
       sent = sendSegments(fd, this.#base + at, length, size);
     }
-    if (sent > 0) return sent;
+    if (sent > 0) {
+      this.#counters.add(Counter.UPSTREAM_BYTES_SENT, sent);
+      return sent;
+    }
     if (sent === -Errno.EAGAIN || sent === -Errno.ENOBUFS) return -Errno.EAGAIN;
     // Longer than a packet of this path, or the route cannot do it: not tried again.
     if (!mayBeOlder(-sent)) this.#table.segmentLimit[row] = size - 1;

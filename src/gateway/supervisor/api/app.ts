@@ -11,6 +11,7 @@ import { auditWrites } from './audit.ts';
 import { guardBrowser } from './browser-guard.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { answerError, ProblemError } from './problem.ts';
+import { captureRoutes } from './routes/capture.ts';
 import { clashRoutes } from './routes/clash.ts';
 import { configRoutes } from './routes/config.ts';
 import { conntrackRoutes } from './routes/conntrack.ts';
@@ -71,6 +72,7 @@ export function createApi(plane: ControlPlane, { log, logTap }: ApiOptions): Hon
   app.route('/', conntrackRoutes(plane));
   app.route('/', eventRoutes(plane));
   app.route('/', dropRoutes(plane));
+  app.route('/', captureRoutes(plane));
   app.route('/', deviceRoutes(plane));
   app.route('/', explainRoutes(plane));
   app.route('/', clashRoutes(plane, logTap));

@@ -6,6 +6,7 @@ import { ConfigFileError } from '../../config/config-writer.ts';
 import { ConfigError } from '../../config/load.ts';
 import { RestartRequiredError } from '../../config/restart-required.ts';
 import type { ScriptIssue } from '../../messages/script-control.ts';
+import { TooManyCapturesError } from '../capture/captures.ts';
 import { SwapError } from '../device/device-keeper.ts';
 import { FilterError } from '../flows/filter/filter-error.ts';
 import { TooManyReadersError } from '../flows/flow-events.ts';
@@ -93,7 +94,11 @@ function describe(error: Error): Description {
   });
   if (error instanceof ProblemError) return { ...plain(error.status), errors: error.errors };
   if (error instanceof StaleChangeError) return plain(412);
-  if (error instanceof TooManyReadersError || error instanceof TooManyReloadsError)
+  if (
+    error instanceof TooManyReadersError ||
+    error instanceof TooManyReloadsError ||
+    error instanceof TooManyCapturesError
+  )
     return plain(429);
   if (error instanceof ScriptHostError) return plain(503);
   if (error instanceof SwapError) return plain(error.code === 'DEVICE_REFUSED' ? 422 : 503);

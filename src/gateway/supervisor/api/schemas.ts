@@ -221,6 +221,7 @@ export const flow = z.object({
   duration_ms: z.number(),
   decision_ms: z.number(),
   connect_ms: z.number(),
+  ttfb_ms: z.number().optional(),
   bytes_up: z.number(),
   bytes_down: z.number(),
   pkts_up: z.number(),
@@ -228,7 +229,6 @@ export const flow = z.object({
   retrans: z.number(),
   rtt_ms: z.number(),
 });
-export const flows = z.object({ flows: z.array(flow), next: z.number().optional() });
 
 /** `flows`: the first of those that would be ended, in a dry run only. */
 export const killed = z.object({

@@ -1,6 +1,9 @@
-/** All that an operator can ask of flows: look, count, filter, end, listen. */
+/** All that an operator can ask of flows: look, count, filter, end, listen, capture. */
 import type { FlowReader } from '../../../stack/layout.ts';
-import type { FlowRef } from '../../messages/control.ts';
+import type { CaptureOrder, FlowRef } from '../../messages/control.ts';
+import type { Capture, CaptureRequest } from '../capture/capture.ts';
+import { Captures } from '../capture/captures.ts';
+import type { Sockets } from '../data-plane.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Notices } from '../notices.ts';
 import { type ConntrackView, viewConntrack } from './conntrack-view.ts';
@@ -8,7 +11,8 @@ import { EndedFlows } from './ended-flows.ts';
 import type { EventReader, EventRequest } from './event-reader.ts';
 import type { Filter } from './filter/fields.ts';
 import { FlowEvents } from './flow-events.ts';
-import type { FlowContext } from './flow-view.ts';
+import { type FlowInfoView, viewSocket } from './flow-info.ts';
+import { type FlowContext, flowId } from './flow-view.ts';
 import {
   LiveFlows,
   type LiveFlowView,
@@ -26,12 +30,22 @@ export interface FlowControlOptions {
   readonly notices?: Notices;
   /** Ends flows; settles with how many of them still lived. */
   readonly kill: (flows: readonly FlowRef[]) => Promise<number>;
+  /** What the kernel knows of the upstream sockets of flows. */
+  readonly inspect: (flows: readonly FlowRef[]) => Promise<Sockets>;
+  /** Packets that the data planes copy for captures, and how many they had no room for. */
+  readonly rings: readonly ArrayBuffer[];
+  readonly lostCaptured: () => number;
+  /** Tells the data planes what to copy. */
+  readonly capture: (orders: readonly CaptureOrder[]) => void;
+  /** Of the device. */
+  readonly mtu: () => number;
 }
 
 export class FlowControl {
   readonly live: LiveFlows;
   readonly ended: EndedFlows;
   readonly #events: FlowEvents;
+  readonly #captures: Captures;
   readonly #options: FlowControlOptions;
 
   constructor(options: FlowControlOptions) {
@@ -41,6 +55,13 @@ export class FlowControl {
     this.ended = new EndedFlows(log, context);
     const listened = notices === undefined ? {} : { notices };
     this.#events = new FlowEvents({ reader, context, lostReports, ...listened });
+    this.#captures = new Captures({
+      memories: options.rings,
+      mtu: options.mtu,
+      context,
+      lost: options.lostCaptured,
+      order: options.capture,
+    });
   }
 
   /** Rows that the table has. */
@@ -50,6 +71,24 @@ export class FlowControl {
 
   list(request: PageRequest): Page<LiveFlowView> {
     return this.live.page(request, viewLiveFlow);
+  }
+
+  /** As `list`, with both ends of each connection. */
+  async info(request: PageRequest): Promise<Page<FlowInfoView>> {
+    const refs: FlowRef[] = [];
+    const { items, next } = this.live.page(request, (flow, context, row) => {
+      refs.push({ row, serial: flow.serial });
+      const tcp = this.live.connection(row, flow, context.nowUs);
+      return { ...viewLiveFlow(flow, context), tcp };
+    });
+    const sockets = new Map(
+      (await this.#options.inspect(refs)).map(({ serial, socket }) => [flowId(serial), socket]),
+    );
+    const infos = items.map((item) => {
+      const socket = sockets.get(item.id);
+      return socket === undefined ? item : { ...item, socket: viewSocket(socket) };
+    });
+    return next === undefined ? { items: infos } : { items: infos, next };
   }
 
   conntrack(request: PageRequest): Page<ConntrackView> {
@@ -82,14 +121,20 @@ export class FlowControl {
     return this.#events.listen(request);
   }
 
+  /** Begins to copy packets. @throws FilterError, TooManyCapturesError */
+  capture(request: CaptureRequest): Capture {
+    return this.#captures.start(request);
+  }
+
   /** Takes rows of flows that ended. @param logged  write a line for each */
   takeEnded(rows: Uint8Array, logged: boolean): void {
     this.ended.take(rows, logged);
     this.#events.ended(rows);
   }
 
-  /** Ends all event streams. */
+  /** Ends all event streams and captures. */
   close(): void {
     this.#events.close();
+    this.#captures.close();
   }
 }

@@ -41,7 +41,7 @@ export class TooManyReadersError extends Error {
   readonly code = 'TOO_MANY_READERS';
 
   constructor() {
-    super('as many clients listen already as may');
+    super(`${READERS_MAX} clients listen already`);
   }
 }
 

@@ -45,6 +45,8 @@ export interface FlowView {
   readonly duration_ms: number;
   readonly decision_ms: number;
   readonly connect_ms: number;
+  /** From the first packet to the first byte of the upstream. */
+  readonly ttfb_ms?: number | undefined;
   readonly bytes_up: number;
   readonly bytes_down: number;
   readonly pkts_up: number;
@@ -97,6 +99,7 @@ export function viewFlow(flow: FlowSnapshot, untilUs: number, context: FlowConte
     duration_ms: toMs(Math.max(0, untilUs - flow.startedAt)),
     decision_ms: toMs(flow.decisionUs),
     connect_ms: toMs(flow.connectUs),
+    ttfb_ms: flow.firstByteUs === 0 ? undefined : toMs(flow.firstByteUs),
     bytes_up: flow.bytesUp,
     bytes_down: flow.bytesDown,
     pkts_up: flow.packetsUp,

@@ -1,8 +1,16 @@
 /** Live flows, read from the memory of the data plane. */
-import { Decider, FlowField, type FlowSnapshot, PROTOCOL_NAMES } from '../../../stack/flow-row.ts';
+import {
+  Decider,
+  FlowField,
+  FlowPhase,
+  type FlowSnapshot,
+  PROTOCOL_NAMES,
+  VERDICT_NAMES,
+} from '../../../stack/flow-row.ts';
 import type { FlowReader } from '../../../stack/layout.ts';
 import type { FlowRef } from '../../messages/control.ts';
 import type { Filter, RowTest } from './filter/fields.ts';
+import { type TcpView, viewTcp } from './flow-info.ts';
 import { type FlowContext, type FlowView, flowId, viewFlow } from './flow-view.ts';
 
 export interface LiveFlowView extends FlowView {
@@ -28,9 +36,16 @@ interface ScriptFlowCount {
   readonly count: number;
 }
 
-/** Live flows by script and generation, and by protocol. */
+interface FlowCount {
+  readonly proto: string;
+  readonly verdict: string;
+  readonly count: number;
+}
+
+/** Rows by script and generation, by protocol, and those of flows that are not over. */
 export interface Census {
   readonly scripts: readonly ScriptFlowCount[];
+  readonly flows: readonly FlowCount[];
   readonly protocols: ReadonlyMap<string, number>;
 }
 
@@ -78,6 +93,12 @@ export class LiveFlows {
     return undefined;
   }
 
+  /** The connection in a row, where our TCP ends the flow. */
+  connection(row: number, flow: FlowSnapshot, nowUs: number): TcpView | undefined {
+    const isOurs = flow.protocol === 'tcp' && flow.trackState === 'NONE';
+    return isOurs ? viewTcp(this.#reader.connection(row), nowUs) : undefined;
+  }
+
   count(filter: Filter): number {
     let count = 0;
     this.#each(filter(this.#context()), 0, () => {
@@ -104,17 +125,27 @@ export class LiveFlows {
     const reader = this.#reader;
     const scripts = new Map<number, number>();
     const protocols = new Float64Array(PROTOCOLS);
+    const verdicts = new Map<number, number>();
     for (let row = 0; row < this.capacity; row++) {
       if (reader.serialOf(row) === 0) continue;
       const view = reader.viewOf(row);
       const at = reader.positionOf(row);
-      protocols[view.getUint8(at + FlowField.PROTOCOL)]! += 1;
+      const protocol = view.getUint8(at + FlowField.PROTOCOL);
+      protocols[protocol]! += 1;
+      if (view.getUint8(at + FlowField.PHASE) !== FlowPhase.TIME_WAIT) {
+        const pair = view.getUint8(at + FlowField.VERDICT) * PROTOCOLS + protocol;
+        verdicts.set(pair, (verdicts.get(pair) ?? 0) + 1);
+      }
       if (view.getUint8(at + FlowField.DECIDER) !== Decider.SCRIPT) continue;
       const generation = view.getUint32(at + FlowField.GENERATION, true);
       const key = generation * KEY_STEP + view.getUint32(at + FlowField.DECIDER_INDEX, true);
       scripts.set(key, (scripts.get(key) ?? 0) + 1);
     }
-    return { scripts: this.#named(scripts), protocols: sumByName(protocols) };
+    return {
+      scripts: this.#named(scripts),
+      flows: byName(verdicts),
+      protocols: sumByName(protocols),
+    };
   }
 
   #named(counts: ReadonlyMap<number, number>): ScriptFlowCount[] {
@@ -144,6 +175,18 @@ export class LiveFlows {
 const PROTOCOLS = 256;
 /** More than a bundle has scripts; with 32 bits of generation a key stays an exact integer. */
 const KEY_STEP = 2 ** 16;
+
+/** Protocols without a name are one. */
+function byName(verdicts: ReadonlyMap<number, number>): FlowCount[] {
+  const counts = new Map<string, FlowCount>();
+  for (const [pair, count] of verdicts) {
+    const proto = PROTOCOL_NAMES[pair % PROTOCOLS] ?? 'other';
+    const verdict = VERDICT_NAMES[Math.floor(pair / PROTOCOLS)] ?? 'unknown';
+    const key = `${proto} ${verdict}`;
+    counts.set(key, { proto, verdict, count: count + (counts.get(key)?.count ?? 0) });
+  }
+  return [...counts.values()];
+}
 
 /** Those with a name, which are always there, and `other`. */
 function sumByName(counts: Float64Array): ReadonlyMap<string, number> {

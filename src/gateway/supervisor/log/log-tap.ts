@@ -1,7 +1,7 @@
 /** The log for those who listen over the API, besides where it is written. */
 import { TooManyReadersError } from '../flows/flow-events.ts';
 
-/** Each has every line parsed. */
+/** As of events; each has every line parsed. */
 const READERS_MAX = 16;
 /** A reader that is slow loses lines, and not the gateway its memory. */
 const WAITING_MAX = 256;

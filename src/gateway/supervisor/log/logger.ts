@@ -1,27 +1,51 @@
-/** Logs: pino lines on standard error, JSON or a short text for eyes. */
+/** Logs: pino lines on standard error, as JSON, logfmt, or a short text for eyes. */
 import pino, { type Logger } from 'pino';
+import { realtimeNow } from '../../../ffi/clock.ts';
+import { renderLogfmt, renderText } from './line-formats.ts';
 import { LogSink } from './log-sink.ts';
 import type { LogTap } from './log-tap.ts';
+import { RepeatLimit } from './repeat-limit.ts';
 
 export type { Logger };
 
 export interface LogOptions {
   readonly level: string;
-  readonly format: 'json' | 'text';
+  readonly format: 'json' | 'text' | 'logfmt';
+  /** RFC 3339 with nanoseconds, or milliseconds since 1970. */
+  readonly time?: 'rfc3339' | 'epoch';
 }
+
+const RENDERERS: Readonly<Record<LogOptions['format'], (line: string) => string>> = {
+  json: (line) => line,
+  text: renderText,
+  logfmt: renderLogfmt,
+};
+
+/** Event of the lines that say how many were left out; never left out itself. */
+const REPEATED = 'log-lines-repeated';
+const WARN = 40;
 
 export function createLogger(
   options: LogOptions,
   sink = new LogSink(),
   tap?: Pick<LogTap, 'write'>,
 ): Logger {
-  const render = options.format === 'text' ? renderText : (line: string) => line;
+  const { level, format, time = 'rfc3339' } = options;
+  const render = RENDERERS[format];
+  const limit = new RepeatLimit((of, dropped) => log.warn({ of, dropped }, 'log-lines-repeated'));
   const log = pino(
     {
-      level: options.level,
+      level,
       base: null,
-      timestamp: pino.stdTimeFunctions.isoTime,
+      timestamp: time === 'epoch' ? pino.stdTimeFunctions.epochTime : rfc3339,
       formatters: { level: (label) => ({ level: label }) },
+      hooks: {
+        logMethod(args, method, levelValue) {
+          const event = String(args.length > 1 ? args[1] : args[0]);
+          if (levelValue >= WARN && !isExempt(args[0], event) && !limit.passes(event)) return;
+          method.apply(this, args);
+        },
+      },
     },
     {
       write: (line: string) => {
@@ -34,27 +58,13 @@ export function createLogger(
   return log;
 }
 
-/** `12:00:01.250 INFO  flow  proto=tcp src=10.0.0.1` from a JSON line. */
-export function renderText(line: string): string {
-  const { level, time, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
-  const clock = String(time).slice(11, 23);
-  const words = Object.entries(fields).map(([name, value]) => `${name}=${renderValue(value)}`);
-  const head = `${clock} ${String(level).toUpperCase().padEnd(5)} ${String(msg ?? '')}`;
-  return `${escapeControls([head, ...words].join(' '))}\n`;
-}
+/** What scripts say has a limit of its own, per script. */
+const isExempt = (fields: unknown, event: string): boolean =>
+  event === REPEATED || (fields as { readonly event?: unknown } | null)?.event === 'script';
 
-function renderValue(value: unknown): string {
-  if (typeof value === 'object') return JSON.stringify(value);
-  const text = String(value);
-  return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text);
+/** `,"time":"2026-01-02T03:04:05.678901234Z"` */
+function rfc3339(): string {
+  const { seconds, nanoseconds } = realtimeNow();
+  const second = new Date(seconds * 1000).toISOString().slice(0, -'.000Z'.length);
+  return `,"time":"${second}.${String(nanoseconds).padStart(9, '0')}Z"`;
 }
-
-/**
- * A script chooses what its lines say: they must neither start a line of their own nor speak to
- * the terminal. Escaped are C0, DEL, C1, line separators, and marks that turn the direction.
- */
-const escapeControls = (text: string): string =>
-  text.replace(
-    /[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu,
-    (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );

@@ -1,8 +1,14 @@
 /** The counters of all data planes as those of one. */
 import { Counter, type CounterReader } from '../../../stack/counters.ts';
+import type { Histogram } from '../../../stack/histograms.ts';
 
 /** What is true of the gateway when it is true of all queues. */
-const OF_ALL: ReadonlySet<Counter> = new Set([Counter.DEVICE_UP_NOW, Counter.OFFLOAD_NOW]);
+const OF_ALL: ReadonlySet<Counter> = new Set([
+  Counter.DEVICE_UP_NOW,
+  Counter.OFFLOAD_NOW,
+  // Each queue is told of every capture.
+  Counter.CAPTURES_NOW,
+]);
 
 export class CounterSum implements CounterReader {
   readonly #parts: readonly CounterReader[];
@@ -22,6 +28,14 @@ export class CounterSum implements CounterReader {
 
   closed(reason: number): number {
     return this.#sum((part) => part.closed(reason));
+  }
+
+  bucket(histogram: Histogram, bucket: number): number {
+    return this.#sum((part) => part.bucket(histogram, bucket));
+  }
+
+  sum(histogram: Histogram): number {
+    return this.#sum((part) => part.sum(histogram));
   }
 
   #sum(of: (part: CounterReader) => number): number {

@@ -30,6 +30,8 @@ const RUNS: readonly (readonly [first: number, layer: DropLayer])[] = [
   [DropReason.HOP_LIMIT_EXCEEDED, 'ip'],
   [DropReason.REFUSED_AGAIN, 'policy'],
   [DropReason.PEER_FULL, 'device'],
+  [DropReason.FLOW_ENDED, 'policy'],
+  [DropReason.ECHO_RATE_LIMIT, 'icmp'],
 ];
 
 export const dropLayer = (reason: number): DropLayer =>

@@ -1,5 +1,7 @@
 /** The Prometheus text format, version 0.0.4. */
-import type { Histogram } from './histogram.ts';
+import type { CounterReader } from '../../../stack/counters.ts';
+import { type Histogram as Cells, HISTOGRAM_BOUNDS } from '../../../stack/histograms.ts';
+import { Histogram } from './histogram.ts';
 
 export type Labels = Readonly<Record<string, string | number>>;
 export type Sample = readonly [value: number, labels?: Labels];
@@ -16,11 +18,15 @@ export class MetricsText {
     this.#family(name, help, 'gauge', samples);
   }
 
-  /** Sum and count without quantiles: enough for a mean over any time. */
-  summary(name: string, help: string, sum: number, count: number): void {
-    this.#head(name, help, 'summary');
-    this.#sample(`${name}_sum`, [sum]);
-    this.#sample(`${name}_count`, [count]);
+  /** A histogram of the data plane. @param scale  how many of its units make one of the metric */
+  cells(name: string, help: string, counters: CounterReader, cells: Cells, scale: number): void {
+    const bounds = HISTOGRAM_BOUNDS[cells] ?? [];
+    const histogram = new Histogram(bounds.map((bound) => bound / scale));
+    for (let bucket = 0; bucket <= bounds.length; bucket++) {
+      histogram.counts[bucket] = counters.bucket(cells, bucket);
+    }
+    histogram.sum = counters.sum(cells) / scale;
+    this.histograms(name, help, [[{}, histogram]]);
   }
 
   histograms(name: string, help: string, series: readonly (readonly [Labels, Histogram])[]): void {

@@ -1,16 +1,17 @@
 /** All metrics, from the shared counters and what the supervisor itself knows. */
 import { CLOSE_REASON_NAMES, CloseReason } from '../../../stack/close-reason.ts';
 import { Counter, type CounterReader } from '../../../stack/counters.ts';
-import { DROP_REASON_NAMES, DropReason } from '../../../stack/drop-reason.ts';
-import type { ScriptLimits } from '../../messages/script-control.ts';
+import { DropReason } from '../../../stack/drop-reason.ts';
+import { Histogram as Cells } from '../../../stack/histograms.ts';
 import { buildInfo } from '../build-info.ts';
 import { writeDeviceHealth } from '../device/device-metrics.ts';
 import type { Census } from '../flows/live-flows.ts';
+import type { Generation } from '../scripts/generations.ts';
 import type { ScriptTotals } from '../scripts/script-totals.ts';
 import type { TrialOutcomes, TrialReport } from '../scripts/trials.ts';
-import { dropLayer } from './drop-layer.ts';
 import type { Histogram } from './histogram.ts';
 import { MetricsText, type Sample } from './metrics-text.ts';
+import { writePackets } from './packet-metrics.ts';
 import { writeQueues } from './queue-metrics.ts';
 import type { ScriptMetricsTable } from './script-metrics.ts';
 
@@ -19,20 +20,29 @@ export interface MetricsSource {
   readonly counters: CounterReader;
   /** The same, of each queue of the device. */
   readonly queues: readonly CounterReader[];
-  readonly reloads: { readonly ok: number; readonly failed: number };
-  readonly lastReloadOk: boolean;
-  /** Milliseconds since 1970. */
-  readonly lastReloadOkAt: number;
-  readonly generation: number;
-  readonly scripts: readonly string[];
+  /** Reloads so far; times in milliseconds since 1970. */
+  readonly reloads: {
+    readonly ok: number;
+    readonly failed: number;
+    readonly lastOk: boolean;
+    readonly lastOkAt: number;
+  };
+  readonly active: Pick<Generation, 'number' | 'limits'> & {
+    readonly scripts: readonly { readonly name: string }[];
+  };
   readonly trials: TrialOutcomes;
   readonly trial: TrialReport;
-  readonly scriptTotals: ReadonlyMap<string, ScriptTotals>;
-  readonly scriptMetrics: ScriptMetricsTable;
-  readonly scriptLimits: ScriptLimits;
-  readonly closedDropped: number;
+  readonly accounts: {
+    readonly totals: { all(): ReadonlyMap<string, ScriptTotals> };
+    readonly metrics: ScriptMetricsTable;
+    readonly closed: { readonly dropped: number };
+  };
   readonly census: Census;
-  readonly scriptHostRestarts: Readonly<Record<string, number>>;
+  readonly scriptHost: {
+    /** Ends of its processes, by cause. */
+    readonly restarts: Readonly<Record<string, number>>;
+    readonly drains: { readonly inMemory: readonly number[] };
+  };
   readonly dataPlaneRestarts: number;
   readonly durations: ReadonlyMap<string, Histogram>;
 }
@@ -44,38 +54,43 @@ export function renderMetrics(source: MetricsSource): string {
   writeGateway(text, source);
   writeFlows(text, source);
   writeTracking(text, source);
+  writePackets(text, source.counters);
   writeDevice(text, source.counters);
   writeDeviceHealth(text, source.counters, source.deviceEvents);
   writeQueues(text, source.queues);
   writeTcp(text, source.counters);
   writeScripts(text, source);
-  source.scriptMetrics.write(text);
+  source.accounts.metrics.write(text);
   return text.toString();
 }
 
 function writeGateway(text: MetricsText, source: MetricsSource): void {
-  const { reloads, lastReloadOk, lastReloadOkAt, dataPlaneRestarts } = source;
+  const { reloads, dataPlaneRestarts } = source;
   text.gauge('culvert_build_info', 'What this binary is.', [[1, buildInfo]]);
   text.counter('culvert_config_reloads_total', 'Reloads and changes of scripts.', [
     [reloads.ok, { result: 'success' }],
     [reloads.failed, { result: 'failure' }],
   ]);
   text.gauge('culvert_config_last_reload_successful', 'Whether the last reload succeeded.', [
-    [lastReloadOk ? 1 : 0],
+    [reloads.lastOk ? 1 : 0],
   ]);
   text.gauge(
     'culvert_config_last_reload_success_timestamp_seconds',
     'When a reload last succeeded.',
-    [[lastReloadOkAt / 1000]],
+    [[reloads.lastOkAt / 1000]],
   );
   text.counter('culvert_data_plane_restarts_total', 'Data planes that died and were replaced.', [
     [dataPlaneRestarts],
   ]);
 }
 
-function writeFlows(text: MetricsText, { counters, durations }: MetricsSource): void {
+function writeFlows(text: MetricsText, { counters, durations, census }: MetricsSource): void {
   const get = (counter: Counter) => counters.get(counter);
-  text.gauge('culvert_flows_active', 'Flows that live.', [[get(Counter.FLOWS_NOW)]]);
+  text.gauge(
+    'culvert_flows_active',
+    'Flows that live, by protocol and verdict.',
+    census.flows.map(({ proto, verdict, count }) => [count, { proto, verdict }]),
+  );
   text.counter('culvert_flows_total', 'Flows that began.', [[get(Counter.FLOWS_TOTAL)]]);
   text.counter('culvert_flow_bytes_total', 'Payload bytes of flows.', [
     [get(Counter.BYTES_UP), { direction: 'up' }],
@@ -91,15 +106,6 @@ function writeFlows(text: MetricsText, { counters, durations }: MetricsSource): 
     'Flows that ended, by reason.',
     reasons(CLOSE_REASON_NAMES, CloseReason.NONE, (reason) => counters.closed(reason)),
   );
-  text.counter(
-    'culvert_dropped_packets_total',
-    'Packets that reached nobody, by reason.',
-    DROP_REASON_NAMES.flatMap((name, reason): Sample[] =>
-      reason === DropReason.NONE
-        ? []
-        : [[counters.dropped(reason), { reason: name, layer: dropLayer(reason) }]],
-    ),
-  );
   text.gauge('culvert_slab_bytes', 'Buffer memory in use.', [[get(Counter.SLAB_BYTES_NOW)]]);
   text.gauge('culvert_slab_bytes_limit', 'Buffer memory that may be used.', [
     [get(Counter.SLAB_BYTES_LIMIT_NOW)],
@@ -112,12 +118,17 @@ function writeFlows(text: MetricsText, { counters, durations }: MetricsSource): 
     [get(Counter.DIALS_FAILED), { result: 'failure' }],
   ]);
   text.gauge('culvert_upstream_connects_in_flight', 'Dials that run.', [[get(Counter.DIALS_NOW)]]);
-  text.summary(
+  text.cells(
     'culvert_upstream_connect_seconds',
-    'Time that dials took.',
-    get(Counter.DIALS_US) / US_PER_S,
-    get(Counter.DIALS) - get(Counter.DIALS_NOW),
+    'Time that dials took which succeeded.',
+    counters,
+    Cells.DIAL_US,
+    US_PER_S,
   );
+  text.counter('culvert_upstream_bytes_total', 'Payload through the sockets of upstreams.', [
+    [get(Counter.UPSTREAM_BYTES_SENT), { direction: 'up' }],
+    [get(Counter.UPSTREAM_BYTES_RECEIVED), { direction: 'down' }],
+  ]);
 }
 
 /** The table of all flows, and those of them that our TCP does not end. */
@@ -164,6 +175,13 @@ function writeDevice(text: MetricsText, counters: CounterReader): void {
     [all - large, { direction, kind: 'frame' }],
     [large, { direction, kind: 'superframe' }],
   ];
+  text.cells(
+    'culvert_tun_batch_size',
+    'Frames that one wake-up of the loop read.',
+    counters,
+    Cells.BATCH_FRAMES,
+    1,
+  );
   text.counter('culvert_tun_packets_total', 'Frames of the device.', [
     ...kinds('in', get(Counter.DEVICE_FRAMES_IN), get(Counter.DEVICE_SUPERFRAMES_IN)),
     ...kinds('out', get(Counter.DEVICE_FRAMES_OUT), get(Counter.DEVICE_SUPERFRAMES_OUT)),
@@ -236,24 +254,29 @@ function writeTcp(text: MetricsText, counters: CounterReader): void {
 }
 
 function writeScripts(text: MetricsText, source: MetricsSource): void {
-  const { counters, generation, scripts, census, scriptTotals, scriptHostRestarts } = source;
-  const { scriptLimits } = source;
-  const totals = [...scriptTotals];
+  const { counters, active, accounts, census, scriptHost } = source;
+  const totals = [...accounts.totals.all()];
   text.gauge(
     'culvert_script_version_info',
     'The active generation of each script.',
-    scripts.map((script) => [1, { script, version: generation }]),
+    active.scripts.map(({ name }) => [1, { script: name, version: active.number }]),
+  );
+  text.gauge(
+    'culvert_script_generations',
+    'Generations in the script host: the active one, one on trial, and those that drain.',
+    [[scriptHost.drains.inMemory.length]],
   );
   text.gauge(
     'culvert_script_flows',
     'Live flows by the script version that claimed them.',
     census.scripts.map(({ script, generation: version, count }) => [count, { script, version }]),
   );
-  text.summary(
+  text.cells(
     'culvert_script_decision_seconds',
     'Time from a question to its answer.',
-    counters.get(Counter.DECISIONS_US) / US_PER_S,
-    counters.get(Counter.DECISIONS_ANSWERED),
+    counters,
+    Cells.DECISION_US,
+    US_PER_S,
   );
   text.counter('culvert_script_decisions_failed_total', 'Flows that got the fallback verdict.', [
     [counters.get(Counter.DECISIONS_FAILED)],
@@ -306,15 +329,15 @@ function writeScripts(text: MetricsText, source: MetricsSource): void {
   text.gauge(
     'culvert_script_limit',
     'What each script may use, in the unit that ends the name of the limit.',
-    Object.entries(scriptLimits).map(([limit, value]) => [value, { limit }]),
+    Object.entries(active.limits).map(([limit, value]) => [value, { limit }]),
   );
   text.counter('culvert_script_closed_dropped_total', 'Ends of flows that no script heard of.', [
-    [source.closedDropped],
+    [accounts.closed.dropped],
   ]);
   text.counter(
     'culvert_script_restarts_total',
     'Script hosts that ended, by cause.',
-    Object.entries(scriptHostRestarts).map(([kind, count]) => [count, { kind }]),
+    Object.entries(scriptHost.restarts).map(([kind, count]) => [count, { kind }]),
   );
 }
 

@@ -5,7 +5,8 @@ import type { BundleContent } from './generations.ts';
 
 type ScriptSets = Readonly<Record<string, ScriptSet>>;
 
-const HASH_TEXT_LENGTH = 12;
+/** Hexadecimal. With 128 bits nobody makes two bundles of one hash, to show one and load one. */
+const HASH_TEXT_LENGTH = 32;
 
 /** Of all that decides; where a file lay is told to people only, what it is called is not. */
 export function hashOf({ scripts, vars, limits, sets, ca }: BundleContent): string {

@@ -281,22 +281,28 @@ export class Generations {
     const shown = { tests, ...(replay === undefined ? {} : { replay }) };
     if (dryRun) return { generation: next, changed: false, ...shown };
     onApplying?.();
-    if (this.#trial !== undefined) this.#abort('another change');
     if (trial !== undefined && this.#active.scripts.length > 0) {
+      this.#endTrial();
       return { ...(await this.#try(next, trial)), ...shown };
     }
     rejectOn(await this.#activator.activate(next));
+    this.#endTrial();
     this.#commit(next);
     return { ...this.#changed(next), ...shown };
   }
 
   async #try(next: Generation, trial: TrialPlan): Promise<Change> {
     if (this.#trials === undefined) throw new Error('nobody runs trials here');
+    // Also where it is stopped at once, it may have decided about flows.
+    this.#lastNumber = next.number;
     rejectOn(await this.#trials.start(next, trial));
     this.#trial = { generation: next, plan: trial };
-    this.#lastNumber = next.number;
     this.#name(next);
     return { generation: next, changed: true, trial };
+  }
+
+  #endTrial(): void {
+    if (this.#trial !== undefined) this.#abort('another change');
   }
 
   #abort(why: string): Change {

@@ -29,6 +29,8 @@ const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 /** Far above what a bundle and its vars may have; what is larger was not written here. */
 const FILE_BYTES_MAX = 64 * 1024 * 1024;
+/** Rows of flows have 32 bits for it; what is above was not counted up to here. */
+const NUMBER_MAX = 2 ** 31;
 const NAME = /^(\d{8,})\.generation$/;
 const UNFINISHED = /^\d+\.generation\.new$/;
 
@@ -100,9 +102,9 @@ export class HistoryFiles {
   #files(): { readonly name: string; readonly number: number }[] {
     return readdirSync(this.#folder)
       .flatMap((name) => {
-        if (UNFINISHED.test(name)) rmSync(join(this.#folder, name), { force: true });
-        const match = NAME.exec(name);
-        return match === null ? [] : [{ name, number: Number(match[1]) }];
+        if (UNFINISHED.test(name)) this.#remove(name);
+        const number = Number(NAME.exec(name)?.[1] ?? Number.NaN);
+        return number <= NUMBER_MAX ? [{ name, number }] : [];
       })
       .sort((a, b) => b.number - a.number);
   }
@@ -119,9 +121,12 @@ export class HistoryFiles {
   }
 
   #forgetOld(): void {
-    for (const { name } of this.#files().slice(this.#length)) {
-      rmSync(join(this.#folder, name), { force: true });
-    }
+    for (const { name } of this.#files().slice(this.#length)) this.#remove(name);
+  }
+
+  /** Whatever it is that has the name. */
+  #remove(name: string): void {
+    rmSync(join(this.#folder, name), { force: true, recursive: true });
   }
 
   /** A rename is on disk when its folder is. */

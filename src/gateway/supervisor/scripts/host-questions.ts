@@ -37,8 +37,11 @@ export class HostQuestions {
     return flows;
   }
 
-  promoted(generation: number, isDone: boolean): void {
-    if (generation === this.#promotion?.generation) this.#promotion.settle(isDone);
+  /** @returns true when a canary took over that was given up meanwhile */
+  promoted(generation: number, isDone: boolean): boolean {
+    if (generation !== this.#promotion?.generation) return isDone;
+    this.#promotion.settle(isDone);
+    return false;
   }
 
   toldRecent(flows: readonly DecidedFlow[]): void {
@@ -61,6 +64,11 @@ export class Drains {
   /** @param active  number of the active generation */
   constructor(active: () => number) {
     this.#active = active;
+  }
+
+  /** Generations that the host has in memory: active, on trial, or not drained yet. */
+  get inMemory(): readonly number[] {
+    return this.#inMemory;
   }
 
   get over(): Promise<void> {

@@ -34,6 +34,12 @@ export class ScriptAccounts {
     this.totals.record(stats);
   }
 
+  /** Forgets scripts that are not in `names`. */
+  prune(names: ReadonlySet<string>): void {
+    this.metrics.prune(names);
+    this.totals.prune(names);
+  }
+
   hostEnded(): void {
     this.totals.hostEnded();
     this.closed.stop();

@@ -88,7 +88,7 @@ export class ScriptHost implements Activator {
   #epoch = 0;
   #isWatched = false;
   readonly #questions = new HostQuestions();
-  readonly #drains = new Drains(() => this.#active?.number ?? 0);
+  readonly drains = new Drains(() => this.#active?.number ?? 0);
 
   constructor(options: ScriptHostOptions) {
     this.#options = options;
@@ -140,7 +140,6 @@ export class ScriptHost implements Activator {
     return this.#lock.run(async () => {
       const isDone =
         this.#host !== undefined && (await this.#questions.promote(this.#host, bundle.number));
-      // Who did not answer may promote it yet: no host is to run what nobody knows of.
       if (isDone) this.#commit(bundle);
       else this.dropCanary();
       return isDone;
@@ -158,7 +157,7 @@ export class ScriptHost implements Activator {
 
   /** Settles when no bundle is in memory but the active one and a canary. */
   drained(): Promise<void> {
-    return this.#drains.over;
+    return this.drains.over;
   }
 
   activate(bundle: Generation): Promise<readonly ScriptIssue[]> {
@@ -187,7 +186,7 @@ export class ScriptHost implements Activator {
     this.#host = undefined;
     this.#next = undefined;
     this.accounts.hostEnded();
-    this.#drains.set([]);
+    this.drains.set([]);
     this.#options.onState({ state: 'none', epoch: this.#epoch });
     for (const process of processes) process.kill();
     await Promise.all(processes.map((process) => process.exited));
@@ -221,7 +220,7 @@ export class ScriptHost implements Activator {
     if (this.#next === next) this.#next = undefined;
     switch (outcome.kind) {
       case 'loaded':
-        this.#takeOver(next);
+        this.#takeOver(next, bundle);
         return [];
       case 'refused':
         next.kill();
@@ -260,14 +259,14 @@ export class ScriptHost implements Activator {
   }
 
   /** What waits for the old process gets the fallback: its epoch is over. */
-  #takeOver(next: HostProcess): void {
+  #takeOver(next: HostProcess, { number }: Generation): void {
     const old = this.#host;
     this.#host = next;
+    this.drains.set([number]);
     if (this.#isWatched) next.send({ kind: 'watch', isOn: true });
     if (old === undefined) return;
     this.accounts.hostEnded();
     old.kill();
-    this.#drains.set([]);
     this.#options.onLost?.('the script host was replaced');
   }
 
@@ -282,7 +281,7 @@ export class ScriptHost implements Activator {
   #pruneJournal(bundle: Generation): void {
     const names = new Set(bundle.scripts.map((script) => script.name));
     this.#journal.prune(names, Date.now());
-    this.accounts.metrics.prune(names);
+    this.accounts.prune(names);
   }
 
   #tellUp(): void {
@@ -307,10 +306,11 @@ export class ScriptHost implements Activator {
         if (process === this.#host) this.#options.onCanary?.(message);
         break;
       case 'generations':
-        if (process === this.#host) this.#drains.set(message.numbers);
+        if (process === this.#host) this.drains.set(message.numbers);
         break;
       case 'promoted':
-        this.#questions.promoted(message.generation, message.isDone);
+        // As with a load that comes late: nobody knows of what it runs.
+        if (this.#questions.promoted(message.generation, message.isDone)) this.#lost(process);
         break;
       case 'decided':
         this.#options.onDecided?.(message.flows, message.left);
@@ -349,7 +349,7 @@ export class ScriptHost implements Activator {
     this.#host = undefined;
     process.kill();
     this.accounts.hostEnded();
-    this.#drains.set([]);
+    this.drains.set([]);
     this.#questions.lost();
     this.#options.onState({ state: 'down', epoch: this.#epoch + 1 });
     this.#options.onLost?.('the script host was lost');

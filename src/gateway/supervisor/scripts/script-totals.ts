@@ -33,6 +33,13 @@ export class ScriptTotalsTable {
     return this.#present.get(script);
   }
 
+  /** Forgets scripts that are not in `names`: who renames one with each reload leaves thousands. */
+  prune(names: ReadonlySet<string>): void {
+    for (const sums of [this.#past, this.#present]) {
+      for (const script of sums.keys()) if (!names.has(script)) sums.delete(script);
+    }
+  }
+
   of(script: string): ScriptTotals {
     return this.all().get(script) ?? NOTHING;
   }

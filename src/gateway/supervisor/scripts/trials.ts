@@ -64,7 +64,7 @@ export class Trials implements TrialRunner {
   }
 
   async start(generation: Generation, plan: TrialPlan): Promise<readonly ScriptIssue[]> {
-    const issues = await this.#begin(generation, plan);
+    const issues = await this.#beginOrForget(generation, plan);
     if (issues.length > 0) return issues;
     const { number, hash } = generation;
     this.#generation = number;
@@ -78,7 +78,11 @@ export class Trials implements TrialRunner {
   async promote(generation: Generation, plan: TrialPlan): Promise<readonly ScriptIssue[]> {
     const { host, log } = this.#options;
     if (plan.mode === 'canary') {
-      if (!(await host.promoteCanary(generation))) return [stoppedMeanwhile(generation)];
+      if (!(await host.promoteCanary(generation))) {
+        // The host has dropped it, or will.
+        this.stop('it could not take over');
+        return [stoppedMeanwhile(generation)];
+      }
     } else {
       const issues = await host.activate(generation);
       if (issues.length > 0) return issues;
@@ -101,7 +105,7 @@ export class Trials implements TrialRunner {
 
   /** How the canary does; where it was stopped, the active bundle has all flows again. */
   onCanary(counts: CanaryCounts): void {
-    if (counts.generation !== this.#generation) return;
+    if (counts.generation !== this.#counts?.generation) return;
     this.#counts = counts;
     if (counts.stopped !== undefined) this.stop(counts.stopped);
   }
@@ -123,6 +127,19 @@ export class Trials implements TrialRunner {
     this.#clear();
     this.outcomes.stopped++;
     this.#options.onStopped(generation);
+  }
+
+  /** @returns why there is no trial: what is wrong, or that it has ended already */
+  async #beginOrForget(generation: Generation, plan: TrialPlan): Promise<readonly ScriptIssue[]> {
+    let issues: readonly ScriptIssue[] | undefined;
+    try {
+      issues = await this.#begin(generation, plan);
+      // A busy host decides about flows, and stops the canary, before it is known here to be one.
+      if (this.#counts?.stopped !== undefined) issues = [stoppedMeanwhile(generation)];
+      return issues;
+    } finally {
+      if (issues?.length !== 0) this.#clear();
+    }
   }
 
   async #begin(generation: Generation, plan: TrialPlan): Promise<readonly ScriptIssue[]> {

@@ -10,6 +10,7 @@ import (
 func echo(args []string) {
 	flags := flag.NewFlagSet("echo", flag.ExitOnError)
 	listen := flags.String("listen", ":7000", "TCP address")
+	bytes := flags.Int("buffer", 512, "bytes that each connection copies at a time")
 	flags.Parse(args)
 
 	listener, err := net.Listen("tcp4", *listen)
@@ -25,7 +26,7 @@ func echo(args []string) {
 		go func() {
 			defer conn.Close()
 			// Hide ReadFrom: it would splice through a pipe, two more fds for each idle connection.
-			io.CopyBuffer(struct{ io.Writer }{conn}, conn, make([]byte, 512))
+			io.CopyBuffer(struct{ io.Writer }{conn}, conn, make([]byte, *bytes))
 		}()
 	}
 }

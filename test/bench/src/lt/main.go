@@ -4,6 +4,9 @@
 //	lt hold     -addr A:P -ips N -n 9500      opens n connections, keeps them until a line on stdin
 //	lt echo     -listen :7000                 TCP echo server
 //	lt udp      -addr A:P -server-ns PATH     datagrams per second without loss, one direction
+//	lt syn      -addr A:P -ips N -rate R      time from SYN to SYN-ACK at a fixed rate
+//	lt pump     -addr A:P -d 4s               bytes that an echo gives back
+//	lt ping     -addr A:P -c C -d 4s          round trips over connections that stay open
 //
 // Every answer is one line of JSON on standard output. Times are in microseconds unless named.
 package main
@@ -19,7 +22,7 @@ import (
 func main() {
 	raiseFileLimit()
 	if len(os.Args) < 2 {
-		log.Fatal("usage: lt connrate|hold|echo|udp [flags]")
+		log.Fatal("usage: lt connrate|hold|echo|udp|syn|pump|ping [flags]")
 	}
 	switch command, flags := os.Args[1], os.Args[2:]; command {
 	case "connrate":
@@ -30,6 +33,12 @@ func main() {
 		echo(flags)
 	case "udp":
 		udp(flags)
+	case "syn":
+		syn(flags)
+	case "pump":
+		pump(flags)
+	case "ping":
+		ping(flags)
 	default:
 		log.Fatalf("lt: unknown command %q", command)
 	}

@@ -132,6 +132,30 @@ describe('a splice', () => {
     expect(rig.stack.slabs.bytesUsed).toBeLessThanOrEqual(READY_BYTES);
   });
 
+  test('that waits is not undone by the end of another socket', async () => {
+    using server = await tcpServer();
+    using rig = await dialed(server);
+    rig.host.dial(2, to(server.port));
+    await said(rig, 'DIALED 2 OK');
+    rig.turn(() => rig.peer.sends('. 1:1(0) ack 1 win 0'));
+    rig.host.write(served(0, 100));
+    rig.host.splice(1);
+    rig.host.abort(2);
+    rig.host.close(2);
+    rig.turn();
+    expect(rig.ended).toEqual([]);
+    expect(rig.counters.get(Counter.CLAIMS_SPLICED)).toBe(0);
+    rig.peer.sends('. 1:1(0) ack 1 win 512');
+    const download = new Download(rig);
+    await rig.until(() => {
+      download.turn();
+      return download.length === 100;
+    });
+    expect(rig.counters.get(Counter.CLAIMS_SPLICED)).toBe(1);
+    expect(rig.counters.get(Counter.CONN_MESSAGES_REFUSED)).toBe(0);
+    expect(rig.counters.get(Counter.CLAIM_SOCKETS_NOW)).toBe(0);
+  });
+
   test('half-closes both ways, and the host hears of the end with the bytes', async () => {
     using server = await tcpServer();
     using rig = await dialed(server);

@@ -64,6 +64,7 @@ describe('a verdict claim', () => {
     expect(rig.ended).toEqual(['limit']);
     expect(rig.endedRows[0]?.verdict).toBe('claim');
     expect(rig.counters.get(Counter.CLAIMS_REFUSED)).toBe(1);
+    expect(rig.refusedClaims).toEqual([3]);
     one!.sends('R 1:1(0)');
     rig.turn();
     rig.open(three!, 4);

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Hono } from 'hono';
 import { loadConfigFile, validateConfig } from '../../../../src/gateway/config/load.ts';
+import { CAPTURE_RING_BYTES } from '../../../../src/gateway/messages/capture-ring.ts';
+import type { CaptureOrder } from '../../../../src/gateway/messages/control.ts';
 import type { ApiEnv } from '../../../../src/gateway/supervisor/api/api-env.ts';
 import { createApi } from '../../../../src/gateway/supervisor/api/app.ts';
 import type { AccessRules, Peer } from '../../../../src/gateway/supervisor/api/callers.ts';
@@ -60,6 +62,9 @@ export interface FakePlane extends ControlPlane {
   readonly ended: [string, number][];
   readonly killed: number[];
   readonly memory: FlowMemory;
+  /** Memory of the ring that captured packets come by, and what was asked of the data plane. */
+  readonly ring: ArrayBuffer;
+  readonly captureOrders: (readonly CaptureOrder[])[];
   failWith: Error | undefined;
   /** What a reload finds, and what it waits for before it looks. */
   readonly disk: { read: (active: BundleContent) => BundleContent; held?: Promise<void> };
@@ -161,6 +166,8 @@ export function fakePlane(): FakePlane {
   let bytes = 0;
   const killed: number[] = [];
   const ended: [string, number][] = [];
+  const ring = new ArrayBuffer(CAPTURE_RING_BYTES);
+  const captureOrders: (readonly CaptureOrder[])[] = [];
   const memory = memoryOfFlows();
   const reloads = new Reloads();
   const disk: FakePlane['disk'] = { read: (active) => active };
@@ -169,6 +176,8 @@ export function fakePlane(): FakePlane {
     reasons: [],
     config: { access: { tokens: [], peers: [] }, isClash: true },
     killed,
+    ring,
+    captureOrders,
     memory,
     failWith: undefined,
     status() {
@@ -253,6 +262,11 @@ export function fakePlane(): FakePlane {
         killed.push(...refs.map(({ serial }) => serial));
         return refs.filter(({ serial }) => serial !== GONE).length;
       },
+      inspect: async () => [],
+      rings: [ring],
+      mtu: () => 1500,
+      lostCaptured: () => 0,
+      capture: (orders) => captureOrders.push(orders),
     }),
     get activeGeneration() {
       return generations.active;

@@ -12,7 +12,7 @@ import {
 import { LogSink } from '../../../../src/gateway/supervisor/log/log-sink.ts';
 import { createLogger } from '../../../../src/gateway/supervisor/log/logger.ts';
 import { CloseReason } from '../../../../src/stack/close-reason.ts';
-import { Decider, FLOW_ROW_BYTES } from '../../../../src/stack/flow-row.ts';
+import { Decider, FLOW_ROW_BYTES, FlowPhase } from '../../../../src/stack/flow-row.ts';
 import { FlowMemory, flowContext } from './flow-memory.ts';
 
 const CAPACITY = 8;
@@ -67,10 +67,16 @@ describe('live flows', () => {
     const memory = memoryOf([0, 1]);
     memory.put(2, { protocol: 58, decider: Decider.LISTENER });
     memory.put(3, { protocol: 132, decider: Decider.LISTENER });
+    memory.put(4, { phase: FlowPhase.TIME_WAIT, decider: Decider.LISTENER });
     const flows = new LiveFlows(memory.reader, flowContext);
-    const { scripts, protocols } = flows.census();
+    const { scripts, protocols, flows: live } = flows.census();
     expect(scripts).toEqual([{ script: 'route', generation: 3, count: 2 }]);
-    expect(Object.fromEntries(protocols)).toEqual({ tcp: 2, udp: 0, icmp: 1, other: 1 });
+    expect(Object.fromEntries(protocols)).toEqual({ tcp: 3, udp: 0, icmp: 1, other: 1 });
+    expect(live).toEqual([
+      { proto: 'tcp', verdict: 'forward', count: 2 },
+      { proto: 'icmp', verdict: 'forward', count: 1 },
+      { proto: 'other', verdict: 'forward', count: 1 },
+    ]);
     expect(flows.count(parseFilter('proto != tcp'))).toBe(2);
     expect(flows.refs(parseFilter('proto != tcp'))).toEqual([
       { row: 2, serial: 102 },

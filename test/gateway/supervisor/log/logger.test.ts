@@ -2,8 +2,10 @@ import { expect, test } from 'bun:test';
 import { mkdtempSync, openSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { renderLogfmt, renderText } from '../../../../src/gateway/supervisor/log/line-formats.ts';
 import { LogSink } from '../../../../src/gateway/supervisor/log/log-sink.ts';
-import { createLogger, renderText } from '../../../../src/gateway/supervisor/log/logger.ts';
+import { createLogger } from '../../../../src/gateway/supervisor/log/logger.ts';
+import { RepeatLimit } from '../../../../src/gateway/supervisor/log/repeat-limit.ts';
 import { logScript } from '../../../../src/gateway/supervisor/scripts/script-log.ts';
 
 function fileSink() {
@@ -18,7 +20,8 @@ test('a JSON line has level, time, msg and the fields', () => {
   sink.flush();
   const line = JSON.parse(text()) as Record<string, unknown>;
   expect(line).toMatchObject({ level: 'warn', device: 'x0', msg: 'device-down' });
-  expect(String(line['time'])).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+  expect(String(line['time'])).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$/);
+  expect(Math.abs(Date.parse(String(line['time'])) - Date.now())).toBeLessThan(5000);
   expect(line).not.toHaveProperty('pid');
 });
 
@@ -28,6 +31,44 @@ test('an error keeps its message, code and stack', () => {
   createLogger({ level: 'info', format: 'json' }, sink).error({ err }, 'x');
   sink.flush();
   expect(JSON.parse(text())).toMatchObject({ err: { message: 'no', code: 'EPERM' } });
+});
+
+test('time may be milliseconds since 1970', () => {
+  const { sink, text } = fileSink();
+  createLogger({ level: 'info', format: 'json', time: 'epoch' }, sink).info('x');
+  sink.flush();
+  const { time } = JSON.parse(text()) as { time: number };
+  expect(Math.abs(time - Date.now())).toBeLessThan(5000);
+});
+
+test('a logfmt line is words, and a value with spaces is quoted', () =>
+  expect(
+    renderLogfmt(
+      '{"level":"info","time":"2026-01-02T03:04:05.678901234Z","a":1,"b":"x y","c":[1,"z z"],' +
+        '"d e":true,"f":"\\u001b","msg":"ready"}\n',
+    ),
+  ).toBe(
+    'time=2026-01-02T03:04:05.678901234Z level=info msg=ready a=1 b="x y" c="[1,\\"z z\\"]" ' +
+      'd_e=true f=\\u001b\n',
+  ));
+
+test('warnings that repeat are counted from the twentieth on, and told; information is not', () => {
+  const { sink, text } = fileSink();
+  const limited: string[] = [];
+  const limit = new RepeatLimit((event, dropped) => limited.push(`${event} ${dropped}`));
+  for (let i = 0; i < 25; i++) limit.passes('device-down');
+  expect(limit.passes('device-gone')).toBe(true);
+  limit.endPeriod();
+  expect(limited).toEqual(['device-down 5']);
+  expect(limit.passes('device-down')).toBe(true);
+
+  const log = createLogger({ level: 'info', format: 'json' }, sink);
+  for (let i = 0; i < 100; i++) log.warn({ i }, 'again');
+  for (let i = 0; i < 100; i++) log.info({ i }, 'flow');
+  sink.flush();
+  const lines = text().trimEnd().split('\n');
+  expect(lines.filter((line) => line.includes('again'))).toHaveLength(20);
+  expect(lines.filter((line) => line.includes('flow'))).toHaveLength(100);
 });
 
 test('what lies below the level is not written', () => {

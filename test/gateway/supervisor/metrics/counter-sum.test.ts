@@ -3,6 +3,7 @@ import { CounterSum } from '../../../../src/gateway/supervisor/metrics/counter-s
 import { CloseReason } from '../../../../src/stack/close-reason.ts';
 import { COUNTERS_BYTES, Counter, Counters } from '../../../../src/stack/counters.ts';
 import { DropReason } from '../../../../src/stack/drop-reason.ts';
+import { Histogram } from '../../../../src/stack/histograms.ts';
 
 test('counts are added, and what holds of the gateway holds of every queue', () => {
   const parts = [1, 2].map(() => new Counters(new ArrayBuffer(COUNTERS_BYTES)));
@@ -12,8 +13,12 @@ test('counts are added, and what holds of the gateway holds of every queue', () 
   first.drop(DropReason.PEER_FULL);
   second.close(CloseReason.EOF);
   first.set(Counter.DEVICE_UP_NOW, 1);
+  first.observe(Histogram.BATCH_FRAMES, 3);
+  second.observe(Histogram.BATCH_FRAMES, 4);
   const sum = new CounterSum(parts);
   expect(sum.get(Counter.FLOWS_TOTAL)).toBe(7);
+  expect(sum.bucket(Histogram.BATCH_FRAMES, 2)).toBe(2);
+  expect(sum.sum(Histogram.BATCH_FRAMES)).toBe(7);
   expect([sum.dropped(DropReason.PEER_FULL), sum.closed(CloseReason.EOF)]).toEqual([1, 1]);
   expect(sum.get(Counter.DEVICE_UP_NOW)).toBe(0);
   second.set(Counter.DEVICE_UP_NOW, 1);

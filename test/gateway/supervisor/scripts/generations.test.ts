@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'bun:test';
 import type { ScriptIssue, ScriptSource } from '../../../../src/gateway/messages/script-control.ts';
-import type { Checked } from '../../../../src/gateway/supervisor/scripts/generation-parts.ts';
+import type {
+  Checked,
+  TrialRunner,
+} from '../../../../src/gateway/supervisor/scripts/generation-parts.ts';
 import {
   type Activator,
   type BundleContent,
@@ -94,6 +97,12 @@ describe('a change', () => {
     expect(again.changed).toBe(false);
   });
 
+  test('has a hash that is too long for two bundles to share it', async () => {
+    const { generations, put } = setUp();
+    await put('one');
+    expect(generations.active.hash).toMatch(/^[\da-f]{32}$/);
+  });
+
   test('makes a new generation with a new ETag', async () => {
     const { generations, put } = setUp();
     const before = generations.etag;
@@ -184,6 +193,32 @@ describe('a change', () => {
     expect(results.map((result) => result.status)).toEqual(['fulfilled', 'rejected']);
     expect(generations.active.scripts[0]?.source).toBe('one');
   });
+});
+
+test('a change that fails leaves what is on trial, and one that does not ends it', async () => {
+  const aborted: string[] = [];
+  const trials: TrialRunner = {
+    start: async () => [],
+    promote: async () => [],
+    abort: (why) => aborted.push(why),
+  };
+  const generations = new Generations(new FakeActivator(), DEFAULT_SCRIPT_LIMITS, () => 1000, {
+    trials,
+  });
+  const put = (source: string, options = {}) =>
+    generations.apply(
+      'api',
+      (active) => ({ ...active, scripts: [{ name: 'a', file: 'a.ts', source }] }),
+      options,
+    );
+  await put('one');
+  await put('two', { trial: { mode: 'shadow' } });
+  await expect(put('dies')).rejects.toThrow(BundleRejectedError);
+  expect(generations.trial?.generation.number).toBe(2);
+  expect(aborted).toEqual([]);
+  await put('three');
+  expect(generations.trial).toBeUndefined();
+  expect(aborted).toEqual(['another change']);
 });
 
 describe('a rollback', () => {

@@ -1,5 +1,12 @@
 import { beforeEach, describe, expect, test } from 'bun:test';
-import { mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -81,6 +88,20 @@ describe('a history on disk', () => {
     writeFileSync(`${pathOf(2)}.new`, 'half');
     expect(open().stored.lastNumber).toBe(1);
     expect(readdirSync(folder)).toEqual(['00000001.generation']);
+  });
+
+  test('is not led astray by what has the name of a generation and is none', () => {
+    const { files } = open();
+    for (const number of [1, 2]) files.write(generation(number));
+    mkdirSync(`${pathOf(9)}.new`);
+    mkdirSync(pathOf(3));
+    writeFileSync(join(folder, `${'9'.repeat(30)}.generation`), 'beyond all numbers');
+    const { stored, lines } = open();
+    expect(stored.generations.map(({ number }) => number)).toEqual([2, 1]);
+    expect(stored.lastNumber).toBe(3);
+    expect(lines.map(({ msg }) => msg)).toEqual(['history-file-skipped']);
+    for (let number = 4; number <= 6; number++) files.write(generation(number));
+    expect(open().stored.generations.map(({ number }) => number)).toEqual([6, 5, 4]);
   });
 
   test('that cannot be written says so, and throws nothing', () => {

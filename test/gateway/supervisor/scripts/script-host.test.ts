@@ -154,6 +154,18 @@ describe('a bundle', () => {
     expect(states.map(({ state }) => state)).toEqual(['up', 'up']);
   }, 20_000);
 
+  test('on trial that takes over when it was given up does not stay', async () => {
+    const { host, loads } = setUp();
+    await host.activate(bundle(1, 'fine'));
+    const { pid } = host;
+    const canary = { mode: 'canary', share: 1, errors: 1, windowMs: 1000, forMs: 0 } as const;
+    expect(await host.loadCanary(bundle(2, 'fine'), canary)).toEqual([]);
+    expect(await host.promoteCanary(bundle(2, 'fine'))).toBe(false);
+    await until(() => host.pid !== undefined && host.pid !== pid, 'a host with the first bundle');
+    expect(loads().map((load) => load['generation'])).toEqual([1, 2, 1]);
+    await until(() => !isAlive(pid as number), 'the end of the old host');
+  }, 20_000);
+
   test('that works for too long while it is checked is to blame', async () => {
     const issues = await checkScripts(bundle(1, 'burn', { loadMs: 10 }), 'x0', fakeCommand());
     expect(issues).toMatchObject([{ kind: 'limit', message: 'did not load within 10 ms' }]);

@@ -4,9 +4,10 @@ import { everyFlow, parseFilter } from '../../flows/filter/parse.ts';
 import { parseFlowId } from '../../flows/flow-view.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeEmpty, describeJson } from '../describe.ts';
+import { flowInfo, flowInfos, flowsViewQuery, flowViewQuery } from '../flow-info-schemas.ts';
 import { parseIfMatch } from '../precondition.ts';
 import { ProblemError } from '../problem.ts';
-import { flow, flowParam, flows, flowsQuery, killed, killQuery } from '../schemas.ts';
+import { flowParam, killed, killQuery } from '../schemas.ts';
 import { validate } from '../validate.ts';
 
 /** Flows that a dry run shows. */
@@ -16,11 +17,17 @@ export function flowRoutes(plane: ControlPlane): Hono {
   const app = new Hono();
   app.get(
     '/v1/flows',
-    describeJson('Live flows; `filter` as in `src in 10.0.0.0/8 and dport = 443`.', flows, [400]),
-    validate('query', flowsQuery),
-    (context) => {
-      const { filter, limit, from } = context.req.valid('query');
-      const { items, next } = plane.flows.list({ filter: parseFilter(filter), limit, from });
+    describeJson(
+      'Live flows; `filter` as in `src in 10.0.0.0/8 and dport = 443`; `view=tcp` for both ends.',
+      flowInfos,
+      [400],
+    ),
+    validate('query', flowsViewQuery),
+    async (context) => {
+      const { filter, limit, from, view } = context.req.valid('query');
+      const request = { filter: parseFilter(filter), limit, from };
+      const { items, next } =
+        view === 'tcp' ? await plane.flows.info(request) : plane.flows.list(request);
       return context.json({ flows: items, next });
     },
   );
@@ -47,11 +54,18 @@ export function flowRoutes(plane: ControlPlane): Hono {
   );
   app.get(
     '/v1/flows/:id',
-    describeJson('One live flow.', flow, [404]),
+    describeJson('One live flow; `view=tcp` for both ends.', flowInfo, [404]),
     validate('param', flowParam),
-    (context) => {
+    validate('query', flowViewQuery),
+    async (context) => {
       const { id } = context.req.valid('param');
-      const found = plane.flows.find(serialOf(id));
+      const { view } = context.req.valid('query');
+      const serial = serialOf(id);
+      const filter = parseFilter(`id = ${id}`);
+      const found =
+        view === 'tcp'
+          ? (await plane.flows.info({ filter, limit: 1, from: 0 })).items[0]
+          : plane.flows.find(serial);
       if (found === undefined) throw gone(id);
       context.header('ETag', `"${id}"`);
       return context.json(found);

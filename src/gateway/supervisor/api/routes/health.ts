@@ -1,5 +1,11 @@
 /** Probes: live, ready, and the numbers. */
 import { type Context, Hono } from 'hono';
+import {
+  OPEN_METRICS_CONTENT_TYPE,
+  PROMETHEUS_CONTENT_TYPE,
+  toOpenMetrics,
+  wantsOpenMetrics,
+} from '../../metrics/open-metrics.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeProbe, describeText } from '../describe.ts';
 
@@ -18,11 +24,12 @@ export function healthRoutes(plane: ControlPlane): Hono {
       return context.text(isReady ? 'ready\n' : `not ready: ${reasons.join(', ')}\n`, status);
     });
   }
-  app.get('/metrics', describeText('Prometheus metrics.'), (context) =>
-    context.text(plane.metrics(), 200, {
-      'Content-Type': 'text/plain; version=0.0.4; charset=utf-8',
-    }),
-  );
+  app.get('/metrics', describeText('Prometheus metrics, OpenMetrics by Accept.'), (context) => {
+    const text = plane.metrics();
+    return wantsOpenMetrics(context.req.header('Accept'))
+      ? context.text(toOpenMetrics(text), 200, { 'Content-Type': OPEN_METRICS_CONTENT_TYPE })
+      : context.text(text, 200, { 'Content-Type': PROMETHEUS_CONTENT_TYPE });
+  });
   return app;
 }
 

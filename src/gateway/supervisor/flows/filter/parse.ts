@@ -24,16 +24,34 @@ const COMPARES: readonly string[] = ['=', '!=', '<', '<=', '>', '>='];
 /** Of the empty filter. */
 export const everyFlow: Filter = () => () => true;
 
+const noFlow: Filter = () => () => false;
+
 /** @throws FilterError */
 export const parseFilter = (text: string): Filter => new Parser(tokenize(text)).filter();
 
+/** Fields whose value is not in the row alone. */
+const NOT_IN_ROW = new Set(['script', 'rule', 'age', 'idle', 'expires']);
+
+/**
+ * A filter for those who know neither names nor the time: it lets pass what the whole filter may.
+ *
+ * @throws FilterError
+ */
+export const parseRowFilter = (text: string): Filter =>
+  new Parser(tokenize(text), NOT_IN_ROW).filter();
+
 class Parser {
   readonly #tokens: readonly Token[];
+  /** Fields that may have any value. */
+  readonly #open: ReadonlySet<string>;
   #next = 0;
   #depth = 0;
+  /** What is read is negated once more than twice, four times … */
+  #isNegated = false;
 
-  constructor(tokens: readonly Token[]) {
+  constructor(tokens: readonly Token[], open: ReadonlySet<string> = new Set()) {
     this.#tokens = tokens;
+    this.#open = open;
   }
 
   filter(): Filter {
@@ -66,7 +84,11 @@ class Parser {
   }
 
   #negation(): Filter | undefined {
-    return this.#takeWord('not') ? negated(this.#one()) : undefined;
+    if (!this.#takeWord('not')) return undefined;
+    this.#isNegated = !this.#isNegated;
+    const filter = this.#one();
+    this.#isNegated = !this.#isNegated;
+    return negated(filter);
   }
 
   #group(): Filter | undefined {
@@ -76,7 +98,15 @@ class Parser {
     return filter;
   }
 
+  /** A comparison; one that nobody can tell is what lets the filter pass. */
   #term(): Filter {
+    const { text } = this.#token;
+    const filter = this.#comparison();
+    if (!this.#open.has(text)) return filter;
+    return this.#isNegated ? noFlow : everyFlow;
+  }
+
+  #comparison(): Filter {
     const name = this.#token;
     if (name.kind !== 'word' || isKeyword(name)) throw this.#unexpected('a field');
     const field = Object.hasOwn(FIELDS, name.text) ? FIELDS[name.text] : undefined;

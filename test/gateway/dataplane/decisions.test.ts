@@ -1,0 +1,91 @@
+/** Answers that come when nobody waits any more, over the real socket. */
+import { expect, test } from 'bun:test';
+import { allocateStruct } from '../../../src/ffi/memory.ts';
+import { closeFd, receive, send, setNonBlocking, socketPair } from '../../../src/ffi/sockets.ts';
+import { Decisions } from '../../../src/gateway/dataplane/decisions.ts';
+import { UpstreamTable } from '../../../src/gateway/dataplane/forward/upstream-table.ts';
+import {
+  DatagramKind,
+  DECISION_BYTES_MAX,
+  datagramKind,
+  encodeDecisionAnswer,
+  requestIdOf,
+} from '../../../src/gateway/messages/decision.ts';
+import type { Decision } from '../../../src/scripts-runtime/decide.ts';
+import { Counter } from '../../../src/stack/counters.ts';
+import type { Verdict } from '../../../src/stack/verdict.ts';
+import { DataPlaneRig } from '../../support/dataplane-rig.ts';
+
+const EPOCH = 3;
+
+function setUp() {
+  const rig = new DataPlaneRig({ port: 1 });
+  const [mine, theirs] = socketPair('seqpacket');
+  for (const fd of [mine, theirs]) setNonBlocking(fd);
+  const { counters, stack } = rig;
+  const decisions = new Decisions(stack, new UpstreamTable(stack), counters, mine);
+  const io = allocateStruct(DECISION_BYTES_MAX);
+  /** Kinds and requests of what the data plane has said. */
+  const heard = () => {
+    const all: string[] = [];
+    for (;;) {
+      const length = receive(theirs, io.address, DECISION_BYTES_MAX);
+      if (length <= 0) return all;
+      const kind = datagramKind(io.view, 0, length) === DatagramKind.CANCEL ? 'CANCEL' : 'REQUEST';
+      all.push(`${kind} ${requestIdOf(io.view, 0)}`);
+    }
+  };
+  const answer = (requestId: number, verdict: Verdict, epoch = EPOCH) => {
+    const decision: Decision = { kind: 'verdict', verdict, by: { generation: 1, script: 0 } };
+    send(theirs, io.address, encodeDecisionAnswer(io.view, 0, requestId, epoch, decision));
+    const answered: number[] = [];
+    decisions.read((row) => answered.push(row));
+    return answered;
+  };
+  /** A row that is asked about. */
+  const ask = () => {
+    rig.peer.sends('S 0:0(0) win 65535 <mss 1460>');
+    expect(decisions.ask(0, EPOCH)).toBe(true);
+  };
+  return {
+    ...{ rig, counters, decisions, heard, answer, ask },
+    [Symbol.dispose]: () => {
+      for (const fd of [mine, theirs]) closeFd(fd);
+      rig[Symbol.dispose]();
+    },
+  };
+}
+
+const CLAIM: Verdict = { kind: 'claim', sniff: false };
+
+test('a claim of a flow that is gone is taken back: its script would wait for it for ever', () => {
+  using world = setUp();
+  world.ask();
+  world.decisions.abandon(0);
+  expect(world.heard()).toEqual(['REQUEST 1', 'CANCEL 1']);
+  // It was on its way already.
+  expect(world.answer(1, CLAIM)).toEqual([]);
+  expect(world.heard()).toEqual(['CANCEL 1']);
+  expect(world.counters.get(Counter.DECISIONS_LATE)).toBe(1);
+});
+
+test('other verdicts that come late need no answer, nor what another host says', () => {
+  using world = setUp();
+  world.ask();
+  world.decisions.abandon(0);
+  world.heard();
+  world.answer(1, { kind: 'decline' });
+  world.answer(1, CLAIM, EPOCH + 1);
+  expect(world.heard()).toEqual([]);
+  expect(world.counters.get(Counter.DECISIONS_LATE)).toBe(2);
+});
+
+test('an answer is for one request, and taken once', () => {
+  using world = setUp();
+  world.ask();
+  expect(world.answer(2, CLAIM)).toEqual([]);
+  expect(world.answer(65_537, CLAIM)).toEqual([]);
+  expect(world.answer(1, CLAIM)).toEqual([0]);
+  expect(world.answer(1, CLAIM)).toEqual([]);
+  expect(world.heard()).toEqual(['REQUEST 1', 'CANCEL 2', 'CANCEL 65537', 'CANCEL 1']);
+});

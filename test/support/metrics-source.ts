@@ -1,0 +1,54 @@
+/** What a gateway that has seen everything would tell its metrics: no family is empty. */
+import { Histogram } from '../../src/gateway/supervisor/metrics/histogram.ts';
+import type { MetricsSource } from '../../src/gateway/supervisor/metrics/metrics.ts';
+import { ScriptMetricsTable } from '../../src/gateway/supervisor/metrics/script-metrics.ts';
+import { DEFAULT_SCRIPT_LIMITS } from '../../src/scripts-runtime/limits.ts';
+import { CloseReason } from '../../src/stack/close-reason.ts';
+import { COUNTERS_BYTES, Counter, Counters } from '../../src/stack/counters.ts';
+import { DropReason } from '../../src/stack/drop-reason.ts';
+import { Histogram as Cells } from '../../src/stack/histograms.ts';
+
+const TOTALS = { decisions: 9, errors: 2, limitHits: { cpu: 5 }, cpuUs: 7, disabled: true };
+
+export function sampleMetrics(): MetricsSource {
+  const counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
+  counters.add(Counter.DEVICE_FRAMES_IN, 10);
+  counters.add(Counter.DEVICE_SUPERFRAMES_IN, 4);
+  counters.drop(DropReason.BAD_TCP_CHECKSUM);
+  counters.close(CloseReason.EOF);
+  counters.add(Counter.NAT_PACKETS, 9);
+  counters.add(Counter.NAT_SUPERPACKETS, 2);
+  counters.add(Counter.DATAGRAMS_DOWN, 5);
+  counters.add(Counter.FLOWS_EARLY_DROPPED, 1);
+  counters.add(Counter.ICMP_ERRORS_RELAYED, 3);
+  counters.add(Counter.IN_TCP, 9);
+  for (const frames of [1, 2, 64]) counters.observe(Cells.BATCH_FRAMES, frames);
+  counters.observe(Cells.DIAL_US, 2500);
+  const histogram = new Histogram([0.1, 1]);
+  for (const value of [0.05, 0.5, 5]) histogram.observe(value);
+  return {
+    counters,
+    queues: [counters],
+    deviceEvents: new Map([['up', 2]]),
+    reloads: { ok: 3, failed: 1, lastOk: false, lastOkAt: 1_500 },
+    active: { number: 4, limits: DEFAULT_SCRIPT_LIMITS, scripts: [{ name: 'route' }] },
+    trials: { promoted: 1, stopped: 2, aborted: 0 },
+    trial: {
+      canary: { generation: 8, decisions: 10, failures: 4 },
+      shadow: { compared: 6, different: 1, failed: 0, skipped: 2, differences: [] },
+    },
+    accounts: {
+      totals: { all: () => new Map([['route', TOTALS]]) },
+      metrics: new ScriptMetricsTable(),
+      closed: { dropped: 1 },
+    },
+    census: {
+      scripts: [{ script: 'route', generation: 3, count: 6 }],
+      flows: [{ proto: 'udp', verdict: 'nat', count: 2 }],
+      protocols: new Map([['udp', 2]]),
+    },
+    scriptHost: { restarts: { cpu: 1, wall: 0, crash: 0 }, drains: { inMemory: [3, 4] } },
+    dataPlaneRestarts: 2,
+    durations: new Map([['forward', histogram]]),
+  };
+}
