@@ -77,6 +77,17 @@ export interface InterfaceAddress {
 /** Called per message of an answer: where its body starts and ends in the answer. */
 type OnMessage = (type: number, at: number, end: number) => void;
 
+/** What is known of a request besides its body. */
+export interface ExchangeOptions {
+  readonly type: number;
+  readonly flags: number;
+  /** Of the struct of the family. */
+  readonly bodyLength: number;
+  readonly syscall: string;
+  readonly about: string;
+  readonly tolerated?: number;
+}
+
 export class Netlink {
   readonly fd: number;
   readonly #request = new MessageBuilder(REQUEST_BYTES);
@@ -231,6 +242,24 @@ export class Netlink {
     if (interfaceIndex !== 0) request.uint32(RouteAttribute.OIF, interfaceIndex);
     if (libc.send(this.fd, request.address, request.length, 0) < 0) return -lastErrno();
     return this.#receiveRoute();
+  }
+
+  /**
+   * A request whose body is built elsewhere, as those of `netlink-routes.ts` are.
+   *
+   * @param about      for the error: an interface, or what else the request is about
+   * @param build      fills the body, which stands at `at`, and adds attributes
+   * @param onMessage  called per message of the answer
+   * @throws SystemError  but for `tolerated`
+   */
+  exchange(
+    { type, flags, bodyLength, syscall, about, tolerated }: ExchangeOptions,
+    build: (request: MessageBuilder, at: number) => void,
+    onMessage?: (view: DataView, type: number, at: number, end: number) => void,
+  ): void {
+    build(this.#request, this.#begin(type, flags, bodyLength));
+    const { view } = this.#answer;
+    this.#transact(syscall, about, (...message) => onMessage?.(view, ...message), tolerated);
   }
 
   [Symbol.dispose](): void {
