@@ -13,8 +13,10 @@ import { CommandError } from './command-error.ts';
 import { addCheck } from './commands/check.ts';
 import { addConntrack } from './commands/conntrack.ts';
 import { addDrops } from './commands/drops.ts';
+import { addEnviron } from './commands/environ.ts';
 import { addExplain } from './commands/explain.ts';
 import { addFlows } from './commands/flows.ts';
+import { addFormat } from './commands/format.ts';
 import { addHealthcheck } from './commands/healthcheck.ts';
 import { addReload } from './commands/reload.ts';
 import { addRun } from './commands/run.ts';
@@ -41,7 +43,8 @@ export async function runCli(args: readonly string[]): Promise<number> {
   }
 }
 
-function createProgram(finish: Finish): Command {
+/** The whole command line; `finish` is told the code of a command that ends with one. */
+export function createProgram(finish: Finish): Command {
   const program = new Command('culvert')
     .description('An edge gateway with scripting.')
     .version(buildInfo.version, '-V, --version', 'print the version')
@@ -58,6 +61,8 @@ function createProgram(finish: Finish): Command {
   for (const add of [addTypes, addSchema, addVersion]) add(program);
   addScript(program, finish);
   addHealthcheck(program, finish);
+  addEnviron(program);
+  addFormat(program, finish);
   return program;
 }
 

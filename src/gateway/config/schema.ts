@@ -2,13 +2,13 @@
 import { z } from 'zod';
 import { type StateLimits, stateBytes } from '../../stack/layout.ts';
 import { CONGESTION_NAMES } from '../../stack/verdict.ts';
+import { describeKeys } from './keys.ts';
 import { listener } from './listener-schema.ts';
 import { conntrack, nat, natFaults } from './nat-schema.ts';
+import { routes, withRouteMark } from './route-schema.ts';
 import { scripts } from './script-schema.ts';
-import { cidr, duration, IDLE_MS_MAX, ipAddress, mark, size } from './values.ts';
+import { cidr, duration, IDLE_MS_MAX, interfaceName, ipAddress, mark, size } from './values.ts';
 
-/** Longest name the kernel takes for an interface, IFNAMSIZ - 1. */
-const DEVICE_NAME_MAX = 15;
 /** Smallest link of IPv6, RFC 8200 §5. */
 const MTU_MIN = 1280;
 /** Largest IP packet, and 15 bytes less for the kernel's own limit on a TUN device. */
@@ -18,13 +18,8 @@ export const DEFAULT_ADMIN = 'unix:///run/culvert/admin.sock';
 /** A guessable token is no token. */
 const TOKEN_LENGTH_MIN = 16;
 
-const deviceName = z
-  .string()
-  .regex(/^[^\s/:%]+$/, 'expected a name of an interface')
-  .max(DEVICE_NAME_MAX);
-
 const device = z.strictObject({
-  name: deviceName.default('culvert0'),
+  name: interfaceName.default('culvert0'),
   mtu: z.int().min(MTU_MIN).max(MTU_MAX).default(1500),
   addresses: z.array(cidr).prefault([]),
   routes: z.array(cidr).prefault([]),
@@ -113,9 +108,12 @@ const admin = z
     message: '"token" and "tokenFile" exclude each other',
   });
 
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+export const LOG_FORMATS = ['json', 'text'] as const;
+
 const log = z.strictObject({
-  level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
-  format: z.enum(['json', 'text']).default('json'),
+  level: z.enum(LOG_LEVELS).default('info'),
+  format: z.enum(LOG_FORMATS).default('json'),
   flows: z.boolean().default(true),
 });
 
@@ -128,9 +126,10 @@ const sections = z.strictObject({
   egress: z
     .strictObject({
       fwmark: mark.prefault(0),
-      interface: z.union([deviceName, z.literal('')]).default(''),
+      interface: z.union([interfaceName, z.literal('')]).default(''),
     })
     .prefault({}),
+  routes: routes.prefault({}),
   listeners: z
     .array(listener)
     .refine((list) => new Set(list.map((item) => item.name)).size === list.length, {
@@ -160,6 +159,7 @@ export const configSchema = sections
   })
   .transform(({ conntrack, ...config }) => ({
     ...config,
+    egress: withRouteMark(config),
     conntrack: {
       ...conntrack,
       // As with held SYNs: no source can fill the table alone.
@@ -178,5 +178,5 @@ export const stateLimits = ({
 export type Config = z.output<typeof configSchema>;
 export type ConfigInput = z.input<typeof configSchema>;
 
-/** The JSON Schema of a config file, for editors. */
-export const configJsonSchema = () => z.toJSONSchema(configSchema, { io: 'input' });
+/** The JSON Schema of a config file, for editors; each property says what it is for. */
+export const configJsonSchema = () => describeKeys(z.toJSONSchema(configSchema, { io: 'input' }));
