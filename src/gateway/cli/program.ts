@@ -19,8 +19,10 @@ import { addFlows } from './commands/flows.ts';
 import { addFormat } from './commands/format.ts';
 import { addHealthcheck } from './commands/healthcheck.ts';
 import { addReload } from './commands/reload.ts';
+import { addRoute } from './commands/route.ts';
 import { addRun } from './commands/run.ts';
 import { addScript } from './commands/script.ts';
+import { addService } from './commands/service.ts';
 import { addStatus } from './commands/status.ts';
 import { addSchema, addTypes } from './commands/texts.ts';
 import { addVersion } from './commands/version.ts';
@@ -61,7 +63,7 @@ export function createProgram(finish: Finish): Command {
   for (const add of [addTypes, addSchema, addVersion]) add(program);
   addScript(program, finish);
   addHealthcheck(program, finish);
-  addEnviron(program);
+  for (const add of [addEnviron, addRoute, addService]) add(program);
   addFormat(program, finish);
   return program;
 }

@@ -50,23 +50,6 @@ export function toStartConfig(
   };
 }
 
-/** Places of the config that differ and take effect only at the next start. */
-export function restartRequired(running: Config, wanted: Config): string[] {
-  const fixed = ['device', 'limits', 'tcp', 'admin', 'state'] as const;
-  const isSameHash = running.conntrack.buckets === wanted.conntrack.buckets;
-  const sections = fixed.flatMap((section) =>
-    Object.keys({ ...running[section], ...wanted[section] })
-      .filter(
-        (key) => !Bun.deepEquals(valueAt(running[section], key), valueAt(wanted[section], key)),
-      )
-      .map((key) => `${section}.${key}`),
-  );
-  return isSameHash ? sections : [...sections, 'conntrack.buckets'];
-}
-
-const valueAt = (section: object, key: string): unknown =>
-  new Map<string, unknown>(Object.entries(section)).get(key);
-
 function toListenerRule(listener: ListenerConfig): ListenerRule {
   const destinations = destinationsOf(listener).map(
     ({ ip, prefixLength }) => `${ip}/${prefixLength}`,

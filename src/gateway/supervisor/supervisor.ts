@@ -6,7 +6,8 @@
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import type { LoadedConfig } from '../config/load.ts';
-import { restartRequired, toLiveConfig, toStartConfig } from '../config/plane.ts';
+import { toLiveConfig, toStartConfig } from '../config/plane.ts';
+import { assertReloadable } from '../config/reloadable.ts';
 import type { ScriptsState } from '../messages/control.ts';
 import type { RecordedFlow } from '../messages/script-control.ts';
 import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
@@ -16,8 +17,7 @@ import { DataPlane } from './data-plane.ts';
 import { closedAddresses } from './flows/closed-addresses.ts';
 import { FlowControl } from './flows/flow-control.ts';
 import type { FlowContext, FlowNames } from './flows/flow-view.ts';
-import { dataPlaneFds, type Kernel, routePoolOf } from './kernel.ts';
-import type { Logger } from './log/logger.ts';
+import { dataPlaneFds } from './kernel.ts';
 import { renderMetrics } from './metrics/metrics.ts';
 import { countReasons } from './metrics/reason-counts.ts';
 import { Mutex } from './mutex.ts';
@@ -31,27 +31,16 @@ import {
   NoTrialError,
 } from './scripts/generations.ts';
 import { pageOf } from './scripts/host-process.ts';
-import type { Reload, ReloadRecord } from './scripts/reloads.ts';
+import type { ReloadRecord } from './scripts/reloads.ts';
 import { Revalidation, type RevalidationPorts } from './scripts/revalidation.ts';
 import { configuredChange, readBundle, ScriptChanges } from './scripts/script-changes.ts';
 import { ScriptHost } from './scripts/script-host.ts';
 import { scriptStatus } from './scripts/script-status.ts';
 import { Trials } from './scripts/trials.ts';
+import type { SupervisorOptions } from './supervisor-options.ts';
 
 /** Config generations whose listener names are kept for flows that live long. */
 const LISTENER_NAMES_LENGTH = 1000;
-
-export interface SupervisorOptions {
-  readonly log: Logger;
-  readonly kernel: Kernel;
-  readonly loaded: LoadedConfig;
-  /** Reads the config from disk again. */
-  readonly readConfig: () => LoadedConfig;
-  /** Where the history of scripts is kept; absent: in memory only. */
-  readonly historyFolder?: string | undefined;
-  /** The gateway cannot go on. */
-  readonly onFatal: () => void;
-}
 
 export class Supervisor implements ControlPlane, FlowNames {
   readonly flows: FlowControl;
@@ -182,7 +171,9 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   startReload(options: ChangeOptions): ReloadRecord {
-    return this.#changes.startReload(options, (given) => this.#reload(given));
+    const record = this.#changes.startReload(options, (given) => this.#reload(given));
+    this.#options.onReload(record);
+    return record;
   }
 
   get reloads(): readonly ReloadRecord[] {
@@ -364,25 +355,26 @@ export class Supervisor implements ControlPlane, FlowNames {
     return toLiveConfig(config, generation);
   }
 
-  async #reload(options: ChangeOptions): Promise<Reload> {
-    const { log, kernel, loaded: running, readConfig } = this.#options;
+  async #reload(options: ChangeOptions): Promise<Change> {
+    const { log, readConfig, followConfig } = this.#options;
     const loaded = readConfig();
+    assertReloadable(this.#loaded.config, loaded);
     const bundle = readBundle(loaded);
     // Before anything has changed: where this fails, nothing has.
-    if (!options.dryRun) routePoolOf(loaded, kernel);
-    const change = await this.#generations.apply('reload', () => bundle, options);
-    const restart = restartRequired(running.config, loaded.config);
-    if (options.dryRun) return { ...change, restartRequired: restart };
+    if (!options.dryRun) followConfig(loaded);
+    const pending = this.#generations.apply('reload', () => bundle, options);
+    const change = await pending.catch((error: unknown) => {
+      if (!options.dryRun) followConfig(this.#loaded);
+      throw error;
+    });
+    if (options.dryRun) return change;
     const isSame = Bun.deepEquals(this.#loaded.config, loaded.config);
     this.#loaded = loaded;
     this.#changes.watchDisk(loaded);
     if (!isSame || options.force) this.#dataPlane?.configure(this.#nextLiveConfig(loaded));
     log.level = loaded.config.log.level;
-    log.info(
-      { config_generation: this.#configGeneration, restart_required: restart },
-      'config-reloaded',
-    );
-    return { ...change, changed: change.changed || !isSame, restartRequired: restart };
+    log.info({ config_generation: this.#configGeneration }, 'config-reloaded');
+    return { ...change, changed: change.changed || !isSame };
   }
 
   #scriptStatus(): Status['scripts'] {
