@@ -11,6 +11,7 @@ import { BundleRejectedError, ScriptHostError } from '../supervisor/scripts/gene
 import { StartError } from '../supervisor/start-error.ts';
 import { CommandError } from './command-error.ts';
 import { addCheck } from './commands/check.ts';
+import { addCompletion, addManpage } from './commands/completion.ts';
 import { addConntrack } from './commands/conntrack.ts';
 import { addDrops } from './commands/drops.ts';
 import { addEnviron } from './commands/environ.ts';
@@ -63,7 +64,7 @@ export function createProgram(finish: Finish): Command {
   for (const add of [addTypes, addSchema, addVersion]) add(program);
   addScript(program, finish);
   addHealthcheck(program, finish);
-  for (const add of [addEnviron, addRoute, addService]) add(program);
+  for (const add of [addEnviron, addRoute, addService, addCompletion, addManpage]) add(program);
   addFormat(program, finish);
   return program;
 }
