@@ -1,6 +1,7 @@
 /**
- * `npm test`: installs what the tests need, builds, runs the unit and property tests and then the
- * end-to-end tests. The last lines are the summary of the test runner, and the sum of both runs.
+ * `npm test`: installs what the tests need, builds, runs the unit and property tests and the
+ * end-to-end tests, two processes at a time: most tests wait more than they work. What a process
+ * printed is shown when it ends. The last lines are the sum of the summaries of the test runner.
  *
  *   npm test                    everything
  *   npm run test:unit [FILE]    without root, without a build
@@ -8,7 +9,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
-import { delimiter, join, sep } from 'node:path';
+import { delimiter, dirname, join, sep } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { BUN, buildBinary, fail, installDependencies, ROOT, whatIsMissing } from './prepare.mjs';
 
@@ -36,31 +37,43 @@ process.env.PATH = [process.env.PATH, ...SYSTEM_FOLDERS].join(delimiter);
 process.env.CULVERT_TEST_NODE = process.execPath;
 
 installDependencies();
-const results = [];
-if (which !== 'e2e') {
-  const groups = words.length > 0 ? [words] : unitGroups();
-  for (const group of groups) {
-    results.push(await bunTest(group, '--timeout', String(UNIT_TIMEOUT_MS)));
-  }
-}
 const missing = which === 'unit' ? [] : whatIsMissing();
+const jobs = [];
 if (which !== 'unit' && missing.length === 0) {
   installPrograms();
   buildBinary();
-  results.push(await bunTest(e2eFiles(words), '--timeout', String(E2E_TIMEOUT_MS)));
+  for (const file of e2eFiles(words)) jobs.push({ files: [file], timeoutMs: E2E_TIMEOUT_MS });
 }
+if (which !== 'e2e') {
+  const groups = words.length > 0 ? [words] : unitGroups();
+  for (const files of groups) jobs.push({ files, timeoutMs: UNIT_TIMEOUT_MS });
+}
+const results = await runAll(jobs);
 report();
 
+/** One lane takes jobs from the front and one from the back, until they meet. */
+async function runAll(waiting) {
+  const done = [];
+  const lane = async (next) => {
+    for (let job = next(); job !== undefined; job = next()) {
+      // With one job there is nothing that its output could mix with.
+      done.push(await bunTest(job, jobs.length === 1));
+    }
+  };
+  const queue = [...waiting];
+  await Promise.all([lane(() => queue.shift()), lane(() => queue.pop())]);
+  return done;
+}
+
 /**
- * Unit tests by folder, each in a process of its own: hundreds of sandboxes, each with memory that
- * WebAssembly reserves, are more than one process has addresses for.
+ * Unit tests by folder, and by those in it, each in a process of its own: hundreds of sandboxes and
+ * stacks, each with memory that it reserves, are more than one process has addresses for.
  */
 function unitGroups() {
   const found = new Map();
   for (const name of readdirSync(join(ROOT, 'test'), { recursive: true })) {
     if (!name.endsWith('.test.ts')) continue;
-    const [folder, ...rest] = name.split(sep);
-    const group = rest.length === 0 ? 'test' : `test/${folder}`;
+    const group = dirname(name).split(sep).slice(0, 2).join('/');
     found.set(group, [...(found.get(group) ?? []), `./test/${name}`]);
   }
   return [...found.values()].map((files) => files.sort());
@@ -76,20 +89,26 @@ function e2eFiles(wanted) {
   return files.map((name) => `./test/e2e/${name}`);
 }
 
-/** Runs `bun test`, shows what it prints, and reads its summary. */
-function bunTest(files, ...options) {
-  const runner = spawn(BUN, ['test', ...options, ...files], {
+/** Runs `bun test`, shows what it prints, at once or at its end, and reads its summary. */
+function bunTest({ files, timeoutMs }, isShownAtOnce) {
+  const runner = spawn(BUN, ['test', '--timeout', String(timeoutMs), ...files], {
     cwd: ROOT,
-    stdio: ['ignore', 'inherit', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, FORCE_COLOR: process.stderr.isTTY ? '1' : '0' },
   });
-  let tail = '';
-  runner.stderr.on('data', (bytes) => {
-    process.stderr.write(bytes);
-    tail = (tail + bytes).slice(-4096);
-  });
+  const printed = [];
+  const take = (bytes) => {
+    printed.push(bytes);
+    if (isShownAtOnce) process.stderr.write(bytes);
+  };
+  runner.stdout.on('data', take);
+  runner.stderr.on('data', take);
   return new Promise((resolve) => {
-    runner.on('close', (code) => resolve({ code, ...readSummary(tail) }));
+    runner.on('close', (code) => {
+      const text = Buffer.concat(printed);
+      if (!isShownAtOnce) process.stderr.write(text);
+      resolve({ files, code, ...readSummary(text.toString()) });
+    });
   });
 }
 
@@ -135,7 +154,10 @@ function report() {
     console.error('\nculvert: the end-to-end tests were NOT run, this is missing:');
     for (const what of missing) console.error(`culvert:   ${what}`);
   }
+  const broken = results.filter(({ code }) => code !== 0);
+  for (const { files, code } of broken) {
+    console.error(`culvert: exit code ${code} of the tests ${files.join(' ')}`);
+  }
   console.error(`\n${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped`);
-  const crashed = results.find(({ code }) => code !== 0);
-  process.exit(crashed !== undefined || missing.length > 0 ? 1 : 0);
+  process.exit(broken.length > 0 || missing.length > 0 ? 1 : 0);
 }

@@ -12,7 +12,7 @@ switch (subCommand) {
   }
   case '__script-host': {
     const { runScriptHost } = await import('./script-host/main.ts');
-    await runScriptHost();
+    await runScriptHost(Number(process.argv[3]));
     break;
   }
   case '__script-check': {

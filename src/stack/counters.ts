@@ -95,6 +95,9 @@ export const Counter = {
   CONN_MESSAGES_LATE: 69,
   /** How often the socket to the script host was full. */
   CONN_STALLS: 70,
+  /** Frames handed over to the data planes of other queues, and taken from them. */
+  PEER_FRAMES_OUT: 71,
+  PEER_FRAMES_IN: 72,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 
@@ -104,7 +107,14 @@ const REASON_CELLS = 64;
 /** Size of the memory that holds all cells. */
 export const COUNTERS_BYTES = (NAMED_CELLS + 2 * REASON_CELLS) * 8;
 
-export class Counters {
+/** What can be asked of the counters of one data plane, or of all. */
+export interface CounterReader {
+  get(counter: Counter): number;
+  dropped(reason: number): number;
+  closed(reason: number): number;
+}
+
+export class Counters implements CounterReader {
   readonly #cells: Float64Array;
 
   constructor(buffer: ArrayBuffer, at = 0) {

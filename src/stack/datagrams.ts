@@ -58,8 +58,11 @@ export class Datagrams {
     packet.destinationPort = udp.destinationPort(view, at);
     if (!isSummed && !udp.udpChecksumValid(view, sourceAt, destinationAt, addressLength, at)) {
       // RFC 6936 §5: over IPv6 it is wrong for who receives it, not for who hands it on.
-      const isMissing = udp.checksumField(view, at) === 0;
-      if (!isMissing || !this.#isRewritten(packet, now)) return DropReason.BAD_UDP_CHECKSUM;
+      if (udp.checksumField(view, at) !== 0) return DropReason.BAD_UDP_CHECKSUM;
+      if (!this.#isRewritten(packet, now)) {
+        const isPeers = this.#shared.peers?.takes(packet) === true;
+        return isPeers ? DropReason.NONE : DropReason.BAD_UDP_CHECKSUM;
+      }
     }
     return this.onPacket(packet, now);
   }
@@ -79,6 +82,7 @@ export class Datagrams {
     packet.sourcePort = packet.destinationPort = 0;
     const row = this.#find(packet, now);
     if (row !== NO_FLOW) return this.onKnown(row, this.#shared.flows.foundReply, packet, now);
+    if (this.#shared.peers?.takes(packet) === true) return DropReason.NONE;
     const { protocol, destinationAt, addressLength } = packet;
     if (this.#shared.owner.isNat(protocol, destinationAt, addressLength, 0)) {
       return this.begin(packet, now);
@@ -90,17 +94,16 @@ export class Datagrams {
   /** A packet whose ports are known; its checksum is right. */
   onPacket(packet: Packet, now: Instant): DropReason {
     const row = this.#find(packet, now);
-    return row === NO_FLOW
-      ? this.begin(packet, now)
-      : this.onKnown(row, this.#shared.flows.foundReply, packet, now);
+    if (row !== NO_FLOW) return this.onKnown(row, this.#shared.flows.foundReply, packet, now);
+    return this.#shared.peers?.takes(packet) === true ? DropReason.NONE : this.begin(packet, now);
   }
 
   /** A packet that only answers: it begins no flow. */
   onReply(packet: Packet, now: Instant): DropReason {
     const row = this.#find(packet, now);
-    return row === NO_FLOW
-      ? DropReason.ICMP_NOT_FOR_US
-      : this.onKnown(row, this.#shared.flows.foundReply, packet, now);
+    if (row !== NO_FLOW) return this.onKnown(row, this.#shared.flows.foundReply, packet, now);
+    const isPeers = this.#shared.peers?.takes(packet) === true;
+    return isPeers ? DropReason.NONE : DropReason.ICMP_NOT_FOR_US;
   }
 
   /** Whether a segment without a flow begins one that a static listener rewrites. */

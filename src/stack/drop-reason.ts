@@ -75,6 +75,9 @@ export const DropReason = {
   HOP_LIMIT_EXCEEDED: 56,
   /** Its flow was refused within the last second; its sender was told as before. */
   REFUSED_AGAIN: 57,
+  // Several queues
+  /** It belongs to a flow of another queue, whose data plane is behind. */
+  PEER_FULL: 58,
 } as const;
 
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];

@@ -18,6 +18,18 @@ const NO_LINK = -1;
 /** Link and hash of the reply tuple lie this far behind those of the original one. */
 const REPLY_FIELDS = FlowField.REPLY_NEXT - FlowField.NEXT;
 
+export interface SerialNumbers {
+  readonly first: number;
+  readonly step: number;
+}
+
+/** Where a table lies in its arena. Others that know the capacity find it there: peer-table.ts. */
+export function placeFlowTable(arena: Arena, capacity: number, wantedBuckets: number) {
+  const buckets = bucketCount(capacity, wantedBuckets);
+  const rowsAt = arena.take((capacity + 1) * FLOW_ROW_BYTES);
+  return { rowsAt, bucketsAt: arena.take(buckets * 4), buckets };
+}
+
 export class FlowTable {
   readonly capacity: number;
   readonly #view: DataView;
@@ -31,7 +43,8 @@ export class FlowTable {
   #fresh = 0;
   /** One past the highest row that an earlier data plane left and that was taken over. */
   #adoptedEnd = 0;
-  #nextSerial = 1;
+  readonly #serialStep: number;
+  #nextSerial: number;
   /** The tuple that the last successful `find` met was that of replies. */
   foundReply = false;
 
@@ -40,20 +53,32 @@ export class FlowTable {
     return (capacity + 1) * FLOW_ROW_BYTES + 64 + bucketCount(capacity, buckets) * 4 + 64;
   }
 
-  constructor(arena: Arena, capacity: number, hash: HalfSipHash, wantedBuckets = 0) {
+  /**
+   * @param serials  the first serial number, and the distance to the next: tables that do not know
+   *                 of each other must not give the same one
+   */
+  constructor(
+    arena: Arena,
+    capacity: number,
+    hash: HalfSipHash,
+    wantedBuckets = 0,
+    serials: SerialNumbers = { first: 1, step: 1 },
+  ) {
+    const place = placeFlowTable(arena, capacity, wantedBuckets);
     this.capacity = capacity;
     this.#view = arena.view;
-    this.#rowsAt = arena.take((capacity + 1) * FLOW_ROW_BYTES);
-    const buckets = bucketCount(capacity, wantedBuckets);
-    this.#bucketsAt = arena.take(buckets * 4);
-    this.#mask = buckets - 1;
+    this.#rowsAt = place.rowsAt;
+    this.#bucketsAt = place.bucketsAt;
+    this.#mask = place.buckets - 1;
     this.#hash = hash;
-    new Int32Array(arena.buffer, this.#bucketsAt, buckets).fill(NO_LINK);
+    this.#nextSerial = serials.first;
+    this.#serialStep = serials.step;
+    new Int32Array(arena.buffer, this.#bucketsAt, place.buckets).fill(NO_LINK);
   }
 
   /** Serial numbers go on after those of an earlier data plane. */
   continueAfter(serial: number): void {
-    this.#nextSerial = serial + 1;
+    if (serial >= this.#nextSerial) this.#nextSerial = serial + this.#serialStep;
   }
 
   /** A row behind the last: of no flow, for an answer that is sent without one. */
@@ -185,7 +210,8 @@ export class FlowTable {
     view.setFloat64(at + FlowField.STARTED_AT, now, true);
     view.setFloat64(at + FlowField.LAST_USED_AT, now, true);
     this.#link(row * 2, at, hash);
-    view.setFloat64(at + FlowField.SERIAL, this.#nextSerial++, true);
+    view.setFloat64(at + FlowField.SERIAL, this.#nextSerial, true);
+    this.#nextSerial += this.#serialStep;
     return row;
   }
 

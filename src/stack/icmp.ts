@@ -13,6 +13,7 @@ import type { Egress } from './egress.ts';
 import type { IcmpErrors } from './icmp-errors.ts';
 import type { IcmpSender } from './icmp-sender.ts';
 import type { Packet } from './packet.ts';
+import type { Peers } from './peers.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { Instant } from './time.ts';
 import { copyBytes } from './wire/bytes.ts';
@@ -33,6 +34,7 @@ export class Icmp {
   /** Who takes errors about what sessions sent, and our TCP. */
   readonly #answerErrors: DatagramErrors;
   readonly #errors: IcmpErrors;
+  readonly #peers: Peers | undefined;
   readonly #echoes = new RateLimit(REPLIES_PER_SECOND, BURST);
 
   constructor(
@@ -44,6 +46,7 @@ export class Icmp {
     datagrams: Datagrams,
     answerErrors: DatagramErrors,
     errors: IcmpErrors,
+    peers: Peers | undefined,
   ) {
     this.#view = view;
     this.#egress = egress;
@@ -53,6 +56,7 @@ export class Icmp {
     this.#datagrams = datagrams;
     this.#answerErrors = answerErrors;
     this.#errors = errors;
+    this.#peers = peers;
   }
 
   onMessage(packet: Packet, now: Instant): DropReason {
@@ -88,7 +92,9 @@ export class Icmp {
     if (tracked !== DropReason.ICMP_UNMATCHED) return tracked;
     const answered = this.#answerErrors.onError(packet, now);
     if (answered !== DropReason.ICMP_UNMATCHED) return answered;
-    return this.#errors.onError(destinationAt, addressLength, transportAt, end, now);
+    const reason = this.#errors.onError(destinationAt, addressLength, transportAt, end, now);
+    const isLost = reason === DropReason.ICMP_UNMATCHED || reason === DropReason.BAD_ICMP_QUOTE;
+    return isLost && this.#peers?.takesError(packet) === true ? DropReason.NONE : reason;
   }
 
   /** Makes the request its own reply, where it lies: one that came in fragments may be long. */

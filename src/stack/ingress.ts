@@ -311,6 +311,7 @@ export class Ingress {
   /** What a static listener rewrites needs no verdict, nor a cookie in a flood. */
   #unknownTcp(now: Instant): DropReason {
     const packet = this.#packet;
+    if (this.#tcp.peers?.takes(packet) === true) return DropReason.NONE;
     return this.#datagrams.takesTcp(packet)
       ? this.#datagrams.begin(packet, now)
       : this.#forwarder.onUnknown(packet, now);

@@ -4,7 +4,7 @@
  */
 import { Conntrack } from './conntrack/conntrack.ts';
 import { Egress } from './egress.ts';
-import { FLOW_ROW_BYTES, type FlowSnapshot, readFlowRow } from './flow-row.ts';
+import { FLOW_ROW_BYTES, FlowField, type FlowSnapshot, readFlowRow } from './flow-row.ts';
 import { FlowTable } from './flow-table.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { Reassembly } from './reassembly/reassembly.ts';
@@ -60,18 +60,38 @@ export function stateBytes(limits: StateLimits): number {
   return Math.ceil(bytes / 4096) * 4096;
 }
 
-/** Reads live flows from outside the data plane. */
+/**
+ * Reads live flows from outside the data planes. Rows are numbered through all of them, in the
+ * order of their queues.
+ */
 export class FlowReader {
-  readonly #view: DataView;
+  readonly #views: readonly DataView[];
+  readonly #rowsEach: number;
   readonly capacity: number;
 
-  constructor(buffer: ArrayBuffer, limits: StateLimits) {
-    this.#view = new DataView(buffer);
-    this.capacity = limits.flows;
+  /** @param buffers  of stacks that have all the same limits */
+  constructor(buffers: readonly ArrayBuffer[], limits: StateLimits) {
+    this.#views = buffers.map((buffer) => new DataView(buffer));
+    this.#rowsEach = limits.flows;
+    this.capacity = buffers.length * limits.flows;
+  }
+
+  /** The memory in which `row` lies, and where. */
+  viewOf(row: number): DataView {
+    return this.#views[Math.floor(row / this.#rowsEach)]!;
+  }
+
+  positionOf(row: number): number {
+    return (row % this.#rowsEach) * FLOW_ROW_BYTES;
+  }
+
+  /** 0 of a row that is free. */
+  serialOf(row: number): number {
+    return this.viewOf(row).getFloat64(this.positionOf(row) + FlowField.SERIAL, true);
   }
 
   /** The flow in `row`; undefined when the row is free. */
   snapshot(row: number): FlowSnapshot | undefined {
-    return readFlowRow(this.#view, row * FLOW_ROW_BYTES);
+    return readFlowRow(this.viewOf(row), this.positionOf(row));
   }
 }

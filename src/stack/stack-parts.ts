@@ -9,7 +9,7 @@ import { DatagramErrors } from './datagram-errors.ts';
 import { Datagrams } from './datagrams.ts';
 import type { DeviceCapabilities, FrameSink } from './device.ts';
 import { Egress } from './egress.ts';
-import { FlowTable } from './flow-table.ts';
+import { FlowTable, type SerialNumbers } from './flow-table.ts';
 import { Forwarder } from './forwarder.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { Icmp } from './icmp.ts';
@@ -18,6 +18,8 @@ import { IcmpSender } from './icmp-sender.ts';
 import { Ingress } from './ingress.ts';
 import { FRAME_BYTES, OWNER_ROW_BYTES, type StateLimits } from './layout.ts';
 import { ParkedPackets } from './parked-packets.ts';
+import type { PeerTable } from './peer-table.ts';
+import { type PeerSink, Peers } from './peers.ts';
 import { Reassembly } from './reassembly/reassembly.ts';
 import { Refusals } from './refusals.ts';
 import { HalfSipHash } from './sip-hash.ts';
@@ -58,6 +60,17 @@ export interface StackOptions {
   /** Fills an array from the system's random source: secrets that do not last, once a minute. */
   readonly randomize: (into: Uint32Array) => void;
   readonly now: Instant;
+  /** Of a device with several queues. */
+  readonly queue?: QueueOptions;
+}
+
+/** One of several stacks, each behind a queue of the same device. */
+export interface QueueOptions {
+  readonly serials: SerialNumbers;
+  /** Two uint32 for the hash of tuples: the same in all stacks, and for as long as they live. */
+  readonly hashSecret: readonly [number, number];
+  readonly tables: readonly PeerTable[];
+  readonly sink: PeerSink;
 }
 
 /** The parts that `Stack` calls itself. */
@@ -81,7 +94,9 @@ export function assemble(options: StackOptions): StackParts {
   const { limits, counters, capabilities, secrets } = options;
   const secret: Secret = (pair) => new HalfSipHash(secrets[pair * 2]!, secrets[pair * 2 + 1]!);
   const arena = new Arena(options.memory);
-  const flows = new FlowTable(arena, limits.flows, secret(0), limits.flowBuckets);
+  const { queue } = options;
+  const tupleHash = queue === undefined ? secret(0) : new HalfSipHash(...queue.hashSecret);
+  const flows = new FlowTable(arena, limits.flows, tupleHash, limits.flowBuckets, queue?.serials);
   const tcbAt = arena.take((limits.flows + 1) * TCB_ROW_BYTES);
   const tcb = new Tcb(arena.view, tcbAt, flows.rowAt(0));
   const writer = new FrameWriter(arena, options.sink, capabilities, counters);
@@ -108,6 +123,7 @@ export function assemble(options: StackOptions): StackParts {
     datagrams,
     answerErrors,
     errors,
+    tcp.peers,
   );
   const reassembly = new Reassembly(arena, counters, secret(3));
   counters.set(Counter.FLOWS_LIMIT_NOW, limits.flows);
@@ -128,7 +144,7 @@ export function assemble(options: StackOptions): StackParts {
 }
 
 function tcpContext(
-  { limits, counters, owner, settings, now }: StackOptions,
+  { limits, counters, owner, settings, now, queue }: StackOptions,
   arena: Arena,
   flows: FlowTable,
   tcb: Tcb,
@@ -162,6 +178,7 @@ function tcpContext(
     news: new AckNews(),
     rate: new RateSample(),
     settings,
+    peers: queue && new Peers(arena.view, flows, queue.tables, queue.sink, counters),
     asideAt: arena.take(SLAB_HEADROOM_BYTES),
     ackHead: NO_ROW,
   };

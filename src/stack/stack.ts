@@ -29,6 +29,7 @@ import { copyWaiting, hasAllText } from './tcp/waiting.ts';
 import type { Instant } from './time.ts';
 import type { CongestionName, RejectWith } from './verdict.ts';
 import { Protocol } from './wire/protocol.ts';
+import { VNET_HEADER_BYTES } from './wire/virtio-net.ts';
 
 export class Stack {
   readonly arena: Arena;
@@ -81,6 +82,19 @@ export class Stack {
     this.#now = now;
     this.#icmp.setNow(now);
     this.#ingress.frame(at, at + length, now);
+  }
+
+  /** Takes a frame that the stack behind another queue has handed over, as it was read or made. */
+  ingestHandedOver(at: number, length: number, now: Instant): void {
+    this.#now = now;
+    this.#icmp.setNow(now);
+    const { peers, counters } = this.#tcp;
+    counters.add(Counter.PEER_FRAMES_IN);
+    // The flags of a vnet header take the lower half of its first byte, the IP version the upper.
+    const hasHeader = this.arena.view.getUint8(at) >> 4 === 0;
+    if (peers !== undefined) peers.isPaused = true;
+    this.#ingress.again(at, at + length, hasHeader ? VNET_HEADER_BYTES : 0, now);
+    if (peers !== undefined) peers.isPaused = false;
   }
 
   /** After a batch of frames and socket events: the acknowledgments that are owed. */

@@ -63,7 +63,8 @@ function scriptHost(world: World): Promise<number> {
 describe.each([...FAMILIES])('$name', ({ name, server: host }) => {
   let world: World;
   beforeAll(async () => {
-    world = await World.start({ scripts: { all: scriptOf('nothing') } });
+    const device = { queues: 1 };
+    world = await World.start({ scripts: { all: scriptOf('nothing') }, config: { device } });
   });
   afterAll(() => world?.[Symbol.asyncDispose]());
 

@@ -50,7 +50,7 @@ describe.each([...FAMILIES])('$name', ({ server: host }) => {
   });
 
   test('kill -9 of the data plane: clients see a reset, never a hang; new flows work', async () => {
-    await using world = await World.start();
+    await using world = await World.start({ config: { device: { queues: 1 } } });
     const port = await world.server.call('echo', { port: 0 });
     const load = { host, port, flows: 200, blockBytes: 1000, intervalMs: 50 };
     const id = await world.client.call('hold', load);
@@ -120,7 +120,7 @@ test('a second signal ends it at once with exit code 2', async () => {
 });
 
 test('kill -9 of the supervisor takes its children along', async () => {
-  await using world = await World.start();
+  await using world = await World.start({ config: { device: { queues: 1 } } });
   const children = [
     await onlyChild(world, '__data-plane'),
     await onlyChild(world, '__script-host'),

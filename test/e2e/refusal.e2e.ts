@@ -103,7 +103,7 @@ describe.each([...FAMILIES])('$name', (family) => {
 
 describe('with no script', () => {
   test('an unmatched SYN is refused, and no script host runs', async () => {
-    await using bare = await World.start({ scripts: {} });
+    await using bare = await World.start({ scripts: {}, config: { device: { queues: 1 } } });
     expect(bare.gateway.children('__data-plane')).toHaveLength(1);
     expect(bare.gateway.children('__script-host')).toEqual([]);
     for (const { server: host } of FAMILIES) {

@@ -37,7 +37,7 @@ describe('memory', () => {
 
   test('shows its flows to a reader outside', () => {
     const rig = inState('ESTABLISHED');
-    const reader = new FlowReader(rig.memory, LIMITS);
+    const reader = new FlowReader([rig.memory], LIMITS);
     expect(reader.snapshot(rig.row)).toMatchObject({ tcpState: 'ESTABLISHED', phase: 'open' });
     expect(reader.snapshot(rig.row + 1)).toBeUndefined();
   });

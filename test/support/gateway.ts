@@ -35,6 +35,12 @@ const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' };
 /** Of the drain, and some. */
 const STOP_TIMEOUT_MS = 20_000;
 
+/** CULVERT_TEST_QUEUES: how many queues the devices have whose tests do not say. */
+const QUEUES =
+  process.env['CULVERT_TEST_QUEUES'] === undefined
+    ? {}
+    : { queues: Number(process.env['CULVERT_TEST_QUEUES']) };
+
 let binary: string | undefined;
 
 /** A copy of dist/culvert alone in a temporary folder, one per test process. */
@@ -75,7 +81,8 @@ export class Gateway implements AsyncDisposable {
       return { name, file };
     });
     if (options.config !== undefined) {
-      const config = { ...options.config, scripts: { load, ...options.config.scripts } };
+      const device = { ...QUEUES, ...options.config.device };
+      const config = { ...options.config, device, scripts: { load, ...options.config.scripts } };
       writeText(join(folder, 'config.yaml'), stringify(config));
       argv.push('-c', join(folder, 'config.yaml'));
     }

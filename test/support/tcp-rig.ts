@@ -10,6 +10,7 @@ import { DROP_REASON_COUNT, DROP_REASON_NAMES } from '../../src/stack/drop-reaso
 import { type FlowSnapshot, readFlowRow } from '../../src/stack/flow-row.ts';
 import { type StateLimits, stateBytes } from '../../src/stack/layout.ts';
 import { Stack } from '../../src/stack/stack.ts';
+import type { QueueOptions } from '../../src/stack/stack-parts.ts';
 import type { TcpSettings } from '../../src/stack/tcp/context.ts';
 import { tcpStateName } from '../../src/stack/tcp/states.ts';
 import { type Instant, NEVER } from '../../src/stack/time.ts';
@@ -58,6 +59,8 @@ export interface RigOptions {
   /** The memory of an earlier stack. */
   readonly memory?: ArrayBuffer;
   readonly start?: Instant;
+  /** One of several stacks. */
+  readonly queue?: QueueOptions;
 }
 
 /** What differs from the ends that a peer knows. */
@@ -114,6 +117,7 @@ export class TcpRig {
         for (let i = 0; i < into.length; i++) into[i] = this.#random();
       },
       now: this.clock.now,
+      ...(options.queue === undefined ? {} : { queue: options.queue }),
     });
     this.owner.attach(this.stack);
     this.peer = this.newPeer({ iss: options.peerIss ?? 1_000_000 });
@@ -156,6 +160,14 @@ export class TcpRig {
     const { stack } = this;
     stack.arena.bytes.set(frame, stack.frameAt);
     stack.ingest(stack.frameAt, frame.length, this.now);
+    if (!this.#isBatch) stack.flush(this.now);
+  }
+
+  /** Hands over a frame of the stack behind another queue. */
+  takeOver(frame: Uint8Array): void {
+    const { stack } = this;
+    stack.arena.bytes.set(frame, stack.frameAt);
+    stack.ingestHandedOver(stack.frameAt, frame.length, this.now);
     if (!this.#isBatch) stack.flush(this.now);
   }
 

@@ -1,5 +1,5 @@
 /** Options that several commands share. */
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Help, InvalidArgumentError, Option } from 'commander';
 import { SILENCE_MS } from '../author/work-aside.ts';
 import { type ConfigSource, DEFAULT_STATE_FOLDER } from '../config/default-config.ts';
 import { loadEnvFile } from '../config/env-file.ts';
@@ -83,6 +83,15 @@ export const withConfig = (command: Command): Command =>
 export function withVariable(option: Option): Option {
   const name = option.long?.slice('--'.length) ?? '';
   return CONFIG_FLAGS.has(name) ? option : option.env(variableOf(name));
+}
+
+/** As commander words it, and with the variables that are read with the config. */
+export function describeOption(option: Option): string {
+  const words = new Help().optionDescription(option);
+  const name = option.long?.slice('--'.length) ?? '';
+  const short = option.envVar === undefined ? CONFIG_FLAGS.get(name) : undefined;
+  if (short === undefined) return words;
+  return `${words} (env: ${[variableOf(name), ...short].join(', ')})`;
 }
 
 function readEnvFile(file: string): string {

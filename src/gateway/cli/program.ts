@@ -27,6 +27,7 @@ import { addService } from './commands/service.ts';
 import { addStatus } from './commands/status.ts';
 import { addSchema, addTypes } from './commands/texts.ts';
 import { addVersion } from './commands/version.ts';
+import { describeOption } from './options.ts';
 import { print, printError } from './output.ts';
 
 /** A command's end is a code, for a caller that ends the process. */
@@ -52,20 +53,30 @@ export function createProgram(finish: Finish): Command {
     .description('An edge gateway with scripting.')
     .version(buildInfo.version, '-V, --version', 'print the version')
     .showHelpAfterError('(culvert --help lists commands and flags)')
+    .addHelpText(
+      'after',
+      '\nculvert manpage | man -l - has keys, variables, signals and exit codes.',
+    )
     .exitOverride()
+    .configureHelp({ optionDescription: describeOption })
     .configureOutput({
       writeOut: (text) => print(text.trimEnd()),
       writeErr: (text) => printError(text.trimEnd()),
     });
+  program.commandsGroup('A gateway and its config:');
   addRun(program, finish);
   addCheck(program, finish);
+  addFormat(program, finish);
+  for (const add of [addEnviron, addSchema, addRoute, addService]) add(program);
+  program.commandsGroup('A gateway that runs:');
   for (const add of [addReload, addStatus, addFlows, addConntrack, addDrops, addExplain])
     add(program);
-  for (const add of [addTypes, addSchema, addVersion]) add(program);
-  addScript(program, finish);
   addHealthcheck(program, finish);
-  for (const add of [addEnviron, addRoute, addService, addCompletion, addManpage]) add(program);
-  addFormat(program, finish);
+  program.commandsGroup('Scripts:');
+  addScript(program, finish);
+  addTypes(program);
+  program.commandsGroup('This program:');
+  for (const add of [addVersion, addCompletion, addManpage]) add(program);
   return program;
 }
 

@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DEFAULT_SCRIPT } from './default-script.ts';
-import { filesOf } from './documents.ts';
+import { hasFiles } from './documents.ts';
 import { type ConfigFiles, type LoadedConfig, loadConfigFiles, validateConfig } from './load.ts';
 import type { Overrides } from './overrides.ts';
 import type { ConfigInput } from './schema.ts';
@@ -58,7 +58,7 @@ export function configFilesOf({ file, confFolder }: ConfigSource): ConfigFiles |
     return { ...(file && { file }), ...(confFolder && { folder: confFolder }) };
   }
   const standard = STANDARD_FILES.find((path) => existsSync(path));
-  const hasMore = existsSync(STANDARD_FOLDER) && filesOf(STANDARD_FOLDER).length > 0;
+  const hasMore = hasFiles(STANDARD_FOLDER);
   if (standard === undefined && !hasMore) return undefined;
   return { ...(standard && { file: standard }), ...(hasMore && { folder: STANDARD_FOLDER }) };
 }

@@ -2,7 +2,7 @@
  * The files of a config: one, or all of a folder in the order of their names. Each may have any
  * sections; mappings grow together, lists are joined, and whoever says a value twice hears of it.
  */
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Alias, type Document, isNode, LineCounter, parseDocument, visit } from 'yaml';
 import { readTextFile, UnreadableError } from './read-text-file.ts';
@@ -45,6 +45,16 @@ export class DocumentError extends Error {
     super(issues.map(({ message }) => message).join('\n'), options);
     this.file = file;
     this.issues = issues;
+  }
+}
+
+/** Whether there is a folder of config files; one that cannot be read is for whoever reads it. */
+export function hasFiles(folder: string): boolean {
+  try {
+    return filesOf(folder).length > 0;
+  } catch (error) {
+    if (!(error instanceof DocumentError)) throw error;
+    return existsSync(folder);
   }
 }
 

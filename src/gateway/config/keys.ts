@@ -23,6 +23,7 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'device.addresses': fixed('Addresses of the interface, with prefix length.'),
   'device.routes': fixed('Networks that the main table routes into the device.'),
   'device.txQueueLength': fixed('Packets that may wait for the gateway to read them.'),
+  'device.queues': fixed('Queues of the device, each with a data plane of its own.'),
   'device.offload': fixed('Exchange superpackets with the kernel (TSO, USO, checksums).'),
 
   local: live('Addresses besides those of the device that the gateway answers for.'),

@@ -1,7 +1,8 @@
 /** What the data plane gets of a config. */
 import type { ListenerRule, LiveConfig, StartConfig } from '../messages/control.ts';
 import { destinationsOf, familyOf, type ListenerConfig } from './listener-schema.ts';
-import { type Config, stateLimits } from './schema.ts';
+import { queueLimits } from './queues.ts';
+import type { Config } from './schema.ts';
 
 /** The part that can change while flows live. */
 export function toLiveConfig(config: Config, generation: number): LiveConfig {
@@ -42,7 +43,7 @@ export function toStartConfig(
     deviceMtu: config.device.mtu,
     vnetHeader: device.vnetHeader,
     offloads: device.offloads,
-    limits: stateLimits(config),
+    limits: queueLimits(config),
     claims: config.limits.claims,
     sessions: { limit: config.limits.sessions, perSource: config.limits.sessionsPerSource },
     congestion: config.tcp.congestion,

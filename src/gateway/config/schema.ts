@@ -18,6 +18,9 @@ export const DEFAULT_ADMIN = 'unix:///run/culvert/admin.sock';
 /** A guessable token is no token. */
 const TOKEN_LENGTH_MIN = 16;
 
+/** More than a host has cores to spare; Linux has up to 256 queues of a TUN device. */
+const QUEUES_MAX = 16;
+
 const device = z.strictObject({
   name: interfaceName.default('culvert0'),
   mtu: z.int().min(MTU_MIN).max(MTU_MAX).default(1500),
@@ -25,6 +28,8 @@ const device = z.strictObject({
   routes: z.array(cidr).prefault([]),
   txQueueLength: z.int().min(1).max(1_000_000).default(1000),
   offload: z.boolean().default(true),
+  /** Data planes, each a process with a queue of the device. */
+  queues: z.int().min(1).max(QUEUES_MAX).default(1),
 });
 
 const positive = z.int().positive();

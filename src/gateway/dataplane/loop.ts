@@ -29,12 +29,13 @@ import type { Dialer } from './forward/dialer.ts';
 import type { Splice } from './forward/splice.ts';
 import { FIRST_FLOW_TOKEN, STALE_TOKEN, type UpstreamTable } from './forward/upstream-table.ts';
 import { killFlows } from './kill-flows.ts';
+import type { PeerSockets } from './peer-sockets.ts';
 import type { Reports } from './reports.ts';
 import type { Sessions } from './sessions/sessions.ts';
 import type { TunPort } from './tun-port.ts';
 
 /** What the loop itself waits for; flows and sockets of claims have greater ones. */
-export const Token = { DEVICE: 0, CONTROL: 1, SCRIPTS: 2, CONNS: 3 } as const;
+export const Token = { DEVICE: 0, CONTROL: 1, SCRIPTS: 2, CONNS: 3, PEERS: 4 } as const;
 const STDIN = 0;
 
 /** Frames per turn: enough to share a wake-up, few enough that sockets do not wait long. */
@@ -60,6 +61,8 @@ export interface LoopParts {
   readonly control: ControlInput;
   readonly reports: Reports;
   readonly counters: Counters;
+  /** Of a device with several queues. */
+  readonly peers: PeerSockets | undefined;
 }
 
 export class Loop {
@@ -74,6 +77,7 @@ export class Loop {
     epoll.add(DataPlaneFd.TUN, EpollEvent.IN, Token.DEVICE);
     epoll.add(STDIN, EpollEvent.IN, Token.CONTROL);
     epoll.add(DataPlaneFd.SCRIPTS, EpollEvent.IN, Token.SCRIPTS);
+    parts.peers?.watch(epoll, Token.PEERS);
   }
 
   /** Runs until the supervisor is gone, the device is deleted, or everything is drained. */
@@ -135,8 +139,9 @@ export class Loop {
   }
 
   #ownEvent(token: number, now: Instant): void {
-    const { decisions, flows, claims, control } = this.#parts;
+    const { decisions, flows, claims, control, peers, stack } = this.#parts;
     if (token === Token.DEVICE) this.#readFrames(now);
+    else if (token === Token.PEERS) peers?.read(stack, now);
     else if (token === Token.SCRIPTS) {
       decisions.read((row, answer) => flows.onAnswer(row, answer, now));
     } else if (token === Token.CONNS) {

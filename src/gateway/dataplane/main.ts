@@ -11,7 +11,12 @@ import type { DeviceCapabilities } from '../../stack/device.ts';
 import { stateBytes } from '../../stack/layout.ts';
 import { Stack } from '../../stack/stack.ts';
 import { CONN_SOCKETS_MAX } from '../messages/conn.ts';
-import { DataPlaneFd, type StartConfig, type ToDataPlane } from '../messages/control.ts';
+import {
+  DataPlaneFd,
+  type QueuePlace,
+  type StartConfig,
+  type ToDataPlane,
+} from '../messages/control.ts';
 import { ClaimSockets } from './claims/claim-sockets.ts';
 import { Claims } from './claims/claims.ts';
 import { ConnChannel } from './claims/conn-channel.ts';
@@ -24,6 +29,7 @@ import { Splice } from './forward/splice.ts';
 import { UpstreamTable } from './forward/upstream-table.ts';
 import { Loop, Token } from './loop.ts';
 import { LoopGuard } from './loop-guard.ts';
+import { PeerSockets } from './peer-sockets.ts';
 import { Reports } from './reports.ts';
 import { type SessionOptions, Sessions } from './sessions/sessions.ts';
 import { trackSettings } from './tracking.ts';
@@ -84,6 +90,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
   };
   const device = new TunPort(tun, capabilities, memory.buffer, memory.address, counters, reports);
   const flows = new Flows(live, scripts);
+  const peers = start.queue && new PeerSockets(start.queue.count - 1, start.limits, memory.address);
   const stack = new Stack({
     memory: memory.buffer,
     limits: start.limits,
@@ -103,6 +110,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     secrets: crypto.getRandomValues(new Uint32Array(12)),
     randomize: (into) => crypto.getRandomValues(into as Uint32Array<ArrayBuffer>),
     now: monotonicNow(),
+    ...(start.queue && peers && { queue: queueOptions(start.queue, peers) }),
   });
   const epoll = new Epoll();
   const upstreams = new UpstreamTable(stack);
@@ -166,8 +174,17 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     control,
     reports,
     counters,
+    peers,
   });
 }
+
+/** Serial numbers of flows tell the queue: they are unique in the gateway. */
+const queueOptions = ({ index, count, hashSecret }: QueuePlace, peers: PeerSockets) => ({
+  serials: { first: index + 1, step: count },
+  hashSecret,
+  tables: peers.tables,
+  sink: peers,
+});
 
 /** As configured, but half of all descriptors is left for connections. */
 function sessionOptions(wanted: StartConfig['sessions'], fileLimit: number): SessionOptions {

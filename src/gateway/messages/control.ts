@@ -80,6 +80,15 @@ export interface StartConfig {
   readonly congestion: CongestionName;
   /** ECN where a client asks for it. */
   readonly ecn: boolean;
+  /** Of a device with several queues: which of them this data plane has. */
+  readonly queue?: QueuePlace;
+}
+
+export interface QueuePlace {
+  readonly index: number;
+  readonly count: number;
+  /** Two uint32, the same for all queues: see QueueOptions of the stack. */
+  readonly hashSecret: readonly [number, number];
 }
 
 /** A row of the flow table, and whose it was when it was looked at. */
@@ -130,4 +139,18 @@ export type FromDataPlane =
     };
 
 /** File descriptors a data plane inherits, besides its standard streams. */
-export const DataPlaneFd = { TUN: 3, STATE: 4, COUNTERS: 5, SCRIPTS: 6, CONNS: 7 } as const;
+export const DataPlaneFd = {
+  TUN: 3,
+  STATE: 4,
+  COUNTERS: 5,
+  SCRIPTS: 6,
+  CONNS: 7,
+  /** Of a device with several queues: where the other data planes hand over frames. */
+  INBOX: 8,
+} as const;
+
+/** Behind them, for each other data plane in the order of queues: its state, its inbox. */
+export const peerFds = (peer: number) => ({
+  state: DataPlaneFd.INBOX + 1 + 2 * peer,
+  inbox: DataPlaneFd.INBOX + 2 + 2 * peer,
+});

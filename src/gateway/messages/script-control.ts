@@ -147,8 +147,14 @@ export interface ExplainedVerdict {
   readonly cpuUs: number;
 }
 
-/** File descriptors a script host inherits, besides its standard streams. */
-export const ScriptHostFd = { DATA_PLANE: 3, CONNS: 4, HEARTBEAT: 5 } as const;
+/** File descriptors a script host inherits, besides its standard streams and those of queues. */
+export const ScriptHostFd = { HEARTBEAT: 3 } as const;
+
+/** Behind them, for each queue of the device: the sockets to its data plane. */
+export const queueFds = (queue: number) => ({
+  decisions: ScriptHostFd.HEARTBEAT + 1 + 2 * queue,
+  conns: ScriptHostFd.HEARTBEAT + 2 + 2 * queue,
+});
 
 /**
  * The heartbeat page (shared memory). BUSY_SINCE: float64 CLOCK_MONOTONIC microseconds at which

@@ -9,9 +9,9 @@
  *   P+2  not fwmark M  lookup T                               everything, where it is included
  *
  * Without "everything" in the list the third rule is enough. What is excluded is a route that
- * throws: the look-up goes on with the next rule. The mark is that of the gateway's own dials, which
- * go on as if there were no rules. Dials that are bound to an interface need no mark: a route by
- * another interface does not count for them.
+ * throws: the look-up goes on with the next rule. The mark is that of the gateway's own dials,
+ * which go on as if there were no rules. Dials that are bound to an interface need no mark: a route
+ * by another interface does not count for them.
  */
 import type { PolicyRule, TableRoute } from '../../ffi/netlink-routes.ts';
 import { formatAddress, parseAddress } from '../../stack/wire/ip-address.ts';

@@ -34,6 +34,7 @@ import {
   encodeSignal,
   encodeSplice,
 } from '../messages/conn-encode.ts';
+import type { QueueIds } from './queue-ids.ts';
 
 /** Datagrams taken per wake-up, so that the supervisor is heard: a MiB of bytes. */
 const DATAGRAMS_PER_READ = 64;
@@ -51,6 +52,7 @@ export class ConnChannel implements ConnPorts {
   /** Of this host, as in requests for decisions; what is for another is not for us. */
   epoch = 0;
   readonly #fd: number;
+  readonly #ids: QueueIds;
   readonly #in = allocateStruct(CONN_BYTES_MAX);
   readonly #out = allocateStruct(CONN_BYTES_MAX);
   readonly #message = new ConnMessage();
@@ -60,8 +62,9 @@ export class ConnChannel implements ConnPorts {
   #unsent: Uint8Array[] = [];
   #sent = 0;
 
-  constructor(fd: number) {
+  constructor(fd: number, ids: QueueIds) {
     this.#fd = fd;
+    this.#ids = ids;
   }
 
   /** The socket is full: `flush` when it is writable. */
@@ -80,7 +83,7 @@ export class ConnChannel implements ConnPorts {
       if (length === -Errno.EAGAIN) return true;
       if (length === -Errno.EINTR) continue;
       if (length === 0 || length === -Errno.ECONNRESET) {
-        events.lost();
+        events.lost(this.#ids.isOfQueue);
         return false;
       }
       if (length < 0) raise(length, 'recv', { device: 'the data plane' });
@@ -102,18 +105,32 @@ export class ConnChannel implements ConnPorts {
 
   want(conn: number, end: number, bytes: number): void {
     const { view } = this.#out;
-    this.#send(encodeCredit(view, 0, ConnKind.WANT, conn, this.#connEpoch, end, bytes));
+    this.#send(
+      encodeCredit(view, 0, ConnKind.WANT, this.#ids.toQueue(conn), this.#connEpoch, end, bytes),
+    );
   }
 
   peek(conn: number, end: number, id: number, min: number, max: number, timeoutMs: number): void {
     const { view } = this.#out;
-    this.#send(encodePeek(view, 0, conn, this.#connEpoch, end, id, min, max, timeoutMs));
+    this.#send(
+      encodePeek(view, 0, this.#ids.toQueue(conn), this.#connEpoch, end, id, min, max, timeoutMs),
+    );
   }
 
   write(conn: number, end: number, bytes: Uint8Array): void {
     const { view } = this.#out;
     this.#out.bytes.set(bytes, CONN_PAYLOAD_AT);
-    this.#send(encodeBytes(view, 0, ConnKind.WRITE, conn, this.#connEpoch, end, bytes.length));
+    this.#send(
+      encodeBytes(
+        view,
+        0,
+        ConnKind.WRITE,
+        this.#ids.toQueue(conn),
+        this.#connEpoch,
+        end,
+        bytes.length,
+      ),
+    );
   }
 
   fin(conn: number, end: number): void {
@@ -130,14 +147,18 @@ export class ConnChannel implements ConnPorts {
 
   dial(conn: number, socket: number, { into, ...dial }: ConnDial): void {
     const request = { ...dial, isIntoDevice: into === 'tun' };
-    this.#send(encodeDial(this.#out.view, 0, conn, this.#connEpoch, socket, request));
+    this.#send(
+      encodeDial(this.#out.view, 0, this.#ids.toQueue(conn), this.#connEpoch, socket, request),
+    );
   }
 
   splice(conn: number, socket: number, options: SpliceOptions): void {
     const { idleTimeoutMs, halfCloseTimeoutMs, maxBytes } = options;
     const { view } = this.#out;
     const times = [idleTimeoutMs, halfCloseTimeoutMs] as const;
-    this.#send(encodeSplice(view, 0, conn, this.#connEpoch, socket, ...times, maxBytes));
+    this.#send(
+      encodeSplice(view, 0, this.#ids.toQueue(conn), this.#connEpoch, socket, ...times, maxBytes),
+    );
   }
 
   #signal(
@@ -145,7 +166,9 @@ export class ConnChannel implements ConnPorts {
     conn: number,
     end: number,
   ): void {
-    this.#send(encodeSignal(this.#out.view, 0, kind, conn, this.#connEpoch, end));
+    this.#send(
+      encodeSignal(this.#out.view, 0, kind, this.#ids.toQueue(conn), this.#connEpoch, end),
+    );
   }
 
   /** Sends the message of `length` bytes that was written, now or in its turn. */
@@ -174,16 +197,18 @@ export class ConnChannel implements ConnPorts {
       this.#connEpoch = message.epoch;
       this.#unsent = [];
       this.#sent = 0;
-      if (!isFirst) events.lost();
+      if (!isFirst) events.lost(this.#ids.isOfQueue);
     }
     this.#handOn(message, events);
   }
 
   #handOn(message: ConnMessage, events: ConnEvents): void {
-    const { conn, end } = message;
+    const { end } = message;
+    const conn = this.#ids.fromQueue(message.conn);
+    const requestId = this.#ids.fromQueue(message.requestId);
     switch (message.kind) {
       case ConnKind.OPENED:
-        events.opened({ conn, requestId: message.requestId });
+        events.opened({ conn, requestId });
         break;
       case ConnKind.PEEKED:
         events.peeked(conn, end, message.peek, {
@@ -202,10 +227,10 @@ export class ConnChannel implements ConnPorts {
         events.room(conn, end, message.bytes);
         break;
       case ConnKind.DIALED:
-        this.#dialed(message, events);
+        this.#dialed(conn, message, events);
         break;
       case ConnKind.CLOSED: {
-        const { requestId, bytesUp, bytesDown } = message;
+        const { bytesUp, bytesDown } = message;
         const reason = CLOSE_REASON_NAMES[message.detail] ?? 'unknown';
         events.closed(conn, end, { reason, bytesUp, bytesDown, requestId });
         break;
@@ -213,8 +238,8 @@ export class ConnChannel implements ConnPorts {
     }
   }
 
-  #dialed(message: ConnMessage, events: ConnEvents): void {
-    const { conn, end, detail } = message;
+  #dialed(conn: number, message: ConnMessage, events: ConnEvents): void {
+    const { end, detail } = message;
     const failure = FAILURES.get(detail);
     if (failure !== undefined) {
       events.dialed(conn, end, failure);

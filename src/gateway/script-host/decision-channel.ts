@@ -19,6 +19,7 @@ import {
   requestIdOf,
 } from '../messages/decision.ts';
 import { decodeShown, encodeShow } from '../messages/shown-datagrams.ts';
+import type { QueueIds } from './queue-ids.ts';
 
 /** Datagrams taken per wake-up, so that the supervisor is heard in a flood. */
 const DATAGRAMS_PER_READ = 256;
@@ -48,6 +49,7 @@ export class DecisionChannel {
   /** Of the data plane's requests to this host; others are not for us. */
   epoch = 0;
   readonly #fd: number;
+  readonly #ids: QueueIds;
   readonly #in = allocateStruct(DECISION_BYTES_MAX);
   readonly #out = allocateStruct(DECISION_BYTES_MAX);
   /** Answers that the socket did not take. While there are some, no request is read. */
@@ -58,8 +60,9 @@ export class DecisionChannel {
   readonly #arrivals: Arrival[] = [];
   #taken = 0;
 
-  constructor(fd: number) {
+  constructor(fd: number, ids: QueueIds) {
     this.#fd = fd;
+    this.#ids = ids;
   }
 
   /** The socket is full: wait until it is writable, and `flush`. */
@@ -105,12 +108,13 @@ export class DecisionChannel {
   }
 
   answer(requestId: number, decision: Decision): void {
-    this.#post(encodeDecisionAnswer(this.#out.view, 0, requestId, this.epoch, decision));
+    const id = this.#ids.toQueue(requestId);
+    this.#post(encodeDecisionAnswer(this.#out.view, 0, id, this.epoch, decision));
   }
 
   /** Asks for the datagrams of a UDP flow. */
   show(requestId: number): void {
-    this.#post(encodeShow(this.#out.view, 0, requestId, this.epoch));
+    this.#post(encodeShow(this.#out.view, 0, this.#ids.toQueue(requestId), this.epoch));
   }
 
   /** Sends what has been written, now or when there is room. */
@@ -135,7 +139,7 @@ export class DecisionChannel {
     const { view } = this.#in;
     const kind = datagramKind(view, 0, length);
     if (kind === 0 || epochOf(view, 0) !== this.epoch) return;
-    const requestId = requestIdOf(view, 0);
+    const requestId = this.#ids.fromQueue(requestIdOf(view, 0));
     if (kind === DatagramKind.CANCEL) {
       // What was not asked yet needs nothing else.
       if (!this.#forget(requestId)) this.#arrivals.push({ requestId, at: now });

@@ -10,7 +10,6 @@
 import { Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { raise } from '../../ffi/errors.ts';
 import { SharedMemory } from '../../ffi/memory.ts';
-import { setNonBlocking } from '../../ffi/sockets.ts';
 import { ScriptHost } from '../../scripts-runtime/host.ts';
 import type { LoadOptions } from '../../scripts-runtime/host-ports.ts';
 import { SLICE_US } from '../../scripts-runtime/limits.ts';
@@ -25,11 +24,10 @@ import {
   type ToScriptHost,
 } from '../messages/script-control.ts';
 import { processClock } from './clock.ts';
-import { ConnChannel } from './conn-channel.ts';
 import { ControlChannel, STDIN } from './control-channel.ts';
-import { DecisionChannel } from './decision-channel.ts';
+import { PlaneLinks } from './plane-links.ts';
 
-const Token = { CONTROL: 1, DECISIONS: 2, CONNS: 3 } as const;
+const Token = { CONTROL: 1, FIRST_LINK: 2 } as const;
 
 const US_PER_MS = 1000;
 
@@ -41,24 +39,17 @@ export class HostLoop {
     SharedMemory.map(ScriptHostFd.HEARTBEAT, HEARTBEAT_BYTES).buffer,
   );
   readonly #control = new ControlChannel();
-  readonly #decisions = new DecisionChannel(ScriptHostFd.DATA_PLANE);
-  readonly #conns = new ConnChannel(ScriptHostFd.CONNS);
   readonly #epoll = new Epoll();
+  readonly #planes: PlaneLinks;
   readonly #host: ScriptHost;
   /** Loads one after the other, in the order in which they were asked for. */
   #loads: Promise<void> = Promise.resolve();
   #loadsLeft = 0;
   #restored: readonly KvEntry[] = [];
-  /** A bundle was loaded. */
-  #isServing = false;
-  #isWatchingDecisions = false;
-  #isBlocked = false;
-  #isWatchingConns = false;
-  #areConnsBlocked = false;
 
-  constructor() {
-    setNonBlocking(ScriptHostFd.DATA_PLANE);
-    setNonBlocking(ScriptHostFd.CONNS);
+  /** @param queues  of the device: each has a data plane that asks */
+  constructor(queues: number) {
+    this.#planes = new PlaneLinks(queues, this.#epoll, Token.FIRST_LINK);
     const heartbeat = this.#heartbeat;
     const control = this.#control;
     this.#host = new ScriptHost(
@@ -67,9 +58,9 @@ export class HostLoop {
         epochMs: Date.now,
         enter: (generation, position, aheadUs) => this.#enter(generation, position, aheadUs),
         leave: () => heartbeat.setFloat64(HeartbeatField.BUSY_SINCE, 0, true),
-        answer: (requestId, decision) => this.#decisions.answer(requestId, decision),
-        show: (requestId) => this.#decisions.show(requestId),
-        conns: this.#conns,
+        answer: (requestId, decision) => this.#planes.answer(requestId, decision),
+        show: (requestId) => this.#planes.show(requestId),
+        conns: this.#planes,
         resolve: (id, name) => control.send({ kind: 'resolve', id, name }),
         log: (line) => control.send({ kind: 'log', ...line }),
         kv: (changes) => {
@@ -98,7 +89,7 @@ export class HostLoop {
       }
       const startedAt = processClock.now();
       this.#work(startedAt);
-      this.#updateWatch();
+      this.#planes.updateWatch();
       if (this.#needsEventLoop) await this.#giveWay(processClock.now() - startedAt);
     }
   }
@@ -108,38 +99,21 @@ export class HostLoop {
   }
 
   get #hasWork(): boolean {
-    return this.#needsEventLoop || this.#decisions.hasWork;
+    return this.#needsEventLoop || this.#planes.hasWork;
   }
 
   /** False when the supervisor is gone. */
   #handle(token: number, events: number): boolean {
     if (token === Token.CONTROL) return this.#control.read((message) => this.#receive(message));
-    if (token === Token.CONNS) {
-      this.#handleConns(events);
-      return true;
-    }
-    if ((events & EpollEvent.OUT) !== 0) this.#decisions.flush();
-    if (!this.#decisions.read(processClock.now())) {
-      this.#isWatchingDecisions = false;
-      this.#epoll.remove(ScriptHostFd.DATA_PLANE);
-    }
-    // A data plane says that it is a new one before it asks: what its predecessor had ends first.
-    if (this.#isWatchingConns) this.#handleConns(EpollEvent.IN);
+    this.#planes.handle(token, events, this.#host.conns, processClock.now());
     return true;
-  }
-
-  #handleConns(events: number): void {
-    if ((events & EpollEvent.OUT) !== 0) this.#conns.flush();
-    if (this.#conns.read(this.#host.conns)) return;
-    this.#isWatchingConns = false;
-    this.#epoll.remove(ScriptHostFd.CONNS);
   }
 
   /** A slice of requests, and slices of what is due. */
   #work(startedAt: number): void {
     const host = this.#host;
     const end = startedAt + SLICE_US;
-    this.#decisions.work(
+    this.#planes.work(
       {
         onRequest: (requestId, request, at) => host.request(requestId, request, at),
         onCancel: (requestId) => host.cancel(requestId),
@@ -166,8 +140,7 @@ export class HostLoop {
       case 'load': {
         const kv = message.bundle.kv.concat(this.#restored);
         this.#restored = [];
-        this.#decisions.epoch = message.epoch;
-        this.#conns.epoch = message.epoch;
+        this.#planes.epoch = message.epoch;
         this.#loadsLeft++;
         const { canary, drainMs } = message;
         const bundle = { ...message.bundle, kv };
@@ -204,21 +177,13 @@ export class HostLoop {
   async #load(bundle: ScriptBundle, options: LoadOptions): Promise<void> {
     const { generation } = bundle;
     const issues = await this.#host.load(bundle, options);
-    if (issues.length === 0 && !this.#isServing) this.#serve();
+    if (issues.length === 0) this.#planes.serve();
     this.#control.send(
       issues.length === 0
         ? { kind: 'loaded', generation, closers: this.#host.closers }
         : { kind: 'load-failed', generation, issues },
     );
     this.#loadsLeft--;
-  }
-
-  #serve(): void {
-    this.#isServing = true;
-    this.#isWatchingDecisions = true;
-    this.#watch(ScriptHostFd.DATA_PLANE, Token.DECISIONS);
-    this.#isWatchingConns = true;
-    this.#watch(ScriptHostFd.CONNS, Token.CONNS);
   }
 
   #enter(generation: number, position: number, aheadUs: number): void {
@@ -235,25 +200,6 @@ export class HostLoop {
   #watch(fd: number, token: number): void {
     const result = this.#epoll.add(fd, EpollEvent.IN, token);
     if (result < 0) raise(result, 'epoll_ctl', { device: `fd ${fd}` });
-  }
-
-  /** Waits for room instead of requests while answers wait. */
-  #updateWatch(): void {
-    this.#updateConnsWatch();
-    const { isBlocked } = this.#decisions;
-    if (isBlocked === this.#isBlocked || !this.#isWatchingDecisions) return;
-    this.#isBlocked = isBlocked;
-    const events = isBlocked ? EpollEvent.OUT : EpollEvent.IN;
-    this.#epoll.modify(ScriptHostFd.DATA_PLANE, events, Token.DECISIONS);
-  }
-
-  /** Reading goes on: what comes was asked for. */
-  #updateConnsWatch(): void {
-    const { isBlocked } = this.#conns;
-    if (isBlocked === this.#areConnsBlocked || !this.#isWatchingConns) return;
-    this.#areConnsBlocked = isBlocked;
-    const events = isBlocked ? EpollEvent.IN | EpollEvent.OUT : EpollEvent.IN;
-    this.#epoll.modify(ScriptHostFd.CONNS, events, Token.CONNS);
   }
 }
 

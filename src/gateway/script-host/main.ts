@@ -2,14 +2,15 @@
  * The hidden sub-commands in which scripts run. Each starts over first, so what they need is
  * imported after that.
  */
-import { ScriptHostFd } from '../messages/script-control.ts';
+import { queueFds, ScriptHostFd } from '../messages/script-control.ts';
 import { confine, restartWithoutPrivileges } from './confine.ts';
 
-/** `__script-host`: runs scripts until the supervisor is gone. */
-export async function runScriptHost(): Promise<never> {
-  restartWithoutPrivileges(Object.values(ScriptHostFd));
+/** `__script-host QUEUES`: runs scripts until the supervisor is gone. */
+export async function runScriptHost(queues: number): Promise<never> {
+  const links = Array.from({ length: queues }, (_, queue) => Object.values(queueFds(queue)));
+  restartWithoutPrivileges([...Object.values(ScriptHostFd), ...links.flat()]);
   const { HostLoop } = await import('./host-loop.ts');
-  const loop = new HostLoop();
+  const loop = new HostLoop(queues);
   confine();
   await loop.run();
   process.exit(0);

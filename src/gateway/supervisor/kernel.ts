@@ -8,16 +8,16 @@ import { COUNTERS_BYTES } from '../../stack/counters.ts';
 import { stateBytes } from '../../stack/layout.ts';
 import { parseAddress } from '../../stack/wire/ip-address.ts';
 import { ConfigError, type LoadedConfig } from '../config/load.ts';
-import { type Config, stateLimits } from '../config/schema.ts';
+import { queueLimits } from '../config/queues.ts';
+import type { Config } from '../config/schema.ts';
 import type { Cidr } from '../config/values.ts';
 import { HEARTBEAT_BYTES } from '../messages/script-control.ts';
 
-export interface Kernel extends Disposable {
+/** A queue of the device, and what its data plane needs besides. */
+export interface QueueKernel {
   readonly tun: TunDevice;
   readonly state: SharedMemory;
   readonly counters: SharedMemory;
-  /** Two, so that a new script host does not write over the signs of life of the old one. */
-  readonly heartbeats: readonly [SharedMemory, SharedMemory];
   /**
    * Ends of the data plane and of the script host. Both stay open here, so that a child that is
    * replaced finds the same socket.
@@ -25,6 +25,16 @@ export interface Kernel extends Disposable {
   readonly scripts: readonly [dataPlane: number, scriptHost: number];
   /** The same for what is said about claimed connections. */
   readonly conns: readonly [dataPlane: number, scriptHost: number];
+  /** Ends of the data plane and of all others, which hand over frames. */
+  readonly inbox: readonly [dataPlane: number, peers: number];
+}
+
+export interface Kernel extends Disposable {
+  /** The device, by its first queue. */
+  readonly tun: TunDevice;
+  readonly queues: readonly QueueKernel[];
+  /** Two, so that a new script host does not write over the signs of life of the old one. */
+  readonly heartbeats: readonly [SharedMemory, SharedMemory];
   /**
    * Has what is sent to these addresses come into the device, where it does not yet. They stay
    * routed: flows may have them for long after the configuration has lost them.
@@ -50,36 +60,62 @@ export interface KernelOptions {
  */
 export function openKernel(config: Config, { onNoIpv6 }: KernelOptions = {}): Kernel {
   using stack = new DisposableStack();
-  const tun = stack.use(
-    TunDevice.open({ name: config.device.name, offload: config.device.offload }),
-  );
+  const tuns = openQueues(config, stack);
+  const [tun] = tuns;
   configureDevice(tun, config, onNoIpv6);
   const routePool = poolRouter(tun, config.device.routes);
   routePool(config.nat.addresses);
-  const state = stack.use(SharedMemory.create('culvert-state', stateBytes(stateLimits(config))));
-  const counters = stack.use(SharedMemory.create('culvert-counters', COUNTERS_BYTES));
+  const bytes = stateBytes(queueLimits(config));
+  const queues = tuns.map((queue) => ({
+    tun: queue,
+    state: stack.use(SharedMemory.create('culvert-state', bytes)),
+    counters: stack.use(SharedMemory.create('culvert-counters', COUNTERS_BYTES)),
+    scripts: sockets(stack),
+    conns: sockets(stack),
+    inbox: sockets(stack),
+  }));
   const heartbeat = () => stack.use(SharedMemory.create('culvert-heartbeat', HEARTBEAT_BYTES));
   const heartbeats = [heartbeat(), heartbeat()] as const;
-  const sockets = () => {
-    const pair = socketPair('seqpacket');
-    stack.defer(() => {
-      for (const fd of pair) closeFd(fd);
-    });
-    return pair;
-  };
-  const [scripts, conns] = [sockets(), sockets()];
   const owned = stack.move();
   return {
-    ...{ tun, state, counters, heartbeats, scripts, conns, routePool },
+    ...{ tun, queues, heartbeats, routePool },
     [Symbol.dispose]: () => owned.dispose(),
   };
 }
 
-/** As `DataPlaneFd` orders them. */
-export const dataPlaneFds = ({ tun, state, counters, scripts, conns }: Kernel): number[] => [
-  ...[tun.fd, state.fd, counters.fd],
-  ...[scripts[0], conns[0]],
-];
+/** The device as often as it has queues. The first makes it, the others join under its name. */
+function openQueues(
+  { device: { name, offload, queues } }: Config,
+  stack: DisposableStack,
+): [TunDevice, ...TunDevice[]] {
+  const multiQueue = queues > 1;
+  const first = stack.use(TunDevice.open({ name, offload, multiQueue }));
+  const open = () => stack.use(TunDevice.open({ name: first.name, offload, multiQueue }));
+  return [first, ...Array.from({ length: queues - 1 }, open)];
+}
+
+function sockets(stack: DisposableStack): [number, number] {
+  const pair = socketPair('seqpacket');
+  stack.defer(() => {
+    for (const fd of pair) closeFd(fd);
+  });
+  return pair;
+}
+
+/** What the data plane of a queue inherits: as `DataPlaneFd` and `peerFds` order it. */
+export function dataPlaneFds({ queues }: Kernel, index: number): number[] {
+  const own = queues[index]!;
+  const peers = queues.filter((queue) => queue !== own);
+  return [
+    ...[own.tun.fd, own.state.fd, own.counters.fd],
+    ...[own.scripts[0], own.conns[0], own.inbox[0]],
+    ...peers.flatMap(({ state, inbox }) => [state.fd, inbox[1]]),
+  ];
+}
+
+/** What the script host inherits of the queues: as `queueFds` orders it. */
+export const scriptHostFds = ({ queues }: Kernel): number[] =>
+  queues.flatMap(({ scripts, conns }) => [scripts[1], conns[1]]);
 
 /**
  * Routes the pool of a configuration that comes to a running gateway.

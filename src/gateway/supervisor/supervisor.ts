@@ -5,19 +5,22 @@
  */
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
+import { FlowReader } from '../../stack/layout.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { toLiveConfig, toStartConfig } from '../config/plane.ts';
+import { queueLimits } from '../config/queues.ts';
 import { assertReloadable } from '../config/reloadable.ts';
 import type { ScriptsState } from '../messages/control.ts';
 import type { RecordedFlow } from '../messages/script-control.ts';
 import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
-import { DataPlane } from './data-plane.ts';
+import { DataPlanes } from './data-planes.ts';
 import { closedAddresses } from './flows/closed-addresses.ts';
 import { FlowControl } from './flows/flow-control.ts';
 import type { FlowContext, FlowNames } from './flows/flow-view.ts';
-import { dataPlaneFds } from './kernel.ts';
+import { dataPlaneFds, scriptHostFds } from './kernel.ts';
+import { CounterSum } from './metrics/counter-sum.ts';
 import { renderMetrics } from './metrics/metrics.ts';
 import { countReasons } from './metrics/reason-counts.ts';
 import { Mutex } from './mutex.ts';
@@ -37,6 +40,7 @@ import { configuredChange, readBundle, ScriptChanges } from './scripts/script-ch
 import { ScriptHost } from './scripts/script-host.ts';
 import { scriptStatus } from './scripts/script-status.ts';
 import { Trials } from './scripts/trials.ts';
+import { gatewayStatus } from './status.ts';
 import type { SupervisorOptions } from './supervisor-options.ts';
 
 /** Config generations whose listener names are kept for flows that live long. */
@@ -45,7 +49,9 @@ const LISTENER_NAMES_LENGTH = 1000;
 export class Supervisor implements ControlPlane, FlowNames {
   readonly flows: FlowControl;
   readonly #options: SupervisorOptions;
-  readonly #counters: Counters;
+  readonly #counters: CounterSum;
+  /** By queue. */
+  readonly #queues: readonly Counters[];
   readonly #scriptHost: ScriptHost;
   readonly #trials: Trials;
   readonly #resolver = new Resolver();
@@ -54,7 +60,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly #listenerNames = new Map<number, readonly string[]>();
   readonly #startedAt = Date.now();
   readonly #explaining = new Mutex();
-  #dataPlane: DataPlane | undefined;
+  #dataPlane: DataPlanes | undefined;
   #loaded: LoadedConfig;
   #scriptsState: ScriptsState = { state: 'none', epoch: 0 };
   #configGeneration = 0;
@@ -64,18 +70,21 @@ export class Supervisor implements ControlPlane, FlowNames {
     const { log, kernel, loaded } = options;
     this.#options = options;
     this.#loaded = loaded;
-    this.#counters = new Counters(kernel.counters.buffer);
+    this.#queues = kernel.queues.map(({ counters }) => new Counters(counters.buffer));
+    this.#counters = new CounterSum(this.#queues);
     this.flows = new FlowControl({
       log,
-      memory: kernel.state.buffer,
-      limits: loaded.config.limits,
+      reader: new FlowReader(
+        kernel.queues.map(({ state }) => state.buffer),
+        queueLimits(loaded.config),
+      ),
       context: () => this.#flowContext(),
       lostReports: () => this.#counters.get(Counter.REPORTS_LOST),
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
     });
     this.#scriptHost = new ScriptHost({
       log,
-      fds: [kernel.scripts[1], kernel.conns[1]],
+      fds: scriptHostFds(kernel),
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
       iface: kernel.tun.name,
       closed: () => closedAddresses(this.#loaded.config),
@@ -121,7 +130,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     this.#changes.watchDisk(loaded);
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
-    await this.#dataPlane?.ready;
+    await this.#dataPlane?.untilReady();
     const { name, vnetHeader, offloads } = kernel.tun;
     log.info(
       { device: name, vnet_header: vnetHeader, offloads, pid: process.pid, ...buildInfo },
@@ -253,6 +262,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     const { active } = this.#generations;
     return renderMetrics({
       counters: this.#counters,
+      queues: this.#queues,
       reloads: { ok, failed },
       lastReloadOk: lastOk,
       lastReloadOkAt: lastOkAt,
@@ -272,37 +282,19 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   status(): Status {
-    const { kernel } = this.#options;
-    const { active } = this.#generations;
-    const { file, config } = this.#loaded;
-    const get = (counter: Counter) => this.#counters.get(counter);
-    return {
-      state: this.#isDraining ? 'draining' : this.#dataPlane?.isReady ? 'running' : 'starting',
-      not_ready: [...this.notReady()],
-      ...buildInfo,
-      pid: process.pid,
-      uptime_seconds: Math.round((Date.now() - this.#startedAt) / 1000),
-      config: { ...(file === undefined ? {} : { file }), generation: this.#configGeneration },
-      device: {
-        name: kernel.tun.name,
-        mtu: config.device.mtu,
-        up: kernel.tun.probe() === 'up',
-        offload: get(Counter.OFFLOAD_NOW) > 0,
-      },
-      data_plane: { ...pidOf(this.#dataPlane), restarts: this.#dataPlane?.restarts ?? 0 },
-      script_host: {
-        state: this.#scriptHost.state,
-        ...pidOf(this.#scriptHost),
-        restarts: { ...this.#scriptHost.restarts },
-      },
-      generation: { number: active.number, hash: active.hash },
+    return gatewayStatus({
+      isDraining: this.#isDraining,
+      notReady: this.notReady(),
+      startedAt: this.#startedAt,
+      loaded: this.#loaded,
+      configGeneration: this.#configGeneration,
+      tun: this.#options.kernel.tun,
+      counters: this.#counters,
+      dataPlanes: this.#dataPlane,
+      scriptHost: this.#scriptHost,
+      generation: this.#generations.active,
       scripts: this.#scriptStatus(),
-      flows: {
-        active: get(Counter.FLOWS_NOW),
-        total: get(Counter.FLOWS_TOTAL),
-        limit: config.limits.flows,
-      },
-    };
+    });
   }
 
   get #revalidationPorts(): RevalidationPorts {
@@ -328,13 +320,15 @@ export class Supervisor implements ControlPlane, FlowNames {
 
   #startDataPlane(): void {
     const { log, kernel, loaded, onFatal } = this.#options;
-    this.#dataPlane = new DataPlane({
+    this.#dataPlane = new DataPlanes({
       log,
       start: toStartConfig(loaded.config, kernel.tun),
       live: this.#nextLiveConfig(loaded),
       scripts: this.#scriptsState,
-      fds: dataPlaneFds(kernel),
-      loopTurns: () => this.#counters.get(Counter.LOOP_TURNS),
+      queues: this.#queues.map((counters, index) => ({
+        fds: dataPlaneFds(kernel, index),
+        loopTurns: () => counters.get(Counter.LOOP_TURNS),
+      })),
       onFlowRows: (rows) => this.#takeEnded(rows),
       onGivenUp: onFatal,
     });
@@ -387,6 +381,3 @@ export class Supervisor implements ControlPlane, FlowNames {
     return { names: this, iface, nowUs: monotonicNow(), nowMs: Date.now() };
   }
 }
-
-const pidOf = (owner: { readonly pid: number | undefined } | undefined): { pid?: number } =>
-  owner?.pid === undefined ? {} : { pid: owner.pid };

@@ -199,9 +199,12 @@ export class Conns implements ConnEvents {
     });
   }
 
-  lost(): void {
-    for (const { requestId } of Array.from(this.#claims.values())) this.#dropClaim(requestId);
+  lost(isLost: (id: number) => boolean): void {
+    for (const { requestId } of Array.from(this.#claims.values())) {
+      if (isLost(requestId)) this.#dropClaim(requestId);
+    }
     for (const row of Array.from(this.#rows.values())) {
+      if (!isLost(row.carrier)) continue;
       this.#end(row, { reason: 'restart', bytesUp: 0, bytesDown: 0 });
     }
   }

@@ -118,6 +118,6 @@ export interface ConnEvents {
   ): void;
   /** Nothing comes of this end any more; of CLIENT_END: of the whole conn. */
   closed(conn: number, end: number, closed: ClosedConn): void;
-  /** The carrier began anew: all conns are gone. */
-  lost(): void;
+  /** The carrier began anew, or a part of it: conns and requests with such numbers are gone. */
+  lost(isLost: (id: number) => boolean): void;
 }

@@ -3,6 +3,7 @@ import type { Counters } from '../counters.ts';
 import type { Egress } from '../egress.ts';
 import type { FlowTable } from '../flow-table.ts';
 import type { ParkedPackets } from '../parked-packets.ts';
+import type { Peers } from '../peers.ts';
 import type { SlabPool } from '../slab-pool.ts';
 import type { TimerWheel } from '../timer-wheel.ts';
 import type { CongestionName } from '../verdict.ts';
@@ -43,6 +44,8 @@ export interface TcpContext {
   /** How fast the path delivered, as far as it told that. */
   readonly rate: RateSample;
   readonly settings: TcpSettings;
+  /** Of a device with several queues. */
+  readonly peers: Peers | undefined;
   /** SLAB_HEADROOM_BYTES where bytes are set aside while a header covers them. */
   readonly asideAt: number;
   /** First row of those that owe an acknowledgment. */

@@ -203,6 +203,9 @@ function onReset(tcp: TcpContext, now: Instant): DropReason {
   const { tcb, segment } = tcp;
   if (segment.seq !== tcb.rcvNxt) return sendChallengeAck(tcp, now);
   tcp.counters.add(Counter.TCP_RESETS_RECEIVED);
+  // A client that has closed answers a second ACK of its FIN so (RFC 1337 §2). All that it sent is
+  // here, and acknowledged: what the owner has not taken yet must not be lost for that.
+  if (tcb.state === TcpState.TIME_WAIT && !tcb.has(TcbFlag.FIN_DELIVERED)) return DropReason.NONE;
   // "If this connection was initiated with an active OPEN, then the connection was refused."
   if (isDialing(tcb)) endFlow(tcp, CloseReason.DIAL_REFUSED, ClosedBy.UPSTREAM, now);
   else endFlow(tcp, CloseReason.CLIENT_RESET, ClosedBy.CLIENT, now);

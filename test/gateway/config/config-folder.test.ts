@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { hasFiles } from '../../../src/gateway/config/documents.ts';
 import { loadConfigFiles } from '../../../src/gateway/config/load.ts';
 
 /** A folder with these files. */
@@ -60,4 +61,14 @@ describe('a folder of config files', () => {
     mkdirSync(join(folder, 'x.yaml'));
     expect(() => loadConfigFiles({ folder }, [])).toThrow('x.yaml: is no regular file');
   });
+});
+
+test('a folder that is not there has no files; what is no folder is for its reader', () => {
+  const folder = folderOf({ 'x.yaml': '' });
+  expect([hasFiles(folder), hasFiles(folderOf({})), hasFiles('/nonexistent')]).toEqual([
+    true,
+    false,
+    false,
+  ]);
+  expect(hasFiles(join(folder, 'x.yaml'))).toBe(true);
 });

@@ -19,6 +19,7 @@ import {
   encodeStarted,
 } from '../../../src/gateway/messages/conn-encode.ts';
 import { ConnChannel } from '../../../src/gateway/script-host/conn-channel.ts';
+import { QueueIds } from '../../../src/gateway/script-host/queue-ids.ts';
 import type { ConnEvents } from '../../../src/scripts-runtime/conns/ports.ts';
 import { CloseReason } from '../../../src/stack/close-reason.ts';
 
@@ -37,7 +38,7 @@ class Pair implements Disposable {
     [this.#mine, this.#theirs] = socketPair('seqpacket');
     setNonBlocking(this.#mine);
     setNonBlocking(this.#theirs);
-    this.channel = new ConnChannel(this.#theirs);
+    this.channel = new ConnChannel(this.#theirs, new QueueIds(0, 1));
     this.channel.epoch = 7;
   }
 
@@ -62,7 +63,7 @@ class Pair implements Disposable {
       room: note('room'),
       dialed: note('dialed'),
       closed: note('closed'),
-      lost: note('lost'),
+      lost: (isLost) => note('lost')(isLost(2)),
     };
     return this.channel.read(events);
   }
@@ -115,7 +116,7 @@ test('messages for another host are not heard, and a new data plane is a loss', 
   pair.tell((view) => encodeOpened(view, 0, 2, EPOCH, 2, 1, 1, 0));
   pair.tell((view) => encodeStarted(view, 0, connEpoch(7, 2)));
   pair.read();
-  expect(pair.seen).toEqual(['opened [{"conn":2,"requestId":2}]', 'lost []']);
+  expect(pair.seen).toEqual(['opened [{"conn":2,"requestId":2}]', 'lost [true]']);
 });
 
 test('what the host asks for goes out with the epoch of the data plane', () => {
@@ -167,7 +168,7 @@ test('the end of the data plane is a loss, and writing to it is no error', () =>
   using pair = new Pair();
   pair.closeMine();
   expect(pair.read()).toBe(false);
-  expect(pair.seen).toEqual(['lost []']);
+  expect(pair.seen).toEqual(['lost [true]']);
   pair.channel.fin(5, 0);
   expect(pair.channel.isBlocked).toBe(false);
 });

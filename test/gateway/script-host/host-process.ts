@@ -84,8 +84,8 @@ export class HostProcess {
     this.epoch = epoch;
     this.#fd = mine;
     this.#connsFd = myConns;
-    this.#process = Bun.spawn([...runAs, ...command('__script-host')], {
-      stdio: ['pipe', 'pipe', 'inherit', theirs, theirConns, this.#heartbeat.fd],
+    this.#process = Bun.spawn([...runAs, ...command('__script-host'), '1'], {
+      stdio: ['pipe', 'pipe', 'inherit', this.#heartbeat.fd, theirs, theirConns],
     });
     closeFd(theirs);
     closeFd(theirConns);

@@ -272,7 +272,7 @@ test('when the carrier begins anew, all that waits is told', async () => {
   const world = await ConnWorld.of(claiming('await fails(() => conn.read());'));
   world.connect();
   world.world.ask();
-  world.carrier.say(() => world.host.conns.lost());
+  world.carrier.say(() => world.host.conns.lost(() => true));
   world.run();
   expect(world.lines).toEqual(['SocketError aborted restart']);
   expect(world.host.claims).toBe(0);

@@ -71,6 +71,38 @@ describe('both directions end', () => {
   });
 });
 
+describe('a reset after both have sent FIN', () => {
+  /** The upstream has ended first; of what the client sent it took 100 bytes. */
+  function withBacklog(): TcpRig {
+    const rig = inState('FIN-WAIT-2');
+    rig.flow.appetite = 100;
+    rig.peer.sends('FP. 1:1001(1000) ack 2 win 512');
+    rig.peer.expects('. 2:2(0) ack 1002');
+    expect(rig.state).toBe('TIME-WAIT');
+    return rig;
+  }
+
+  test('takes nothing from the upstream that was acknowledged', () => {
+    const rig = withBacklog();
+    rig.peer.sends('R 1002:1002(0)');
+    expect(rig.flow.received).toBe(100);
+    rig.eat(900);
+    expect(rig.flow.received).toBe(1000);
+    expect(rig.flow.calls.slice(-2)).toEqual(['fin', 'closed eof by upstream']);
+    expect(closed(rig)).toEqual({ eof: 1 });
+    rig.wait(60_100);
+    rig.expectEmpty();
+  });
+
+  test('ends the wait when the upstream has everything', () => {
+    const rig = withBacklog();
+    rig.eat(900);
+    rig.peer.sends('R 1002:1002(0)');
+    rig.expectEmpty();
+    expect(closed(rig)).toEqual({ eof: 1 });
+  });
+});
+
 describe('the reason', () => {
   test('is the first that was given; what follows is a consequence', () => {
     const rig = inState('ESTABLISHED');

@@ -25,7 +25,7 @@ function render(value: Status): string {
     `uptime      ${formatSpan(value.uptime_seconds * 1000)}, pid ${value.pid}`,
     `config      ${value.config.file ?? 'embedded default'}, generation ${value.config.generation}`,
     `device      ${device.name} ${device.up ? 'up' : 'down'}, MTU ${device.mtu}, ${offload}`,
-    `data plane  pid ${plane.pid ?? '-'}, ${plane.restarts} restarts`,
+    `data plane  pid ${plane.pids.join(', ') || '-'}, ${plane.restarts} restarts`,
     `script host ${host.state}, pid ${host.pid ?? '-'}, ${restarts} restarts`,
     `scripts     generation ${generation.number} (${generation.hash})`,
     `flows       ${flows.active} of ${flows.limit}, ${flows.total} since the start`,

@@ -270,7 +270,12 @@ export const status = z.object({
     up: z.boolean(),
     offload: z.boolean(),
   }),
-  data_plane: z.object({ pid: z.number().optional(), restarts: z.number() }),
+  /** `pid` is that of the first queue. */
+  data_plane: z.object({
+    pid: z.number().optional(),
+    pids: z.array(z.number()),
+    restarts: z.number(),
+  }),
   script_host: z.object({
     state: z.enum(['idle', 'running', 'waiting']),
     pid: z.number().optional(),

@@ -1,5 +1,5 @@
 /** All that an operator can ask of flows: look, count, filter, end, listen. */
-import type { StateLimits } from '../../../stack/layout.ts';
+import type { FlowReader } from '../../../stack/layout.ts';
 import type { FlowRef } from '../../messages/control.ts';
 import type { Logger } from '../log/logger.ts';
 import { type ConntrackView, viewConntrack } from './conntrack-view.ts';
@@ -18,9 +18,7 @@ import {
 
 export interface FlowControlOptions {
   readonly log: Logger;
-  /** Of the data plane, as stack/layout.ts lays it out. */
-  readonly memory: ArrayBuffer;
-  readonly limits: StateLimits;
+  readonly reader: FlowReader;
   readonly context: () => FlowContext;
   /** Rows of ended flows so far that the data plane could not report. */
   readonly lostReports: () => number;
@@ -35,11 +33,11 @@ export class FlowControl {
   readonly #options: FlowControlOptions;
 
   constructor(options: FlowControlOptions) {
-    const { log, memory, limits, context, lostReports } = options;
+    const { log, reader, context, lostReports } = options;
     this.#options = options;
-    this.live = new LiveFlows(memory, limits, context);
+    this.live = new LiveFlows(reader, context);
     this.ended = new EndedFlows(log, context);
-    this.#events = new FlowEvents({ memory, capacity: limits.flows, context, lostReports });
+    this.#events = new FlowEvents({ reader, context, lostReports });
   }
 
   /** Rows that the table has. */

@@ -6,6 +6,7 @@
  * told how many.
  */
 import { FLOW_ROW_BYTES } from '../../../stack/flow-row.ts';
+import type { FlowReader } from '../../../stack/layout.ts';
 import { EventReader, type EventRequest } from './event-reader.ts';
 import { EventRing } from './event-ring.ts';
 import type { FlowContext } from './flow-view.ts';
@@ -22,9 +23,7 @@ const ROWS_PER_LOOK = 65_536;
 const LINGER_MS = 10_000;
 
 export interface FlowEventsOptions {
-  /** Of the data plane; rows of flows first. */
-  readonly memory: ArrayBuffer;
-  readonly capacity: number;
+  readonly reader: FlowReader;
   readonly context: () => FlowContext;
   /** Rows of ended flows so far that the data plane could not report. */
   readonly lostReports: () => number;
@@ -102,11 +101,11 @@ export class FlowEvents {
   }
 
   #begin(): Session {
-    const { memory, capacity, context, lookPeriodMs, ringEvents } = this.#options;
+    const { reader, context, lookPeriodMs, ringEvents } = this.#options;
     const { nowUs, nowMs } = context();
     return {
       ring: new EventRing(ringEvents ?? RING_EVENTS),
-      watch: new TableWatch(memory, capacity, nowUs),
+      watch: new TableWatch(reader, nowUs),
       name: nowMs.toString(36),
       timer: setInterval(() => this.#look(), lookPeriodMs ?? LOOK_PERIOD_MS),
     };

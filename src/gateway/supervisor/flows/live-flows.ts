@@ -1,12 +1,6 @@
 /** Live flows, read from the memory of the data plane. */
-import {
-  Decider,
-  FLOW_ROW_BYTES,
-  FlowField,
-  type FlowSnapshot,
-  PROTOCOL_NAMES,
-} from '../../../stack/flow-row.ts';
-import { FlowReader, type StateLimits } from '../../../stack/layout.ts';
+import { Decider, FlowField, type FlowSnapshot, PROTOCOL_NAMES } from '../../../stack/flow-row.ts';
+import type { FlowReader } from '../../../stack/layout.ts';
 import type { FlowRef } from '../../messages/control.ts';
 import type { Filter, RowTest } from './filter/fields.ts';
 import { type FlowContext, type FlowView, flowId, viewFlow } from './flow-view.ts';
@@ -41,14 +35,11 @@ export interface Census {
 }
 
 export class LiveFlows {
-  readonly #view: DataView;
   readonly #reader: FlowReader;
   readonly #context: () => FlowContext;
 
-  /** @param memory  of the data plane, as stack/layout.ts lays it out */
-  constructor(memory: ArrayBuffer, limits: StateLimits, context: () => FlowContext) {
-    this.#view = new DataView(memory);
-    this.#reader = new FlowReader(memory, limits);
+  constructor(reader: FlowReader, context: () => FlowContext) {
+    this.#reader = reader;
     this.#context = context;
   }
 
@@ -80,7 +71,7 @@ export class LiveFlows {
   /** The flow and its row; undefined when it has ended. */
   find(serial: number): { readonly row: number; readonly flow: LiveFlowView } | undefined {
     for (let row = 0; row < this.capacity; row++) {
-      if (this.#serialOf(row) !== serial) continue;
+      if (this.#reader.serialOf(row) !== serial) continue;
       const flow = this.#reader.snapshot(row);
       if (flow?.serial === serial) return { row, flow: viewLiveFlow(flow, this.#context()) };
     }
@@ -110,12 +101,13 @@ export class LiveFlows {
    * what is counted; a row that changes hands at that moment may be counted for the wrong one.
    */
   census(): Census {
-    const view = this.#view;
+    const reader = this.#reader;
     const scripts = new Map<number, number>();
     const protocols = new Float64Array(PROTOCOLS);
     for (let row = 0; row < this.capacity; row++) {
-      const at = row * FLOW_ROW_BYTES;
-      if (this.#serialOf(row) === 0) continue;
+      if (reader.serialOf(row) === 0) continue;
+      const view = reader.viewOf(row);
+      const at = reader.positionOf(row);
       protocols[view.getUint8(at + FlowField.PROTOCOL)]! += 1;
       if (view.getUint8(at + FlowField.DECIDER) !== Decider.SCRIPT) continue;
       const generation = view.getUint32(at + FlowField.GENERATION, true);
@@ -139,18 +131,13 @@ export class LiveFlows {
 
   /** Calls `take` for each flow that passes, from row `from` on, until it returns false. */
   #each(test: RowTest, from: number, take: (row: number, serial: number) => boolean): void {
-    const view = this.#view;
+    const reader = this.#reader;
     for (let row = from; row < this.capacity; row++) {
-      const serial = this.#serialOf(row);
-      if (serial === 0 || !test(view, row * FLOW_ROW_BYTES)) continue;
+      const serial = reader.serialOf(row);
+      if (serial === 0 || !test(reader.viewOf(row), reader.positionOf(row))) continue;
       // Else the row changed hands, and who knows which of the two has passed.
-      if (this.#serialOf(row) === serial && !take(row, serial)) return;
+      if (reader.serialOf(row) === serial && !take(row, serial)) return;
     }
-  }
-
-  /** 0 of a row that is free. */
-  #serialOf(row: number): number {
-    return this.#view.getFloat64(row * FLOW_ROW_BYTES + FlowField.SERIAL, true);
   }
 }
 

@@ -2,48 +2,39 @@
  * Sees flows come and change by looking at their rows again and again, so that the data plane has
  * no part in it. It remembers of each row whose it was and how far that flow had come.
  */
-import {
-  Carrier,
-  FLOW_ROW_BYTES,
-  FlowField,
-  FlowPhase,
-  TrackBit,
-} from '../../../stack/flow-row.ts';
+import { Carrier, FlowField, FlowPhase, TrackBit } from '../../../stack/flow-row.ts';
+import type { FlowReader } from '../../../stack/layout.ts';
 
 /** A row that is new since the last look, or whose flow has moved on. */
 export type OnRow = (name: 'NEW' | 'UPDATE', view: DataView, rowAt: number) => void;
 
 export class TableWatch {
-  readonly #view: DataView;
-  readonly #capacity: number;
+  readonly #reader: FlowReader;
   readonly #since: number;
   readonly #serials: Float64Array;
   readonly #stages: Uint32Array;
   #row = 0;
 
-  /**
-   * @param capacity  rows at the start of `memory`
-   * @param sinceUs   flows that began before are not new
-   */
-  constructor(memory: ArrayBuffer, capacity: number, sinceUs: number) {
-    this.#view = new DataView(memory);
-    this.#capacity = capacity;
+  /** @param sinceUs  flows that began before are not new */
+  constructor(reader: FlowReader, sinceUs: number) {
+    this.#reader = reader;
     this.#since = sinceUs;
-    this.#serials = new Float64Array(capacity);
-    this.#stages = new Uint32Array(capacity);
+    this.#serials = new Float64Array(reader.capacity);
+    this.#stages = new Uint32Array(reader.capacity);
   }
 
   /** Looks at the next `count` rows; after the last one comes the first. */
   look(count: number, onRow: OnRow): void {
-    for (let left = Math.min(count, this.#capacity); left > 0; left--) {
+    const { capacity } = this.#reader;
+    for (let left = Math.min(count, capacity); left > 0; left--) {
       this.#lookAt(this.#row, onRow);
-      this.#row = (this.#row + 1) % this.#capacity;
+      this.#row = (this.#row + 1) % capacity;
     }
   }
 
   #lookAt(row: number, onRow: OnRow): void {
-    const view = this.#view;
-    const at = row * FLOW_ROW_BYTES;
+    const view = this.#reader.viewOf(row);
+    const at = this.#reader.positionOf(row);
     const serial = view.getFloat64(at + FlowField.SERIAL, true);
     if (serial === 0 || isOver(view, at)) return;
     const stage = stageOf(view, at);

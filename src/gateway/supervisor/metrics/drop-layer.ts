@@ -29,6 +29,7 @@ const RUNS: readonly (readonly [first: number, layer: DropLayer])[] = [
   [DropReason.UPSTREAM_FULL, 'upstream'],
   [DropReason.HOP_LIMIT_EXCEEDED, 'ip'],
   [DropReason.REFUSED_AGAIN, 'policy'],
+  [DropReason.PEER_FULL, 'device'],
 ];
 
 export const dropLayer = (reason: number): DropLayer =>

@@ -1,6 +1,6 @@
 /** All metrics, from the shared counters and what the supervisor itself knows. */
 import { CLOSE_REASON_NAMES, CloseReason } from '../../../stack/close-reason.ts';
-import { Counter, type Counters } from '../../../stack/counters.ts';
+import { Counter, type CounterReader } from '../../../stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../../stack/drop-reason.ts';
 import type { ScriptLimits } from '../../messages/script-control.ts';
 import { buildInfo } from '../build-info.ts';
@@ -10,10 +10,13 @@ import type { TrialOutcomes, TrialReport } from '../scripts/trials.ts';
 import { dropLayer } from './drop-layer.ts';
 import type { Histogram } from './histogram.ts';
 import { MetricsText, type Sample } from './metrics-text.ts';
+import { writeQueues } from './queue-metrics.ts';
 import type { ScriptMetricsTable } from './script-metrics.ts';
 
 export interface MetricsSource {
-  readonly counters: Counters;
+  readonly counters: CounterReader;
+  /** The same, of each queue of the device. */
+  readonly queues: readonly CounterReader[];
   readonly reloads: { readonly ok: number; readonly failed: number };
   readonly lastReloadOk: boolean;
   /** Milliseconds since 1970. */
@@ -40,6 +43,7 @@ export function renderMetrics(source: MetricsSource): string {
   writeFlows(text, source);
   writeTracking(text, source);
   writeDevice(text, source.counters);
+  writeQueues(text, source.queues);
   writeTcp(text, source.counters);
   writeScripts(text, source);
   source.scriptMetrics.write(text);
@@ -151,7 +155,7 @@ function writeTracking(text: MetricsText, { counters, census }: MetricsSource): 
   ]);
 }
 
-function writeDevice(text: MetricsText, counters: Counters): void {
+function writeDevice(text: MetricsText, counters: CounterReader): void {
   const get = (counter: Counter) => counters.get(counter);
   const kinds = (direction: string, all: number, large: number): Sample[] => [
     [all - large, { direction, kind: 'frame' }],
@@ -208,7 +212,7 @@ const TCP_COUNTERS: readonly (readonly [Counter, string, string])[] = [
   [Counter.TCP_KEEPALIVES, 'keepalives', 'Keepalive probes sent.'],
 ];
 
-function writeTcp(text: MetricsText, counters: Counters): void {
+function writeTcp(text: MetricsText, counters: CounterReader): void {
   const get = (counter: Counter) => counters.get(counter);
   text.gauge('culvert_tcp_syn_in_flight', 'Flows that are not open yet.', [
     [get(Counter.HELD_SYNS_NOW)],

@@ -1,10 +1,10 @@
 /** Dropped packets and ended flows by reason, as the API shows them. */
 import { CLOSE_REASON_NAMES, CloseReason } from '../../../stack/close-reason.ts';
-import type { Counters } from '../../../stack/counters.ts';
+import type { CounterReader } from '../../../stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../../stack/drop-reason.ts';
 import { dropLayer } from './drop-layer.ts';
 
-export function countReasons(counters: Counters) {
+export function countReasons(counters: CounterReader) {
   const drops = DROP_REASON_NAMES.map((reason, index) => ({
     reason,
     layer: dropLayer(index),

@@ -54,7 +54,7 @@ export interface LastEntered {
 
 export interface HostProcessOptions {
   readonly command: readonly string[];
-  /** Inherited from 3 on; the page follows them. */
+  /** Inherited behind the page: as `queueFds` orders them. */
   readonly fds: readonly number[];
   readonly page: HeartbeatPage;
   readonly epoch: number;
@@ -76,6 +76,9 @@ export interface HostMemory {
   readonly disabled: readonly string[];
   readonly previous?: NonNullable<HostFacts['previous']>;
 }
+
+/** Sockets to one data plane. */
+const FDS_OF_QUEUE = 2;
 
 export class HostProcess {
   readonly page: HeartbeatPage;
@@ -100,7 +103,8 @@ export class HostProcess {
     this.epoch = epoch;
     page.view.setFloat64(HeartbeatField.BUSY_SINCE, 0, true);
     page.view.setUint32(HeartbeatField.GENERATION, 0, true);
-    this.#child = new Child(command, [...fds, page.fd], {
+    const queues = String(fds.length / FDS_OF_QUEUE);
+    this.#child = new Child([...command, queues], [page.fd, ...fds], {
       onMessage: (raw) => this.#receive(parseFromScriptHost(raw)),
       onExit: (exit) => this.#end({ cause: 'crash', exit }, describeExit(exit)),
     });

@@ -43,7 +43,7 @@ export type HostState = 'idle' | 'running' | 'waiting';
 
 export interface ScriptHostOptions {
   readonly log: Logger;
-  /** As ScriptHostFd orders them; the heartbeat page follows. */
+  /** As `queueFds` orders them, two for each queue. */
   readonly fds: readonly number[];
   readonly pages: readonly [HeartbeatPage, HeartbeatPage];
   readonly iface: string;

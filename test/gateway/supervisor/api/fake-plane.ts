@@ -18,7 +18,7 @@ import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts
 import { Carrier, TrackState, VerdictCode } from '../../../../src/stack/flow-row.ts';
 import { TcpState } from '../../../../src/stack/tcp/states.ts';
 import { Protocol } from '../../../../src/stack/wire/protocol.ts';
-import { FlowMemory, flowContext, limitsOf, NOW_US } from '../flows/flow-memory.ts';
+import { FlowMemory, flowContext, NOW_US } from '../flows/flow-memory.ts';
 
 const ROWS = 8;
 /** Serial number of a flow that ends before anybody can end it. */
@@ -106,7 +106,7 @@ export function fakePlane(): FakePlane {
         uptime_seconds: 1,
         config: { generation: 1 },
         device: { name: 'x0', mtu: 1500, up: true, offload: true },
-        data_plane: { restarts: 0 },
+        data_plane: { pids: [], restarts: 0 },
         script_host: { state: 'idle', restarts: {} },
         generation: { number: 0, hash: '' },
         scripts: [],
@@ -138,8 +138,7 @@ export function fakePlane(): FakePlane {
     }),
     flows: new FlowControl({
       log: silent,
-      memory: memory.buffer,
-      limits: limitsOf(ROWS),
+      reader: memory.reader,
       context: flowContext,
       lostReports: () => 0,
       kill: async (refs) => {

@@ -28,8 +28,7 @@ function setUp({ lingerMs = 60_000 } = {}) {
   const memory = new FlowMemory(ROWS);
   const lost = { reports: 3 };
   const events = new FlowEvents({
-    memory: memory.buffer,
-    capacity: ROWS,
+    reader: memory.reader,
     context: flowContext,
     lostReports: () => lost.reports,
     lookPeriodMs: 1,

@@ -9,6 +9,7 @@ import {
   type TrackState,
   VerdictCode,
 } from '../../../../src/stack/flow-row.ts';
+import { FlowReader } from '../../../../src/stack/layout.ts';
 import { TcpState } from '../../../../src/stack/tcp/states.ts';
 import { writeAddress } from '../../../../src/stack/wire/ip-address.ts';
 
@@ -69,10 +70,17 @@ export interface FlowFields {
 export class FlowMemory {
   readonly buffer: ArrayBuffer;
   readonly view: DataView;
+  readonly #capacity: number;
 
   constructor(capacity: number) {
+    this.#capacity = capacity;
     this.buffer = new ArrayBuffer(capacity * FLOW_ROW_BYTES);
     this.view = new DataView(this.buffer);
+  }
+
+  /** As the supervisor reads it. */
+  get reader(): FlowReader {
+    return new FlowReader([this.buffer], limitsOf(this.#capacity));
   }
 
   /** Writes a flow into a row; its serial number is 100 and the row unless told. */

@@ -13,7 +13,7 @@ import { LogSink } from '../../../../src/gateway/supervisor/log/log-sink.ts';
 import { createLogger } from '../../../../src/gateway/supervisor/log/logger.ts';
 import { CloseReason } from '../../../../src/stack/close-reason.ts';
 import { Decider, FLOW_ROW_BYTES } from '../../../../src/stack/flow-row.ts';
-import { FlowMemory, flowContext, limitsOf } from './flow-memory.ts';
+import { FlowMemory, flowContext } from './flow-memory.ts';
 
 const CAPACITY = 8;
 
@@ -23,8 +23,7 @@ function memoryOf(rows: readonly number[]): FlowMemory {
   return memory;
 }
 
-const live = (rows: readonly number[]) =>
-  new LiveFlows(memoryOf(rows).buffer, limitsOf(CAPACITY), flowContext);
+const live = (rows: readonly number[]) => new LiveFlows(memoryOf(rows).reader, flowContext);
 
 describe('live flows', () => {
   test('are shown with the names of who decided', () => {
@@ -68,7 +67,7 @@ describe('live flows', () => {
     const memory = memoryOf([0, 1]);
     memory.put(2, { protocol: 58, decider: Decider.LISTENER });
     memory.put(3, { protocol: 132, decider: Decider.LISTENER });
-    const flows = new LiveFlows(memory.buffer, limitsOf(CAPACITY), flowContext);
+    const flows = new LiveFlows(memory.reader, flowContext);
     const { scripts, protocols } = flows.census();
     expect(scripts).toEqual([{ script: 'route', generation: 3, count: 2 }]);
     expect(Object.fromEntries(protocols)).toEqual({ tcp: 2, udp: 0, icmp: 1, other: 1 });
@@ -81,7 +80,7 @@ describe('live flows', () => {
 
   test('that change hands while they are looked at are left out', () => {
     const memory = memoryOf([0, 1]);
-    const flows = new LiveFlows(memory.buffer, limitsOf(CAPACITY), flowContext);
+    const flows = new LiveFlows(memory.reader, flowContext);
     const filter: Filter = () => (_, at) => {
       if (at === 0) memory.put(0, { serial: 200 });
       return true;

@@ -20,7 +20,7 @@ let watch: TableWatch;
 
 beforeEach(() => {
   memory = new FlowMemory(ROWS);
-  watch = new TableWatch(memory.buffer, ROWS, SINCE);
+  watch = new TableWatch(memory.reader, SINCE);
 });
 
 /** What is seen in the next rows: `NEW 2`. */

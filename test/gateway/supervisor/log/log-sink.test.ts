@@ -8,8 +8,8 @@ import { createLogger } from '../../../../src/gateway/supervisor/log/logger.ts';
 import { until } from '../support.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'culvert-'));
-const SINK = `${import.meta.dir}/../../../src/gateway/supervisor/log/log-sink.ts`;
-const MAIN = `${import.meta.dir}/stalled-gateway-child.ts`;
+const SINK = `${import.meta.dir}/../../../../src/gateway/supervisor/log/log-sink.ts`;
+const MAIN = `${import.meta.dir}/../stalled-gateway-child.ts`;
 /** Long enough for a machine with other things to do, far too short for a reader that sleeps. */
 const AT_ONCE_MS = 1_000;
 

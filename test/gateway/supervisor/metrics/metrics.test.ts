@@ -24,6 +24,7 @@ function render(): string {
   for (const value of [0.05, 0.5, 5]) histogram.observe(value);
   return renderMetrics({
     counters,
+    queues: [counters],
     reloads: { ok: 3, failed: 1 },
     lastReloadOk: false,
     lastReloadOkAt: 1_500,

@@ -4,7 +4,7 @@ import { Revalidation } from '../../../../src/gateway/supervisor/scripts/revalid
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
 import { Decider } from '../../../../src/stack/flow-row.ts';
 import { command } from '../../script-host/host-process.ts';
-import { FlowMemory, flowContext, limitsOf } from '../flows/flow-memory.ts';
+import { FlowMemory, flowContext } from '../flows/flow-memory.ts';
 import { rememberingLog } from '../support.ts';
 
 const ROWS = 8;
@@ -22,7 +22,7 @@ function setUp(body: string, mode: 'report' | 'close') {
   const revalidation = new Revalidation(
     {
       log,
-      live: new LiveFlows(memory.buffer, limitsOf(ROWS), flowContext),
+      live: new LiveFlows(memory.reader, flowContext),
       resolver: { resolve: async () => ({ addresses: ['10.7.7.6', '10.7.7.7'] }) },
       kill: async (refs) => {
         killed.push(...refs.map(({ serial }) => serial));

@@ -1,0 +1,57 @@
+/** The share of one data plane where the device has several queues: each serves its own flows. */
+import type { StateLimits } from '../../stack/layout.ts';
+import type { LiveConfig, QueuePlace, StartConfig } from '../messages/control.ts';
+import { type Config, stateLimits } from './schema.ts';
+
+type Share = Pick<Config, 'device' | 'limits' | 'conntrack'>;
+
+/** What the state of one data plane is laid out for: the limits of the configuration are of all. */
+export function queueLimits(config: Share): StateLimits {
+  const { queues } = config.device;
+  const limits = stateLimits(config);
+  const { flowBuckets } = limits;
+  const part = (whole: number) => Math.ceil(whole / queues);
+  return {
+    ...limits,
+    flows: part(limits.flows),
+    ...(flowBuckets === undefined ? {} : { flowBuckets: part(flowBuckets) }),
+    heldSyns: part(limits.heldSyns),
+    heldSynsPerSource: part(limits.heldSynsPerSource),
+    synCookiesFrom: part(limits.synCookiesFrom),
+    timeWait: part(limits.timeWait),
+    slabBytes: Math.max(part(limits.slabBytes), limits.slabBytesPerFlow),
+  };
+}
+
+/** The part of a queue of what is fixed when data planes start. */
+export function startOfQueue(start: StartConfig, queue: QueuePlace): StartConfig {
+  if (queue.count === 1) return start;
+  const part = (whole: number) => Math.ceil(whole / queue.count);
+  const { limit, perSource } = start.sessions;
+  return {
+    ...start,
+    claims: part(start.claims),
+    sessions: { limit: part(limit), perSource: part(perSource) },
+    queue,
+  };
+}
+
+/**
+ * The part of a queue of what can change. Each masquerades with ports of its own: two of them must
+ * not give one to two flows.
+ */
+export function liveOfQueue(live: LiveConfig, index: number, count: number): LiveConfig {
+  if (count === 1) return live;
+  const [first, last] = live.nat.ports;
+  const span = last - first + 1;
+  const from = first + Math.floor((span * index) / count);
+  const to = first + Math.floor((span * (index + 1)) / count) - 1;
+  return {
+    ...live,
+    nat: { ...live.nat, ports: [from, Math.max(from, to)] },
+    conntrack: {
+      ...live.conntrack,
+      perSource: Math.ceil(live.conntrack.perSource / count),
+    },
+  };
+}

@@ -1,0 +1,95 @@
+/**
+ * The data planes of the gateway, one for each queue of the device, as if they were one: each is
+ * told its share of the configuration, and each is replaced by itself when it dies.
+ */
+import { liveOfQueue, startOfQueue } from '../config/queues.ts';
+import type { FlowRef, LiveConfig, ScriptsState, StartConfig } from '../messages/control.ts';
+import { DataPlane, type DataPlaneOptions } from './data-plane.ts';
+
+export interface DataPlanesOptions
+  extends Pick<DataPlaneOptions, 'log' | 'onFlowRows' | 'onGivenUp' | 'command'> {
+  /** Of all queues together, but for `limits`, which are of each. */
+  readonly start: StartConfig;
+  readonly live: LiveConfig;
+  readonly scripts: ScriptsState;
+  /** By queue. */
+  readonly queues: readonly Pick<DataPlaneOptions, 'fds' | 'loopTurns'>[];
+}
+
+export class DataPlanes {
+  readonly #planes: readonly DataPlane[];
+  readonly #rowsEach: number;
+
+  constructor({ queues, start, live, ...options }: DataPlanesOptions) {
+    const count = queues.length;
+    const [low, high] = crypto.getRandomValues(new Uint32Array(2));
+    const hashSecret = [low!, high!] as const;
+    this.#rowsEach = start.limits.flows;
+    this.#planes = queues.map(
+      (queue, index) =>
+        new DataPlane({
+          ...options,
+          ...queue,
+          start: startOfQueue(start, { index, count, hashSecret }),
+          live: liveOfQueue(live, index, count),
+        }),
+    );
+  }
+
+  /** Of the processes that run. */
+  get pids(): readonly number[] {
+    return this.#planes.flatMap(({ pid }) => pid ?? []);
+  }
+
+  get isReady(): boolean {
+    return this.#planes.every((plane) => plane.isReady);
+  }
+
+  get isStuck(): boolean {
+    return this.#planes.some((plane) => plane.isStuck);
+  }
+
+  get restarts(): number {
+    return this.#planes.reduce((sum, { restarts }) => sum + restarts, 0);
+  }
+
+  /** Settles when all run their loops for the first time. */
+  async untilReady(): Promise<void> {
+    await Promise.all(this.#planes.map(({ ready }) => ready));
+  }
+
+  configure(live: LiveConfig): void {
+    const { length } = this.#planes;
+    for (const [index, plane] of this.#planes.entries()) {
+      plane.configure(liveOfQueue(live, index, length));
+    }
+  }
+
+  setScripts(scripts: ScriptsState): void {
+    for (const plane of this.#planes) plane.setScripts(scripts);
+  }
+
+  /** Ends flows, whose rows are numbered through all queues; see `DataPlane.kill`. */
+  async kill(flows: readonly FlowRef[]): Promise<number> {
+    const killed = this.#planes.map((plane, index) => {
+      const from = index * this.#rowsEach;
+      const own = flows
+        .filter(({ row }) => row >= from && row < from + this.#rowsEach)
+        .map(({ row, serial }) => ({ row: row - from, serial }));
+      return own.length === 0 ? 0 : plane.kill(own);
+    });
+    return sum(await Promise.all(killed));
+  }
+
+  /** The number of flows that had to be cut. */
+  async drain(deadlineMs: number): Promise<number> {
+    return sum(await Promise.all(this.#planes.map((plane) => plane.drain(deadlineMs))));
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#planes.map((plane) => plane.stop()));
+  }
+}
+
+const sum = (counts: readonly number[]): number =>
+  counts.reduce((total, count) => total + count, 0);

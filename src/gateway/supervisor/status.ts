@@ -1,0 +1,64 @@
+/** What runs, as `GET /v1/status` shows it. */
+import type { TunDevice } from '../../ffi/tun-device.ts';
+import { Counter, type CounterReader } from '../../stack/counters.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import type { Status } from './api/schemas.ts';
+import { buildInfo } from './build-info.ts';
+import type { DataPlanes } from './data-planes.ts';
+import type { Generation } from './scripts/generations.ts';
+import type { ScriptHost } from './scripts/script-host.ts';
+
+export interface StatusSource {
+  readonly isDraining: boolean;
+  readonly notReady: readonly string[];
+  /** Milliseconds since 1970. */
+  readonly startedAt: number;
+  readonly loaded: LoadedConfig;
+  readonly configGeneration: number;
+  readonly tun: TunDevice;
+  readonly counters: CounterReader;
+  readonly dataPlanes: DataPlanes | undefined;
+  readonly scriptHost: Pick<ScriptHost, 'state' | 'pid' | 'restarts'>;
+  readonly generation: Pick<Generation, 'number' | 'hash'>;
+  readonly scripts: Status['scripts'];
+}
+
+export function gatewayStatus(source: StatusSource): Status {
+  const { dataPlanes, scriptHost, tun, generation } = source;
+  const { file, config } = source.loaded;
+  const get = (counter: Counter) => source.counters.get(counter);
+  return {
+    state: source.isDraining ? 'draining' : dataPlanes?.isReady ? 'running' : 'starting',
+    not_ready: [...source.notReady],
+    ...buildInfo,
+    pid: process.pid,
+    uptime_seconds: Math.round((Date.now() - source.startedAt) / 1000),
+    config: { ...(file === undefined ? {} : { file }), generation: source.configGeneration },
+    device: {
+      name: tun.name,
+      mtu: config.device.mtu,
+      up: tun.probe() === 'up',
+      offload: get(Counter.OFFLOAD_NOW) > 0,
+    },
+    data_plane: dataPlaneStatus(dataPlanes),
+    script_host: {
+      state: scriptHost.state,
+      ...(scriptHost.pid === undefined ? {} : { pid: scriptHost.pid }),
+      restarts: { ...scriptHost.restarts },
+    },
+    generation: { number: generation.number, hash: generation.hash },
+    scripts: source.scripts,
+    flows: {
+      active: get(Counter.FLOWS_NOW),
+      total: get(Counter.FLOWS_TOTAL),
+      limit: config.limits.flows,
+    },
+  };
+}
+
+/** `pid` is that of the first queue. */
+function dataPlaneStatus(planes: DataPlanes | undefined): Status['data_plane'] {
+  const pids = [...(planes?.pids ?? [])];
+  const [pid] = pids;
+  return { ...(pid === undefined ? {} : { pid }), pids, restarts: planes?.restarts ?? 0 };
+}

@@ -1,0 +1,98 @@
+/**
+ * The stacks behind the other queues of the device. The kernel brings the packets of a flow to the
+ * queue over which it was answered last. It cannot know where a flow is that was silent for some
+ * seconds and is met by a rewritten tuple, nor what an ICMP error or a reassembled packet is about.
+ * So what belongs to no flow here is looked for in the tables of the others, and handed over.
+ * Source: drivers/net/tun.c, tun_automq_select_queue.
+ */
+import { Counter, type Counters } from './counters.ts';
+import { DropReason } from './drop-reason.ts';
+import type { FlowTable } from './flow-table.ts';
+import { readQuote } from './nat/translate-error.ts';
+import { emptyPacket, type Packet } from './packet.ts';
+import type { PeerTable } from './peer-table.ts';
+
+/** How a frame gets to another stack. */
+export interface PeerSink {
+  /**
+   * @param peer  index of the table in which its flow was found
+   * @param at    of the vnet header, or of the IP header of a packet that has none
+   * @returns     false when there is no room
+   */
+  handOver(peer: number, at: number, length: number): boolean;
+}
+
+export class Peers {
+  readonly #view: DataView;
+  readonly #flows: FlowTable;
+  readonly #tables: readonly PeerTable[];
+  readonly #sink: PeerSink;
+  readonly #counters: Counters;
+  /** The packet that an error quotes; reused. */
+  readonly #quote: Packet = emptyPacket();
+  /** What a peer has handed over stays here: its flow may have ended meanwhile. */
+  isPaused = false;
+
+  constructor(
+    view: DataView,
+    flows: FlowTable,
+    tables: readonly PeerTable[],
+    sink: PeerSink,
+    counters: Counters,
+  ) {
+    this.#view = view;
+    this.#flows = flows;
+    this.#tables = tables;
+    this.#sink = sink;
+    this.#counters = counters;
+  }
+
+  /** Hands over a packet of no flow here, whose hash is known. @returns whether it is a peer's */
+  takes(packet: Packet): boolean {
+    return !this.isPaused && this.#handOver(packet, this.#find(packet));
+  }
+
+  /** Hands over an ICMP error about a packet of no flow here. @returns whether it is a peer's */
+  takesError(packet: Packet): boolean {
+    const quote = this.#quote;
+    if (this.isPaused || !readQuote(this.#view, packet, quote)) return false;
+    // Who gets an error has sent what it quotes; a table has what comes from the other end.
+    const { sourceAt, sourcePort } = quote;
+    quote.sourceAt = quote.destinationAt;
+    quote.destinationAt = sourceAt;
+    quote.sourcePort = quote.destinationPort;
+    quote.destinationPort = sourcePort;
+    this.#hash(quote);
+    return this.#handOver(packet, this.#find(quote));
+  }
+
+  #find(packet: Packet): number {
+    const tables = this.#tables;
+    for (let peer = 0; peer < tables.length; peer++) {
+      if (tables[peer]?.has(this.#view, packet) === true) return peer;
+    }
+    return -1;
+  }
+
+  #hash(packet: Packet): void {
+    const { sourceAt, destinationAt, addressLength, sourcePort, destinationPort } = packet;
+    const ports = (sourcePort << 16) | destinationPort;
+    packet.hash = this.#flows.hashOf(
+      sourceAt,
+      destinationAt,
+      addressLength,
+      ports,
+      packet.protocol,
+    );
+  }
+
+  #handOver({ frameAt, end }: Packet, peer: number): boolean {
+    if (peer < 0) return false;
+    if (this.#sink.handOver(peer, frameAt, end - frameAt)) {
+      this.#counters.add(Counter.PEER_FRAMES_OUT);
+    } else {
+      this.#counters.drop(DropReason.PEER_FULL);
+    }
+    return true;
+  }
+}

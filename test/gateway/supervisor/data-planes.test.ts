@@ -1,0 +1,52 @@
+import { expect, test } from 'bun:test';
+import { parseConfig } from '../../../src/gateway/config/load.ts';
+import { toLiveConfig, toStartConfig } from '../../../src/gateway/config/plane.ts';
+import { DataPlanes } from '../../../src/gateway/supervisor/data-planes.ts';
+import { fakeCommand, rememberingLog, told, until } from './support.ts';
+
+const config = parseConfig('device: { queues: 2 }\nlimits: { flows: 100, heldSyns: 10 }', 'c');
+const ROWS_EACH = 50;
+
+function setUp() {
+  const { lines, log } = rememberingLog();
+  let turns = 0;
+  const planes = new DataPlanes({
+    log,
+    start: toStartConfig(config, { name: 'x0', vnetHeader: true, offloads: 0 }),
+    live: toLiveConfig(config, 1),
+    scripts: { state: 'none', epoch: 0 },
+    queues: [1, 2].map(() => ({ fds: [], loopTurns: () => ++turns })),
+    onFlowRows: () => undefined,
+    onGivenUp: () => undefined,
+    command: fakeCommand('plain'),
+  });
+  return { planes, lines };
+}
+
+test('each is started as one of two, with one secret', async () => {
+  const { planes, lines } = setUp();
+  await planes.untilReady();
+  await until(() => told(lines, 'start').length === 2, 'two starts');
+  const queues = told(lines, 'start').map(({ start }) => (start as { queue: object }).queue);
+  expect(queues).toContainEqual(expect.objectContaining({ index: 0, count: 2 }));
+  expect(queues).toContainEqual(expect.objectContaining({ index: 1, count: 2 }));
+  const secrets = queues.map((queue) => JSON.stringify((queue as { hashSecret: [] }).hashSecret));
+  expect(new Set(secrets).size).toBe(1);
+  expect(planes.isReady).toBe(true);
+  expect(new Set(planes.pids).size).toBe(2);
+  await planes.stop();
+});
+
+test('a flow is ended by the one that has its row', async () => {
+  const { planes, lines } = setUp();
+  await planes.untilReady();
+  const killed = await planes.kill([
+    { row: 3, serial: 1 },
+    { row: ROWS_EACH + 7, serial: 2 },
+  ]);
+  const orders = told(lines, 'kill').map(({ flows }) => flows);
+  expect(orders).toContainEqual([{ row: 3, serial: 1 }]);
+  expect(orders).toContainEqual([{ row: 7, serial: 2 }]);
+  expect(killed).toBe(2);
+  await planes.stop();
+});
