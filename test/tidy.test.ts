@@ -11,6 +11,7 @@ const COLUMNS_MAX = 100;
 /** Files of `src` longer than that, each with the reason why it has one subject only. */
 const LONG_FILES: Readonly<Record<string, string>> = {
   'src/scripts-runtime/culvert.d.ts': 'the whole API in one file, as `culvert types` prints it',
+  'src/stack/stack.ts': 'the one public face: a short method for each thing that may be asked',
   'src/stack/tcp/tcb.ts': 'one pair of accessors for each field of the block, and nothing else',
 };
 

@@ -70,6 +70,12 @@ const HINTS: Readonly<Record<string, Readonly<Record<number, string>>>> = {
     [Errno.EEXIST]: 'an interface of another kind has this name',
     [Errno.EINVAL]: 'the name is invalid, or the device exists with other flags',
   },
+  'ioctl(TUNGETIFF)': {
+    [Errno.ENOTTY]: 'this descriptor is no TUN device',
+    [Errno.EBADF]: 'no such descriptor is open',
+    [Errno.EBADFD]: 'no interface is attached to it, or the interface was deleted',
+  },
+  setns: { [Errno.EPERM]: 'needs CAP_SYS_ADMIN' },
   'netlink(RTM_NEWROUTE)': {
     [Errno.EEXIST]: 'another route to this prefix exists',
     [Errno.ENETDOWN]: 'the interface is down',

@@ -23,7 +23,10 @@ const iow = (type: string, number: number): number => compose(WRITE, type, numbe
 /** `_IOR`: the caller reads from the kernel. */
 const ior = (type: string, number: number): number => compose(READ, type, number, INT_BYTES);
 
-/** Requests of include/uapi/linux/if_tun.h; each declares an `int`, whatever it really takes. */
+/** `_IO`: no argument. */
+const io = (type: string, number: number): number => compose(0, type, number, 0);
+
+/** Requests of include/uapi/linux/if_tun.h; most declare an `int`, whatever they really take. */
 export const TunIoctl = {
   /** Takes a `struct ifreq`: name and flags; the kernel writes the final name back. */
   TUNSETIFF: iow('T', 202),
@@ -32,13 +35,21 @@ export const TunIoctl = {
   TUNSETOFFLOAD: iow('T', 208),
   /** Fills a `struct ifreq` with the present name and flags. */
   TUNGETIFF: ior('T', 210),
+  /** Take the address of an `int`. */
   TUNGETVNETHDRSZ: ior('T', 215),
+  TUNSETVNETHDRSZ: iow('T', 216),
+  /** Gives a descriptor of the network namespace that the device is in now. Linux 5.2. */
+  TUNGETDEVNETNS: io('T', 227),
 } as const;
 
-/** Flags of TUNSETIFF. */
+/** Flags of TUNSETIFF and TUNGETIFF. */
 export const TunFlag = {
   IFF_TUN: 0x0001,
+  /** Frames of Ethernet, not packets of IP. */
+  IFF_TAP: 0x0002,
   IFF_MULTI_QUEUE: 0x0100,
+  /** Told by TUNGETIFF: the interface outlives its last descriptor. */
+  IFF_PERSIST: 0x0800,
   /** No four bytes of packet information in front of each frame. */
   IFF_NO_PI: 0x1000,
   /** A virtio-net header in front of each frame. */

@@ -46,6 +46,7 @@ const SYMBOLS = {
   recvfrom: { args: ['i32', ADDRESS, SIZE, 'i32', ADDRESS, ADDRESS], returns: 'i32' },
   sendto: { args: ['i32', ADDRESS, SIZE, 'i32', ADDRESS, 'u32'], returns: 'i32' },
   shutdown: { args: ['i32', 'i32'], returns: 'i32' },
+  setns: { args: ['i32', 'i32'], returns: 'i32' },
   if_indextoname: { args: ['u32', ADDRESS], returns: 'ptr' },
 
   // Waiting

@@ -9,8 +9,10 @@ export const MessageType = {
   ERROR: 2,
   DONE: 3,
   RTM_NEWLINK: 16,
+  RTM_DELLINK: 17,
   RTM_GETLINK: 18,
   RTM_NEWADDR: 20,
+  RTM_DELADDR: 21,
   RTM_GETADDR: 22,
   RTM_NEWROUTE: 24,
   RTM_DELROUTE: 25,
@@ -20,11 +22,16 @@ export const MessageType = {
   RTM_GETRULE: 34,
 } as const;
 
+/** `RTM_NEWROUTE`, for errors. */
+export const messageName = (type: number): string =>
+  Object.entries(MessageType).find(([, value]) => value === type)?.[0] ?? String(type);
+
 export const MessageFlag = {
   REQUEST: 0x001,
   ACK: 0x004,
   /** ROOT and MATCH: every object, not one. */
   DUMP: 0x300,
+  REPLACE: 0x100,
   EXCL: 0x200,
   CREATE: 0x400,
   /** In an ERROR: the request is not repeated behind its header. */
@@ -86,6 +93,11 @@ export class MessageBuilder {
     this.view.setUint32(NlMsgHdr.SEQUENCE, sequence, HOST_ORDER);
     this.view.setUint32(NlMsgHdr.LENGTH, this.#end, HOST_ORDER);
     return NlMsgHdr.BYTES;
+  }
+
+  /** Writes into the body. */
+  bytes(at: number, value: Uint8Array): void {
+    this.#bytes.set(value, at);
   }
 
   /** Adds an attribute of four bytes. */

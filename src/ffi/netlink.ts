@@ -6,17 +6,19 @@
 import { Errno } from './errno.ts';
 import { checked, raise } from './errors.ts';
 import { cString, lastErrno, libc, textOf } from './libc.ts';
+import { type Link, readLink } from './link-message.ts';
 import { allocateStruct } from './memory.ts';
+import { type AnswerEnd, readEnd, readRoute } from './netlink-answer.ts';
 import {
   AddressAttribute,
   align4,
   attributeLength,
-  ErrorAttribute,
   findAttribute,
   LinkAttribute,
   MessageBuilder,
   MessageFlag,
   MessageType,
+  messageName,
   RouteAttribute,
 } from './netlink-message.ts';
 import {
@@ -48,9 +50,6 @@ const RTPROT_STATIC = 4;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
 const RTN_UNICAST = 1;
-const RTN_BLACKHOLE = 6;
-const RTN_UNREACHABLE = 7;
-const RTN_PROHIBIT = 8;
 
 /** More than any request here needs. */
 const REQUEST_BYTES = 512;
@@ -66,6 +65,8 @@ export interface LinkChanges {
   readonly mtu?: number;
   /** Packets that wait between the kernel and the reader of a TUN device. */
   readonly txQueueLength?: number;
+  /** Linux before 6.2 renames an interface that is down only: `EBUSY`. */
+  readonly name?: string;
 }
 
 export interface InterfaceAddress {
@@ -76,17 +77,6 @@ export interface InterfaceAddress {
 
 /** Called per message of an answer: where its body starts and ends in the answer. */
 type OnMessage = (type: number, at: number, end: number) => void;
-
-/** What is known of a request besides its body. */
-export interface ExchangeOptions {
-  readonly type: number;
-  readonly flags: number;
-  /** Of the struct of the family. */
-  readonly bodyLength: number;
-  readonly syscall: string;
-  readonly about: string;
-  readonly tolerated?: number;
-}
 
 export class Netlink {
   readonly fd: number;
@@ -114,18 +104,22 @@ export class Netlink {
    * @throws SystemError  `ENODEV`
    */
   linkIndex(name: string): number {
+    return this.link(name).index;
+  }
+
+  /** How an interface is now. @throws SystemError  `ENODEV` */
+  link(name: string): Link {
     this.#begin(MessageType.RTM_GETLINK, MessageFlag.ACK, IfInfoMsg.BYTES);
     this.#request.raw(LinkAttribute.IFNAME, cString(name));
-    let index = 0;
-    this.#transact('netlink(RTM_GETLINK)', name, (type, at) => {
-      if (type !== MessageType.RTM_NEWLINK) return;
-      index = this.#answer.view.getInt32(at + IfInfoMsg.INDEX, HOST_ORDER);
+    let link: Link | undefined;
+    this.#transact('netlink(RTM_GETLINK)', name, (type, at, end) => {
+      if (type === MessageType.RTM_NEWLINK) link = readLink(this.#answer.bytes, at, end);
     });
-    return index === 0 ? raise(Errno.ENODEV, 'netlink(RTM_GETLINK)', { device: name }) : index;
+    return link ?? raise(Errno.ENODEV, 'netlink(RTM_GETLINK)', { device: name });
   }
 
   /** @throws SystemError  `EPERM`, `ENODEV`, `EINVAL` for an impossible MTU */
-  configureLink(index: number, { up, mtu, txQueueLength }: LinkChanges): void {
+  configureLink(index: number, { up, mtu, txQueueLength, name }: LinkChanges): void {
     const at = this.#begin(MessageType.RTM_NEWLINK, MessageFlag.ACK, IfInfoMsg.BYTES);
     this.#request.view.setInt32(at + IfInfoMsg.INDEX, index, HOST_ORDER);
     if (up !== undefined) {
@@ -134,6 +128,7 @@ export class Netlink {
     }
     if (mtu !== undefined) this.#request.uint32(LinkAttribute.MTU, mtu);
     if (txQueueLength !== undefined) this.#request.uint32(LinkAttribute.TXQLEN, txQueueLength);
+    if (name !== undefined) this.#request.raw(LinkAttribute.IFNAME, cString(name));
     this.#transact('netlink(RTM_NEWLINK)', index);
   }
 
@@ -146,15 +141,15 @@ export class Netlink {
    */
   addAddress(index: number, address: Uint8Array, prefixLength: number): void {
     const flags = MessageFlag.ACK | MessageFlag.CREATE | MessageFlag.EXCL;
-    const at = this.#begin(MessageType.RTM_NEWADDR, flags, IfAddrMsg.BYTES);
-    const { view } = this.#request;
-    view.setUint8(at + IfAddrMsg.FAMILY, familyOf(address));
-    view.setUint8(at + IfAddrMsg.PREFIX_LENGTH, prefixLength);
-    if (address.length === 16) view.setUint8(at + IfAddrMsg.FLAGS, IFA_F_NODAD);
-    view.setUint32(at + IfAddrMsg.INDEX, index, HOST_ORDER);
-    this.#request.raw(AddressAttribute.LOCAL, address);
-    this.#request.raw(AddressAttribute.ADDRESS, address);
+    this.#beginAddress(MessageType.RTM_NEWADDR, flags, index, address, prefixLength);
     this.#transact('netlink(RTM_NEWADDR)', index, undefined, Errno.EEXIST);
+  }
+
+  /** One that is not there is fine. @throws SystemError  `EPERM`, `ENODEV` */
+  removeAddress(index: number, address: Uint8Array, prefixLength: number): void {
+    const { ACK } = MessageFlag;
+    this.#beginAddress(MessageType.RTM_DELADDR, ACK, index, address, prefixLength);
+    this.#transact('netlink(RTM_DELADDR)', index, undefined, Errno.EADDRNOTAVAIL);
   }
 
   /**
@@ -171,7 +166,76 @@ export class Netlink {
     table: number = RT_TABLE_MAIN,
   ): void {
     const flags = MessageFlag.ACK | MessageFlag.CREATE | MessageFlag.EXCL;
-    const at = this.#begin(MessageType.RTM_NEWROUTE, flags, RtMsg.BYTES);
+    this.#beginRoute(MessageType.RTM_NEWROUTE, flags, index, destination, prefixLength, table);
+    this.#transact('netlink(RTM_NEWROUTE)', index);
+  }
+
+  /** As `addRoute`, in the place of the route that leads there now, in one step. */
+  replaceRoute(index: number, destination: Uint8Array, prefixLength: number): void {
+    const table = RT_TABLE_MAIN;
+    const flags = MessageFlag.ACK | MessageFlag.CREATE | MessageFlag.REPLACE;
+    this.#beginRoute(MessageType.RTM_NEWROUTE, flags, index, destination, prefixLength, table);
+    this.#transact('netlink(RTM_NEWROUTE)', index);
+  }
+
+  /** Takes back such a route of this interface; one that is not there is fine. */
+  removeRoute(
+    index: number,
+    destination: Uint8Array,
+    prefixLength: number,
+    table: number = RT_TABLE_MAIN,
+  ): void {
+    const { ACK } = MessageFlag;
+    this.#beginRoute(MessageType.RTM_DELROUTE, ACK, index, destination, prefixLength, table);
+    this.#transact('netlink(RTM_DELROUTE)', index, undefined, Errno.ESRCH);
+  }
+
+  /**
+   * Sends a request that has no method of its own.
+   *
+   * @param body       the struct of the family, and attributes
+   * @param onMessage  gets the body of each message of the answer, valid during the call
+   */
+  request(
+    type: number,
+    flags: number,
+    body: Uint8Array,
+    device: string | number,
+    onMessage?: (type: number, body: Uint8Array) => void,
+  ): void {
+    this.#request.bytes(this.#begin(type, flags, body.length), body);
+    const { bytes } = this.#answer;
+    this.#transact(`netlink(${messageName(type)})`, device, (kind, at, end) =>
+      onMessage?.(kind, bytes.subarray(at, end)),
+    );
+  }
+
+  #beginAddress(
+    type: number,
+    flags: number,
+    index: number,
+    address: Uint8Array,
+    prefixLength: number,
+  ): void {
+    const at = this.#begin(type, flags, IfAddrMsg.BYTES);
+    const { view } = this.#request;
+    view.setUint8(at + IfAddrMsg.FAMILY, familyOf(address));
+    view.setUint8(at + IfAddrMsg.PREFIX_LENGTH, prefixLength);
+    if (address.length === 16) view.setUint8(at + IfAddrMsg.FLAGS, IFA_F_NODAD);
+    view.setUint32(at + IfAddrMsg.INDEX, index, HOST_ORDER);
+    this.#request.raw(AddressAttribute.LOCAL, address);
+    this.#request.raw(AddressAttribute.ADDRESS, address);
+  }
+
+  #beginRoute(
+    type: number,
+    flags: number,
+    index: number,
+    destination: Uint8Array,
+    prefixLength: number,
+    table: number,
+  ): void {
+    const at = this.#begin(type, flags, RtMsg.BYTES);
     const { view } = this.#request;
     const family = familyOf(destination);
     view.setUint8(at + RtMsg.FAMILY, family);
@@ -186,7 +250,6 @@ export class Netlink {
     this.#request.raw(RouteAttribute.DST, destination);
     this.#request.uint32(RouteAttribute.OIF, index);
     this.#request.uint32(RouteAttribute.TABLE, table);
-    this.#transact('netlink(RTM_NEWROUTE)', index);
   }
 
   /** Addresses of both families that the interface has now. */
@@ -244,24 +307,6 @@ export class Netlink {
     return this.#receiveRoute();
   }
 
-  /**
-   * A request whose body is built elsewhere, as those of `netlink-routes.ts` are.
-   *
-   * @param about      for the error: an interface, or what else the request is about
-   * @param build      fills the body, which stands at `at`, and adds attributes
-   * @param onMessage  called per message of the answer
-   * @throws SystemError  but for `tolerated`
-   */
-  exchange(
-    { type, flags, bodyLength, syscall, about, tolerated }: ExchangeOptions,
-    build: (request: MessageBuilder, at: number) => void,
-    onMessage?: (view: DataView, type: number, at: number, end: number) => void,
-  ): void {
-    build(this.#request, this.#begin(type, flags, bodyLength));
-    const { view } = this.#answer;
-    this.#transact(syscall, about, (...message) => onMessage?.(view, ...message), tolerated);
-  }
-
   [Symbol.dispose](): void {
     libc.close(this.fd);
   }
@@ -304,7 +349,7 @@ export class Netlink {
   }
 
   /** Walks one datagram of the answer. */
-  #walk(size: number, onMessage: OnMessage | undefined): Ended | typeof MORE {
+  #walk(size: number, onMessage: OnMessage | undefined): AnswerEnd | typeof MORE {
     const { view } = this.#answer;
     for (let at = 0; at + NlMsgHdr.BYTES <= size; ) {
       const length = view.getUint32(at + NlMsgHdr.LENGTH, HOST_ORDER);
@@ -312,29 +357,12 @@ export class Netlink {
       if (view.getUint32(at + NlMsgHdr.SEQUENCE, HOST_ORDER) === this.#sequence) {
         const type = view.getUint16(at + NlMsgHdr.TYPE, HOST_ORDER);
         if (type === MessageType.DONE) return { errno: 0, text: '' };
-        if (type === MessageType.ERROR) return this.#readError(at, at + length);
+        if (type === MessageType.ERROR) return readEnd(this.#answer.bytes, at, at + length);
         onMessage?.(type, at + NlMsgHdr.BYTES, at + length);
       }
       at += align4(length);
     }
     return MORE;
-  }
-
-  /** An acknowledgement (errno 0) or an error, with the kernel's own words where it has some. */
-  #readError(at: number, end: number): Ended {
-    const { view, bytes } = this.#answer;
-    const body = at + NlMsgHdr.BYTES;
-    if (body + NlMsgErr.BYTES > end) return { errno: Errno.EBADMSG, text: '' };
-    const errno = -view.getInt32(body + NlMsgErr.ERROR, HOST_ORDER);
-    const flags = view.getUint16(at + NlMsgHdr.FLAGS, HOST_ORDER);
-    if (errno === 0 || (flags & MessageFlag.ACK_TLVS) === 0) return { errno, text: '' };
-    const requestLength = view.getUint32(body + NlMsgErr.REQUEST + NlMsgHdr.LENGTH, HOST_ORDER);
-    const repeated = (flags & MessageFlag.CAPPED) !== 0 ? NlMsgHdr.BYTES : align4(requestLength);
-    const attributes = body + NlMsgErr.REQUEST + repeated;
-    const found = findAttribute(view, attributes, end, ErrorAttribute.MSG);
-    if (found < 0) return { errno, text: '' };
-    const from = found + RtAttr.BYTES;
-    return { errno, text: textOf(bytes.subarray(from, from + attributeLength(view, found))) };
   }
 
   /** The answer to RTM_GETROUTE: one message, the route or an error. */
@@ -352,33 +380,12 @@ export class Netlink {
       if (view.getUint16(NlMsgHdr.TYPE, HOST_ORDER) === MessageType.ERROR) {
         return view.getInt32(NlMsgHdr.BYTES + NlMsgErr.ERROR, HOST_ORDER);
       }
-      return routeResult(view, size);
+      return readRoute(view, size);
     }
   }
 }
 
-/** How an answer ended; `text` is empty when the kernel said no more than the number. */
-interface Ended {
-  readonly errno: number;
-  readonly text: string;
-}
-
 const MORE = 'more';
-
-/** Reads one RTM_NEWROUTE. A route that forbids is given as what `connect` makes of it. */
-function routeResult(view: DataView, size: number): number {
-  switch (view.getUint8(NlMsgHdr.BYTES + RtMsg.TYPE)) {
-    case RTN_BLACKHOLE:
-      return -Errno.EINVAL;
-    case RTN_UNREACHABLE:
-      return -Errno.EHOSTUNREACH;
-    case RTN_PROHIBIT:
-      return -Errno.EACCES;
-  }
-  const attributes = NlMsgHdr.BYTES + RtMsg.BYTES;
-  const at = findAttribute(view, attributes, size, RouteAttribute.OIF);
-  return at < 0 ? -Errno.ENETUNREACH : view.getInt32(at + RtAttr.BYTES, HOST_ORDER);
-}
 
 const familyOf = (address: Uint8Array): number =>
   address.length === 4 ? AddressFamily.INET : AddressFamily.INET6;

@@ -40,6 +40,8 @@ const SO_SNDBUFFORCE = 32;
 const SO_MARK = 36;
 const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
@@ -261,6 +263,11 @@ export function socketPair(type: 'stream' | 'seqpacket'): [number, number] {
 export function setNonBlocking(fd: number): void {
   const flags = checked(libc.fcntl(fd, F_GETFL, 0), 'fcntl(F_GETFL)', { device: `fd ${fd}` });
   checked(libc.fcntl(fd, F_SETFL, flags | O_NONBLOCK), 'fcntl(F_SETFL)', { device: `fd ${fd}` });
+}
+
+/** Keeps an inherited descriptor from the children. @throws SystemError  `EBADF` */
+export function setCloseOnExec(fd: number): void {
+  checked(libc.fcntl(fd, F_SETFD, FD_CLOEXEC), 'fcntl(F_SETFD)', { device: `fd ${fd}` });
 }
 
 /** @throws SystemError  `EBADF` */

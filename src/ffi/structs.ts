@@ -136,6 +136,7 @@ export const RtMsg = {
   PROTOCOL: 5,
   SCOPE: 6,
   TYPE: 7,
+  /** Bits of a next hop, RTNH_F_*. */
   FLAGS: 8,
   BYTES: 12,
 } as const;

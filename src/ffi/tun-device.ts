@@ -7,9 +7,11 @@ import { VNET_HEADER_BYTES } from '../stack/wire/virtio-net.ts';
 import { Errno } from './errno.ts';
 import { checked, raise, SystemError } from './errors.ts';
 import { TunFlag, TunIoctl, TunOffload } from './ioctls.ts';
-import { cString, lastErrno, libc, textOf } from './libc.ts';
+import { cString, lastErrno, libc } from './libc.ts';
 import { allocateStruct, type StructMemory } from './memory.ts';
+import { setCloseOnExec, setNonBlocking } from './sockets.ts';
 import { HOST_ORDER, IfReq, INTERFACE_NAME_BYTES } from './structs.ts';
+import { attachedInterface, useVnetHeader } from './tun-interface.ts';
 
 const TUN_PATH = '/dev/net/tun';
 const O_RDWR = 0o2;
@@ -44,7 +46,7 @@ export interface TunOptions {
   readonly name: string;
   /** Ask for virtio-net headers and offloads; what came of it is in the device's fields. */
   readonly offload: boolean;
-  /** Open one more queue of a device of that name, made with `multiQueue` too. */
+  /** Make a device that can have more queues; one that exists says itself whether it can. */
   readonly multiQueue?: boolean;
 }
 
@@ -71,8 +73,8 @@ export class TunDevice implements TunFacts {
   }
 
   /**
-   * Makes the device, or opens it where it exists as a persistent one. It is down and without
-   * addresses, and disappears with its last descriptor.
+   * Makes the device, or opens it where it exists as a persistent one, whatever flags it was made
+   * with. One that is made is down and without addresses, and disappears with its last descriptor.
    *
    * @throws SystemError  `EPERM` without CAP_NET_ADMIN, `ENOENT` without /dev/net/tun, `EBUSY`
    *                      when the name is in use, `EINVAL` when the name is no name
@@ -84,16 +86,49 @@ export class TunDevice implements TunFacts {
     );
     try {
       const vnetHeader = attach(fd, options);
-      const device = new TunDevice(fd, { name: interfaceName(fd), vnetHeader, offloads: 0 });
-      if (vnetHeader) negotiateOffloads((bits) => device.setOffloads(bits) === 0);
-      return device;
+      return TunDevice.#prepare(fd, attachedInterface(fd).name, vnetHeader);
     } catch (error) {
       libc.close(fd);
       throw error;
     }
   }
 
-  /** Takes over a descriptor that another process opened. */
+  /**
+   * Takes over a descriptor that somebody else has opened and attached: the kernel is asked what it
+   * is. No child inherits it from now on.
+   *
+   * @throws SystemError  `ENOTTY`, `EBADF`, `EBADFD` when it is no TUN device with an interface,
+   *                      `EINVAL` for a TAP device, or one with packet information
+   */
+  static takeOver(fd: number): TunDevice {
+    const { name, flags } = attachedInterface(fd);
+    const refuse = (hint: string): never =>
+      raise(Errno.EINVAL, 'ioctl(TUNGETIFF)', { device: `fd ${fd}, ${name}`, hint });
+    if ((flags & TunFlag.IFF_TAP) !== 0) refuse('it is a TAP device; a TUN device is needed');
+    setNonBlocking(fd);
+    setCloseOnExec(fd);
+    const device = TunDevice.#prepare(fd, name, (flags & TunFlag.IFF_VNET_HDR) !== 0);
+    // TUNGETIFF cannot tell: IFF_NOFILTER has the same value. But with packet information in
+    // front the probe is too short.
+    if (device.#writeProbe() === -Errno.EINVAL) refuse('it was attached without IFF_NO_PI');
+    return device;
+  }
+
+  /** Takes what the kernel offers. The device may have been somebody else's before. */
+  static #prepare(fd: number, name: string, vnetHeader: boolean): TunDevice {
+    const device = new TunDevice(fd, { name, vnetHeader, offloads: 0 });
+    if (vnetHeader) {
+      useVnetHeader(fd, VNET_HEADER_BYTES);
+      negotiateOffloads((bits) => device.setOffloads(bits) === 0);
+    } else {
+      // A persistent device keeps its offloads, and would hand over superpackets that nothing
+      // describes.
+      device.setOffloads(0);
+    }
+    return device;
+  }
+
+  /** Takes over a descriptor that the parent process opened and described. */
   static adopt(fd: number, facts: TunFacts): TunDevice {
     return new TunDevice(fd, facts);
   }
@@ -139,11 +174,15 @@ export class TunDevice implements TunFacts {
    * network namespace, and the device may have been moved to another one.
    */
   probe(): 'up' | 'down' | 'gone' {
-    const skip = this.vnetHeader ? 0 : VNET_HEADER_BYTES;
-    const result = this.write(probeFrame.address + skip, VNET_HEADER_BYTES + 1 - skip);
+    const result = this.#writeProbe();
     if (result === -Errno.EIO) return 'down';
     if (result === -Errno.EBADFD || result === -Errno.EBADF) return 'gone';
     return 'up';
+  }
+
+  #writeProbe(): number {
+    const skip = this.vnetHeader ? 0 : VNET_HEADER_BYTES;
+    return this.write(probeFrame.address + skip, VNET_HEADER_BYTES + 1 - skip);
   }
 
   /**
@@ -152,7 +191,16 @@ export class TunDevice implements TunFacts {
    * @throws SystemError  `EBADFD` once the interface was deleted
    */
   currentName(): string {
-    return interfaceName(this.fd, this.name);
+    return attachedInterface(this.fd, this.name).name;
+  }
+
+  /**
+   * Whether the interface stays when its last descriptor is closed.
+   *
+   * @throws SystemError  `EBADFD` once the interface was deleted
+   */
+  isPersistent(): boolean {
+    return (attachedInterface(this.fd, this.name).flags & TunFlag.IFF_PERSIST) !== 0;
   }
 
   [Symbol.dispose](): void {
@@ -164,21 +212,22 @@ export class TunDevice implements TunFacts {
 export const negotiateOffloads = (accepts: (bits: number) => boolean): number =>
   OFFLOADS_TO_TRY.find(accepts) ?? 0;
 
-/** TUNSETIFF, once more without virtio-net headers where the kernel has none. */
+/**
+ * TUNSETIFF, again without virtio-net headers where the kernel has none, and with more queues where
+ * the device was made for them. @returns whether there are virtio-net headers
+ */
 function attach(fd: number, { name, offload, multiQueue = false }: TunOptions): boolean {
   const request = interfaceRequest(name);
-  const flags = TunFlag.IFF_TUN | TunFlag.IFF_NO_PI | (multiQueue ? TunFlag.IFF_MULTI_QUEUE : 0);
-  if (offload) {
-    request.view.setUint16(IfReq.FLAGS, flags | TunFlag.IFF_VNET_HDR, HOST_ORDER);
-    if (libc.ioctl(fd, TunIoctl.TUNSETIFF, request.address) >= 0) return true;
-    const errno = lastErrno();
-    if (errno !== Errno.EINVAL) raise(errno, 'ioctl(TUNSETIFF)', { device: name });
+  const plain = TunFlag.IFF_TUN | TunFlag.IFF_NO_PI;
+  for (const header of offload ? [TunFlag.IFF_VNET_HDR, 0] : [0]) {
+    for (const queues of multiQueue ? [TunFlag.IFF_MULTI_QUEUE] : [0, TunFlag.IFF_MULTI_QUEUE]) {
+      request.view.setUint16(IfReq.FLAGS, plain | header | queues, HOST_ORDER);
+      if (libc.ioctl(fd, TunIoctl.TUNSETIFF, request.address) >= 0) return header !== 0;
+      const errno = lastErrno();
+      if (errno !== Errno.EINVAL) raise(errno, 'ioctl(TUNSETIFF)', { device: name });
+    }
   }
-  request.view.setUint16(IfReq.FLAGS, flags, HOST_ORDER);
-  checked(libc.ioctl(fd, TunIoctl.TUNSETIFF, request.address), 'ioctl(TUNSETIFF)', {
-    device: name,
-  });
-  return false;
+  return raise(Errno.EINVAL, 'ioctl(TUNSETIFF)', { device: name });
 }
 
 /** A `struct ifreq` for `name`. */
@@ -193,14 +242,4 @@ function interfaceRequest(name: string): StructMemory {
   }
   request.bytes.set(bytes, IfReq.NAME);
   return request;
-}
-
-function interfaceName(fd: number, device?: string): string {
-  const request = allocateStruct(IfReq.BYTES);
-  checked(
-    libc.ioctl(fd, TunIoctl.TUNGETIFF, request.address),
-    'ioctl(TUNGETIFF)',
-    device === undefined ? {} : { device },
-  );
-  return textOf(request.bytes.subarray(IfReq.NAME, IfReq.NAME + INTERFACE_NAME_BYTES));
 }

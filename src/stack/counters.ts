@@ -98,6 +98,26 @@ export const Counter = {
   /** Frames handed over to the data planes of other queues, and taken from them. */
   PEER_FRAMES_OUT: 71,
   PEER_FRAMES_IN: 72,
+  /** Calls of the device that failed, by what the kernel said (dataplane/tun-errors.ts). */
+  DEVICE_READ_REFUSED: 100,
+  DEVICE_READ_MEMORY: 101,
+  DEVICE_READ_FAULT: 102,
+  DEVICE_READ_OTHER: 103,
+  DEVICE_WRITE_REFUSED: 104,
+  DEVICE_WRITE_TOO_LONG: 105,
+  DEVICE_WRITE_DOWN: 106,
+  DEVICE_WRITE_GONE: 107,
+  DEVICE_WRITE_BUSY: 108,
+  DEVICE_WRITE_MEMORY: 109,
+  DEVICE_WRITE_FAULT: 110,
+  DEVICE_WRITE_OTHER: 111,
+  /** Segmentation given up because of EIO; because of anything else is OFFLOAD_DOWNGRADES. */
+  OFFLOAD_DOWNGRADES_EIO: 112,
+  /** Packets of a device without superpackets that became part of one here. */
+  PACKETS_COALESCED: 113,
+  /** Wake-ups of the device, and those that left something there for the next. */
+  DEVICE_READ_BATCHES: 114,
+  DEVICE_READ_BATCHES_FULL: 115,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

@@ -12,10 +12,15 @@ import type { Packet } from './packet.ts';
 import * as ipv4 from './wire/ipv4.ts';
 import { emitIpv6Header, IPV6_HEADER_BYTES } from './wire/ipv6.ts';
 import { Protocol } from './wire/protocol.ts';
+import { headerLength } from './wire/tcp.ts';
+import { UDP_HEADER_BYTES } from './wire/udp.ts';
 import {
+  checksumOffset,
+  checksumStart,
   clearVnetHeader,
   emitVnetHeader,
   GsoType,
+  setHeaderLength,
   VNET_HEADER_BYTES,
   VnetFlag,
 } from './wire/virtio-net.ts';
@@ -159,16 +164,22 @@ export class FrameWriter {
    * what was left to do about its checksum, and about cutting it, still is, unless the device has
    * begun to refuse superpackets.
    */
-  forward({ frameAt, ipAt, end, isPartial, gsoSize, protocol, addressLength }: Packet): boolean {
+  forward(packet: Packet): boolean {
+    const { frameAt, ipAt, end, isPartial, gsoSize, protocol } = packet;
     const hasVnetHeader = frameAt !== ipAt;
     // What came in fragments goes on in fragments.
     if (!hasVnetHeader) return this.whole(ipAt, end);
     if (!isPartial && gsoSize === 0) return this.plain(ipAt, end);
-    if (gsoSize === 0 || this.#canCut(protocol, addressLength)) {
-      return this.#write(frameAt, ipAt, end, gsoSize);
+    if (gsoSize !== 0 && !this.#canCut(protocol, packet.addressLength)) {
+      this.cut(ipAt, end, gsoSize);
+      return true;
     }
-    this.cut(ipAt, end, gsoSize);
-    return true;
+    const view = this.#view;
+    if (gsoSize !== 0) setHeaderLength(view, frameAt, headersOf(view, packet));
+    if (this.capabilities.checksumOffload) return this.#write(frameAt, ipAt, end, gsoSize);
+    // It came from a device that was swapped for a lesser one since.
+    completeChecksum(view, ipAt, checksumStart(view, frameAt), checksumOffset(view, frameAt), end);
+    return this.plain(ipAt, end);
   }
 
   #canCut(protocol: number, addressLength: number): boolean {
@@ -187,4 +198,10 @@ export class FrameWriter {
     if (gsoSize !== 0) this.#counters.add(Counter.DEVICE_SUPERFRAMES_OUT);
     return true;
   }
+}
+
+/** Bytes in front of the payload of a superpacket. */
+function headersOf(view: DataView, { ipAt, transportAt, protocol }: Packet): number {
+  const isUdp = protocol === Protocol.UDP;
+  return transportAt - ipAt + (isUdp ? UDP_HEADER_BYTES : headerLength(view, transportAt));
 }

@@ -7,7 +7,6 @@
 import type { Arena } from './arena.ts';
 import { Counter, type Counters } from './counters.ts';
 import type { Datagrams } from './datagrams.ts';
-import type { DeviceCapabilities } from './device.ts';
 import { DropReason } from './drop-reason.ts';
 import { NO_FLOW } from './flow-table.ts';
 import type { Forwarder } from './forwarder.ts';
@@ -42,7 +41,6 @@ export class Ingress {
   readonly #datagrams: Datagrams;
   readonly #reassembly: Reassembly;
   readonly #counters: Counters;
-  readonly #capabilities: DeviceCapabilities;
   readonly #extensions = new ipv6.ExtensionWalk();
   /** The packet under the reader's eye; reused. */
   readonly #packet: Packet = {
@@ -86,7 +84,6 @@ export class Ingress {
     icmp: Icmp,
     datagrams: Datagrams,
     reassembly: Reassembly,
-    capabilities: DeviceCapabilities,
   ) {
     this.#view = arena.view;
     this.#tcp = tcp;
@@ -95,18 +92,17 @@ export class Ingress {
     this.#datagrams = datagrams;
     this.#reassembly = reassembly;
     this.#counters = tcp.counters;
-    this.#capabilities = capabilities;
   }
 
   /** Takes one frame [at, end) of the device. Any bytes are welcome; what is wrong is counted. */
-  frame(at: number, end: number, now: Instant): void {
+  frame(at: number, end: number, now: Instant, hasVnetHeader: boolean): void {
     const counters = this.#counters;
     counters.add(Counter.DEVICE_FRAMES_IN);
     counters.add(Counter.DEVICE_BYTES_IN, end - at);
-    if (this.#capabilities.vnetHeader && end - at >= VNET_HEADER_BYTES) {
+    if (hasVnetHeader && end - at >= VNET_HEADER_BYTES) {
       if (gsoSize(this.#view, at) !== 0) counters.add(Counter.DEVICE_SUPERFRAMES_IN);
     }
-    counters.drop(this.#frame(at, end, this.#capabilities.vnetHeader, now));
+    counters.drop(this.#frame(at, end, hasVnetHeader, now));
   }
 
   /** Takes a packet [at, end) once more that had to wait. @param headerBytes  of its vnet header */

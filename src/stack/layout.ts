@@ -6,6 +6,7 @@ import { Conntrack } from './conntrack/conntrack.ts';
 import { Egress } from './egress.ts';
 import { FLOW_ROW_BYTES, FlowField, type FlowSnapshot, readFlowRow } from './flow-row.ts';
 import { FlowTable } from './flow-table.ts';
+import { FrameBatch } from './frame-batch.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { Reassembly } from './reassembly/reassembly.ts';
 import { Refusals } from './refusals.ts';
@@ -54,6 +55,7 @@ export function stateBytes(limits: StateLimits): number {
     Egress.BYTES +
     SlabPool.bytes(limits.slabBytes) +
     FRAME_BYTES +
+    FrameBatch.BYTES +
     Reassembly.BYTES +
     SLAB_HEADROOM_BYTES +
     ALIGNMENT_BYTES;

@@ -137,7 +137,7 @@ export function assemble(options: StackOptions): StackParts {
     conntrack,
     datagrams,
     replies: new DatagramEgress(tcp, writer, conntrack, icmp, paths),
-    ingress: new Ingress(arena, tcp, forwarder, messages, datagrams, reassembly, capabilities),
+    ingress: new Ingress(arena, tcp, forwarder, messages, datagrams, reassembly),
     frameAt,
     ownerAt,
   };

@@ -12,6 +12,7 @@ import type { Datagrams } from './datagrams.ts';
 import { Carrier, type ClosedBy, FlowField, FlowPhase, TrackState } from './flow-row.ts';
 import { type FlowTable, NO_FLOW } from './flow-table.ts';
 import type { Forwarder } from './forwarder.ts';
+import { FrameBatch } from './frame-batch.ts';
 import type { IcmpErrorKind } from './icmp-error-kind.ts';
 import type { IcmpSender } from './icmp-sender.ts';
 import type { Ingress } from './ingress.ts';
@@ -20,6 +21,7 @@ import type { SlabPool } from './slab-pool.ts';
 import { assemble, type StackOptions } from './stack-parts.ts';
 import type { ActiveOpen } from './tcp/active-open.ts';
 import type { TcpContext } from './tcp/context.ts';
+import { fitDeviceMtu } from './tcp/device-mtu.ts';
 import { flushAcks, superpacketBytes } from './tcp/output.ts';
 import { TcpState } from './tcp/states.ts';
 import type { Tcb } from './tcp/tcb.ts';
@@ -37,6 +39,8 @@ export class Stack {
   readonly flows: FlowTable;
   /** Where the device's next frame is read to; FRAME_BYTES long. */
   readonly frameAt: number;
+  /** For frames of a device without superpackets, in the place of `frameAt` and `ingest`. */
+  readonly frameBatch: FrameBatch;
   /** Rows of OWNER_ROW_BYTES for the owner of flows, zero at first. */
   readonly ownerAt: number;
   readonly #tcp: TcpContext;
@@ -69,6 +73,13 @@ export class Stack {
     this.slabs = parts.tcp.slabs;
     this.flows = parts.tcp.flows;
     this.frameAt = parts.frameAt;
+    this.frameBatch = new FrameBatch(
+      this.arena,
+      this.#tcp.counters,
+      (at, length, hasHeader, now) => {
+        this.ingest(at, length, now, hasHeader);
+      },
+    );
     this.ownerAt = parts.ownerAt;
     this.#expireRow = (row) => expireRow(this.#tcp, row, this.#now);
     this.#onPaceTimer = (row) => onPaceTimer(this.#tcp, row, this.#now);
@@ -77,11 +88,33 @@ export class Stack {
     };
   }
 
-  /** Takes a frame of `length` bytes that was read to `at`. */
-  ingest(at: number, length: number, now: Instant): void {
+  /**
+   * Takes a frame of `length` bytes that was read to `at`.
+   *
+   * @param hasVnetHeader  it starts with one; as a rule those of the device do or do not
+   */
+  ingest(
+    at: number,
+    length: number,
+    now: Instant,
+    hasVnetHeader = this.#tcp.egress.capabilities.vnetHeader,
+  ): void {
     this.#now = now;
     this.#icmp.setNow(now);
-    this.#ingress.frame(at, at + length, now);
+    this.#ingress.frame(at, at + length, now, hasVnetHeader);
+  }
+
+  /** The device has another MTU: new flows, and the segments of those that live, follow. */
+  setDeviceMtu(mtu: number, now: Instant): void {
+    const tcp = this.#tcp;
+    tcp.egress.capabilities.mtu = mtu;
+    const { flows, arena } = this;
+    for (let row = flows.nextLive(0); row !== NO_FLOW; row = flows.nextLive(row + 1)) {
+      const at = flows.rowAt(row);
+      if (arena.view.getUint8(at + FlowField.PROTOCOL) !== Protocol.TCP) continue;
+      tcp.tcb.moveTo(row);
+      fitDeviceMtu(tcp, now);
+    }
   }
 
   /** Takes a frame that the stack behind another queue has handed over, as it was read or made. */

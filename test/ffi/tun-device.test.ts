@@ -1,10 +1,14 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { openSync } from 'node:fs';
 import { Errno } from '../../src/ffi/errno.ts';
 import { SystemError } from '../../src/ffi/errors.ts';
-import { TunOffload } from '../../src/ffi/ioctls.ts';
-import { addressOf } from '../../src/ffi/memory.ts';
+import { TunIoctl, TunOffload } from '../../src/ffi/ioctls.ts';
+import { cString, libc } from '../../src/ffi/libc.ts';
+import { addressOf, allocateStruct } from '../../src/ffi/memory.ts';
 import { closeFd, connectSocket, tcpSocket } from '../../src/ffi/sockets.ts';
 import { negotiateOffloads, TunDevice } from '../../src/ffi/tun-device.ts';
+import { useVnetHeader } from '../../src/ffi/tun-interface.ts';
+import { tcpChecksumValid } from '../../src/stack/wire/tcp.ts';
 import { tcpPacket } from '../support/packet-builder.ts';
 import { descriptorCount } from './support/descriptors.ts';
 import { ip, isRoot, NetworkNamespace, OtherNamespace } from './support/namespace.ts';
@@ -23,6 +27,15 @@ const frameAddress = addressOf(frame.buffer);
 /** The number that `ip -s link` keeps of packets the kernel received from the device. */
 const packetsReceived = (): number =>
   JSON.parse(ip('-json', '-s', 'link', 'show', NAME))[0].stats64.rx.packets;
+
+/** Attaches an interface with these flags, as another program would. */
+function rawDevice(fd: number, flags: number): number {
+  const request = allocateStruct(40);
+  request.bytes.set(cString(NAME));
+  request.view.setUint16(16, flags, true);
+  if (libc.ioctl(fd, TunIoctl.TUNSETIFF, request.address) < 0) throw new Error('TUNSETIFF');
+  return fd;
+}
 
 describe('offloads are as good as the kernel', () => {
   const { CSUM, TSO4, TSO6, TSO_ECN, USO4, USO6 } = TunOffload;
@@ -79,6 +92,100 @@ describe.skipIf(!isRoot)('TunDevice', () => {
     using second = TunDevice.open({ name: NAME, offload: true, multiQueue: true });
     expect(second.name).toBe(first.name);
     expect(second.fd).not.toBe(first.fd);
+  });
+
+  describe.each([
+    ['plain', []],
+    ['with virtio-net headers', ['vnet_hdr']],
+    ['with packet information', ['pi']],
+    ['for several queues', ['multi_queue']],
+    ['for several queues, with headers', ['multi_queue', 'vnet_hdr']],
+  ])('a persistent device that was made %s', (_name, flags) => {
+    test('is opened with headers and offloads, and stays when it is closed', () => {
+      ip('tuntap', 'add', NAME, 'mode', 'tun', ...flags);
+      for (const offload of [true, false, true]) {
+        using device = TunDevice.open({ name: NAME, offload });
+        expect(device.name).toBe(NAME);
+        expect(device.isPersistent()).toBe(true);
+        expect(device.vnetHeader).toBe(offload);
+        expect(device.offloads === 0).toBe(!offload);
+      }
+      expect(ip('link', 'show', NAME)).toContain(NAME);
+    });
+  });
+
+  test('a TAP device of that name is refused, and so is one in use', () => {
+    ip('tuntap', 'add', NAME, 'mode', 'tap');
+    expect(() => TunDevice.open({ name: NAME, offload: true })).toThrow(
+      'ioctl(TUNSETIFF) on cvtest0: EINVAL (the name is invalid, or the device exists with other',
+    );
+    using _device = TunDevice.open({ name: 'cvtest1', offload: true });
+    expect(() => TunDevice.open({ name: 'cvtest1', offload: true })).toThrow(
+      'ioctl(TUNSETIFF) on cvtest1: EBUSY (another process has this device open)',
+    );
+  });
+
+  test('without headers sums are complete, whatever the last owner left to the device', () => {
+    ip('tuntap', 'add', NAME, 'mode', 'tun');
+    TunDevice.open({ name: NAME, offload: true })[Symbol.dispose]();
+    using device = TunDevice.open({ name: NAME, offload: false });
+    ip('link', 'set', NAME, 'addrgenmode', 'none');
+    ip('link', 'set', NAME, 'up');
+    ip('addr', 'add', '198.18.0.1/15', 'dev', NAME);
+    const fd = tcpSocket(4);
+    connectSocket(fd, new DataView(Uint8Array.of(198, 18, 0, 80).buffer), 0, 4, 80);
+    const length = device.read(frameAddress, frame.length);
+    closeFd(fd);
+    const view = new DataView(frame.buffer);
+    expect(tcpChecksumValid(view, 12, 16, 4, IPV4_HEADER_BYTES, length)).toBe(true);
+  });
+
+  describe('takeOver', () => {
+    test('asks the kernel what the descriptor is', () => {
+      using opened = TunDevice.open({ name: NAME, offload: true });
+      opened.setOffloads(0);
+      const taken = TunDevice.takeOver(opened.fd);
+      expect(taken.name).toBe(NAME);
+      expect(taken.vnetHeader).toBe(true);
+      expect(taken.offloads & TunOffload.TSO4).toBe(TunOffload.TSO4);
+      expect(taken.isPersistent()).toBe(false);
+      using plain = TunDevice.open({ name: 'cvtest1', offload: false });
+      expect(TunDevice.takeOver(plain.fd)).toMatchObject({ name: 'cvtest1', vnetHeader: false });
+    });
+
+    test('says what is wrong with one that it cannot use', () => {
+      const file = openSync('/dev/null', 'r');
+      expect(() => TunDevice.takeOver(file)).toThrow(
+        `ioctl(TUNGETIFF) on fd ${file}: ENOTTY (this descriptor is no TUN device)`,
+      );
+      closeFd(file);
+      expect(() => TunDevice.takeOver(file)).toThrow(
+        `ioctl(TUNGETIFF) on fd ${file}: EBADF (no such descriptor is open)`,
+      );
+      const fresh = openSync('/dev/net/tun', 'r+');
+      expect(() => TunDevice.takeOver(fresh)).toThrow('EBADFD (no interface is attached to it');
+      const tap = rawDevice(fresh, 0x1002);
+      expect(() => TunDevice.takeOver(tap)).toThrow(
+        `ioctl(TUNGETIFF) on fd ${tap}, cvtest0: EINVAL (it is a TAP device; a TUN device`,
+      );
+      closeFd(tap);
+      const withInformation = rawDevice(openSync('/dev/net/tun', 'r+'), 0x0001);
+      expect(() => TunDevice.takeOver(withInformation)).toThrow('without IFF_NO_PI');
+      closeFd(withInformation);
+    });
+
+    test('a longer header that somebody chose before is made ours', () => {
+      using opened = TunDevice.open({ name: NAME, offload: true });
+      useVnetHeader(opened.fd, 12);
+      const taken = TunDevice.takeOver(opened.fd);
+      ip('link', 'set', NAME, 'addrgenmode', 'none');
+      ip('link', 'set', NAME, 'up');
+      frame.fill(0, 0, 64);
+      frame[VNET_HEADER_BYTES] = 0x45;
+      const before = packetsReceived();
+      taken.write(frameAddress, VNET_HEADER_BYTES + IPV4_HEADER_BYTES);
+      expect(packetsReceived()).toBe(before + 1);
+    });
   });
 
   test('read gives 0 while there is nothing, then one frame with its header', () => {
@@ -161,7 +268,8 @@ describe.skipIf(!isRoot)('TunDevice', () => {
     expect(device.probe()).toBe('gone');
     expect(device.read(frameAddress, frame.length)).toBe(-Errno.EBADFD);
     expect(() => device.currentName()).toThrow(
-      `ioctl(TUNGETIFF) on ${NAME}: EBADFD (the interface was deleted)`,
+      `ioctl(TUNGETIFF) on ${NAME}: EBADFD (no interface is attached to it, or the interface was` +
+        ' deleted)',
     );
   });
 

@@ -77,6 +77,30 @@ test('a superpacket that is cut and merged again is the same bytes', () => {
   );
 });
 
+test('a superpacket of TCP is cut into the segments that a sender without TSO would send', () => {
+  fc.assert(
+    fc.property(tcpFields, fc.integer({ min: 100, max: 9_000 }), (fields, gsoSize) => {
+      const payload = fields.payload!;
+      const count = Math.ceil(payload.length / gsoSize);
+      const packets = cut(tcpPacket(fields), gsoSize);
+      withPcap('cut-segments', packets, () => {
+        expect(packets).toEqual(
+          Array.from({ length: count }, (_, index) =>
+            tcpPacket({
+              ...fields,
+              seq: (fields.seq! + index * gsoSize) >>> 0,
+              identification: (fields.identification! + index) & 0xffff,
+              flags: fields.flags! & (index === count - 1 ? 0xff : ~PSH),
+              payload: payload.slice(index * gsoSize, (index + 1) * gsoSize),
+            }),
+          ),
+        );
+      });
+    }),
+    { numRuns: 300 },
+  );
+});
+
 test('a run of datagrams (USO) is cut into those that a sender without it would send', () => {
   const fields = fc.record({
     isIpv6: fc.boolean(),
@@ -147,7 +171,8 @@ test('what is merged and cut again is the packets that came in, in their order',
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 8 }), (pieces) => {
       const packets = pieces.flatMap(([kind, flow, count], index): Uint8Array[] => {
-        if (kind === 'udp') return [KERNEL_PACKETS.udpV4];
+        // One after the other they would be a run, with identifications that no cut makes.
+        if (kind === 'udp') return [KERNEL_PACKETS[index % 2 === 0 ? 'udpV4' : 'udpV6']];
         if (kind === 'junk') return [pattern(flow * 7, count)];
         const sourcePort = 1000 + flow;
         const addresses = flow < 2 ? {} : { source: 'fd00::1', destination: 'fd00::2' };
@@ -165,17 +190,26 @@ test('what is merged and cut again is the packets that came in, in their order',
   );
 });
 
-test('any frames that are no run come out of the coalescer one by one', () => {
+test('any frames come out one by one in their order, but for a datagram that is repeated', () => {
   const frame = fc.oneof(fc.uint8Array({ maxLength: 120 }), mutatedPacket());
   fc.assert(
     fc.property(fc.array(frame, { maxLength: 6 }), (frames) => {
-      const out = coalesce(frames);
-      expect(out.length).toBe(frames.length);
-      for (const [index, { bytes, gsoSize }] of out.entries()) {
-        expect(gsoSize).toBe(0);
-        // Padding behind an IP packet is left out, nothing else.
-        expect(frames[index]?.slice(0, bytes.length)).toEqual(Uint8Array.from(bytes));
+      let next = 0;
+      for (const { bytes, gsoSize } of coalesce(frames)) {
+        if (gsoSize === 0) {
+          // Padding behind an IP packet is left out, nothing else.
+          expect(frames[next]?.slice(0, bytes.length)).toEqual(Uint8Array.from(bytes));
+          next += 1;
+          continue;
+        }
+        const headers = bytes[0]! >>> 4 === 4 ? 28 : 48;
+        for (let at = headers; at < bytes.length; at += gsoSize) {
+          const payload = Uint8Array.from(bytes.subarray(at, at + gsoSize));
+          expect(frames[next]?.slice(headers, headers + payload.length)).toEqual(payload);
+          next += 1;
+        }
       }
+      expect(next).toBe(frames.length);
     }),
     { numRuns: 2_000 },
   );

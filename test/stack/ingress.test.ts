@@ -3,6 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import { Counter } from '../../src/stack/counters.ts';
 import { FULL_OFFLOAD, NO_OFFLOAD } from '../support/memory-device.ts';
 import { concat, hex, icmpPacket, ipPacket, tcpPacket } from '../support/packet-builder.ts';
+import { parseSegment } from '../support/segment-text.ts';
 import { TcpRig } from '../support/tcp-rig.ts';
 
 const V4 = { source: '198.18.0.1', destination: '198.18.0.80' };
@@ -127,6 +128,20 @@ describe('the vnet header', () => {
       expect(rig.drops).toEqual({ 'bad-tcp-checksum': 1 });
     });
   }
+
+  test.each([0, 1, 40, 1500, 0xffff])(
+    'the header length that the kernel gives is not looked at: %d',
+    (headerLength) => {
+      const rig = new TcpRig();
+      rig.connect();
+      const segment = parseSegment('P. 1:3001(3000) ack 1 win 512');
+      const frame = rig.device.incoming(rig.peer.packet(segment), 1460);
+      new DataView(frame.buffer).setUint16(2, headerLength, true);
+      rig.deliverFrame(frame);
+      expect(rig.drops).toEqual({});
+      expect(rig.flow.received).toBe(3000);
+    },
+  );
 
   test('with a GSO size is a superframe, and counted', () => {
     const rig = new TcpRig();

@@ -288,3 +288,23 @@ test('a superpacket is cut here when the device has begun to refuse them', () =>
     expect(sent()).toEqual(segments(cut));
   }
 });
+
+test.each([0, 1, 1500, 0xffff])(
+  'a superpacket goes back with its own header length, whatever came: %d',
+  (headerLength) => {
+    for (const ends of FAMILIES) {
+      const rig = natRig(ends);
+      const up = { source: ends.client, destination: ends.server, sourcePort: 5000 };
+      const frame = rig.device.incoming(udpPacket({ ...up, payload: pattern(2500) }), 1000);
+      const header = new DataView(frame.buffer);
+      // NEEDS_CSUM, in the checksum field of UDP.
+      header.setUint8(0, 1);
+      header.setUint16(2, headerLength, true);
+      header.setUint16(6, ends === FAMILIES[0] ? 20 : 40, true);
+      header.setUint16(8, 6, true);
+      rig.deliverFrame(frame);
+      // The device of the test throws when the header does not describe the packet.
+      expect(rig.frames.map(({ gsoSize }) => gsoSize)).toEqual([1000]);
+    }
+  },
+);

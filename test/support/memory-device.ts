@@ -111,7 +111,7 @@ function gsoTypeOf(packet: Uint8Array): number {
  *
  * @throws Error when the vnet header does not describe the packet behind it
  */
-function completeFrame(frame: Uint8Array<ArrayBuffer>): OutgoingFrame {
+export function completeFrame(frame: Uint8Array<ArrayBuffer>): OutgoingFrame {
   const header = new DataView(frame.buffer, 0, VNET_HEADER_BYTES);
   const packet = frame.slice(VNET_HEADER_BYTES);
   const view = new DataView(packet.buffer);

@@ -1,5 +1,5 @@
 /** What the data plane gets of a config. */
-import type { ListenerRule, LiveConfig, StartConfig } from '../messages/control.ts';
+import type { DeviceFacts, ListenerRule, LiveConfig, StartConfig } from '../messages/control.ts';
 import { destinationsOf, familyOf, type ListenerConfig } from './listener-schema.ts';
 import { queueLimits } from './queues.ts';
 import type { Config } from './schema.ts';
@@ -34,15 +34,9 @@ export function toLiveConfig(config: Config, generation: number): LiveConfig {
 }
 
 /** The part that is fixed at start; `device` is what the kernel made of the request. */
-export function toStartConfig(
-  config: Config,
-  device: { readonly name: string; readonly vnetHeader: boolean; readonly offloads: number },
-): StartConfig {
+export function toStartConfig(config: Config, device: DeviceFacts): StartConfig {
   return {
-    deviceName: device.name,
-    deviceMtu: config.device.mtu,
-    vnetHeader: device.vnetHeader,
-    offloads: device.offloads,
+    device,
     limits: queueLimits(config),
     claims: config.limits.claims,
     sessions: { limit: config.limits.sessions, perSource: config.limits.sessionsPerSource },

@@ -1,6 +1,7 @@
 /** The section `routes` of a config: what the host sends into the device. */
 import { z } from 'zod';
-import { cidr, interfaceName, parseCidr } from './values.ts';
+import { deviceName } from './device-schema.ts';
+import { cidr, parseCidr } from './values.ts';
 
 /**
  * Table, first rule and mark where nothing else is said: numbers that nobody else is known to use,
@@ -18,7 +19,7 @@ export const routes = z
     auto: z.boolean().default(false),
     include: z.array(cidr).optional(),
     exclude: z.array(cidr).prefault([]),
-    interfaces: z.array(interfaceName).prefault([]),
+    interfaces: z.array(deviceName).prefault([]),
     table: z
       .int()
       .min(1)

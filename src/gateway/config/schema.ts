@@ -2,35 +2,18 @@
 import { z } from 'zod';
 import { type StateLimits, stateBytes } from '../../stack/layout.ts';
 import { CONGESTION_NAMES } from '../../stack/verdict.ts';
+import { device, deviceName } from './device-schema.ts';
 import { describeKeys } from './keys.ts';
 import { listener } from './listener-schema.ts';
 import { conntrack, nat, natFaults } from './nat-schema.ts';
 import { routes, withRouteMark } from './route-schema.ts';
 import { scripts } from './script-schema.ts';
-import { cidr, duration, IDLE_MS_MAX, interfaceName, ipAddress, mark, size } from './values.ts';
+import { duration, IDLE_MS_MAX, ipAddress, mark, size } from './values.ts';
 
-/** Smallest link of IPv6, RFC 8200 §5. */
-const MTU_MIN = 1280;
-/** Largest IP packet, and 15 bytes less for the kernel's own limit on a TUN device. */
-const MTU_MAX = 65520;
 /** Where the API listens, and where the CLI looks for it. */
 export const DEFAULT_ADMIN = 'unix:///run/culvert/admin.sock';
 /** A guessable token is no token. */
 const TOKEN_LENGTH_MIN = 16;
-
-/** More than a host has cores to spare; Linux has up to 256 queues of a TUN device. */
-const QUEUES_MAX = 16;
-
-const device = z.strictObject({
-  name: interfaceName.default('culvert0'),
-  mtu: z.int().min(MTU_MIN).max(MTU_MAX).default(1500),
-  addresses: z.array(cidr).prefault([]),
-  routes: z.array(cidr).prefault([]),
-  txQueueLength: z.int().min(1).max(1_000_000).default(1000),
-  offload: z.boolean().default(true),
-  /** Data planes, each a process with a queue of the device. */
-  queues: z.int().min(1).max(QUEUES_MAX).default(1),
-});
 
 const positive = z.int().positive();
 const HOUR_MS = 3_600_000;
@@ -131,7 +114,7 @@ const sections = z.strictObject({
   egress: z
     .strictObject({
       fwmark: mark.prefault(0),
-      interface: z.union([interfaceName, z.literal('')]).default(''),
+      interface: z.union([deviceName, z.literal('')]).default(''),
     })
     .prefault({}),
   routes: routes.prefault({}),

@@ -26,14 +26,6 @@ export const objectName = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'expected letters, digits, ".", "_" or "-"');
 
-/** Longest name the kernel takes for an interface, IFNAMSIZ - 1. */
-const INTERFACE_NAME_MAX = 15;
-
-export const interfaceName = z
-  .string()
-  .regex(/^[^\s/:%]+$/, 'expected a name of an interface')
-  .max(INTERFACE_NAME_MAX);
-
 /** Inclusive. */
 export type PortRange = readonly [from: number, to: number];
 

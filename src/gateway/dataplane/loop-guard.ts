@@ -14,7 +14,7 @@ const CACHE_LIFE_US = 1_000_000;
 
 export class LoopGuard {
   readonly #netlink = new Netlink();
-  readonly #deviceName: string;
+  #deviceName: string;
   /** Indexes of interfaces, and when they were asked for. */
   readonly #indexes = new Map<string, { index: number; askedAt: number }>();
   /** Four words of the address and the mark. */
@@ -24,6 +24,13 @@ export class LoopGuard {
 
   constructor(deviceName: string) {
     this.#deviceName = deviceName;
+  }
+
+  /** The device has another name, or is another one. */
+  setDevice(name: string): void {
+    this.#deviceName = name;
+    this.#indexes.clear();
+    this.#askedAt.fill(Number.NEGATIVE_INFINITY);
   }
 
   /**

@@ -14,7 +14,6 @@ import { monotonicNow } from '../../ffi/clock.ts';
 import { type Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
 import { Carrier, FlowField } from '../../stack/flow-row.ts';
-import { FRAME_BYTES } from '../../stack/layout.ts';
 import type { Stack } from '../../stack/stack.ts';
 import type { Instant } from '../../stack/time.ts';
 import { DataPlaneFd, type ToDataPlane } from '../messages/control.ts';
@@ -23,6 +22,9 @@ import type { Claims } from './claims/claims.ts';
 import type { Relay } from './claims/relay.ts';
 import type { ControlInput } from './control-input.ts';
 import type { Decisions } from './decisions.ts';
+import type { DeviceSwap } from './device/device-swap.ts';
+import type { TunInput } from './device/tun-input.ts';
+import type { TunPort } from './device/tun-port.ts';
 import { Drain } from './drain.ts';
 import type { Flows } from './flows.ts';
 import type { Dialer } from './forward/dialer.ts';
@@ -32,14 +34,15 @@ import { killFlows } from './kill-flows.ts';
 import type { PeerSockets } from './peer-sockets.ts';
 import type { Reports } from './reports.ts';
 import type { Sessions } from './sessions/sessions.ts';
-import type { TunPort } from './tun-port.ts';
 
 /** What the loop itself waits for; flows and sockets of claims have greater ones. */
-export const Token = { DEVICE: 0, CONTROL: 1, SCRIPTS: 2, CONNS: 3, PEERS: 4 } as const;
+export const Token = {
+  ...{ DEVICE: 0, CONTROL: 1, SCRIPTS: 2, CONNS: 3, PEERS: 4 },
+  /** The device before the present one. */
+  OLD_DEVICE: 5,
+} as const;
 const STDIN = 0;
 
-/** Frames per turn: enough to share a wake-up, few enough that sockets do not wait long. */
-const FRAME_BATCH = 64;
 /** A second in all for the supervisor to take the last reports. */
 const LAST_FLUSHES = 100;
 const LAST_FLUSH_PAUSE_MS = 10;
@@ -50,6 +53,8 @@ export interface LoopParts {
   readonly epoll: Epoll;
   readonly stack: Stack;
   readonly device: TunPort;
+  readonly input: TunInput;
+  readonly swap: DeviceSwap;
   readonly flows: Flows;
   readonly dialer: Dialer;
   readonly splice: Splice;
@@ -74,13 +79,13 @@ export class Loop {
     this.#parts = parts;
     this.#drain = new Drain(parts.stack);
     const { epoll } = parts;
-    epoll.add(DataPlaneFd.TUN, EpollEvent.IN, Token.DEVICE);
+    parts.device.watch(epoll, Token.DEVICE);
     epoll.add(STDIN, EpollEvent.IN, Token.CONTROL);
     epoll.add(DataPlaneFd.SCRIPTS, EpollEvent.IN, Token.SCRIPTS);
     parts.peers?.watch(epoll, Token.PEERS);
   }
 
-  /** Runs until the supervisor is gone, the device is deleted, or everything is drained. */
+  /** Runs until the supervisor is gone, or everything is drained. */
   run(): void {
     while (this.#isRunning) this.#turn();
     const { reports } = this.#parts;
@@ -109,7 +114,6 @@ export class Loop {
     stack.expire(now);
     stack.flush(now);
     device.check(now);
-    if (device.isGone) this.#isRunning = false;
     this.#checkDrain(now);
     if (!reports.flush()) this.#isRunning = false;
   }
@@ -139,8 +143,9 @@ export class Loop {
   }
 
   #ownEvent(token: number, now: Instant): void {
-    const { decisions, flows, claims, control, peers, stack } = this.#parts;
-    if (token === Token.DEVICE) this.#readFrames(now);
+    const { decisions, flows, claims, control, device, input, swap, peers, stack } = this.#parts;
+    if (token === Token.DEVICE) input.readBatch(device, now);
+    else if (token === Token.OLD_DEVICE) swap.readOld(now);
     else if (token === Token.PEERS) peers?.read(stack, now);
     else if (token === Token.SCRIPTS) {
       decisions.read((row, answer) => flows.onAnswer(row, answer, now));
@@ -151,17 +156,8 @@ export class Loop {
     }
   }
 
-  #readFrames(now: Instant): void {
-    const { device, stack } = this.#parts;
-    for (let i = 0; i < FRAME_BATCH; i++) {
-      const length = device.read(stack.frameAt, FRAME_BYTES);
-      if (length === 0) return;
-      stack.ingest(stack.frameAt, length, now);
-    }
-  }
-
   onMessage(message: ToDataPlane, now: Instant): void {
-    const { flows, stack, reports } = this.#parts;
+    const { flows, stack, reports, swap } = this.#parts;
     switch (message.kind) {
       case 'start':
         throw new Error('the data plane was started twice');
@@ -177,6 +173,15 @@ export class Loop {
         reports.message({ kind: 'killed', id, count });
         break;
       }
+      case 'device':
+        swap.take(message.id, message.device, now);
+        break;
+      case 'device-changed':
+        swap.changed(message.name, message.mtu, now);
+        break;
+      case 'device-release':
+        swap.release(now);
+        break;
       case 'drain':
         this.#drain.begin(message.deadlineMs, now);
         break;

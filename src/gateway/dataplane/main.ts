@@ -1,13 +1,11 @@
 /** The data plane process: takes over what the supervisor opened, and runs the loop. */
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Epoll, EpollEvent } from '../../ffi/epoll.ts';
-import { TunOffload } from '../../ffi/ioctls.ts';
 import { SharedMemory } from '../../ffi/memory.ts';
 import { dieWithParent, raiseFileLimit } from '../../ffi/process.ts';
 import { setNonBlocking } from '../../ffi/sockets.ts';
 import { TunDevice } from '../../ffi/tun-device.ts';
 import { COUNTERS_BYTES, Counters } from '../../stack/counters.ts';
-import type { DeviceCapabilities } from '../../stack/device.ts';
 import { stateBytes } from '../../stack/layout.ts';
 import { Stack } from '../../stack/stack.ts';
 import { CONN_SOCKETS_MAX } from '../messages/conn.ts';
@@ -23,6 +21,9 @@ import { ConnChannel } from './claims/conn-channel.ts';
 import { Relay } from './claims/relay.ts';
 import { ControlInput } from './control-input.ts';
 import { Decisions } from './decisions.ts';
+import { capabilitiesOf, DeviceSwap } from './device/device-swap.ts';
+import { TunInput } from './device/tun-input.ts';
+import { TunPort } from './device/tun-port.ts';
 import { Flows } from './flows.ts';
 import { Dialer } from './forward/dialer.ts';
 import { Splice } from './forward/splice.ts';
@@ -33,15 +34,12 @@ import { PeerSockets } from './peer-sockets.ts';
 import { Reports } from './reports.ts';
 import { type SessionOptions, Sessions } from './sessions/sessions.ts';
 import { trackSettings } from './tracking.ts';
-import { TunPort } from './tun-port.ts';
 import { Welcome } from './welcome.ts';
 
 type Start = Extract<ToDataPlane, { kind: 'start' }>;
 
 const STDIN = 0;
 const STDOUT = 1;
-/** The kernel takes it for both families or for none. */
-const USO = TunOffload.USO4 | TunOffload.USO6;
 
 /** Runs the hidden sub-command `__data-plane`; returns when the gateway ends. */
 export function runDataPlane(): void {
@@ -74,20 +72,8 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
   const memory = SharedMemory.map(DataPlaneFd.STATE, stateBytes(start.limits));
   const counters = new Counters(SharedMemory.map(DataPlaneFd.COUNTERS, COUNTERS_BYTES).buffer);
   const reports = new Reports(counters);
-  const tun = TunDevice.adopt(DataPlaneFd.TUN, {
-    name: start.deviceName,
-    vnetHeader: start.vnetHeader,
-    offloads: start.offloads,
-  });
-  const capabilities: DeviceCapabilities = {
-    vnetHeader: start.vnetHeader,
-    checksumOffload: start.vnetHeader && (start.offloads & TunOffload.CSUM) !== 0,
-    tso4: start.vnetHeader && (start.offloads & TunOffload.TSO4) !== 0,
-    tso6: start.vnetHeader && (start.offloads & TunOffload.TSO6) !== 0,
-    tsoEcn: start.vnetHeader && (start.offloads & TunOffload.TSO_ECN) !== 0,
-    uso: start.vnetHeader && (start.offloads & USO) === USO,
-    mtu: start.deviceMtu,
-  };
+  const tun = TunDevice.adopt(DataPlaneFd.TUN, start.device);
+  const capabilities = capabilitiesOf(start.device);
   const device = new TunPort(tun, capabilities, memory.buffer, memory.address, counters, reports);
   const flows = new Flows(live, scripts);
   const peers = start.queue && new PeerSockets(start.queue.count - 1, start.limits, memory.address);
@@ -115,7 +101,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
   const epoll = new Epoll();
   const upstreams = new UpstreamTable(stack);
   const splice = new Splice(stack, upstreams, memory.address);
-  const guard = new LoopGuard(start.deviceName);
+  const guard = new LoopGuard(start.device.name);
   const dialer = new Dialer(stack, upstreams, splice, epoll, counters, guard);
   const sessions = new Sessions(
     stack,
@@ -159,10 +145,14 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
   });
   claims.setHost(scripts, monotonicNow());
   reports.message({ kind: 'ready' });
+  const input = new TunInput(stack, counters);
+  const swapped = { epoll, port: device, input, stack, guard, reports, base: memory.address };
   return new Loop({
     epoll,
     stack,
     device,
+    input,
+    swap: new DeviceSwap(swapped, Token.OLD_DEVICE),
     flows,
     dialer,
     splice,

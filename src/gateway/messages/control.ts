@@ -64,13 +64,18 @@ export interface LiveConfig {
   };
 }
 
-/** What is fixed when the data plane starts. */
-export interface StartConfig {
-  readonly deviceName: string;
-  readonly deviceMtu: number;
+/** What a data plane must know of the device whose descriptor it gets. */
+export interface DeviceFacts {
+  readonly name: string;
+  readonly mtu: number;
   /** The device was opened with IFF_VNET_HDR and these TUN_F_* offloads were accepted. */
   readonly vnetHeader: boolean;
   readonly offloads: number;
+}
+
+/** What is fixed when the data plane starts. */
+export interface StartConfig {
+  readonly device: DeviceFacts;
   readonly limits: StateLimits;
   /** Sockets for UDP and pings. */
   readonly sessions: { readonly limit: number; readonly perSource: number };
@@ -112,6 +117,12 @@ export type ToDataPlane =
       readonly id: number;
       readonly flows: readonly FlowRef[];
     }
+  /** Goes on with the device that was passed as `id` over HANDOVER; answered by `device`. */
+  | { readonly kind: 'device'; readonly id: number; readonly device: DeviceFacts }
+  /** Nothing is routed to the device before any more: it is emptied and closed. */
+  | { readonly kind: 'device-release' }
+  /** The interface has another MTU or name. */
+  | { readonly kind: 'device-changed'; readonly name: string; readonly mtu: number }
   /** No new flows; ends with `drained` when the last connection ended or the deadline passed. */
   | { readonly kind: 'drain'; readonly deadlineMs: number };
 
@@ -130,7 +141,13 @@ export type FromDataPlane =
   /** How many of the flows still lived. */
   | { readonly kind: 'killed'; readonly id: number; readonly count: number }
   | { readonly kind: 'drained'; readonly cut: number }
-  /** The device went down, was deleted, came up; an offload was given up. */
+  /** Frames go to the new device; or, with `error`, still to the old one. */
+  | { readonly kind: 'device'; readonly id: number; readonly error?: string }
+  /** The device before is closed. */
+  | { readonly kind: 'device-released' }
+  /** What reads and writes of the device showed. */
+  | { readonly kind: 'device-state'; readonly state: 'up' | 'down' | 'gone' }
+  /** An offload was given up. */
   | {
       readonly kind: 'log';
       readonly level: 'info' | 'warn' | 'error';
@@ -145,8 +162,10 @@ export const DataPlaneFd = {
   COUNTERS: 5,
   SCRIPTS: 6,
   CONNS: 7,
+  /** Descriptors that come later, ffi/fd-passing.ts. */
+  HANDOVER: 8,
   /** Of a device with several queues: where the other data planes hand over frames. */
-  INBOX: 8,
+  INBOX: 9,
 } as const;
 
 /** Behind them, for each other data plane in the order of queues: its state, its inbox. */

@@ -8,7 +8,7 @@ import {
   deleteTableRoute,
   listRules,
   listTableRoutes,
-} from '../../ffi/netlink-routes.ts';
+} from '../../ffi/policy-routes.ts';
 import { keyOf, type Step } from './plan.ts';
 import type { RouteRecord } from './record.ts';
 

@@ -6,9 +6,9 @@ import type { Config } from '../config/schema.ts';
  * The families to plan for. Where everything is routed and nobody has named IPv6, a host without it
  * is left in peace; where it was named, the kernel's refusal is an error.
  */
-export function hostFamilies({ routes, device }: Config): readonly (4 | 6)[] {
+export function hostFamilies({ routes }: Config, device: string): readonly (4 | 6)[] {
   if (!routes.isEverything) return [4, 6];
-  return [4, ...(isIpv6Disabled(device.name) ? [] : [6 as const])];
+  return [4, ...(isIpv6Disabled(device) ? [] : [6 as const])];
 }
 
 function isIpv6Disabled(device: string): boolean {

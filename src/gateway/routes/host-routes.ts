@@ -17,24 +17,32 @@ const RUN_FOLDER = '/run/culvert';
 const LOOK_PERIOD_MS = 30_000;
 
 /** The record that the gateway and `culvert route` share. */
-export function recordOf({ config, folder }: LoadedConfig, stateFolder: string): RouteRecord {
+export function recordOf(
+  { config, folder }: LoadedConfig,
+  stateFolder: string,
+  device: string,
+): RouteRecord {
   const named = config.state.folder;
   const state = named === undefined ? stateFolder : resolve(folder, named);
   const place = named !== undefined || existsSync(state) ? state : RUN_FOLDER;
-  return new RouteRecord(place, config.device.name);
+  return new RouteRecord(place, device);
 }
 
-const stepsOf = (config: Config): readonly Step[] => planRoutes(config, hostFamilies(config)).steps;
+const stepsOf = (config: Config, device: string): readonly Step[] =>
+  planRoutes(config, device, hostFamilies(config, device)).steps;
 
 export class HostRoutes implements Disposable {
   readonly #log: Logger;
+  readonly #device: () => string;
   readonly #record: RouteRecord;
   readonly #timer: ReturnType<typeof setInterval>;
   #loaded: LoadedConfig;
   #warned = '';
 
-  constructor(loaded: LoadedConfig, record: RouteRecord, log: Logger) {
+  /** @param device  the name of the interface, which may be another after a swap */
+  constructor(loaded: LoadedConfig, device: () => string, record: RouteRecord, log: Logger) {
     this.#loaded = loaded;
+    this.#device = device;
     this.#record = record;
     this.#log = log;
     this.#timer = setInterval(() => this.#look(), LOOK_PERIOD_MS);
@@ -74,24 +82,25 @@ export class HostRoutes implements Disposable {
   }
 
   #apply(config: Config): void {
-    const { device, routes, egress } = config;
-    const { made, removed } = applyRoutes(stepsOf(config), device.name, this.#record);
+    const { routes, egress } = config;
+    const device = this.#device();
+    const { made, removed } = applyRoutes(stepsOf(config, device), device, this.#record);
     if (made.length + removed.length === 0) return;
     const commands = [
-      ...made.map((step) => ipCommand(step, device.name)),
-      ...removed.map((step) => ipCommand(step, device.name, 'del')),
+      ...made.map((step) => ipCommand(step, device)),
+      ...removed.map((step) => ipCommand(step, device, 'del')),
     ];
     const { table, priority } = routes;
     this.#log.info({ table, priority, mark: egress.fwmark, commands }, 'routes-applied');
   }
 
   #undo(): void {
-    const removed = undoRoutes(this.#loaded.config.device.name, this.#record);
+    const removed = undoRoutes(this.#device(), this.#record);
     this.#log.info({ count: removed.length }, 'routes-undone');
   }
 
   #look(): void {
-    const warnings = checkLoops(this.#loaded.config).map(({ message }) => message);
+    const warnings = checkLoops(this.#loaded.config, this.#device()).map(({ message }) => message);
     const text = warnings.join('\n');
     if (text === this.#warned) return;
     this.#warned = text;

@@ -18,9 +18,9 @@ export interface RouteWarning {
 const RP_FILTER_STRICT = 1;
 
 /** Warnings about what is routed now; none where the device is not in this namespace. */
-export function checkLoops(config: Config): RouteWarning[] {
+export function checkLoops(config: Config, deviceName: string): RouteWarning[] {
   using netlink = new Netlink();
-  const device = indexOf(netlink, config.device.name);
+  const device = indexOf(netlink, deviceName);
   if (device === undefined) return [];
   const { fwmark, interface: bound } = config.egress;
   const boundTo = bound === '' ? 0 : indexOf(netlink, bound);
@@ -31,10 +31,12 @@ export function checkLoops(config: Config): RouteWarning[] {
     outgoing(netlink, ip, mark, from) === device;
   return [
     ...dialsOf(config).flatMap(([ip, place]) =>
-      leadsBack(ip, fwmark, boundTo) ? [dialWarning(config, ip, place)] : [],
+      leadsBack(ip, fwmark, boundTo) ? [dialWarning(config, deviceName, ip, place)] : [],
     ),
     // Names are looked up by the C library, whose sockets have neither mark nor interface.
-    ...nameServers().flatMap((ip) => (leadsBack(ip, 0, 0) ? [nameServerWarning(config, ip)] : [])),
+    ...nameServers().flatMap((ip) =>
+      leadsBack(ip, 0, 0) ? [nameServerWarning(deviceName, ip)] : [],
+    ),
     ...strictFilters(config),
   ];
 }
@@ -52,7 +54,7 @@ function dialsOf(config: Config): [ip: string, place: string][] {
   return [...targets, ...networks];
 }
 
-function dialWarning({ device, egress }: Config, ip: string, place: string): RouteWarning {
+function dialWarning({ egress }: Config, device: string, ip: string, place: string): RouteWarning {
   const how =
     egress.interface !== ''
       ? `egress.interface ${egress.interface} does not lead around it`
@@ -60,13 +62,13 @@ function dialWarning({ device, egress }: Config, ip: string, place: string): Rou
         ? 'set egress.fwmark or egress.interface'
         : `no rule leads packets with the mark 0x${egress.fwmark.toString(16)} around it: ` +
           'see `culvert route plan`';
-  const message = `${place}: ${ip} would come back into ${device.name} (${how})`;
+  const message = `${place}: ${ip} would come back into ${device} (${how})`;
   return { subject: ip, message };
 }
 
-function nameServerWarning({ device }: Config, ip: string): RouteWarning {
+function nameServerWarning(device: string, ip: string): RouteWarning {
   const out = `add ${ip} to routes.exclude, or a listener that forwards it`;
-  const message = `name server ${ip} is behind ${device.name}, and lookups enter it (${out})`;
+  const message = `name server ${ip} is behind ${device}, and lookups enter it (${out})`;
   return { subject: ip, message };
 }
 

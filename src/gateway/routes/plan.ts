@@ -13,11 +13,11 @@
  * which go on as if there were no rules. Dials that are bound to an interface need no mark: a route
  * by another interface does not count for them.
  */
-import type { PolicyRule, TableRoute } from '../../ffi/netlink-routes.ts';
+import type { PolicyRule, TableRoute } from '../../ffi/policy-routes.ts';
 import { formatAddress, parseAddress } from '../../stack/wire/ip-address.ts';
 import type { Config } from '../config/schema.ts';
 import type { Cidr } from '../config/values.ts';
-import { maskHostBits } from '../supervisor/kernel.ts';
+import { maskHostBits } from '../supervisor/device/device-setup.ts';
 
 const MAIN_TABLE = 254;
 
@@ -37,12 +37,19 @@ export interface RoutePlan {
   readonly steps: readonly Step[];
 }
 
-/** @param families  that the host has */
-export function planRoutes(config: Config, families: readonly (4 | 6)[] = [4, 6]): RoutePlan {
-  const { routes, egress, device } = config;
+/**
+ * @param device    name of the interface
+ * @param families  that the host has
+ */
+export function planRoutes(
+  config: Config,
+  device: string,
+  families: readonly (4 | 6)[] = [4, 6],
+): RoutePlan {
+  const { routes, egress } = config;
   const planned = families.filter((family) => routes.include.some((net) => net.family === family));
   return {
-    device: device.name,
+    device,
     table: routes.table,
     priority: routes.priority,
     mark: egress.fwmark,

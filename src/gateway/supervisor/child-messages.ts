@@ -14,6 +14,9 @@ const fromDataPlane: z.ZodType<FromDataPlane> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('ready') }),
   z.object({ kind: z.literal('killed'), id: count, count }),
   z.object({ kind: z.literal('drained'), cut: count }),
+  z.object({ kind: z.literal('device'), id: count, error: z.string().exactOptional() }),
+  z.object({ kind: z.literal('device-released') }),
+  z.object({ kind: z.literal('device-state'), state: z.enum(['up', 'down', 'gone']) }),
   z.object({
     kind: z.literal('log'),
     level: z.enum(['info', 'warn', 'error']),

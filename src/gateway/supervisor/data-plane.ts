@@ -3,6 +3,7 @@
  * process that died is replaced by one on the same state: its flows are reset, no client hangs.
  */
 import type {
+  DeviceFacts,
   FlowRef,
   FromDataPlane,
   LiveConfig,
@@ -13,6 +14,8 @@ import type {
 import { CrashPolicy } from './backoff.ts';
 import { Child, type ChildExit, selfCommand } from './child.ts';
 import { parseFromDataPlane } from './child-messages.ts';
+import { DeviceHandover } from './device/device-handover.ts';
+import { SwapError } from './device/device-keeper.ts';
 import type { Logger } from './log/logger.ts';
 
 /** Crashes within a minute after which the gateway ends: something is broken for good. */
@@ -41,8 +44,12 @@ export interface DataPlaneOptions {
   readonly start: StartConfig;
   readonly live: LiveConfig;
   readonly scripts: ScriptsState;
-  /** As DataPlaneFd orders them. */
+  /** As DataPlaneFd orders them, that of the device first. */
   readonly fds: readonly number[];
+  /** Our end of what is HANDOVER there. */
+  readonly handover: number;
+  /** Reads or writes have shown that the device is up, down or gone. */
+  readonly onDeviceState: () => void;
   /** Turns of the loop so far, from the counters. */
   readonly loopTurns: () => number;
   readonly onFlowRows: (rows: Uint8Array) => void;
@@ -54,6 +61,9 @@ export interface DataPlaneOptions {
 
 export class DataPlane {
   readonly #options: DataPlaneOptions;
+  readonly #handover: DeviceHandover;
+  #start: StartConfig;
+  #fds: readonly number[];
   readonly #crashes = new CrashPolicy(CRASHES_MAX);
   readonly #kills = new Map<number, (count: number | undefined) => void>();
   #nextKill = 1;
@@ -74,6 +84,9 @@ export class DataPlane {
 
   constructor(options: DataPlaneOptions) {
     this.#options = options;
+    this.#start = options.start;
+    this.#fds = options.fds;
+    this.#handover = new DeviceHandover(options.handover, (message) => this.#send(message));
     this.#live = options.live;
     this.#scripts = options.scripts;
     this.#spawn();
@@ -105,6 +118,29 @@ export class DataPlane {
   setScripts(scripts: ScriptsState): void {
     this.#scripts = scripts;
     this.#send({ kind: 'scripts', scripts });
+  }
+
+  /** Settles when frames go to the new device. @throws SwapError  they still go to the old one */
+  async swapDevice(fd: number, device: DeviceFacts): Promise<void> {
+    if (!this.#isReady) throw new SwapError('DATA_PLANE_NOT_READY', 'the data plane does not run');
+    await this.#handover.pass(fd, device);
+    this.#beginWith(fd, device);
+  }
+
+  /** Ends the process; the one in its place begins with this device. */
+  replaceOn(fd: number, device: DeviceFacts): void {
+    this.#beginWith(fd, device);
+    this.#child?.kill();
+  }
+
+  /** Nothing is routed to the old one any more; settles when it is closed there. */
+  releaseDevice(): Promise<void> {
+    return this.#handover.release();
+  }
+
+  deviceChanged(device: DeviceFacts): void {
+    this.#start = { ...this.#start, device };
+    this.#send({ kind: 'device-changed', name: device.name, mtu: device.mtu });
   }
 
   /**
@@ -142,16 +178,22 @@ export class DataPlane {
     await this.#child?.exited;
   }
 
+  /** A data plane that takes the place of this one begins with the device. */
+  #beginWith(fd: number, device: DeviceFacts): void {
+    this.#start = { ...this.#start, device };
+    this.#fds = [fd, ...this.#fds.slice(1)];
+  }
+
   #spawn(): void {
-    const { fds, start, onFlowRows, command = selfCommand('__data-plane') } = this.#options;
-    this.#child = new Child(command, fds, {
+    const { onFlowRows, command = selfCommand('__data-plane') } = this.#options;
+    this.#child = new Child(command, this.#fds, {
       onMessage: (message) => this.#receive(parseFromDataPlane(message)),
       onFlowRows,
       onExit: (exit) => this.#exited(exit),
     });
     this.#looks = 0;
     this.#watch = setInterval(() => this.#look(), this.#options.lookPeriodMs ?? LOOK_PERIOD_MS);
-    this.#send({ kind: 'start', start, live: this.#live, scripts: this.#scripts });
+    this.#send({ kind: 'start', start: this.#start, live: this.#live, scripts: this.#scripts });
     if (this.#drainEndsAt !== undefined) {
       this.#send({ kind: 'drain', deadlineMs: Math.max(0, this.#drainEndsAt - Date.now()) });
     }
@@ -199,6 +241,16 @@ export class DataPlane {
       case 'drained':
         this.#drained?.(message.cut);
         break;
+      case 'device':
+        // Another one begins with the device that is the right one.
+        if (!this.#handover.answered(message.id, message.error)) this.#child?.kill();
+        break;
+      case 'device-released':
+        this.#handover.released();
+        break;
+      case 'device-state':
+        this.#options.onDeviceState();
+        break;
       case 'log':
         this.#options.log[message.level](message.fields, message.event);
         break;
@@ -212,6 +264,7 @@ export class DataPlane {
 
   #exited({ code, signal, protocolError }: ChildExit): void {
     this.#isReady = false;
+    this.#handover.lost();
     clearInterval(this.#watch);
     if (this.#isStopping) return;
     const { log, onGivenUp } = this.#options;

@@ -3,20 +3,27 @@
  * told its share of the configuration, and each is replaced by itself when it dies.
  */
 import { liveOfQueue, startOfQueue } from '../config/queues.ts';
-import type { FlowRef, LiveConfig, ScriptsState, StartConfig } from '../messages/control.ts';
+import type {
+  DeviceFacts,
+  FlowRef,
+  LiveConfig,
+  ScriptsState,
+  StartConfig,
+} from '../messages/control.ts';
 import { DataPlane, type DataPlaneOptions } from './data-plane.ts';
+import { type DevicePlane, type DeviceQueues, SwapError } from './device/device-keeper.ts';
 
 export interface DataPlanesOptions
-  extends Pick<DataPlaneOptions, 'log' | 'onFlowRows' | 'onGivenUp' | 'command'> {
+  extends Pick<DataPlaneOptions, 'log' | 'onDeviceState' | 'onFlowRows' | 'onGivenUp' | 'command'> {
   /** Of all queues together, but for `limits`, which are of each. */
   readonly start: StartConfig;
   readonly live: LiveConfig;
   readonly scripts: ScriptsState;
   /** By queue. */
-  readonly queues: readonly Pick<DataPlaneOptions, 'fds' | 'loopTurns'>[];
+  readonly queues: readonly Pick<DataPlaneOptions, 'fds' | 'handover' | 'loopTurns'>[];
 }
 
-export class DataPlanes {
+export class DataPlanes implements DevicePlane {
   readonly #planes: readonly DataPlane[];
   readonly #rowsEach: number;
 
@@ -67,6 +74,40 @@ export class DataPlanes {
 
   setScripts(scripts: ScriptsState): void {
     for (const plane of this.#planes) plane.setScripts(scripts);
+  }
+
+  /** One after the other: those that have swapped swap back when one of them cannot. */
+  async swapDevice(next: DeviceQueues, before: DeviceQueues): Promise<void> {
+    const swapped: number[] = [];
+    try {
+      for (const [index, plane] of this.#planes.entries()) {
+        await plane.swapDevice(next.fds[index]!, next.facts);
+        swapped.push(index);
+      }
+    } catch (error) {
+      await Promise.all(swapped.map((index) => this.#swapBack(index, before)));
+      throw error;
+    }
+  }
+
+  async releaseDevice(): Promise<void> {
+    await Promise.all(this.#planes.map((plane) => plane.releaseDevice()));
+  }
+
+  deviceChanged(facts: DeviceFacts): void {
+    for (const plane of this.#planes) plane.deviceChanged(facts);
+  }
+
+  /** A data plane that cannot is replaced by one that begins with the device before. */
+  async #swapBack(index: number, { fds, facts }: DeviceQueues): Promise<void> {
+    const plane = this.#planes[index]!;
+    try {
+      await plane.swapDevice(fds[index]!, facts);
+      await plane.releaseDevice();
+    } catch (error) {
+      if (!(error instanceof SwapError)) throw error;
+      plane.replaceOn(fds[index]!, facts);
+    }
   }
 
   /** Ends flows, whose rows are numbered through all queues; see `DataPlane.kill`. */

@@ -66,7 +66,14 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   const onNoIpv6 = (error: Error) => log.warn({ why: error.message }, 'no-ipv6');
   const kernel = cleanup.use(openKernel(loaded.config, isDefault ? { onNoIpv6 } : {}));
   const end = Promise.withResolvers<ExitCode>();
-  const routes = cleanup.use(new HostRoutes(loaded, recordOf(loaded, source.stateFolder), log));
+  const routes = cleanup.use(
+    new HostRoutes(
+      loaded,
+      () => kernel.device.tun.name,
+      recordOf(loaded, source.stateFolder, kernel.device.tun.name),
+      log,
+    ),
+  );
   const manager = cleanup.use(new ServiceManager(process.env, log));
   let drainMs = loaded.config.drain;
   const supervisor = new Supervisor({
@@ -80,7 +87,7 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
       drainMs = next.config.drain;
     },
     onReload: (record) => tellReload(record, manager, () => statusOf(supervisor)),
-    historyFolder: historyFolder(loaded, source),
+    historyFolder: historyFolder(loaded, source, kernel.device.tun.name),
     onFatal: () => end.resolve(ExitCode.FAILED),
   });
   const ending = new Ending({
@@ -155,12 +162,16 @@ const areChildrenWell = (supervisor: Supervisor): boolean =>
 const CHILD_DOWN = new Set(['data-plane-stuck', 'data-plane-down', 'script-host-down']);
 
 /** Two gateways of one machine have each a device and a history of their own. */
-function historyFolder({ config, folder }: LoadedConfig, source: ConfigSource): string | undefined {
+function historyFolder(
+  { config, folder }: LoadedConfig,
+  source: ConfigSource,
+  device: string,
+): string | undefined {
   const named = config.state.folder;
   const state = named === undefined ? source.stateFolder : resolve(folder, named);
   // Nobody who starts a gateway by hand wants a folder that was not asked for.
   if (named === undefined && !existsSync(state)) return undefined;
-  return join(state, 'generations', config.device.name);
+  return join(state, 'generations', device);
 }
 
 /** What is written once the gateway runs should not be what ends it. @throws StartError */

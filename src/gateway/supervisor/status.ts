@@ -1,7 +1,7 @@
 /** What runs, as `GET /v1/status` shows it. */
-import type { TunDevice } from '../../ffi/tun-device.ts';
 import { Counter, type CounterReader } from '../../stack/counters.ts';
 import type { LoadedConfig } from '../config/load.ts';
+import type { DeviceView } from './api/device-schemas.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import type { DataPlanes } from './data-planes.ts';
@@ -15,7 +15,7 @@ export interface StatusSource {
   readonly startedAt: number;
   readonly loaded: LoadedConfig;
   readonly configGeneration: number;
-  readonly tun: TunDevice;
+  readonly device: Pick<DeviceView, 'name' | 'mtu' | 'up' | 'offload'>;
   readonly counters: CounterReader;
   readonly dataPlanes: DataPlanes | undefined;
   readonly scriptHost: Pick<ScriptHost, 'state' | 'pid' | 'restarts'>;
@@ -24,7 +24,7 @@ export interface StatusSource {
 }
 
 export function gatewayStatus(source: StatusSource): Status {
-  const { dataPlanes, scriptHost, tun, generation } = source;
+  const { dataPlanes, scriptHost, device, generation } = source;
   const { file, config } = source.loaded;
   const get = (counter: Counter) => source.counters.get(counter);
   return {
@@ -34,12 +34,7 @@ export function gatewayStatus(source: StatusSource): Status {
     pid: process.pid,
     uptime_seconds: Math.round((Date.now() - source.startedAt) / 1000),
     config: { ...(file === undefined ? {} : { file }), generation: source.configGeneration },
-    device: {
-      name: tun.name,
-      mtu: config.device.mtu,
-      up: tun.probe() === 'up',
-      offload: get(Counter.OFFLOAD_NOW) > 0,
-    },
+    device: { name: device.name, mtu: device.mtu, up: device.up, offload: device.offload },
     data_plane: dataPlaneStatus(dataPlanes),
     script_host: {
       state: scriptHost.state,

@@ -16,10 +16,12 @@ import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/contr
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import { DataPlanes } from './data-planes.ts';
+import { DeviceKeeper } from './device/device-keeper.ts';
 import { closedAddresses } from './flows/closed-addresses.ts';
 import { FlowControl } from './flows/flow-control.ts';
 import type { FlowContext, FlowNames } from './flows/flow-view.ts';
 import { dataPlaneFds, scriptHostFds } from './kernel.ts';
+import { ListenerNames } from './listener-names.ts';
 import { CounterSum } from './metrics/counter-sum.ts';
 import { renderMetrics } from './metrics/metrics.ts';
 import { countReasons } from './metrics/reason-counts.ts';
@@ -43,11 +45,9 @@ import { Trials } from './scripts/trials.ts';
 import { gatewayStatus } from './status.ts';
 import type { SupervisorOptions } from './supervisor-options.ts';
 
-/** Config generations whose listener names are kept for flows that live long. */
-const LISTENER_NAMES_LENGTH = 1000;
-
 export class Supervisor implements ControlPlane, FlowNames {
   readonly flows: FlowControl;
+  readonly device: DeviceKeeper;
   readonly #options: SupervisorOptions;
   readonly #counters: CounterSum;
   /** By queue. */
@@ -57,7 +57,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly #resolver = new Resolver();
   readonly #changes: ScriptChanges;
   readonly #generations: Generations;
-  readonly #listenerNames = new Map<number, readonly string[]>();
+  readonly #listenerNames = new ListenerNames();
   readonly #startedAt = Date.now();
   readonly #explaining = new Mutex();
   #dataPlane: DataPlanes | undefined;
@@ -82,11 +82,19 @@ export class Supervisor implements ControlPlane, FlowNames {
       lostReports: () => this.#counters.get(Counter.REPORTS_LOST),
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
     });
+    const device = new DeviceKeeper({
+      log,
+      device: kernel.device,
+      counters: this.#counters,
+      plane: () => this.#dataPlane,
+      onFatal: options.onFatal,
+    });
+    this.device = device;
     this.#scriptHost = new ScriptHost({
       log,
       fds: scriptHostFds(kernel),
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
-      iface: kernel.tun.name,
+      iface: () => device.state.name,
       closed: () => closedAddresses(this.#loaded.config),
       monotonicUs: monotonicNow,
       replayFlows: () => this.#loaded.config.scripts.reload.replay,
@@ -131,7 +139,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
     await this.#dataPlane?.untilReady();
-    const { name, vnetHeader, offloads } = kernel.tun;
+    const { name, vnetHeader, offloads } = kernel.device.tun;
     log.info(
       { device: name, vnet_header: vnetHeader, offloads, pid: process.pid, ...buildInfo },
       'ready',
@@ -149,6 +157,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   /** Ends the children at once. */
   async stop(): Promise<void> {
     this.#isDraining = true;
+    this.device[Symbol.dispose]();
     this.flows.close();
     this.#changes.close();
     await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop()]);
@@ -159,7 +168,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   listenerName(generation: number, index: number): string | undefined {
-    return this.#listenerNames.get(generation)?.[index];
+    return this.#listenerNames.of(generation, index);
   }
 
   get activeGeneration() {
@@ -243,8 +252,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   notReady(): readonly string[] {
-    const { tun } = this.#options.kernel;
-    const device = tun.probe();
+    const device = this.#options.kernel.device.tun.probe();
     return [
       ...(this.#isDraining ? ['draining'] : []),
       ...(this.#dataPlane?.isStuck ? ['data-plane-stuck'] : []),
@@ -263,6 +271,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     return renderMetrics({
       counters: this.#counters,
       queues: this.#queues,
+      deviceEvents: this.device.events.counts,
       reloads: { ok, failed },
       lastReloadOk: lastOk,
       lastReloadOkAt: lastOkAt,
@@ -288,7 +297,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       startedAt: this.#startedAt,
       loaded: this.#loaded,
       configGeneration: this.#configGeneration,
-      tun: this.#options.kernel.tun,
+      device: this.device.view(),
       counters: this.#counters,
       dataPlanes: this.#dataPlane,
       scriptHost: this.#scriptHost,
@@ -322,13 +331,15 @@ export class Supervisor implements ControlPlane, FlowNames {
     const { log, kernel, loaded, onFatal } = this.#options;
     this.#dataPlane = new DataPlanes({
       log,
-      start: toStartConfig(loaded.config, kernel.tun),
+      start: toStartConfig(loaded.config, kernel.device.facts()),
       live: this.#nextLiveConfig(loaded),
       scripts: this.#scriptsState,
       queues: this.#queues.map((counters, index) => ({
         fds: dataPlaneFds(kernel, index),
+        handover: kernel.queues[index]!.handover[0],
         loopTurns: () => counters.get(Counter.LOOP_TURNS),
       })),
+      onDeviceState: () => this.device.look(),
       onFlowRows: (rows) => this.#takeEnded(rows),
       onGivenUp: onFatal,
     });
@@ -341,11 +352,7 @@ export class Supervisor implements ControlPlane, FlowNames {
 
   #nextLiveConfig({ config }: LoadedConfig) {
     const generation = ++this.#configGeneration;
-    this.#listenerNames.set(
-      generation,
-      config.listeners.map((listener) => listener.name),
-    );
-    this.#listenerNames.delete(generation - LISTENER_NAMES_LENGTH);
+    this.#listenerNames.note(generation, config.listeners);
     return toLiveConfig(config, generation);
   }
 
@@ -377,7 +384,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   #flowContext(): FlowContext {
-    const iface = this.#options.kernel.tun.name;
+    const iface = this.device.state.name;
     return { names: this, iface, nowUs: monotonicNow(), nowMs: Date.now() };
   }
 }

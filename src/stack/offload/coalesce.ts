@@ -1,14 +1,17 @@
 /**
- * Merges MTU-sized TCP segments that follow each other into superpackets, as the kernel's GRO
- * does, for a device that does not hand over superpackets itself. The opposite of `segment`.
+ * Merges MTU-sized TCP segments, and UDP datagrams, that follow each other into superpackets, as
+ * the kernel's GRO does, for a device that hands over no superpackets itself. The opposite of
+ * `segment`.
  *
  * One run of one flow is held at a time; whatever does not continue it is handed out behind it, so
  * that packets never overtake each other. A packet that stays alone is handed out where it lies;
- * only a second one starts the copy. So what was pushed has to stay valid until `flush`.
+ * only a second one starts the copy. So what was pushed has to stay valid until `flush`. A sender's
+ * burst comes as one run even where many flows are mixed: its kernel has cut it a moment before.
  *
- * A run is: same addresses, ports, acknowledgment, window, options (with them timestamps), traffic
- * class, TTL; flags ACK or ACK|PSH; sequence numbers without a gap; every payload as long as the
- * first. A shorter payload or PSH is its last.
+ * A run is: same addresses, ports, traffic class, TTL; every payload as long as the first, a
+ * shorter one is its last. Of TCP also: same acknowledgment, window, options (with them
+ * timestamps); flags ACK or ACK|PSH, where PSH stands on the last; sequence numbers without a gap.
+ * So ECE and CWR never are in a run, and its packets have one ECN codepoint.
  */
 import type { Arena } from '../arena.ts';
 import { DropReason } from '../drop-reason.ts';
@@ -19,19 +22,26 @@ import * as ipv6 from '../wire/ipv6.ts';
 import { Protocol } from '../wire/protocol.ts';
 import { asSeq, seqAdd } from '../wire/seq.ts';
 import * as tcp from '../wire/tcp.ts';
+import * as udp from '../wire/udp.ts';
 
 /** Longest superpacket: what fits the IPv4 total length. */
 const MAX_PACKET_BYTES = 65_535;
+/** Datagrams that Linux takes in one call with UDP_SEGMENT: UDP_MAX_SEGMENTS before 6.2. */
+const MAX_DATAGRAMS = 64;
+/** In front of a superpacket, for whoever takes it. */
+const HEADROOM_BYTES = 64;
 const NO_RUN = -1;
 
 /**
  * Takes a packet or superpacket.
  *
- * @param gsoSize  payload bytes of each merged segment; the checksums of all were right, and the
- *                 TCP checksum field holds the pseudo header's sum, as NEEDS_CSUM leaves it. 0: a
- *                 packet as it was pushed, nothing checked
+ * @param gsoSize      payload bytes of each merged packet; the checksums of all were right, and the
+ *                     transport checksum holds the pseudo header's sum, as NEEDS_CSUM leaves it.
+ *                     There are 64 bytes of room in front of it. 0: a packet as it was pushed,
+ *                     nothing checked
+ * @param transportAt  of a superpacket
  */
-export type CoalescedSink = (at: number, end: number, gsoSize: number) => void;
+export type CoalescedSink = (at: number, end: number, gsoSize: number, transportAt: number) => void;
 
 export class Coalescer {
   readonly #view: DataView;
@@ -42,40 +52,41 @@ export class Coalescer {
   /** IP header of the run: of its only packet, or of the superpacket at `#targetAt`. */
   #at = NO_RUN;
   #end = 0;
-  #tcpAt = 0;
+  #transportAt = 0;
+  #protocol: number = Protocol.TCP;
   #headerBytes = 0;
   #segmentBytes = 0;
   #count = 0;
   #nextSeq = asSeq(0);
 
   /** Bytes that an instance takes from its arena. */
-  static readonly BYTES = MAX_PACKET_BYTES + 1;
+  static readonly BYTES = HEADROOM_BYTES + MAX_PACKET_BYTES + 1;
 
   constructor(arena: Arena, emit: CoalescedSink) {
     this.#view = arena.view;
     this.#bytes = arena.bytes;
-    this.#targetAt = arena.take(Coalescer.BYTES);
+    this.#targetAt = arena.take(Coalescer.BYTES) + HEADROOM_BYTES;
     this.#emit = emit;
   }
 
   /** Takes the frame [at, end), any bytes; a superpacket from here is valid during its call. */
   push(at: number, end: number): void {
-    const tcpAt = this.#findTcp(at, end);
-    if (tcpAt === NO_RUN) {
+    const transportAt = this.#findTransport(at, end);
+    if (transportAt === NO_RUN) {
       this.flush();
-      this.#emit(at, end, 0);
+      this.#emit(at, end, 0, at);
       return;
     }
     const packetEnd = this.#packetEnd(at);
-    if (!this.#continues(at, tcpAt, packetEnd)) {
+    const protocol = this.#protocolOf(at);
+    const payload = packetEnd - transportAt - this.#headerLength(protocol, transportAt);
+    if (!this.#continues(at, protocol, transportAt, packetEnd)) {
       this.flush();
-      this.#begin(at, tcpAt, packetEnd);
+      this.#begin(at, protocol, transportAt, packetEnd);
     } else {
-      this.#append(tcpAt, packetEnd);
+      this.#append(transportAt, packetEnd, payload);
     }
-    const payload = packetEnd - tcpAt - tcp.headerLength(this.#view, tcpAt);
-    const isPushed = (tcp.flags(this.#view, tcpAt) & tcp.TcpFlag.PSH) !== 0;
-    if (isPushed || payload < this.#segmentBytes) this.flush();
+    if (this.#isLast(transportAt, payload)) this.flush();
   }
 
   /** Hands out what is held; to be called at the end of a batch. */
@@ -84,41 +95,56 @@ export class Coalescer {
     const at = this.#at;
     this.#at = NO_RUN;
     if (this.#count === 1) {
-      this.#emit(at, this.#end, 0);
+      this.#emit(at, this.#end, 0, at);
       return;
     }
     this.#finish(at);
-    this.#emit(at, this.#end, this.#segmentBytes);
+    this.#emit(at, this.#end, this.#segmentBytes, this.#transportAt);
   }
 
-  #begin(at: number, tcpAt: number, end: number): void {
+  /** Packets of the run that is being handed out, or held. */
+  get count(): number {
+    return this.#count;
+  }
+
+  #begin(at: number, protocol: number, transportAt: number, end: number): void {
     const view = this.#view;
     this.#at = at;
     this.#end = end;
-    this.#tcpAt = tcpAt;
-    this.#headerBytes = tcpAt - at + tcp.headerLength(view, tcpAt);
+    this.#protocol = protocol;
+    this.#transportAt = transportAt;
+    this.#headerBytes = transportAt - at + this.#headerLength(protocol, transportAt);
     this.#segmentBytes = end - at - this.#headerBytes;
     this.#count = 1;
-    this.#nextSeq = seqAdd(tcp.sequence(view, tcpAt), this.#segmentBytes);
+    if (protocol === Protocol.TCP) {
+      this.#nextSeq = seqAdd(tcp.sequence(view, transportAt), this.#segmentBytes);
+    }
   }
 
-  /** Puts the payload of the segment behind the run. */
-  #append(tcpAt: number, end: number): void {
+  /** Puts the payload of the packet behind the run. */
+  #append(transportAt: number, end: number, payload: number): void {
     const view = this.#view;
     if (this.#count === 1) {
       this.#bytes.copyWithin(this.#targetAt, this.#at, this.#end);
       const moved = this.#targetAt - this.#at;
       this.#at += moved;
       this.#end += moved;
-      this.#tcpAt += moved;
+      this.#transportAt += moved;
     }
-    const payloadAt = tcpAt + tcp.headerLength(view, tcpAt);
-    this.#bytes.copyWithin(this.#end, payloadAt, end);
-    this.#end += end - payloadAt;
+    this.#bytes.copyWithin(this.#end, end - payload, end);
+    this.#end += payload;
     this.#count += 1;
-    this.#nextSeq = seqAdd(this.#nextSeq, end - payloadAt);
-    const flags = tcp.flags(view, this.#tcpAt) | tcp.flags(view, tcpAt);
-    view.setUint8(this.#tcpAt + tcp.TcpField.FLAGS, flags);
+    if (this.#protocol !== Protocol.TCP) return;
+    this.#nextSeq = seqAdd(this.#nextSeq, payload);
+    const flags = tcp.flags(view, this.#transportAt) | tcp.flags(view, transportAt);
+    view.setUint8(this.#transportAt + tcp.TcpField.FLAGS, flags);
+  }
+
+  /** Nothing can follow in the run. */
+  #isLast(transportAt: number, payload: number): boolean {
+    if (payload < this.#segmentBytes) return true;
+    if (this.#protocol === Protocol.UDP) return this.#count === MAX_DATAGRAMS;
+    return (tcp.flags(this.#view, transportAt) & tcp.TcpFlag.PSH) !== 0;
   }
 
   /** Sets the lengths and checksums of the superpacket. */
@@ -131,36 +157,62 @@ export class Coalescer {
       const payload = this.#end - at - ipv6.IPV6_HEADER_BYTES;
       view.setUint16(at + ipv6.Ipv6Field.PAYLOAD_LENGTH, payload);
     }
+    const isTcp = this.#protocol === Protocol.TCP;
+    const length = this.#end - this.#transportAt;
+    if (!isTcp) view.setUint16(this.#transportAt + udp.UdpField.LENGTH, length);
     const pseudo = pseudoHeaderSum(
       view,
       at + sourceField(view, at),
       at + destinationField(view, at),
       addressBytes(view, at),
-      Protocol.TCP,
-      this.#end - this.#tcpAt,
+      this.#protocol,
+      length,
     );
-    view.setUint16(this.#tcpAt + tcp.TcpField.CHECKSUM, fold(pseudo));
+    const checksumAt = isTcp ? tcp.TcpField.CHECKSUM : udp.UdpField.CHECKSUM;
+    view.setUint16(this.#transportAt + checksumAt, fold(pseudo));
   }
 
-  /** Position of the TCP header when the packet can be part of a run, or NO_RUN. */
-  #findTcp(at: number, end: number): number {
+  /** Position of the TCP or UDP header when the packet can be part of a run, or NO_RUN. */
+  #findTransport(at: number, end: number): number {
     const view = this.#view;
     if (end <= at) return NO_RUN;
-    let tcpAt: number;
+    let transportAt: number;
     if (ipv4.version(view, at) === 4) {
       if (ipv4.checkIpv4(view, at, end) !== DropReason.NONE) return NO_RUN;
       if (ipv4.headerLength(view, at) !== ipv4.IPV4_HEADER_BYTES) return NO_RUN;
-      if (ipv4.isFragment(view, at) || ipv4.protocol(view, at) !== Protocol.TCP) return NO_RUN;
-      tcpAt = at + ipv4.IPV4_HEADER_BYTES;
+      if (ipv4.isFragment(view, at)) return NO_RUN;
+      transportAt = at + ipv4.IPV4_HEADER_BYTES;
     } else {
       if (ipv6.checkIpv6(view, at, end) !== DropReason.NONE) return NO_RUN;
-      if (ipv6.nextHeader(view, at) !== Protocol.TCP) return NO_RUN;
-      tcpAt = at + ipv6.IPV6_HEADER_BYTES;
+      transportAt = at + ipv6.IPV6_HEADER_BYTES;
     }
+    const protocol = this.#protocolOf(at);
+    if (protocol === Protocol.UDP) return this.#findUdp(at, transportAt);
+    if (protocol !== Protocol.TCP) return NO_RUN;
     const packetEnd = this.#packetEnd(at);
-    if (tcp.checkTcp(view, tcpAt, packetEnd) !== DropReason.NONE) return NO_RUN;
-    if ((tcp.flags(view, tcpAt) & ~tcp.TcpFlag.PSH) !== tcp.TcpFlag.ACK) return NO_RUN;
-    return tcpAt + tcp.headerLength(view, tcpAt) < packetEnd ? tcpAt : NO_RUN;
+    if (tcp.checkTcp(view, transportAt, packetEnd) !== DropReason.NONE) return NO_RUN;
+    if ((tcp.flags(view, transportAt) & ~tcp.TcpFlag.PSH) !== tcp.TcpFlag.ACK) return NO_RUN;
+    return transportAt + tcp.headerLength(view, transportAt) < packetEnd ? transportAt : NO_RUN;
+  }
+
+  /** A datagram without a checksum is no part of a run: all of a superpacket have one. */
+  #findUdp(at: number, udpAt: number): number {
+    const view = this.#view;
+    const packetEnd = this.#packetEnd(at);
+    if (udp.checkUdp(view, udpAt, packetEnd) !== DropReason.NONE) return NO_RUN;
+    const length = udp.datagramLength(view, udpAt);
+    const isWhole = length === packetEnd - udpAt && length > udp.UDP_HEADER_BYTES;
+    return isWhole && udp.checksumField(view, udpAt) !== 0 ? udpAt : NO_RUN;
+  }
+
+  #protocolOf(at: number): number {
+    const view = this.#view;
+    return ipv4.version(view, at) === 4 ? ipv4.protocol(view, at) : ipv6.nextHeader(view, at);
+  }
+
+  #headerLength(protocol: number, transportAt: number): number {
+    if (protocol === Protocol.UDP) return udp.UDP_HEADER_BYTES;
+    return tcp.headerLength(this.#view, transportAt);
   }
 
   /** End of a packet that has passed its IP check, padding left out. */
@@ -169,19 +221,25 @@ export class Coalescer {
     return isIpv4 ? ipv4.ipv4End(this.#view, at) : ipv6.ipv6End(this.#view, at);
   }
 
-  #continues(at: number, tcpAt: number, end: number): boolean {
-    if (this.#at === NO_RUN) return false;
-    const view = this.#view;
-    const headerBytes = tcpAt - at + tcp.headerLength(view, tcpAt);
-    if (headerBytes !== this.#headerBytes || tcpAt - at !== this.#tcpAt - this.#at) return false;
+  #continues(at: number, protocol: number, transportAt: number, end: number): boolean {
+    if (this.#at === NO_RUN || protocol !== this.#protocol) return false;
+    const transportBytes = this.#headerLength(protocol, transportAt);
+    const headerBytes = transportAt - at + transportBytes;
+    if (headerBytes !== this.#headerBytes) return false;
+    if (transportAt - at !== this.#transportAt - this.#at) return false;
     const payload = end - at - headerBytes;
     if (payload > this.#segmentBytes) return false;
     if (this.#end - this.#at + payload > MAX_PACKET_BYTES) return false;
-    if (tcp.sequence(view, tcpAt) !== this.#nextSeq) return false;
-    if (!this.#ipMatches(at) || !this.#tcpMatches(tcpAt, headerBytes - (tcpAt - at))) return false;
-    // Last, because it reads the whole segment. The first of a run is checked with the second.
-    if (!checksumValid(view, at, tcpAt, end)) return false;
-    return this.#count > 1 || checksumValid(view, this.#at, this.#tcpAt, this.#end);
+    if (!this.#ipMatches(at)) return false;
+    if (protocol === Protocol.TCP) {
+      if (tcp.sequence(this.#view, transportAt) !== this.#nextSeq) return false;
+      if (!this.#tcpMatches(transportAt, transportBytes)) return false;
+    } else if (!this.#portsMatch(transportAt)) {
+      return false;
+    }
+    // Last, because it reads the whole packet. The first of a run is checked with the second.
+    if (!this.#isSummed(at, transportAt, end)) return false;
+    return this.#count > 1 || this.#isSummed(this.#at, this.#transportAt, this.#end);
   }
 
   /**
@@ -215,14 +273,32 @@ export class Coalescer {
   /** Ports, acknowledgment, window and options; the urgent pointer means nothing without URG. */
   #tcpMatches(tcpAt: number, headerBytes: number): boolean {
     const view = this.#view;
-    const held = this.#tcpAt;
-    const { SRC_PORT, WINDOW, OPTIONS } = tcp.TcpField;
+    const held = this.#transportAt;
+    const { WINDOW, OPTIONS } = tcp.TcpField;
     return (
-      view.getInt32(tcpAt + SRC_PORT) === view.getInt32(held + SRC_PORT) &&
+      this.#portsMatch(tcpAt) &&
       tcp.acknowledgment(view, tcpAt) === tcp.acknowledgment(view, held) &&
       view.getUint16(tcpAt + WINDOW) === view.getUint16(held + WINDOW) &&
       wordsEqual(view, tcpAt + OPTIONS, held + OPTIONS, headerBytes - tcp.TCP_HEADER_BYTES)
     );
+  }
+
+  /** Both stand in the first word of TCP and UDP. */
+  #portsMatch(transportAt: number): boolean {
+    const { SRC_PORT } = udp.UdpField;
+    const held = this.#transportAt + SRC_PORT;
+    return this.#view.getInt32(transportAt + SRC_PORT) === this.#view.getInt32(held);
+  }
+
+  /** The checksum of a packet of the run's protocol is right. */
+  #isSummed(at: number, transportAt: number, end: number): boolean {
+    const view = this.#view;
+    const sourceAt = at + sourceField(view, at);
+    const destinationAt = at + destinationField(view, at);
+    const length = addressBytes(view, at);
+    return this.#protocol === Protocol.TCP
+      ? tcp.tcpChecksumValid(view, sourceAt, destinationAt, length, transportAt, end)
+      : udp.udpChecksumValid(view, sourceAt, destinationAt, length, transportAt);
   }
 }
 
@@ -234,13 +310,3 @@ const destinationField = (view: DataView, at: number): number =>
 
 const addressBytes = (view: DataView, at: number): number =>
   ipv4.version(view, at) === 4 ? ipv4.IPV4_ADDRESS_BYTES : ipv6.IPV6_ADDRESS_BYTES;
-
-const checksumValid = (view: DataView, at: number, tcpAt: number, end: number): boolean =>
-  tcp.tcpChecksumValid(
-    view,
-    at + sourceField(view, at),
-    at + destinationField(view, at),
-    addressBytes(view, at),
-    tcpAt,
-    end,
-  );

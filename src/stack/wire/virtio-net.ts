@@ -101,6 +101,10 @@ export function emitVnetHeader(
   view.setUint16(at + VnetField.CHECKSUM_OFFSET, offset, true);
 }
 
+/** Writes how long the headers of each packet are, which kernels have filled in wrongly. */
+export const setHeaderLength = (view: DataView, at: number, length: number): void =>
+  view.setUint16(at + VnetField.HEADER_LENGTH, length, true);
+
 /** Writes the header of a plain packet: nothing is left to do. */
 export function clearVnetHeader(view: DataView, at: number): void {
   for (let i = 0; i < VNET_HEADER_BYTES; i += 2) view.setUint16(at + i, 0);

@@ -176,7 +176,7 @@ describe('the sections nat and conntrack', () => {
   test('the number of buckets is one of the capacities that the memory is laid out for', () => {
     const config = parseConfig('conntrack: {buckets: 4194304}', 'c');
     expect(stateBytes(stateLimits(config))).toBeGreaterThan(stateBytes(config.limits));
-    const device = { name: 'x0', vnetHeader: true, offloads: 0 };
+    const device = { name: 'x0', mtu: 1500, vnetHeader: true, offloads: 0 };
     expect(toStartConfig(config, device).limits.flowBuckets).toBe(4_194_304);
     expect(toStartConfig(parseConfig('', 'c'), device).limits.flowBuckets).toBeUndefined();
   });

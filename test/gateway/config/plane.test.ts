@@ -58,12 +58,9 @@ test('the user timeout is one of the timeouts', () => {
 });
 
 test('the start names the device as the kernel does', () => {
-  const start = toStartConfig(parseConfig(CONFIG, 'c'), {
-    name: 'x1',
-    vnetHeader: true,
-    offloads: 7,
-  });
-  expect(start).toMatchObject({ deviceName: 'x1', deviceMtu: 1500, vnetHeader: true, offloads: 7 });
+  const device = { name: 'x1', mtu: 1400, vnetHeader: true, offloads: 7 };
+  const start = toStartConfig(parseConfig(CONFIG, 'c'), device);
+  expect(start.device).toEqual(device);
   expect(start.limits.flows).toBe(65_536);
   expect(start.claims).toBe(1024);
   expect(start.sessions).toEqual({ limit: 16_384, perSource: 4096 });

@@ -4,7 +4,7 @@ import { toLiveConfig, toStartConfig } from '../../../src/gateway/config/plane.t
 import { liveOfQueue, queueLimits, startOfQueue } from '../../../src/gateway/config/queues.ts';
 import { stateLimits } from '../../../src/gateway/config/schema.ts';
 
-const DEVICE = { name: 'x0', vnetHeader: true, offloads: 0 };
+const DEVICE = { name: 'x0', mtu: 1500, vnetHeader: true, offloads: 0 };
 const THREE = `
 device: { queues: 3 }
 limits: { flows: 1000, heldSyns: 100, sessions: 90, claims: 10, slabBytes: 64MiB }

@@ -42,4 +42,23 @@ describe.skipIf(!isRoot)('loop guard', () => {
     expect(loops(guard, '10.78.0.9', at(1.5))).toBe(true);
     expect(loops(guard, '10.78.0.9', at(2.1))).toBe(false);
   });
+
+  test('another device, or another name of it, is known from the next question on', () => {
+    using _ = new NetworkNamespace();
+    using first = TunDevice.open({ name: 'cvtloop2', offload: false });
+    using second = TunDevice.open({ name: 'cvtloop3', offload: false });
+    for (const [name, address] of [
+      [first.name, '10.79.0.1/24'],
+      [second.name, '10.80.0.1/24'],
+    ] as const) {
+      ip('addr', 'add', address, 'dev', name);
+      ip('link', 'set', name, 'up');
+    }
+    const guard = new LoopGuard(first.name);
+    expect(loops(guard, '10.79.0.9', at(1))).toBe(true);
+    expect(loops(guard, '10.80.0.9', at(1))).toBe(false);
+    guard.setDevice(second.name);
+    expect(loops(guard, '10.79.0.9', at(1))).toBe(false);
+    expect(loops(guard, '10.80.0.9', at(1))).toBe(true);
+  });
 });

@@ -13,7 +13,7 @@ const TABLE = '7100';
 const AUTO = '{auto: true, exclude: [10.0.0.0/8, fd00::/8]}';
 const configOf = (routes: string, more = '') =>
   parseConfig(`device: {name: ${DEVICE}}\nroutes: ${routes}\n${more}`, 'c');
-const planOf = (routes: string) => planRoutes(configOf(routes)).steps;
+const planOf = (routes: string) => planRoutes(configOf(routes), DEVICE).steps;
 
 /** All that the tests look at, as ip(8) has it, in an order of its own. */
 function kernelState(): unknown {
@@ -138,7 +138,7 @@ describe.skipIf(!isRoot)('routes and rules in the kernel', () => {
   describe('the loop detector', () => {
     const LISTENER = 'listeners: [{name: web, action: forward, to: 203.0.113.5}]';
     const about = (config: ReturnType<typeof configOf>) =>
-      checkLoops(config).map(({ message }) => message);
+      checkLoops(config, DEVICE).map(({ message }) => message);
     /** What resolv.conf of this machine says is not of this test. */
     const loops = (config: ReturnType<typeof configOf>) =>
       about(config).filter((message) => !message.startsWith('name server'));

@@ -4,7 +4,7 @@ import { ipCommand, planRoutes } from '../../../src/gateway/routes/plan.ts';
 
 const commands = (routes: string, more = '', families?: (4 | 6)[]) => {
   const config = parseConfig(`device: {name: c0}\nroutes: ${routes}\n${more}`, 'c');
-  return planRoutes(config, families).steps.map((step) => ipCommand(step, 'c0'));
+  return planRoutes(config, 'c0', families).steps.map((step) => ipCommand(step, 'c0'));
 };
 
 describe('a plan', () => {
@@ -56,7 +56,7 @@ describe('a plan', () => {
 
   test('can be taken back by the same words', () => {
     const config = parseConfig('routes: {include: [10.0.0.0/8]}', 'c');
-    expect(planRoutes(config).steps.map((step) => ipCommand(step, 'c0', 'del'))).toEqual([
+    expect(planRoutes(config, 'c0').steps.map((step) => ipCommand(step, 'c0', 'del'))).toEqual([
       'ip -4 route del 10.0.0.0/8 dev c0 table 7100 proto static',
       'ip -4 rule del not fwmark 0x1bbc lookup 7100 priority 7102 protocol static',
     ]);

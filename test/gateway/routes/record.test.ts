@@ -8,6 +8,7 @@ import { scratchFolder } from '../../support/scratch.ts';
 
 const { steps } = planRoutes(
   parseConfig('routes: {auto: true, exclude: [10.1.0.0/16, fd00::/8]}', 'c'),
+  'c0',
 );
 
 const written = () => {

@@ -16,10 +16,12 @@ function setUp(mode = 'plain') {
   const loop = { turns: 0, stands: false };
   const plane = new DataPlane({
     log,
-    start: toStartConfig(config, { name: 'x0', vnetHeader: true, offloads: 0 }),
+    start: toStartConfig(config, { name: 'x0', mtu: 1500, vnetHeader: true, offloads: 0 }),
     live: toLiveConfig(config, 1),
     scripts: { state: 'up', epoch: 4 },
     fds: [],
+    handover: -1,
+    onDeviceState: () => {},
     loopTurns: () => (loop.stands ? loop.turns : ++loop.turns),
     lookPeriodMs: 5,
     onFlowRows: (rows) => {

@@ -1,4 +1,6 @@
 import { expect, test } from 'bun:test';
+import { createEventFd } from '../../../src/ffi/eventfd.ts';
+import { socketPair } from '../../../src/ffi/sockets.ts';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
 import { toLiveConfig, toStartConfig } from '../../../src/gateway/config/plane.ts';
 import { DataPlanes } from '../../../src/gateway/supervisor/data-planes.ts';
@@ -7,15 +9,28 @@ import { fakeCommand, rememberingLog, told, until } from './support.ts';
 const config = parseConfig('device: { queues: 2 }\nlimits: { flows: 100, heldSyns: 10 }', 'c');
 const ROWS_EACH = 50;
 
+const factsOf = (name: string) => ({ name, mtu: 1500, vnetHeader: true, offloads: 0 });
+
+/** A device with two queues, as far as it matters here. */
+const queuesOf = (name: string) => ({
+  fds: [createEventFd(), createEventFd()],
+  facts: factsOf(name),
+});
+
 function setUp() {
   const { lines, log } = rememberingLog();
   let turns = 0;
   const planes = new DataPlanes({
     log,
-    start: toStartConfig(config, { name: 'x0', vnetHeader: true, offloads: 0 }),
+    start: toStartConfig(config, factsOf('x0')),
     live: toLiveConfig(config, 1),
     scripts: { state: 'none', epoch: 0 },
-    queues: [1, 2].map(() => ({ fds: [], loopTurns: () => ++turns })),
+    queues: [1, 2].map(() => ({
+      fds: [],
+      handover: socketPair('seqpacket')[0],
+      loopTurns: () => ++turns,
+    })),
+    onDeviceState: () => undefined,
     onFlowRows: () => undefined,
     onGivenUp: () => undefined,
     command: fakeCommand('plain'),
@@ -48,5 +63,30 @@ test('a flow is ended by the one that has its row', async () => {
   expect(orders).toContainEqual([{ row: 3, serial: 1 }]);
   expect(orders).toContainEqual([{ row: 7, serial: 2 }]);
   expect(killed).toBe(2);
+  await planes.stop();
+});
+
+/** Names of devices that a queue was given, in order. */
+const given = (lines: ReturnType<typeof setUp>['lines']) =>
+  told(lines, 'device').map(({ device }) => (device as { name: string }).name);
+
+test('each goes on with its queue of another device', async () => {
+  const { planes, lines } = setUp();
+  await planes.untilReady();
+  await planes.swapDevice(queuesOf('x1'), queuesOf('x0'));
+  await planes.releaseDevice();
+  expect(given(lines)).toEqual(['x1', 'x1']);
+  expect(told(lines, 'device-release')).toHaveLength(2);
+  await planes.stop();
+});
+
+test('when one of them cannot, those that did go back to the device before', async () => {
+  const { planes, lines } = setUp();
+  await planes.untilReady();
+  const swapping = planes.swapDevice(queuesOf('half0'), queuesOf('x0'));
+  await expect(swapping).rejects.toThrow('refused');
+  expect(given(lines)).toEqual(['half0', 'half0', 'x0']);
+  expect(told(lines, 'device-release')).toHaveLength(1);
+  expect(planes.restarts).toBe(0);
   await planes.stop();
 });

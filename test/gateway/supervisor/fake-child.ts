@@ -32,6 +32,7 @@ interface Load {
 
 const LATE_MS = 300;
 let loads = 0;
+let queue = 0;
 let restored = 0;
 
 async function load({ bundle, epoch }: Load): Promise<void> {
@@ -62,6 +63,8 @@ for await (const bytes of Bun.stdin.stream()) {
       id?: number;
       flows?: unknown[];
       entries?: unknown[];
+      start?: { queue?: { index: number } };
+      device?: { name: string };
     };
     if (message.kind === 'load') void load(message as unknown as Load);
     else if (message.kind === 'kv-restore') restored += message.entries?.length ?? 0;
@@ -69,6 +72,13 @@ for await (const bytes of Bun.stdin.stream()) {
     if (message.kind === 'kill' && mode !== 'deaf') {
       send({ kind: 'killed', id: message.id, count: message.flows?.length });
     }
+    if (message.kind === 'start') queue = message.start?.queue?.index ?? 0;
+    if (message.kind === 'device') {
+      // Only the first queue can have this one.
+      const isRefused = message.device?.name === 'half0' && queue === 1;
+      send({ kind: 'device', id: message.id, ...(isRefused ? { error: 'refused' } : {}) });
+    }
+    if (message.kind === 'device-release') send({ kind: 'device-released' });
     if (message.kind === 'drain') send({ kind: 'drained', cut: 2 });
     if (message.kind === 'configure') {
       process.stdout.write(encodeFrame(FrameKind.FLOW_ROWS, new Uint8Array(256).fill(7)));

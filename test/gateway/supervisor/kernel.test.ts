@@ -3,12 +3,8 @@ import { Errno } from '../../../src/ffi/errno.ts';
 import { SystemError } from '../../../src/ffi/errors.ts';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
 import { parseCidr } from '../../../src/gateway/config/values.ts';
-import {
-  addAddresses,
-  maskHostBits,
-  openKernel,
-  routePoolOf,
-} from '../../../src/gateway/supervisor/kernel.ts';
+import { addAddresses, maskHostBits } from '../../../src/gateway/supervisor/device/device-setup.ts';
+import { openKernel, routePoolOf } from '../../../src/gateway/supervisor/kernel.ts';
 import { ip, isRoot, NetworkNamespace } from '../../ffi/support/namespace.ts';
 
 describe('where IPv6 is disabled', () => {
@@ -73,7 +69,7 @@ describe.skipIf(!isRoot)('the pool of NAT', () => {
     expect(routes()).toContain('198.51.100.7');
     expect(routes()).not.toContain('198.51.100.8');
     const addresses = ['198.51.100.7', '198.51.100.8'];
-    for (let i = 0; i < 2; i++) kernel.routePool(addresses);
+    for (let i = 0; i < 2; i++) kernel.device.routePool(addresses);
     expect(routes()).toContain('198.51.100.8');
   });
 

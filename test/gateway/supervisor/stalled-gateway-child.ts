@@ -39,7 +39,7 @@ const host = new ScriptHost({
   log,
   fds: [],
   pages,
-  iface: 'x0',
+  iface: () => 'x0',
   monotonicUs: () => performance.now() * 1000,
   onState: () => {},
   hostCommand: fakeCommand(),

@@ -175,3 +175,48 @@ test('coalescing allocates nothing', () => {
   expect(bytes).toBeGreaterThan(superpacketBytes);
   expect(bytes % superpacketBytes).toBe(0);
 });
+
+describe('datagrams', () => {
+  const SIZE = 600;
+  const datagram = (index: number, fields: Parameters<typeof udpPacket>[0] = {}) =>
+    udpPacket({ payload: pattern(SIZE, index), ...fields });
+  const sizes = (packets: readonly Uint8Array[]) =>
+    coalesce(packets).map(({ bytes, gsoSize }) => [bytes.length - 28, gsoSize]);
+
+  test('of one length become one superpacket, a shorter one ends it', () => {
+    expect(sizes([0, 1, 2].map((i) => datagram(i)))).toEqual([[3 * SIZE, SIZE]]);
+    const short = datagram(2, { payload: pattern(10) });
+    expect(sizes([datagram(0), datagram(1), short, datagram(3)])).toEqual([
+      [2 * SIZE + 10, SIZE],
+      [SIZE, 0],
+    ]);
+  });
+
+  test('are 64 at most, as UDP_SEGMENT takes no more', () => {
+    const small = Array.from({ length: 70 }, (_, i) => datagram(i, { payload: pattern(8, i) }));
+    expect(sizes(small)).toEqual([
+      [64 * 8, 8],
+      [6 * 8, 8],
+    ]);
+  });
+
+  const withoutSum = datagram(2);
+  viewOf(withoutSum).setUint16(26, 0);
+  const wrong = datagram(2);
+  viewOf(wrong).setUint16(26, 0xdead);
+  test.each([
+    ['another source port', datagram(2, { sourcePort: 9 })],
+    ['another destination', datagram(2, { destination: '10.0.0.9' })],
+    ['another traffic class', datagram(2, { trafficClass: 3 })],
+    ['a longer payload', datagram(2, { payload: pattern(SIZE + 1) })],
+    ['no payload', datagram(2, { payload: new Uint8Array(0) })],
+    ['no checksum', withoutSum],
+    ['a wrong checksum', wrong],
+    ['a fragment', datagram(2, { fragmentWord: 0x2000 })],
+    ['TCP', part(2)],
+  ])('%s ends a run, and comes out behind it', (_name, packet) => {
+    const out = coalesce([datagram(0), datagram(1), packet]);
+    expect(out.map(({ gsoSize }) => gsoSize)).toEqual([SIZE, 0]);
+    expect(out[1]?.bytes).toEqual(packet);
+  });
+});

@@ -2,6 +2,8 @@
 import type { Command } from 'commander';
 import { SystemError } from '../../../ffi/errors.ts';
 import { loadConfig } from '../../config/default-config.ts';
+import { parseDeviceSource } from '../../config/device-schema.ts';
+import type { Config } from '../../config/schema.ts';
 import { applyRoutes, compareRoutes, type RouteChange, undoRoutes } from '../../routes/apply.ts';
 import { hostFamilies } from '../../routes/families.ts';
 import { recordOf } from '../../routes/host-routes.ts';
@@ -68,7 +70,7 @@ function apply(flags: RouteFlags): void {
   const change = flags.dryRun
     ? compareRoutes(steps, device, record)
     : withHint(device, () => applyRoutes(steps, device, record));
-  report(change, planned, flags, checkLoops(loaded.config));
+  report(change, planned, flags, checkLoops(loaded.config, device));
 }
 
 function undo(flags: RouteFlags): void {
@@ -82,9 +84,18 @@ function undo(flags: RouteFlags): void {
 
 function prepare(flags: RouteFlags) {
   const loaded = loadConfig(configSource(flags));
-  const planned = planRoutes(loaded.config, hostFamilies(loaded.config));
-  const record = recordOf(loaded, flags.workdir);
-  return { loaded, planned, record, warnings: checkLoops(loaded.config) };
+  const device = interfaceOf(loaded.config);
+  const planned = planRoutes(loaded.config, device, hostFamilies(loaded.config, device));
+  const record = recordOf(loaded, flags.workdir, device);
+  return { loaded, planned, record, warnings: checkLoops(loaded.config, device) };
+}
+
+/** @throws CommandError  for a device that has no name before it is handed over */
+function interfaceOf({ device }: Config): string {
+  const source = parseDeviceSource(device.name);
+  if (source.kind === 'interface') return source.name;
+  const why = `${device.name} has no name yet: use routes.auto, or name it by --device`;
+  throw new CommandError(ExitCode.FAILED, why);
 }
 
 function report(

@@ -8,6 +8,7 @@ import { guardBrowser, requireToken } from './access.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { answerError, ProblemError } from './problem.ts';
 import { conntrackRoutes } from './routes/conntrack.ts';
+import { deviceRoutes } from './routes/device.ts';
 import { dropRoutes } from './routes/drops.ts';
 import { eventRoutes } from './routes/events.ts';
 import { explainRoutes } from './routes/explain.ts';
@@ -55,6 +56,7 @@ export function createApi(plane: ControlPlane, { log, token }: ApiOptions): Hono
   app.route('/', conntrackRoutes(plane));
   app.route('/', eventRoutes(plane));
   app.route('/', dropRoutes(plane));
+  app.route('/', deviceRoutes(plane));
   app.route('/', explainRoutes(plane));
   app.route('/', openApiRoutes(app));
   return app;

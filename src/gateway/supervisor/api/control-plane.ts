@@ -2,12 +2,14 @@
 
 import type { ReloadConfig } from '../../config/reload-schema.ts';
 import type { RecordedFlow, ScriptSource } from '../../messages/script-control.ts';
+import type { DeviceEvents } from '../device/device-events.ts';
 import type { FlowControl } from '../flows/flow-control.ts';
 import type { Explanation } from '../scripts/explain.ts';
 import type { Trial } from '../scripts/generation-parts.ts';
 import type { BundleContent, Change, ChangeOptions, Generation } from '../scripts/generations.ts';
 import type { ReloadRecord } from '../scripts/reloads.ts';
 import type { TrialReport } from '../scripts/trials.ts';
+import type { DeviceView } from './device-schemas.ts';
 import type { DropCount, ReasonCount, Status } from './schemas.ts';
 
 export interface ControlPlane {
@@ -18,6 +20,12 @@ export interface ControlPlane {
   drops(): { readonly drops: readonly DropCount[]; readonly closes: readonly ReasonCount[] };
 
   readonly flows: FlowControl;
+  readonly device: {
+    view(): DeviceView;
+    readonly events: Pick<DeviceEvents, 'listen'>;
+    /** @throws SwapError  the device before is still in use */
+    swap(name?: string): Promise<void>;
+  };
   /** Who would decide about a flow, and why. @throws ScriptHostError, BundleRejectedError */
   explain(flow: RecordedFlow): Promise<Explanation>;
 

@@ -4,6 +4,7 @@ import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { ConfigError } from '../../config/load.ts';
 import type { ScriptIssue } from '../../messages/script-control.ts';
+import { SwapError } from '../device/device-keeper.ts';
 import { FilterError } from '../flows/filter/filter-error.ts';
 import { TooManyReadersError } from '../flows/flow-events.ts';
 import type { Logger } from '../log/logger.ts';
@@ -84,6 +85,7 @@ function describe(error: Error): Description {
   if (error instanceof TooManyReadersError || error instanceof TooManyReloadsError)
     return plain(429);
   if (error instanceof ScriptHostError) return plain(503);
+  if (error instanceof SwapError) return plain(error.code === 'DEVICE_REFUSED' ? 422 : 503);
   if (
     error instanceof NoSuchScriptError ||
     error instanceof NoSuchGenerationError ||

@@ -4,6 +4,7 @@ import { Counter, type CounterReader } from '../../../stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../../stack/drop-reason.ts';
 import type { ScriptLimits } from '../../messages/script-control.ts';
 import { buildInfo } from '../build-info.ts';
+import { writeDeviceHealth } from '../device/device-metrics.ts';
 import type { Census } from '../flows/live-flows.ts';
 import type { ScriptTotals } from '../scripts/script-totals.ts';
 import type { TrialOutcomes, TrialReport } from '../scripts/trials.ts';
@@ -14,6 +15,7 @@ import { writeQueues } from './queue-metrics.ts';
 import type { ScriptMetricsTable } from './script-metrics.ts';
 
 export interface MetricsSource {
+  readonly deviceEvents: ReadonlyMap<string, number>;
   readonly counters: CounterReader;
   /** The same, of each queue of the device. */
   readonly queues: readonly CounterReader[];
@@ -43,6 +45,7 @@ export function renderMetrics(source: MetricsSource): string {
   writeFlows(text, source);
   writeTracking(text, source);
   writeDevice(text, source.counters);
+  writeDeviceHealth(text, source.counters, source.deviceEvents);
   writeQueues(text, source.queues);
   writeTcp(text, source.counters);
   writeScripts(text, source);
@@ -172,9 +175,6 @@ function writeDevice(text: MetricsText, counters: CounterReader): void {
   text.gauge('culvert_tun_up', 'Whether the device is up.', [[get(Counter.DEVICE_UP_NOW)]]);
   text.gauge('culvert_tun_offload_enabled', 'Whether superpackets are in use.', [
     [get(Counter.OFFLOAD_NOW) > 0 ? 1 : 0],
-  ]);
-  text.counter('culvert_tun_offload_downgrades_total', 'Offloads that were given up.', [
-    [get(Counter.OFFLOAD_DOWNGRADES)],
   ]);
   text.counter('culvert_ip_reassembled_total', 'Packets that were made of fragments.', [
     [get(Counter.PACKETS_REASSEMBLED)],

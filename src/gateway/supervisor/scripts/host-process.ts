@@ -58,7 +58,7 @@ export interface HostProcessOptions {
   readonly fds: readonly number[];
   readonly page: HeartbeatPage;
   readonly epoch: number;
-  readonly iface: string;
+  readonly iface: () => string;
   /** Where no script may connect, now. */
   readonly closed?: () => readonly string[];
   /** CLOCK_MONOTONIC in microseconds. */
@@ -147,7 +147,7 @@ export class HostProcess {
     for (const entries of kvChunks(memory.kv)) this.send({ kind: 'kv-restore', entries });
     const { iface, closed = () => [] } = this.#options;
     const { disabled, previous } = memory;
-    const facts = { iface, disabled, closed: closed(), ...(previous && { previous }) };
+    const facts = { iface: iface(), disabled, closed: closed(), ...(previous && { previous }) };
     this.send({
       kind: 'load',
       bundle: toBundle(bundle, facts),

@@ -46,7 +46,7 @@ export interface ScriptHostOptions {
   /** As `queueFds` orders them, two for each queue. */
   readonly fds: readonly number[];
   readonly pages: readonly [HeartbeatPage, HeartbeatPage];
-  readonly iface: string;
+  readonly iface: () => string;
   /** Where no script may connect, now. */
   readonly closed?: () => readonly string[];
   /** CLOCK_MONOTONIC in microseconds. */
@@ -114,7 +114,7 @@ export class ScriptHost implements Activator {
 
   asideOptions(): AsideOptions {
     const { iface, checkCommand: command } = this.#options;
-    return { iface, command, kv: this.#journal.entries(Date.now()) };
+    return { iface: iface(), command, kv: this.#journal.entries(Date.now()) };
   }
 
   /** Loads it beside the active bundle, into the same process. @throws ScriptHostError */

@@ -5,6 +5,8 @@ import {
   type ControlPlane,
   NoSuchScriptError,
 } from '../../../../src/gateway/supervisor/api/control-plane.ts';
+import { DeviceEvents } from '../../../../src/gateway/supervisor/device/device-events.ts';
+import { SwapError } from '../../../../src/gateway/supervisor/device/device-keeper.ts';
 import { FlowControl } from '../../../../src/gateway/supervisor/flows/flow-control.ts';
 import { createLogger } from '../../../../src/gateway/supervisor/log/logger.ts';
 import { explain } from '../../../../src/gateway/supervisor/scripts/explain.ts';
@@ -28,7 +30,13 @@ const DROP = { kind: 'drop' } as const;
 
 const silent = createLogger({ level: 'silent', format: 'json' });
 
+const DEVICE_STATE = { name: 'x0', up: true, mtu: 1500, tx_queue_length: 1000, here: true };
+const DEVICE = { persistent: false, vnet_header: true, offloads: ['csum'], offload: true };
+
 export interface FakePlane extends ControlPlane {
+  /** Names that a swap was asked for with. */
+  readonly swapped: (string | undefined)[];
+  readonly deviceEvents: DeviceEvents;
   reasons: string[];
   readonly killed: number[];
   readonly memory: FlowMemory;
@@ -61,6 +69,8 @@ function memoryOfFlows(): FlowMemory {
 
 /** Sources that contain `broken` do not load: line 2, column 3; `unlucky` finds no host. */
 export function fakePlane(): FakePlane {
+  const swapped: (string | undefined)[] = [];
+  const deviceEvents = new DeviceEvents();
   const generations = new Generations(
     {
       check: async ({ scripts }) => ({
@@ -136,6 +146,17 @@ export function fakePlane(): FakePlane {
       ],
       closes: [{ reason: 'eof', count: 0 }],
     }),
+    device: {
+      events: deviceEvents,
+      view: () => ({ ...DEVICE_STATE, ...DEVICE, events: [] }),
+      swap: async (name) => {
+        if (name === 'taken0') throw new SwapError('DEVICE_REFUSED', 'ioctl on taken0: EBUSY');
+        if (name === 'later0') throw new SwapError('DATA_PLANE_NOT_READY', 'it does not run');
+        swapped.push(name);
+      },
+    },
+    swapped,
+    deviceEvents,
     flows: new FlowControl({
       log: silent,
       reader: memory.reader,

@@ -23,6 +23,7 @@ function render(): string {
   const histogram = new Histogram([0.1, 1]);
   for (const value of [0.05, 0.5, 5]) histogram.observe(value);
   return renderMetrics({
+    deviceEvents: new Map([['up', 2]]),
     counters,
     queues: [counters],
     reloads: { ok: 3, failed: 1 },

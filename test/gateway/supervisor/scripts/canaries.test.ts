@@ -125,7 +125,7 @@ function setUp() {
     log,
     fds: [scriptHost, conns[1]],
     pages: [page(), page()],
-    iface: 'x0',
+    iface: () => 'x0',
     monotonicUs: monotonicNow,
     onState: ({ epoch }: ScriptsState) => {
       asker.epoch = epoch;

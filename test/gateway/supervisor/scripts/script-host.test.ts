@@ -41,7 +41,7 @@ function setUp() {
     log,
     fds: [],
     pages,
-    iface: 'x0',
+    iface: () => 'x0',
     monotonicUs: () => clock.us,
     onState: (state) => states.push(state),
     hostCommand: fakeCommand(),

@@ -7,7 +7,10 @@ import { describeText } from '../describe.ts';
 import { eventsHeader, eventsQuery } from '../schemas.ts';
 import { validate } from '../validate.ts';
 
-const HEADERS = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' };
+export const EVENT_STREAM_HEADERS = {
+  'Content-Type': 'text/event-stream',
+  'Cache-Control': 'no-store',
+};
 
 export function eventRoutes(plane: ControlPlane): Hono {
   const app = new Hono();
@@ -24,21 +27,21 @@ export function eventRoutes(plane: ControlPlane): Hono {
     (context) => {
       const { filter, type } = context.req.valid('query');
       // Nobody would read, or close, what a HEAD is answered with.
-      if (context.req.method === 'HEAD') return context.body(null, 200, HEADERS);
+      if (context.req.method === 'HEAD') return context.body(null, 200, EVENT_STREAM_HEADERS);
       const lastId = context.req.valid('header')['last-event-id'];
       const reader = plane.flows.listen({
         filter: parseFilter(filter),
         names: new Set(type),
         ...(lastId === undefined ? {} : { lastId }),
       });
-      return context.body(streamOf(reader), 200, HEADERS);
+      return context.body(streamOf(reader), 200, EVENT_STREAM_HEADERS);
     },
   );
   return app;
 }
 
 /** Reads on only when the client has taken what was sent, so that a slow one has no queue here. */
-function streamOf(reader: EventReader): ReadableStream<Uint8Array> {
+export function streamOf(reader: Pick<EventReader, 'next' | 'close'>): ReadableStream<Uint8Array> {
   const utf8 = new TextEncoder();
   return new ReadableStream(
     {

@@ -1,0 +1,261 @@
+/**
+ * Keeps the data plane on a device: tells it when the interface changes, swaps in another one on
+ * demand, and makes the interface again when somebody has deleted it.
+ */
+import { SystemError } from '../../../ffi/errors.ts';
+import { Netlink } from '../../../ffi/netlink.ts';
+import { Counter, type CounterReader } from '../../../stack/counters.ts';
+import type { DeviceFacts } from '../../messages/control.ts';
+import type { DeviceView } from '../api/device-schemas.ts';
+import { CrashPolicy } from '../backoff.ts';
+import type { Logger } from '../log/logger.ts';
+import { Mutex } from '../mutex.ts';
+import type { Device, NextDevice } from './device.ts';
+import { DeviceEvents } from './device-events.ts';
+import type { DeviceState } from './device-state.ts';
+import { viewDevice } from './device-view.ts';
+import { DeviceWatch } from './device-watch.ts';
+
+/** How long the name of the device before may stay in use after it was closed. */
+const RENAME_TRIES = 200;
+const RENAME_PAUSE_MS = 10;
+
+/** What data planes get of a device. */
+export interface DeviceQueues {
+  readonly fds: readonly number[];
+  readonly facts: DeviceFacts;
+}
+
+/** What of the data planes is needed here. */
+export interface DevicePlane {
+  /**
+   * Settles when frames go to the new device.
+   *
+   * @param next, before  a descriptor for each queue
+   * @throws SwapError     they still go to the old one
+   */
+  swapDevice(next: DeviceQueues, before: DeviceQueues): Promise<void>;
+  /** Nothing is routed to the old one any more; settles when the data plane has closed it. */
+  releaseDevice(): Promise<void>;
+  deviceChanged(facts: DeviceFacts): void;
+}
+
+/** The device was not swapped, and the one before is still in use. */
+export class SwapError extends Error {
+  override readonly name = 'SwapError';
+  readonly code: 'DEVICE_REFUSED' | 'DATA_PLANE_NOT_READY';
+
+  constructor(code: SwapError['code'], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+export interface DeviceKeeperOptions {
+  readonly log: Logger;
+  readonly device: Device;
+  readonly counters: CounterReader;
+  readonly plane: () => DevicePlane | undefined;
+  /** The device is gone for good. */
+  readonly onFatal: () => void;
+}
+
+export class DeviceKeeper implements Disposable {
+  readonly events = new DeviceEvents();
+  readonly #options: DeviceKeeperOptions;
+  readonly #device: Device;
+  readonly #swaps = new Mutex();
+  readonly #deletions = new CrashPolicy();
+  #watch: DeviceWatch;
+  #again: ReturnType<typeof setTimeout> | undefined;
+  #hasEnded = false;
+
+  constructor(options: DeviceKeeperOptions) {
+    this.#options = options;
+    this.#device = options.device;
+    this.#watch = this.#watchDevice();
+  }
+
+  /** As it was seen last. */
+  get state(): DeviceState {
+    return this.#watch.state;
+  }
+
+  view(): DeviceView {
+    const hasOffload = this.#options.counters.get(Counter.OFFLOAD_NOW) > 0;
+    return viewDevice(this.#device, this.events, this.state, hasOffload);
+  }
+
+  /** The data plane has noticed something. */
+  look(): void {
+    this.#watch.look();
+  }
+
+  /**
+   * Goes on with a new device while flows live.
+   *
+   * @param name  of the new one; absent: that of the present one
+   * @throws SwapError
+   */
+  swap(name?: string): Promise<void> {
+    return this.#swaps.run(() => this.#replace(name ?? this.state.name, 'swapped'));
+  }
+
+  [Symbol.dispose](): void {
+    this.#hasEnded = true;
+    this.events.close();
+    clearTimeout(this.#again);
+    this.#watch[Symbol.dispose]();
+  }
+
+  #watchDevice(): DeviceWatch {
+    const device = this.#device;
+    return new DeviceWatch(device.tun, device.state(), {
+      onChange: (state, before) => this.#changed(state, before),
+      onGone: (before) => this.#gone(before),
+    });
+  }
+
+  #changed(state: DeviceState, before: DeviceState): void {
+    const { log, plane } = this.#options;
+    const { name, mtu, txQueueLength, isUp, isHere } = state;
+    const tell = (event: string, fields: object = {}): void => {
+      this.events.add(event, state);
+      log.info({ device: name, ...fields }, `device-${event}`);
+    };
+    if (isHere !== before.isHere) tell(isHere ? 'returned' : 'moved');
+    if (name !== before.name) tell('renamed', { before: before.name });
+    if (isUp !== before.isUp) tell(isUp ? 'up' : 'down');
+    const isKnown = mtu > 0 && before.mtu > 0;
+    if (isKnown && mtu !== before.mtu) tell('mtu', { mtu, before: before.mtu });
+    if (isKnown && txQueueLength !== before.txQueueLength) {
+      tell('queue', { tx_queue_length: txQueueLength, before: before.txQueueLength });
+    }
+    if (isUp && !before.isUp && isHere) this.#refresh();
+    plane()?.deviceChanged(this.#device.facts());
+  }
+
+  #refresh(): void {
+    try {
+      this.#device.refresh();
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      this.#options.log.warn(
+        { device: this.state.name, why: error.message },
+        'device-not-restored',
+      );
+    }
+  }
+
+  #gone(before: DeviceState): void {
+    if (this.#hasEnded) return;
+    const { log, onFatal } = this.#options;
+    const device = this.#device;
+    this.events.add('gone', before);
+    const delayMs = device.canRecreate ? this.#deletions.crashed(performance.now()) : undefined;
+    log.error({ device: before.name, again_in_ms: delayMs }, 'device-gone');
+    if (delayMs === undefined) {
+      const why = device.isOwn
+        ? 'the interface was deleted, and device.recreate is false'
+        : 'the interface of a descriptor that was handed over was deleted by its owner';
+      log.error({ device: before.name, why }, 'device-lost');
+      onFatal();
+      return;
+    }
+    this.#recreateIn(delayMs, before.name);
+  }
+
+  #recreateIn(delayMs: number, name: string): void {
+    this.#again = setTimeout(() => void this.#recreate(name), delayMs);
+  }
+
+  async #recreate(name: string): Promise<void> {
+    const { log } = this.#options;
+    const device = this.#device;
+    try {
+      await this.#swaps.run(async () => {
+        // Somebody has swapped in another one meanwhile.
+        if (this.#hasEnded || device.tun.probe() !== 'gone') return;
+        await this.#replace(name, 'recreated');
+      });
+    } catch (error) {
+      if (!(error instanceof SwapError)) throw error;
+      const delayMs = this.#deletions.crashed(performance.now()) ?? 0;
+      log.warn({ device: name, why: error.message, again_in_ms: delayMs }, 'device-not-recreated');
+      this.#recreateIn(delayMs, name);
+    }
+  }
+
+  async #replace(name: string, event: string): Promise<void> {
+    const { log, plane } = this.#options;
+    const device = this.#device;
+    const before = this.state.name;
+    const next = refusing(() => device.prepare(name));
+    try {
+      refusing(() => device.moveRoutes(next));
+      const user = plane();
+      if (user === undefined) {
+        throw new SwapError('DATA_PLANE_NOT_READY', 'the data plane has not started');
+      }
+      await user.swapDevice(queuesOf(next), { fds: fdsOf(device.tuns), facts: device.facts() });
+    } catch (error) {
+      this.#abandon(next);
+      throw error;
+    }
+    this.#watch[Symbol.dispose]();
+    device.commit(next);
+    await plane()?.releaseDevice();
+    await this.#rename(next);
+    if (this.#hasEnded) return;
+    this.#watch = this.#watchDevice();
+    plane()?.deviceChanged(device.facts());
+    this.events.add(event, this.state);
+    log.info({ device: this.state.name, before }, `device-${event}`);
+  }
+
+  #abandon(next: NextDevice): void {
+    const { log } = this.#options;
+    try {
+      this.#device.abandon(next);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      log.error({ err: error }, 'device-routes-lost');
+    }
+  }
+
+  /** Gives the device its name, once the data plane has closed the one before. */
+  async #rename({ tuns, name }: NextDevice): Promise<void> {
+    const [tun] = tuns;
+    if (tun.name === name) return;
+    const { log } = this.#options;
+    for (let tries = 1; ; tries++) {
+      try {
+        using netlink = new Netlink();
+        netlink.configureLink(netlink.linkIndex(tun.currentName()), { name });
+        return;
+      } catch (error) {
+        if (!(error instanceof SystemError)) throw error;
+        const isInUse = error.code === 'EEXIST' && tries < RENAME_TRIES;
+        if (!isInUse) {
+          log.warn({ device: tun.name, wanted: name, why: error.message }, 'device-not-renamed');
+          return;
+        }
+      }
+      await Bun.sleep(RENAME_PAUSE_MS);
+    }
+  }
+}
+
+const fdsOf = (tuns: NextDevice['tuns']): number[] => tuns.map(({ fd }) => fd);
+
+const queuesOf = ({ tuns, facts }: NextDevice): DeviceQueues => ({ fds: fdsOf(tuns), facts });
+
+/** @throws SwapError  for what the kernel refuses */
+function refusing<Result>(work: () => Result): Result {
+  try {
+    return work();
+  } catch (cause) {
+    if (!(cause instanceof SystemError)) throw cause;
+    throw new SwapError('DEVICE_REFUSED', cause.message, { cause });
+  }
+}

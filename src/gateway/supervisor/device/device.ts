@@ -1,0 +1,190 @@
+/** The device that the gateway owns: one at a time, and for a moment of a swap the next one too. */
+import { SystemError } from '../../../ffi/errors.ts';
+import type { TunDevice } from '../../../ffi/tun-device.ts';
+import { type DeviceConfig, parseDeviceSource } from '../../config/device-schema.ts';
+import type { DeviceFacts } from '../../messages/control.ts';
+import { DeviceSetup, type OnNoIpv6 } from './device-setup.ts';
+import { openDevice, openQueues, type Queues } from './device-source.ts';
+import { type DeviceState, lookAtDevice } from './device-state.ts';
+
+/** The kernel puts a number there. Its own name gets a device when the one before is gone. */
+const TEMPORARY_NAME = 'culvert-swap%d';
+
+/** The kernel's own default, where the MTU of a device cannot be read. */
+const UNKNOWN_MTU = 1500;
+
+export class Device implements Disposable {
+  readonly #config: DeviceConfig;
+  readonly #onNoIpv6: OnNoIpv6 | undefined;
+  #tuns: Queues;
+  #setup: DeviceSetup;
+  #isOwn: boolean;
+
+  private constructor(tuns: Queues, config: DeviceConfig, onNoIpv6: OnNoIpv6 | undefined) {
+    this.#tuns = tuns;
+    this.#config = config;
+    this.#onNoIpv6 = onNoIpv6;
+    this.#setup = new DeviceSetup(tuns[0], config);
+    this.#isOwn = parseDeviceSource(config.name).kind === 'interface';
+  }
+
+  /**
+   * Opens, configures and routes; on a failure nothing is left.
+   *
+   * @param env       where a service manager says what it has passed
+   * @param onNoIpv6  see `DeviceSetup.configure`
+   * @throws SystemError, StartError
+   */
+  static open(
+    config: DeviceConfig,
+    env: Readonly<Record<string, string | undefined>>,
+    onNoIpv6?: OnNoIpv6,
+  ): Device {
+    const device = new Device(openDevice(config, env), config, onNoIpv6);
+    try {
+      device.#setup.configure(onNoIpv6);
+      device.#setup.addRoutes();
+      return device;
+    } catch (error) {
+      device[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Its queues; every data plane has one. */
+  get tuns(): Queues {
+    return this.#tuns;
+  }
+
+  /** By its first queue. */
+  get tun(): TunDevice {
+    return this.#tuns[0];
+  }
+
+  /** A descriptor that somebody handed over cannot be made again. */
+  get canRecreate(): boolean {
+    return this.#config.recreate && this.#isOwn;
+  }
+
+  /** The gateway has opened it itself, by its name. */
+  get isOwn(): boolean {
+    return this.#isOwn;
+  }
+
+  /** As the kernel says it now; of one that was deleted, as it was asked for. */
+  state(): DeviceState {
+    return (
+      lookAtDevice(this.tun) ?? {
+        ...{ name: this.tun.name, isUp: false, isHere: true, index: 0 },
+        mtu: this.#config.mtu ?? UNKNOWN_MTU,
+        txQueueLength: this.#config.txQueueLength,
+      }
+    );
+  }
+
+  facts(): DeviceFacts {
+    return factsOf(this.tun, this.state());
+  }
+
+  /** @throws SystemError  `EEXIST` where the host has a route of its own to one of them */
+  routePool(addresses: readonly string[]): void {
+    this.#setup.routePool(addresses);
+  }
+
+  /** Sets again what an interface loses that goes down. @throws SystemError */
+  refresh(): void {
+    this.#setup.refresh();
+  }
+
+  /**
+   * Makes another device beside this one, up, with all addresses and the present MTU, and without
+   * routes.
+   *
+   * @param name  that of this device, or of another
+   * @throws SystemError  `EBUSY` for a persistent device under its own name; as `open`
+   */
+  prepare(name: string): NextDevice {
+    const present = lookAtDevice(this.tun);
+    const isSame = name === present?.name && !this.tun.isPersistent();
+    const tuns = openQueues(isSame ? TEMPORARY_NAME : name, this.#config);
+    const [tun] = tuns;
+    const setup = new DeviceSetup(tun, {
+      ...this.#config,
+      mtu: present?.mtu || this.#config.mtu,
+    });
+    try {
+      setup.configure(this.#onNoIpv6);
+    } catch (error) {
+      closeAll(tuns);
+      throw error;
+    }
+    const facts = factsOf(tun, lookAtDevice(tun));
+    const isGone = present === undefined;
+    // Further queues of a persistent device are the same interface.
+    return { tuns, setup, name, isGone, isShared: facts.name === present?.name, facts };
+  }
+
+  /** Has what comes for this device come to the next one. @throws SystemError */
+  moveRoutes({ setup, isGone, isShared }: NextDevice): void {
+    if (isShared) setup.adopt(this.#setup);
+    else if (isGone) setup.restoreRoutes(this.#setup);
+    else setup.takeRoutes(this.#setup);
+  }
+
+  /** Undoes `moveRoutes`, and what `prepare` has made. */
+  abandon({ tuns, setup, isGone, isShared }: NextDevice): void {
+    try {
+      if (!isGone && !isShared) this.#setup.takeRoutes(setup);
+    } finally {
+      closeAll(tuns);
+    }
+  }
+
+  /** Goes on with the next one. Its name is still to be given, see `DeviceKeeper`. */
+  commit({ tuns, setup, isShared }: NextDevice): void {
+    if (!isShared) this.#tidyUp();
+    closeAll(this.#tuns);
+    this.#tuns = tuns;
+    this.#setup = setup;
+    this.#isOwn = true;
+  }
+
+  [Symbol.dispose](): void {
+    this.#tidyUp();
+    closeAll(this.#tuns);
+  }
+
+  /** A device that stays when its descriptor is closed gets rid of what is ours. */
+  #tidyUp(): void {
+    try {
+      if (this.tun.isPersistent()) this.#setup.undo();
+    } catch (error) {
+      // It was deleted, or moved to where we cannot work: nothing of ours is left to be undone.
+      if (!(error instanceof SystemError)) throw error;
+    }
+  }
+}
+
+const closeAll = (tuns: Queues): void => {
+  for (const tun of tuns) tun[Symbol.dispose]();
+};
+
+/** A device that is to take the place of another. */
+export interface NextDevice {
+  readonly tuns: Queues;
+  readonly setup: DeviceSetup;
+  /** That it shall have. */
+  readonly name: string;
+  /** The one before was deleted. */
+  readonly isGone: boolean;
+  /** It is the same interface, by other queues. */
+  readonly isShared: boolean;
+  readonly facts: DeviceFacts;
+}
+
+const factsOf = (tun: TunDevice, state: DeviceState | undefined): DeviceFacts => ({
+  name: state?.name ?? tun.name,
+  mtu: state === undefined || state.mtu === 0 ? UNKNOWN_MTU : state.mtu,
+  vnetHeader: tun.vnetHeader,
+  offloads: tun.offloads,
+});

@@ -1,0 +1,213 @@
+/**
+ * The device changes under flows that live: it is swapped, goes down and up, gets another MTU, and
+ * is deleted. Nothing hangs, and TCP loses nothing.
+ *
+ *   client                    gw                                server
+ *     agent ── c0 ═══ g0 ──► culvert0 ── [ culvert run ] ── up0 ═══ dn0 ── agent, iperf3
+ */
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import type { ConfigInput } from '../../src/gateway/config/schema.ts';
+import { FAMILIES, IPV4, IPV6 } from '../support/netns.ts';
+import {
+  intact,
+  type Transfer,
+  type TransferResult,
+  transferBetween,
+} from '../support/transfers.ts';
+import { waitFor } from '../support/wait.ts';
+import { DEVICE, World } from '../support/world.ts';
+
+const MB = 1_000_000;
+/** The gateway's own packets have another way than those that it shall get. */
+const MARK = 77;
+const OWN_TABLE = 99;
+
+const CONFIG: ConfigInput = {
+  device: { routes: ['198.18.0.0/15', '2001:db8::/32'], name: DEVICE },
+  egress: { fwmark: MARK },
+};
+
+/** Passes everything on, and talks itself to port 7: claimed flows live as others do. */
+const SCRIPT = `
+import { claim, forward } from "culvert";
+export default {
+  flow(flow) { return flow.dst.port === 7007 ? claim() : forward(); },
+  async connect(conn) {
+    for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) {
+      await conn.write(bytes);
+    }
+    await conn.close();
+  },
+};
+`;
+
+interface DeviceAnswer {
+  readonly name: string;
+  readonly up: boolean;
+  readonly mtu: number;
+  readonly offload: boolean;
+  readonly events: readonly { readonly event: string }[];
+}
+
+let world: World;
+
+async function start(device: ConfigInput['device'] = {}): Promise<void> {
+  world = await World.startRouted({
+    config: { ...CONFIG, device: { ...CONFIG.device, ...device } },
+    scripts: { all: SCRIPT },
+  });
+  const { topology } = world;
+  for (const family of ['-4', '-6']) {
+    const via = family === '-4' ? '10.99.0.2' : 'fd99::2';
+    topology.ip(topology.gw, `${family} route add default via ${via} table ${OWN_TABLE}`);
+    // While there is no device, nothing for it goes elsewhere.
+    const prefix = family === '-4' ? '198.18.0.0/15' : '2001:db8::/32';
+    topology.ip(topology.gw, `${family} route add blackhole ${prefix} metric 4096`);
+    topology.ip(topology.gw, `${family} rule add fwmark ${MARK} table ${OWN_TABLE}`);
+  }
+}
+
+beforeEach(() => start());
+afterEach(() => world?.[Symbol.asyncDispose]());
+
+const device = () => world.gateway.json<DeviceAnswer>('/v1/device');
+const swap = (body: object = {}) =>
+  world.gateway.json<DeviceAnswer>('/v1/device/swap', {
+    method: 'POST',
+    body: JSON.stringify(body),
+    headers: { 'Content-Type': 'application/json' },
+  });
+const inGateway = (command: string) => world.topology.ip(world.topology.gw, command);
+const happened = (event: string, times = 1) =>
+  waitFor(`event ${event}`, async () => {
+    const { events } = await device();
+    return events.filter((entry) => entry.event === event).length >= times || undefined;
+  });
+
+/** Runs transfers of both families and directions, and `work` meanwhile; every byte arrives. */
+async function during(work: () => Promise<void>, transfer: Transfer): Promise<void> {
+  const running = FAMILIES.map(({ server }) =>
+    transferBetween(world.client, world.server, server, transfer),
+  );
+  let results: TransferResult[] | undefined;
+  const all = Promise.all(running).then((done) => {
+    results = done;
+    return done;
+  });
+  await waitFor(
+    'the transfers',
+    async () => (await world.gateway.metric('culvert_flows_active')) >= 2,
+  );
+  await work();
+  expect(results).toBeUndefined();
+  for (const result of await all) expect(result).toMatchObject(intact(transfer));
+}
+
+const LONG: Transfer = { up: 150 * MB, down: 150 * MB };
+
+describe('during transfers', () => {
+  test('swaps of the device, of the same name and of others', async () => {
+    await during(async () => {
+      await swap();
+      expect(await device()).toMatchObject({ name: DEVICE, up: true, offload: true });
+      await swap({ name: 'culvert1' });
+      expect(await device()).toMatchObject({ name: 'culvert1', up: true });
+      await swap({ name: DEVICE });
+    }, LONG);
+    expect(inGateway('link')).not.toContain('culvert1');
+    expect(inGateway('link')).not.toContain('culvert-swap');
+    await world.gateway.waitForLog('device-swapped', ({ msg }) => msg === 'device-swapped');
+    expect(await world.gateway.metric('culvert_tun_events_total{event="swapped"}')).toBe(3);
+    expect(await world.gateway.metric('culvert_data_plane_restarts_total')).toBe(0);
+  }, 60_000);
+
+  test('the interface is deleted: it is made again', async () => {
+    await during(async () => {
+      inGateway(`link del ${DEVICE}`);
+      await happened('recreated');
+      inGateway(`link del ${DEVICE}`);
+      await happened('recreated', 2);
+    }, LONG);
+    await world.gateway.waitForLog('device-gone', ({ msg }) => msg === 'device-gone');
+    await world.gateway.waitForLog('device-recreated', ({ msg }) => msg === 'device-recreated');
+    expect((await world.gateway.api('/readyz')).status).toBe(200);
+    expect(await world.gateway.metric('culvert_data_plane_restarts_total')).toBe(0);
+  }, 60_000);
+
+  test('link down and up', async () => {
+    await during(async () => {
+      inGateway(`link set ${DEVICE} down`);
+      await happened('down');
+      inGateway(`link set ${DEVICE} up`);
+      await happened('up');
+    }, LONG);
+    await world.gateway.waitForLog('device-down', ({ msg }) => msg === 'device-down');
+    await world.gateway.waitForLog('device-up', ({ msg }) => msg === 'device-up');
+  }, 60_000);
+
+  test('the MTU becomes smaller and larger', async () => {
+    await during(async () => {
+      for (const mtu of [1280, 1400, 9000, 1500]) {
+        inGateway(`link set ${DEVICE} mtu ${mtu}`);
+        await waitFor(`MTU ${mtu}`, async () => (await device()).mtu === mtu || undefined);
+      }
+    }, LONG);
+    await world.gateway.waitForLog(
+      'device-mtu',
+      ({ msg, mtu }) => msg === 'device-mtu' && mtu === 1280,
+    );
+  }, 60_000);
+});
+
+test('a claimed flow lives through a swap and a deletion', async () => {
+  const { topology } = world;
+  const talk = topology.spawnPiped(topology.client, ['nc', '-N', IPV4.server, '7007']);
+  const reader = talk.stdout.getReader();
+  const say = async (word: string) => {
+    talk.stdin.write(`${word}\n`);
+    await talk.stdin.flush();
+    let got = '';
+    while (!got.includes('\n')) got += new TextDecoder().decode((await reader.read()).value);
+    expect(got).toBe(`${word}\n`);
+  };
+  await say('before');
+  await swap();
+  await say('swapped');
+  inGateway(`link del ${DEVICE}`);
+  await happened('recreated');
+  await say('recreated');
+});
+
+test('a data plane that dies after a swap is replaced by one with the new device', async () => {
+  await swap({ name: 'culvert1' });
+  for (const pid of world.gateway.children('__data-plane')) process.kill(pid, 'SIGKILL');
+  await world.gateway.waitForLog('the end', ({ msg }) => msg === 'data-plane-exited');
+  await world.gateway.ready();
+  const transfer = { up: MB, down: MB };
+  const result = await transferBetween(world.client, world.server, IPV4.server, transfer);
+  expect(result).toMatchObject(intact(transfer));
+  expect(await device()).toMatchObject({ name: 'culvert1', up: true });
+});
+
+test('flows that begin after a change of the MTU have segments that fit', async () => {
+  inGateway(`link set ${DEVICE} mtu 1300`);
+  await waitFor('the MTU', async () => (await device()).mtu === 1300 || undefined);
+  const result = await transferBetween(world.client, world.server, IPV6.server, {
+    up: MB,
+    down: MB,
+  });
+  expect(result).toMatchObject(intact({ up: MB, down: MB }));
+});
+
+test('without virtio-net headers everything works, and a swap too', async () => {
+  await world[Symbol.asyncDispose]();
+  await start({ offload: false });
+  expect(await device()).toMatchObject({ offload: false });
+  await during(
+    async () => {
+      await swap();
+    },
+    { up: 60 * MB, down: 60 * MB },
+  );
+  expect(await world.gateway.metric('culvert_tun_packets_coalesced_total')).toBeGreaterThan(1000);
+}, 60_000);
