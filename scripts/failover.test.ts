@@ -1,4 +1,4 @@
-import { clock, expect, fixtures, flow, run, test } from 'culvert:test';
+import { clock, expect, fixtures, flow, run, scheduled, test } from 'culvert:test';
 import script from './failover.ts';
 
 const [FIRST, SECOND, THIRD] = ['10.0.0.11:443', '10.0.0.12:443', '10.0.0.13:443'] as const;
@@ -36,6 +36,25 @@ test('a server that is down is left out for ten seconds, and then tried again', 
   expect((await run(script, client)).dialed).toEqual([SECOND]);
   await clock.advance(10_000);
   expect((await run(script, client)).dialed).toEqual([FIRST]);
+});
+
+test('a health check dials all servers, and clients go to those that answered', async () => {
+  const sick = await scheduled(script, 'health', { upstreams: { [FIRST]: refused } });
+  expect(sick.dialed).toEqual([FIRST, SECOND, THIRD]);
+  expect(sick.logs).toMatchObject([{ message: 'server is down', fields: { server: FIRST } }]);
+  expect((await run(script, client)).dialed).toEqual([SECOND]);
+  await scheduled(script, 'health', { upstreams: { [FIRST]: refused } });
+  const well = await scheduled(script, 'health');
+  expect(well.logs).toMatchObject([{ message: 'server is back', fields: { server: FIRST } }]);
+  expect((await run(script, client)).dialed).toEqual([FIRST]);
+});
+
+test('a health check is over in a second, however many servers are silent', async () => {
+  const silent = { connectMs: 5000 };
+  const upstreams = { [FIRST]: silent, [SECOND]: silent, [THIRD]: silent };
+  const r = await scheduled(script, 'health', { upstreams });
+  expect(r.tookMs).toBeLessThan(2000);
+  expect(r.logs).toHaveLength(3);
 });
 
 test('when all are down, each is tried and the client is reset', async () => {

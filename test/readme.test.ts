@@ -30,7 +30,8 @@ async function worldOf(script: string | undefined): Promise<ScriptWorld> {
 
 describe('README', () => {
   test.each(configs)('the config is one that is taken: %s', (text) => {
-    expect(parseConfig(text, 'README.md').listeners.length).toBeGreaterThan(0);
+    const { listeners, admin } = parseConfig(text, 'README.md');
+    expect(listeners.length + admin.tokens.length).toBeGreaterThan(0);
   });
 
   test('the first script does what its comments say', async () => {

@@ -44,6 +44,10 @@ const POINTER_BYTES = 8;
 const SIGKILL = 9;
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
+const SO_PEERGROUPS = 59;
+const GID_BYTES = 4;
+/** NGROUPS_MAX, limits.h. */
+const GROUPS_MAX = 65_536;
 
 export interface Identity {
   readonly uid: number;
@@ -172,6 +176,28 @@ export function peerCredentials(fd: number): PeerCredentials {
     uid: credentials.view.getUint32(UCred.UID, HOST_ORDER),
     gid: credentials.view.getUint32(UCred.GID, HOST_ORDER),
   };
+}
+
+/**
+ * The supplementary groups of who opened the other end of a connected unix socket. They come
+ * without a length; so most peers are served by the first call, and ERANGE tells of the others.
+ *
+ * @throws SystemError  `ENOTSOCK`
+ */
+export function peerGroups(fd: number): number[] {
+  for (let count = 64; ; count = GROUPS_MAX) {
+    const groups = allocateStruct(count * GID_BYTES);
+    const length = allocateStruct(4);
+    length.view.setUint32(0, count * GID_BYTES, HOST_ORDER);
+    const result = libc.getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups.address, length.address);
+    const errno = result < 0 ? lastErrno() : 0;
+    if (errno === Errno.ERANGE && count < GROUPS_MAX) continue;
+    if (errno !== 0) raise(errno, 'getsockopt(SO_PEERGROUPS)', { device: `fd ${fd}` });
+    const found = length.view.getUint32(0, HOST_ORDER) / GID_BYTES;
+    return Array.from({ length: found }, (_, i) =>
+      groups.view.getUint32(i * GID_BYTES, HOST_ORDER),
+    );
+  }
 }
 
 function dropCapabilities(): void {

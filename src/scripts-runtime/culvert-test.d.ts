@@ -4,7 +4,7 @@
  * test runs in another, in the engine and with the limits of a gateway; time is that of the test.
  */
 declare module 'culvert:test' {
-  import type { BaseEnv, GatewayScript } from 'culvert';
+  import type { BaseEnv, FlowResult, GatewayScript } from 'culvert';
 
   type Body = () => void | Promise<void>;
 
@@ -121,9 +121,12 @@ declare module 'culvert:test' {
     echo?: boolean;
     /** It ends its direction when it has said everything. */
     closes?: boolean;
+    /** How TLS with it ends: with this protocol, or with an error. Bytes stay as they are. */
+    tls?: { alpn?: string } | { fails: string };
   }
 
-  export interface RunOptions {
+  /** The world in which a hook is called. */
+  export interface HookOptions {
     env?: {
       /** `scripts.vars` of the configuration. */
       vars?: Record<string, string>;
@@ -136,14 +139,17 @@ declare module 'culvert:test' {
     limits?: Record<string, number>;
     /** Where `connect()` may go; else as the configuration of the script has it, or anywhere. */
     allow?: readonly string[];
-    /** What the client of a claimed flow sends, piece by piece: the next when one was taken. */
-    clientSends?: Bytes | readonly Bytes[];
-    /** The client ends its direction then. One that does not is given up when nothing happens. */
-    clientCloses?: boolean;
     /** By address, or by name where the script dials one. Others connect, and are silent. */
     upstreams?: Record<string, Upstream>;
     /** Addresses of names, none for a name that does not resolve. Others resolve to themselves. */
     dns?: Record<string, string | readonly string[]>;
+  }
+
+  export interface RunOptions extends HookOptions {
+    /** What the client of a claimed flow sends, piece by piece: the next when one was taken. */
+    clientSends?: Bytes | readonly Bytes[];
+    /** The client ends its direction then. One that does not is given up when nothing happens. */
+    clientCloses?: boolean;
   }
 
   /** A verdict by its kind, with its options; `failed` when the script gave none. */
@@ -162,20 +168,11 @@ declare module 'culvert:test' {
     readonly fields?: Readonly<Record<string, unknown>>;
   }
 
-  export interface RunResult {
-    readonly verdict: TestVerdict;
-    /** The verdict on one line: `forward 10.0.0.1:80`, `reject reason=no ssh`. */
-    readonly text: string;
+  export interface HookResult {
     /** Where the gateway dials, in order. */
     readonly dialed: readonly string[];
-    /** What the client of a claimed flow heard. */
-    readonly clientGot: Uint8Array;
     /** What each upstream heard, by where it was dialled. */
     readonly upstreamGot: Readonly<Record<string, Uint8Array>>;
-    /** The upstream that a claimed flow was spliced to. */
-    readonly spliced?: string;
-    /** How a claimed flow ended: `eof`, or `killed` by the script. */
-    readonly ended?: string;
     /** Lines of `ctx.log` and `console`, and what the gateway says about the script. */
     readonly logs: readonly TestLog[];
     /** Time inside the sandbox, in milliseconds of this machine. */
@@ -184,6 +181,18 @@ declare module 'culvert:test' {
     readonly tookMs: number;
     /** All that the KV holds now. */
     readonly kv: Readonly<Record<string, string | number>>;
+  }
+
+  export interface RunResult extends HookResult {
+    readonly verdict: TestVerdict;
+    /** The verdict on one line: `forward 10.0.0.1:80`, `reject reason=no ssh`. */
+    readonly text: string;
+    /** What the client of a claimed flow heard. */
+    readonly clientGot: Uint8Array;
+    /** The upstream that a claimed flow was spliced to. */
+    readonly spliced?: string;
+    /** How a claimed flow ended: `eof`, or `killed` by the script. */
+    readonly ended?: string;
   }
 
   /**
@@ -197,6 +206,35 @@ declare module 'culvert:test' {
     flow: TestFlow,
     options?: RunOptions,
   ): Promise<RunResult>;
+
+  /**
+   * Calls `scheduled()` of a script, of the same one as `run`, and lets time pass until it is over.
+   * What it throws is a line of `logs`, as in a gateway.
+   *
+   * @param event  the name that `schedule` of the configuration gives to it
+   */
+  export function scheduled<Env extends BaseEnv>(
+    script: GatewayScript<Env>,
+    event: string,
+    options?: HookOptions,
+  ): Promise<HookResult>;
+
+  /** The same of `closed()`. What is left out of the result is 0, and `eof`. */
+  export function closed<Env extends BaseEnv>(
+    script: GatewayScript<Env>,
+    flow: TestFlow,
+    result?: Partial<FlowResult>,
+    options?: HookOptions,
+  ): Promise<HookResult>;
+
+  /**
+   * Loads a script once more, as a reload does: `unload()` of what was there, and then `load()`.
+   * Fails where it does not load.
+   */
+  export function load<Env extends BaseEnv>(
+    script: GatewayScript<Env>,
+    options?: HookOptions,
+  ): Promise<HookResult>;
 
   /** What clients begin with: pieces as they come, for `clientSends`. */
   export const fixtures: {

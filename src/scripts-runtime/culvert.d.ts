@@ -155,6 +155,8 @@ declare module 'culvert' {
   export interface SocketInfo {
     readonly remoteAddress: Addr;
     readonly localAddress: Addr;
+    /** With TLS: the protocol of `alpn` that the server has chosen, if it chose one. */
+    readonly alpn?: string;
   }
 
   /**
@@ -173,7 +175,7 @@ declare module 'culvert' {
     readonly readable: ReadableStream<Uint8Array>;
     readonly writable: WritableStream<Uint8Array>;
     /** The bytes that came next; null when the far side has said all. One call at a time. */
-    read(): Promise<Uint8Array | null>;
+    read(options?: ReadOptions): Promise<Uint8Array | null>;
     /** Resolves when the bytes are on their way. Text becomes UTF-8. */
     write(data: Uint8Array | string): Promise<void>;
     /** Says that nothing more is written; reading goes on. */
@@ -182,6 +184,24 @@ declare module 'culvert' {
     close(): Promise<void>;
     /** Resets the connection; `reason` is for the log. Ends a spliced connection too. */
     abort(reason?: string): void;
+    /**
+     * Of a socket that was opened with `secureTransport: 'starttls'`: begins TLS behind all that
+     * was written. Go on with the socket that it returns. What the server said before and nobody
+     * has read is not trusted: then it fails.
+     */
+    startTls(options?: TlsOptions): Socket;
+  }
+
+  export interface TlsOptions {
+    /** Name that the certificate must have; by default that which `connect()` was told. */
+    sni?: string;
+    /** Protocols that are offered to the server, the favourite first: `['h2', 'http/1.1']`. */
+    alpn?: readonly string[];
+  }
+
+  export interface ReadOptions {
+    /** Bytes; what came with them is there for the next call. By default all that came together. */
+    max?: number;
   }
 
   /** What a client speaks, by its first bytes. */
@@ -266,19 +286,28 @@ declare module 'culvert' {
     /**
      * Joins the client with a socket of `connect()`, natively: from now on no byte passes through
      * the script, and both live on when the script does not. Waits for the socket to open; fails
-     * if it does not, and then another can be tried. Resolves when the flow has ended.
+     * if it does not, and then another can be tried. Resolves when the flow has ended. With a
+     * socket that speaks TLS it fails with the code `tls`: copy what comes with `read()` and
+     * `write()`, or let TLS pass through to a server of your own.
      */
     splice(socket: Socket, options?: SpliceOptions): Promise<SpliceResult>;
   }
 
-  export interface ConnectOptions {
-    /** By a socket of the gateway (default), or by its own TCP into the device. */
+  export interface ConnectOptions extends TlsOptions {
+    /**
+     * `on`: TLS from the first byte; `opened` waits for the handshake. `starttls`: later, with
+     * `startTls()`. Certificates are verified always, against the public authorities and those of
+     * `scripts.tls.ca` of the configuration; else the socket fails with the code `tls`. Such a
+     * socket cannot be spliced.
+     */
+    secureTransport?: 'off' | 'on' | 'starttls';
+    /** By a socket of the gateway (default), or by its own TCP into the device, for a client. */
     into?: 'direct' | 'tun';
     /** Local address. */
     bind?: string;
     /** Firewall mark, of `direct`. */
     mark?: number;
-    /** Tell the upstream who the client is, in front of all else. */
+    /** Tell the upstream who the client is, in front of all else. For a client. */
     proxyProtocol?: 1 | 2;
     /** For the name and all of its addresses together. */
     connectTimeoutMs?: number;
@@ -290,24 +319,39 @@ declare module 'culvert' {
    * Opens a connection for the one that the script is busy with, and ends with it. The addresses
    * of a name are tried in turn (RFC 8305). Where a script may go is the list `allow` beside it in
    * the configuration; without a list, where its client wanted to go, and nowhere else.
+   *
+   * In `flow`, `scheduled`, `load` and `closed` it is for that call: it ends when the promise of
+   * the call is settled, and those that `ctx.waitUntil` was given meanwhile. What was written
+   * arrives. There must be a list `allow` then, and options about a client are refused. A script
+   * has `limits.socketsOutside` such sockets at a time, and each call that has some
+   * `limits.connCpuMs` of processor time. In `load` of a gateway that starts there is no network
+   * yet: do not wait for it there, but give the promise to `ctx.waitUntil`. Where a bundle is only
+   * looked at, there is none at all (`unreachable`).
    */
   export function connect(
     to: Addr | { readonly hostname: string; readonly port: number },
     options?: ConnectOptions,
   ): Socket;
 
-  /** Why a connection is not, or not any more. */
+  /**
+   * Why a connection is not, or not any more. A hook that throws it is logged with `code` and
+   * `peer`; it is not counted as an error of the script, but a verdict is missing all the same.
+   */
   export class SocketError extends TypeError {
     constructor(code: SocketError['code'], message?: string);
+    /** With whom: as `connect()` was told, or the address of the client. */
+    readonly peer?: string;
     /**
      * `loop`: the way leads back into the gateway. `denied`: not on the list `allow`, or the
      * gateway itself. `limit`: of the script (`ctx.limits`). `aborted`: it was there and is gone.
+     * `tls`: the message says what is wrong with the certificate, or with the server.
      */
     readonly code:
       | 'refused'
       | 'unreachable'
       | 'timeout'
       | 'dns'
+      | 'tls'
       | 'loop'
       | 'denied'
       | 'limit'

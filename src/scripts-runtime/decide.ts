@@ -30,6 +30,8 @@ export interface DecisionPorts {
   /** Microseconds. */
   now(): number;
   answer(requestId: number, decision: Decision, request: ConnectionRequest): void;
+  /** Number of a new call into a script. */
+  nextCall(): number;
   /** Starts to resolve a name; `resolved` answers. */
   resolve(id: number, name: string): void;
   /** `script` takes the flow; false when it has as many as it may have. */
@@ -64,8 +66,6 @@ interface Lookup {
   readonly waiting: Set<number>;
 }
 
-const UINT32_COUNT = 2 ** 32;
-
 export class Decisions {
   readonly #ports: DecisionPorts;
   /** By request id; in the order in which they came. */
@@ -78,7 +78,6 @@ export class Decisions {
   readonly #lookupIds = new RenewedMap<string, number>();
   /** What came up during turns and may take turns of its own, in its order. */
   readonly #backlog: (() => void)[] = [];
-  #lastCall = 0;
   #lastLookup = 0;
 
   constructor(ports: DecisionPorts) {
@@ -211,8 +210,7 @@ export class Decisions {
     const { generation } = decision;
     for (; decision.position < generation.scripts.length; decision.position++) {
       const script = generation.scripts[decision.position] as Script;
-      this.#lastCall = (this.#lastCall + 1) % UINT32_COUNT;
-      decision.call = this.#lastCall;
+      decision.call = this.#ports.nextCall();
       const answer = script.decide(decision.call, decision.request);
       if (answer.kind === 'pending') {
         this.#wait(decision, script);
@@ -236,7 +234,7 @@ export class Decisions {
     if (verdict.kind === 'decline') return false;
     const misfit = misfitOf(verdict, decision.request);
     if (misfit !== undefined) {
-      scriptOf(decision)?.countMisfit(misfit, decision.request.flow);
+      scriptOf(decision)?.reports.misfit(misfit, decision.request.flow);
       this.#fail(decision, 'bad-verdict');
     } else if (verdict.kind === 'claim') {
       this.#claim(decision, verdict);

@@ -21,6 +21,7 @@ import { Lookups } from './lookups.ts';
 import { type DecidedFlow, RecentFlows } from './recent-flows.ts';
 import { Timetable } from './schedule/timetable.ts';
 import type { Script } from './script/script.ts';
+import { callNumbers } from './script/script-calls.ts';
 import { ScriptMemory } from './script/script-memory.ts';
 import type { ScriptPorts } from './script/script-ports.ts';
 
@@ -72,6 +73,7 @@ export class ScriptHost {
     });
     this.#decisions = new Decisions({
       now: () => ports.now(),
+      nextCall: this.#scriptPorts.nextCall,
       answer: (requestId, decision, request) => {
         ports.answer(requestId, decision);
         this.#answered(decision, request);
@@ -235,6 +237,11 @@ export class ScriptHost {
     this.#ended.add(flows);
   }
 
+  /** A script that decides about new flows. */
+  scriptCalled(name: string): Script | undefined {
+    return this.#registry.active?.scripts.find((script) => script.name === name);
+  }
+
   /** What the KV of a script holds, in the order in which the keys were made. */
   kvEntries(script: string): [key: string, value: string | number][] {
     return this.#memory.kvEntries(script);
@@ -311,7 +318,9 @@ export class ScriptHost {
         this.#conns.lostScript(script);
       },
       conns: (script) => this.#conns.portsOf(script),
-      worked: (conn, us) => this.#conns.charge(conn, us),
+      nextCall: callNumbers(),
+      callOver: (call) => this.#conns.callOver(call),
+      worked: (turnOf, us) => this.#conns.charge(turnOf, us),
       loading: (script) => this.#loading.add(script),
       takeSpare: () => this.#spare.take(),
     };

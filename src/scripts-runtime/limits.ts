@@ -30,6 +30,8 @@ export interface ScriptLimits {
   readonly claims: number;
   readonly connCpuMs: number;
   readonly socketsPerFlow: number;
+  /** Of one script, outside of the connections that it claimed. */
+  readonly socketsOutside: number;
   /** Of one script, lookups of names included. */
   readonly dials: number;
   readonly peekBytes: number;
@@ -79,10 +81,15 @@ export const DEFAULT_SCRIPT_LIMITS: ScriptLimits = {
   breakerWindowMs: 10_000,
   /** Each may hold 64 KiB in each direction. */
   claims: 1024,
-  /** A proxy of a small protocol needs a tenth; who copies bulk bytes should splice. */
+  /**
+   * A proxy of a small protocol needs a tenth; who copies bulk bytes should splice. As much for a
+   * call that has sockets.
+   */
   connCpuMs: 500,
   /** An upstream, one to fail over to, and two to ask. */
   socketsPerFlow: 4,
+  /** A health check of as many servers at once. */
+  socketsOutside: 32,
   /** As many as the resolver takes at once. */
   dials: 256,
   /** A ClientHello with post-quantum keys has 2 KiB; a TLS record 16 KiB. */
@@ -126,6 +133,8 @@ const LIMIT_RANGES: Readonly<Record<keyof ScriptLimits, readonly [least: number,
   connCpuMs: [1, HOUR_MS],
   /** The data plane carries four. */
   socketsPerFlow: [0, 4],
+  /** The same, for each call. */
+  socketsOutside: [0, 256],
   dials: [1, COUNT_MAX],
   /** One message of the data plane. */
   peekBytes: [1, 16 * KIB],

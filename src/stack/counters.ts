@@ -98,6 +98,9 @@ export const Counter = {
   /** Frames handed over to the data planes of other queues, and taken from them. */
   PEER_FRAMES_OUT: 71,
   PEER_FRAMES_IN: 72,
+  /** What scripts dial outside of claimed flows: sockets of now, and dials. */
+  OWN_SOCKETS_NOW: 73,
+  OWN_DIALS: 74,
   /** Calls of the device that failed, by what the kernel said (dataplane/tun-errors.ts). */
   DEVICE_READ_REFUSED: 100,
   DEVICE_READ_MEMORY: 101,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { effectiveUid, peerCredentials } from '../../src/ffi/process.ts';
+import { effectiveUid, peerCredentials, peerGroups } from '../../src/ffi/process.ts';
 import { closeFd, socketPair } from '../../src/ffi/sockets.ts';
 import { runChild } from './support/child.ts';
 import { isRoot } from './support/namespace.ts';
@@ -74,4 +74,13 @@ test('peerCredentials tells who made the other end', () => {
   closeFd(left);
   closeFd(right);
   expect(() => peerCredentials(left)).toThrow(`getsockopt(SO_PEERCRED) on fd ${left}: EBADF`);
+});
+
+test('peerGroups tells the supplementary groups of who made the other end', () => {
+  const [left, right] = socketPair('seqpacket');
+  const own = process.getgroups?.() ?? [];
+  expect(peerGroups(left)).toEqual(expect.arrayContaining(own.filter((id) => id !== 0)));
+  closeFd(left);
+  closeFd(right);
+  expect(() => peerGroups(left)).toThrow(`getsockopt(SO_PEERGROUPS) on fd ${left}: EBADF`);
 });

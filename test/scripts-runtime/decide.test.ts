@@ -244,6 +244,7 @@ test('an answer counts only from the script that was asked', () => {
   const answers: Decision[] = [];
   const decisions = new Decisions({
     now: () => 0,
+    nextCall: () => 1,
     answer: (_, decision) => answers.push(decision),
     resolve: () => {},
     claim: () => true,

@@ -96,8 +96,8 @@ export class ConnHost {
     this.#signal(ConnKind.FIN, end);
   }
 
-  abort(end = CLIENT_END): void {
-    this.#signal(ConnKind.ABORT, end);
+  abort(end = CLIENT_END, reason = 0): void {
+    this.#signal(ConnKind.ABORT, end, reason);
   }
 
   close(end = CLIENT_END): void {
@@ -121,8 +121,12 @@ export class ConnHost {
     send(this.#fd, io.address, bytes.length);
   }
 
-  #signal(kind: typeof ConnKind.FIN | typeof ConnKind.ABORT | typeof ConnKind.CLOSE, end: number) {
-    this.#send(encodeSignal(this.#io.view, 0, kind, this.conn, this.epoch, end));
+  #signal(
+    kind: typeof ConnKind.FIN | typeof ConnKind.ABORT | typeof ConnKind.CLOSE,
+    end: number,
+    reason = 0,
+  ): void {
+    this.#send(encodeSignal(this.#io.view, 0, kind, this.conn, this.epoch, end, reason));
   }
 
   #send(length: number): void {

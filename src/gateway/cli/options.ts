@@ -1,11 +1,12 @@
 /** Options that several commands share. */
 import { type Command, Help, InvalidArgumentError, Option } from 'commander';
 import { SILENCE_MS } from '../author/work-aside.ts';
+import { DEFAULT_ADMIN } from '../config/admin-schema.ts';
 import { type ConfigSource, DEFAULT_STATE_FOLDER } from '../config/default-config.ts';
 import { loadEnvFile } from '../config/env-file.ts';
 import { CONFIG_FLAGS, collectOverrides, variableOf } from '../config/overrides.ts';
 import { UnreadableError } from '../config/read-text-file.ts';
-import { DEFAULT_ADMIN, LOG_FORMATS, LOG_LEVELS } from '../config/schema.ts';
+import { LOG_FORMATS, LOG_LEVELS } from '../config/schema.ts';
 import { parseDuration } from '../config/values.ts';
 import { ExitCode } from '../supervisor/exit-code.ts';
 import { ApiClient } from './client.ts';

@@ -12,13 +12,16 @@ import { StartError } from '../supervisor/start-error.ts';
 import { CommandError } from './command-error.ts';
 import { addCheck } from './commands/check.ts';
 import { addCompletion, addManpage } from './commands/completion.ts';
+import { addConfig } from './commands/config.ts';
 import { addConntrack } from './commands/conntrack.ts';
 import { addDrops } from './commands/drops.ts';
+import { addEnding } from './commands/ending.ts';
 import { addEnviron } from './commands/environ.ts';
 import { addExplain } from './commands/explain.ts';
 import { addFlows } from './commands/flows.ts';
 import { addFormat } from './commands/format.ts';
 import { addHealthcheck } from './commands/healthcheck.ts';
+import { addLogLevel } from './commands/log-level.ts';
 import { addReload } from './commands/reload.ts';
 import { addRoute } from './commands/route.ts';
 import { addRun } from './commands/run.ts';
@@ -71,6 +74,7 @@ export function createProgram(finish: Finish): Command {
   program.commandsGroup('A gateway that runs:');
   for (const add of [addReload, addStatus, addFlows, addConntrack, addDrops, addExplain])
     add(program);
+  for (const add of [addConfig, addLogLevel, addEnding]) add(program);
   addHealthcheck(program, finish);
   program.commandsGroup('Scripts:');
   addScript(program, finish);

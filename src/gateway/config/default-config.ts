@@ -49,7 +49,7 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
   const files = configFilesOf(source);
   if (files !== undefined) return loadConfigFiles(files, source.overrides);
   const config = validateConfig(DEFAULT_CONFIG, 'embedded default', source.overrides);
-  return { config, folder: source.stateFolder };
+  return { config, folder: source.stateFolder, value: DEFAULT_CONFIG };
 }
 
 /** The files that apply; undefined for the embedded default. */

@@ -1,4 +1,6 @@
 /** Every value of a config with where it comes from: what `culvert environ` shows. */
+
+import { maskSecrets } from './config-value.ts';
 import type { ConfigSource } from './default-config.ts';
 import { configFilesOf, DEFAULT_CONFIG } from './default-config.ts';
 import { MergedConfig, type Place } from './documents.ts';
@@ -6,7 +8,6 @@ import { readConfigFiles } from './load.ts';
 import { applyOverrides, originOf } from './overrides.ts';
 import { type Config, configJsonSchema } from './schema.ts';
 import { nodesAt, type SchemaNode, walkSchema } from './schema-tree.ts';
-import { maskSecrets } from './secrets.ts';
 
 export interface Setting {
   /** `device.mtu` */

@@ -40,6 +40,8 @@ export interface LoadedConfig {
   readonly file?: string;
   /** Folder that relative paths of the config start from. */
   readonly folder: string;
+  /** What was written, without defaults, flags and environment. */
+  readonly value?: unknown;
   /** Where a value was said; absent for the embedded default. */
   readonly placeOf?: (path: readonly PropertyKey[]) => Place;
 }
@@ -61,7 +63,7 @@ export function loadConfigFiles(files: ConfigFiles, overrides: Overrides): Loade
   const placeOf = (path: readonly PropertyKey[]) =>
     originOf(overrides, path) ?? merged.placeOf(path);
   const config = validate(merged.value ?? {}, overrides, name, placeOf);
-  return { config, file: name, folder, placeOf };
+  return { config, file: name, folder, placeOf, value: merged.value ?? {} };
 }
 
 /** The same of one file. @throws ConfigError */

@@ -1,8 +1,10 @@
 /** What of a new config a gateway that runs cannot take. */
+
+import { maskSecrets } from './config-value.ts';
 import { CONFIG_KEYS } from './keys.ts';
-import { ConfigError, type LoadedConfig } from './load.ts';
+import type { LoadedConfig } from './load.ts';
+import { RestartRequiredError } from './restart-required.ts';
 import type { Config } from './schema.ts';
-import { maskSecrets } from './secrets.ts';
 
 const FIXED = Object.entries(CONFIG_KEYS).flatMap(([path, { reloads }]) => (reloads ? [] : [path]));
 
@@ -14,7 +16,7 @@ export const restartRequired = (running: Config, wanted: Config): string[] =>
  * Refuses a config that would need a restart, as a whole: what runs is always one config, and not
  * the half of another.
  *
- * @throws ConfigError  with every such place
+ * @throws RestartRequiredError  with every such place
  */
 export function assertReloadable(running: Config, wanted: LoadedConfig): void {
   const paths = restartRequired(running, wanted.config);
@@ -25,7 +27,7 @@ export function assertReloadable(running: Config, wanted: LoadedConfig): void {
     const message = `needs a restart (runs with ${runs ?? 'none'})`;
     return { path, message, ...wanted.placeOf?.(keys) };
   });
-  throw new ConfigError(wanted.file ?? 'embedded default', issues);
+  throw new RestartRequiredError(wanted.file ?? 'embedded default', issues);
 }
 
 const valueAt = (config: unknown, path: string): unknown =>

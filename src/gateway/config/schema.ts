@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { type StateLimits, stateBytes } from '../../stack/layout.ts';
 import { CONGESTION_NAMES } from '../../stack/verdict.ts';
+import { admin } from './admin-schema.ts';
 import { device, deviceName } from './device-schema.ts';
 import { describeKeys } from './keys.ts';
 import { listener } from './listener-schema.ts';
@@ -9,11 +10,6 @@ import { conntrack, nat, natFaults } from './nat-schema.ts';
 import { routes, withRouteMark } from './route-schema.ts';
 import { scripts } from './script-schema.ts';
 import { duration, IDLE_MS_MAX, ipAddress, mark, size } from './values.ts';
-
-/** Where the API listens, and where the CLI looks for it. */
-export const DEFAULT_ADMIN = 'unix:///run/culvert/admin.sock';
-/** A guessable token is no token. */
-const TOKEN_LENGTH_MIN = 16;
 
 const positive = z.int().positive();
 const HOUR_MS = 3_600_000;
@@ -85,16 +81,6 @@ const tcp = z.strictObject({
   congestion: z.enum(CONGESTION_NAMES).default('cubic'),
   ecn: z.boolean().default(true),
 });
-
-const admin = z
-  .strictObject({
-    listen: z.string().min(1).default(DEFAULT_ADMIN),
-    token: z.string().min(TOKEN_LENGTH_MIN).optional(),
-    tokenFile: z.string().min(1).optional(),
-  })
-  .refine((value) => value.token === undefined || value.tokenFile === undefined, {
-    message: '"token" and "tokenFile" exclude each other',
-  });
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export const LOG_FORMATS = ['json', 'text'] as const;

@@ -44,6 +44,7 @@ const limits = z.strictObject({
   claims: upTo(1_000_000),
   connCpuMs: upTo(HOUR_MS),
   socketsPerFlow: z.int().min(0).max(4).optional(),
+  socketsOutside: z.int().min(0).max(256).optional(),
   dials: upTo(1_000_000),
   peekBytes: sizeBetween('1B', '16KiB').optional(),
   sniffMs: z.int().min(0).max(HOUR_MS).optional(),
@@ -122,6 +123,8 @@ export const scripts = z
       .record(objectName, z.strictObject({ type: setType, file: z.string().min(1) }))
       .prefault({}),
     limits: limits.prefault({}),
+    /** Of TLS that scripts speak: a file of authorities in PEM, besides the usual ones. */
+    tls: z.strictObject({ ca: z.string().min(1).optional() }).prefault({}),
     reload: reload.prefault({}),
   })
   .refine((value) => value.load === undefined || value.files === undefined, {

@@ -27,7 +27,7 @@ export class Drain {
   }
 
   /**
-   * Ends all flows when the last connection is over, or the deadline has come.
+   * Ends all flows, once, when the last connection is over, or the deadline has come.
    *
    * @returns how many connections were cut by that; undefined while there is nothing to do but wait
    */
@@ -38,6 +38,7 @@ export class Drain {
       this.#row = row;
       return undefined;
     }
+    this.#until = undefined;
     return this.#letGo(now);
   }
 

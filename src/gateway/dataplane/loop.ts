@@ -73,6 +73,7 @@ export interface LoopParts {
 export class Loop {
   readonly #parts: LoopParts;
   readonly #drain: Drain;
+  #isRunningDrained = false;
   #isRunning = true;
 
   constructor(parts: LoopParts) {
@@ -184,6 +185,7 @@ export class Loop {
         break;
       case 'drain':
         this.#drain.begin(message.deadlineMs, now);
+        this.#isRunningDrained = message.stays;
         break;
     }
   }
@@ -193,6 +195,6 @@ export class Loop {
     const cut = this.#drain.check(now);
     if (cut === undefined) return;
     this.#parts.reports.message({ kind: 'drained', cut });
-    this.#isRunning = false;
+    this.#isRunning = this.#isRunningDrained;
   }
 }

@@ -28,7 +28,7 @@ const DIAL_RESULT_MAX = Math.max(...Object.values(DialResult));
  */
 export class ConnMessage {
   kind: number = 0;
-  /** PeekedFlag of PEEKED, DialResult of DIALED, CloseReason of CLOSED. */
+  /** PeekedFlag of PEEKED, DialResult of DIALED, CloseReason of CLOSED and ABORT. */
   detail = 0;
   /** Of PEEK and PEEKED. */
   peek = 0;

@@ -75,7 +75,7 @@ export function encodeBytes(
   return CONN_PAYLOAD_AT + length;
 }
 
-/** What is said by its kind alone. */
+/** What is said by its kind alone. @param reason  CloseReason of an ABORT; 0 for the usual one */
 export function encodeSignal(
   view: DataView,
   at: number,
@@ -83,8 +83,9 @@ export function encodeSignal(
   conn: number,
   epoch: number,
   end: number,
+  reason = 0,
 ): number {
-  writeHead(view, at, kind, 0, 0, conn, epoch, end);
+  writeHead(view, at, kind, reason, 0, conn, epoch, end);
   return CONN_LENGTHS[kind]!;
 }
 

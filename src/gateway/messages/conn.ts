@@ -3,9 +3,13 @@
  * of their own. Fixed layouts, little-endian, one datagram a message.
  *
  * A conn is named by a number of the data plane's choosing, unique for its life; a socket that its
- * script dials by one of the host's choosing, unique within the conn. An `end` is CLIENT_END or the
- * number of a socket. Both sides keep what is not granted where it is: the data plane sends DATA as
- * far as WANT goes, the host has at most CONN_WINDOW_BYTES of an end's WRITEs without ROOM.
+ * script dials by one of the host's choosing, unique within the conn. Conns from FIRST_OWN_CONN on
+ * are named by the host: they have sockets and no client. Such a conn begins with its first DIAL,
+ * and is over when it has no socket left, by ABORT of CLIENT_END at once.
+ *
+ * An `end` is CLIENT_END or the number of a socket. Both sides keep what is not granted where it
+ * is: the data plane sends DATA as far as WANT goes, the host has at most CONN_WINDOW_BYTES of an
+ * end's WRITEs without ROOM.
  *
  *   data plane → host                               host → data plane
  *   STARTED  conns of other epochs are gone         WANT    credit for DATA of an end; 0 at first
@@ -54,9 +58,13 @@ export type ConnKind = (typeof ConnKind)[keyof typeof ConnKind];
 
 /** The `end` that is the client; sockets have other numbers. */
 export const CLIENT_END = 0;
+/** First of the conns without a client: the highest byte of a claim's conn is never 255. */
+export const FIRST_OWN_CONN = 0xff00_0000;
 
 /** Sockets that a conn may have at a time, dials included. */
 export const CONN_SOCKETS_MAX = 4;
+/** The same of a conn without a client. */
+export const OWN_CONN_SOCKETS_MAX = 256;
 /** Longest run of bytes in one datagram; also the most that a PEEK may ask for. */
 export const CONN_PAYLOAD_BYTES_MAX = 16_384;
 /** What the host may have written to an end without ROOM for it; more ends the conn. */
@@ -65,7 +73,7 @@ export const CONN_WINDOW_BYTES = 65_536;
 /** Offsets in bytes. */
 export const HeadField = {
   KIND: 0,
-  /** Bits of PeekedFlag; DialResult; CloseReason of stack/close-reason.ts; by kind. */
+  /** Bits of PeekedFlag; DialResult; CloseReason of stack/close-reason.ts, of CLOSED and ABORT. */
   DETAIL: 1,
   /** uint16: number of a PEEK, and of its PEEKED. */
   PEEK: 2,

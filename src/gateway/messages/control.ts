@@ -124,7 +124,12 @@ export type ToDataPlane =
   /** The interface has another MTU or name. */
   | { readonly kind: 'device-changed'; readonly name: string; readonly mtu: number }
   /** No new flows; ends with `drained` when the last connection ended or the deadline passed. */
-  | { readonly kind: 'drain'; readonly deadlineMs: number };
+  | {
+      readonly kind: 'drain';
+      readonly deadlineMs: number;
+      /** The process goes on then, and refuses what comes. */
+      readonly stays: boolean;
+    };
 
 /**
  * `none`: no script is loaded, an unmatched SYN is refused at once. `down`: the script host is

@@ -1,5 +1,5 @@
 /**
- * Claimed connections, as the data plane carries them: `ConnPorts` of the script host over the
+ * Claimed connections, as the data plane carries them: `PlainConnPorts` of the script host over the
  * conn channel (messages/conn.ts). Nothing here waits. What the socket does not take is kept in its
  * order, and is bounded by what an end may have on its way: CONN_WINDOW_BYTES, and few messages
  * without bytes. What comes is bounded by what was wanted, so it is read while the socket is full.
@@ -10,18 +10,19 @@ import { allocateStruct } from '../../ffi/memory.ts';
 import { receive, send } from '../../ffi/sockets.ts';
 import type {
   ConnDial,
-  ConnEvents,
-  ConnPorts,
   DialFailure,
+  PlainConnEvents,
+  PlainConnPorts,
   SpliceOptions,
 } from '../../scripts-runtime/conns/ports.ts';
-import { CLOSE_REASON_NAMES } from '../../stack/close-reason.ts';
+import { CLOSE_REASON_NAMES, CloseReason } from '../../stack/close-reason.ts';
 import type { Endpoint } from '../../stack/verdict.ts';
 import {
   CONN_BYTES_MAX,
   CONN_PAYLOAD_AT,
   ConnKind,
   DialResult,
+  FIRST_OWN_CONN,
   isEpochOfHost,
   PeekedFlag,
 } from '../messages/conn.ts';
@@ -39,6 +40,8 @@ import type { QueueIds } from './queue-ids.ts';
 /** Datagrams taken per wake-up, so that the supervisor is heard: a MiB of bytes. */
 const DATAGRAMS_PER_READ = 64;
 
+const OWN_CONNS = 2 ** 32 - FIRST_OWN_CONN;
+
 const FAILURES: ReadonlyMap<number, DialFailure> = new Map([
   [DialResult.REFUSED, 'refused'],
   [DialResult.UNREACHABLE, 'unreachable'],
@@ -48,7 +51,7 @@ const FAILURES: ReadonlyMap<number, DialFailure> = new Map([
   [DialResult.FAILED, 'failed'],
 ]);
 
-export class ConnChannel implements ConnPorts {
+export class ConnChannel implements PlainConnPorts {
   /** Of this host, as in requests for decisions; what is for another is not for us. */
   epoch = 0;
   readonly #fd: number;
@@ -67,6 +70,15 @@ export class ConnChannel implements ConnPorts {
     this.#ids = ids;
   }
 
+  get reach(): 'up' | 'starting' {
+    return this.#connEpoch === 0 ? 'starting' : 'up';
+  }
+
+  /** A number for a conn without a client: another for each index. */
+  ownConn(index: number): number {
+    return this.#ids.fromQueue(FIRST_OWN_CONN + (index % OWN_CONNS));
+  }
+
   /** The socket is full: `flush` when it is writable. */
   get isBlocked(): boolean {
     return this.#unsent.length > 0;
@@ -77,7 +89,7 @@ export class ConnChannel implements ConnPorts {
    *
    * @returns false at the end: the data plane's side is gone
    */
-  read(events: ConnEvents): boolean {
+  read(events: PlainConnEvents): boolean {
     for (let i = 0; i < DATAGRAMS_PER_READ; i++) {
       const length = receive(this.#fd, this.#in.address, CONN_BYTES_MAX);
       if (length === -Errno.EAGAIN) return true;
@@ -137,8 +149,8 @@ export class ConnChannel implements ConnPorts {
     this.#signal(ConnKind.FIN, conn, end);
   }
 
-  abort(conn: number, end: number): void {
-    this.#signal(ConnKind.ABORT, conn, end);
+  abort(conn: number, end: number, why?: 'limit'): void {
+    this.#signal(ConnKind.ABORT, conn, end, why === 'limit' ? CloseReason.LIMIT : 0);
   }
 
   close(conn: number, end: number): void {
@@ -165,10 +177,10 @@ export class ConnChannel implements ConnPorts {
     kind: typeof ConnKind.FIN | typeof ConnKind.ABORT | typeof ConnKind.CLOSE,
     conn: number,
     end: number,
+    reason = 0,
   ): void {
-    this.#send(
-      encodeSignal(this.#out.view, 0, kind, this.#ids.toQueue(conn), this.#connEpoch, end),
-    );
+    const id = this.#ids.toQueue(conn);
+    this.#send(encodeSignal(this.#out.view, 0, kind, id, this.#connEpoch, end, reason));
   }
 
   /** Sends the message of `length` bytes that was written, now or in its turn. */
@@ -185,7 +197,7 @@ export class ConnChannel implements ConnPorts {
     return raise(result, 'send', { device: 'the data plane' });
   }
 
-  #receive(length: number, events: ConnEvents): void {
+  #receive(length: number, events: PlainConnEvents): void {
     const message = this.#message;
     if (!decodeToHost(this.#in.view, 0, length, message)) {
       throw new Error(`malformed message of ${length} bytes about a connection`);
@@ -198,11 +210,12 @@ export class ConnChannel implements ConnPorts {
       this.#unsent = [];
       this.#sent = 0;
       if (!isFirst) events.lost(this.#ids.isOfQueue);
+      events.started();
     }
     this.#handOn(message, events);
   }
 
-  #handOn(message: ConnMessage, events: ConnEvents): void {
+  #handOn(message: ConnMessage, events: PlainConnEvents): void {
     const { end } = message;
     const conn = this.#ids.fromQueue(message.conn);
     const requestId = this.#ids.fromQueue(message.requestId);
@@ -238,7 +251,7 @@ export class ConnChannel implements ConnPorts {
     }
   }
 
-  #dialed(conn: number, message: ConnMessage, events: ConnEvents): void {
+  #dialed(conn: number, message: ConnMessage, events: PlainConnEvents): void {
     const { end, detail } = message;
     const failure = FAILURES.get(detail);
     if (failure !== undefined) {

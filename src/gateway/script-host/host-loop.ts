@@ -1,8 +1,9 @@
 /**
  * The process in which scripts run. One synchronous loop: messages of the supervisor, requests of
  * the data plane and deadlines of scripts. Scripts work in slices of time, and the supervisor is
- * heard between them, however much there is to do. While a bundle loads or a sandbox is made, the
- * loop gives way to the event loop, where WebAssembly is compiled, for as long as scripts worked.
+ * heard between them, however much there is to do. While a bundle loads, a sandbox is made or TLS
+ * is spoken, the loop gives way to the event loop, where that is done, for as long as scripts
+ * worked.
  *
  * Another host may serve the data plane until this one has loaded its first bundle, and they share
  * one socket: nothing is read from it before.
@@ -26,6 +27,7 @@ import {
 import { processClock } from './clock.ts';
 import { ControlChannel, STDIN } from './control-channel.ts';
 import { PlaneLinks } from './plane-links.ts';
+import { TlsCarrier } from './tls-carrier.ts';
 
 const Token = { CONTROL: 1, FIRST_LINK: 2 } as const;
 
@@ -41,6 +43,7 @@ export class HostLoop {
   readonly #control = new ControlChannel();
   readonly #epoll = new Epoll();
   readonly #planes: PlaneLinks;
+  readonly #tls: TlsCarrier;
   readonly #host: ScriptHost;
   /** Loads one after the other, in the order in which they were asked for. */
   #loads: Promise<void> = Promise.resolve();
@@ -50,6 +53,7 @@ export class HostLoop {
   /** @param queues  of the device: each has a data plane that asks */
   constructor(queues: number) {
     this.#planes = new PlaneLinks(queues, this.#epoll, Token.FIRST_LINK);
+    this.#tls = new TlsCarrier(this.#planes);
     const heartbeat = this.#heartbeat;
     const control = this.#control;
     this.#host = new ScriptHost(
@@ -60,7 +64,7 @@ export class HostLoop {
         leave: () => heartbeat.setFloat64(HeartbeatField.BUSY_SINCE, 0, true),
         answer: (requestId, decision) => this.#planes.answer(requestId, decision),
         show: (requestId) => this.#planes.show(requestId),
-        conns: this.#planes,
+        conns: this.#tls,
         resolve: (id, name) => control.send({ kind: 'resolve', id, name }),
         log: (line) => control.send({ kind: 'log', ...line }),
         kv: (changes) => {
@@ -75,6 +79,7 @@ export class HostLoop {
       },
       SERVICES,
     );
+    this.#tls.events = this.#host.conns;
   }
 
   /** Ends when the supervisor does. */
@@ -95,7 +100,7 @@ export class HostLoop {
   }
 
   get #needsEventLoop(): boolean {
-    return this.#loadsLeft > 0 || this.#host.isPreparing;
+    return this.#loadsLeft > 0 || this.#host.isPreparing || this.#tls.isRestless;
   }
 
   get #hasWork(): boolean {
@@ -105,7 +110,7 @@ export class HostLoop {
   /** False when the supervisor is gone. */
   #handle(token: number, events: number): boolean {
     if (token === Token.CONTROL) return this.#control.read((message) => this.#receive(message));
-    this.#planes.handle(token, events, this.#host.conns, processClock.now());
+    this.#planes.handle(token, events, this.#tls.incoming, processClock.now());
     return true;
   }
 
@@ -128,8 +133,10 @@ export class HostLoop {
   /** Lets the event loop work for as long as scripts did, in microseconds; once at least. */
   async #giveWay(workedUs: number): Promise<void> {
     const end = processClock.now() + workedUs;
-    do await nextTick();
-    while (this.#needsEventLoop && processClock.now() < end);
+    do {
+      await nextTick();
+      this.#tls.turned();
+    } while (this.#needsEventLoop && processClock.now() < end);
   }
 
   #receive(message: ToScriptHost): void {
@@ -143,6 +150,7 @@ export class HostLoop {
         this.#planes.epoch = message.epoch;
         this.#loadsLeft++;
         const { canary, drainMs } = message;
+        this.#tls.ca = message.bundle.ca ?? '';
         const bundle = { ...message.bundle, kv };
         this.#loads = this.#loads.then(() => this.#load(bundle, { canary, drainMs }));
         break;

@@ -2,7 +2,7 @@
 import { type Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { raise } from '../../ffi/errors.ts';
 import { setNonBlocking } from '../../ffi/sockets.ts';
-import type { ConnEvents } from '../../scripts-runtime/conns/ports.ts';
+import type { PlainConnEvents } from '../../scripts-runtime/conns/ports.ts';
 import { queueFds } from '../messages/script-control.ts';
 import { ConnChannel } from './conn-channel.ts';
 import { DecisionChannel } from './decision-channel.ts';
@@ -49,7 +49,7 @@ export class PlaneLink {
   }
 
   /** @param now  in microseconds */
-  handle(socket: LinkSocket, events: number, conns: ConnEvents, now: number): void {
+  handle(socket: LinkSocket, events: number, conns: PlainConnEvents, now: number): void {
     if (socket === LinkSocket.CONNS) {
       this.#handleConns(events, conns);
       return;
@@ -82,7 +82,7 @@ export class PlaneLink {
     this.#epoll.modify(this.#fds.conns, events, this.#token + LinkSocket.CONNS);
   }
 
-  #handleConns(events: number, conns: ConnEvents): void {
+  #handleConns(events: number, conns: PlainConnEvents): void {
     if ((events & EpollEvent.OUT) !== 0) this.conns.flush();
     if (this.conns.read(conns)) return;
     this.#isWatchingConns = false;

@@ -2,8 +2,8 @@
 import type { Epoll } from '../../ffi/epoll.ts';
 import type {
   ConnDial,
-  ConnEvents,
-  ConnPorts,
+  PlainConnEvents,
+  PlainConnPorts,
   SpliceOptions,
 } from '../../scripts-runtime/conns/ports.ts';
 import type { Decision } from '../../scripts-runtime/decide.ts';
@@ -13,7 +13,7 @@ import { type LinkSocket, PlaneLink } from './plane-link.ts';
 
 const SOCKETS_OF_LINK = 2;
 
-export class PlaneLinks implements ConnPorts {
+export class PlaneLinks implements PlainConnPorts {
   readonly #links: readonly PlaneLink[];
   readonly #firstToken: number;
   #isServing = false;
@@ -45,7 +45,7 @@ export class PlaneLinks implements ConnPorts {
     for (const link of this.#links) link.serve();
   }
 
-  handle(token: number, events: number, conns: ConnEvents, now: number): void {
+  handle(token: number, events: number, conns: PlainConnEvents, now: number): void {
     const socket = token - this.#firstToken;
     const link = this.#links[Math.floor(socket / SOCKETS_OF_LINK)];
     link?.handle((socket % SOCKETS_OF_LINK) as LinkSocket, events, conns, now);
@@ -74,6 +74,16 @@ export class PlaneLinks implements ConnPorts {
     this.#of(requestId).decisions.show(requestId);
   }
 
+  get reach(): 'up' | 'starting' {
+    return this.#links.every(({ conns }) => conns.reach === 'up') ? 'up' : 'starting';
+  }
+
+  /** All data planes in turn. */
+  ownConn(index: number): number {
+    const links = this.#links;
+    return links[index % links.length]!.conns.ownConn(Math.floor(index / links.length));
+  }
+
   want(conn: number, end: number, bytes: number): void {
     this.#conns(conn).want(conn, end, bytes);
   }
@@ -90,8 +100,8 @@ export class PlaneLinks implements ConnPorts {
     this.#conns(conn).fin(conn, end);
   }
 
-  abort(conn: number, end: number): void {
-    this.#conns(conn).abort(conn, end);
+  abort(conn: number, end: number, why?: 'limit'): void {
+    this.#conns(conn).abort(conn, end, why);
   }
 
   close(conn: number, end: number): void {

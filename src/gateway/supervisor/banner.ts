@@ -1,7 +1,7 @@
 /** What a person sees who starts culvert without a config. */
 
+import { DEFAULT_ADMIN } from '../config/admin-schema.ts';
 import { HOST_ADDRESS, WELCOME_ADDRESS } from '../config/default-config.ts';
-import { DEFAULT_ADMIN } from '../config/schema.ts';
 
 /**
  * @param script  path of the editable default script

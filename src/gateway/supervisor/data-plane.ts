@@ -80,6 +80,7 @@ export class DataPlane {
   #watch: ReturnType<typeof setInterval> | undefined;
   #drained: ((cut: number) => void) | undefined;
   #drainEndsAt: number | undefined;
+  #staysDrained = false;
   restarts = 0;
 
   constructor(options: DataPlaneOptions) {
@@ -157,13 +158,18 @@ export class DataPlane {
     return killed;
   }
 
-  /** Takes no new flow and waits for the last one; the number of flows that had to be cut. */
-  async drain(deadlineMs: number): Promise<number> {
+  /**
+   * Takes no new flow and waits for the last one; the number of flows that had to be cut.
+   *
+   * @param stays  the process goes on then, and refuses what comes
+   */
+  async drain(deadlineMs: number, stays = false): Promise<number> {
     if (!this.#wasReady) return 0;
     const { promise, resolve } = Promise.withResolvers<number>();
     this.#drained = resolve;
     this.#drainEndsAt = Date.now() + deadlineMs;
-    this.#send({ kind: 'drain', deadlineMs });
+    this.#staysDrained = stays;
+    this.#send({ kind: 'drain', deadlineMs, stays });
     // A data plane that says nothing had at least one flow that it did not end.
     const timer = setTimeout(() => resolve(1), deadlineMs + DRAIN_GRACE_MS);
     const cut = await promise;
@@ -195,7 +201,8 @@ export class DataPlane {
     this.#watch = setInterval(() => this.#look(), this.#options.lookPeriodMs ?? LOOK_PERIOD_MS);
     this.#send({ kind: 'start', start: this.#start, live: this.#live, scripts: this.#scripts });
     if (this.#drainEndsAt !== undefined) {
-      this.#send({ kind: 'drain', deadlineMs: Math.max(0, this.#drainEndsAt - Date.now()) });
+      const deadlineMs = Math.max(0, this.#drainEndsAt - Date.now());
+      this.#send({ kind: 'drain', deadlineMs, stays: this.#staysDrained });
     }
   }
 

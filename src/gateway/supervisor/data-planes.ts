@@ -122,9 +122,9 @@ export class DataPlanes implements DevicePlane {
     return sum(await Promise.all(killed));
   }
 
-  /** The number of flows that had to be cut. */
-  async drain(deadlineMs: number): Promise<number> {
-    return sum(await Promise.all(this.#planes.map((plane) => plane.drain(deadlineMs))));
+  /** The number of flows that had to be cut; `stays` as of `DataPlane.drain`. */
+  async drain(deadlineMs: number, stays: boolean): Promise<number> {
+    return sum(await Promise.all(this.#planes.map((plane) => plane.drain(deadlineMs, stays))));
   }
 
   async stop(): Promise<void> {

@@ -20,11 +20,14 @@ export class Ending {
     this.#options = options;
   }
 
-  /** @param reason  for the log, such as the name of a signal */
-  request(reason: Readonly<Record<string, unknown>>): void {
+  /**
+   * @param reason      for the log, such as the name of a signal
+   * @param deadlineMs  how long live flows may take; as configured
+   */
+  request(reason: Readonly<Record<string, unknown>>, deadlineMs = this.#options.drainMs()): void {
     this.#options.log.info(reason, 'signal');
     if (this.#isDraining) this.#options.end(ExitCode.FORCED);
-    else void this.#drain();
+    else void this.#drain(deadlineMs);
   }
 
   /** Without a drain. */
@@ -33,10 +36,9 @@ export class Ending {
     this.#options.end(ExitCode.OK);
   }
 
-  async #drain(): Promise<void> {
+  async #drain(deadlineMs: number): Promise<void> {
     this.#isDraining = true;
-    const { log, drain, drainMs, onEnding, end } = this.#options;
-    const deadlineMs = drainMs();
+    const { log, drain, onEnding, end } = this.#options;
     onEnding(deadlineMs);
     const cut = await drain(deadlineMs);
     log.info({ cut }, 'drained');

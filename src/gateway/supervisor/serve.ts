@@ -9,21 +9,25 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, delimiter, dirname, join, relative, resolve } from 'node:path';
+import { loadAutosave } from '../config/autosave.ts';
 import {
   type ConfigSource,
   loadConfig,
   materialiseDefaultScript,
 } from '../config/default-config.ts';
-import type { LoadedConfig } from '../config/load.ts';
+import { type LoadedConfig, validateConfig } from '../config/load.ts';
 import { HostRoutes, recordOf } from '../routes/host-routes.ts';
 import { createApi } from './api/app.ts';
 import { type AdminAddress, claimAddress, listen, resolveAdmin } from './api/listen.ts';
+import type { ApiServer } from './api/transport/server.ts';
 import { welcomeText } from './banner.ts';
+import { nameOf } from './config-state.ts';
 import { Ending } from './ending.ts';
 import { ExitCode } from './exit-code.ts';
 import { watchExitFd } from './exit-fd.ts';
 import { openKernel, routePoolOf } from './kernel.ts';
 import { LogSink } from './log/log-sink.ts';
+import { LogTap } from './log/log-tap.ts';
 import { createLogger, type Logger } from './log/logger.ts';
 import type { ReloadRecord } from './scripts/reloads.ts';
 import { ServiceManager } from './service-manager.ts';
@@ -35,6 +39,8 @@ const STDOUT = 1;
 
 export interface ServeOptions {
   readonly source: ConfigSource;
+  /** Start with the config that ran last, where one was saved. */
+  readonly resume?: boolean;
   readonly pidfile?: string;
   /** Gets "1" when packets are answered, as slirp4netns does it. */
   readonly readyFd?: number;
@@ -50,7 +56,7 @@ export interface ServeOptions {
  */
 export async function serve(options: ServeOptions): Promise<ExitCode> {
   const { source } = options;
-  const loaded = loadConfig(source);
+  const loaded = (options.resume ? loadAutosave(source) : undefined) ?? loadConfig(source);
   const isDefault = loaded.file === undefined;
   checkOutputs(options);
   const script = isDefault
@@ -58,9 +64,10 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
         materialiseDefaultScript(source.stateFolder),
       )
     : undefined;
-  const { address, token } = resolveAdmin(loaded.config.admin, loaded.file ?? 'embedded default');
+  const { address, ...place } = resolveAdmin(loaded.config.admin, nameOf(loaded));
   await claimAddress(address);
-  const log = createLogger(loaded.config.log);
+  const logTap = new LogTap();
+  const log = createLogger(loaded.config.log, new LogSink(), logTap);
 
   using cleanup = new DisposableStack();
   const onNoIpv6 = (error: Error) => log.warn({ why: error.message }, 'no-ipv6');
@@ -80,14 +87,19 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
     log,
     kernel,
     loaded,
-    readConfig: () => loadConfig(source),
     followConfig: (next) => {
       routePoolOf(next, kernel);
       routes.follow(next);
       drainMs = next.config.drain;
     },
     onReload: (record) => tellReload(record, manager, () => statusOf(supervisor)),
+    configSource: {
+      read: () => loadConfig(source),
+      validate: (value, name) => validateConfig(value, name, source.overrides),
+      stateFolder: stateFolder(loaded, source),
+    },
     historyFolder: historyFolder(loaded, source, kernel.device.tun.name),
+    onStop: (ms) => ending.request({ stop: 'api' }, ms),
     onFatal: () => end.resolve(ExitCode.FAILED),
   });
   const ending = new Ending({
@@ -100,8 +112,9 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   cleanup.defer(onSignals(supervisor, log, ending));
   const { exitFd } = options;
   if (exitFd !== undefined) watchExitFd(exitFd, () => ending.request({ exit_fd: exitFd }));
-  const api = createApi(supervisor, { log, ...(token === undefined ? {} : { token }) });
-  const server = await listen(address, api.fetch);
+  const onError = (error: unknown) => log.error({ err: error }, 'api-error');
+  const api = createApi(supervisor, { log, logTap });
+  const server = await listen(address, api.fetch, { ...place, onError });
   cleanup.defer(() => closeServer(server, address));
   try {
     const isUp = await Promise.race([supervisor.start().then(() => true), end.promise]);
@@ -163,15 +176,19 @@ const CHILD_DOWN = new Set(['data-plane-stuck', 'data-plane-down', 'script-host-
 
 /** Two gateways of one machine have each a device and a history of their own. */
 function historyFolder(
-  { config, folder }: LoadedConfig,
+  loaded: LoadedConfig,
   source: ConfigSource,
   device: string,
 ): string | undefined {
-  const named = config.state.folder;
-  const state = named === undefined ? source.stateFolder : resolve(folder, named);
+  const state = stateFolder(loaded, source);
   // Nobody who starts a gateway by hand wants a folder that was not asked for.
-  if (named === undefined && !existsSync(state)) return undefined;
+  if (loaded.config.state.folder === undefined && !existsSync(state)) return undefined;
   return join(state, 'generations', device);
+}
+
+function stateFolder({ config, folder }: LoadedConfig, source: ConfigSource): string {
+  const named = config.state.folder;
+  return named === undefined ? source.stateFolder : resolve(folder, named);
 }
 
 /** What is written once the gateway runs should not be what ends it. @throws StartError */
@@ -192,7 +209,7 @@ function programName(): string {
   return fromHere.includes('/') ? fromHere : `./${fromHere}`;
 }
 
-function closeServer(server: Bun.Server<undefined>, address: AdminAddress): void {
-  void server.stop(true);
+function closeServer(server: ApiServer, address: AdminAddress): void {
+  void server.stop();
   if (address.kind === 'unix') rmSync(address.path, { force: true });
 }

@@ -57,3 +57,18 @@ function dataPlaneStatus(planes: DataPlanes | undefined): Status['data_plane'] {
   const [pid] = pids;
   return { ...(pid === undefined ? {} : { pid }), pids, restarts: planes?.restarts ?? 0 };
 }
+
+type Readiness = Pick<StatusSource, 'isDraining' | 'dataPlanes' | 'scriptHost' | 'scripts'> & {
+  /** What the kernel says of the device: `up`, `down`, `gone`. */
+  readonly device: string;
+};
+
+/** Why no new flow is taken, or not as the config wants it; empty when all is well. */
+export const notReadyReasons = (parts: Readiness): string[] => [
+  ...(parts.isDraining ? ['draining'] : []),
+  ...(parts.dataPlanes?.isStuck ? ['data-plane-stuck'] : []),
+  ...(parts.dataPlanes?.isReady ? [] : ['data-plane-down']),
+  ...(parts.device === 'up' ? [] : [`device-${parts.device}`]),
+  ...(parts.scriptHost.state === 'waiting' ? ['script-host-down'] : []),
+  ...parts.scripts.filter(({ disabled }) => disabled).map(({ name }) => `script-disabled:${name}`),
+];

@@ -1,5 +1,6 @@
 /** What a supervisor is given: the kernel's part, the config, and whom to tell. */
 import type { LoadedConfig } from '../config/load.ts';
+import type { ConfigOrigin } from './config-changes.ts';
 import type { Kernel } from './kernel.ts';
 import type { Logger } from './log/logger.ts';
 import type { ReloadRecord } from './scripts/reloads.ts';
@@ -8,11 +9,10 @@ export interface SupervisorOptions {
   readonly log: Logger;
   readonly kernel: Kernel;
   readonly loaded: LoadedConfig;
-  /** Reads the config from disk again. */
-  readonly readConfig: () => LoadedConfig;
+  readonly configSource: ConfigOrigin;
   /**
    * Has the host do what a config wants of it: routes. Called before anything else is changed, and
-   * with the config that runs when a reload fails after that.
+   * with the config that runs when a change fails after that.
    *
    * @throws ConfigError  the kernel refuses; all is as it was
    */
@@ -21,6 +21,8 @@ export interface SupervisorOptions {
   readonly onReload: (record: ReloadRecord) => void;
   /** Where the history of scripts is kept; absent: in memory only. */
   readonly historyFolder?: string | undefined;
+  /** Somebody wants it to end, and waits for flows so long. */
+  readonly onStop: (deadlineMs: number) => void;
   /** The gateway cannot go on. */
   readonly onFatal: () => void;
 }

@@ -6,26 +6,27 @@
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import { FlowReader } from '../../stack/layout.ts';
-import type { LoadedConfig } from '../config/load.ts';
-import { toLiveConfig, toStartConfig } from '../config/plane.ts';
+import { toStartConfig } from '../config/plane.ts';
 import { queueLimits } from '../config/queues.ts';
-import { assertReloadable } from '../config/reloadable.ts';
 import type { ScriptsState } from '../messages/control.ts';
 import type { RecordedFlow } from '../messages/script-control.ts';
 import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
+import { ConfigChanges } from './config-changes.ts';
+import { ConfigState } from './config-state.ts';
 import { DataPlanes } from './data-planes.ts';
 import { DeviceKeeper } from './device/device-keeper.ts';
 import { closedAddresses } from './flows/closed-addresses.ts';
 import { FlowControl } from './flows/flow-control.ts';
 import type { FlowContext, FlowNames } from './flows/flow-view.ts';
 import { dataPlaneFds, scriptHostFds } from './kernel.ts';
-import { ListenerNames } from './listener-names.ts';
+import { LogLevel } from './log/log-level.ts';
 import { CounterSum } from './metrics/counter-sum.ts';
 import { renderMetrics } from './metrics/metrics.ts';
 import { countReasons } from './metrics/reason-counts.ts';
 import { Mutex } from './mutex.ts';
+import { Notices } from './notices.ts';
 import { Resolver } from './resolver.ts';
 import { type Explanation, explain, explainNotes } from './scripts/explain.ts';
 import {
@@ -38,15 +39,20 @@ import {
 import { pageOf } from './scripts/host-process.ts';
 import type { ReloadRecord } from './scripts/reloads.ts';
 import { Revalidation, type RevalidationPorts } from './scripts/revalidation.ts';
-import { configuredChange, readBundle, ScriptChanges } from './scripts/script-changes.ts';
+import { configuredChange, ScriptChanges } from './scripts/script-changes.ts';
 import { ScriptHost } from './scripts/script-host.ts';
 import { scriptStatus } from './scripts/script-status.ts';
 import { Trials } from './scripts/trials.ts';
-import { gatewayStatus } from './status.ts';
+import { gatewayStatus, notReadyReasons } from './status.ts';
 import type { SupervisorOptions } from './supervisor-options.ts';
+
+const STOP_DELAY_MS = 50;
 
 export class Supervisor implements ControlPlane, FlowNames {
   readonly flows: FlowControl;
+  readonly logLevel: LogLevel;
+  readonly notices = new Notices();
+  readonly configChanges: ConfigChanges;
   readonly device: DeviceKeeper;
   readonly #options: SupervisorOptions;
   readonly #counters: CounterSum;
@@ -57,19 +63,18 @@ export class Supervisor implements ControlPlane, FlowNames {
   readonly #resolver = new Resolver();
   readonly #changes: ScriptChanges;
   readonly #generations: Generations;
-  readonly #listenerNames = new ListenerNames();
+  readonly config: ConfigState;
   readonly #startedAt = Date.now();
   readonly #explaining = new Mutex();
   #dataPlane: DataPlanes | undefined;
-  #loaded: LoadedConfig;
   #scriptsState: ScriptsState = { state: 'none', epoch: 0 };
-  #configGeneration = 0;
   #isDraining = false;
 
   constructor(options: SupervisorOptions) {
     const { log, kernel, loaded } = options;
     this.#options = options;
-    this.#loaded = loaded;
+    this.config = new ConfigState(loaded);
+    this.logLevel = new LogLevel(log, loaded.config.log.level);
     this.#queues = kernel.queues.map(({ counters }) => new Counters(counters.buffer));
     this.#counters = new CounterSum(this.#queues);
     this.flows = new FlowControl({
@@ -80,6 +85,7 @@ export class Supervisor implements ControlPlane, FlowNames {
       ),
       context: () => this.#flowContext(),
       lostReports: () => this.#counters.get(Counter.REPORTS_LOST),
+      notices: this.notices,
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
     });
     const device = new DeviceKeeper({
@@ -90,15 +96,16 @@ export class Supervisor implements ControlPlane, FlowNames {
       onFatal: options.onFatal,
     });
     this.device = device;
+    device.events.onAdded = (what, state) => this.notices.tell('DEVICE', { what, ...state });
     this.#scriptHost = new ScriptHost({
       log,
       fds: scriptHostFds(kernel),
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
       iface: () => device.state.name,
-      closed: () => closedAddresses(this.#loaded.config),
+      closed: () => closedAddresses(this.config.config),
       monotonicUs: monotonicNow,
-      replayFlows: () => this.#loaded.config.scripts.reload.replay,
-      drainMs: () => this.#loaded.config.scripts.reload.drain,
+      replayFlows: () => this.config.config.scripts.reload.replay,
+      drainMs: () => this.config.config.scripts.reload.drain,
       onCanary: (counts) => this.#trials.onCanary(counts),
       onDecided: (flows, left) => this.#trials.onDecided(flows, left),
       onLost: (why) => this.#trials.onHostLost(why),
@@ -122,9 +129,26 @@ export class Supervisor implements ControlPlane, FlowNames {
         new Revalidation(this.#revalidationPorts, generation, mode),
       onDiskChange: () => this.reloadAsConfigured(),
       loaded,
+      notices: this.notices,
       historyFolder,
     });
+    this.#scriptHost.accounts.onLimit = (script, limit, hits) =>
+      this.notices.tell('LIMIT', { script, limit, hits });
     this.#generations = this.#changes.generations;
+    this.configChanges = new ConfigChanges({
+      log,
+      notices: this.notices,
+      state: this.config,
+      scripts: this.#changes,
+      started: loaded,
+      ...options.configSource,
+      prepare: options.followConfig,
+      onTaken: (next, live) => {
+        this.#changes.watchDisk(next);
+        if (live !== undefined) this.#dataPlane?.configure(live);
+        this.logLevel.configure(next.config.log.level);
+      },
+    });
   }
 
   /**
@@ -139,6 +163,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
     await this.#dataPlane?.untilReady();
+    this.configChanges.save();
     const { name, vnetHeader, offloads } = kernel.device.tun;
     log.info(
       { device: name, vnet_header: vnetHeader, offloads, pid: process.pid, ...buildInfo },
@@ -147,11 +172,22 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   /** Takes no new flow, waits for the live ones; the number of flows that had to be cut. */
-  async drain(deadlineMs: number): Promise<number> {
+  async drain(deadlineMs: number, stays = false): Promise<number> {
     this.#isDraining = true;
     const flows = this.#counters.get(Counter.FLOWS_NOW);
     this.#options.log.info({ deadline_ms: deadlineMs, flows }, 'draining');
-    return (await this.#dataPlane?.drain(deadlineMs)) ?? 0;
+    return (await this.#dataPlane?.drain(deadlineMs, stays)) ?? 0;
+  }
+
+  beginDrain(deadlineMs = this.config.config.drain): number {
+    void this.drain(deadlineMs, true);
+    return deadlineMs;
+  }
+
+  beginStop(deadlineMs = this.config.config.drain): number {
+    // The answer to whoever asked goes first.
+    setTimeout(() => this.#options.onStop(deadlineMs), STOP_DELAY_MS);
+    return deadlineMs;
   }
 
   /** Ends the children at once. */
@@ -168,7 +204,12 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   listenerName(generation: number, index: number): string | undefined {
-    return this.#listenerNames.of(generation, index);
+    return this.config.listenerName(generation, index);
+  }
+
+  traffic() {
+    const counters = this.#counters;
+    return { up: counters.get(Counter.BYTES_UP), down: counters.get(Counter.BYTES_DOWN) };
   }
 
   get activeGeneration() {
@@ -185,11 +226,11 @@ export class Supervisor implements ControlPlane, FlowNames {
 
   /** @throws TooManyReloadsError */
   reloadAsConfigured(): ReloadRecord {
-    return this.startReload(configuredChange(this.#loaded));
+    return this.startReload(configuredChange(this.config.loaded));
   }
 
   startReload(options: ChangeOptions): ReloadRecord {
-    const record = this.#changes.startReload(options, (given) => this.#reload(given));
+    const record = this.#changes.startReload(options, (given) => this.configChanges.reload(given));
     this.#options.onReload(record);
     return record;
   }
@@ -219,7 +260,7 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   get canaryDefaults() {
-    return this.#loaded.config.scripts.reload.canary;
+    return this.config.config.scripts.reload.canary;
   }
 
   get trial(): TrialState | undefined {
@@ -227,19 +268,19 @@ export class Supervisor implements ControlPlane, FlowNames {
     return trial && { ...trial, report: this.#trials.report };
   }
 
-  promote(): Promise<Change> {
-    return this.#changes.promote();
+  promote(options: Pick<ChangeOptions, 'ifMatch'>): Promise<Change> {
+    return this.#changes.promote(options);
   }
 
-  abortTrial(): Promise<Change> {
-    return this.#changes.abortTrial();
+  abortTrial(options: Pick<ChangeOptions, 'ifMatch'>): Promise<Change> {
+    return this.#changes.abortTrial(options);
   }
 
   /** One process at a time is enough for questions. */
   explain(flow: RecordedFlow): Promise<Explanation> {
     return this.#explaining.run(() =>
       explain(flow, {
-        live: toLiveConfig(this.#loaded.config, this.#configGeneration),
+        live: this.config.live,
         generation: this.#generations.active,
         aside: { ...this.#scriptHost.asideOptions(), disabled: this.#scriptHost.disabled },
         notes: explainNotes(this.#scriptHost.state, this.#generations.trial),
@@ -252,17 +293,13 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   notReady(): readonly string[] {
-    const device = this.#options.kernel.device.tun.probe();
-    return [
-      ...(this.#isDraining ? ['draining'] : []),
-      ...(this.#dataPlane?.isStuck ? ['data-plane-stuck'] : []),
-      ...(this.#dataPlane?.isReady ? [] : ['data-plane-down']),
-      ...(device === 'up' ? [] : [`device-${device}`]),
-      ...(this.#scriptHost.state === 'waiting' ? ['script-host-down'] : []),
-      ...this.#scriptStatus()
-        .filter((script) => script.disabled)
-        .map((script) => `script-disabled:${script.name}`),
-    ];
+    return notReadyReasons({
+      isDraining: this.#isDraining,
+      dataPlanes: this.#dataPlane,
+      device: this.#options.kernel.device.tun.probe(),
+      scriptHost: this.#scriptHost,
+      scripts: this.#scriptStatus(),
+    });
   }
 
   metrics(): string {
@@ -295,8 +332,8 @@ export class Supervisor implements ControlPlane, FlowNames {
       isDraining: this.#isDraining,
       notReady: this.notReady(),
       startedAt: this.#startedAt,
-      loaded: this.#loaded,
-      configGeneration: this.#configGeneration,
+      loaded: this.config.loaded,
+      configGeneration: this.config.generation,
       device: this.device.view(),
       counters: this.#counters,
       dataPlanes: this.#dataPlane,
@@ -332,7 +369,7 @@ export class Supervisor implements ControlPlane, FlowNames {
     this.#dataPlane = new DataPlanes({
       log,
       start: toStartConfig(loaded.config, kernel.device.facts()),
-      live: this.#nextLiveConfig(loaded),
+      live: this.config.nextLive(),
       scripts: this.#scriptsState,
       queues: this.#queues.map((counters, index) => ({
         fds: dataPlaneFds(kernel, index),
@@ -346,36 +383,8 @@ export class Supervisor implements ControlPlane, FlowNames {
   }
 
   #takeEnded(rows: Uint8Array): void {
-    this.flows.takeEnded(rows, this.#loaded.config.log.flows);
+    this.flows.takeEnded(rows, this.config.config.log.flows);
     this.#scriptHost.accounts.closed.take(rows, this);
-  }
-
-  #nextLiveConfig({ config }: LoadedConfig) {
-    const generation = ++this.#configGeneration;
-    this.#listenerNames.note(generation, config.listeners);
-    return toLiveConfig(config, generation);
-  }
-
-  async #reload(options: ChangeOptions): Promise<Change> {
-    const { log, readConfig, followConfig } = this.#options;
-    const loaded = readConfig();
-    assertReloadable(this.#loaded.config, loaded);
-    const bundle = readBundle(loaded);
-    // Before anything has changed: where this fails, nothing has.
-    if (!options.dryRun) followConfig(loaded);
-    const pending = this.#generations.apply('reload', () => bundle, options);
-    const change = await pending.catch((error: unknown) => {
-      if (!options.dryRun) followConfig(this.#loaded);
-      throw error;
-    });
-    if (options.dryRun) return change;
-    const isSame = Bun.deepEquals(this.#loaded.config, loaded.config);
-    this.#loaded = loaded;
-    this.#changes.watchDisk(loaded);
-    if (!isSame || options.force) this.#dataPlane?.configure(this.#nextLiveConfig(loaded));
-    log.level = loaded.config.log.level;
-    log.info({ config_generation: this.#configGeneration }, 'config-reloaded');
-    return { ...change, changed: change.changed || !isSame };
   }
 
   #scriptStatus(): Status['scripts'] {

@@ -59,6 +59,8 @@ export interface ScriptBundle {
   readonly vars: Readonly<Record<string, string>>;
   /** By name; all scripts of the bundle see them. */
   readonly sets?: Readonly<Record<string, ScriptSet>>;
+  /** Authorities whose certificates are good besides the usual ones, in PEM. */
+  readonly ca?: string;
   /** State of a host that is gone. A host that still has a script's state keeps its own. */
   readonly kv: readonly KvEntry[];
   /** Where no script may connect, whatever it is allowed: the gateway itself. As `allow`. */

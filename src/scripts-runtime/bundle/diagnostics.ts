@@ -6,6 +6,17 @@ import { ScriptError, type SourcePosition } from '../errors.ts';
 import type { ScriptIssue, ScriptSource } from './bundle.ts';
 import { placeAt, type Transpiled } from './transpile.ts';
 
+/** An error of a sandbox, read. */
+export interface Description {
+  readonly message: string;
+  readonly position: SourcePosition | undefined;
+  /** Of a `SocketError`: its code, and with whom it was. */
+  readonly socket?: { readonly code: string; readonly peer?: string };
+}
+
+/** As guest/show.js writes one. */
+const SOCKET_ERROR = /^SocketError\((?<code>\w+)(?: (?<peer>\S+))?\): (?<rest>.*)$/s;
+
 export class Diagnostics {
   readonly #source: ScriptSource;
   readonly #code: Transpiled;
@@ -22,11 +33,15 @@ export class Diagnostics {
   }
 
   /** As `errorOf`, what it says and where apart. */
-  read(description: string): { message: string; position: SourcePosition | undefined } {
+  read(description: string): Description {
     const lines = description.split('\n');
     const frames = lines.findIndex((line) => line.startsWith('    at '));
-    const message = (frames < 0 ? lines : lines.slice(0, frames)).join('\n').trimEnd();
-    return { message, position: this.#positionIn(lines.slice(frames)) };
+    const text = (frames < 0 ? lines : lines.slice(0, frames)).join('\n').trimEnd();
+    const position = this.#positionIn(lines.slice(frames));
+    const { code, peer, rest } = SOCKET_ERROR.exec(text)?.groups ?? {};
+    if (code === undefined || rest === undefined) return { message: text, position };
+    const socket = peer === undefined ? { code } : { code, peer };
+    return { message: `SocketError: ${rest}`, position, socket };
   }
 
   /** What the top level of the script threw. */

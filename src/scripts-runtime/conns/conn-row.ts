@@ -1,10 +1,10 @@
-/** What the host keeps of a claimed connection. */
+/** What the host keeps of a claimed connection, and of a call that has sockets. */
 import type { ConnectionRequest } from '../../stack/verdict.ts';
 import type { Generation } from '../generations/registry.ts';
 import type { Script } from '../script/script.ts';
 import type { Dialing } from './dialing.ts';
-import type { ConnNews } from './guest-conns.ts';
-import { CLIENT_END } from './ports.ts';
+import type { ConnNews, DialRefusal } from './guest-conns.ts';
+import { CLIENT_END, type SecureOptions } from './ports.ts';
 
 /** A decision that claimed its flow. */
 export interface Claim {
@@ -33,6 +33,10 @@ export class EndRow {
   peek = 0;
   isPeeking = false;
   dialing: Dialing | undefined;
+  /** Whose certificate the far side must have: TLS begins as soon as it is connected. */
+  secure: Pick<SecureOptions, 'name' | 'alpn'> | undefined;
+  /** Of a socket that is connected, and not open before the handshake of TLS is done. */
+  info: { readonly remoteAddress: string; readonly localAddress: string } | undefined;
   /** Microseconds; when a dial is over. */
   deadline = Number.POSITIVE_INFINITY;
 
@@ -42,11 +46,13 @@ export class EndRow {
 }
 
 export class ConnRow {
-  /** Ours, for the sandbox: never used twice. */
+  /** Ours, for the sandbox: never used twice. Of a call its number (script-calls.ts). */
   readonly id: number;
   /** What the carrier calls it. */
   readonly carrier: number;
-  readonly claim: Claim;
+  readonly script: Script;
+  /** Undefined of a call, which has no client. */
+  readonly claim: Claim | undefined;
   readonly ends = new Map<number, EndRow>();
   /** By the carrier's number; also of attempts that may lose. */
   readonly sockets = new Map<number, EndRow>();
@@ -55,6 +61,8 @@ export class ConnRow {
   isReady = false;
   isStarted = false;
   isSpliced = false;
+  /** Of a call: why it opens no more sockets. */
+  refusal: DialRefusal | undefined;
   /** The carrier has ended it; its script is to hear of that. */
   isOver = false;
   isGone = false;
@@ -62,13 +70,20 @@ export class ConnRow {
   cpuUs = 0;
   lastEnd = 0;
 
-  constructor(id: number, carrier: number, claim: Claim) {
+  constructor(id: number, carrier: number, script: Script, claim?: Claim) {
     this.id = id;
     this.carrier = carrier;
+    this.script = script;
     this.claim = claim;
+    if (claim === undefined) return;
     const client = new EndRow(CLIENT_END);
     client.isOpen = true;
     this.ends.set(CLIENT_END, client);
+  }
+
+  /** Serial number of the flow; 0 of a call. */
+  get flow(): number {
+    return this.claim?.request.flow ?? 0;
   }
 
   /** An end by the carrier's number of it. */

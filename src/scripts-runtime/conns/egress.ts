@@ -54,15 +54,16 @@ export class Egress {
 
   /**
    * @param name      under which the address was found; empty for none
-   * @param original  where the client wanted to go
+   * @param original  where the client wanted to go; undefined without a client
    * @returns         in words why not; undefined when it may
    */
-  refusal(name: string, to: Endpoint, original: Endpoint): string | undefined {
+  refusal(name: string, to: Endpoint, original: Endpoint | undefined): string | undefined {
     if (NOWHERE.check(to.ip, `ipv${to.family}`)) return `${to.ip} is no address of a host`;
     if (this.#denied.some((one) => matchesAddress(one, to))) {
       return `${to.ip} port ${to.port} is the gateway itself`;
     }
     if (this.#allowed === undefined) {
+      if (original === undefined) return 'without "allow" there is nowhere to go without a client';
       const isOriginal = to.ip === original.ip && to.port === original.port;
       return isOriginal ? undefined : 'without "allow" only the original destination is';
     }

@@ -23,7 +23,7 @@ export const ConnEvent = {
   ROOM: 2,
   /** FLAGS: 1 the last bytes, 2 the time was over. */
   PEEKED: 3,
-  /** text: { remoteAddress, localAddress } */
+  /** text: { remoteAddress, localAddress, alpn? } */
   OPENED: 4,
   /** text: { code, message } */
   FAILED: 5,
@@ -62,6 +62,8 @@ export interface GuestConnPorts {
   close(conn: number, end: number): void;
   /** @param options  as JSON. @returns the number of the socket */
   dial(conn: number, options: string): number | DialRefusal;
+  /** Begins TLS; OPENED or FAILED will come. @returns in words why not */
+  secure(conn: number, end: number, options: string): string | undefined;
   splice(conn: number, end: number, idleMs: number, halfCloseMs: number, maxBytes: number): void;
   /** Why the script ends it, in its own words. */
   note(conn: number, reason: string): void;
@@ -85,12 +87,17 @@ export class GuestConns {
     this.#call = call;
   }
 
-  /** The connection that the turn was for, 0 for none; for none from now on. */
+  /** The turn that begins is for this call. */
+  setTurnOf(call: number): void {
+    this.#page.view.setUint32(ConnField.TURN_OF, call, true);
+  }
+
+  /** The call or connection that the turn was for, 0 for none; for none from now on. */
   takeTurnOf(): number {
     const { view } = this.#page;
-    const conn = view.getUint32(ConnField.TURN_OF, true);
-    if (conn !== 0) view.setUint32(ConnField.TURN_OF, 0, true);
-    return conn;
+    const turnOf = view.getUint32(ConnField.TURN_OF, true);
+    if (turnOf !== 0) view.setUint32(ConnField.TURN_OF, 0, true);
+    return turnOf;
   }
 
   /** Runs the hook, in a turn of its own. */
@@ -171,6 +178,10 @@ export function connFunctions(
       return typeof answer === 'number'
         ? context.newNumber(answer)
         : context.newString(JSON.stringify(answer));
+    },
+    connSecure: (conn, end, options) => {
+      const refusal = ports.secure(number(conn), number(end), text(options));
+      return refusal === undefined ? undefined : context.newString(refusal);
     },
     connSplice: (conn, end, idleMs, halfCloseMs, maxBytes) => {
       const [idle, halfClose, bytes] = [idleMs, halfCloseMs, maxBytes].map(number);

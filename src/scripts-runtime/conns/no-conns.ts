@@ -3,6 +3,8 @@ import type { ConnPorts } from './ports.ts';
 
 /** Of a host without a network: nothing is ever opened, so nothing else can happen. */
 export const NO_CONNS: ConnPorts = {
+  reach: 'none',
+  ownConn: (index) => index,
   want: () => {},
   peek: () => {},
   write: () => {},
@@ -10,6 +12,7 @@ export const NO_CONNS: ConnPorts = {
   abort: () => {},
   close: () => {},
   dial: () => {},
+  secure: () => {},
   splice: () => {},
 };
 
@@ -24,6 +27,7 @@ export const NO_GUEST_CONNS: GuestConnPorts = {
   abort: () => {},
   close: () => {},
   dial: () => ({ code: 'denied', message: 'there is no network here' }),
+  secure: () => 'there is no network here',
   splice: () => {},
   note: () => {},
   failed: () => {},

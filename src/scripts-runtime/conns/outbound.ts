@@ -3,16 +3,21 @@ import { isIPv4, isIPv6 } from 'node:net';
 import type { Endpoint } from '../../stack/verdict.ts';
 import type { Lookups } from '../lookups.ts';
 import type { Script } from '../script/script.ts';
-import { isNamed, parseTarget } from '../verdict/parse-verdict.ts';
+import { isNamed, type NamedTarget, parseTarget } from '../verdict/parse-verdict.ts';
 import { type ConnRow, EndRow, NO_SOCKET } from './conn-row.ts';
 import { Dialing } from './dialing.ts';
 import { plainEndpoint } from './egress.ts';
+import type { Errands } from './errands.ts';
 import { ConnEvent, type ConnNews, type DialRefusal } from './guest-conns.ts';
-import type { ConnDial, ConnPorts, DialFailure } from './ports.ts';
+import type { ConnDial, ConnPorts, DialFailure, SecureResult } from './ports.ts';
 
 const US_PER_MS = 1000;
 const NEVER = Number.POSITIVE_INFINITY;
 const UINT32_MAX = 0xffff_ffff;
+/** How long a server may take for the handshake of TLS, where no time was given. */
+const HANDSHAKE_US = 10_000_000;
+/** How long a dial waits for a gateway that has not begun to carry connections. */
+const START_WAIT_US = 500_000;
 
 /** As the guest wrote them: checked there for the author's sake, and here for ours. */
 type DialFields = Readonly<Record<string, unknown>>;
@@ -31,6 +36,9 @@ export class Outbound {
   readonly #lookups: Lookups;
   readonly #now: () => number;
   readonly #tell: (row: ConnRow, news: ConnNews) => void;
+  readonly #errands: Errands;
+  /** Dials that wait for `started`. */
+  #postponed: { readonly end: EndRow; readonly begin: () => void }[] = [];
   /** Ends that are not open yet. */
   readonly #dialing = new Map<EndRow, ConnRow>();
   #lastSocket = NO_SOCKET;
@@ -40,11 +48,13 @@ export class Outbound {
     lookups: Lookups,
     now: () => number,
     tell: (row: ConnRow, news: ConnNews) => void,
+    errands: Errands,
   ) {
     this.#carrier = carrier;
     this.#lookups = lookups;
     this.#now = now;
     this.#tell = tell;
+    this.#errands = errands;
   }
 
   /** Microseconds. */
@@ -58,9 +68,16 @@ export class Outbound {
 
   /** @returns the number of the end, or why there is none */
   dial(row: ConnRow | undefined, script: Script, options: string): number | DialRefusal {
-    if (row === undefined) {
-      const message = 'it belongs to no claimed connection, or to one that has ended';
-      return { code: 'aborted', message };
+    if (row === undefined || row.isOver || row.script !== script) {
+      return (
+        row?.refusal ?? {
+          code: 'aborted',
+          message: 'the call or connection that it is for has ended',
+        }
+      );
+    }
+    if (this.#carrier.reach === 'none') {
+      return { code: 'unreachable', message: 'there is no network here' };
     }
     const fields = JSON.parse(options) as DialFields;
     const target = typeof fields['to'] === 'string' ? parseTarget(fields['to']) : undefined;
@@ -68,8 +85,12 @@ export class Outbound {
       const message = 'an address is "10.0.0.1:80", "[fd00::1]:80" or "example.com:80"';
       return { code: 'usage', message };
     }
-    const plan = parseDial(fields);
+    const plan = parseDial(fields, row.claim !== undefined);
     if (typeof plan === 'string') return { code: 'usage', message: plan };
+    const hostName = isNamed(target) ? target.name : target.ip;
+    const secure =
+      fields['secureTransport'] === 'on' ? parseSecure({ sni: hostName, ...fields }) : undefined;
+    if (typeof secure === 'string') return { code: 'usage', message: secure };
     const refusal = isNamed(target)
       ? this.#refuseName(script, target.name, target.port)
       : this.#refuse(row, script, '', plainEndpoint(target));
@@ -78,16 +99,25 @@ export class Outbound {
     row.lastEnd++;
     const end = new EndRow(row.lastEnd);
     end.carrier = NO_SOCKET;
+    end.secure = secure;
     row.ends.set(end.id, end);
     this.#dialing.set(end, row);
-    if (plan.timeoutMs > 0) end.deadline = this.#now() + plan.timeoutMs * US_PER_MS;
-    if (isNamed(target)) {
-      const { name, port } = target;
-      this.#lookups.resolve(name, (found, error) => {
-        if (this.#dialing.has(end)) this.#resolved(row, end, plan, name, port, found, error);
-      });
-    } else this.#begin(row, end, plan, [plainEndpoint(target)]);
+    const begin = () => {
+      const { timeoutMs } = plan;
+      end.deadline = timeoutMs > 0 ? this.#now() + timeoutMs * US_PER_MS : NEVER;
+      this.#lookUp(row, end, plan, target);
+    };
+    if (this.#carrier.reach === 'up') begin();
+    else this.#postpone(end, begin);
     return end.id;
+  }
+
+  /** The gateway carries connections now. */
+  started(): void {
+    if (this.#carrier.reach !== 'up') return;
+    const postponed = this.#postponed;
+    this.#postponed = [];
+    for (const { end, begin } of postponed) if (this.#dialing.has(end)) begin();
   }
 
   dialed(
@@ -107,21 +137,58 @@ export class Outbound {
     }
     const { dialing } = end;
     end.carrier = socket;
-    end.isOpen = true;
-    this.#settle(end);
+    end.dialing = undefined;
     dialing?.won(socket);
-    const text = JSON.stringify({
+    end.info = {
       remoteAddress: remote === undefined ? '' : formatEndpoint(remote),
       localAddress: local === undefined ? '' : formatEndpoint(local),
-    });
+    };
+    if (end.secure === undefined) this.#open(row, end);
+    else this.#secure(row, end);
+  }
+
+  /** TLS on a socket that is open. @returns in words what is wrong */
+  startTls(row: ConnRow, end: EndRow, options: string): string | undefined {
+    const secure = parseSecure(JSON.parse(options) as DialFields);
+    if (typeof secure === 'string') return secure;
+    end.isOpen = false;
+    end.secure = secure;
+    this.#dialing.set(end, row);
+    this.#secure(row, end);
+    return undefined;
+  }
+
+  secured(row: ConnRow, socket: number, result: SecureResult): void {
+    const end = row.sockets.get(socket);
+    if (end === undefined || !this.#dialing.has(end)) return;
+    if ('error' in result) {
+      row.sockets.delete(socket);
+      this.#carrier.abort(row.carrier, socket);
+      this.#fail(row, end, 'tls', result.error);
+    } else this.#open(row, end, result.alpn);
+  }
+
+  #secure(row: ConnRow, end: EndRow): void {
+    if (end.secure === undefined) return;
+    end.deadline = Math.min(end.deadline, this.#now() + HANDSHAKE_US);
+    const { inFlight } = end;
+    end.inFlight = 0;
+    this.#carrier.secure(row.carrier, end.carrier, { ...end.secure, inFlight });
+  }
+
+  #open(row: ConnRow, end: EndRow, alpn?: string): void {
+    end.isOpen = true;
+    this.#settle(end);
+    const text = JSON.stringify({ ...end.info, alpn });
     this.#tell(row, { event: ConnEvent.OPENED, end: end.id, text });
   }
 
   expire(now: number): void {
     for (const [end, row] of Array.from(this.#dialing)) {
       if (end.deadline <= now) {
-        end.dialing?.cancel();
-        this.#fail(row, end, 'timeout', MEANINGS.timeout);
+        this.#giveUp(row, end);
+        if (this.#carrier.reach === 'up') this.#fail(row, end, 'timeout', MEANINGS.timeout);
+        else this.#fail(row, end, 'unreachable', 'the gateway has not begun its service');
       } else if ((end.dialing?.nextAt ?? NEVER) <= now) end.dialing?.attempt(now);
     }
   }
@@ -129,13 +196,15 @@ export class Outbound {
   /** The script has no more use for a socket, open or not. */
   drop(row: ConnRow, end: EndRow): void {
     row.ends.delete(end.id);
-    if (end.isOpen) {
-      row.sockets.delete(end.carrier);
-      this.#carrier.abort(row.carrier, end.carrier);
-      return;
-    }
-    end.dialing?.cancel();
+    this.#giveUp(row, end);
     this.#settle(end);
+  }
+
+  #giveUp(row: ConnRow, end: EndRow): void {
+    end.dialing?.cancel();
+    if (end.carrier === NO_SOCKET) return;
+    row.sockets.delete(end.carrier);
+    this.#carrier.abort(row.carrier, end.carrier);
   }
 
   /** The connection is gone, and its sockets with it. */
@@ -150,25 +219,48 @@ export class Outbound {
   }
 
   #refuse(row: ConnRow, script: Script, name: string, to: Endpoint): DialRefusal | undefined {
-    const original = plainEndpoint(row.claim.request.destination);
+    const destination = row.claim?.request.destination;
+    const original = destination === undefined ? undefined : plainEndpoint(destination);
     const message = script.egress.refusal(name, to, original);
     return message === undefined ? undefined : { code: 'denied', message };
   }
 
   #refuseMore(row: ConnRow, script: Script): DialRefusal | undefined {
-    const { socketsPerFlow, dials } = script.limits;
-    const { flow } = row.claim.request;
-    if (Math.max(row.ends.size - 1, row.sockets.size) >= socketsPerFlow) {
-      const message = `more than ${socketsPerFlow} sockets for one connection (socketsPerFlow)`;
-      script.hitConnLimit('sockets', message, flow);
+    const { socketsPerFlow, socketsOutside, dials } = script.limits;
+    const refuse = (limit: string, message: string): DialRefusal => {
+      script.reports.hitLimit(limit, message, row.flow);
       return { code: 'limit', message };
+    };
+    if (row.claim === undefined) {
+      if (this.#errands.socketsOf(script) >= socketsOutside) {
+        const what = `more than ${socketsOutside} sockets outside of connections`;
+        return refuse('sockets-outside', `${what} (socketsOutside)`);
+      }
+    } else if (Math.max(row.ends.size - 1, row.sockets.size) >= socketsPerFlow) {
+      const what = `more than ${socketsPerFlow} sockets for one connection`;
+      return refuse('sockets', `${what} (socketsPerFlow)`);
     }
     let inFlight = 0;
-    for (const other of this.#dialing.values()) if (other.claim.script === script) inFlight++;
+    for (const other of this.#dialing.values()) if (other.script === script) inFlight++;
     if (inFlight < dials) return undefined;
-    const message = `more than ${dials} dials at once (dials)`;
-    script.hitConnLimit('dials', message, flow);
-    return { code: 'limit', message };
+    return refuse('dials', `more than ${dials} dials at once (dials)`);
+  }
+
+  #postpone(end: EndRow, begin: () => void): void {
+    this.#postponed = this.#postponed.filter((one) => this.#dialing.has(one.end));
+    this.#postponed.push({ end, begin });
+    end.deadline = this.#now() + START_WAIT_US;
+  }
+
+  #lookUp(row: ConnRow, end: EndRow, plan: DialPlan, target: Endpoint | NamedTarget): void {
+    if (!isNamed(target)) {
+      this.#begin(row, end, plan, [plainEndpoint(target)]);
+      return;
+    }
+    const { name, port } = target;
+    this.#lookups.resolve(name, (found, error) => {
+      if (this.#dialing.has(end)) this.#resolved(row, end, plan, name, port, found, error);
+    });
   }
 
   #resolved(
@@ -180,7 +272,7 @@ export class Outbound {
     found: readonly string[],
     error: string,
   ): void {
-    const { script } = row.claim;
+    const { script } = row;
     const addresses = found.map((ip) =>
       plainEndpoint({ ip, port, family: ip.includes(':') ? 6 : 4 }),
     );
@@ -192,7 +284,8 @@ export class Outbound {
   }
 
   #begin(row: ConnRow, end: EndRow, plan: DialPlan, addresses: readonly Endpoint[]): void {
-    const { family } = row.claim.request.destination;
+    // Without a client it is the order of RFC 8305 §4.
+    const family = row.claim?.request.destination.family ?? 6;
     end.dialing = new Dialing(addresses, family, {
       start: (to) => this.#start(row, end, { ...plan, to }),
       giveUp: (socket) => {
@@ -205,12 +298,19 @@ export class Outbound {
   }
 
   #start(row: ConnRow, end: EndRow, dial: ConnDial): number | undefined {
-    if (row.sockets.size >= row.claim.script.limits.socketsPerFlow) return undefined;
+    if (!this.#hasRoom(row)) return undefined;
     this.#lastSocket = (this.#lastSocket % UINT32_MAX) + 1;
     row.sockets.set(this.#lastSocket, end);
     const leftMs = end.deadline === NEVER ? 0 : Math.ceil((end.deadline - this.#now()) / US_PER_MS);
     this.#carrier.dial(row.carrier, this.#lastSocket, { ...dial, timeoutMs: leftMs });
     return this.#lastSocket;
+  }
+
+  /** For one more attempt, of which a socket may make several at once. */
+  #hasRoom(row: ConnRow): boolean {
+    const { socketsPerFlow, socketsOutside } = row.script.limits;
+    if (row.claim !== undefined) return row.sockets.size < socketsPerFlow;
+    return row.sockets.size < row.ends.size || this.#errands.socketsOf(row.script) < socketsOutside;
   }
 
   #fail(row: ConnRow, end: EndRow, code: string, message: string): void {
@@ -230,9 +330,11 @@ export class Outbound {
 type DialPlan = Omit<ConnDial, 'to'>;
 
 /** @returns in words what is wrong with the options */
-function parseDial(fields: DialFields): DialPlan | string {
+function parseDial(fields: DialFields, hasClient: boolean): DialPlan | string {
   const { into = 'direct', bind, mark, proxyProtocol, connectTimeoutMs = 0 } = fields;
   if (into !== 'direct' && into !== 'tun') return 'into is "direct" or "tun"';
+  if (into === 'tun' && !hasClient) return 'into "tun" needs a connection that was claimed';
+  if (proxyProtocol !== undefined && !hasClient) return 'proxyProtocol needs a client to tell of';
   if (!isUint32(connectTimeoutMs)) return `connectTimeoutMs is from 0 to ${UINT32_MAX}`;
   if (bind !== undefined && (typeof bind !== 'string' || !(isIPv4(bind) || isPlainIPv6(bind)))) {
     return 'bind is an address without a port';
@@ -250,6 +352,23 @@ function parseDial(fields: DialFields): DialPlan | string {
     ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
   };
 }
+
+/** @returns in words what is wrong with the options */
+function parseSecure({ sni, alpn = [] }: DialFields): NonNullable<EndRow['secure']> | string {
+  if (typeof sni !== 'string' || !SERVER_NAME.test(sni)) {
+    return 'sni is the name of a server, or its address';
+  }
+  const isList = Array.isArray(alpn) && alpn.length <= ALPN_MAX;
+  const isProtocol = (one: unknown) =>
+    typeof one === 'string' && Buffer.byteLength(one) > 0 && Buffer.byteLength(one) <= 255;
+  if (!isList || !alpn.every(isProtocol)) return 'alpn is a list of names like "h2"';
+  return { name: sni.replace(/\.$/, ''), alpn: alpn as string[] };
+}
+
+/** A name of RFC 1035 §2.3.4, or an address. */
+const SERVER_NAME = /^[\w.:-]{1,254}$/;
+/** More than anybody speaks. */
+const ALPN_MAX = 16;
 
 const isUint32 = (value: unknown): value is number =>
   typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= UINT32_MAX;

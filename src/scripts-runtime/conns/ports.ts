@@ -7,6 +7,9 @@
  * or a socket, a number of the host's choosing, never used twice by one host. Nothing here may call
  * back: a carrier that could answer at once does so when the call that asked has returned.
  *
+ * A conn of `ownConn` has no client: it begins with its first `dial`, and ends when it has no
+ * socket left, or with `abort` of CLIENT_END.
+ *
  * No byte of an end comes before it was wanted. `CONN_WINDOW_BYTES` at most are on their way to an
  * end, written and not yet taken over (`room`).
  */
@@ -46,8 +49,25 @@ export interface SpliceOptions {
   readonly maxBytes: number;
 }
 
+/** What TLS is begun with. */
+export interface SecureOptions {
+  /** Of the server, or its address: whose certificate it must have. */
+  readonly name: string;
+  /** Protocols that are offered, the favourite first. */
+  readonly alpn: readonly string[];
+  /** Bytes that were written before and are not taken over: no `room` comes for them. */
+  readonly inFlight: number;
+}
+
 /** From the host to the carrier. Calls about what is gone already are ignored. */
-export interface ConnPorts {
+export interface PlainConnPorts {
+  /**
+   * `none`: there is no network, and nothing is ever answered. `starting`: what is dialled now is
+   * lost, and `started` will come.
+   */
+  readonly reach: 'up' | 'starting' | 'none';
+  /** A number for a conn without a client: another for each index, for millions of them. */
+  ownConn(index: number): number;
   /** Credit for `data` of that end, in addition to what is left; 0 takes back what is left. */
   want(conn: number, end: number, bytes: number): void;
   /**
@@ -62,14 +82,26 @@ export interface ConnPorts {
   write(conn: number, end: number, bytes: Uint8Array): void;
   /** No more `write` to this end. */
   fin(conn: number, end: number): void;
-  /** The end sees a reset; that of CLIENT_END ends the conn and its sockets. */
-  abort(conn: number, end: number): void;
+  /**
+   * The end sees a reset; that of CLIENT_END ends the conn and its sockets.
+   *
+   * @param why  the conn has broken a limit of its script
+   */
+  abort(conn: number, end: number, why?: 'limit'): void;
   /** No interest any more in what this end still sends; it is gone when both directions ended. */
   close(conn: number, end: number): void;
   /** Answered once by `dialed`. */
   dial(conn: number, socket: number, dial: ConnDial): void;
   /** The bytes go between both ends without us now; only `closed` of the conn comes. */
   splice(conn: number, socket: number, options: SpliceOptions): void;
+}
+
+export interface ConnPorts extends PlainConnPorts {
+  /**
+   * What is read from this socket and written to it passes through TLS from now on, with the host
+   * as client. Answered once by `secured`. Such a socket is neither peeked at nor spliced.
+   */
+  secure(conn: number, socket: number, options: SecureOptions): void;
 }
 
 /** A claimed flow whose client has finished the handshake. */
@@ -96,10 +128,14 @@ export interface ClosedConn {
   readonly bytesDown: number;
   /** Of a conn: one whose client never finished the handshake is known by it. */
   readonly requestId?: number;
+  /** Code of the `SocketError`, where it is not `aborted`. */
+  readonly code?: 'tls';
 }
 
 /** From the carrier to the host. */
-export interface ConnEvents {
+export interface PlainConnEvents {
+  /** `reach` is `up` now. */
+  started(): void;
   opened(opened: OpenedConn): void;
   peeked(conn: number, end: number, id: number, peeked: PeekedBytes): void;
   /** The bytes may be the carrier's own memory: they are copied before it returns. */
@@ -120,4 +156,11 @@ export interface ConnEvents {
   closed(conn: number, end: number, closed: ClosedConn): void;
   /** The carrier began anew, or a part of it: conns and requests with such numbers are gone. */
   lost(isLost: (id: number) => boolean): void;
+}
+
+/** How a handshake of TLS ended; `error` is in words, for the author of the script. */
+export type SecureResult = { readonly alpn?: string } | { readonly error: string };
+
+export interface ConnEvents extends PlainConnEvents {
+  secured(conn: number, socket: number, result: SecureResult): void;
 }

@@ -43,8 +43,11 @@ export class Generation {
   }
 
   get isOver(): boolean {
-    const isWorking = this.scripts.some((script) => script.hooks.isWorking);
-    return this.#isRetired && this.#calls === 0 && this.#connections === 0 && !isWorking;
+    return this.#isRetired && this.#calls === 0 && this.#connections === 0 && !this.#isWorking;
+  }
+
+  get #isWorking(): boolean {
+    return this.scripts.some((script) => script.hooks.isWorking);
   }
 
   /** When `expire` has something to do, in microseconds. */
@@ -76,10 +79,13 @@ export class Generation {
   retire(signalAt: number): void {
     this.#isRetired = true;
     this.#signalAt = signalAt;
-    if (this.#connections === 0) this.#signal();
+    if (this.#connections > 0) return;
+    this.#signal();
+    // Calls may have sockets, whose time is no longer.
+    this.#endAt = signalAt + SIGNAL_TO_END_US;
   }
 
-  /** Tells the scripts when it is time. @returns whether the connections that are left must end */
+  /** Tells the scripts when it is time. @returns whether the sockets that are left must end */
   expire(now: number): boolean {
     if (now >= this.#signalAt) {
       this.#signal();
@@ -87,7 +93,7 @@ export class Generation {
     }
     if (now < this.#endAt) return false;
     this.#endAt = NEVER;
-    return this.#connections > 0;
+    return this.#connections > 0 || this.#isWorking;
   }
 
   dispose(): void {

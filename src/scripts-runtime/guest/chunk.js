@@ -40,6 +40,10 @@ export function copyOf(bytes, from, to) {
   return copied;
 }
 
+/** The rest of it, in the same memory. */
+export const restOf = (bytes, from) =>
+  new Bytes(bufferOf(bytes), offsetOf(bytes) + from, lengthOf(bytes) - from);
+
 /** One array of all of them; of one, that one. */
 export function joined(arrays) {
   if (arrays.length === 1) return arrays[0];

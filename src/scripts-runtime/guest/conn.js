@@ -15,7 +15,7 @@ import {
   Socket,
 } from './socket.js';
 import { SocketError } from './socket-error.js';
-import { dropTimersOf } from './timers.js';
+import { endTimersOf } from './timers.js';
 import { checkOptions, count, oneOf } from './verdicts.js';
 
 const PEEK_OPTIONS = { min: count, max: count, timeoutMs: count };
@@ -87,6 +87,12 @@ export class Conn extends Socket {
     if (up === undefined || up.id === 0) {
       throw new TypeError(`splice(): a socket of connect(), not ${show(socket)}`);
     }
+    if (up.isTls) {
+      throw new SocketError(
+        'tls',
+        'splice() joins connections as they are, and not with TLS: copy with read() and write()',
+      );
+    }
     const client = this.#end;
     if (up.conn !== client.conn && up.error === undefined) {
       throw new TypeError(
@@ -136,7 +142,8 @@ export async function openConn(script, env, makeCtx, sourceIp, destinationIp) {
   const end = addConn(conn);
   end.flow = flow;
   setConn(flow, conn);
-  end.onOpened({ remoteAddress: flow.src.toString(), localAddress: flow.dst.toString() });
+  end.peer = flow.src.toString();
+  end.onOpened({ remoteAddress: end.peer, localAddress: flow.dst.toString() });
   try {
     await script.connect(new Conn(MAKING, end, flow), env, makeCtx(flow));
   } catch (error) {
@@ -174,16 +181,17 @@ export function connEvent(text) {
 
 function onClosed(end, text) {
   const { reason, bytesUp, bytesDown, code } = parse(text);
-  const error = reason === 'eof' ? undefined : new SocketError(code ?? 'aborted', reason);
+  const makeError = () =>
+    reason === 'eof' ? undefined : new SocketError(code ?? 'aborted', reason);
   if (end.id !== 0) {
     removeEnd(end.conn, end.id);
-    end.onClosed(error);
+    end.onClosed(makeError());
     return;
   }
   const ends = [...endsOf(end.conn)];
   removeConn(end.conn);
-  if (code === 'limit') dropTimersOf(end.conn);
+  if (code === 'limit') endTimersOf(end.conn);
   end.ended.resolve({ bytesUp, bytesDown, reason });
-  for (const one of ends) one.onClosed(error);
+  for (const one of ends) one.onClosed(makeError());
   abortFlow(end.flow, reason);
 }

@@ -3,6 +3,7 @@ import { host, limits, onSettled, settings } from './host.js';
 import { load } from './lazy.js';
 import { makeLog } from './log.js';
 import { metrics } from './metrics.js';
+import { TURN_OF, words } from './page.js';
 import { describe } from './show.js';
 
 /** Fires when a newer generation has taken over. Made when a script first asks for it. */
@@ -28,7 +29,7 @@ let lastWait = 0;
 function waitUntil(promise) {
   lastWait++;
   const id = lastWait;
-  if (!host.startWait(id)) {
+  if (!host.startWait(id, words[TURN_OF])) {
     const error = new Error(`more than ${limits.waits} promises (waits)`);
     error.name = 'LimitError';
     throw error;

@@ -7,7 +7,7 @@
  *
  * Scripts hold a Socket or a Conn, and never an End: so none of its fields can be touched.
  */
-import { copyOf, encode, isBytes, joined, lengthOf, putChunk, takeChunk } from './chunk.js';
+import { copyOf, encode, isBytes, joined, lengthOf, putChunk, restOf, takeChunk } from './chunk.js';
 import { defer } from './deferred.js';
 import { host } from './host.js';
 import { CHUNK_BYTES, TURN_OF, words } from './page.js';
@@ -32,6 +32,14 @@ export class End {
   peekedFin = false;
   /** Of a client: its flow, and how the connection ended. */
   flow = undefined;
+  /** What it says and hears passes through TLS. */
+  isTls = false;
+  /** Of one with which TLS can be begun: whose certificate the far side must have. */
+  tlsName = undefined;
+  /** Aborts it. */
+  signal = undefined;
+  /** With whom it is, as text. */
+  peer = undefined;
   ended = defer();
   opened = defer();
   closed = defer();
@@ -63,12 +71,13 @@ export class End {
     return this.#reading === undefined && (this.#peeking?.isWatch ?? true);
   }
 
-  async read() {
+  /** @param max  bytes; undefined for as many as came together */
+  async read(max) {
     if (this.#reading !== undefined) throw new TypeError('read(): another one is not done yet');
-    if (this.chunks.length > 0) return this.chunks.shift();
+    if (this.chunks.length > 0) return this.#take(max);
     if (this.isEof) return null;
     if (this.error !== undefined) throw this.error;
-    this.#reading = defer();
+    this.#reading = { ...defer(), max };
     host.connWant(this.conn, this.id);
     return this.#reading.promise;
   }
@@ -114,6 +123,13 @@ export class End {
     this.#reading?.reject(new SocketError('aborted', 'closed here'));
     this.#reading = undefined;
     return this.closeWrite();
+  }
+
+  /** Another end is in its place. */
+  retire() {
+    this.isEof = true;
+    this.closed.resolve();
+    this.error = new SocketError('aborted', 'startTls() has taken the connection over');
   }
 
   abort() {
@@ -166,11 +182,11 @@ export class End {
     const bytes = takeChunk();
     const reading = this.#reading;
     this.#reading = undefined;
+    this.chunks.push(bytes);
     if (reading !== undefined) {
-      reading.resolve(bytes);
+      reading.resolve(this.#take(reading.max));
       return;
     }
-    this.chunks.push(bytes);
     if (this.#peeking?.isWatch === false) this.#answerPeek(NOTHING);
   }
 
@@ -209,6 +225,7 @@ export class End {
   fail(error) {
     if (this.error !== undefined) return;
     this.error = error;
+    error.peer = this.peer;
     // A signal fires in a turn of nobody; what the script does then, it does for this connection.
     if (words[TURN_OF] === 0) words[TURN_OF] = this.conn;
     const reading = this.#reading;
@@ -224,6 +241,13 @@ export class End {
     this.#fin?.reject(error);
     this.opened.reject(error);
     this.closed.reject(error);
+  }
+
+  #take(max) {
+    const [first] = this.chunks;
+    if (max === undefined || lengthOf(first) <= max) return this.chunks.shift();
+    this.chunks[0] = restOf(first, max);
+    return copyOf(first, 0, max);
   }
 
   #answerPeek(peeked) {

@@ -1,5 +1,6 @@
 /** Values and errors as text for people, however a script shaped them. */
 import { lengths, slice, stringify } from './host.js';
+import { SocketError } from './socket-error.js';
 
 const STACK_LENGTH = 1500;
 
@@ -16,11 +17,15 @@ export const show = (value) => {
   return typeof value === 'string' ? `"${cut(value)}"` : cut(String(value));
 };
 
+/** With what the log says of a connection that failed. */
+const nameOf = ({ code, peer }) => `SocketError(${code}${peer === undefined ? '' : ` ${peer}`})`;
+
 /** First line: the error. Then its stack, from which the gateway reads the position. */
 export function describe(error) {
   try {
     if (!(error instanceof Error)) return `${show(error)}\n`;
-    const { name, message, stack } = error;
+    const { message, stack } = error;
+    const name = error instanceof SocketError ? nameOf(error) : error.name;
     return `${cut(`${name}: ${message}`)}\n${slice(String(stack ?? ''), 0, STACK_LENGTH)}`;
   } catch {
     return 'an error that cannot be shown\n';

@@ -14,7 +14,7 @@ const watches = new Map();
 /** Looks at what a socket has for us, without taking it. */
 export function watchServer(end) {
   const watch = watches.get(end.conn);
-  if (watch === undefined || !end.isOpen || !end.isIdle) return;
+  if (watch === undefined || !end.isOpen || !end.isIdle || end.isTls) return;
   if (end.chunks.length > 0) {
     watch.resolve(SERVER_FIRST);
     return;

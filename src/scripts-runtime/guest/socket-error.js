@@ -6,6 +6,7 @@ const MEANINGS = {
   unreachable: 'no way to the address',
   timeout: 'no answer in time',
   dns: 'the name does not resolve',
+  tls: 'TLS failed',
   loop: 'the address leads back into the gateway',
   denied: 'the address is not allowed to this script',
   limit: 'a limit is reached',
@@ -13,6 +14,7 @@ const MEANINGS = {
 };
 
 export class SocketError extends TypeError {
+  peer = undefined;
   constructor(code, detail) {
     super(detail === undefined || detail === '' ? (MEANINGS[code] ?? code) : detail);
     this.code = code;

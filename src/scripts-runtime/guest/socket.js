@@ -2,14 +2,14 @@
 import { readableOf, writableOf } from './conn-streams.js';
 import { End } from './end.js';
 import { connOfSignal } from './flow-info.js';
-import { host, parse, stringify } from './host.js';
+import { host, onSettled, parse, slice, stringify, uncurry } from './host.js';
 import { load } from './lazy.js';
 import { TURN_OF, words } from './page.js';
 import { cut, show } from './show.js';
 import { SocketError } from './socket-error.js';
 import { checkOptions, count, oneOf, shortText } from './verdicts.js';
 
-/** Ends by connection and id: that of the client is 0. */
+/** Ends by connection, or by call, and id: that of a client is 0. */
 const conns = new Map();
 
 export const addConn = (conn) => {
@@ -20,7 +20,27 @@ export const addConn = (conn) => {
 export const removeConn = (conn) => conns.delete(conn);
 export const endsOf = (conn) => conns.get(conn)?.values() ?? [];
 export const findEnd = (conn, id) => conns.get(conn)?.get(id);
-export const removeEnd = (conn, id) => conns.get(conn)?.delete(id);
+export function removeEnd(conn, id) {
+  const ends = conns.get(conn);
+  // A call is there as long as it has sockets.
+  if (ends?.delete(id) && ends.size === 0) conns.delete(conn);
+}
+/** Events come to it from now on. A signal may outlive many sockets, and so may a call. */
+function attach(end, signal) {
+  const { conn, id } = end;
+  if (!conns.has(conn)) conns.set(conn, new Map());
+  conns.get(conn).set(id, end);
+  end.signal = signal;
+  const unfollow =
+    signal === undefined ? undefined : load('abort-signal').onAbort(signal, () => end.abort());
+  const forget = () => {
+    if (findEnd(conn, id) === end) removeEnd(conn, id);
+    unfollow?.();
+  };
+  onSettled(end.closed.promise, forget, forget);
+}
+
+const lastIndexOf = uncurry(String.prototype.lastIndexOf);
 
 /** Only this file and conn.js can make a socket. */
 export const MAKING = Symbol('making');
@@ -47,9 +67,10 @@ export class Socket {
   get writable() {
     return writableOf(this.#end);
   }
-  async read() {
+  async read(options) {
+    const { max } = optionsOf('read()', options, READ_OPTIONS);
     this.#end.check('read()');
-    return this.#end.read();
+    return this.#end.read(max);
   }
   async write(data) {
     this.#end.check('write()');
@@ -66,6 +87,9 @@ export class Socket {
     if (reason !== undefined) host.connNote(this.#end.conn, cut(String(reason)));
     this.#end.abort();
   }
+  startTls(options) {
+    return secured(this.#end, optionsOf('startTls()', options, TLS_OPTIONS));
+  }
   [Symbol.asyncDispose]() {
     return this.close();
   }
@@ -73,7 +97,12 @@ export class Socket {
 export const { endOf } = Socket;
 delete Socket.endOf;
 
+const protocols = (value) => Array.isArray(value) && value.every(shortText);
+const READ_OPTIONS = { max: (value) => count(value) && value > 0 };
+const TLS_OPTIONS = { sni: shortText, alpn: protocols };
 const CONNECT_OPTIONS = {
+  ...TLS_OPTIONS,
+  secureTransport: oneOf('off', 'on', 'starttls'),
   into: oneOf('direct', 'tun'),
   bind: shortText,
   mark: count,
@@ -98,23 +127,64 @@ function addressOf(to) {
   );
 }
 
+/** Without port and brackets. */
+const hostOf = (address) => {
+  const name = slice(address, 0, lastIndexOf(address, ':'));
+  return name[0] === '[' ? slice(name, 1, -1) : name;
+};
+
 /** Reads each option once: a getter may answer differently the second time. */
-function optionsOf(options) {
+function optionsOf(name, options, known) {
   if (options === undefined) return {};
   if (typeof options !== 'object' || options === null) {
-    throw new TypeError('connect(): options must be an object');
+    throw new TypeError(`${name}: options must be an object`);
   }
   const read = { ...options };
-  checkOptions('connect()', read, CONNECT_OPTIONS);
+  checkOptions(name, read, known);
   return read;
+}
+
+/** The same socket, with TLS on it. */
+function secured(plain, { sni = plain.tlsName, alpn }) {
+  if (plain.tlsName === undefined) {
+    throw new TypeError("startTls(): the socket was not opened with secureTransport: 'starttls'");
+  }
+  plain.check('startTls()');
+  if (!plain.isIdle) throw new TypeError('startTls(): a read() is not done yet');
+  plain.owner = 'startTls()';
+  const end = new End(plain.conn, plain.id);
+  end.peer = plain.peer;
+  end.isTls = true;
+  upgrade(plain, end, stringify({ sni, alpn })).catch((error) => end.fail(error));
+  return new Socket(MAKING, end);
+}
+
+/** What was written goes first. Whatever came before the handshake was not said in confidence. */
+async function upgrade(plain, end, options) {
+  await plain.opened.promise;
+  await plain.flushed();
+  await plain.quiet();
+  if (plain.error !== undefined) throw plain.error;
+  if (plain.chunks.length > 0) {
+    plain.abort();
+    throw new SocketError('tls', 'the server said something before the handshake');
+  }
+  plain.retire();
+  attach(end, plain.signal);
+  const refusal = host.connSecure(end.conn, end.id, options);
+  if (refusal !== undefined) throw new SocketError('tls', refusal);
 }
 
 export function connect(to, options) {
   const address = addressOf(to);
-  const { signal, ...dial } = optionsOf(options);
+  const { signal, ...dial } = optionsOf('connect()', options, CONNECT_OPTIONS);
   const conn = connOfSignal(signal) ?? words[TURN_OF];
   const answer = host.connDial(conn, stringify({ ...dial, to: address }));
   const end = new End(conn, typeof answer === 'number' ? answer : -1);
+  end.peer = address;
+  const { secureTransport = 'off', sni } = dial;
+  end.isTls = secureTransport === 'on';
+  end.tlsName = secureTransport === 'starttls' ? (sni ?? hostOf(address)) : undefined;
   const socket = new Socket(MAKING, end);
   if (typeof answer !== 'number') {
     const { code, message } = parse(answer);
@@ -122,10 +192,6 @@ export function connect(to, options) {
     end.fail(new SocketError(code, message));
     return socket;
   }
-  conns.get(conn).set(end.id, end);
-  if (signal === undefined) return socket;
-  // A signal may outlive many sockets.
-  const forget = load('abort-signal').onAbort(signal, () => end.abort());
-  end.closed.promise.then(forget, forget);
+  attach(end, signal);
   return socket;
 }

@@ -110,11 +110,21 @@ export const flow = (fields) => Object.freeze({ proto: 'tcp', ...fields });
  *
  * @param script  what the test imported from the file of the script
  */
-export function run(script, about, options = {}) {
-  if (typeof script?.culvertScript !== 'string') {
-    throw new TypeError('run: the script comes first, as its file exports it by default');
-  }
-  return ask('run', { script: script.culvertScript, flow: about, options });
+export const run = (script, about, options = {}) =>
+  ask('run', { script: nameOfScript('run', script), flow: about, options });
+
+/** Calls a hook of `script`, and lets its time pass until it is over. */
+export const scheduled = (script, event, options = {}) =>
+  ask('scheduled', { script: nameOfScript('scheduled', script), event, options });
+export const closed = (script, about, result = {}, options = {}) =>
+  ask('closed', { script: nameOfScript('closed', script), flow: about, result, options });
+/** Loads `script` once more, as a reload does. */
+export const load = (script, options = {}) =>
+  ask('load', { script: nameOfScript('load', script), options });
+
+function nameOfScript(what, script) {
+  if (typeof script?.culvertScript === 'string') return script.culvertScript;
+  throw new TypeError(`${what}: the script comes first, as its file exports it by default`);
 }
 
 /** What clients begin with: pieces, as they come over the network. */

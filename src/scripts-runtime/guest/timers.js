@@ -7,16 +7,23 @@ const toNumber = Number;
 /** By id: what to run, and of an interval its delay in milliseconds. */
 const timers = new Map();
 let lastTimer = 0;
+/** Connections that have used up their processor time. */
+const spent = new Set();
+
+function limitError(message) {
+  const error = new Error(message);
+  error.name = 'LimitError';
+  return error;
+}
 
 /** Runs `callback` after a delay, once, or with `isRepeated` from then on. Returns an id. */
 export function startTimer(callback, delayMs, isRepeated = false) {
   const id = lastTimer + 1;
   const delay = toNumber(delayMs) || 0;
-  if (!host.startTimer(id, delay)) {
-    const error = new Error(`more than ${limits.timers} timers (timers)`);
-    error.name = 'LimitError';
-    throw error;
+  if (spent.has(words[TURN_OF])) {
+    throw limitError('the connection has used up its processor time (connCpuMs)');
   }
+  if (!host.startTimer(id, delay)) throw limitError(`more than ${limits.timers} timers (timers)`);
   lastTimer = id;
   timers.set(id, { callback, period: isRepeated ? delay : undefined, conn: words[TURN_OF] });
   return id;
@@ -61,7 +68,13 @@ export function fire(id) {
   }
 }
 
-/** Those that a connection has set, which is gone and has cost enough. */
-export function dropTimersOf(conn) {
-  for (const [id, timer] of timers) if (timer.conn === conn) stopTimer(id);
+/**
+ * A connection has cost enough: what waits for a time goes on once more, and so hears of it, but
+ * nothing is repeated, and no other timer is set in its name.
+ */
+export function endTimersOf(conn) {
+  spent.add(conn);
+  for (const [id, timer] of timers) {
+    if (timer.conn === conn && timer.period !== undefined) stopTimer(id);
+  }
 }

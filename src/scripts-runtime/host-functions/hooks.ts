@@ -6,8 +6,8 @@ import { type HostFunctions, readNumber, readText } from './arguments.ts';
 export interface GuestHookPorts {
   /** A promise of a hook was settled; `error` is '' when it was fulfilled. */
   hookDone(call: number, error: string): void;
-  /** False when as many promises are waited for as may be. */
-  startWait(id: number): boolean;
+  /** @param of  whose turn it is. @returns false when as many are waited for as may be */
+  startWait(id: number, of: number): boolean;
   /** As `hookDone`, of a promise that was given to `waitUntil`. */
   endWait(id: number, error: string): void;
 }
@@ -17,7 +17,10 @@ export const hookFunctions = (context: QuickJSContext, ports: GuestHookPorts): H
     ports.hookDone(readNumber(context, call), readText(context, error) ?? '');
     return undefined;
   },
-  startWait: (id) => (ports.startWait(readNumber(context, id)) ? context.true : context.false),
+  startWait: (id, of) => {
+    const isStarted = ports.startWait(readNumber(context, id), readNumber(context, of));
+    return isStarted ? context.true : context.false;
+  },
   endWait: (id, error) => {
     ports.endWait(readNumber(context, id), readText(context, error) ?? '');
     return undefined;

@@ -1,7 +1,8 @@
 /**
  * A network in memory that carries the connections which scripts claim: a client and upstreams that
  * do what a test has told them, and nothing else. Nobody waits in it for real: it says what is next
- * and when. One connection lives in it at a time.
+ * and when. One connection of a client lives in it at a time, and besides it what scripts dial
+ * without a client.
  *
  * A client that has sent everything keeps the connection open, as a real one would. So that a run
  * comes to an end, whoever drives it calls `hangUp` when nothing is left to happen: the client ends
@@ -15,6 +16,7 @@ import {
   type ConnEvents,
   type ConnPorts,
   type DialFailure,
+  type SecureResult,
 } from '../conns/ports.ts';
 import { FarEnd } from './far-end.ts';
 
@@ -31,6 +33,8 @@ export interface UpstreamPlan {
   readonly isEcho: boolean;
   /** It ends its direction when it has said everything. */
   readonly closes: boolean;
+  /** What it does where TLS is begun: bytes stay as they are. Absent: it takes it. */
+  readonly tls?: SecureResult;
 }
 
 export interface NetworkPlan {
@@ -52,23 +56,52 @@ export interface NetworkResult {
 }
 
 interface Dial {
+  readonly conn: number;
   readonly to: Endpoint;
+  plan: UpstreamPlan | undefined;
   /** Exists once it is connected. */
   end: FarEnd | undefined;
   got: Uint8Array;
 }
 
+interface Timer {
+  readonly conn: number;
+  /** Microseconds. */
+  readonly at: number;
+  readonly tell: () => void;
+}
+
+/** Conns of clients have positive numbers. */
+const isOwn = (conn: number): boolean => conn < 0;
+
 /** Of the gateway's sockets, from a range for documentation (RFC 5737). */
 const LOCAL: Endpoint = { ip: '192.0.2.254', port: 50_000, family: 4 };
 
+/** Where no test has said what is there. */
+const NOBODY: UpstreamPlan = {
+  refuses: 'unreachable',
+  connectMs: 0,
+  sends: [],
+  answers: [],
+  isEcho: false,
+  closes: false,
+};
+
 export class FakeNetwork implements ConnPorts {
+  readonly reach = 'up';
+  readonly ownConn = (index: number): number => -1 - index;
+  /** What answers where a script dials without a client; undefined where there is nobody. */
+  upstream: (to: Endpoint) => UpstreamPlan | undefined = () => undefined;
   readonly #now: () => number;
   #events: ConnEvents | undefined;
   #conn = 0;
   #plan: NetworkPlan | undefined;
   #client = new FarEnd([], false);
   #dials = new Map<number, Dial>();
-  #timers: { readonly at: number; readonly tell: () => void }[] = [];
+  /** Without a client, by socket: those that are there, and all that were not asked for. */
+  readonly #own = new Map<number, Dial>();
+  #ownDials: Dial[] = [];
+  #timers: Timer[] = [];
   #splicedTo: number | undefined;
   #ended: string | undefined;
   /** Steps of hanging up that were taken. */
@@ -90,23 +123,32 @@ export class FakeNetwork implements ConnPorts {
     this.#plan = plan;
     this.#client = new FarEnd(plan.clientSends, plan.clientCloses);
     this.#dials = new Map();
-    this.#timers = [];
+    this.#timers = this.#timers.filter((timer) => isOwn(timer.conn));
     this.#splicedTo = undefined;
     this.#ended = undefined;
     this.#hungUp = 0;
     const conn = this.#conn;
-    this.#later(() => this.#events?.opened({ conn, requestId }));
+    this.#later(conn, () => this.#events?.opened({ conn, requestId }));
   }
 
   /** Microseconds; what is due now lies in the past. */
   get nextDeadline(): number {
     let next = Math.min(this.#client.peekDeadline, ...this.#timers.map(({ at }) => at));
-    for (const { end } of this.#dials.values()) next = Math.min(next, end?.peekDeadline ?? next);
+    for (const dials of [this.#dials, this.#own]) {
+      for (const { end } of dials.values()) next = Math.min(next, end?.peekDeadline ?? next);
+    }
     return next;
   }
 
   get isOver(): boolean {
-    return this.#ended !== undefined && this.#timers.length === 0;
+    return this.#ended !== undefined && this.#timers.every(({ conn }) => isOwn(conn));
+  }
+
+  /** What scripts dialled without a client since it was asked last, in their order. */
+  takeOwnDials(): NetworkResult['dials'] {
+    const dials = this.#ownDials;
+    this.#ownDials = [];
+    return dials.map(({ to, end, got }) => ({ to, got: end?.got ?? got }));
   }
 
   get result(): NetworkResult {
@@ -128,8 +170,13 @@ export class FakeNetwork implements ConnPorts {
     for (const { tell } of due) tell();
     let wasTold = due.length > 0;
     if (this.#splicedTo === undefined) {
-      for (const [id, end] of this.#ends()) wasTold = this.#tellOf(id, end, now) || wasTold;
+      for (const [id, end] of this.#ends()) {
+        wasTold = this.#tellOf(this.#conn, id, end, now) || wasTold;
+      }
     } else wasTold = this.#pump(this.#splicedTo) || wasTold;
+    for (const [id, { conn, end }] of this.#own) {
+      if (end !== undefined) wasTold = this.#tellOf(conn, id, end, now) || wasTold;
+    }
     this.#endWhatIsDone();
     return wasTold;
   }
@@ -158,7 +205,7 @@ export class FakeNetwork implements ConnPorts {
     if (found === undefined) return;
     found.hear(bytes);
     const { length } = bytes;
-    this.#later(() => this.#events?.room(conn, end, length));
+    this.#later(conn, () => this.#events?.room(conn, end, length));
   }
 
   fin(conn: number, end: number): void {
@@ -167,9 +214,16 @@ export class FakeNetwork implements ConnPorts {
   }
 
   abort(conn: number, end: number): void {
-    if (conn !== this.#conn) return;
-    if (end === CLIENT_END) this.#finish('killed');
-    else this.#drop(end);
+    if (isOwn(conn)) {
+      for (const [socket, dial] of this.#own) {
+        if (dial.conn !== conn || (end !== CLIENT_END && end !== socket)) continue;
+        this.#drop(dial, socket);
+        this.#own.delete(socket);
+      }
+    } else if (conn === this.#conn) {
+      if (end === CLIENT_END) this.#finish('killed');
+      else this.#drop(this.#dials.get(end), end);
+    }
   }
 
   close(conn: number, end: number): void {
@@ -181,31 +235,53 @@ export class FakeNetwork implements ConnPorts {
   }
 
   dial(conn: number, socket: number, { to, timeoutMs }: ConnDial): void {
-    const plan = this.#plan?.upstream(to);
-    if (conn !== this.#conn || plan === undefined) return;
-    const dial: Dial = { to, end: undefined, got: new Uint8Array(0) };
-    this.#dials.set(socket, dial);
+    const dial: Dial = { conn, to, plan: undefined, end: undefined, got: new Uint8Array(0) };
+    const plan = this.#enter(socket, dial);
+    if (plan === undefined) return;
+    dial.plan = plan;
     const { connectMs } = plan;
     const isLate = timeoutMs > 0 && connectMs > timeoutMs;
     const failure = isLate ? 'timeout' : plan.refuses;
     this.#later(
+      conn,
       () => {
+        // It was given up meanwhile.
+        if (isOwn(conn) && !this.#own.has(socket)) return;
         if (failure === undefined) dial.end = new FarEnd(plan.sends, plan.closes, plan);
+        else this.#own.delete(socket);
         this.#events?.dialed(conn, socket, failure ?? 'ok', to, LOCAL);
       },
       isLate ? timeoutMs : connectMs,
     );
   }
 
+  secure(conn: number, socket: number): void {
+    const dial = isOwn(conn) ? this.#own.get(socket) : this.#dials.get(socket);
+    const result = dial?.plan?.tls ?? {};
+    this.#later(conn, () => this.#events?.secured(conn, socket, result));
+  }
+
   splice(conn: number, socket: number): void {
     if (conn === this.#conn) this.#splicedTo = socket;
   }
 
-  #later(tell: () => void, ms = 0): void {
-    this.#timers.push({ at: this.#now() + ms * 1000, tell });
+  /** @returns what is there; undefined for a connection that is none */
+  #enter(socket: number, dial: Dial): UpstreamPlan | undefined {
+    if (isOwn(dial.conn)) {
+      this.#own.set(socket, dial);
+      this.#ownDials.push(dial);
+      return this.upstream(dial.to) ?? NOBODY;
+    }
+    if (dial.conn === this.#conn) this.#dials.set(socket, dial);
+    return dial.conn === this.#conn ? this.#plan?.upstream(dial.to) : undefined;
+  }
+
+  #later(conn: number, tell: () => void, ms = 0): void {
+    this.#timers.push({ conn, at: this.#now() + ms * 1000, tell });
   }
 
   #end(conn: number, end: number): FarEnd | undefined {
+    if (isOwn(conn)) return this.#own.get(end)?.end;
     if (conn !== this.#conn || this.#ended !== undefined) return undefined;
     return end === CLIENT_END ? this.#client : this.#dials.get(end)?.end;
   }
@@ -216,8 +292,7 @@ export class FakeNetwork implements ConnPorts {
     for (const [id, { end }] of this.#dials) if (end !== undefined) yield [id, end];
   }
 
-  #tellOf(id: number, end: FarEnd, now: number): boolean {
-    const conn = this.#conn;
+  #tellOf(conn: number, id: number, end: FarEnd, now: number): boolean {
     const hasArrived = end.arrive();
     const peeked = end.takePeeked(now);
     if (peeked !== undefined) this.#events?.peeked(conn, id, peeked.id, peeked);
@@ -238,24 +313,25 @@ export class FakeNetwork implements ConnPorts {
   }
 
   #endWhatIsDone(): void {
+    for (const [socket, dial] of this.#own) if (dial.end?.isDone) this.#drop(dial, socket, 'eof');
     if (this.#conn === 0 || this.#ended !== undefined) return;
     if (this.#client.isDone) {
       this.#finish('eof');
       return;
     }
-    for (const [socket, { end }] of this.#dials) {
-      if (end?.isDone && socket !== this.#splicedTo) this.#drop(socket, 'eof');
+    for (const [socket, dial] of this.#dials) {
+      if (dial.end?.isDone && socket !== this.#splicedTo) this.#drop(dial, socket, 'eof');
     }
   }
 
-  #drop(socket: number, reason = 'killed'): void {
-    const dial = this.#dials.get(socket);
+  #drop(dial: Dial | undefined, socket: number, reason = 'killed'): void {
     if (dial?.end === undefined) return;
     const { heard: bytesUp, said: bytesDown } = dial.end;
+    const { conn } = dial;
     dial.got = dial.end.got;
     dial.end = undefined;
-    const conn = this.#conn;
-    this.#later(() => this.#events?.closed(conn, socket, { reason, bytesUp, bytesDown }));
+    this.#own.delete(socket);
+    this.#later(conn, () => this.#events?.closed(conn, socket, { reason, bytesUp, bytesDown }));
   }
 
   #finish(reason: string): void {
@@ -263,6 +339,7 @@ export class FakeNetwork implements ConnPorts {
     this.#ended = reason;
     const conn = this.#conn;
     const { heard: bytesDown, said: bytesUp } = this.#client;
-    this.#later(() => this.#events?.closed(conn, CLIENT_END, { reason, bytesUp, bytesDown }));
+    const closed = { reason, bytesUp, bytesDown };
+    this.#later(conn, () => this.#events?.closed(conn, CLIENT_END, closed));
   }
 }

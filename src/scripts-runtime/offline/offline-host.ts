@@ -3,11 +3,17 @@
  * with time that jumps and answers that come at once.
  */
 import type { ConnectionRequest, Endpoint } from '../../stack/verdict.ts';
-import type { ScriptBundle, ScriptIssue, ScriptLog } from '../bundle/bundle.ts';
+import type { FlowResult, ScriptBundle, ScriptIssue, ScriptLog } from '../bundle/bundle.ts';
 import { CLIENT_END } from '../conns/ports.ts';
 import type { Decision } from '../decide.ts';
 import { ScriptHost } from '../host.ts';
-import { FakeNetwork, type NetworkPlan, type NetworkResult } from './fake-network.ts';
+import type { ScheduledEvent } from '../schedule/schedule.ts';
+import {
+  FakeNetwork,
+  type NetworkPlan,
+  type NetworkResult,
+  type UpstreamPlan,
+} from './fake-network.ts';
 import type { DecisionStep, OfflineVerdict } from './report.ts';
 import { toOfflineVerdict, verdictText } from './show-verdict.ts';
 import type { VirtualClock } from './virtual-clock.ts';
@@ -32,6 +38,18 @@ export interface OfflineDecision {
   readonly cpuUs: number;
   /** Of a flow that was claimed, when a network was there to carry it. */
   readonly network?: NetworkResult;
+  /** What was dialled without a client since the last decision or hook. */
+  readonly ownDials: NetworkResult['dials'];
+}
+
+/** A hook that a test calls. */
+export type HookCall =
+  | { readonly name: 'scheduled'; readonly event: ScheduledEvent }
+  | { readonly name: 'closed'; readonly flow: ConnectionRequest; readonly result: FlowResult };
+
+export interface HookOutcome {
+  readonly cpuUs: number;
+  readonly ownDials: NetworkResult['dials'];
 }
 
 /** How long nothing may happen in a claimed connection: an hour of virtual time. */
@@ -85,9 +103,21 @@ export class OfflineHost {
 
   /** @returns what is wrong with the bundle; then everything is as it was */
   async load(bundle: ScriptBundle): Promise<readonly ScriptIssue[]> {
+    this.#cpuUs.clear();
+    this.#network.takeOwnDials();
     const issues = await this.#loaded(this.#host.load(bundle));
     if (issues.length === 0) this.#names = bundle.scripts.map(({ name }) => name);
     return issues;
+  }
+
+  /** What the bundle that was loaded last did meanwhile. */
+  takeLoaded(): HookOutcome {
+    return { cpuUs: this.#spentUs, ownDials: this.#network.takeOwnDials() };
+  }
+
+  /** What answers where a script dials without a client; elsewhere nobody does. */
+  set upstream(upstream: (to: Endpoint) => UpstreamPlan | undefined) {
+    this.#network.upstream = upstream;
   }
 
   /** Lets time pass for scripts that wait while they load. */
@@ -98,10 +128,27 @@ export class OfflineHost {
     });
     while (!isOver) {
       await Promise.race([over, Bun.sleep(SPARE_POLL_MS)]);
-      const deadline = this.#host.loadingDeadline;
-      if (deadline !== Number.POSITIVE_INFINITY) this.#step(deadline);
+      // Who waits for nothing but the translation of its source has no time to pass.
+      if (this.#nextAt(this.#host.loadingDeadline) !== Number.POSITIVE_INFINITY) this.#proceed();
     }
     return over;
+  }
+
+  /** Calls a hook of a script, and lets time pass until it is over. @returns false without one */
+  async callHook(script: string, call: HookCall): Promise<HookOutcome | undefined> {
+    while (this.#host.isPreparing) await Bun.sleep(SPARE_POLL_MS);
+    this.#cpuUs.clear();
+    this.#network.takeOwnDials();
+    const hooks = this.#host.scriptCalled(script)?.hooks;
+    if (hooks?.has(call.name) !== true) return undefined;
+    let isOver = false;
+    const onEnd = () => {
+      isOver = true;
+    };
+    if (call.name === 'scheduled') hooks.scheduled(call.event, onEnd);
+    else hooks.closed(call.flow, JSON.stringify(call.result), onEnd);
+    while (!isOver) this.#proceed();
+    return { cpuUs: this.#spentUs, ownDials: this.#network.takeOwnDials() };
   }
 
   /**
@@ -112,16 +159,20 @@ export class OfflineHost {
     // A script that broke its sandbox gets a new one, as in a gateway a moment later.
     while (this.#host.isPreparing) await Bun.sleep(SPARE_POLL_MS);
     this.#cpuUs.clear();
+    this.#network.takeOwnDials();
     const id = ++this.#requestId;
     this.#host.request(id, request);
     let decision = this.#takeAnswer(id);
     while (decision === undefined) {
-      this.#step(this.#host.nextDeadline());
+      this.#proceed();
       decision = this.#takeAnswer(id);
     }
     const isClaimed = decision.kind === 'verdict' && decision.verdict.kind === 'claim';
     if (!isClaimed) return this.#describe(decision);
-    if (plan !== undefined) return { ...this.#describe(decision), ...this.#carry(id, plan) };
+    if (plan !== undefined) {
+      const carried = this.#carry(id, plan);
+      return { ...this.#describe(decision), ...carried };
+    }
     const gone = { reason: 'client-reset', bytesUp: 0, bytesDown: 0, requestId: id };
     this.#host.conns.closed(0, CLIENT_END, gone);
     return this.#describe(decision);
@@ -158,9 +209,18 @@ export class OfflineHost {
 
   /** As `advance`, up to an instant in microseconds. */
   advanceTo(end: number): void {
-    const { clock } = this.#options;
-    while (this.#host.nextDeadline() <= end) this.#step(this.#host.nextDeadline());
-    clock.moveTo(end);
+    while (this.#nextAt() <= end || this.#lookups.length > 0) this.#proceed();
+    this.#options.clock.moveTo(end);
+  }
+
+  /** What comes next happens, in the network or in a script. */
+  #proceed(): void {
+    if (this.#network.deliver()) this.#host.expire(this.#options.clock.now());
+    else this.#step(this.#nextAt());
+  }
+
+  #nextAt(hostAt = this.#host.nextDeadline()): number {
+    return Math.min(hostAt, this.#network.nextDeadline);
   }
 
   /** An endpoint as verdicts show it. */
@@ -206,6 +266,7 @@ export class OfflineHost {
         cpuUs: Math.round(this.#cpuUs.get(position) ?? 0),
       })),
       cpuUs: this.#spentUs,
+      ownDials: this.#network.takeOwnDials(),
     };
   }
 }

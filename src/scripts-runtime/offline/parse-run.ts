@@ -1,10 +1,11 @@
 /**
- * Reads what a test hands over for `run`. It is text of a sandbox, and believed only after this.
+ * Reads what a test hands over for `run` and for hooks. It is text of a sandbox, and believed only
+ * after this.
  */
 import { isIP } from 'node:net';
 import type { Endpoint } from '../../stack/verdict.ts';
-import type { ScriptSet } from '../bundle/bundle.ts';
-import type { DialFailure } from '../conns/ports.ts';
+import type { FlowResult, ScriptSet } from '../bundle/bundle.ts';
+import type { DialFailure, SecureResult } from '../conns/ports.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../limits.ts';
 import { isNamed, parseTarget } from '../verdict/parse-verdict.ts';
 import type { UpstreamPlan } from './fake-network.ts';
@@ -15,10 +16,10 @@ export class RunError extends Error {
   override readonly name = 'RunError';
 }
 
-export interface RunRequest {
+/** A script, and the world in which a test puts it. */
+export interface WorldRequest {
   /** Name of the script. */
   readonly script: string;
-  readonly flow: RecordedFlow;
   readonly vars: Readonly<Record<string, string>> | undefined;
   readonly sets: Readonly<Record<string, ScriptSet>> | undefined;
   /** What the KV holds at first; absent: what it holds already. */
@@ -26,34 +27,80 @@ export interface RunRequest {
   readonly limits: Partial<ScriptLimits>;
   /** Where `connect()` may go; absent: as the config of the script has it, or anywhere. */
   readonly allow: readonly string[] | undefined;
-  readonly clientSends: readonly Uint8Array[];
-  readonly clientCloses: boolean;
   /** By address, or by name where the script dialled one. */
   readonly upstreams: Readonly<Record<string, UpstreamPlan>>;
   /** Addresses by name. A name that is not listed resolves to an address of no network. */
   readonly dns: Readonly<Record<string, readonly string[]>>;
 }
 
+export interface RunRequest extends WorldRequest {
+  readonly flow: RecordedFlow;
+  readonly clientSends: readonly Uint8Array[];
+  readonly clientCloses: boolean;
+}
+
+/** A hook that is called: `load` by loading the script once more. */
+export interface HookRequest extends WorldRequest {
+  readonly hook:
+    | { readonly name: 'load' }
+    | { readonly name: 'scheduled'; readonly eventName: string }
+    | { readonly name: 'closed'; readonly flow: RecordedFlow; readonly result: FlowResult };
+}
+
 /** @throws RunError */
 export function parseRun(value: unknown): RunRequest {
   const { script, flow, options } = asRecord('run', value);
-  const given = asRecord('the options of run', options);
-  const { env, limits, dns, allow, clientSends, clientCloses, upstreams, ...rest } = given;
+  const { clientSends, clientCloses, ...rest } = asRecord('the options of run', options);
+  return {
+    ...parseWorld('run', script, rest),
+    flow: parseFlow(asRecord('the flow', flow)),
+    clientSends: asPieces('clientSends', clientSends),
+    clientCloses: asFlag('clientCloses', clientCloses),
+  };
+}
+
+/** @param hook  its name. @throws RunError */
+export function parseHook(hook: 'load' | 'scheduled' | 'closed', value: unknown): HookRequest {
+  const { script, event, flow, result, options } = asRecord(hook, value);
+  const world = parseWorld(hook, script, asRecord(`the options of ${hook}`, options));
+  if (hook === 'load') return { ...world, hook: { name: hook } };
+  if (hook === 'scheduled') {
+    return { ...world, hook: { name: hook, eventName: asText('the name of the event', event) } };
+  }
+  const ended = parseFlow(asRecord('the flow', flow));
+  return { ...world, hook: { name: hook, flow: ended, result: asResult(result) } };
+}
+
+const RESULT_DEFAULT: FlowResult = { bytesUp: 0, bytesDown: 0, durationMs: 0, reason: 'eof' };
+
+function asResult(value: unknown): FlowResult {
+  const given = asRecord('the result', value);
+  for (const [field, one] of Object.entries(given)) {
+    const known = RESULT_DEFAULT[field as keyof FlowResult];
+    if (known !== undefined && typeof one === typeof known) continue;
+    throw new RunError('a result has bytesUp, bytesDown, durationMs and reason');
+  }
+  return { ...RESULT_DEFAULT, ...given };
+}
+
+function parseWorld(
+  what: string,
+  script: unknown,
+  given: Readonly<Record<string, unknown>>,
+): WorldRequest {
+  const { env, limits, dns, allow, upstreams, ...rest } = given;
   const [unknown] = Object.keys(rest);
-  if (unknown !== undefined) throw new RunError(`run has no option "${unknown}"`);
+  if (unknown !== undefined) throw new RunError(`${what} has no option "${unknown}"`);
   const { vars, sets, kv, ...others } = asRecord('env', env);
   const [stranger] = Object.keys(others);
   if (stranger !== undefined) throw new RunError(`env has vars, sets and kv, not "${stranger}"`);
   return {
     script: asText('script', script),
-    flow: parseFlow(asRecord('the flow', flow)),
     vars: vars === undefined ? undefined : mapValues('env.vars', vars, asText),
     sets: sets === undefined ? undefined : mapValues('env.sets', sets, asSet),
     kv: kv === undefined ? undefined : mapValues('env.kv', kv, asKvValue),
     limits: limits === undefined ? {} : mapValues('limits', limits, asLimit),
     allow: allow === undefined ? undefined : asTexts('allow', allow),
-    clientSends: asPieces('clientSends', clientSends),
-    clientCloses: asFlag('clientCloses', clientCloses),
     upstreams: mapValues('upstreams', upstreams, asUpstream),
     dns: dns === undefined ? {} : mapValues('dns', dns, asAddresses),
   };
@@ -145,7 +192,8 @@ const FAILURES: readonly DialFailure[] = ['refused', 'unreachable', 'timeout', '
 const CONNECT_MS_MAX = 60_000;
 
 function asUpstream(what: string, value: unknown): UpstreamPlan {
-  const { refuses, connectMs = 1, sends, answers, echo, closes, ...rest } = asRecord(what, value);
+  const given = asRecord(what, value);
+  const { refuses, connectMs = 1, sends, answers, echo, closes, tls, ...rest } = given;
   const [unknown] = Object.keys(rest);
   if (unknown !== undefined) throw new RunError(`${what} has no "${unknown}"`);
   const failure = FAILURES.find((one) => one === refuses);
@@ -162,7 +210,16 @@ function asUpstream(what: string, value: unknown): UpstreamPlan {
     answers: asPieces(`${what}.answers`, answers),
     isEcho: asFlag(`${what}.echo`, echo),
     closes: asFlag(`${what}.closes`, closes),
+    ...(tls === undefined ? {} : { tls: asTls(`${what}.tls`, tls) }),
   };
+}
+
+function asTls(what: string, value: unknown): SecureResult {
+  const { alpn, fails, ...rest } = asRecord(what, value);
+  const [unknown] = Object.keys(rest);
+  if (unknown !== undefined) throw new RunError(`${what} has no "${unknown}"`);
+  if (fails !== undefined) return { error: asText(`${what}.fails`, fails) };
+  return alpn === undefined ? {} : { alpn: asText(`${what}.alpn`, alpn) };
 }
 
 function asFlag(what: string, value: unknown): boolean {

@@ -9,7 +9,7 @@ import type { ScriptBundle, ScriptSource } from '../bundle/bundle.ts';
 import { Diagnostics } from '../bundle/diagnostics.ts';
 import { type Externals, transpile } from '../bundle/transpile.ts';
 import { makeBareEngine } from '../engine/bare-engine.ts';
-import { parseRun, RunError } from './parse-run.ts';
+import { parseHook, parseRun, RunError } from './parse-run.ts';
 import type { TestFailure, TestFileReport, TestReport, TestResult } from './report.ts';
 import { SCRIPT_MODULE_PREFIX, TEST_MODULE, type TestAsk, TestSandbox } from './test-sandbox.ts';
 import { TestWorld } from './test-world.ts';
@@ -178,12 +178,17 @@ class TestFile {
 
   async #carryOut(operation: string, argument: unknown): Promise<unknown> {
     if (operation === 'run') return this.#world.run(parseRun(argument));
+    const hook = HOOKS.find((name) => name === operation);
+    if (hook !== undefined) return this.#world.callHook(parseHook(hook, argument));
     const ms = Number((argument as { readonly ms?: unknown } | null)?.ms);
     if (!(ms >= 0 && ms <= ADVANCE_MS_MAX)) throw new RunError(`clock.advance: ${ms} is no time`);
     this.#world.advance(ms);
     return this.#world.epochMs;
   }
 }
+
+/** Hooks that a test can call. */
+const HOOKS = ['load', 'scheduled', 'closed'] as const;
 
 /** A year. */
 const ADVANCE_MS_MAX = 366 * 86_400_000;

@@ -1,9 +1,10 @@
 /** What one test sees of a gateway: its scripts, their KV, and a clock that the test moves. */
+import type { Endpoint } from '../../stack/verdict.ts';
 import type { KvEntry, ScriptBundle, ScriptLog, ScriptSource } from '../bundle/bundle.ts';
-import type { UpstreamPlan } from './fake-network.ts';
+import type { NetworkResult, UpstreamPlan } from './fake-network.ts';
 import { NameBook } from './name-book.ts';
 import { OfflineHost } from './offline-host.ts';
-import { RunError, type RunRequest } from './parse-run.ts';
+import { type HookRequest, RunError, type RunRequest, type WorldRequest } from './parse-run.ts';
 import type { OfflineVerdict } from './report.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
@@ -31,22 +32,13 @@ const SILENT: UpstreamPlan = {
 /** A test without a config does not know where the script may go. */
 const ANYWHERE = ['*:*'];
 
-/** What `run` gives to the test, as JSON. */
-export interface RunResult {
-  readonly verdict: OfflineVerdict;
-  /** The verdict on one line. */
-  readonly text: string;
+/** What a hook that was called gives to the test, as JSON. */
+export interface HookResult {
   /** Where the gateway would dial. */
   readonly dialed: readonly string[];
   readonly logs: readonly Pick<ScriptLog, 'level' | 'message' | 'fields'>[];
-  /** What the client of a claimed flow heard. */
-  readonly clientGot: CrossingBytes;
   /** What each upstream heard, by where it was dialled. */
   readonly upstreamGot: Readonly<Record<string, CrossingBytes>>;
-  /** The upstream that a claimed flow was spliced to. */
-  readonly spliced?: string;
-  /** How a claimed flow ended. */
-  readonly ended?: string;
   /** Time inside the sandbox. */
   readonly cpuMs: number;
   /** Time by the clock of the test. */
@@ -54,6 +46,21 @@ export interface RunResult {
   /** All that the KV holds now. */
   readonly kv: Readonly<Record<string, string | number>>;
 }
+
+/** The same of `run`. */
+export interface RunResult extends HookResult {
+  readonly verdict: OfflineVerdict;
+  /** The verdict on one line. */
+  readonly text: string;
+  /** What the client of a claimed flow heard. */
+  readonly clientGot: CrossingBytes;
+  /** The upstream that a claimed flow was spliced to. */
+  readonly spliced?: string;
+  /** How a claimed flow ended. */
+  readonly ended?: string;
+}
+
+type Dials = NetworkResult['dials'];
 
 interface Tested {
   readonly host: OfflineHost;
@@ -68,7 +75,7 @@ export class TestWorld {
   readonly #names = new NameBook();
   readonly #tested = new Map<string, Tested>();
   readonly #logs: ScriptLog[] = [];
-  #dns: RunRequest['dns'] = {};
+  #dns: WorldRequest['dns'] = {};
   #flows = 0;
 
   constructor(bundle: ScriptBundle) {
@@ -95,46 +102,85 @@ export class TestWorld {
   /** @throws RunError  the script is unknown or does not load */
   async run(request: RunRequest): Promise<RunResult> {
     const { host } = await this.#load(request);
-    this.#dns = request.dns;
-    const logged = this.#logs.length;
-    const startedAt = this.#clock.now();
-    const { clientSends, clientCloses, upstreams } = request;
-    const { verdict, text, cpuUs, network } = await host.decide(
-      { flow: ++this.#flows, ...request.flow },
-      {
-        ...{ clientSends, clientCloses },
-        upstream: (to) => upstreams[host.show(to)] ?? SILENT,
-      },
+    const look = this.#look(request.script, host);
+    const { clientSends, clientCloses, flow } = request;
+    const { verdict, text, cpuUs, network, ownDials } = await host.decide(
+      { flow: ++this.#flows, ...flow },
+      { clientSends, clientCloses, upstream: this.#upstreamOf(host, request) },
     );
-    const dials = network?.dials ?? [];
-    const target = verdict.to ?? host.show(request.flow.destination);
-    const heard = dials.map(({ to, got }) => [host.show(to), crossing(got)] as const);
+    const seen = look([...ownDials, ...(network?.dials ?? [])], cpuUs);
+    const target = verdict.to ?? host.show(flow.destination);
     return {
+      ...seen,
       verdict,
       text,
-      dialed: verdict.kind === 'forward' ? [target] : heard.map(([address]) => address),
+      dialed: verdict.kind === 'forward' ? [...seen.dialed, target] : seen.dialed,
       clientGot: crossing(network?.clientGot ?? new Uint8Array(0)),
-      upstreamGot: Object.fromEntries(heard),
       ...(network?.spliced === undefined ? {} : { spliced: host.show(network.spliced) }),
       ...(network?.ended === undefined ? {} : { ended: network.ended }),
-      logs: this.#logs
-        .slice(logged)
-        .map(({ level, message, fields }) => ({ level, message, ...(fields && { fields }) })),
-      cpuMs: cpuUs / 1000,
-      tookMs: (this.#clock.now() - startedAt) / 1000,
-      kv: Object.fromEntries(host.kvEntries(request.script)),
     };
   }
 
+  /** @throws RunError  as `run`, or the script has no such hook */
+  async callHook(request: HookRequest): Promise<HookResult> {
+    const { hook, script } = request;
+    if (hook.name === 'load') return this.#loadAnew(request);
+    const { host } = await this.#load(request);
+    const look = this.#look(script, host);
+    const outcome = await host.callHook(
+      script,
+      hook.name === 'scheduled'
+        ? { name: hook.name, event: { name: hook.eventName, at: this.#clock.epochMs() } }
+        : { ...hook, flow: { flow: ++this.#flows, ...hook.flow } },
+    );
+    if (outcome === undefined) throw new RunError(`"${script}" has no method ${hook.name}()`);
+    return look(outcome.ownDials, outcome.cpuUs);
+  }
+
+  async #loadAnew(request: HookRequest): Promise<HookResult> {
+    const { script } = request;
+    const host = this.#tested.get(script)?.host ?? this.#makeHost();
+    const look = this.#look(script, host);
+    await this.#load(request, host);
+    const { ownDials, cpuUs } = host.takeLoaded();
+    return look(ownDials, cpuUs);
+  }
+
+  /** What a test sees of that which happens from now on. */
+  #look(script: string, host: OfflineHost): (dials: Dials, cpuUs: number) => HookResult {
+    const logged = this.#logs.length;
+    const startedAt = this.#clock.now();
+    return (dials, cpuUs) => {
+      const heard = dials.map(({ to, got }) => [host.show(to), crossing(got)] as const);
+      return {
+        dialed: heard.map(([address]) => address),
+        upstreamGot: Object.fromEntries(heard),
+        logs: this.#logs
+          .slice(logged)
+          .map(({ level, message, fields }) => ({ level, message, ...(fields && { fields }) })),
+        cpuMs: cpuUs / 1000,
+        tookMs: (this.#clock.now() - startedAt) / 1000,
+        kv: Object.fromEntries(host.kvEntries(script)),
+      };
+    };
+  }
+
+  #upstreamOf(host: OfflineHost, { upstreams }: WorldRequest): (to: Endpoint) => UpstreamPlan {
+    return (to) => upstreams[host.show(to)] ?? SILENT;
+  }
+
   /** With the same settings it is the script that the test asked before, with its state. */
-  async #load(request: RunRequest): Promise<Tested> {
-    const { script: name, vars, sets, limits, kv, allow } = request;
+  async #load(request: WorldRequest, anew?: OfflineHost): Promise<Tested> {
+    const { script: name, vars, sets, limits, kv, allow, dns } = request;
     const script = this.#bundle.scripts.find((one) => one.name === name);
     if (script === undefined) throw new RunError(`there is no script "${name}"`);
     const settings = JSON.stringify({ vars, sets, limits, allow });
     const known = kv === undefined ? this.#tested.get(name) : undefined;
-    if (known?.settings === settings) return known;
-    const tested = known ?? { host: this.#makeHost(), settings, generation: 0 };
+    this.#dns = dns;
+    if (known !== undefined) known.host.upstream = this.#upstreamOf(known.host, request);
+    if (known?.settings === settings && anew === undefined) return known;
+    const tested = known ?? { host: anew ?? this.#makeHost(), settings, generation: 0 };
+    tested.host.upstream = this.#upstreamOf(tested.host, request);
     tested.settings = settings;
     tested.generation++;
     const issues = await tested.host.load(this.#bundleOf(script, request, tested.generation));
@@ -160,7 +206,7 @@ export class TestWorld {
 
   #bundleOf(
     script: ScriptSource,
-    { vars, sets, limits, allow, kv = {} }: RunRequest,
+    { vars, sets, limits, allow, kv = {} }: WorldRequest,
     generation: number,
   ): ScriptBundle {
     const bundle = this.#bundle;

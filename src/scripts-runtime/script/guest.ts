@@ -193,6 +193,7 @@ export class Guest {
     this.#engine.turn(budgetUs, () => {
       const { context } = this.#engine;
       writeRequest(this.#page.view, call, request);
+      this.conns.setTurnOf(call);
       const source = context.newString(request.source.ip);
       const destination = context.newString(request.destination.ip);
       const { sniffed } = request;
@@ -209,6 +210,7 @@ export class Guest {
   abort(call: number, why: string, budgetUs: number): void {
     this.#engine.turn(budgetUs, () => {
       const { context } = this.#engine;
+      this.conns.setTurnOf(call);
       const id = context.newNumber(call);
       const reason = context.newString(why);
       this.#call('abort', id, reason)?.dispose();
@@ -240,6 +242,7 @@ export class Guest {
   hook(call: number, name: string, argument: string, budgetUs: number, flow?: ConnectionRequest) {
     this.#engine.turn(budgetUs, () => {
       this.#page.view.setUint32(CALL_AT, call, true);
+      this.conns.setTurnOf(call);
       if (flow !== undefined) writeRequest(this.#page.view, call, flow);
       const { source, destination } = flow ?? {};
       const texts = [name, argument, source?.ip ?? '', destination?.ip ?? ''];

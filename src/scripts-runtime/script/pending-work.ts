@@ -16,7 +16,6 @@ interface Work {
 export class PendingWork {
   readonly #hooks = new RenewedMap<number, Work>();
   readonly #waits = new RenewedMap<number, Work>();
-  #lastCall = 0;
   #nextDeadline = Number.POSITIVE_INFINITY;
 
   get size(): number {
@@ -28,12 +27,10 @@ export class PendingWork {
     return this.#nextDeadline;
   }
 
-  /** A hook is about to be called; returns the number that stands for it. */
-  startHook(deadline: number, onEnd: WorkEnd): number {
-    this.#lastCall++;
-    this.#hooks.set(this.#lastCall, { onEnd, deadline });
+  /** A hook is about to be called. */
+  startHook(call: number, deadline: number, onEnd: WorkEnd): void {
+    this.#hooks.set(call, { onEnd, deadline });
     this.#nextDeadline = Math.min(this.#nextDeadline, deadline);
-    return this.#lastCall;
   }
 
   startWait(id: number, deadline: number, onEnd: WorkEnd): void {

@@ -6,6 +6,7 @@ import type { ScriptLimits } from '../limits.ts';
 import type { ScheduledEvent } from '../schedule/schedule.ts';
 import type { DecideResult, Guest } from './guest.ts';
 import { PendingWork, type WorkEnd } from './pending-work.ts';
+import type { ScriptCalls } from './script-calls.ts';
 
 /** What a script may have besides `flow`. */
 export type HookName = 'load' | 'unload' | 'scheduled' | 'closed';
@@ -15,6 +16,9 @@ export interface HookPorts {
   readonly limits: ScriptLimits;
   /** Microseconds of a CPU budget. */
   readonly budgetUs: number;
+  readonly calls: ScriptCalls;
+  /** Number of a new call. */
+  nextCall(): number;
   /** Microseconds. */
   now(): number;
   /** Enters the sandbox; undefined when there is none, or none is left afterwards. */
@@ -105,13 +109,14 @@ export class ScriptHooks {
     });
   }
 
-  /** Calls `closed`. @param result  as JSON */
-  closed(flow: ConnectionRequest, result: string): void {
+  /** Calls `closed`. @param result  as JSON. @param onEnd  as of `scheduled` */
+  closed(flow: ConnectionRequest, result: string, onEnd: () => void = () => {}): void {
     const { budgetUs, limits } = this.#ports;
-    const onEnd = (error: string | undefined) => {
+    const onClosed = (error: string | undefined) => {
       if (error !== undefined) this.#ports.fail('closed()', error, flow.flow);
+      onEnd();
     };
-    this.#call(limits.waitMs, onEnd, (guest, call) =>
+    this.#call(limits.waitMs, onClosed, (guest, call) =>
       guest.hook(call, 'closed', result, budgetUs, flow),
     );
   }
@@ -121,14 +126,17 @@ export class ScriptHooks {
     this.#work.endHook(call, error === '' ? undefined : error);
   }
 
-  /** False when as many promises are waited for as may be. */
-  startWait(id: number): boolean {
+  /** @param of  the call that waits. @returns false when there are as many as may be */
+  startWait(id: number, of: number): boolean {
     const { waits, waitMs } = this.#ports.limits;
     if (this.#work.size >= waits) {
       this.#ports.hit('waits');
       return false;
     }
+    const { calls } = this.#ports;
+    calls.startWait(of);
     this.#work.startWait(id, this.#ports.now() + waitMs * US_PER_MS, (error) => {
+      calls.endWait(of);
       if (error !== undefined) this.#ports.fail('waitUntil()', error, 0);
     });
     return true;
@@ -154,7 +162,13 @@ export class ScriptHooks {
   }
 
   #call(timeMs: number, onEnd: WorkEnd, work: (guest: Guest, call: number) => void): void {
-    const call = this.#work.startHook(this.#ports.now() + timeMs * US_PER_MS, onEnd);
+    const { calls } = this.#ports;
+    const call = this.#ports.nextCall();
+    calls.begin(call);
+    this.#work.startHook(call, this.#ports.now() + timeMs * US_PER_MS, (error) => {
+      calls.end(call);
+      onEnd(error);
+    });
     const result = this.#ports.enter((guest) => work(guest, call));
     // Where the sandbox broke, `clear` has told already.
     if (result === undefined) this.#work.endHook(call, 'the sandbox is gone');

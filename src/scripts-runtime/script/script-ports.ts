@@ -28,8 +28,12 @@ export interface ScriptPorts extends EngineClock {
   lost(script: Script): void;
   /** What its connections ask for. */
   conns(script: () => Script): GuestConnPorts;
-  /** A turn took so long, in microseconds; `conn` is the connection it was for. */
-  worked(conn: number, us: number): void;
+  /** Number of a new call into a script (script-calls.ts). */
+  nextCall(): number;
+  /** Nothing is waited for any more in the name of a call. */
+  callOver(call: number): void;
+  /** A turn took so long, in microseconds; it was for a call, or a claimed connection. */
+  worked(turnOf: number, us: number): void;
   /** A WebAssembly instance that was made in advance, if there is one. */
   takeSpare(): BareEngine | undefined;
   /** Belongs to no generation yet, and may have timers. */

@@ -18,9 +18,11 @@ import { Breaker } from './breaker.ts';
 import type { ScriptCounters } from './counters.ts';
 import { Guest, type GuestPorts } from './guest.ts';
 import { parseLogFields } from './log-fields.ts';
+import { ScriptCalls } from './script-calls.ts';
 import { type HookPorts, ScriptHooks } from './script-hooks.ts';
 import { ScriptLogger } from './script-log.ts';
 import type { ScriptParts, ScriptPorts } from './script-ports.ts';
+import { ScriptReports } from './script-reports.ts';
 import { ScriptTimers } from './script-timers.ts';
 
 /** What a call into a script gave. */
@@ -47,6 +49,8 @@ export class Script {
   readonly generation: number;
   readonly position: number;
   readonly hooks: ScriptHooks;
+  readonly calls: ScriptCalls;
+  readonly reports: ScriptReports;
   sniffs: Guest['sniffs'] = [];
   readonly limits: ScriptLimits;
   readonly egress: Egress;
@@ -75,6 +79,8 @@ export class Script {
     this.#breaker = new Breaker(limits.breakerHits, limits.breakerWindowMs);
     const { name, generation } = this;
     this.#logger = new ScriptLogger(name, generation, limits.logLinesPerSecond, ports);
+    this.reports = new ScriptReports(this.#logger, this.#diagnostics, parts.counters);
+    this.calls = new ScriptCalls((call) => ports.callOver(call));
     this.hooks = new ScriptHooks(this.#hookPorts());
     if (parts.isDisabled) this.#breaker.open();
   }
@@ -138,14 +144,21 @@ export class Script {
     if (this.#breaker.isOpen) return this.#failed('disabled');
     const guest = this.#guest;
     if (guest === undefined) return this.#failed('killed');
-    this.#turn(() => guest.decide(call, request, this.#budget), request.flow);
-    const broken = this.#checkBreakage(guest);
-    return broken ?? this.#answerOf(guest.result.reply, guest.result.text, request.flow);
+    let answer: ScriptAnswer = PENDING;
+    this.calls.decide(call, () => {
+      this.#turn(() => guest.decide(call, request, this.#budget), request.flow);
+      const broken = this.#checkBreakage(guest);
+      const { reply, text } = guest.result;
+      answer = broken ?? this.#answerOf(reply, text, request.flow);
+      return answer.kind === 'pending';
+    });
+    return answer;
   }
 
   /** The call is no longer wanted: `flow.signal` fires. */
   abort(call: number, why: string): void {
     this.#enterIfAlive((guest) => guest.abort(call, why, this.#budget));
+    this.calls.end(call);
   }
 
   /** Another generation took over; calls in flight go on. */
@@ -160,7 +173,7 @@ export class Script {
       if (!this.#timers.stop(id)) continue;
       this.#enterIfAlive((guest) => {
         const thrown = guest.fire(id, this.#budget);
-        if (thrown !== undefined) this.#logger.complain(this.#diagnostics.errorOf(thrown), 0);
+        if (thrown !== undefined) this.reports.threw('', thrown, 0);
       });
       if (this.#ports.now() >= end) break;
     }
@@ -176,29 +189,6 @@ export class Script {
     this.#enterIfAlive((guest) => guest.conns.tell(conn, news, this.#budget));
   }
 
-  /** The hook of a connection threw; the error as the guest describes it. */
-  failConn(description: string, flow: number): void {
-    this.counters.errors++;
-    this.#logger.complain(this.#diagnostics.errorOf(description), flow);
-  }
-
-  /** A limit that ends a connection, or what it asked for. */
-  hitConnLimit(limit: string, message: string, flow: number): void {
-    this.counters.hit(limit);
-    if (this.#logger.admitsComplaint()) this.#logger.write('warn', flow, message, { limit });
-  }
-
-  /** Why the script aborts a connection. */
-  noteConn(reason: string, flow: number): void {
-    if (this.#logger.admitsLine()) this.#logger.write('debug', flow, 'aborted', { reason });
-  }
-
-  /** A verdict of it cannot be carried out for the flow that it is about. */
-  countMisfit(message: string, flow: number): void {
-    this.#logger.complain(new ScriptError('bad-verdict', message), flow);
-    this.counters.errors++;
-  }
-
   /** Says how many log lines were left out, if any were. */
   reportDropped(): void {
     this.#logger.reportDropped();
@@ -210,6 +200,7 @@ export class Script {
     this.#guest = undefined;
     this.#timers.clear();
     this.hooks.clear('the generation is gone');
+    this.calls.clear();
   }
 
   /** Makes the sandbox anew; nothing of what it knew is left. */
@@ -246,8 +237,8 @@ export class Script {
     this.#ports.leave();
     const tookUs = this.#ports.now() - enteredAt;
     counters.cpuUs += tookUs;
-    const conn = this.#guest?.conns.takeTurnOf() ?? 0;
-    if (conn !== 0) this.#ports.worked(conn, tookUs);
+    const turnOf = this.#guest?.conns.takeTurnOf() ?? 0;
+    if (turnOf !== 0) this.#ports.worked(turnOf, tookUs);
     // Who breaks the hard limit hears of that one.
     const isBroken = this.#guest?.breakage !== undefined;
     if (isBroken || tookUs < settings.limits.cpuSoftMs * US_PER_MS) return;
@@ -273,6 +264,7 @@ export class Script {
     this.#timers.clear();
     this.#ports.lost(this);
     this.hooks.clear(breakageText(breakage, settings.limits.cpuHardMs, settings.limits));
+    this.calls.clear();
     const failure = breakage === 'crash' ? 'killed' : breakage;
     counters.hit(failure);
     const text = breakageText(breakage, settings.limits.cpuHardMs, settings.limits);
@@ -315,11 +307,11 @@ export class Script {
   }
 
   #threw(text: string, flow: number): ScriptAnswer {
-    const error = this.#diagnostics.errorOf(text);
+    const { message } = this.#diagnostics.read(text);
     // The script had enough memory left to catch it, but what it left undone is unknown.
-    if (error.message.endsWith('InternalError: out of memory')) return this.#breakDown('memory');
-    if (error.message.endsWith('InternalError: stack overflow')) this.#parts.counters.hit('stack');
-    this.#logger.complain(error, flow);
+    if (message.endsWith('InternalError: out of memory')) return this.#breakDown('memory');
+    if (message.endsWith('InternalError: stack overflow')) this.#parts.counters.hit('stack');
+    this.reports.threw('', text, flow);
     return this.#failed('error');
   }
 
@@ -342,6 +334,8 @@ export class Script {
     return {
       limits,
       budgetUs: this.#budget,
+      calls: this.calls,
+      nextCall: () => this.#ports.nextCall(),
       now: () => this.#ports.now(),
       enter: (work) => {
         const guest = this.#guest;
@@ -351,10 +345,7 @@ export class Script {
       },
       hit: (limit) => this.counters.hit(limit),
       fail: (what, text, flow) => {
-        if (this.#isGone) return;
-        this.counters.errors++;
-        const { message, position } = this.#diagnostics.read(text);
-        this.#logger.complain(new ScriptError('error', `${what}: ${message}`, position), flow);
+        if (!this.#isGone) this.reports.failed(what, text, flow);
       },
       issueOf: (text) => {
         const { message, position } = this.#diagnostics.read(text);
@@ -374,6 +365,7 @@ export class Script {
         }
       },
       settle: (call, reply, text) => {
+        this.calls.end(call);
         this.#ports.settled(this, call, () => this.#answerOf(reply, text, 0));
       },
       startTimer: (id, delayMs) => {
@@ -385,7 +377,7 @@ export class Script {
         this.#timers.stop(id);
       },
       hookDone: (call, error) => this.hooks.done(call, error),
-      startWait: (id) => this.hooks.startWait(id),
+      startWait: (id, of) => this.hooks.startWait(id, of),
       endWait: (id, error) => this.hooks.endWait(id, error),
       hit: (limit) => counters.hit(limit),
       conns: this.#ports.conns(() => this),

@@ -3,6 +3,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { listen } from '../../../src/gateway/supervisor/api/listen.ts';
+import type { ApiServer } from '../../../src/gateway/supervisor/api/transport/server.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../src/scripts-runtime/limits.ts';
 import { apiOf, type FakePlane, fakePlane } from '../supervisor/api/fake-plane.ts';
 
@@ -10,14 +11,15 @@ const MAIN = `${import.meta.dir}/../../../src/gateway/main.ts`;
 const folder = mkdtempSync(join(tmpdir(), 'culvert-'));
 const socket = join(folder, 'admin.sock');
 let plane: FakePlane;
-let server: Bun.Server<undefined>;
+let server: ApiServer;
 
 beforeAll(async () => {
   plane = fakePlane();
-  const api = apiOf(plane);
-  server = await listen({ kind: 'unix', path: socket }, api.fetch);
+  server = await listen({ kind: 'unix', path: socket }, (request, env) =>
+    apiOf(plane).fetch(request, env),
+  );
 });
-afterAll(() => server.stop(true));
+afterAll(() => server.stop());
 
 /** Runs culvert from source; it finds the API of the fake gateway. */
 async function culvert(args: readonly string[], env: Record<string, string> = {}) {
@@ -193,16 +195,70 @@ describe('a gateway that answers', () => {
   });
 });
 
+describe('a gateway whose config is changed', () => {
+  beforeAll(() => {
+    plane = fakePlane();
+  });
+
+  test('is read, edited and put back; who edited an older state ends with 5', async () => {
+    const { out } = await culvert(['config', 'get']);
+    expect(out).toMatch(/^# etag: ".*"\n/);
+    const edited = file('edited.yaml', out.replace('level: info', 'level: warn'));
+    const dry = await culvert(['config', 'put', edited, '--dry-run']);
+    expect(dry.out).toBe('would change 1 places\n  log.level: "info" -> "warn"\n');
+    expect((await culvert(['config', 'put', edited])).out).toStartWith('now config 2\n');
+    expect(plane.configState.config.log.level).toBe('warn');
+    expect((await culvert(['config', 'put', edited])).code).toBe(5);
+    expect((await culvert(['config', 'put', edited, '--force'])).code).toBe(0);
+  });
+
+  test('is changed in part, and written to its file', async () => {
+    const patch = ['config', 'patch', '{"log":{"level":"error"}}', '--persist'];
+    expect((await culvert(patch)).out).toContain(', written to its file');
+    expect(await Bun.file(plane.configFile).text()).toContain('level: error');
+    const stale = [...patch, '--if-match', '"0-0"'];
+    expect((await culvert(stale)).code).toBe(5);
+  });
+
+  test('refuses what is wrong with 4, and a file that is none ends with 2', async () => {
+    const { code, err } = await culvert(['config', 'patch', '{"device":{"mtu":9000}}']);
+    expect(code).toBe(4);
+    expect(err).toContain('device.mtu: needs a restart');
+    expect((await culvert(['config', 'put', 'nowhere.yaml'])).code).toBe(2);
+  });
+
+  test('logs more for a while', async () => {
+    const { out } = await culvert(['log-level', 'debug', '--for', '5m']);
+    expect(out).toMatch(/^debug until \d{4}-.*Z, then info\n$/);
+    expect((await culvert(['log-level', 'config'])).out).toBe('info, as the config says\n');
+    expect((await culvert(['log-level', 'loud'])).code).toBe(4);
+  });
+
+  test('is drained and stopped', async () => {
+    const { out } = await culvert(['drain', '--deadline', '5s', '--no-wait']);
+    expect(out).toBe('draining: 2 flows have 5.0s\n');
+    expect((await culvert(['stop', '--no-wait', '--json'])).out).toContain('"stopping"');
+    expect(plane.ended).toEqual([
+      ['drain', 5000],
+      ['stop', 10_000],
+    ]);
+  });
+});
+
 describe('a gateway that does not answer', () => {
   const env = { CULVERT_ADMIN: '/nonexistent/admin.sock' };
-  test.each([[['status']], [['reload']], [['flows']], [['script', 'list']]])(
-    '%p ends with 6',
-    async (args) => {
-      const { code, err } = await culvert(args, env);
-      expect(code).toBe(6);
-      expect(err).toContain('no culvert answers at /nonexistent/admin.sock');
-    },
-  );
+  test.each([
+    [['status']],
+    [['reload']],
+    [['flows']],
+    [['script', 'list']],
+    [['config', 'get']],
+    [['stop']],
+  ])('%p ends with 6', async (args) => {
+    const { code, err } = await culvert(args, env);
+    expect(code).toBe(6);
+    expect(err).toContain('no culvert answers at /nonexistent/admin.sock');
+  });
 
   test('is not healthy', async () => expect((await culvert(['healthcheck'], env)).code).toBe(1));
 });

@@ -2,11 +2,11 @@ import { describe, expect, test } from 'bun:test';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { maskSecrets } from '../../../src/gateway/config/config-value.ts';
 import { type ConfigSource, loadConfig } from '../../../src/gateway/config/default-config.ts';
 import { loadEnvFile } from '../../../src/gateway/config/env-file.ts';
 import { settingsOf } from '../../../src/gateway/config/environ.ts';
 import { collectOverrides } from '../../../src/gateway/config/overrides.ts';
-import { maskSecrets } from '../../../src/gateway/config/secrets.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'culvert-'));
 const file = join(folder, 'c.yaml');

@@ -6,6 +6,7 @@ import {
   CONN_PAYLOAD_AT,
   ConnKind,
   connEpoch,
+  FIRST_OWN_CONN,
   PeekedFlag,
 } from '../../../src/gateway/messages/conn.ts';
 import { ConnMessage, decodeToDataPlane } from '../../../src/gateway/messages/conn-decode.ts';
@@ -20,7 +21,7 @@ import {
 } from '../../../src/gateway/messages/conn-encode.ts';
 import { ConnChannel } from '../../../src/gateway/script-host/conn-channel.ts';
 import { QueueIds } from '../../../src/gateway/script-host/queue-ids.ts';
-import type { ConnEvents } from '../../../src/scripts-runtime/conns/ports.ts';
+import type { PlainConnEvents } from '../../../src/scripts-runtime/conns/ports.ts';
 import { CloseReason } from '../../../src/stack/close-reason.ts';
 
 const EPOCH = connEpoch(7, 1);
@@ -42,6 +43,10 @@ class Pair implements Disposable {
     this.channel.epoch = 7;
   }
 
+  get fd(): number {
+    return this.#theirs;
+  }
+
   tell(encode: (view: DataView) => number, payload = ''): void {
     this.#io.bytes.set(Buffer.from(payload), CONN_PAYLOAD_AT);
     send(this.#mine, this.#io.address, encode(this.#io.view));
@@ -54,7 +59,8 @@ class Pair implements Disposable {
         const shown = args.map((one) => (one instanceof Uint8Array ? `${Buffer.from(one)}` : one));
         this.seen.push(`${name} ${JSON.stringify(shown)}`);
       };
-    const events: ConnEvents = {
+    const events: PlainConnEvents = {
+      started: note('started'),
       opened: note('opened'),
       peeked: (conn, end, id, { bytes, isFin, isTimedOut }) =>
         note('peeked')(conn, end, id, bytes, isFin, isTimedOut),
@@ -101,6 +107,7 @@ test('what a data plane says arrives as events', () => {
   pair.tell((view) => encodeClosed(view, 0, 5, EPOCH, 0, CloseReason.CLIENT_RESET, 99, 1, 2));
   expect(pair.read()).toBe(true);
   expect(pair.seen).toEqual([
+    'started []',
     'opened [{"conn":5,"requestId":99}]',
     'peeked [5,0,3,"hi",true,false]',
     'data [5,0,"abc"]',
@@ -116,7 +123,12 @@ test('messages for another host are not heard, and a new data plane is a loss', 
   pair.tell((view) => encodeOpened(view, 0, 2, EPOCH, 2, 1, 1, 0));
   pair.tell((view) => encodeStarted(view, 0, connEpoch(7, 2)));
   pair.read();
-  expect(pair.seen).toEqual(['opened [{"conn":2,"requestId":2}]', 'lost [true]']);
+  expect(pair.seen).toEqual([
+    'started []',
+    'opened [{"conn":2,"requestId":2}]',
+    'lost [true]',
+    'started []',
+  ]);
 });
 
 test('what the host asks for goes out with the epoch of the data plane', () => {
@@ -143,6 +155,28 @@ test('what the host asks for goes out with the epoch of the data plane', () => {
   const times = { idleTimeoutMs: 1, halfCloseTimeoutMs: 2, maxBytes: 3 };
   channel.splice(5, 4, times);
   expect(pair.take()).toMatchObject({ kind: ConnKind.SPLICE, end: 4, ...times });
+});
+
+test('a conn that has broken a limit ends for that reason', () => {
+  using pair = new Pair();
+  pair.tell((view) => encodeStarted(view, 0, EPOCH));
+  expect(pair.channel.reach).toBe('starting');
+  pair.read();
+  expect<string>(pair.channel.reach).toBe('up');
+  pair.channel.abort(5, 0, 'limit');
+  expect(pair.take()).toMatchObject({ kind: ConnKind.ABORT, detail: CloseReason.LIMIT });
+});
+
+test('conns without a client have numbers of their queue, which no claim has', () => {
+  const ids = new QueueIds(1, 3);
+  using pair = new Pair();
+  const channel = new ConnChannel(pair.fd, ids);
+  const conns = Array.from({ length: 100 }, (_, i) => channel.ownConn(i));
+  expect(new Set(conns).size).toBe(100);
+  expect(conns.every(ids.isOfQueue)).toBe(true);
+  expect(Math.min(...conns.map((conn) => ids.toQueue(conn)))).toBe(FIRST_OWN_CONN);
+  expect(ids.toQueue(channel.ownConn(2 ** 24 - 1))).toBe(2 ** 32 - 1);
+  expect(channel.ownConn(2 ** 24)).toBe(channel.ownConn(0));
 });
 
 test('a full socket loses nothing and keeps the order', () => {

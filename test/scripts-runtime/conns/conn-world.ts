@@ -6,10 +6,11 @@ import { describe, ScriptWorld } from '../script-world.ts';
 import { FakeCarrier, type FakeEnd } from './fake-carrier.ts';
 
 export interface ConnOptions {
-  readonly allow?: readonly string[];
+  readonly allow?: readonly string[] | undefined;
   readonly closed?: readonly string[];
   readonly limits?: Partial<ScriptLimits>;
   readonly generation?: number;
+  readonly drainMs?: number;
 }
 
 /** A script that claims all, around the body of `connect(conn, env, ctx)`. */
@@ -33,6 +34,8 @@ ${body}
 export class ConnWorld {
   readonly carrier = new FakeCarrier();
   readonly world: ScriptWorld;
+  /** Names of the events whose `scheduled` is over. */
+  readonly ended: string[] = [];
   #flow = 0;
 
   constructor(isRealTime = false) {
@@ -57,18 +60,28 @@ export class ConnWorld {
   }
 
   async load(source: string, options: ConnOptions = {}): Promise<void> {
-    const { generation = 1, limits, closed, allow = ['*:*'] } = options;
+    const { generation = 1, limits, closed, drainMs } = options;
+    // `undefined` is no list at all.
+    const allow = 'allow' in options ? options.allow : ['*:*'];
     const bundle: ScriptBundle = {
       generation,
-      scripts: [{ name: 'a', file: 'a.ts', source, allow }],
+      scripts: [{ name: 'a', file: 'a.ts', source, ...(allow && { allow }) }],
       limits: { ...DEFAULT_SCRIPT_LIMITS, ...limits },
       vars: {},
       kv: [],
       iface: 'culvert0',
       ...(closed === undefined ? {} : { closed }),
     };
-    const issues = await this.host.load(bundle);
+    const issues = await this.host.load(bundle, { drainMs });
     if (issues.length > 0) throw new Error(JSON.stringify(issues));
+  }
+
+  /** Calls `scheduled` of the script. */
+  schedule(name = 'x'): void {
+    this.host.scriptCalled('a')?.hooks.scheduled({ name, at: 0 }, () => {
+      this.ended.push(name);
+    });
+    this.run();
   }
 
   /** A flow that is claimed and open; the carrier's number of it. */

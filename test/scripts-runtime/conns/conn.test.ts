@@ -292,3 +292,44 @@ test('claim() without connect() is an error of the script', async () => {
   expect(() => world.connect()).toThrow('failed error');
   expect(world.lines[0]).toContain('claim(): the script has no method connect()');
 });
+
+test('read({ max }) leaves the rest for the next call, in its order', async () => {
+  const world = await ConnWorld.of(
+    claiming(`for (let b; (b = await conn.read({ max: 3 })) !== null; ) say(text(b));
+      await fails(() => conn.read({ max: 0 }));`),
+  );
+  const conn = world.connect();
+  world.send(conn, 'abcdefgh');
+  world.send(conn, 'ij');
+  world.sendFin(conn);
+  expect(world.lines).toEqual(['abc', 'def', 'gh', 'ij', 'TypeError - read(): max cannot be 0']);
+});
+
+test('bytes that read({ max }) has left are those of a peek, and of a splice', async () => {
+  const world = await ConnWorld.of(
+    claiming(`await conn.read({ max: 2 });
+      say(text(await conn.peek({ min: 3 })));
+      const up = connect('10.0.0.1:80');
+      await conn.splice(up);`),
+  );
+  const conn = world.connect();
+  world.send(conn, 'abcde');
+  const socket = world.dialed();
+  expect(world.lines).toEqual(['cde']);
+  expect(world.carrier.end(conn, socket).got).toBe('cde');
+});
+
+test('a dial that the hook does not catch is logged as what it is', async () => {
+  const world = await ConnWorld.of(claiming("await conn.splice(connect('10.0.0.1:80'));"));
+  const conn = world.connect();
+  world.dialed('refused');
+  expect(world.client(conn).wasAborted).toBe(true);
+  const gone = world.connect();
+  world.finish(gone, 'client-reset');
+  expect(world.world.logs).toMatchObject([
+    { level: 'warn', flow: 1, message: 'SocketError: refused', fields: { peer: '10.0.0.1:80' } },
+    { level: 'debug', flow: 2, message: 'SocketError: client-reset', fields: { code: 'aborted' } },
+  ]);
+  world.advance(1000);
+  expect(world.world.stats[0]?.errors).toBe(0);
+});

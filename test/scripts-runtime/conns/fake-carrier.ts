@@ -6,6 +6,8 @@ import {
   type ConnEvents,
   type ConnPorts,
   type DialFailure,
+  type SecureOptions,
+  type SecureResult,
   type SpliceOptions,
 } from '../../../src/scripts-runtime/conns/ports.ts';
 import type { Endpoint } from '../../../src/stack/verdict.ts';
@@ -41,7 +43,12 @@ export interface FakeDial {
   readonly dial: ConnDial;
 }
 
+/** Of conns without a client. */
+export const FIRST_OWN = 1_000_000;
+
 export class FakeCarrier implements ConnPorts {
+  readonly ownConn = (index: number): number => FIRST_OWN + index;
+  reach: ConnPorts['reach'] = 'up';
   /** Set once the host is there. */
   events!: ConnEvents;
   /** Milliseconds. */
@@ -50,11 +57,14 @@ export class FakeCarrier implements ConnPorts {
   isTaking = true;
   readonly dials: FakeDial[] = [];
   readonly splices: { conn: number; socket: number; options: SpliceOptions }[] = [];
+  readonly secures: { conn: number; socket: number; options: SecureOptions }[] = [];
   readonly ends = new Map<string, FakeEnd>();
   /** Calls about ends that are not there. */
   readonly strays: string[] = [];
   /** Sockets that were given up before they were connected. */
   readonly givenUp: number[] = [];
+  /** Conns that were ended for a limit of their script. */
+  readonly limited: number[] = [];
   #news: (() => void)[] = [];
   #lastConn = 100;
 
@@ -138,7 +148,12 @@ export class FakeCarrier implements ConnPorts {
     });
   }
 
-  abort(conn: number, end: number): void {
+  abort(conn: number, end: number, why?: 'limit'): void {
+    if (why === 'limit') this.limited.push(conn);
+    if (conn >= FIRST_OWN && end === CLIENT_END) {
+      this.#abortOwn(conn);
+      return;
+    }
     if (this.dials.some((one) => one.socket === end) && !this.ends.has(`${conn}/${end}`)) {
       this.givenUp.push(end);
       return;
@@ -159,8 +174,29 @@ export class FakeCarrier implements ConnPorts {
     this.dials.push({ conn, socket, dial });
   }
 
+  secure(conn: number, socket: number, options: SecureOptions): void {
+    this.secures.push({ conn, socket, options });
+  }
+
+  /** How the handshake ended that was begun last. */
+  secured(result: SecureResult = {}): void {
+    const last = this.secures.at(-1);
+    if (last === undefined) throw new Error('nobody wants TLS');
+    this.#news.push(() => this.events.secured(last.conn, last.socket, result));
+  }
+
   splice(conn: number, socket: number, options: SpliceOptions): void {
     this.splices.push({ conn, socket, options });
+  }
+
+  #abortOwn(conn: number): void {
+    const own = this.dials.filter((dial) => dial.conn === conn);
+    for (const { socket } of own) {
+      const end = this.ends.get(`${conn}/${socket}`);
+      if (end === undefined) this.givenUp.push(socket);
+      else end.wasAborted = true;
+    }
+    this.finish(conn, CLIENT_END, 'killed');
   }
 
   #with(conn: number, end: number, what: string, act: (end: FakeEnd) => void): void {

@@ -98,6 +98,33 @@ test('processor time of one connection, over all of its turns and timers', async
   expect(world.client(other).wasAborted || world.host.claims === 1).toBe(true);
 });
 
+test('what waits for a timer when the processor time is used up goes on once', async () => {
+  const spin = 'const until = Date.now() + 25; while (Date.now() < until);';
+  const world = await ConnWorld.of(
+    claiming(`const late = setInterval(() => { ${spin} }, 10);
+      const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
+      try { for (;;) await sleep(40); }
+      catch (e: any) { say(e.name, e.message); }
+      finally { say('tidied up'); }`),
+    { limits: { connCpuMs: 60, cpuSoftMs: 10_000, cpuHardMs: 10_000 } },
+    true,
+  );
+  const conn = world.connect();
+  for (let i = 0; i < 200 && !world.lines.includes('tidied up'); i++) {
+    await Bun.sleep(5);
+    world.carrier.deliver();
+    world.host.expire(performance.now() * 1000);
+  }
+  expect(world.client(conn).wasAborted).toBe(true);
+  expect(world.carrier.limited).toEqual([conn]);
+  expect(world.lines).toEqual([
+    'more than 60 ms of processor time for one connection (connCpuMs)',
+    'LimitError the connection has used up its processor time (connCpuMs)',
+    'tidied up',
+  ]);
+  expect(world.host.nextDeadline()).toBeGreaterThan(performance.now() * 1000 + 50_000);
+});
+
 test('what arrives stays below the memory limit of the script, or breaks it', async () => {
   const world = await ConnWorld.of(
     claiming('const kept: any[] = []; for (;;) kept.push(await conn.read());'),

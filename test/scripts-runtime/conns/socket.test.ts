@@ -225,13 +225,3 @@ test('a socket belongs to the connection whose turn it is, or whose signal it ha
       '{ signal: conn.flow.signal } says which one it is for',
   ]);
 });
-
-test('connect() outside of a connection fails', async () => {
-  const world = await ConnWorld.of(`
-    import { connect, reject } from 'culvert';
-    export default { async flow() {
-      try { await connect('10.0.0.1:80').opened }
-      catch (e: any) { return reject({ reason: e.code }) }
-    } };`);
-  expect(() => world.connect()).toThrow('reject rst aborted');
-});

@@ -1,6 +1,7 @@
 /** `culvert check`: reads everything that `run` would read, and runs nothing. */
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
+import { readAuthorities } from '../../config/authorities.ts';
 import { defaultScriptPath, loadConfig } from '../../config/default-config.ts';
 import { DEFAULT_SCRIPT } from '../../config/default-script.ts';
 import { ConfigError, type LoadedConfig } from '../../config/load.ts';
@@ -68,6 +69,7 @@ async function examine(flags: ConfigFlags) {
   const scripts = sourcesOf(loaded, flags.workdir);
   const { vars } = loaded.config.scripts;
   const sets = readSets(loaded);
+  readAuthorities(loaded);
   const content = { scripts, vars, limits: scriptLimits(loaded.config), sets };
   const issues = await tryScripts(content, loaded.config.device.name);
   return { loaded, name, scripts, issues };

@@ -7,6 +7,7 @@ import { check } from './check.ts';
 
 interface RunFlags extends ConfigFlags {
   readonly test?: boolean;
+  readonly resume?: boolean;
   readonly pidfile?: string;
   readonly readyFd?: number;
   readonly exitFd?: number;
@@ -16,6 +17,9 @@ export function addRun(program: Command, finish: Finish): void {
   withConfig(program.command('run'))
     .description('run the gateway in the foreground; logs go to standard error')
     .option('-t, --test', 'as `culvert check`')
+    .addOption(
+      withVariable(new Option('--resume', 'start with the config that ran last, if it was saved')),
+    )
     .addOption(withVariable(new Option('--pidfile <file>', 'write the process id here')))
     .addOption(
       withVariable(
@@ -30,9 +34,10 @@ export function addRun(program: Command, finish: Finish): void {
     .action(async (flags: RunFlags) => finish(flags.test ? await check(flags) : await run(flags)));
 }
 
-const run = ({ pidfile, readyFd, exitFd, ...flags }: RunFlags) =>
+const run = ({ pidfile, readyFd, exitFd, resume, ...flags }: RunFlags) =>
   serve({
     source: configSource(flags),
+    ...(resume === undefined ? {} : { resume }),
     ...(pidfile === undefined ? {} : { pidfile }),
     ...(readyFd === undefined ? {} : { readyFd }),
     ...(exitFd === undefined ? {} : { exitFd }),

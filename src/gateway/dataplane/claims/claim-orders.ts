@@ -14,6 +14,8 @@ import {
   CONN_WINDOW_BYTES,
   ConnKind,
   DialResult,
+  FIRST_OWN_CONN,
+  OWN_CONN_SOCKETS_MAX,
 } from '../../messages/conn.ts';
 import type { ConnMessage } from '../../messages/conn-decode.ts';
 import { failedDial } from '../forward/dial-result.ts';
@@ -28,8 +30,8 @@ import { dialIntoDevice } from './device-dial.ts';
 
 /** More credit than any window of a host. */
 const CREDIT_MAX = 2 ** 31;
-/** Sockets that a conn has, and dials that the host was not told yet to have failed. */
-const ENDS_MAX = 2 * CONN_SOCKETS_MAX;
+/** How long a socket without a client, of which nobody wants more, waits for the far side's FIN. */
+const LINGER_MS = 10_000;
 
 export class ClaimOrders {
   readonly #stack: Stack;
@@ -61,20 +63,46 @@ export class ClaimOrders {
 
   /** @param epoch  of the host that is listened to */
   onMessage(message: ConnMessage, epoch: number, now: Instant): void {
-    const claim = message.epoch === epoch ? this.#table.find(message.conn) : undefined;
+    const claim = message.epoch === epoch ? this.#claimOf(message) : undefined;
     if (claim === undefined || (claim.phase === ClaimPhase.SPLICED && !isEnd(message))) {
       this.#counters.add(Counter.CONN_MESSAGES_LATE);
       return;
     }
     if (isEnd(message)) {
-      this.#abort(claim.client, now);
+      if (message.detail === CloseReason.LIMIT) {
+        this.#end(claim, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
+      } else this.#abort(claim.client, now);
       return;
     }
     if (claim.phase !== ClaimPhase.OPEN || !this.#carryOut(claim, message, now)) {
       this.#counters.add(Counter.CONN_MESSAGES_REFUSED);
-      this.#stack.abort(claim.row, CloseReason.SCRIPT_FAILED, ClosedBy.GATEWAY, now);
+      this.#end(claim, CloseReason.SCRIPT_FAILED, ClosedBy.GATEWAY, now);
     }
     this.#table.list(claim);
+  }
+
+  /** A claim without a client is over: all of its sockets are reset. */
+  endOwn(claim: Claim, reason: CloseReason): void {
+    for (const socket of claim.sockets) {
+      this.#sockets.close(socket, true);
+      socket.queue.release();
+    }
+    claim.sockets = [];
+    claim.reason = reason;
+    claim.phase = ClaimPhase.OVER;
+    this.#table.list(claim);
+  }
+
+  /** One without a client begins with its first dial. */
+  #claimOf({ kind, conn, epoch }: ConnMessage): Claim | undefined {
+    const table = this.#table;
+    const isNew = kind === ConnKind.DIAL && conn >= FIRST_OWN_CONN && !table.own.has(conn);
+    return isNew ? table.addOwn(conn, epoch) : table.find(conn);
+  }
+
+  #end(claim: Claim, reason: CloseReason, by: ClosedBy, now: Instant): void {
+    if (claim.hasClient) this.#stack.abort(claim.row, reason, by, now);
+    else this.endOwn(claim, reason);
   }
 
   /** @returns false when the message is against the rules */
@@ -122,7 +150,7 @@ export class ClaimOrders {
     if (end.dialed !== undefined && end.dialed !== DialResult.OK) return true;
     if (!end.queue.append(this.#channel.inBytes, payloadAt, payloadLength)) {
       // The slab budget is used up, and what the host has sent cannot be left where it is.
-      this.#stack.abort(end.claim.row, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
+      this.#end(end.claim, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
       return true;
     }
     pushEnd(end, now);
@@ -130,10 +158,15 @@ export class ClaimOrders {
   }
 
   #dial(claim: Claim, message: ConnMessage, now: Instant): boolean {
-    if (claim.sockets.length >= ENDS_MAX || claim.end(message.end) !== undefined) return false;
+    const { hasClient } = claim;
+    const most = hasClient ? CONN_SOCKETS_MAX : OWN_CONN_SOCKETS_MAX;
+    // The host may not have been told yet that some have failed.
+    if (claim.sockets.length >= 2 * most || claim.end(message.end) !== undefined) return false;
+    if (!hasClient && (message.isIntoDevice || message.proxyProtocol !== 0)) return false;
+    if (!hasClient) this.#counters.add(Counter.OWN_DIALS);
     const end = new ClaimEnd(claim, message.end, this.#table.newQueue(), NEVER);
     claim.sockets.push(end);
-    if (claim.sockets.length > CONN_SOCKETS_MAX) {
+    if (claim.sockets.length > most) {
       failedDial(end, DialResult.LIMIT, this.#counters);
       return true;
     }
@@ -168,9 +201,13 @@ export class ClaimOrders {
   }
 
   #abort(end: ClaimEnd, now: Instant): void {
-    const { port } = end;
+    const { port, claim } = end;
+    if (end.isClient && !claim.hasClient) {
+      this.endOwn(claim, CloseReason.ABORTED);
+      return;
+    }
     if (end.isClient || port instanceof RowPort) {
-      const row = port instanceof RowPort ? port.row : end.claim.row;
+      const row = port instanceof RowPort ? port.row : claim.row;
       this.#stack.abort(row, CloseReason.ABORTED, ClosedBy.SCRIPT, now);
       return;
     }
@@ -192,14 +229,20 @@ export class ClaimOrders {
     end.peek = undefined;
     pushEnd(end, now);
     if (end.isClient || end.port instanceof RowPort) return;
-    const at = this.#stack.rowAt(end.claim.row) + FlowField.HALF_CLOSE_TIMEOUT_MS;
-    const timeoutMs = this.#stack.arena.view.getUint32(at, true);
+    const timeoutMs = this.#lingerMs(end.claim);
     if (timeoutMs === 0) return;
     end.deadline = after(now, millis(timeoutMs));
     this.#wakeAt(end.deadline);
   }
 
+  #lingerMs({ hasClient, row }: Claim): number {
+    if (!hasClient) return LINGER_MS;
+    const at = this.#stack.rowAt(row) + FlowField.HALF_CLOSE_TIMEOUT_MS;
+    return this.#stack.arena.view.getUint32(at, true);
+  }
+
   #splice(claim: Claim, socket: ClaimEnd, message: ConnMessage): boolean {
+    if (!claim.hasClient) return false;
     if (socket.id === CLIENT_END || socket.dialed !== DialResult.OK) return false;
     const { idleTimeoutMs, halfCloseTimeoutMs, maxBytes } = message;
     claim.splice = { socket, idleTimeoutMs, halfCloseTimeoutMs, maxBytes };
@@ -208,7 +251,7 @@ export class ClaimOrders {
   }
 
   #spliceWithNone(claim: Claim, now: Instant): void {
-    this.#stack.abort(claim.row, CloseReason.UPSTREAM_RESET, ClosedBy.UPSTREAM, now);
+    this.#end(claim, CloseReason.UPSTREAM_RESET, ClosedBy.UPSTREAM, now);
   }
 }
 

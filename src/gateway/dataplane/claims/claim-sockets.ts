@@ -43,6 +43,8 @@ export class ClaimSockets {
   readonly #slots: (Slot | undefined)[];
   /** Free slots; the last is taken first. */
   readonly #free: number[];
+  /** Of claims without a client. */
+  #ownSockets = 0;
   #turn = 0;
   #egress: LiveConfig['egress'] = { fwmark: 0, interface: '' };
   #connectMs = 0;
@@ -148,7 +150,7 @@ export class ClaimSockets {
     end.port = socket;
     this.#free.pop();
     this.#slots[index] = { end, port: socket, token, startedAt: now };
-    this.#count();
+    this.#count(end, 1);
     const watched = this.#epoll.add(fd, UPSTREAM_EVENTS, token);
     if (watched < 0) return watched;
     const result = startConnect(fd, view, addressAt, family, port);
@@ -180,11 +182,14 @@ export class ClaimSockets {
     end.port = undefined;
     this.#slots[port.slot] = undefined;
     this.#free.push(port.slot);
-    this.#count();
+    this.#count(end, -1);
   }
 
-  #count(): void {
-    this.#counters.set(Counter.CLAIM_SOCKETS_NOW, this.#slots.length - this.#free.length);
+  #count({ claim }: ClaimEnd, change: 1 | -1): void {
+    if (!claim.hasClient) this.#ownSockets += change;
+    const all = this.#slots.length - this.#free.length;
+    this.#counters.set(Counter.OWN_SOCKETS_NOW, this.#ownSockets);
+    this.#counters.set(Counter.CLAIM_SOCKETS_NOW, all - this.#ownSockets);
   }
 }
 

@@ -1,14 +1,20 @@
-/** The claims: by the row of an end, those that a script talks to, and those with work to do. */
+/**
+ * The claims: by the row of an end, those that a script talks to, those without a client by their
+ * numbers, and those with work to do.
+ */
 import { Counter, type Counters } from '../../../stack/counters.ts';
 import type { Stack } from '../../../stack/stack.ts';
 import { NEVER } from '../../../stack/time.ts';
+import { FIRST_OWN_CONN } from '../../messages/conn.ts';
 import { SlabQueue } from '../forward/slab-queue.ts';
 import { RowPort } from '../row-port.ts';
-import { Claim, type ClaimPhase } from './claim.ts';
+import { Claim, ClaimPhase, NO_CLIENT } from './claim.ts';
 
 /** Rows have 24 bits of a conn; the others count the claims of a row, so that each has its own. */
 const ROW_BITS = 24;
 const ROW_MASK = (1 << ROW_BITS) - 1;
+/** The highest byte of a conn is less than that of FIRST_OWN_CONN. */
+const TURNS = FIRST_OWN_CONN >>> ROW_BITS;
 
 export class ClaimTable {
   readonly #stack: Stack;
@@ -18,6 +24,7 @@ export class ClaimTable {
   readonly #byRow: (RowPort | undefined)[];
   readonly #turns: Uint8Array;
   readonly #active: Claim[] = [];
+  readonly #own = new Map<number, Claim>();
   #listed: Claim[] = [];
   #current: Claim[] = [];
 
@@ -35,6 +42,11 @@ export class ClaimTable {
     return this.#active;
   }
 
+  /** Those without a client. */
+  get own(): ReadonlyMap<number, Claim> {
+    return this.#own;
+  }
+
   get isFull(): boolean {
     return this.#active.length >= this.#limit;
   }
@@ -50,7 +62,7 @@ export class ClaimTable {
 
   /** A claim of the flow in `row`. */
   add(row: number, epoch: number, requestId: number): Claim {
-    this.#turns[row]! += 1;
+    this.#turns[row] = (this.#turns[row]! + 1) % TURNS;
     const conn = ((this.#turns[row]! << ROW_BITS) | row) >>> 0;
     const claim = new Claim(row, conn, epoch, requestId, this.newQueue(), NEVER);
     const port = new RowPort(claim.client, row, this.#stack);
@@ -61,8 +73,25 @@ export class ClaimTable {
     return claim;
   }
 
-  /** The claim that the host calls `conn`, unless its flow has ended. */
+  /** What a script dials without a client, under a number of the host's choosing. */
+  addOwn(conn: number, epoch: number): Claim {
+    const claim = new Claim(NO_CLIENT, conn, epoch, 0, this.newQueue(), NEVER);
+    claim.phase = ClaimPhase.OPEN;
+    claim.isOpenTold = true;
+    this.#own.set(conn, claim);
+    return claim;
+  }
+
+  removeOwn(claim: Claim): void {
+    if (this.#own.get(claim.conn) === claim) this.#own.delete(claim.conn);
+  }
+
+  /** The claim that the host calls `conn`, unless it has ended. */
   find(conn: number): Claim | undefined {
+    if (conn >= FIRST_OWN_CONN) {
+      const own = this.#own.get(conn);
+      return own?.phase === ClaimPhase.OPEN ? own : undefined;
+    }
     const end = this.#byRow[conn & ROW_MASK]?.end;
     return end?.isClient === true && end.claim.conn === conn ? end.claim : undefined;
   }

@@ -1,4 +1,7 @@
-/** What is known of a claimed connection, and of each of its ends: the client and the sockets. */
+/**
+ * What is known of a claimed connection, and of each of its ends: the client and the sockets. What
+ * a script dials without a client is a claim too, which has no flow.
+ */
 import { CloseReason } from '../../../stack/close-reason.ts';
 import type { Instant } from '../../../stack/time.ts';
 import { CLIENT_END, DialResult } from '../../messages/conn.ts';
@@ -135,7 +138,11 @@ export interface SpliceOrder {
   readonly maxBytes: number;
 }
 
+/** `row` of a claim without a client. */
+export const NO_CLIENT = -1;
+
 export class Claim {
+  /** NO_CLIENT, or where its flow is. */
   readonly row: number;
   readonly conn: number;
   readonly epoch: number;
@@ -171,9 +178,15 @@ export class Claim {
     this.client = new ClaimEnd(this, CLIENT_END, queue, never);
   }
 
+  get hasClient(): boolean {
+    return this.row !== NO_CLIENT;
+  }
+
   /** The end of that number; undefined when there is none, or no more. */
   end(id: number): ClaimEnd | undefined {
-    return id === CLIENT_END ? this.client : this.sockets.find((socket) => socket.id === id);
+    return id === CLIENT_END && this.hasClient
+      ? this.client
+      : this.sockets.find((socket) => socket.id === id);
   }
 }
 

@@ -111,6 +111,9 @@ export class Claims implements FlowService {
     for (const { row } of [...this.#table.active]) {
       this.#stack.abort(row, CloseReason.SCRIPT_FAILED, ClosedBy.GATEWAY, now);
     }
+    for (const claim of this.#table.own.values()) {
+      this.#orders.endOwn(claim, CloseReason.SCRIPT_FAILED);
+    }
   }
 
   /** A script claims the flow in `row`, which waits for a verdict. */
@@ -230,7 +233,9 @@ export class Claims implements FlowService {
     if (claim.phase === ClaimPhase.OVER || claim.phase === ClaimPhase.SPLICED) {
       this.#endOrphans(claim, now);
       const isHeard = claim.phase === ClaimPhase.OVER && claim.epoch === this.#epoch;
-      return !isHeard || (this.#isStartTold && this.#teller.closed(claim));
+      const isOver = !isHeard || (this.#isStartTold && this.#teller.closed(claim));
+      if (isOver) this.#table.removeOwn(claim);
+      return isOver;
     }
     let isDone = this.#isMoved(claim.client, now);
     for (const socket of claim.sockets) isDone = this.#isMoved(socket, now) && isDone;
@@ -240,6 +245,7 @@ export class Claims implements FlowService {
     for (const socket of claim.sockets) isDone = this.#isSettled(socket) && isDone;
     if (claim.sockets.some(isForgotten)) {
       claim.sockets = claim.sockets.filter((socket) => !isForgotten(socket));
+      if (claim.sockets.length === 0) this.#table.removeOwn(claim);
     }
     return isDone;
   }
@@ -326,10 +332,13 @@ export class Claims implements FlowService {
   /** Lists whose time is over. */
   #look(now: Instant): void {
     this.#nextLook = NEVER;
-    for (const claim of this.#table.active) {
-      this.#lookAt(claim.client, now);
-      for (const socket of claim.sockets) this.#lookAt(socket, now);
-    }
+    for (const claim of this.#table.active) this.#lookAtAll(claim, now);
+    for (const claim of this.#table.own.values()) this.#lookAtAll(claim, now);
+  }
+
+  #lookAtAll(claim: Claim, now: Instant): void {
+    this.#lookAt(claim.client, now);
+    for (const socket of claim.sockets) this.#lookAt(socket, now);
   }
 
   #lookAt(end: ClaimEnd, now: Instant): void {

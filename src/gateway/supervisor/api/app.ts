@@ -3,18 +3,27 @@ import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { BUNDLE_MAX_BYTES } from '../../config/script-files.ts';
 import { SETS_MAX_BYTES } from '../../config/sets.ts';
+import type { LogTap } from '../log/log-tap.ts';
 import type { Logger } from '../log/logger.ts';
-import { guardBrowser, requireToken } from './access.ts';
+import { requireScope } from './access.ts';
+import type { ApiEnv } from './api-env.ts';
+import { auditWrites } from './audit.ts';
+import { guardBrowser } from './browser-guard.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { answerError, ProblemError } from './problem.ts';
+import { clashRoutes } from './routes/clash.ts';
+import { configRoutes } from './routes/config.ts';
 import { conntrackRoutes } from './routes/conntrack.ts';
 import { deviceRoutes } from './routes/device.ts';
 import { dropRoutes } from './routes/drops.ts';
+import { endingRoutes } from './routes/ending.ts';
 import { eventRoutes } from './routes/events.ts';
 import { explainRoutes } from './routes/explain.ts';
 import { flowRoutes } from './routes/flows.ts';
 import { generationRoutes } from './routes/generations.ts';
 import { healthRoutes } from './routes/health.ts';
+import { infoRoutes } from './routes/info.ts';
+import { logLevelRoutes } from './routes/log-level.ts';
 import { openApiRoutes } from './routes/openapi.ts';
 import { reloadRoutes } from './routes/reloads.ts';
 import { scriptRoutes } from './routes/scripts.ts';
@@ -26,18 +35,20 @@ const BODY_MAX_BYTES = 6 * BUNDLE_MAX_BYTES + 2 * SETS_MAX_BYTES;
 
 export interface ApiOptions {
   readonly log: Logger;
-  /** Demanded of every client; absent on a unix socket, whose file mode is the guard. */
-  readonly token?: string;
+  readonly logTap: LogTap;
 }
 
-export function createApi(plane: ControlPlane, { log, token }: ApiOptions): Hono {
-  const app = new Hono();
+export function createApi(plane: ControlPlane, { log, logTap }: ApiOptions): Hono<ApiEnv> {
+  const app = new Hono<ApiEnv>();
   app.onError((error, context) => answerError(error, context, log));
   app.notFound(() => {
     throw new ProblemError(404, 'there is nothing here; GET /v1/openapi.json lists what is');
   });
-  // A token means TCP. No web page reaches a unix socket, and its clients make up a host name.
-  if (token !== undefined) app.use(guardBrowser(), requireToken(token));
+  app.use(auditWrites(plane, log));
+  app.use(
+    guardBrowser(() => plane.config.isClash),
+    requireScope(() => plane.config.access),
+  );
   app.use(
     bodyLimit({
       maxSize: BODY_MAX_BYTES,
@@ -47,7 +58,11 @@ export function createApi(plane: ControlPlane, { log, token }: ApiOptions): Hono
     }),
   );
   app.route('/', healthRoutes(plane));
+  app.route('/', infoRoutes(plane));
   app.route('/', statusRoutes(plane));
+  app.route('/', configRoutes(plane));
+  app.route('/', logLevelRoutes(plane));
+  app.route('/', endingRoutes(plane));
   app.route('/', scriptRoutes(plane));
   app.route('/', generationRoutes(plane));
   app.route('/', reloadRoutes(plane));
@@ -58,6 +73,7 @@ export function createApi(plane: ControlPlane, { log, token }: ApiOptions): Hono
   app.route('/', dropRoutes(plane));
   app.route('/', deviceRoutes(plane));
   app.route('/', explainRoutes(plane));
+  app.route('/', clashRoutes(plane, logTap));
   app.route('/', openApiRoutes(app));
   return app;
 }

@@ -2,8 +2,12 @@
 
 import type { ReloadConfig } from '../../config/reload-schema.ts';
 import type { RecordedFlow, ScriptSource } from '../../messages/script-control.ts';
+import type { ConfigChanges } from '../config-changes.ts';
+import type { ConfigState } from '../config-state.ts';
 import type { DeviceEvents } from '../device/device-events.ts';
 import type { FlowControl } from '../flows/flow-control.ts';
+import type { LogLevel } from '../log/log-level.ts';
+import type { Notices } from '../notices.ts';
 import type { Explanation } from '../scripts/explain.ts';
 import type { Trial } from '../scripts/generation-parts.ts';
 import type { BundleContent, Change, ChangeOptions, Generation } from '../scripts/generations.ts';
@@ -13,6 +17,17 @@ import type { DeviceView } from './device-schemas.ts';
 import type { DropCount, ReasonCount, Status } from './schemas.ts';
 
 export interface ControlPlane {
+  /** What of the config the API itself goes by, as it is now. */
+  readonly config: Pick<ConfigState, 'access' | 'isClash'>;
+  /** Bytes of clients so far, up and down. */
+  traffic(): { readonly up: number; readonly down: number };
+  readonly notices: Notices;
+  readonly logLevel: LogLevel;
+  readonly configChanges: Pick<ConfigChanges, 'etag' | 'shown' | 'change'>;
+  /** Takes no new flow; the deadline for those that live, as the config has it unless given. */
+  beginDrain(deadlineMs: number | undefined): number;
+  /** Drains, and ends the process. */
+  beginStop(deadlineMs: number | undefined): number;
   status(): Status;
   /** Why the gateway does not take new flows; empty when it does. */
   notReady(): readonly string[];
@@ -41,9 +56,9 @@ export interface ControlPlane {
   /** The bundle that is tried beside the active one. */
   readonly trial: TrialState | undefined;
   /** @throws NoTrialError */
-  promote(): Promise<Change>;
+  promote(options: Precondition): Promise<Change>;
   /** @throws NoTrialError */
-  abortTrial(): Promise<Change>;
+  abortTrial(options: Precondition): Promise<Change>;
   rollback(to: number | undefined, options: ChangeOptions): Promise<Change>;
   /** Begins to read config and scripts from disk again. @throws TooManyReloadsError */
   startReload(options: ChangeOptions): ReloadRecord;
@@ -55,6 +70,7 @@ export interface ControlPlane {
   findReload(id: string): ReloadRecord;
 }
 
+type Precondition = Pick<ChangeOptions, 'ifMatch'>;
 export type NewScript = ScriptSource;
 export type NewBundle = Pick<BundleContent, 'scripts'> & {
   readonly [K in 'vars' | 'sets']?: BundleContent[K] | undefined;

@@ -1,20 +1,17 @@
-/** Where the API listens: a unix socket of its owner, or TCP for bearers of a token. */
-import { chmodSync, existsSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+/** Where the API listens: a unix socket, whose peers the kernel names, or TCP for tokens. */
+import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname, resolve } from 'node:path';
+import type { AdminConfig } from '../../config/admin-schema.ts';
 import { ConfigError } from '../../config/load.ts';
-import { readTextFile, UnreadableError } from '../../config/read-text-file.ts';
-import type { Config } from '../../config/schema.ts';
 import { parseTarget } from '../../config/values.ts';
 import { explained } from '../start-error.ts';
+import { idOf } from './accounts.ts';
+import type { Handler } from './transport/answer-of.ts';
+import { ApiServer, type ApiServerOptions } from './transport/server.ts';
 
-const SOCKET_MODE = 0o600;
-/** Seconds without a byte, the most that Bun can count; a change of scripts may take most of it. */
-const IDLE_TIMEOUT_S = 255;
 /** `sun_path` of unix(7), without its NUL. */
 const SOCKET_PATH_BYTES_MAX = 107;
-/** A token is a line of text. */
-const TOKEN_FILE_BYTES_MAX = 4096;
 
 export type AdminAddress =
   | { readonly kind: 'unix'; readonly path: string }
@@ -29,17 +26,28 @@ export function parseAdminAddress(text: string): AdminAddress | undefined {
   return target?.port === undefined ? undefined : { kind: 'tcp', ip: target.ip, port: target.port };
 }
 
+/** What a socket file is like, and how its clients are served. */
+export interface ListenOptions extends ApiServerOptions {
+  /** Permission bits of the file. */
+  readonly mode?: number;
+  /** Its group, when it is not that of the gateway. */
+  readonly gid?: number;
+}
+
+export interface AdminPlace extends ListenOptions {
+  readonly address: AdminAddress;
+}
+
+/** Of the gateway alone. */
+const SOCKET_MODE = 0o600;
+
 /**
- * The address of a config and the token that guards it.
+ * The place that a config names.
  *
- * @throws ConfigError  for no address, TCP without a token, an unreadable token file
+ * @throws ConfigError  for no address, TCP without a token, a group that nobody knows
  */
-export function resolveAdmin(
-  admin: Config['admin'],
-  file: string,
-): { address: AdminAddress; token?: string } {
-  const fault = (path: string, message: string, cause?: unknown) =>
-    new ConfigError(file, [{ path, message }], { cause });
+export function resolveAdmin(admin: AdminConfig, file: string): AdminPlace {
+  const fault = (path: string, message: string) => new ConfigError(file, [{ path, message }]);
   const address = parseAdminAddress(admin.listen);
   if (address === undefined) {
     throw fault('admin.listen', `"${admin.listen}" is neither unix:///PATH nor IP:PORT`);
@@ -50,13 +58,22 @@ export function resolveAdmin(
       const most = SOCKET_PATH_BYTES_MAX;
       throw fault('admin.listen', `a path of ${bytes} bytes; of a unix socket at most ${most}`);
     }
-    return { address };
+  } else if ([admin.token ?? admin.tokenFile, ...admin.tokens].every((one) => one === undefined)) {
+    throw fault('admin.token', 'TCP needs a token: set admin.token, tokenFile or tokens');
   }
-  const token = admin.token ?? readToken(admin.tokenFile, fault);
-  if (token === undefined || token === '') {
-    throw fault('admin.token', 'TCP needs a token: set admin.token or admin.tokenFile');
+  const { group } = admin.socket;
+  const gid = typeof group === 'string' ? idOf('group', group) : group;
+  if (group !== undefined && gid === undefined) {
+    throw fault('admin.socket.group', `"${group}" is not known on this machine: write its number`);
   }
-  return { address, token };
+  return { address, mode: socketMode(admin), ...(gid === undefined ? {} : { gid }) };
+}
+
+/** Whom the rules let in must reach the socket; who they are is asked of the kernel then. */
+function socketMode({ allow, tokens, socket: { mode, group } }: AdminConfig): number {
+  if (mode !== undefined) return Number.parseInt(mode, 8);
+  if (group !== undefined) return 0o660;
+  return allow.length + tokens.length > 0 ? 0o666 : SOCKET_MODE;
 }
 
 /** The path is in use by a gateway that runs, or by what is no socket. */
@@ -73,13 +90,14 @@ export class AddressInUseError extends Error {
  */
 export async function listen(
   address: AdminAddress,
-  fetch: (request: Request) => Response | Promise<Response>,
-): Promise<Bun.Server<undefined>> {
+  handler: Handler,
+  { mode = SOCKET_MODE, gid, ...options }: ListenOptions = {},
+): Promise<ApiServer> {
+  const server = new ApiServer(handler, options);
   if (address.kind === 'tcp') {
-    const { ip: hostname, port } = address;
-    return serveAt(`port ${port} of ${hostname}`, () =>
-      Bun.serve({ hostname, port, fetch, idleTimeout: IDLE_TIMEOUT_S }),
-    );
+    const { ip: host, port } = address;
+    await serveAt(`port ${port} of ${host}`, () => server.listen({ host, port }));
+    return server;
   }
   await claimAddress(address);
   const { path } = address;
@@ -87,14 +105,15 @@ export async function listen(
   // Between bind and chmod the mode is what the umask leaves.
   const umask = process.umask(0o177);
   try {
-    // Bun counts idle seconds on a unix socket as well, 10 unless told; its types do not say so.
-    const options = { unix: path, fetch, idleTimeout: IDLE_TIMEOUT_S as never };
-    const server = serveAt(path, () => Bun.serve(options));
-    chmodSync(path, SOCKET_MODE);
-    return server;
+    await serveAt(path, () => server.listen({ path }));
   } finally {
     process.umask(umask);
   }
+  explained(`the group of ${path} cannot be ${gid}`, () => {
+    if (gid !== undefined) chownSync(path, -1, gid);
+  });
+  chmodSync(path, mode);
+  return server;
 }
 
 /**
@@ -112,12 +131,18 @@ export async function claimAddress(address: AdminAddress): Promise<void> {
   unlinkSync(path);
 }
 
-function serveAt(place: string, serve: () => Bun.Server<undefined>): Bun.Server<undefined> {
+/** @throws AddressInUseError, StartError */
+async function serveAt(place: string, serve: () => Promise<void>): Promise<void> {
   try {
-    return explained(`the API cannot listen on ${place}`, serve);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
-    throw new AddressInUseError(`${place} is in use (see --admin)`, { cause: error });
+    await serve();
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE') {
+      throw new AddressInUseError(`${place} is in use (see --admin)`, { cause });
+    }
+    explained(`the API cannot listen on ${place}`, () => {
+      throw cause;
+    });
   }
 }
 
@@ -127,17 +152,4 @@ function isAnswered(path: string): Promise<boolean> {
   socket.once('connect', () => settle(true));
   socket.once('error', () => settle(false));
   return promise.finally(() => socket.destroy());
-}
-
-function readToken(
-  file: string | undefined,
-  fault: (path: string, message: string, cause?: unknown) => ConfigError,
-): string | undefined {
-  if (file === undefined) return undefined;
-  try {
-    return readTextFile(file, TOKEN_FILE_BYTES_MAX).trim();
-  } catch (cause) {
-    if (!(cause instanceof UnreadableError)) throw cause;
-    throw fault('admin.tokenFile', `${file} ${cause.message}`, cause);
-  }
 }

@@ -1,4 +1,4 @@
-/** `If-Match`, RFC 9110 §13.1.1: who changes something says which state was seen. */
+/** Conditional requests, RFC 9110 §13: who changes something says which state was seen. */
 import type { Context } from 'hono';
 import type { ReloadConfig } from '../../config/reload-schema.ts';
 import type { TrialPlan } from '../scripts/generation-parts.ts';
@@ -28,13 +28,40 @@ export function changeOptions(
     trial,
     revalidate,
   };
+  const isFree = options.force || options.dryRun;
+  return { ...options, ...preconditionOf(context, 'GET /v1/generations', isFree) };
+}
+
+/**
+ * The state that a change starts from; empty for whatever is there.
+ *
+ * @param source  where its ETag is found, for those who left it out
+ * @param isFree  it may be left out
+ * @throws ProblemError  428 when there is none (RFC 6585 §3), 400 when it cannot be read
+ */
+export function preconditionOf(
+  context: Context,
+  source: string,
+  isFree = false,
+): { readonly ifMatch?: readonly string[] } {
   const ifMatch = parseIfMatch(context);
-  if (Array.isArray(ifMatch)) return { ...options, ifMatch };
-  if (ifMatch === '*' || options.force || options.dryRun) return options;
+  if (Array.isArray(ifMatch)) return { ifMatch };
+  if (ifMatch === '*' || isFree) return {};
   throw new ProblemError(
     428,
-    'If-Match is missing: send the ETag of GET /v1/generations, or "*" for whatever is active',
+    `If-Match is missing: send the ETag of ${source}, or "*" for whatever is there`,
   );
+}
+
+/**
+ * The answer to who has the state already; undefined for others. Only for what is the same as long
+ * as its tag is: counters beside it would stand still.
+ */
+export function unchanged(context: Context, etag: string): Response | undefined {
+  context.header('ETag', etag);
+  const known = parseTags(context, 'If-None-Match');
+  const isKnown = known === '*' || known?.includes(etag) === true;
+  return isKnown ? context.body(null, 304) : undefined;
 }
 
 /** @throws ProblemError  400 when two trials are asked for */
@@ -58,14 +85,20 @@ function trialOf(query: ChangeQuery, defaults: ReloadConfig['canary']): TrialPla
  *
  * @throws ProblemError  400 when it is no list of tags
  */
-export function parseIfMatch(context: Context): string[] | '*' | undefined {
-  const header = context.req.header('If-Match')?.trim();
+export const parseIfMatch = (context: Context): string[] | '*' | undefined =>
+  parseTags(context, 'If-Match');
+
+function parseTags(
+  context: Context,
+  name: 'If-Match' | 'If-None-Match',
+): string[] | '*' | undefined {
+  const header = context.req.header(name)?.trim();
   if (header === undefined || header === '*') return header;
   const tags: string[] = [];
   TAG.lastIndex = 0;
   while (TAG.lastIndex < header.length) {
     const match = TAG.exec(header);
-    if (match === null) throw new ProblemError(400, `If-Match is no list of ETags: ${header}`);
+    if (match === null) throw new ProblemError(400, `${name} is no list of ETags: ${header}`);
     if (match[1] !== undefined) tags.push(match[1]);
   }
   return tags;

@@ -2,7 +2,9 @@
 import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { ConfigFileError } from '../../config/config-writer.ts';
 import { ConfigError } from '../../config/load.ts';
+import { RestartRequiredError } from '../../config/restart-required.ts';
 import type { ScriptIssue } from '../../messages/script-control.ts';
 import { SwapError } from '../device/device-keeper.ts';
 import { FilterError } from '../flows/filter/filter-error.ts';
@@ -41,23 +43,32 @@ const TITLES: Readonly<Record<number, string>> = {
   403: 'Forbidden',
   404: 'Not found',
   405: 'Method not allowed',
+  409: 'Conflict',
   412: 'Precondition failed',
   413: 'Too large',
   415: 'Unsupported media type',
   422: 'Refused',
   428: 'Precondition required',
   429: 'Too many requests',
+  431: 'Headers too large',
   500: 'Internal error',
   503: 'Not ready',
 };
 
 /** Answers with the error. Only what is our own fault is logged. */
 export function answerError(error: Error, context: Context, log: Logger): Response {
+  // Whoever goes while it sends has an end of its own; nobody reads this.
+  if (context.req.raw.signal.aborted) return problemResponse(new ProblemError(400, 'cut off'));
+  if (describe(error).status === 500)
+    log.error({ err: error, path: context.req.path }, 'api-error');
+  return problemResponse(error);
+}
+
+export function problemResponse(error: Error): Response {
   const { status } = describe(error);
-  if (status === 500) log.error({ err: error, path: context.req.path }, 'api-error');
-  context.header('Content-Type', 'application/problem+json');
-  if (status === 401) context.header('WWW-Authenticate', 'Bearer realm="culvert"');
-  return context.body(JSON.stringify(viewProblem(error)), status);
+  const headers = new Headers({ 'Content-Type': 'application/problem+json' });
+  if (status === 401) headers.set('WWW-Authenticate', 'Bearer realm="culvert"');
+  return new Response(JSON.stringify(viewProblem(error)), { status, headers });
 }
 
 /** The error as RFC 9457 has it. */
@@ -100,8 +111,10 @@ function describe(error: Error): Description {
   if (error instanceof BundleRejectedError) {
     return { status: 422, detail: error.message, errors: error.issues.map(scriptFault) };
   }
+  if (error instanceof ConfigFileError) return plain(409);
   if (error instanceof ConfigError) {
-    return { status: 422, detail: error.message, errors: [...error.issues] };
+    const status = error instanceof RestartRequiredError ? 409 : 422;
+    return { status, detail: error.message, errors: [...error.issues] };
   }
   if (error instanceof HTTPException) return plain(error.status);
   // The text of an error of ours is for the log, not for a client.

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { scriptName } from '../../config/script-schema.ts';
 import { duration } from '../../config/values.ts';
 import { FLOW_EVENT_NAMES } from '../flows/event-ring.ts';
+import { NOTICE_NAMES } from '../notices.ts';
 import { ORIGINS } from '../scripts/generations.ts';
 import { REVALIDATE_MODES } from '../scripts/revalidation.ts';
 
@@ -10,7 +11,7 @@ const PAGE_DEFAULT = 100;
 const PAGE_MAX = 10_000;
 
 /** `?force`, `?force=true`, `?force=1` */
-const flag = z
+export const flag = z
   .enum(['', 'true', '1', 'false', '0'])
   .transform((text) => text !== 'false' && text !== '0')
   .optional();
@@ -27,9 +28,12 @@ export const changeQuery = z.object({
     .regex(/^\d+(\.\d+)?%?$/, 'expected a percentage')
     .transform((text) => Number.parseFloat(text))
     .pipe(z.number().min(0).max(PERCENT_MAX))
+    .meta({ examples: ['10', '2.5%'] })
     .optional(),
   /** How long a canary is tried before it takes over; `0s`: until it is promoted. */
-  canary_for: duration(0, CANARY_MS_MAX).optional(),
+  canary_for: duration(0, CANARY_MS_MAX)
+    .meta({ examples: ['5m'] })
+    .optional(),
   shadow: flag,
   /** Live flows that the new bundle decides otherwise are kept, told of, or ended. */
   revalidate: z.enum(REVALIDATE_MODES).default('keep'),
@@ -37,30 +41,40 @@ export const changeQuery = z.object({
 export type ChangeQuery = z.output<typeof changeQuery>;
 /** Below the idle timeout of the API and what the CLI waits. */
 const WAIT_MS_MAX = 200_000;
-export const reloadQuery = changeQuery.extend({ wait: duration(0, WAIT_MS_MAX).prefault('0s') });
+export const reloadQuery = changeQuery.extend({
+  wait: duration(0, WAIT_MS_MAX)
+    .meta({ examples: ['10s'] })
+    .prefault('0s'),
+});
 export const reloadParam = z.object({ id: z.string() });
 export const rollbackQuery = changeQuery.extend({
   to: z.coerce.number().int().positive().optional(),
 });
+const filter = z
+  .string()
+  .meta({ examples: ['src in 10.0.0.0/8 and dport = 443'] })
+  .default('');
+
 export const flowsQuery = z.object({
-  filter: z.string().default(''),
+  filter,
   limit: z.coerce.number().int().min(1).max(PAGE_MAX).default(PAGE_DEFAULT),
   from: z.coerce.number().int().min(0).default(0),
 });
 /** What is meant must be said: an empty filter is no way to ask for all. */
 export const killQuery = z.object({
-  filter: z.string().default(''),
+  filter,
   all: flag,
   dry_run: flag,
 });
-export const filterQuery = z.object({ filter: z.string().default('') });
+export const filterQuery = z.object({ filter });
 export const eventsQuery = filterQuery.extend({
   /** `NEW,DESTROY` */
   type: z
     .string()
     .transform((text) => text.toUpperCase().split(','))
-    .pipe(z.array(z.enum(FLOW_EVENT_NAMES)))
-    .default([...FLOW_EVENT_NAMES]),
+    .pipe(z.array(z.enum([...FLOW_EVENT_NAMES, ...NOTICE_NAMES])))
+    .meta({ examples: ['NEW,DESTROY', 'RELOAD,AUDIT'] })
+    .optional(),
 });
 export const eventsHeader = z.object({ 'last-event-id': z.string().optional() });
 export const dropsQuery = z.object({ all: flag });
@@ -84,6 +98,8 @@ export const problem = z.object({
     .optional(),
 });
 export type Problem = z.output<typeof problem>;
+
+export const readiness = z.object({ ready: z.boolean(), reasons: z.array(z.string()) });
 
 export const generation = z.object({
   number: z.number(),

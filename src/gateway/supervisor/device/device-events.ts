@@ -25,12 +25,15 @@ export class DeviceEvents {
   readonly session = Date.now().toString(36);
   #kept: DeviceEvent[] = [];
   #next = 1;
+  /** For those who listen to all that happens. */
+  onAdded: (event: string, state: DeviceState) => void = () => {};
 
   add(event: string, state: DeviceState): void {
     this.#counts.set(event, (this.#counts.get(event) ?? 0) + 1);
     this.#kept = [...this.#kept, { number: this.#next++, at: Date.now(), event, state }];
     if (this.#kept.length > KEPT) this.#kept = this.#kept.slice(-KEPT);
     for (const reader of this.#readers) reader.wake();
+    this.onAdded(event, state);
   }
 
   /** Number of the event that comes next. */

@@ -1,5 +1,6 @@
 /** One listener, and where it is in the ring; it gets server-sent events, HTML Standard §9.2. */
 import { readFlowRow } from '../../../stack/flow-row.ts';
+import type { NoticeName, Notices } from '../notices.ts';
 import type { EventRing, FlowEventName } from './event-ring.ts';
 import type { Filter } from './filter/fields.ts';
 import { type FlowContext, flowId, viewEndedFlow, viewFlow } from './flow-view.ts';
@@ -12,15 +13,19 @@ const KEEPALIVE_MS = 15_000;
 const GREETING = 'retry: 2000\n\n';
 const KEEPALIVE = ': nothing new\n\n';
 
+export type EventName = FlowEventName | NoticeName;
+
 export interface EventRequest {
+  /** Of flows; notices have none. */
   readonly filter: Filter;
-  readonly names: ReadonlySet<FlowEventName>;
+  readonly names: ReadonlySet<EventName>;
   /** `Last-Event-ID` of a client that comes back. */
   readonly lastId?: string;
 }
 
 export interface EventSource {
   readonly ring: EventRing;
+  readonly notices: Notices;
   /** Stands in each id before the number of the event. */
   readonly session: string;
   readonly context: () => FlowContext;
@@ -35,6 +40,8 @@ export class EventReader {
   readonly #request: EventRequest;
   readonly #source: EventSource;
   #next: number;
+  /** Of notices. */
+  #nextNotice: number;
   #lost: number;
   /** What is to be sent before the next event. */
   #text = GREETING;
@@ -49,7 +56,8 @@ export class EventReader {
     if (request.lastId !== undefined && resumed === undefined) {
       this.#text += gapText('unknown-last-event-id');
     }
-    this.#next = resumed ?? source.ring.next;
+    this.#next = resumed?.event ?? source.ring.next;
+    this.#nextNotice = resumed?.notice ?? source.notices.next;
   }
 
   /**
@@ -99,11 +107,32 @@ export class EventReader {
       if (!this.#request.names.has(ring.nameOf(event))) continue;
       if (test(ring.view, ring.rowAt(event))) text += this.#show(event, now);
     }
+    return text + this.#readNotices();
+  }
+
+  #readNotices(): string {
+    const { notices } = this.#source;
+    let text = '';
+    while (this.#nextNotice < notices.next) {
+      const { name, data } = notices.at(this.#nextNotice++);
+      if (!this.#request.names.has(name)) continue;
+      text += `id: ${this.#id}\nevent: ${name}\ndata: ${data}\n\n`;
+    }
     return text;
   }
 
+  /** Where this reader is: behind the last event, and behind the last notice if there was one. */
+  get #id(): string {
+    const notice = this.#nextNotice > 1 ? `.${this.#nextNotice - 1}` : '';
+    return `${this.#source.session}-${this.#next - 1}${notice}`;
+  }
+
   #noteGaps(): void {
-    const { ring, lostReports } = this.#source;
+    const { ring, notices, lostReports } = this.#source;
+    if (this.#nextNotice < notices.first) {
+      this.#text += gapText('reader-too-slow', notices.first - this.#nextNotice);
+      this.#nextNotice = notices.first;
+    }
     if (this.#next < ring.first) {
       this.#text += gapText('reader-too-slow', ring.first - this.#next);
       this.#next = ring.first;
@@ -114,7 +143,7 @@ export class EventReader {
   }
 
   #show(event: number, now: FlowContext): string {
-    const { ring, session } = this.#source;
+    const { ring } = this.#source;
     const flow = readFlowRow(ring.view, ring.rowAt(event));
     if (flow === undefined) return '';
     const name = ring.nameOf(event);
@@ -126,16 +155,18 @@ export class EventReader {
       time: new Date(context.nowMs).toISOString(),
       flow: { id: flowId(flow.serial), ...view },
     };
-    return `id: ${session}-${event}\nevent: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
+    return `id: ${this.#id}\nevent: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
   }
 
-  /** The event after the one that the client saw last; undefined when that is not known here. */
-  #resumed(): number | undefined {
-    const { ring, session } = this.#source;
-    const [name, number = ''] = this.#request.lastId?.split('-') ?? [];
-    if (name !== session || !/^\d{1,15}$/.test(number)) return undefined;
-    const next = Number(number) + 1;
-    return next <= ring.next ? next : undefined;
+  /** The events after the ones that the client saw last; undefined when that is not known here. */
+  #resumed(): { readonly event: number; readonly notice: number } | undefined {
+    const { ring, notices, session } = this.#source;
+    const id = /^(?<name>\w+)-(?<event>\d{1,15})(?:\.(?<notice>\d{1,15}))?$/;
+    const { name, ...last } = id.exec(this.#request.lastId ?? '')?.groups ?? {};
+    const event = Number(last['event']) + 1;
+    const notice = Number(last['notice'] ?? 0) + 1;
+    const isKnown = name === session && event <= ring.next && notice <= notices.next;
+    return isKnown ? { event, notice } : undefined;
   }
 }
 

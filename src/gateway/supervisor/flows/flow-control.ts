@@ -2,6 +2,7 @@
 import type { FlowReader } from '../../../stack/layout.ts';
 import type { FlowRef } from '../../messages/control.ts';
 import type { Logger } from '../log/logger.ts';
+import type { Notices } from '../notices.ts';
 import { type ConntrackView, viewConntrack } from './conntrack-view.ts';
 import { EndedFlows } from './ended-flows.ts';
 import type { EventReader, EventRequest } from './event-reader.ts';
@@ -22,6 +23,7 @@ export interface FlowControlOptions {
   readonly context: () => FlowContext;
   /** Rows of ended flows so far that the data plane could not report. */
   readonly lostReports: () => number;
+  readonly notices?: Notices;
   /** Ends flows; settles with how many of them still lived. */
   readonly kill: (flows: readonly FlowRef[]) => Promise<number>;
 }
@@ -33,11 +35,12 @@ export class FlowControl {
   readonly #options: FlowControlOptions;
 
   constructor(options: FlowControlOptions) {
-    const { log, reader, context, lostReports } = options;
+    const { log, reader, context, lostReports, notices } = options;
     this.#options = options;
     this.live = new LiveFlows(reader, context);
     this.ended = new EndedFlows(log, context);
-    this.#events = new FlowEvents({ reader, context, lostReports });
+    const listened = notices === undefined ? {} : { notices };
+    this.#events = new FlowEvents({ reader, context, lostReports, ...listened });
   }
 
   /** Rows that the table has. */

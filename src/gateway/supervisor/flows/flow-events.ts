@@ -7,6 +7,7 @@
  */
 import { FLOW_ROW_BYTES } from '../../../stack/flow-row.ts';
 import type { FlowReader } from '../../../stack/layout.ts';
+import { Notices } from '../notices.ts';
 import { EventReader, type EventRequest } from './event-reader.ts';
 import { EventRing } from './event-ring.ts';
 import type { FlowContext } from './flow-view.ts';
@@ -27,6 +28,8 @@ export interface FlowEventsOptions {
   readonly context: () => FlowContext;
   /** Rows of ended flows so far that the data plane could not report. */
   readonly lostReports: () => number;
+  /** What happens to the gateway itself. */
+  readonly notices?: Notices;
   readonly lookPeriodMs?: number;
   readonly lingerMs?: number;
   readonly ringEvents?: number;
@@ -38,7 +41,7 @@ export class TooManyReadersError extends Error {
   readonly code = 'TOO_MANY_READERS';
 
   constructor() {
-    super(`${READERS_MAX} clients listen to events already`);
+    super('as many clients listen already as may');
   }
 }
 
@@ -53,11 +56,14 @@ interface Session {
 export class FlowEvents {
   readonly #options: FlowEventsOptions;
   readonly #readers = new Set<EventReader>();
+  readonly #notices: Notices;
   #session: Session | undefined;
   #linger: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: FlowEventsOptions) {
     this.#options = options;
+    this.#notices = options.notices ?? new Notices();
+    this.#notices.listen(() => this.#wake());
   }
 
   get isWatching(): boolean {
@@ -73,6 +79,7 @@ export class FlowEvents {
     const { ring, name } = this.#session;
     const reader = new EventReader(request, {
       ring,
+      notices: this.#notices,
       session: name,
       context,
       lostReports,

@@ -1,6 +1,7 @@
 /** Logs: pino lines on standard error, JSON or a short text for eyes. */
 import pino, { type Logger } from 'pino';
 import { LogSink } from './log-sink.ts';
+import type { LogTap } from './log-tap.ts';
 
 export type { Logger };
 
@@ -9,7 +10,11 @@ export interface LogOptions {
   readonly format: 'json' | 'text';
 }
 
-export function createLogger(options: LogOptions, sink = new LogSink()): Logger {
+export function createLogger(
+  options: LogOptions,
+  sink = new LogSink(),
+  tap?: Pick<LogTap, 'write'>,
+): Logger {
   const render = options.format === 'text' ? renderText : (line: string) => line;
   const log = pino(
     {
@@ -18,7 +23,12 @@ export function createLogger(options: LogOptions, sink = new LogSink()): Logger 
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    { write: (line: string) => sink.write(render(line)) },
+    {
+      write: (line: string) => {
+        sink.write(render(line));
+        tap?.write(line);
+      },
+    },
   );
   sink.onDropped = (dropped) => log.warn({ dropped }, 'log-lines-dropped');
   return log;

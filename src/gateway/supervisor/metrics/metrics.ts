@@ -279,6 +279,12 @@ function writeScripts(text: MetricsText, source: MetricsSource): void {
   text.counter('culvert_conn_stalls_total', 'How often the socket to the script host was full.', [
     [counters.get(Counter.CONN_STALLS)],
   ]);
+  text.gauge('culvert_script_own_sockets', 'Sockets of scripts outside of claimed flows.', [
+    [counters.get(Counter.OWN_SOCKETS_NOW)],
+  ]);
+  text.counter('culvert_script_own_dials_total', 'Dials of scripts outside of claimed flows.', [
+    [counters.get(Counter.OWN_DIALS)],
+  ]);
   text.counter(
     'culvert_script_errors_total',
     'Decisions that failed in the script.',

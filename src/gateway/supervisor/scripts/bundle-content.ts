@@ -8,9 +8,9 @@ type ScriptSets = Readonly<Record<string, ScriptSet>>;
 const HASH_TEXT_LENGTH = 12;
 
 /** Of all that decides; where a file lay is told to people only, what it is called is not. */
-export function hashOf({ scripts, vars, limits, sets }: BundleContent): string {
+export function hashOf({ scripts, vars, limits, sets, ca }: BundleContent): string {
   const sources = scripts.map(({ file, ...content }) => ({ ...content, file: basename(file) }));
-  const text = JSON.stringify([sources, vars, limits, sets ?? {}], sortKeys);
+  const text = JSON.stringify([sources, vars, limits, sets ?? {}, ...(ca ? [ca] : [])], sortKeys);
   return new Bun.CryptoHasher('sha256').update(text).digest('hex').slice(0, HASH_TEXT_LENGTH);
 }
 

@@ -28,6 +28,8 @@ export interface BundleContent {
   readonly vars: Readonly<Record<string, string>>;
   readonly limits: ScriptLimits;
   readonly sets?: Readonly<Record<string, ScriptSet>>;
+  /** Authorities that they trust besides the usual ones, in PEM. */
+  readonly ca?: string;
 }
 
 export const ORIGINS = ['start', 'reload', 'api', 'rollback'] as const;
@@ -229,9 +231,14 @@ export class Generations {
     });
   }
 
-  /** Makes the bundle on trial the active one. @throws NoTrialError, BundleRejectedError */
-  promote(): Promise<Change> {
+  /**
+   * Makes the bundle on trial the active one.
+   *
+   * @throws NoTrialError, StaleChangeError, BundleRejectedError
+   */
+  promote({ ifMatch }: Pick<ChangeOptions, 'ifMatch'> = {}): Promise<Change> {
     return this.#lock.run(async () => {
+      if (this.#trial !== undefined) this.#checkMatch(ifMatch);
       const trial = this.#trial;
       if (trial === undefined || this.#trials === undefined) throw noTrial();
       rejectOn(await this.#trials.promote(trial.generation, trial.plan));
@@ -241,9 +248,12 @@ export class Generations {
     });
   }
 
-  /** Ends the trial; the active bundle stays. @throws NoTrialError */
-  abortTrial(): Promise<Change> {
-    return this.#lock.run(async () => this.#abort('aborted'));
+  /** Ends the trial; the active bundle stays. @throws NoTrialError, StaleChangeError */
+  abortTrial({ ifMatch }: Pick<ChangeOptions, 'ifMatch'> = {}): Promise<Change> {
+    return this.#lock.run(async () => {
+      if (this.#trial !== undefined) this.#checkMatch(ifMatch);
+      return this.#abort('aborted');
+    });
   }
 
   /** The trial of that generation ended by itself. */
@@ -315,7 +325,7 @@ export class Generations {
   }
 
   #successor(content: BundleContent, origin: Origin, copyOf?: number): Generation {
-    const { scripts, vars, limits } = content;
+    const { scripts, vars, limits, ca } = content;
     const sets = shareSets(content.sets ?? {}, this.#active.sets ?? {});
     return {
       number: this.#lastNumber + 1,
@@ -326,6 +336,7 @@ export class Generations {
       vars,
       limits,
       sets,
+      ...(ca === undefined ? {} : { ca }),
       ...(copyOf === undefined ? {} : { copyOf }),
     };
   }

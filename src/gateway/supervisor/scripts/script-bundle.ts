@@ -19,6 +19,7 @@ export const toBundle = (generation: Generation, facts: HostFacts): ScriptBundle
   limits: generation.limits,
   vars: generation.vars,
   ...(generation.sets === undefined ? {} : { sets: generation.sets }),
+  ...(generation.ca === undefined ? {} : { ca: generation.ca }),
   // Sent ahead of it, in parts.
   kv: [],
   ...facts,

@@ -1,10 +1,12 @@
 /** Every way in which scripts change, and the record of how it went: log, counters, reloads. */
+import { readAuthorities } from '../../config/authorities.ts';
 import { ConfigError, type LoadedConfig } from '../../config/load.ts';
 import { readScripts, scriptPlaces } from '../../config/scripts.ts';
 import { readSets } from '../../config/sets.ts';
 import { type NewBundle, type NewScript, NoSuchScriptError } from '../api/control-plane.ts';
 import type { Logger } from '../log/logger.ts';
 import { Mutex } from '../mutex.ts';
+import type { Notices } from '../notices.ts';
 import type { HistoryStore, TrialRunner } from './generation-parts.ts';
 import {
   type Activator,
@@ -35,6 +37,7 @@ export interface ScriptChangesOptions {
   /** Files of scripts have changed, and the config wants to know. */
   readonly onDiskChange: () => void;
   readonly loaded: LoadedConfig;
+  readonly notices: Notices;
   /** Where the history of scripts is kept; absent: in memory only. */
   readonly historyFolder: string | undefined;
 }
@@ -45,6 +48,7 @@ export class ScriptChanges {
   readonly reloads = new Reloads();
   readonly #log: Logger;
   readonly #revalidation: ScriptChangesOptions['revalidation'];
+  readonly #notices: Notices;
   readonly #reloadLock = new Mutex();
   readonly #watcher: ScriptWatch;
   #lastLogged = 0;
@@ -56,9 +60,11 @@ export class ScriptChanges {
     revalidation,
     onDiskChange,
     loaded,
+    notices,
     historyFolder,
   }: ScriptChangesOptions) {
     this.#log = log;
+    this.#notices = notices;
     this.#revalidation = revalidation;
     this.#watcher = new ScriptWatch(log, () => {
       try {
@@ -120,13 +126,18 @@ export class ScriptChanges {
   }
 
   /** @throws NoTrialError, BundleRejectedError */
-  promote(): Promise<Change> {
-    return this.#watch({}, this.generations.promote());
+  promote(options: Pick<ChangeOptions, 'ifMatch'> = {}): Promise<Change> {
+    return this.#watch({}, this.generations.promote(options));
   }
 
   /** @throws NoTrialError */
-  abortTrial(): Promise<Change> {
-    return this.#watch({}, this.generations.abortTrial());
+  abortTrial(options: Pick<ChangeOptions, 'ifMatch'>): Promise<Change> {
+    return this.#watch({}, this.generations.abortTrial(options));
+  }
+
+  /** Does a change that comes with one of the config; none of them overlaps with a reload. */
+  inTurn<T extends Change>(isDryRun: boolean, task: () => Promise<T>): Promise<T> {
+    return this.#watch({ dryRun: isDryRun }, this.#reloadLock.run(task));
   }
 
   /** Begins a reload; one after the other, in the order of asking. @throws TooManyReloadsError */
@@ -195,7 +206,9 @@ export class ScriptChanges {
     this.#lastLogged = generation.number;
     const { number, hash, origin, scripts } = generation;
     const names = scripts.map((script) => script.name);
-    this.#log.info({ generation: number, hash, origin, scripts: names }, 'scripts-activated');
+    const fields = { generation: number, hash, origin, scripts: names };
+    this.#log.info(fields, 'scripts-activated');
+    this.#notices.tell('GENERATION', fields);
   }
 }
 
@@ -211,7 +224,9 @@ export const configuredChange = ({ config }: LoadedConfig): ChangeOptions => {
 export function readBundle(loaded: LoadedConfig): BundleContent {
   const { vars } = loaded.config.scripts;
   const limits = scriptLimits(loaded.config);
-  return { scripts: readScripts(loaded), vars, limits, sets: readSets(loaded) };
+  const ca = readAuthorities(loaded);
+  const content = { scripts: readScripts(loaded), vars, limits, sets: readSets(loaded) };
+  return ca === undefined ? content : { ...content, ca };
 }
 
 /** What a script may do is said by the config, or with the new script, and stays otherwise. */

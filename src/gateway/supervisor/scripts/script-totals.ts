@@ -28,6 +28,11 @@ export class ScriptTotalsTable {
     this.#present.clear();
   }
 
+  /** As the host that runs said last. */
+  present(script: string): ScriptStats | undefined {
+    return this.#present.get(script);
+  }
+
   of(script: string): ScriptTotals {
     return this.all().get(script) ?? NOTHING;
   }

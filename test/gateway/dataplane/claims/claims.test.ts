@@ -1,6 +1,7 @@
 /** A claimed connection and its script host: bytes, credits, looks, ends, the death of a host. */
 import { describe, expect, test } from 'bun:test';
-import { ConnKind, PeekedFlag } from '../../../../src/gateway/messages/conn.ts';
+import { CLIENT_END, ConnKind, PeekedFlag } from '../../../../src/gateway/messages/conn.ts';
+import { CloseReason } from '../../../../src/stack/close-reason.ts';
 import { Counter } from '../../../../src/stack/counters.ts';
 import { Stream, streamBytes } from '../../../support/byte-stream.ts';
 import { DataPlaneRig } from '../../../support/dataplane-rig.ts';
@@ -318,6 +319,16 @@ describe('the end', () => {
     rig.peer.expects('R. 1:1(0) ack 1');
     expect(rig.host.take()).toEqual(['CLOSED 0 aborted']);
     expect(rig.endedRows[0]).toMatchObject({ closeReason: 'aborted', closedBy: 'script' });
+    expectEmpty(rig);
+  });
+
+  test('by abort for a limit of the script says so', () => {
+    using rig = opened();
+    rig.host.abort(CLIENT_END, CloseReason.LIMIT);
+    rig.turn();
+    rig.peer.expects('R. 1:1(0) ack 1');
+    expect(rig.host.take()).toEqual(['CLOSED 0 limit']);
+    expect(rig.endedRows[0]).toMatchObject({ closeReason: 'limit', closedBy: 'gateway' });
     expectEmpty(rig);
   });
 

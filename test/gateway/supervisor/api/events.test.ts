@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { listen } from '../../../../src/gateway/supervisor/api/listen.ts';
+import type { ApiServer } from '../../../../src/gateway/supervisor/api/transport/server.ts';
 import { everyFlow } from '../../../../src/gateway/supervisor/flows/filter/parse.ts';
 import { TooManyReadersError } from '../../../../src/gateway/supervisor/flows/flow-events.ts';
 import { until } from '../support.ts';
@@ -12,7 +13,7 @@ import { apiOf, type FakePlane, fakePlane } from './fake-plane.ts';
 
 const path = join(mkdtempSync(join(tmpdir(), 'culvert-')), 'admin.sock');
 let plane: FakePlane;
-let server: Bun.Server<undefined>;
+let server: ApiServer;
 const sockets: Socket[] = [];
 
 beforeEach(() => {
@@ -25,7 +26,7 @@ afterEach(() => {
   for (const socket of sockets.splice(0)) socket.destroy();
   plane.flows.close();
 });
-afterAll(() => server.stop(true));
+afterAll(() => server.stop());
 
 /** A client that asked for events; `text` grows with what it got. */
 function client(query = '', headers = '') {
@@ -60,7 +61,7 @@ function listeners(): number {
 test('a client gets the head at once, and then what happens', async () => {
   const seen = client('?type=destroy&filter=proto%3Dudp');
   await until(() => seen.text.includes('retry: '), 'the greeting');
-  expect(seen.text).toContain('Content-Type: text/event-stream');
+  expect(seen.text).toContain('content-type: text/event-stream');
   end(1);
   await until(() => seen.text.includes('event: DESTROY'), 'the event');
   expect(seen.text).toMatch(/id: \w+-1\nevent: DESTROY\ndata: \{.*"id":"c".*\}\n\n/);
@@ -83,7 +84,7 @@ test('a client that does not read is not queued for, and told later what it miss
   expect(missed + got).toBe(events + 1);
   // The ring has 16,384 places; beyond it there is what the socket itself keeps.
   expect(got).toBeLessThan(events / 2);
-});
+}, 30_000);
 
 test('a client that goes is forgotten', async () => {
   const seen = [client(), client()];
@@ -108,6 +109,30 @@ test('one client too many is refused, and a HEAD listens to nothing', async () =
   const seen = Array.from({ length: 16 }, () => client());
   await until(() => seen.every(({ text }) => text.includes('retry: ')), 'the greetings');
   expect((await ask('GET')).status).toBe(429);
+});
+
+test('a client hears of the gateway, unless it filters flows, and goes on later', async () => {
+  const seen = client();
+  const filtered = client('?filter=proto%3Dudp');
+  const chosen = client('?type=reload');
+  await until(
+    () => [seen, filtered, chosen].every(({ text }) => text.includes('retry: ')),
+    'heads',
+  );
+  await fetch('http://x/v1/log-level?level=warn', { unix: path, method: 'PUT' });
+  end(1);
+  plane.notices.tell('RELOAD', { result: 'ok' });
+  await until(() => chosen.text.includes('event: RELOAD'), 'the reload');
+  await until(() => filtered.text.includes('event: DESTROY'), 'the flow');
+  await until(() => seen.text.includes('event: RELOAD'), 'the reload');
+  expect(seen.text).toMatch(/event: AUDIT\ndata: \{.*"uid":\d+,.*"path":"\/v1\/log-level"/);
+  expect(filtered.text).not.toMatch(/AUDIT|RELOAD/);
+  expect(chosen.text).not.toMatch(/AUDIT|DESTROY/);
+  const [, id = ''] = /id: (\S+)\nevent: AUDIT/.exec(seen.text) ?? [];
+  const again = client('', `Last-Event-ID: ${id}\r\n`);
+  await until(() => again.text.includes('event: RELOAD'), 'what was missed');
+  expect(again.text).toContain('event: DESTROY');
+  expect(again.text).not.toMatch(/AUDIT|unknown-last-event-id/);
 });
 
 test.each(['?type=BIRTH', '?filter=x', '?type='])('%s is refused', async (query) =>

@@ -1,14 +1,28 @@
 /** A gateway without a kernel: generations that are real, flows in memory of no data plane. */
 
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Hono } from 'hono';
+import { loadConfigFile, validateConfig } from '../../../../src/gateway/config/load.ts';
+import type { ApiEnv } from '../../../../src/gateway/supervisor/api/api-env.ts';
 import { createApi } from '../../../../src/gateway/supervisor/api/app.ts';
+import type { AccessRules, Peer } from '../../../../src/gateway/supervisor/api/callers.ts';
 import {
   type ControlPlane,
   NoSuchScriptError,
 } from '../../../../src/gateway/supervisor/api/control-plane.ts';
+import { ConfigChanges } from '../../../../src/gateway/supervisor/config-changes.ts';
+import { ConfigState } from '../../../../src/gateway/supervisor/config-state.ts';
 import { DeviceEvents } from '../../../../src/gateway/supervisor/device/device-events.ts';
 import { SwapError } from '../../../../src/gateway/supervisor/device/device-keeper.ts';
 import { FlowControl } from '../../../../src/gateway/supervisor/flows/flow-control.ts';
+import { LogLevel } from '../../../../src/gateway/supervisor/log/log-level.ts';
+import { LogSink } from '../../../../src/gateway/supervisor/log/log-sink.ts';
+import { LogTap } from '../../../../src/gateway/supervisor/log/log-tap.ts';
 import { createLogger } from '../../../../src/gateway/supervisor/log/logger.ts';
+import { Mutex } from '../../../../src/gateway/supervisor/mutex.ts';
+import { Notices } from '../../../../src/gateway/supervisor/notices.ts';
 import { explain } from '../../../../src/gateway/supervisor/scripts/explain.ts';
 import {
   type BundleContent,
@@ -38,6 +52,12 @@ export interface FakePlane extends ControlPlane {
   readonly swapped: (string | undefined)[];
   readonly deviceEvents: DeviceEvents;
   reasons: string[];
+  readonly config: { access: AccessRules; isClash: boolean };
+  readonly logTap: LogTap;
+  readonly configFile: string;
+  readonly configState: ConfigState;
+  /** What it was asked to do to itself. */
+  readonly ended: [string, number][];
   readonly killed: number[];
   readonly memory: FlowMemory;
   failWith: Error | undefined;
@@ -67,6 +87,48 @@ function memoryOfFlows(): FlowMemory {
   return memory;
 }
 
+/** Has levels, and writes nothing. */
+function deafLogger() {
+  const sink = new LogSink();
+  sink.write = () => undefined;
+  return createLogger({ level: 'info', format: 'json' }, sink);
+}
+
+const CONFIG = `# What this is for.
+device: {name: x0}
+log:
+  level: info # loud enough
+admin:
+  tokens:
+    - {name: ci, token: a-token-of-some-length, scopes: [reload]}
+    - {name: look, token: another-token-of-some-length, scopes: [read]}
+`;
+
+/** Real changes of a config file in a folder of its own. */
+function fakeConfig(generations: Generations, notices: Notices) {
+  const folder = mkdtempSync(join(tmpdir(), 'culvert-'));
+  const file = join(folder, 'config.yaml');
+  writeFileSync(file, CONFIG, { mode: 0o640 });
+  const read = () => loadConfigFile(file, []);
+  const started = read();
+  const lock = new Mutex();
+  const state = new ConfigState(started);
+  state.nextLive();
+  const changes = new ConfigChanges({
+    log: silent,
+    notices,
+    state,
+    scripts: { generations, inTurn: (_, task) => lock.run(task) },
+    started,
+    read,
+    validate: (value, name) => validateConfig(value, name, []),
+    stateFolder: folder,
+    prepare: () => undefined,
+    onTaken: () => undefined,
+  });
+  return { changes, file, state };
+}
+
 /** Sources that contain `broken` do not load: line 2, column 3; `unlucky` finds no host. */
 export function fakePlane(): FakePlane {
   const swapped: (string | undefined)[] = [];
@@ -94,13 +156,18 @@ export function fakePlane(): FakePlane {
     Date.now,
     { trials: { start: async () => [], promote: async () => [], abort: () => {} } },
   );
+  const notices = new Notices();
+  const config = fakeConfig(generations, notices);
+  let bytes = 0;
   const killed: number[] = [];
+  const ended: [string, number][] = [];
   const memory = memoryOfFlows();
   const reloads = new Reloads();
   const disk: FakePlane['disk'] = { read: (active) => active };
   return {
     disk,
     reasons: [],
+    config: { access: { tokens: [], peers: [] }, isClash: true },
     killed,
     memory,
     failWith: undefined,
@@ -114,7 +181,7 @@ export function fakePlane(): FakePlane {
         bun: '1',
         pid: 1,
         uptime_seconds: 1,
-        config: { generation: 1 },
+        config: { generation: config.state.generation },
         device: { name: 'x0', mtu: 1500, up: true, offload: true },
         data_plane: { pids: [], restarts: 0 },
         script_host: { state: 'idle', restarts: {} },
@@ -138,6 +205,25 @@ export function fakePlane(): FakePlane {
     notReady() {
       return this.reasons;
     },
+    logLevel: new LogLevel(deafLogger(), 'info'),
+    beginDrain(deadlineMs = 10_000) {
+      ended.push(['drain', deadlineMs]);
+      return deadlineMs;
+    },
+    beginStop(deadlineMs = 10_000) {
+      ended.push(['stop', deadlineMs]);
+      return deadlineMs;
+    },
+    ended,
+    notices,
+    logTap: new LogTap(),
+    traffic() {
+      bytes += 10;
+      return { up: bytes, down: 2 * bytes };
+    },
+    configChanges: config.changes,
+    configFile: config.file,
+    configState: config.state,
     metrics: () => 'culvert_x 1\n',
     drops: () => ({
       drops: [
@@ -162,6 +248,7 @@ export function fakePlane(): FakePlane {
       reader: memory.reader,
       context: flowContext,
       lostReports: () => 0,
+      notices,
       kill: async (refs) => {
         killed.push(...refs.map(({ serial }) => serial));
         return refs.filter(({ serial }) => serial !== GONE).length;
@@ -204,8 +291,8 @@ export function fakePlane(): FakePlane {
         trial && { ...trial, report: { canary: { generation: 2, decisions: 9, failures: 1 } } }
       );
     },
-    promote: () => generations.promote(),
-    abortTrial: () => generations.abortTrial(),
+    promote: (options) => generations.promote(options),
+    abortTrial: (options) => generations.abortTrial(options),
     rollback: (to, options) => generations.rollback(to, options),
     startReload: (options) =>
       reloads.start(options.dryRun === true, async (onApplying) => {
@@ -220,8 +307,13 @@ export function fakePlane(): FakePlane {
   };
 }
 
-export const apiOf = (plane: ControlPlane, token?: string) =>
-  createApi(plane, {
-    log: silent,
-    ...(token === undefined ? {} : { token }),
-  });
+/** Who every test is that does not say so. */
+const ROOT: Peer = { kind: 'unix', pid: 1, uid: 0, gid: 0, groups: [] };
+
+/** The API as a peer meets it; over a socket, the peer is who it is. */
+export function apiOf(plane: FakePlane, peer: Peer = ROOT): Hono {
+  const api = createApi(plane, { log: silent, logTap: plane.logTap });
+  return new Hono<{ Bindings: Partial<ApiEnv['Bindings']> }>().all('*', ({ req, env }) =>
+    api.fetch(req.raw, { peer, ...env }),
+  ) as unknown as Hono;
+}

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, statSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { admin } from '../../../../src/gateway/config/admin-schema.ts';
 import {
   AddressInUseError,
   claimAddress,
@@ -13,6 +14,7 @@ import {
 import { StartError } from '../../../../src/gateway/supervisor/start-error.ts';
 
 const socketPath = () => join(mkdtempSync(join(tmpdir(), 'culvert-')), 'admin.sock');
+const resolve = (input: unknown) => resolveAdmin(admin.parse(input), 'c.yaml');
 const answer = () => new Response('here');
 
 describe('an address', () => {
@@ -28,28 +30,33 @@ describe('an address', () => {
     expect(parseAdminAddress(text)).toBeUndefined(),
   );
 
-  test('of TCP needs a token', () => {
+  test('of TCP needs a token, whichever', () => {
     const tcp = { listen: '127.0.0.1:9000' };
-    expect(() => resolveAdmin(tcp, 'c.yaml')).toThrow('admin.token: TCP needs a token');
-    expect(resolveAdmin({ ...tcp, token: 'x'.repeat(16) }, 'c.yaml').token).toBe('x'.repeat(16));
+    const token = 'x'.repeat(16);
+    expect(() => resolve(tcp)).toThrow('admin.token: TCP needs a token');
+    expect(resolve({ ...tcp, token }).address.kind).toBe('tcp');
+    expect(resolve({ ...tcp, tokenFile: '/x' }).address.kind).toBe('tcp');
+    const tokens = [{ name: 'ci', token, scopes: ['read'] }];
+    expect(resolve({ ...tcp, tokens }).address.kind).toBe('tcp');
   });
 
-  test('reads its token from a file', () => {
-    const file = `${socketPath()}.token`;
-    writeFileSync(file, 'from-a-file\n');
-    expect(resolveAdmin({ listen: '127.0.0.1:9000', tokenFile: file }, 'c').token).toBe(
-      'from-a-file',
+  test('of a socket has the mode that lets in whom the rules name', () => {
+    const allow = [{ uid: 7, scopes: ['read'] }];
+    expect(resolve({})).toMatchObject({ mode: 0o600 });
+    expect(resolve({ allow })).toMatchObject({ mode: 0o666 });
+    expect(resolve({ allow, socket: { group: 0 } })).toMatchObject({ mode: 0o660, gid: 0 });
+    expect(resolve({ socket: { group: 'root' } })).toMatchObject({ mode: 0o660, gid: 0 });
+    expect(resolve({ socket: { mode: '0640', group: 7 } })).toMatchObject({ mode: 0o640, gid: 7 });
+    expect(() => resolve({ socket: { group: 'no-such-group' } })).toThrow(
+      'admin.socket.group: "no-such-group" is not known',
     );
-    expect(() =>
-      resolveAdmin({ listen: '127.0.0.1:9000', tokenFile: '/nonexistent' }, 'c'),
-    ).toThrow('admin.tokenFile: /nonexistent cannot be read: ENOENT');
   });
 });
 
 describe('a TCP port', () => {
   test('that is in use is an error that says so', async () => {
     const other = createServer().listen(0, '127.0.0.1');
-    await new Promise((resolve) => other.once('listening', resolve));
+    await new Promise((done) => other.once('listening', done));
     const { port } = other.address() as AddressInfo;
     const tcp = { kind: 'tcp', ip: '127.0.0.1', port } as const;
     await expect(listen(tcp, answer)).rejects.toThrow(AddressInUseError);
@@ -69,7 +76,15 @@ describe('a unix socket', () => {
     const server = await listen({ kind: 'unix', path }, answer);
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(await (await fetch('http://localhost/', { unix: path })).text()).toBe('here');
-    await server.stop(true);
+    await server.stop();
+  });
+
+  test('has the mode and the group that it was given', async () => {
+    const path = socketPath();
+    const server = await listen({ kind: 'unix', path }, answer, { mode: 0o660, gid: 4 });
+    expect(statSync(path).mode & 0o777).toBe(0o660);
+    expect(statSync(path).gid).toBe(process.getuid?.() === 0 ? 4 : statSync(path).gid);
+    await server.stop();
   });
 
   test('that nobody listens on is replaced', async () => {
@@ -82,7 +97,7 @@ describe('a unix socket', () => {
     expect(existsSync(path)).toBe(true);
     const server = await listen({ kind: 'unix', path }, answer);
     expect((await fetch('http://localhost/', { unix: path })).status).toBe(200);
-    await server.stop(true);
+    await server.stop();
   });
 
   test('waits for an answer longer than Bun does by itself', async () => {
@@ -92,12 +107,11 @@ describe('a unix socket', () => {
       return answer();
     });
     expect(await (await fetch('http://localhost/', { unix: path })).text()).toBe('here');
-    await server.stop(true);
+    await server.stop();
   }, 20_000);
 
   test('with a path that no socket can have is an error of the config', () => {
-    const listenAt = (length: number) => () =>
-      resolveAdmin({ listen: `/${'x'.repeat(length - 1)}` }, 'c.yaml');
+    const listenAt = (length: number) => () => resolve({ listen: `/${'x'.repeat(length - 1)}` });
     expect(listenAt(107)).not.toThrow();
     expect(listenAt(108)).toThrow('c.yaml: admin.listen: a path of 108 bytes');
   });
@@ -110,7 +124,7 @@ describe('a unix socket', () => {
   test('that a gateway listens on is left to it', async () => {
     const path = socketPath();
     const other = createServer().listen(path);
-    await new Promise((resolve) => other.once('listening', resolve));
+    await new Promise((done) => other.once('listening', done));
     await expect(claimAddress({ kind: 'unix', path })).rejects.toThrow('another culvert runs');
     other.close();
   });

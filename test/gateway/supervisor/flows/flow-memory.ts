@@ -27,7 +27,7 @@ export const flowContext = () => ({
   nowMs: Date.parse('2026-01-01T00:01:00Z'),
 });
 
-export const limitsOf = (flows: number) => ({
+const limitsOf = (flows: number) => ({
   flows,
   heldSyns: 1,
   heldSynsPerSource: 1,

@@ -1,7 +1,9 @@
-/** What happens to flows, as server-sent events: NEW, UPDATE, DESTROY, and `dropped` for gaps. */
+/** What happens to flows and to the gateway, as server-sent events; `dropped` stands for gaps. */
 import { Hono } from 'hono';
 import type { EventReader } from '../../flows/event-reader.ts';
+import { FLOW_EVENT_NAMES } from '../../flows/event-ring.ts';
 import { parseFilter } from '../../flows/filter/parse.ts';
+import { NOTICE_NAMES } from '../../notices.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeText } from '../describe.ts';
 import { eventsHeader, eventsQuery } from '../schemas.ts';
@@ -17,7 +19,8 @@ export function eventRoutes(plane: ControlPlane): Hono {
   app.get(
     '/v1/events',
     describeText(
-      'Events of flows: NEW, UPDATE, DESTROY; `filter` as of flows, `type` as in `NEW,DESTROY`; ' +
+      'Events of flows: NEW, UPDATE, DESTROY; `filter` as of flows, `type` as in `NEW,DESTROY`. ' +
+        'Without a filter also of the gateway: GENERATION, RELOAD, DEVICE, AUDIT, LIMIT; ' +
         '`dropped` where events are missing. `Last-Event-ID` goes on where a client left.',
       [400, 429],
       'text/event-stream',
@@ -31,7 +34,8 @@ export function eventRoutes(plane: ControlPlane): Hono {
       const lastId = context.req.valid('header')['last-event-id'];
       const reader = plane.flows.listen({
         filter: parseFilter(filter),
-        names: new Set(type),
+        // A filter is about flows; who has one wants to hear of nothing else.
+        names: new Set(type ?? [...FLOW_EVENT_NAMES, ...(filter === '' ? NOTICE_NAMES : [])]),
         ...(lastId === undefined ? {} : { lastId }),
       });
       return context.body(streamOf(reader), 200, EVENT_STREAM_HEADERS);

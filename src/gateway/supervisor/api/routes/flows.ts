@@ -3,7 +3,7 @@ import { Hono } from 'hono';
 import { everyFlow, parseFilter } from '../../flows/filter/parse.ts';
 import { parseFlowId } from '../../flows/flow-view.ts';
 import type { ControlPlane } from '../control-plane.ts';
-import { describeJson, describeText } from '../describe.ts';
+import { describeEmpty, describeJson } from '../describe.ts';
 import { parseIfMatch } from '../precondition.ts';
 import { ProblemError } from '../problem.ts';
 import { flow, flowParam, flows, flowsQuery, killed, killQuery } from '../schemas.ts';
@@ -26,7 +26,11 @@ export function flowRoutes(plane: ControlPlane): Hono {
   );
   app.delete(
     '/v1/flows',
-    describeJson('Resets the flows that `filter` names, or `all`.', killed, [400]),
+    describeJson(
+      'Resets the flows that `filter` names, or `all`. Flows have no versions: no ETag is needed.',
+      killed,
+      [400],
+    ),
     validate('query', killQuery),
     async (context) => {
       const { filter: text, all, dry_run: isDryRun } = context.req.valid('query');
@@ -56,7 +60,7 @@ export function flowRoutes(plane: ControlPlane): Hono {
   // No If-Match is demanded here: an id is never used twice, so no one else's flow can be meant.
   app.delete(
     '/v1/flows/:id',
-    describeText('Resets a flow.', [404, 412]),
+    describeEmpty('Resets a flow. Its id is never used again, so no ETag is needed.', [404, 412]),
     validate('param', flowParam),
     async (context) => {
       const { id } = context.req.valid('param');

@@ -2,7 +2,7 @@
 import { Hono } from 'hono';
 import type { ControlPlane } from '../control-plane.ts';
 import { CHANGE_PROBLEMS, describeJson } from '../describe.ts';
-import { changeOptions } from '../precondition.ts';
+import { changeOptions, unchanged } from '../precondition.ts';
 import { change, generations, rollbackQuery } from '../schemas.ts';
 import { validate } from '../validate.ts';
 import { viewChange, viewGeneration } from '../views.ts';
@@ -11,10 +11,11 @@ export function generationRoutes(plane: ControlPlane): Hono {
   const app = new Hono();
   app.get(
     '/v1/generations',
-    describeJson('The history of script bundles, newest first.', generations),
+    describeJson('The history of script bundles, newest first.', generations, [304]),
     (context) => {
       const active = plane.activeGeneration.number;
-      context.header('ETag', plane.etag);
+      const known = unchanged(context, plane.etag);
+      if (known) return known;
       return context.json({
         active,
         generations: plane.generations.map((entry) => viewGeneration(entry, active)),

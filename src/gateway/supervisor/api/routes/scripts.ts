@@ -1,9 +1,10 @@
 /** Scripts of the active generation: read, replace, remove. */
 import { type Context, Hono } from 'hono';
+import { z } from 'zod';
 import { BUNDLE_MAX_BYTES } from '../../../config/script-files.ts';
 import type { ControlPlane, NewScript } from '../control-plane.ts';
 import { CHANGE_PROBLEMS, describeJson, describeText } from '../describe.ts';
-import { changeOptions } from '../precondition.ts';
+import { changeOptions, unchanged } from '../precondition.ts';
 import { ProblemError } from '../problem.ts';
 import { change, changeQuery, scriptParam, scripts } from '../schemas.ts';
 import { bundleBody, readJsonBody, scriptBody, toScript } from '../script-body.ts';
@@ -23,6 +24,7 @@ const CONTENT_TYPES: Readonly<Record<string, 'ts' | 'js'>> = {
 };
 
 const JSON_TYPE = 'application/json';
+const SCRIPT_BODIES = { 'application/typescript': z.string(), [JSON_TYPE]: scriptBody };
 
 export function scriptRoutes(plane: ControlPlane): Hono {
   const app = new Hono();
@@ -34,24 +36,29 @@ export function scriptRoutes(plane: ControlPlane): Hono {
   });
   app.get(
     '/v1/scripts/:name',
-    describeText('Source of a script; all of its files, as JSON, for who accepts that.', [404]),
+    describeText(
+      'Source of a script; all of its files, as JSON, for who accepts that.',
+      [304, 404],
+    ),
     validate('param', scriptParam),
     (context) => {
       const { name } = context.req.valid('param');
       const found = plane.activeGeneration.scripts.find((script) => script.name === name);
       if (found === undefined) throw new ProblemError(404, `no script "${name}" is loaded`);
-      context.header('ETag', plane.etag);
+      const known = unchanged(context, plane.etag);
+      if (known) return known;
       if (context.req.header('Accept')?.includes(JSON_TYPE)) return context.json(viewScript(found));
       return context.text(found.source);
     },
   );
   app.put(
     '/v1/scripts/:name',
-    describeJson('Replaces a script, or adds it at the end.', change, [
-      413,
-      415,
-      ...CHANGE_PROBLEMS,
-    ]),
+    describeJson(
+      'Replaces a script, or adds it at the end.',
+      change,
+      [413, 415, ...CHANGE_PROBLEMS],
+      SCRIPT_BODIES,
+    ),
     validate('param', scriptParam),
     validate('query', changeQuery),
     async (context) => {
@@ -64,7 +71,9 @@ export function scriptRoutes(plane: ControlPlane): Hono {
   );
   app.post(
     '/v1/bundles',
-    describeJson('Replaces all scripts, several files each.', change, [413, ...CHANGE_PROBLEMS]),
+    describeJson('Replaces all scripts, several files each.', change, [413, ...CHANGE_PROBLEMS], {
+      [JSON_TYPE]: bundleBody,
+    }),
     validate('query', changeQuery),
     async (context) => {
       const options = changeOptions(context, context.req.valid('query'), plane.canaryDefaults);

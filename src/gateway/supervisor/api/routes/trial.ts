@@ -3,6 +3,7 @@ import { Hono } from 'hono';
 import { NoTrialError } from '../../scripts/generations.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeJson } from '../describe.ts';
+import { preconditionOf } from '../precondition.ts';
 import { change, trial } from '../schemas.ts';
 import { viewChange, viewTrial } from '../views.ts';
 
@@ -14,21 +15,20 @@ export function trialRoutes(plane: ControlPlane): Hono {
     context.header('ETag', plane.etag);
     return context.json(viewTrial(state, plane.activeGeneration.number));
   });
-  // No If-Match is demanded here: there is one trial, and who means another has to begin it.
   app.post(
     '/v1/trial/promote',
-    describeJson('Makes the bundle on trial the active one.', change, [404, 422, 503]),
+    describeJson('Makes the bundle on trial the active one.', change, [404, 412, 422, 428, 503]),
     async (context) => {
-      const done = await plane.promote();
+      const done = await plane.promote(preconditionOf(context, 'GET /v1/trial'));
       context.header('ETag', plane.etag);
       return context.json(viewChange(done, {}, plane.activeGeneration.number));
     },
   );
   app.post(
     '/v1/trial/abort',
-    describeJson('Ends the trial; the active bundle stays.', change, [404]),
+    describeJson('Ends the trial; the active bundle stays.', change, [404, 412, 428]),
     async (context) => {
-      const done = await plane.abortTrial();
+      const done = await plane.abortTrial(preconditionOf(context, 'GET /v1/trial'));
       context.header('ETag', plane.etag);
       return context.json(viewChange(done, {}, plane.activeGeneration.number));
     },

@@ -1,0 +1,76 @@
+/** Writes a config that was changed at run time: beside its file, and then over it. */
+import { chownSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { parseDocument, stringify } from 'yaml';
+import { differencesOf } from './config-value.ts';
+import { readTextFile, UnreadableError } from './read-text-file.ts';
+
+const FILE_MAX_BYTES = 4 * 1024 * 1024;
+/** It may hold tokens. */
+const OWNER_ONLY = 0o600;
+
+/** A file cannot be written, or is not what was read. */
+export class ConfigFileError extends Error {
+  override readonly name = 'ConfigFileError';
+  readonly code = 'CONFIG_FILE';
+}
+
+/**
+ * The text of the file with another value in it. What stays the same keeps its place and its
+ * comments.
+ *
+ * @param read  the value that was read from the file
+ * @throws ConfigFileError  it is no file, or somebody has changed it since
+ */
+export function rewriteConfig(file: string | undefined, read: unknown, wanted: unknown): string {
+  if (file === undefined) throw new ConfigFileError('there is no config file to write');
+  const text = readConfigText(file);
+  const document = parseDocument(text);
+  if (document.errors.length > 0 || !Bun.deepEquals(document.toJS() ?? {}, read)) {
+    throw new ConfigFileError(`${file} has changed since it was read: reload it first`);
+  }
+  if (file.endsWith('.json')) return `${JSON.stringify(wanted, undefined, 2)}\n`;
+  for (const { path, after } of differencesOf(read, wanted)) {
+    if (path.length === 0) return stringify(wanted);
+    if (after === undefined) document.deleteIn(path);
+    // A bare value leaves its comment where it is.
+    else document.setIn(path, isScalarValue(after) ? after : document.createNode(after));
+  }
+  return document.toString({ lineWidth: 0, flowCollectionPadding: false });
+}
+
+/** A new content of a file, which is on disk and not yet in its place. */
+export interface StagedFile {
+  readonly commit: () => void;
+  readonly discard: () => void;
+}
+
+/**
+ * Writes the new content of a file beside it: what can fail, fails here. Mode and owner stay.
+ *
+ * @throws ConfigFileError
+ */
+export function stageFile(file: string, text: string): StagedFile {
+  const temporary = `${file}.${process.pid}.new`;
+  const discard = () => rmSync(temporary, { force: true });
+  try {
+    const old = statSync(file, { throwIfNoEntry: false });
+    writeFileSync(temporary, text, { mode: old?.mode ?? OWNER_ONLY, flush: true });
+    if (old !== undefined) chownSync(temporary, old.uid, old.gid);
+  } catch (cause) {
+    discard();
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new ConfigFileError(`${file} cannot be written: ${code ?? cause}`, { cause });
+  }
+  return { commit: () => renameSync(temporary, file), discard };
+}
+
+const isScalarValue = (value: unknown): boolean => typeof value !== 'object' || value === null;
+
+function readConfigText(file: string): string {
+  try {
+    return readTextFile(file, FILE_MAX_BYTES);
+  } catch (cause) {
+    if (!(cause instanceof UnreadableError)) throw cause;
+    throw new ConfigFileError(`${file} ${cause.message}`, { cause });
+  }
+}

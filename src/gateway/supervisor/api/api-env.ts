@@ -1,0 +1,10 @@
+import type { Caller, Peer } from './callers.ts';
+
+/** What a request comes with besides itself. */
+export interface ApiEnv {
+  readonly Bindings: { readonly peer: Peer };
+  readonly Variables: {
+    /** Absent on routes that are open to everybody. */
+    caller: Caller | undefined;
+  };
+}

@@ -1,0 +1,51 @@
+/** The audit log: who changed what, and how it went. Reading leaves no line. */
+import type { MiddlewareHandler } from 'hono';
+import type { Logger } from '../log/logger.ts';
+import { scopeOf } from './access.ts';
+import type { ApiEnv } from './api-env.ts';
+import type { Caller, Peer } from './callers.ts';
+import type { ControlPlane } from './control-plane.ts';
+
+type AuditFields = Readonly<Record<string, string | number | boolean>>;
+
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/** Writes a line for each write, refused ones too: who tries tokens should be seen. */
+export function auditWrites(
+  plane: Pick<ControlPlane, 'activeGeneration' | 'notices'>,
+  log: Logger,
+): MiddlewareHandler<ApiEnv> {
+  return async (context, next) => {
+    const { method, path } = context.req;
+    const startedAt = performance.now();
+    await next();
+    const { status } = context.res;
+    // A question in a body is a POST, and changes nothing.
+    if (SAFE_METHODS.has(method) || (scopeOf(context) === 'read' && status < 400)) return;
+    const query = queryOf(context.req.url);
+    const fields: AuditFields = {
+      ...viewCaller(context.env.peer, context.get('caller')),
+      method,
+      path,
+      ...(query === '' ? {} : { query }),
+      status,
+      result: status < 400 ? 'ok' : 'refused',
+      generation: plane.activeGeneration.number,
+      duration_ms: Math.round(performance.now() - startedAt),
+    };
+    log.info({ event: 'audit', ...fields }, 'audit');
+    plane.notices.tell('AUDIT', fields);
+  };
+}
+
+/** Nobody should send a token there; who does it by mistake must not find it in a log. */
+function queryOf(url: string): string {
+  const { searchParams } = new URL(url);
+  if (searchParams.has('token')) searchParams.set('token', '***');
+  return searchParams.toString();
+}
+
+const viewCaller = (peer: Peer, caller: Caller | undefined): AuditFields => ({
+  ...(peer.kind === 'unix' ? { uid: peer.uid, pid: peer.pid } : { address: peer.address }),
+  ...(caller?.token === undefined ? {} : { token: caller.token }),
+});

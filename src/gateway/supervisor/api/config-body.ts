@@ -1,0 +1,77 @@
+/** Configs as requests bring them, and where in the body something is wrong. */
+import type { Context } from 'hono';
+import { isNode, LineCounter, parseDocument } from 'yaml';
+import { ConfigError } from '../../config/load.ts';
+import { ProblemError } from './problem.ts';
+
+/** Parts of a body that errors name. */
+export interface ConfigBody {
+  readonly value: unknown;
+  /** The error with lines and columns of the body, where it has what is wrong. */
+  readonly placed: (error: ConfigError) => ConfigError;
+}
+
+const YAML_TYPES = ['application/yaml', 'application/x-yaml', 'text/yaml', 'text/x-yaml'];
+const JSON_TYPES = ['application/json'];
+
+export const CONFIG_TYPES = [...YAML_TYPES, ...JSON_TYPES];
+export const PATCH_TYPES = ['application/merge-patch+json', ...JSON_TYPES];
+
+/** What a client would rather have. */
+export const wantsYaml = (context: Context): boolean =>
+  YAML_TYPES.some((type) => context.req.header('Accept')?.includes(type));
+
+/** @throws ProblemError  415 for another type, 400 for what is no YAML or JSON */
+export async function readConfigBody(
+  context: Context,
+  types: readonly string[],
+): Promise<ConfigBody> {
+  const type = (context.req.header('Content-Type') ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
+  if (!types.includes(type)) {
+    throw new ProblemError(415, `"${type}" is no config: send ${types.join(', ')}`);
+  }
+  const lines = new LineCounter();
+  const document = parseDocument(await context.req.text(), {
+    lineCounter: lines,
+    prettyErrors: false,
+    // JSON has no aliases, and a merge patch no merge keys.
+    schema: type.endsWith('json') ? 'json' : 'core',
+  });
+  const at = (offset: number) => {
+    const { line, col: column } = lines.linePos(offset);
+    return { line, column };
+  };
+  const faults = document.errors.map(({ message, pos }) => ({ path: '', message, ...at(pos[0]) }));
+  const [first] = faults;
+  if (first !== undefined) {
+    const place = `${first.line}:${first.column}`;
+    throw new ProblemError(400, `the body cannot be read: ${place}: ${first.message}`, faults);
+  }
+  const locate = (path: string) => {
+    const keys = path.split(/[.[\]]+/).filter(Boolean);
+    for (let depth = keys.length; depth > 0; depth--) {
+      const node = document.getIn(keys.slice(0, depth), true);
+      if (isNode(node) && node.range) return at(node.range[0]);
+    }
+    return {};
+  };
+  const placed = ({ issues, cause }: ConfigError) =>
+    new ConfigError(
+      'the body',
+      issues.map((issue) => ({ ...issue, ...locate(issue.path) })),
+      { cause },
+    );
+  // Who sent nothing by mistake would get a gateway of defaults.
+  if (document.contents === null) throw new ProblemError(400, 'the body is empty');
+  return { value: toValue(document), placed };
+}
+
+/** @throws ProblemError  400 for an alias of nothing, or of too much */
+function toValue(document: { toJS: () => unknown }): unknown {
+  try {
+    return document.toJS() ?? {};
+  } catch (cause) {
+    if (!(cause instanceof ReferenceError)) throw cause;
+    throw new ProblemError(400, `the body cannot be read: ${cause.message}`);
+  }
+}

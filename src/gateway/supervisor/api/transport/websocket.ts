@@ -1,0 +1,118 @@
+/**
+ * WebSocket as another framing of an answer that streams lines of JSON: each line is a message.
+ * Routes know nothing of it.
+ */
+import type { IncomingMessage } from 'node:http';
+import { LINES_TYPE } from '../lines.ts';
+import { answerOf, type Handler } from './answer-of.ts';
+import type { Connection } from './connections.ts';
+import { acceptOf, encodeFrame, FrameReader, Opcode } from './websocket-frames.ts';
+
+/** The one that is agreed on where a client offers any. */
+const PROTOCOL = 'culvert';
+
+const utf8 = new TextEncoder();
+const NOTHING = new Uint8Array(0);
+
+/**
+ * Answers a request to speak WebSocket; settles when that is over.
+ *
+ * @param answerMs  for a message to be taken
+ */
+export async function answerUpgrade(
+  message: IncomingMessage,
+  connection: Connection,
+  handler: Handler,
+  answerMs: number,
+): Promise<void> {
+  const { socket, peer } = connection;
+  const gone = new AbortController();
+  socket.once('close', () => gone.abort());
+  const key = message.headers['sec-websocket-key'];
+  const offered = (message.headers['sec-websocket-protocol'] ?? '').split(/\s*,\s*/);
+  const isSpoken =
+    message.headers.upgrade?.toLowerCase() === 'websocket' &&
+    message.headers['sec-websocket-version'] === '13' &&
+    /^[A-Za-z0-9+/]{22}==$/.test(key ?? '');
+  if (!isSpoken) return refuse(connection, 426, 'Upgrade: websocket\r\nSec-WebSocket-Version: 13');
+  const response = await answerOf(message, peer, handler, gone.signal);
+  if (response.status !== 200) return refuse(connection, response.status, '', response);
+  if (response.headers.get('Content-Type') !== LINES_TYPE) {
+    // It may be one that never ends.
+    await response.body?.cancel();
+    return refuse(connection, 400, '');
+  }
+  const protocol = offered.includes(PROTOCOL) ? `Sec-WebSocket-Protocol: ${PROTOCOL}\r\n` : '';
+  socket.write(
+    'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+      `Sec-WebSocket-Accept: ${acceptOf(key ?? '')}\r\n${protocol}\r\n`,
+  );
+  listen(connection);
+  await sendLines(response, connection, answerMs);
+}
+
+/** Answers pings, and ends when the client wants to or says what it may not. */
+function listen({ socket }: Connection): void {
+  const frames = new FrameReader();
+  socket.on('data', (bytes: Buffer) => {
+    const said = frames.read(bytes);
+    if (said === undefined) {
+      socket.destroy();
+      return;
+    }
+    for (const { opcode, payload } of said) {
+      if (opcode === Opcode.PING) socket.write(encodeFrame(Opcode.PONG, payload));
+      if (opcode === Opcode.CLOSE) {
+        socket.end(encodeFrame(Opcode.CLOSE, payload.subarray(0, 2)));
+        return;
+      }
+    }
+  });
+}
+
+async function sendLines(
+  response: Response,
+  connection: Connection,
+  answerMs: number,
+): Promise<void> {
+  const { socket } = connection;
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  if (reader === undefined) return;
+  const gone = Promise.withResolvers<void>();
+  socket.once('close', () => {
+    gone.resolve();
+    // One that has failed has been told of already.
+    void reader.cancel().catch(() => undefined);
+  });
+  let rest = '';
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done || socket.destroyed) break;
+    const lines = (rest + value).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      if (socket.write(encodeFrame(Opcode.TEXT, utf8.encode(line)))) continue;
+      const drained = Promise.withResolvers<void>();
+      socket.once('drain', drained.resolve);
+      connection.expect(answerMs);
+      await Promise.race([drained.promise, gone.promise]);
+      connection.calm();
+    }
+  }
+  if (!socket.destroyed) socket.end(encodeFrame(Opcode.CLOSE, NOTHING));
+}
+
+async function refuse(
+  { socket }: Connection,
+  status: number,
+  header: string,
+  response?: Response,
+): Promise<void> {
+  const body = (await response?.text()) ?? '';
+  const type = response?.headers.get('Content-Type') ?? 'text/plain';
+  const more = header === '' ? '' : `${header}\r\n`;
+  socket.end(
+    `HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Type: ${type}\r\n${more}` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}

@@ -1,0 +1,210 @@
+/**
+ * Every way in which the config changes while the gateway runs: read from disk again, or sent by a
+ * client. A config is taken together with the scripts that it names, or nothing is.
+ */
+import { autosaveFile, writeAutosave } from '../config/autosave.ts';
+import {
+  type ConfigDifference,
+  maskSecrets,
+  unmaskSecrets,
+  viewDifferences,
+} from '../config/config-value.ts';
+import { ConfigFileError, rewriteConfig, stageFile } from '../config/config-writer.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import { assertReloadable } from '../config/reloadable.ts';
+import type { Config } from '../config/schema.ts';
+import type { LiveConfig } from '../messages/control.ts';
+import { type ConfigState, checkConfig, nameOf } from './config-state.ts';
+import type { Logger } from './log/logger.ts';
+import type { Notices } from './notices.ts';
+import {
+  type BundleContent,
+  type Change,
+  type ChangeOptions,
+  StaleChangeError,
+} from './scripts/generations.ts';
+import { readBundle, type ScriptChanges } from './scripts/script-changes.ts';
+import { scriptLimits } from './scripts/script-limits.ts';
+
+/** Where a config comes from, and where the one that runs is kept. */
+export interface ConfigOrigin {
+  /** Reads it from disk again. @throws ConfigError */
+  readonly read: () => LoadedConfig;
+  /** Fills in what is not written, flags and environment included. @throws ConfigError */
+  readonly validate: (value: unknown, name: string) => Config;
+  readonly stateFolder: string | undefined;
+}
+
+export interface ConfigChangesOptions extends ConfigOrigin {
+  readonly log: Logger;
+  readonly notices: Notices;
+  readonly state: ConfigState;
+  readonly scripts: Pick<ScriptChanges, 'inTurn' | 'generations'>;
+  /** What the process was started with. */
+  readonly started: LoadedConfig;
+  /** Before anything has changed: where this fails, nothing has. @throws ConfigError */
+  readonly prepare: (loaded: LoadedConfig) => void;
+  /** It is the config that runs; the data plane gets it where that has to know. */
+  readonly onTaken: (loaded: LoadedConfig, live: LiveConfig | undefined) => void;
+}
+
+export interface ConfigChangeOptions {
+  /** ETags that the caller accepts; absent: whatever is there. */
+  readonly ifMatch?: readonly string[] | undefined;
+  readonly dryRun?: boolean | undefined;
+  readonly force?: boolean | undefined;
+  /** Write it to the config file, too. */
+  readonly persist?: boolean | undefined;
+}
+
+export interface ConfigChange extends Change {
+  readonly differences: readonly ConfigDifference[];
+  readonly isPersisted: boolean;
+}
+
+export class ConfigChanges {
+  readonly #options: ConfigChangesOptions;
+  /** What the file says, as it was read last. */
+  #read: unknown;
+
+  constructor(options: ConfigChangesOptions) {
+    this.#options = options;
+    this.#read = options.started.value;
+  }
+
+  /** Of the config that runs; changes with every change of it. */
+  get etag(): string {
+    const { generation, loaded } = this.#options.state;
+    return `"${generation}-${Bun.hash(JSON.stringify(loaded.value ?? {})).toString(16)}"`;
+  }
+
+  /** What was written, without secrets. */
+  get shown(): unknown {
+    return maskSecrets(this.#options.state.loaded.value ?? {});
+  }
+
+  /** @throws ConfigError, BundleRejectedError  nothing was changed */
+  async reload(options: ChangeOptions): Promise<Change> {
+    try {
+      return await this.#reload(options);
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      if (!options.dryRun) this.#options.notices.tell('RELOAD', { result: 'failed', detail });
+      throw error;
+    }
+  }
+
+  async #reload(options: ChangeOptions): Promise<Change> {
+    const { state, started, read, scripts } = this.#options;
+    const loaded = read();
+    const bundle = readBundle(loaded);
+    const before = state.config;
+    assertReloadable(started.config, loaded);
+    const apply = () => scripts.generations.apply('reload', () => bundle, options);
+    const change = await this.#take(loaded, apply, options);
+    if (options.dryRun) return change;
+    this.#read = loaded.value;
+    const isSame = Bun.deepEquals(before, loaded.config);
+    return { ...change, changed: change.changed || !isSame };
+  }
+
+  /**
+   * Takes what `make` makes of the written config. Scripts are read from disk again only where the
+   * config names others, so that what came over the API stays.
+   *
+   * @throws StaleChangeError, RestartRequiredError, ConfigError, BundleRejectedError,
+   *         ConfigFileError  nothing was changed
+   */
+  change(make: (written: unknown) => unknown, options: ConfigChangeOptions): Promise<ConfigChange> {
+    return this.#options.scripts.inTurn(options.dryRun === true, () => this.#change(make, options));
+  }
+
+  /** The config that runs outlives the process, where there is a folder for it. */
+  save(): void {
+    const { log, stateFolder, state } = this.#options;
+    const path = stateFolder === undefined ? undefined : autosaveFile(stateFolder);
+    if (path === undefined) return;
+    try {
+      writeAutosave(path, state.loaded);
+    } catch (error) {
+      if (!(error instanceof ConfigFileError)) throw error;
+      log.warn({ why: error.message }, 'config-not-saved');
+    }
+  }
+
+  async #change(
+    make: (written: unknown) => unknown,
+    options: ConfigChangeOptions,
+  ): Promise<ConfigChange> {
+    const { state, started, validate, scripts } = this.#options;
+    if (options.ifMatch !== undefined && !options.ifMatch.includes(this.etag)) {
+      throw new StaleChangeError(`the config is ${this.etag}, not ${options.ifMatch.join(' or ')}`);
+    }
+    const { loaded: current } = state;
+    const value = unmaskSecrets(make(current.value ?? {}), current.value);
+    const loaded = { ...current, value, config: validate(value, nameOf(current)) };
+    assertReloadable(started.config, loaded);
+    const text = options.persist ? rewriteConfig(current.file, this.#read, value) : undefined;
+    const differences = viewDifferences(current.value ?? {}, value);
+    const isSame = Bun.deepEquals(current.config, loaded.config);
+    const bundle = bundleOf(current, loaded);
+    // The precondition was that of the config, and has been met.
+    const { dryRun, force } = options;
+    const apply = () => scripts.generations.apply('api', bundle, { dryRun });
+    const change = await this.#take(loaded, apply, { dryRun, force }, dryRun ? undefined : text);
+    const isPersisted = text !== undefined && !dryRun;
+    if (isPersisted) this.#read = value;
+    return { ...change, changed: !dryRun && !isSame, differences, isPersisted };
+  }
+
+  /** @param text  the new text of its file, if that is to be written */
+
+  async #take(
+    loaded: LoadedConfig,
+    apply: () => Promise<Change>,
+    { dryRun, force }: Pick<ChangeOptions, 'dryRun' | 'force'>,
+    text?: string,
+  ): Promise<Change> {
+    const { log, notices, state, prepare, onTaken } = this.#options;
+    const checked = checkConfig(loaded);
+    if (!dryRun) prepare(loaded);
+    const { file } = loaded;
+    const staged = text === undefined || file === undefined ? undefined : stageFile(file, text);
+    let change: Change;
+    try {
+      change = await apply();
+    } catch (error) {
+      staged?.discard();
+      if (!dryRun) prepare(state.loaded);
+      throw error;
+    }
+    if (dryRun) return change;
+    staged?.commit();
+    const isSame = Bun.deepEquals(state.config, loaded.config);
+    state.accept(checked);
+    onTaken(loaded, isSame && !force ? undefined : state.nextLive());
+    this.save();
+    log.info({ config_generation: state.generation }, 'config-reloaded');
+    notices.tell('RELOAD', { result: 'ok', config_generation: state.generation });
+    return change;
+  }
+}
+
+/** The scripts of a config that was sent, made of those that run. */
+function bundleOf(
+  current: LoadedConfig,
+  wanted: LoadedConfig,
+): (active: BundleContent) => BundleContent {
+  const sources = ({ config: { scripts } }: LoadedConfig) => {
+    const { load, files, root, sets } = scripts;
+    return { load, files, root, sets };
+  };
+  if (!Bun.deepEquals(sources(current), sources(wanted))) {
+    const bundle = readBundle(wanted);
+    return () => bundle;
+  }
+  const { vars } = wanted.config.scripts;
+  const isSameVars = Bun.deepEquals(vars, current.config.scripts.vars);
+  const limits = scriptLimits(wanted.config);
+  return (active) => ({ ...active, limits, ...(isSameVars ? {} : { vars }) });
+}

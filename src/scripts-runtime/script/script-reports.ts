@@ -1,0 +1,62 @@
+/** What is told about a script while it works, in the log and in its counters. */
+
+import type { Diagnostics } from '../bundle/diagnostics.ts';
+import { ScriptError } from '../errors.ts';
+import type { ScriptCounters } from './counters.ts';
+import type { ScriptLogger } from './script-log.ts';
+
+export class ScriptReports {
+  readonly #logger: ScriptLogger;
+  readonly #diagnostics: Diagnostics;
+  readonly #counters: ScriptCounters;
+
+  constructor(logger: ScriptLogger, diagnostics: Diagnostics, counters: ScriptCounters) {
+    this.#logger = logger;
+    this.#diagnostics = diagnostics;
+    this.#counters = counters;
+  }
+
+  /**
+   * Something of it threw. That a connection failed is no fault of the script: it is logged as
+   * what it is, and not counted as an error.
+   *
+   * @param what         stands in front of it; empty for nothing
+   * @param description  of the error, as the guest gives it or in words of ours
+   */
+  failed(what: string, description: string, flow: number): void {
+    if (!this.threw(what, description, flow)) this.#counters.errors++;
+  }
+
+  /** As `failed`, but only logged. @returns whether a connection has failed */
+  threw(what: string, description: string, flow: number): boolean {
+    const { message, position, socket } = this.#diagnostics.read(description);
+    const text = what === '' ? message : `${what}: ${message}`;
+    if (socket === undefined) {
+      this.#logger.complain(new ScriptError('error', text, position), flow);
+      return false;
+    }
+    if (this.#logger.admitsComplaint()) {
+      // Clients and servers go away all the time, and the line of the flow says so.
+      const level = socket.code === 'aborted' ? 'debug' : 'warn';
+      this.#logger.write(level, flow, text, { ...socket, ...position });
+    }
+    return true;
+  }
+
+  /** A limit that ends a connection, or what was asked for. */
+  hitLimit(limit: string, message: string, flow: number): void {
+    this.#counters.hit(limit);
+    if (this.#logger.admitsComplaint()) this.#logger.write('warn', flow, message, { limit });
+  }
+
+  /** Why the script aborts a connection. */
+  aborted(reason: string, flow: number): void {
+    if (this.#logger.admitsLine()) this.#logger.write('debug', flow, 'aborted', { reason });
+  }
+
+  /** A verdict of it cannot be carried out for the flow that it is about. */
+  misfit(message: string, flow: number): void {
+    this.#logger.complain(new ScriptError('bad-verdict', message), flow);
+    this.#counters.errors++;
+  }
+}
