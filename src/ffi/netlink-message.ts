@@ -17,7 +17,14 @@ export const MessageType = {
   RTM_NEWROUTE: 24,
   RTM_DELROUTE: 25,
   RTM_GETROUTE: 26,
+  RTM_NEWRULE: 32,
+  RTM_DELRULE: 33,
+  RTM_GETRULE: 34,
 } as const;
+
+/** `RTM_NEWROUTE`, for errors. */
+export const messageName = (type: number): string =>
+  Object.entries(MessageType).find(([, value]) => value === type)?.[0] ?? String(type);
 
 export const MessageFlag = {
   REQUEST: 0x001,
@@ -36,6 +43,16 @@ export const MessageFlag = {
 export const LinkAttribute = { IFNAME: 3, MTU: 4, TXQLEN: 13 } as const;
 export const AddressAttribute = { ADDRESS: 1, LOCAL: 2 } as const;
 export const RouteAttribute = { DST: 1, OIF: 4, TABLE: 15, MARK: 16 } as const;
+/** linux/fib_rules.h */
+export const RuleAttribute = {
+  IIFNAME: 3,
+  PRIORITY: 6,
+  FWMARK: 10,
+  SUPPRESS_PREFIXLEN: 14,
+  TABLE: 15,
+  FWMASK: 16,
+  PROTOCOL: 21,
+} as const;
 export const ErrorAttribute = { MSG: 1 } as const;
 
 /** Upper bits of an attribute's type are flags: NLA_F_NESTED, NLA_F_NET_BYTEORDER. */

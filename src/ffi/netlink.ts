@@ -18,6 +18,7 @@ import {
   MessageBuilder,
   MessageFlag,
   MessageType,
+  messageName,
   RouteAttribute,
 } from './netlink-message.ts';
 import {
@@ -204,7 +205,7 @@ export class Netlink {
   ): void {
     this.#request.bytes(this.#begin(type, flags, body.length), body);
     const { bytes } = this.#answer;
-    this.#transact(`netlink(${type})`, device, (kind, at, end) =>
+    this.#transact(`netlink(${messageName(type)})`, device, (kind, at, end) =>
       onMessage?.(kind, bytes.subarray(at, end)),
     );
   }

@@ -25,6 +25,9 @@ export const SockAddrIn6 = {
   BYTES: 28,
 } as const;
 
+/** `struct sockaddr_un`, linux/un.h. */
+export const SockAddrUn = { FAMILY: 0, PATH: 2, BYTES: 110 } as const;
+
 /** `struct sockaddr_nl`, linux/netlink.h. */
 export const SockAddrNl = { FAMILY: 0, PORT_ID: 4, GROUPS: 8, BYTES: 12 } as const;
 
@@ -137,6 +140,9 @@ export const RtMsg = {
   FLAGS: 8,
   BYTES: 12,
 } as const;
+
+/** `struct fib_rule_hdr`, linux/fib_rules.h. */
+export const FibRuleHdr = { FAMILY: 0, TABLE: 4, ACTION: 7, FLAGS: 8, BYTES: 12 } as const;
 
 /** Address families, linux/socket.h. */
 export const AddressFamily = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16 } as const;

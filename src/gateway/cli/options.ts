@@ -1,11 +1,16 @@
 /** Options that several commands share. */
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Help, InvalidArgumentError, Option } from 'commander';
 import { SILENCE_MS } from '../author/work-aside.ts';
 import { DEFAULT_ADMIN } from '../config/admin-schema.ts';
 import { type ConfigSource, DEFAULT_STATE_FOLDER } from '../config/default-config.ts';
-import { collectOverrides } from '../config/overrides.ts';
+import { loadEnvFile } from '../config/env-file.ts';
+import { CONFIG_FLAGS, collectOverrides, variableOf } from '../config/overrides.ts';
+import { UnreadableError } from '../config/read-text-file.ts';
+import { LOG_FORMATS, LOG_LEVELS, LOG_TIMES } from '../config/schema.ts';
 import { parseDuration } from '../config/values.ts';
+import { ExitCode } from '../supervisor/exit-code.ts';
 import { ApiClient } from './client.ts';
+import { CommandError } from './command-error.ts';
 
 export interface ClientFlags {
   readonly admin: string;
@@ -42,31 +47,71 @@ function parseTimeout(text: string): number {
 
 export interface ConfigFlags {
   readonly config?: string;
+  readonly configDir?: string;
   readonly workdir: string;
 }
 
-/** Flags of a command that reads a config. */
+/** Flags of a command that reads a config; each is a variable as well. */
 export const withConfig = (command: Command): Command =>
-  command
-    .addOption(new Option('-c, --config <file>', 'config file, YAML or JSON').env('CULVERT_CONFIG'))
-    .addOption(
-      new Option('-D, --workdir <folder>', 'folder for what the gateway writes')
-        .env('CULVERT_WORKDIR')
-        .default(DEFAULT_STATE_FOLDER),
-    )
-    .option('--state-dir <folder>', 'folder for the history of scripts')
-    .option('--device <name>', 'name of the TUN device')
-    .option('--mtu <bytes>', 'MTU of the device')
-    .option('--interface <name>', 'interface of upstream sockets')
-    .option('--fwmark <mark>', 'firewall mark of upstream sockets, decimal or 0x…')
-    .option('--proxy <url>', 'proxy of what is forwarded: socks5://… or http://…, or a name')
-    .option('--admin <address>', 'where the API listens: unix:///PATH or IP:PORT')
-    .option('--log-level <level>', 'debug, info, warn, error or silent')
-    .option('--log-format <format>', 'json, text or logfmt')
-    .option('--log-time <format>', 'rfc3339 with nanoseconds, or epoch in milliseconds');
+  [
+    // First, so that its variables are there when the others are looked for.
+    new Option('--envfile <file>', 'set variables from a file of NAME=value').argParser(
+      readEnvFile,
+    ),
+    new Option('-c, --config <file>', 'config file, YAML or JSON'),
+    new Option('-C, --config-dir <folder>', 'merge all config files of a folder, behind --config'),
+    new Option('-D, --workdir <folder>', 'folder for what the gateway writes').default(
+      DEFAULT_STATE_FOLDER,
+    ),
+    new Option('--state-dir <folder>', 'folder for the history of scripts'),
+    new Option('--device <name>', 'name of the TUN device'),
+    new Option('--mtu <bytes>', 'MTU of the device'),
+    new Option('--interface <name>', 'interface of upstream sockets'),
+    new Option('--fwmark <mark>', 'firewall mark of upstream sockets, decimal or 0x…'),
+    new Option('--proxy <url>', 'proxy of what is forwarded: socks5://… or http://…, or a name'),
+    new Option('--auto-route', 'route into the device at the start, and back at the end'),
+    new Option('--included-routes <networks>', 'what to route, separated by commas'),
+    new Option('--excluded-routes <networks>', 'what not to route, separated by commas'),
+    new Option('--table <number>', 'routing table for it'),
+    new Option('--admin <address>', 'where the API listens: unix:///PATH or IP:PORT'),
+    new Option('--log-level <level>', 'least level to log').choices(LOG_LEVELS),
+    new Option('--log-format <format>', 'form of log lines').choices(LOG_FORMATS),
+    new Option('--log-time <format>', 'RFC 3339 with nanoseconds, or milliseconds').choices(
+      LOG_TIMES,
+    ),
+  ].reduce((to, option) => to.addOption(withVariable(option)), command);
+
+/**
+ * Lets a variable stand for a flag: `CULVERT_` and its name. Those that stand for a place of the
+ * config are read with it, so that an error names the variable.
+ */
+export function withVariable(option: Option): Option {
+  const name = option.long?.slice('--'.length) ?? '';
+  return CONFIG_FLAGS.has(name) ? option : option.env(variableOf(name));
+}
+
+/** As commander words it, and with the variables that are read with the config. */
+export function describeOption(option: Option): string {
+  const words = new Help().optionDescription(option);
+  const name = option.long?.slice('--'.length) ?? '';
+  const short = option.envVar === undefined ? CONFIG_FLAGS.get(name) : undefined;
+  if (short === undefined) return words;
+  return `${words} (env: ${[variableOf(name), ...short].join(', ')})`;
+}
+
+function readEnvFile(file: string): string {
+  try {
+    loadEnvFile(file, process.env);
+    return file;
+  } catch (cause) {
+    if (!(cause instanceof UnreadableError)) throw cause;
+    throw new CommandError(ExitCode.FAILED, `--envfile ${file} ${cause.message}`, { cause });
+  }
+}
 
 export const configSource = (flags: ConfigFlags): ConfigSource => ({
   stateFolder: flags.workdir,
   overrides: collectOverrides({ ...flags }, process.env),
   ...(flags.config === undefined ? {} : { file: flags.config }),
+  ...(flags.configDir === undefined ? {} : { confFolder: flags.configDir }),
 });

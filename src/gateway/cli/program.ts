@@ -12,21 +12,27 @@ import { StartError } from '../supervisor/start-error.ts';
 import { CommandError } from './command-error.ts';
 import { addCapture } from './commands/capture.ts';
 import { addCheck } from './commands/check.ts';
+import { addCompletion, addManpage } from './commands/completion.ts';
 import { addConfig } from './commands/config.ts';
 import { addConntrack } from './commands/conntrack.ts';
 import { addDrops } from './commands/drops.ts';
 import { addEnding } from './commands/ending.ts';
+import { addEnviron } from './commands/environ.ts';
 import { addExplain } from './commands/explain.ts';
 import { addFlows } from './commands/flows.ts';
+import { addFormat } from './commands/format.ts';
 import { addHealthcheck } from './commands/healthcheck.ts';
 import { addLogLevel } from './commands/log-level.ts';
 import { addReload } from './commands/reload.ts';
+import { addRoute } from './commands/route.ts';
 import { addRun } from './commands/run.ts';
 import { addScript } from './commands/script.ts';
+import { addService } from './commands/service.ts';
 import { addStatus } from './commands/status.ts';
 import { addSchema, addTypes } from './commands/texts.ts';
 import { addUpstreams } from './commands/upstreams.ts';
 import { addVersion } from './commands/version.ts';
+import { describeOption } from './options.ts';
 import { print, printError } from './output.ts';
 
 /** A command's end is a code, for a caller that ends the process. */
@@ -46,26 +52,39 @@ export async function runCli(args: readonly string[]): Promise<number> {
   }
 }
 
-function createProgram(finish: Finish): Command {
+/** The whole command line; `finish` is told the code of a command that ends with one. */
+export function createProgram(finish: Finish): Command {
   const program = new Command('culvert')
     .description('An edge gateway with scripting.')
     .version(buildInfo.version, '-V, --version', 'print the version')
     .showHelpAfterError('(culvert --help lists commands and flags)')
+    .addHelpText(
+      'after',
+      '\nculvert manpage | man -l - has keys, variables, signals and exit codes.',
+    )
     .exitOverride()
+    .configureHelp({ optionDescription: describeOption })
     .configureOutput({
       writeOut: (text) => print(text.trimEnd()),
       writeErr: (text) => printError(text.trimEnd()),
     });
+  program.commandsGroup('A gateway and its config:');
   addRun(program, finish);
   addCheck(program, finish);
+  addFormat(program, finish);
+  for (const add of [addEnviron, addSchema, addRoute, addService]) add(program);
+  program.commandsGroup('A gateway that runs:');
   for (const add of [addReload, addStatus, addFlows, addConntrack, addDrops, addExplain])
     add(program);
   addCapture(program);
   addUpstreams(program);
   for (const add of [addConfig, addLogLevel, addEnding]) add(program);
-  for (const add of [addTypes, addSchema, addVersion]) add(program);
-  addScript(program, finish);
   addHealthcheck(program, finish);
+  program.commandsGroup('Scripts:');
+  addScript(program, finish);
+  addTypes(program);
+  program.commandsGroup('This program:');
+  for (const add of [addVersion, addCompletion, addManpage]) add(program);
   return program;
 }
 

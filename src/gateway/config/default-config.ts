@@ -5,7 +5,8 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DEFAULT_SCRIPT } from './default-script.ts';
-import { type LoadedConfig, loadConfigFile, validateConfig } from './load.ts';
+import { hasFiles } from './documents.ts';
+import { type ConfigFiles, type LoadedConfig, loadConfigFiles, validateConfig } from './load.ts';
 import type { Overrides } from './overrides.ts';
 import type { ConfigInput } from './schema.ts';
 
@@ -18,7 +19,10 @@ export const DEFAULT_STATE_FOLDER = '/var/lib/culvert';
 /** Looked for in this order when no file is named. */
 const STANDARD_FILES = ['yaml', 'yml', 'json'].map((suffix) => `/etc/culvert/config.${suffix}`);
 
-const DEFAULT_CONFIG: ConfigInput = {
+/** Read behind a standard file, where it has files. */
+const STANDARD_FOLDER = '/etc/culvert/conf.d';
+
+export const DEFAULT_CONFIG: ConfigInput = {
   device: { name: 'culvert0', addresses: ['198.18.0.1/15', 'fdc0:c01e::1/64'] },
   local: { addresses: [WELCOME_ADDRESS, 'fdc0:c01e::80'] },
   scripts: { load: [{ name: 'default', file: 'scripts/default.ts' }] },
@@ -30,8 +34,10 @@ const PROXIED: NonNullable<ConfigInput['listeners']> = [{ name: 'proxied', actio
 
 /** Where a config comes from. */
 export interface ConfigSource {
-  /** As given with `-c`; absent: a standard file, else the embedded default. */
+  /** As given with `-c`; absent, like `confFolder`: a standard file, else the embedded default. */
   readonly file?: string;
+  /** As given with `-C`: all of its files are merged, behind `file`. */
+  readonly confFolder?: string;
   /** Holds what the gateway writes: the editable default script. */
   readonly stateFolder: string;
   readonly overrides: Overrides;
@@ -43,12 +49,23 @@ export interface ConfigSource {
  * @throws ConfigError  when a file is named or found, and cannot be used
  */
 export function loadConfig(source: ConfigSource): LoadedConfig {
-  const file = source.file ?? STANDARD_FILES.find((path) => existsSync(path));
-  if (file !== undefined) return loadConfigFile(file, source.overrides);
+  const files = configFilesOf(source);
+  if (files !== undefined) return loadConfigFiles(files, source.overrides);
   const isProxied = source.overrides.some(({ path }) => path.join('.') === 'egress.via');
   const content = isProxied ? { ...DEFAULT_CONFIG, listeners: PROXIED } : DEFAULT_CONFIG;
   const config = validateConfig(content, 'embedded default', source.overrides);
   return { config, folder: source.stateFolder, value: content };
+}
+
+/** The files that apply; undefined for the embedded default. */
+export function configFilesOf({ file, confFolder }: ConfigSource): ConfigFiles | undefined {
+  if (file !== undefined || confFolder !== undefined) {
+    return { ...(file && { file }), ...(confFolder && { folder: confFolder }) };
+  }
+  const standard = STANDARD_FILES.find((path) => existsSync(path));
+  const hasMore = hasFiles(STANDARD_FOLDER);
+  if (standard === undefined && !hasMore) return undefined;
+  return { ...(standard && { file: standard }), ...(hasMore && { folder: STANDARD_FOLDER }) };
 }
 
 export const defaultScriptPath = (stateFolder: string): string =>

@@ -1,24 +1,23 @@
-/** Reads a config: text to YAML to schema, every error with its place. */
+/** Reads a config: files to YAML to schema, every error with its place. */
 import { dirname, resolve } from 'node:path';
-import { type Alias, type Document, isNode, LineCounter, parseDocument, visit } from 'yaml';
 import type { z } from 'zod';
+import {
+  type ConfigDocument,
+  type ConfigIssue,
+  DocumentError,
+  filesOf,
+  formatPath,
+  MergedConfig,
+  type Place,
+  parseText,
+  readDocument,
+} from './documents.ts';
 import { applyOverrides, type Overrides, originOf } from './overrides.ts';
-import { readTextFile, UnreadableError } from './read-text-file.ts';
-import { type Config, configSchema } from './schema.ts';
+import { type Config, configJsonSchema, configSchema } from './schema.ts';
+import { keysAt, type SchemaNode, walkSchema } from './schema-tree.ts';
+import { nearest } from './suggest.ts';
 
-/** Something wrong in a document; line and column are 1-based, absent when unknown. */
-export interface ConfigIssue {
-  /** `listeners[0].ports`; empty for the document itself. */
-  readonly path: string;
-  readonly message: string;
-  readonly line?: number;
-  readonly column?: number;
-  /** The flag or variable that the value comes from, when it is not the file: `--mtu`. */
-  readonly origin?: string;
-}
-
-/** Listeners by the thousand, and far from what would hold up the gateway while it is read. */
-const FILE_MAX_BYTES = 4 * 1024 * 1024;
+export type { ConfigIssue };
 
 /** A config that cannot be used. The message has one line for each issue. */
 export class ConfigError extends Error {
@@ -37,30 +36,62 @@ export class ConfigError extends Error {
 /** A config and where it came from. */
 export interface LoadedConfig {
   readonly config: Config;
-  /** Absent for the embedded default. */
+  /** The file, or the folder of files; absent for the embedded default. */
   readonly file?: string;
   /** Folder that relative paths of the config start from. */
   readonly folder: string;
   /** What was written, without defaults, flags and environment. */
   readonly value?: unknown;
+  /** Where a value was said; absent for the embedded default. */
+  readonly placeOf?: (path: readonly PropertyKey[]) => Place;
+}
+
+/** What is read: a file, a folder of files, or both, the file first. */
+export interface ConfigFiles {
+  readonly file?: string;
+  readonly folder?: string;
 }
 
 /**
- * Reads and validates a config file, YAML or JSON.
+ * Reads and validates the files of a config, YAML or JSON.
  *
  * @throws ConfigError  with the place of each issue
  */
-export function loadConfigFile(file: string, overrides: Overrides): LoadedConfig {
-  const path = resolve(file);
-  let text: string;
-  try {
-    text = readTextFile(path, FILE_MAX_BYTES);
-  } catch (cause) {
-    if (!(cause instanceof UnreadableError)) throw cause;
-    throw new ConfigError(path, [{ path: '', message: cause.message }], { cause });
-  }
-  const config = parseConfig(text, path, overrides);
-  return { config, file: path, folder: dirname(path), value: parseDocument(text).toJS() ?? {} };
+export function loadConfigFiles(files: ConfigFiles, overrides: Overrides): LoadedConfig {
+  const { documents, name, folder } = readConfigFiles(files);
+  const merged = explainErrors(() => new MergedConfig(documents));
+  const placeOf = (path: readonly PropertyKey[]) =>
+    originOf(overrides, path) ?? merged.placeOf(path);
+  const config = validate(merged.value ?? {}, overrides, name, placeOf);
+  return { config, file: name, folder, placeOf, value: merged.value ?? {} };
+}
+
+/** The same of one file. @throws ConfigError */
+export const loadConfigFile = (file: string, overrides: Overrides): LoadedConfig =>
+  loadConfigFiles({ file }, overrides);
+
+/**
+ * The documents of a config, in the order in which they are merged.
+ *
+ * @throws ConfigError  for what cannot be read or is no YAML
+ */
+export function readConfigFiles({ file, folder }: ConfigFiles): {
+  readonly documents: readonly ConfigDocument[];
+  /** Of the file, or of the folder where there is none. */
+  readonly name: string;
+  readonly folder: string;
+} {
+  const first = file === undefined ? undefined : resolve(file);
+  const place = folder === undefined ? undefined : resolve(folder);
+  const name = first ?? place ?? '';
+  const documents = explainErrors(() =>
+    [...(first === undefined ? [] : [first]), ...(place === undefined ? [] : filesOf(place))].map(
+      readDocument,
+    ),
+  );
+  const base = first === undefined ? name : dirname(first);
+  if (documents.length > 0) return { documents, name, folder: base };
+  throw new ConfigError(name, [{ path: '', message: 'has no *.yaml, *.yml or *.json file' }]);
 }
 
 /**
@@ -69,20 +100,8 @@ export function loadConfigFile(file: string, overrides: Overrides): LoadedConfig
  * @throws ConfigError
  */
 export function parseConfig(text: string, file: string, overrides: Overrides = []): Config {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  if (document.errors.length > 0) {
-    throw new ConfigError(
-      file,
-      document.errors.map((error) => ({
-        path: '',
-        message: error.message,
-        ...at(lines, error.pos[0]),
-      })),
-    );
-  }
-  const value = toValue(document, file, lines) ?? {};
-  return validate(value, overrides, file, (path) => locate(document, lines, path));
+  const merged = explainErrors(() => new MergedConfig([parseText(text, file)]));
+  return validate(merged.value ?? {}, overrides, file, (path) => merged.placeOf(path));
 }
 
 /** Validates a config that is not a file, such as the embedded default. */
@@ -90,21 +109,13 @@ export function validateConfig(value: unknown, name: string, overrides: Override
   return validate(value, overrides, name, () => ({}));
 }
 
-type Place = Pick<ConfigIssue, 'line' | 'column' | 'origin'>;
-
-/** The document as plain values. @throws ConfigError  for an alias of nothing, or of too much */
-function toValue(document: Document, file: string, lines: LineCounter): unknown {
+/** @throws ConfigError  instead of DocumentError */
+function explainErrors<T>(work: () => T): T {
   try {
-    return document.toJS();
-  } catch (cause) {
-    if (!(cause instanceof ReferenceError)) throw cause;
-    const aliases: Alias[] = [];
-    visit(document, { Alias: (_, alias) => void aliases.push(alias) });
-    const dangling = aliases.find((alias) => alias.resolve(document) === undefined);
-    // What is too much is so in the end: the last alias repeats the most.
-    const offset = (dangling ?? aliases.at(-1))?.range?.[0] ?? 0;
-    const issue = { path: '', message: cause.message, ...at(lines, offset) };
-    throw new ConfigError(file, [issue], { cause });
+    return work();
+  } catch (error) {
+    if (!(error instanceof DocumentError)) throw error;
+    throw new ConfigError(error.file, error.issues, { cause: error });
   }
 }
 
@@ -130,10 +141,17 @@ function validate(
 function flatten(issues: readonly z.core.$ZodIssue[]): { path: PropertyKey[]; message: string }[] {
   return issues.flatMap((issue) => {
     if (issue.code === 'unrecognized_keys') {
-      return issue.keys.map((key) => ({ path: [...issue.path, key], message: 'unknown key' }));
+      return issue.keys.map((key) => ({
+        path: [...issue.path, key],
+        message: `unknown key${suggestion(issue.path, key)}`,
+      }));
     }
     if (issue.code === 'invalid_union') {
       const told = issue.errors.flat().find((inner) => inner.code === 'custom');
+      const unknown = issue.errors.flat().find((inner) => inner.code === 'unrecognized_keys');
+      if (told === undefined && unknown !== undefined) {
+        return flatten([{ ...unknown, path: [...issue.path, ...unknown.path] }]);
+      }
       const inner = told ?? issue.errors.flat().find((found) => found.code !== 'invalid_type');
       if (inner !== undefined) {
         return [{ path: [...issue.path, ...inner.path], message: inner.message }];
@@ -143,32 +161,23 @@ function flatten(issues: readonly z.core.$ZodIssue[]): { path: PropertyKey[]; me
   });
 }
 
-/** Place of the innermost node of `path` that the document has. */
-function locate(document: Document, lines: LineCounter, path: readonly PropertyKey[]): Place {
-  for (let depth = path.length; depth >= 0; depth--) {
-    const node = document.getIn(path.slice(0, depth), true);
-    if (isNode(node) && node.range) return at(lines, node.range[0]);
-  }
-  return {};
-}
-
-function at(lines: LineCounter, offset: number): Place {
-  const { line, col } = lines.linePos(offset);
-  return line === 0 ? {} : { line, column: col };
-}
-
-/** `listeners[0].ports` */
-function formatPath(path: readonly PropertyKey[]): string {
-  return path.reduce<string>((text, key) => {
-    if (typeof key === 'number') return `${text}[${key}]`;
-    return text === '' ? String(key) : `${text}.${String(key)}`;
-  }, '');
+/** A key of the same mapping that is spelt nearly so, or the place where there is such a key. */
+function suggestion(path: readonly PropertyKey[], key: string): string {
+  const schema = configJsonSchema() as SchemaNode;
+  const here = nearest(key, keysAt(schema, path));
+  if (here !== undefined) return `, did you mean "${here}"?`;
+  const places: string[] = [];
+  walkSchema(schema, (place) => {
+    if (place.endsWith(`.${key}`) && !/[[*]/.test(place)) places.push(place);
+  });
+  return places.length === 1 ? `, did you mean "${places[0]}"?` : '';
 }
 
 /** `config.yaml:3:5: device.mtu: message`, `--mtu: device.mtu: message` */
 function formatIssue(file: string, issue: ConfigIssue): string {
   const { line, column, origin } = issue;
-  const place = origin ?? (line === undefined ? file : `${file}:${line}:${column ?? 1}`);
+  const name = issue.file ?? file;
+  const place = origin ?? (line === undefined ? name : `${name}:${line}:${column ?? 1}`);
   return issue.path === ''
     ? `${place}: ${issue.message}`
     : `${place}: ${issue.path}: ${issue.message}`;

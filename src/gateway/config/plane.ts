@@ -52,33 +52,6 @@ export function toStartConfig(config: Config, device: DeviceFacts): StartConfig 
   };
 }
 
-/** Who may use the API is asked for each request. */
-const RELOADED = new Set([
-  'admin.token',
-  'admin.tokenFile',
-  'admin.tokens',
-  'admin.allow',
-  'admin.clash',
-]);
-
-/** Places of the config that differ and take effect only at the next start. */
-export function restartRequired(running: Config, wanted: Config): string[] {
-  const fixed = ['device', 'limits', 'tcp', 'admin', 'state'] as const;
-  const isSameHash = running.conntrack.buckets === wanted.conntrack.buckets;
-  const sections = fixed.flatMap((section) =>
-    Object.keys({ ...running[section], ...wanted[section] })
-      .filter(
-        (key) => !Bun.deepEquals(valueAt(running[section], key), valueAt(wanted[section], key)),
-      )
-      .map((key) => `${section}.${key}`)
-      .filter((path) => !RELOADED.has(path)),
-  );
-  return isSameHash ? sections : [...sections, 'conntrack.buckets'];
-}
-
-const valueAt = (section: object, key: string): unknown =>
-  new Map<string, unknown>(Object.entries(section)).get(key);
-
 function toListenerRule(listener: ListenerConfig): ListenerRule {
   const destinations = destinationsOf(listener).map(
     ({ ip, prefixLength }) => `${ip}/${prefixLength}`,

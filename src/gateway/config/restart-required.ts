@@ -1,11 +1,4 @@
 import { ConfigError } from './load.ts';
 
 /** A config that a gateway which runs cannot take, however right it is. */
-export class RestartRequiredError extends ConfigError {
-  constructor(file: string, paths: readonly string[]) {
-    super(
-      file,
-      paths.map((path) => ({ path, message: 'needs a restart' })),
-    );
-  }
-}
+export class RestartRequiredError extends ConfigError {}

@@ -4,8 +4,10 @@ import { type StateLimits, stateBytes } from '../../stack/layout.ts';
 import { CONGESTION_NAMES } from '../../stack/verdict.ts';
 import { admin } from './admin-schema.ts';
 import { device, deviceName } from './device-schema.ts';
+import { describeKeys } from './keys.ts';
 import { listener } from './listener-schema.ts';
 import { conntrack, nat, natFaults } from './nat-schema.ts';
+import { routes, withRouteMark } from './route-schema.ts';
 import { scripts } from './script-schema.ts';
 import { egressVia, upstreamFaults, upstreams } from './upstream-schema.ts';
 import { duration, IDLE_MS_MAX, ipAddress, mark, size } from './values.ts';
@@ -81,11 +83,15 @@ const tcp = z.strictObject({
   ecn: z.boolean().default(true),
 });
 
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+export const LOG_FORMATS = ['json', 'text', 'logfmt'] as const;
+export const LOG_TIMES = ['rfc3339', 'epoch'] as const;
+
 const log = z.strictObject({
-  level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
-  format: z.enum(['json', 'text', 'logfmt']).default('json'),
+  level: z.enum(LOG_LEVELS).default('info'),
+  format: z.enum(LOG_FORMATS).default('json'),
   /** RFC 3339 with nanoseconds, or milliseconds since 1970. */
-  time: z.enum(['rfc3339', 'epoch']).default('rfc3339'),
+  time: z.enum(LOG_TIMES).default('rfc3339'),
   flows: z.boolean().default(true),
 });
 
@@ -103,6 +109,7 @@ const sections = z.strictObject({
     })
     .prefault({}),
   upstreams: upstreams.prefault({}),
+  routes: routes.prefault({}),
   listeners: z
     .array(listener)
     .refine((list) => new Set(list.map((item) => item.name)).size === list.length, {
@@ -133,6 +140,7 @@ export const configSchema = sections
   })
   .transform(({ conntrack, ...config }) => ({
     ...config,
+    egress: withRouteMark(config),
     conntrack: {
       ...conntrack,
       // As with held SYNs: no source can fill the table alone.
@@ -151,5 +159,5 @@ export const stateLimits = ({
 export type Config = z.output<typeof configSchema>;
 export type ConfigInput = z.input<typeof configSchema>;
 
-/** The JSON Schema of a config file, for editors. */
-export const configJsonSchema = () => z.toJSONSchema(configSchema, { io: 'input' });
+/** The JSON Schema of a config file, for editors; each property says what it is for. */
+export const configJsonSchema = () => describeKeys(z.toJSONSchema(configSchema, { io: 'input' }));

@@ -11,8 +11,7 @@ import {
 } from '../config/config-value.ts';
 import { ConfigFileError, rewriteConfig, stageFile } from '../config/config-writer.ts';
 import type { LoadedConfig } from '../config/load.ts';
-import { restartRequired } from '../config/plane.ts';
-import { RestartRequiredError } from '../config/restart-required.ts';
+import { assertReloadable } from '../config/reloadable.ts';
 import type { Config } from '../config/schema.ts';
 import type { LiveConfig } from '../messages/control.ts';
 import { type ConfigState, checkConfig, nameOf } from './config-state.ts';
@@ -24,7 +23,6 @@ import {
   type ChangeOptions,
   StaleChangeError,
 } from './scripts/generations.ts';
-import type { Reload } from './scripts/reloads.ts';
 import { readBundle, type ScriptChanges } from './scripts/script-changes.ts';
 import { scriptLimits } from './scripts/script-limits.ts';
 
@@ -88,7 +86,7 @@ export class ConfigChanges {
   }
 
   /** @throws ConfigError, BundleRejectedError  nothing was changed */
-  async reload(options: ChangeOptions): Promise<Reload> {
+  async reload(options: ChangeOptions): Promise<Change> {
     try {
       return await this.#reload(options);
     } catch (error) {
@@ -98,18 +96,18 @@ export class ConfigChanges {
     }
   }
 
-  async #reload(options: ChangeOptions): Promise<Reload> {
+  async #reload(options: ChangeOptions): Promise<Change> {
     const { state, started, read, scripts } = this.#options;
     const loaded = read();
     const bundle = readBundle(loaded);
     const before = state.config;
-    const restart = restartRequired(started.config, loaded.config);
+    assertReloadable(started.config, loaded);
     const apply = () => scripts.generations.apply('reload', () => bundle, options);
     const change = await this.#take(loaded, apply, options);
-    if (options.dryRun) return { ...change, restartRequired: restart };
+    if (options.dryRun) return change;
     this.#read = loaded.value;
     const isSame = Bun.deepEquals(before, loaded.config);
-    return { ...change, changed: change.changed || !isSame, restartRequired: restart };
+    return { ...change, changed: change.changed || !isSame };
   }
 
   /**
@@ -147,8 +145,7 @@ export class ConfigChanges {
     const { loaded: current } = state;
     const value = unmaskSecrets(make(current.value ?? {}), current.value);
     const loaded = { ...current, value, config: validate(value, nameOf(current)) };
-    const paths = restartRequired(started.config, loaded.config);
-    if (paths.length > 0) throw new RestartRequiredError(nameOf(current), paths);
+    assertReloadable(started.config, loaded);
     const text = options.persist ? rewriteConfig(current.file, this.#read, value) : undefined;
     const differences = viewDifferences(current.value ?? {}, value);
     const isSame = Bun.deepEquals(current.config, loaded.config);
@@ -191,6 +188,7 @@ export class ConfigChanges {
       change = await this.#withUpstreams(loaded, apply, dryRun);
     } catch (error) {
       staged?.discard();
+      if (!dryRun) prepare(state.loaded);
       throw error;
     }
     if (dryRun) return change;

@@ -16,16 +16,21 @@ import {
   materialiseDefaultScript,
 } from '../config/default-config.ts';
 import { type LoadedConfig, validateConfig } from '../config/load.ts';
+import { HostRoutes, recordOf } from '../routes/host-routes.ts';
 import { createApi } from './api/app.ts';
 import { type AdminAddress, claimAddress, listen, resolveAdmin } from './api/listen.ts';
 import type { ApiServer } from './api/transport/server.ts';
 import { welcomeText } from './banner.ts';
 import { nameOf } from './config-state.ts';
+import { Ending } from './ending.ts';
 import { ExitCode } from './exit-code.ts';
-import { openKernel } from './kernel.ts';
+import { watchExitFd } from './exit-fd.ts';
+import { openKernel, routePoolOf } from './kernel.ts';
 import { LogSink } from './log/log-sink.ts';
 import { LogTap } from './log/log-tap.ts';
 import { createLogger, type Logger } from './log/logger.ts';
+import type { ReloadRecord } from './scripts/reloads.ts';
+import { ServiceManager } from './service-manager.ts';
 import { onSignals } from './signals.ts';
 import { explained } from './start-error.ts';
 import { Supervisor } from './supervisor.ts';
@@ -39,6 +44,8 @@ export interface ServeOptions {
   readonly pidfile?: string;
   /** Gets "1" when packets are answered, as slirp4netns does it. */
   readonly readyFd?: number;
+  /** The gateway ends when nobody holds the other end of this pipe any more. */
+  readonly exitFd?: number;
 }
 
 /**
@@ -66,28 +73,59 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   const onNoIpv6 = (error: Error) => log.warn({ why: error.message }, 'no-ipv6');
   const kernel = cleanup.use(openKernel(loaded.config, isDefault ? { onNoIpv6 } : {}));
   const end = Promise.withResolvers<ExitCode>();
+  const routes = cleanup.use(
+    new HostRoutes(
+      loaded,
+      () => kernel.device.tun.name,
+      recordOf(loaded, source.stateFolder, kernel.device.tun.name),
+      log,
+    ),
+  );
+  const manager = cleanup.use(new ServiceManager(process.env, log));
+  let drainMs = loaded.config.drain;
   const supervisor = new Supervisor({
     log,
     kernel,
     loaded,
+    followConfig: (next) => {
+      routePoolOf(next, kernel);
+      routes.follow(next);
+      drainMs = next.config.drain;
+    },
+    onReload: (record) => tellReload(record, manager, () => statusOf(supervisor)),
     configSource: {
       read: () => loadConfig(source),
       validate: (value, name) => validateConfig(value, name, source.overrides),
       stateFolder: stateFolder(loaded, source),
     },
     historyFolder: historyFolder(loaded, source, kernel.device.tun.name),
-    onStop: (drainMs) => signals.stop(drainMs),
+    onStop: (ms) => ending.request({ stop: 'api' }, ms),
     onFatal: () => end.resolve(ExitCode.FAILED),
   });
-  const signals = onSignals(supervisor, log, { drainMs: loaded.config.drain, end: end.resolve });
-  cleanup.defer(signals.off);
+  const ending = new Ending({
+    log,
+    drain: (ms) => supervisor.drain(ms),
+    drainMs: () => drainMs,
+    onEnding: (ms) => manager.stopping(ms),
+    end: end.resolve,
+  });
+  cleanup.defer(onSignals(supervisor, log, ending));
+  const { exitFd } = options;
+  if (exitFd !== undefined) watchExitFd(exitFd, () => ending.request({ exit_fd: exitFd }));
   const onError = (error: unknown) => log.error({ err: error }, 'api-error');
   const api = createApi(supervisor, { log, logTap });
   const server = await listen(address, api.fetch, { ...place, onError });
   cleanup.defer(() => closeServer(server, address));
   try {
     const isUp = await Promise.race([supervisor.start().then(() => true), end.promise]);
-    if (isUp === true) announce(options, loaded, script, log, cleanup);
+    if (isUp === true) {
+      routes.follow(loaded);
+      announce(options, loaded, script, log, cleanup);
+      manager.ready(
+        () => statusOf(supervisor),
+        () => areChildrenWell(supervisor),
+      );
+    }
     return await end.promise;
   } finally {
     await supervisor.stop();
@@ -113,6 +151,30 @@ function announce(
   new LogSink(STDOUT).write(welcomeText(script, loaded.config.admin.listen, programName()));
 }
 
+/** Longer than any reload takes. */
+const RELOAD_MS_MAX = 240_000;
+
+function tellReload(record: ReloadRecord, manager: ServiceManager, status: () => string): void {
+  if (record.isDryRun) return;
+  const outcome = () => {
+    const { error } = record;
+    return error === undefined ? status() : `reload failed, ${status()}: ${error.message}`;
+  };
+  void manager.reloading(record.decided(RELOAD_MS_MAX), outcome);
+}
+
+/** For `systemctl status`. */
+function statusOf(supervisor: Supervisor): string {
+  const { state, flows, generation } = supervisor.status();
+  return `${state}, ${flows.active} flows, generation ${generation.number}`;
+}
+
+/** Whether the parts live that only a restart would bring back, should they stay away. */
+const areChildrenWell = (supervisor: Supervisor): boolean =>
+  !supervisor.notReady().some((reason) => CHILD_DOWN.has(reason));
+
+const CHILD_DOWN = new Set(['data-plane-stuck', 'data-plane-down', 'script-host-down']);
+
 /** Two gateways of one machine have each a device and a history of their own. */
 function historyFolder(
   loaded: LoadedConfig,
@@ -131,7 +193,8 @@ function stateFolder({ config, folder }: LoadedConfig, source: ConfigSource): st
 }
 
 /** What is written once the gateway runs should not be what ends it. @throws StartError */
-function checkOutputs({ pidfile, readyFd }: ServeOptions): void {
+function checkOutputs({ pidfile, readyFd, exitFd }: ServeOptions): void {
+  if (exitFd !== undefined) explained(`--exit-fd ${exitFd}`, () => fstatSync(exitFd));
   if (readyFd !== undefined) explained(`--ready-fd ${readyFd}`, () => fstatSync(readyFd));
   if (pidfile !== undefined) {
     explained(`--pidfile ${pidfile}`, () => accessSync(dirname(pidfile), constants.W_OK));

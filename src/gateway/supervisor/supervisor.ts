@@ -20,7 +20,7 @@ import { DataPlanes } from './data-planes.ts';
 import { DeviceKeeper } from './device/device-keeper.ts';
 import { FlowControl } from './flows/flow-control.ts';
 import type { FlowContext, FlowNames } from './flows/flow-view.ts';
-import { dataPlaneFds, routePoolOf, scriptHostFds } from './kernel.ts';
+import { dataPlaneFds, scriptHostFds } from './kernel.ts';
 import { LogLevel } from './log/log-level.ts';
 import { CounterSum } from './metrics/counter-sum.ts';
 import { renderMetrics } from './metrics/metrics.ts';
@@ -142,7 +142,7 @@ export class Supervisor implements ControlPlane {
       scripts: this.#changes,
       started: loaded,
       ...options.configSource,
-      prepare: (next) => routePoolOf(next, kernel),
+      prepare: options.followConfig,
       announce: (live) => this.#tellConfig(live),
       onTaken: (next, live) => {
         this.#changes.watchDisk(next);
@@ -227,7 +227,9 @@ export class Supervisor implements ControlPlane {
   }
 
   startReload(options: ChangeOptions): ReloadRecord {
-    return this.#changes.startReload(options, (given) => this.configChanges.reload(given));
+    const record = this.#changes.startReload(options, (given) => this.configChanges.reload(given));
+    this.#options.onReload(record);
+    return record;
   }
 
   get reloads(): readonly ReloadRecord[] {

@@ -7,12 +7,13 @@ export interface Ended {
   readonly err: string;
 }
 
-/** Runs commands in a folder; `input` is what they read. */
+/** Runs commands in a folder; `input` is what they read, `env` is added to the environment. */
 export const culvertIn =
-  (folder: string, input = '') =>
+  (folder: string, input = '', env: Readonly<Record<string, string>> = {}) =>
   async (...args: readonly string[]): Promise<Ended> => {
     const child = Bun.spawn([process.execPath, MAIN, ...args], {
       cwd: folder,
+      env: { ...process.env, ...env },
       stdin: new TextEncoder().encode(input),
       stdout: 'pipe',
       stderr: 'pipe',

@@ -32,8 +32,16 @@ const TOO_MANY_LISTENERS = `listeners: [${Array.from(
 
 describe('a config that is wrong names place and reason', () => {
   const cases: [name: string, text: string, message: string | RegExp][] = [
-    ['unknown key', 'device:\n  nmae: x\n', /^c\.yaml:2:\d+: device\.nmae: unknown key$/],
-    ['unknown section', 'devcie: {}\n', /^c\.yaml:1:\d+: devcie: unknown key$/],
+    [
+      'unknown key',
+      'device:\n  nmae: x\n',
+      /^c\.yaml:2:\d+: device\.nmae: unknown key, did you mean "name"\?$/,
+    ],
+    [
+      'unknown section',
+      'devcie: {}\n',
+      /^c\.yaml:1:\d+: devcie: unknown key, did you mean "device"\?$/,
+    ],
     ['bad YAML', 'device: {name: x\n', /^c\.yaml:\d+:\d+: /],
     ['no object', '- 1\n', /^c\.yaml:1:1: Invalid input: expected object/],
     ['MTU too small', 'device: {mtu: 576}\n', 'c.yaml:1:15: device.mtu: Too small'],

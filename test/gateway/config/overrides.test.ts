@@ -39,3 +39,23 @@ test('format and time of log lines are chosen by flags and variables', () => {
   const config = parseConfig('', 'c', collectOverrides({ logFormat: 'logfmt' }, env));
   expect(config.log).toMatchObject({ format: 'logfmt', time: 'epoch' });
 });
+
+test('the short names of containers come behind CULVERT_ and before the file', () => {
+  const env = { TUN: 'tun9', MTU: '1300', LOGLEVEL: 'debug', TABLE: '77' };
+  const config = parseConfig(TEXT, 'c', collectOverrides({}, { ...env, CULVERT_MTU: '1350' }));
+  expect(config.device).toMatchObject({ name: 'tun9', mtu: 1350 });
+  expect(config.log.level).toBe('debug');
+  expect(config.routes.table).toBe(77);
+});
+
+test('switches of the environment are words', () => {
+  const auto = (text: string) =>
+    parseConfig('', 'c', collectOverrides({}, { CULVERT_AUTO_ROUTE: text })).routes.auto;
+  expect([auto('true'), auto('1'), auto('no')]).toEqual([true, true, false]);
+  expect(() => auto('perhaps')).toThrow('CULVERT_AUTO_ROUTE: routes.auto');
+});
+
+test('an error inside of a list names the variable that holds it', () =>
+  expect(() =>
+    parseConfig('', 'c', collectOverrides({}, { TUN_INCLUDED_ROUTES: '10.0.0.0/8,x' })),
+  ).toThrow('TUN_INCLUDED_ROUTES: routes.include[1]'));

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
-import { restartRequired, toLiveConfig, toStartConfig } from '../../../src/gateway/config/plane.ts';
+import { toLiveConfig, toStartConfig } from '../../../src/gateway/config/plane.ts';
 
 const CONFIG = `
 device: {name: x0, addresses: [10.0.0.1/24]}
@@ -66,21 +66,4 @@ test('the start names the device as the kernel does', () => {
   expect(start.sessions).toEqual({ limit: 16_384, perSource: 4096 });
   expect(start.congestion).toBe('cubic');
   expect(start.ecn).toBe(true);
-});
-
-test('what is fixed at start is named when it differs', () => {
-  const running = parseConfig('', 'c');
-  const wanted = parseConfig(
-    'device: {mtu: 9000}\nlimits: {flows: 2048}\ntcp: {congestion: newreno, ecn: false}\n' +
-      'timeouts: {idle: 1m}\nconntrack: {buckets: 64, tcpLoose: false}\nnat: {clampMss: 1400}',
-    'c',
-  );
-  expect(restartRequired(running, running)).toEqual([]);
-  expect(restartRequired(running, wanted)).toEqual([
-    'device.mtu',
-    'limits.flows',
-    'tcp.congestion',
-    'tcp.ecn',
-    'conntrack.buckets',
-  ]);
 });

@@ -6,6 +6,7 @@
 import { openSync, writeSync } from 'node:fs';
 import { HEARTBEAT_BYTES, HeartbeatField } from '../../../src/gateway/messages/script-control.ts';
 import { listen } from '../../../src/gateway/supervisor/api/listen.ts';
+import { Ending } from '../../../src/gateway/supervisor/ending.ts';
 import { createLogger } from '../../../src/gateway/supervisor/log/logger.ts';
 import { ScriptHost } from '../../../src/gateway/supervisor/scripts/script-host.ts';
 import { onSignals } from '../../../src/gateway/supervisor/signals.ts';
@@ -19,10 +20,14 @@ const STDOUT = 1;
 const [socket = ''] = process.argv.slice(2);
 const log = createLogger({ level: 'info', format: 'json' });
 const plane = fakePlane();
-onSignals({ reloadAsConfigured: () => plane.startReload({}), drain: async () => 0 }, log, {
-  drainMs: 0,
+const ending = new Ending({
+  log,
+  drain: async () => 0,
+  drainMs: () => 0,
+  onEnding: () => {},
   end: (code) => process.exit(code),
 });
+onSignals({ reloadAsConfigured: () => plane.startReload({}) }, log, ending);
 await listen({ kind: 'unix', path: socket }, apiOf(plane).fetch);
 
 const page = () => ({

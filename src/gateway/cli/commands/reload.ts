@@ -64,9 +64,7 @@ export function describeChange(result: (typeof change)['_output']): string {
   const { number, hash, scripts } = result.generation;
   const names = scripts.length === 0 ? 'no scripts' : scripts.join(', ');
   const what = `generation ${number} (${hash}: ${names})`;
-  const restart = result.restart_required ?? [];
-  const next = restart.length === 0 ? '' : `\nat the next start only: ${restart.join(', ')}`;
-  const later = describeReplay(result.replay) + next;
+  const later = describeReplay(result.replay);
   if (result.dry_run) return `would be ${what}${later}`;
   if (result.trial !== undefined) return `on trial as ${result.trial}: ${what}${later}`;
   return `${result.changed ? 'now' : 'nothing changed: still'} ${what}${later}`;

@@ -160,7 +160,6 @@ export const change = z.object({
       problem: z.string().optional(),
     })
     .optional(),
-  restart_required: z.array(z.string()).optional(),
 });
 
 export const reload = z.object({

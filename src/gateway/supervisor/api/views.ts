@@ -87,10 +87,7 @@ export function viewReloaded(
   active: number,
 ): z.output<typeof change> | undefined {
   if (reload === undefined) return undefined;
-  return {
-    ...viewChange(reload, { dryRun: isDryRun }, active),
-    restart_required: [...reload.restartRequired],
-  };
+  return viewChange(reload, { dryRun: isDryRun }, active);
 }
 
 /** A script as `PUT` takes it, but for files outside of its folder. */

@@ -13,13 +13,8 @@ const PREFIX_BYTES = 3;
 /** `draining`: the new scripts decide, and something of the old ones is left. */
 export type ReloadState = 'validating' | 'applying' | 'draining' | 'done' | 'failed';
 
-export interface Reload extends Change {
-  /** Places of the config that changed and take effect only at the next start. */
-  readonly restartRequired: readonly string[];
-}
-
 /** Does the work, and tells when it comes to the part that changes something. */
-export type ReloadTask = (onApplying: () => void) => Promise<Reload>;
+export type ReloadTask = (onApplying: () => void) => Promise<Change>;
 
 /** Too many reloads wait already. */
 export class TooManyReloadsError extends Error {
@@ -41,7 +36,7 @@ export class ReloadRecord {
   readonly startedAt = Date.now();
   endedAt: number | undefined;
   state: ReloadState = 'validating';
-  reload: Reload | undefined;
+  reload: Change | undefined;
   error: Error | undefined;
   readonly #decided = Promise.withResolvers<void>();
 

@@ -21,7 +21,7 @@ import {
 } from './generations.ts';
 import { HistoryFiles } from './history-files.ts';
 import { ReloadHistory } from './reload-history.ts';
-import { type Reload, type ReloadRecord, Reloads } from './reloads.ts';
+import { type ReloadRecord, Reloads } from './reloads.ts';
 import type { RevalidateMode, Revalidation } from './revalidation.ts';
 import { scriptLimits } from './script-limits.ts';
 import { ScriptWatch } from './script-watch.ts';
@@ -155,7 +155,7 @@ export class ScriptChanges {
   /** Begins a reload; one after the other, in the order of asking. @throws TooManyReloadsError */
   startReload(
     options: ChangeOptions,
-    reload: (options: ChangeOptions) => Promise<Reload>,
+    reload: (options: ChangeOptions) => Promise<Change>,
   ): ReloadRecord {
     return this.reloads.start(options.dryRun === true, async (onApplying) => {
       const run = () => reload({ ...options, onApplying });

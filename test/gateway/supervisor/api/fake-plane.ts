@@ -327,10 +327,7 @@ export function fakePlane(): FakePlane {
       reloads.start(options.dryRun === true, async (onApplying) => {
         await disk.held;
         const change = options.dryRun ? options : { ...options, onApplying };
-        return {
-          ...(await generations.apply('reload', disk.read, change)),
-          restartRequired: ['device.mtu'],
-        };
+        return generations.apply('reload', disk.read, change);
       }),
     get reloads() {
       return reloads.all;

@@ -1,16 +1,14 @@
 import { describe, expect, test } from 'bun:test';
-import type { Generation } from '../../../../src/gateway/supervisor/scripts/generations.ts';
+import type { Change, Generation } from '../../../../src/gateway/supervisor/scripts/generations.ts';
 import {
   NoSuchReloadError,
-  type Reload,
   Reloads,
   TooManyReloadsError,
 } from '../../../../src/gateway/supervisor/scripts/reloads.ts';
 
-const RELOAD: Reload = {
+const RELOAD: Change = {
   generation: { number: 1 } as Generation,
   changed: true,
-  restartRequired: [],
 };
 
 describe('a reload', () => {
@@ -69,7 +67,7 @@ describe('reloads', () => {
 
   test('that wait are bounded, so that who repeats himself is told', () => {
     const reloads = new Reloads();
-    const forever = () => new Promise<Reload>(() => undefined);
+    const forever = () => new Promise<Change>(() => undefined);
     for (let i = 0; i < 16; i++) reloads.start(false, forever);
     expect(() => reloads.start(false, forever)).toThrow(TooManyReloadsError);
   });
