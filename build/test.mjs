@@ -9,7 +9,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
-import { delimiter, dirname, join, sep } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { BUN, buildBinary, fail, installDependencies, ROOT, whatIsMissing } from './prepare.mjs';
 
@@ -36,7 +36,7 @@ const UNIT_TIMEOUT_MS = 30_000;
 const [which = 'all', ...words] = process.argv.slice(2);
 process.env.PATH = [process.env.PATH, ...SYSTEM_FOLDERS].join(delimiter);
 // The agents of the end-to-end tests run in Node.
-process.env.CULVERT_TEST_NODE = process.execPath;
+process.env.TEST_NODE = process.execPath;
 
 installDependencies();
 const missing = which === 'unit' ? [] : whatIsMissing();
@@ -68,14 +68,14 @@ async function runAll(waiting) {
 }
 
 /**
- * Unit tests by folder, and by those in it, each in a process of its own: hundreds of sandboxes and
- * stacks, each with memory that it reserves, are more than one process has addresses for.
+ * Unit tests by folder, each in a process of its own: hundreds of sandboxes and stacks, each with
+ * memory that it reserves, are more than one process has addresses for.
  */
 function unitGroups() {
   const found = new Map();
   for (const name of readdirSync(join(ROOT, 'test'), { recursive: true })) {
     if (!name.endsWith('.test.ts')) continue;
-    const group = dirname(name).split(sep).slice(0, 2).join('/');
+    const group = dirname(name);
     found.set(group, [...(found.get(group) ?? []), `./test/${name}`]);
   }
   return [...found.values()].map((files) => files.sort());

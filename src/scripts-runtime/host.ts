@@ -3,7 +3,6 @@
  * answers and messages go out through `HostPorts`. Everything but `load` is synchronous. Whoever
  * runs it calls `expire` when `nextDeadline` has come.
  */
-
 import type { ConnectionRequest } from '../stack/verdict.ts';
 import type { EndedFlow, ScriptBundle, ScriptIssue } from './bundle/bundle.ts';
 import { loadBundle } from './bundle/loader.ts';

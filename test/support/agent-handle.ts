@@ -34,7 +34,7 @@ async function buildAgent(): Promise<string> {
 
 /** Path of Node: the one that runs `npm test`, or the one in PATH. */
 function nodePath(): string {
-  const node = process.env['CULVERT_TEST_NODE'] ?? Bun.which('node');
+  const node = process.env['TEST_NODE'] ?? Bun.which('node');
   if (node === undefined || node === null) throw new Error('node is not in PATH');
   return node;
 }

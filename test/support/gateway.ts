@@ -35,11 +35,9 @@ const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' };
 /** Of the drain, and some. */
 const STOP_TIMEOUT_MS = 20_000;
 
-/** CULVERT_TEST_QUEUES: how many queues the devices have whose tests do not say. */
+/** TEST_QUEUES: how many queues the devices have whose tests do not say. */
 const QUEUES =
-  process.env['CULVERT_TEST_QUEUES'] === undefined
-    ? {}
-    : { queues: Number(process.env['CULVERT_TEST_QUEUES']) };
+  process.env['TEST_QUEUES'] === undefined ? {} : { queues: Number(process.env['TEST_QUEUES']) };
 
 let binary: string | undefined;
 

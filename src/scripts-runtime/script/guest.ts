@@ -26,34 +26,16 @@ import { type HostFunctions, readText } from '../host-functions/arguments.ts';
 import { callFunctions, type GuestCallPorts } from '../host-functions/calls.ts';
 import { type GuestHookPorts, hookFunctions } from '../host-functions/hooks.ts';
 import { kvFunctions } from '../host-functions/kv.ts';
-import { QUERY_MAX, TRANSFER_MAX, webFunctions } from '../host-functions/web.ts';
+import { webFunctions } from '../host-functions/web.ts';
 import type { Kv } from '../kv/kv.ts';
 import { KvCalls } from '../kv/kv-calls.ts';
-import {
-  ADDRESS_LENGTH,
-  LOG_FIELDS_LENGTH,
-  LOG_MESSAGE_LENGTH,
-  type ScriptLimits,
-  VERDICT_TEXT_BYTES,
-} from '../limits.ts';
+import type { ScriptLimits } from '../limits.ts';
 import { metricFunctions } from '../metrics/metric-functions.ts';
 import type { ScriptMetrics } from '../metrics/script-metrics.ts';
-import { SET_VALUE_LENGTH, type Sets } from '../sets/sets.ts';
+import type { Sets } from '../sets/sets.ts';
 import { sniffFunctions } from '../sniff/guest-functions.ts';
 import type { SniffProtocol } from '../sniff/sniffed.ts';
-
-/** UTF-16 units at which the guest cuts what it hands out: no more of it is used here. */
-const LENGTHS = {
-  // One more than is shown: the cut can be told.
-  message: LOG_MESSAGE_LENGTH + 1,
-  fields: LOG_FIELDS_LENGTH + 1,
-  // A unit is a byte at least.
-  verdictText: VERDICT_TEXT_BYTES,
-  address: ADDRESS_LENGTH,
-  transfer: TRANSFER_MAX,
-  query: QUERY_MAX,
-  setValue: SET_VALUE_LENGTH,
-};
+import { GUEST_LENGTHS } from './guest-lengths.ts';
 
 /** What the guest asks for while a turn runs. None of it may enter the engine again. */
 export interface GuestPorts extends GuestCallPorts, GuestHookPorts {
@@ -358,7 +340,7 @@ export class Guest {
     const host = context.newObject();
     const plain = {
       ...{ version, iface, vars, services, limits },
-      lengths: LENGTHS,
+      lengths: GUEST_LENGTHS,
       congestions: CONGESTION_NAMES,
       sets: sets.names,
     };

@@ -140,6 +140,8 @@ const MATRIX: Readonly<Record<StateName, Readonly<Record<EventName, Case>>>> = {
       answer: '',
       moves: 'gone',
       calls: ['closed client-gone by client'],
+      // The SYN that was held.
+      drop: 'flow-ended',
     },
     'old segment': ignored('LISTEN', 'no-flow'),
     'beyond window': ignored('LISTEN', 'no-flow'),

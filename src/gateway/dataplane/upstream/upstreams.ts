@@ -78,15 +78,13 @@ export class Upstreams {
 
   /** An address is left out from now on, or no longer. */
   noteHealth(upstream: Upstream, address: UpstreamAddress, isUp: boolean): void {
-    const fields = { upstream: upstream.name, address: address.text };
-    this.#reports.message(
-      isUp
-        ? { kind: 'log', level: 'info', event: 'upstream-up', fields }
-        : {
-            ...{ kind: 'log', level: 'warn', event: 'upstream-down' },
-            fields: { ...fields, why: address.lastError, for_ms: upstream.health.forMs },
-          },
-    );
+    const about = { upstream: upstream.name, address: address.text };
+    if (isUp) {
+      this.#reports.message({ kind: 'log', level: 'info', event: 'upstream-up', fields: about });
+      return;
+    }
+    const fields = { ...about, why: address.lastError, for_ms: upstream.health.forMs };
+    this.#reports.message({ kind: 'log', level: 'warn', event: 'upstream-down', fields });
   }
 
   #addressOf(endpoint: UpstreamEndpoint, before: Upstream | undefined): UpstreamAddress {
