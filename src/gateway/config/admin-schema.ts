@@ -16,9 +16,12 @@ export const SCOPES = ['read', 'reload', 'kill', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];
 
 /** A token, or `sha256:` and its hash in hexadecimal. */
-const token = z
+export const adminToken = z
   .string()
   .min(TOKEN_LENGTH_MIN)
+  .refine((text) => /^[\x21-\x7e]*$/.test(text), {
+    message: 'expected ASCII without spaces: nothing else can be shown as a bearer token',
+  })
   .refine((text) => !text.startsWith('sha256:') || /^sha256:[0-9a-f]{64}$/i.test(text), {
     message: 'expected 64 hexadecimal digits behind "sha256:"',
   });
@@ -30,7 +33,7 @@ const namedToken = z
   .strictObject({
     /** What the audit log calls its bearer. */
     name: objectName,
-    token: token.optional(),
+    token: adminToken.optional(),
     tokenFile: z.string().min(1).optional(),
     scopes,
   })
@@ -56,7 +59,7 @@ export const admin = z
   .strictObject({
     listen: z.string().min(1).default(DEFAULT_ADMIN),
     /** Has all scopes. */
-    token: token.optional(),
+    token: adminToken.optional(),
     tokenFile: z.string().min(1).optional(),
     tokens: z
       .array(namedToken)

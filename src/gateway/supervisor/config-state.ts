@@ -14,7 +14,7 @@ export interface CheckedConfig {
 /** @throws ConfigError */
 export const checkConfig = (loaded: LoadedConfig): CheckedConfig => ({
   loaded,
-  access: accessRules(loaded.config.admin, nameOf(loaded)),
+  access: accessRules(loaded.config.admin, nameOf(loaded), loaded.folder),
 });
 
 /** What errors call it. */

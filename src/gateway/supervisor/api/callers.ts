@@ -1,7 +1,8 @@
 /** Who talks to the API, and which scopes that gives, by the `admin` section of the config. */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { resolve } from 'node:path';
 import type { PeerCredentials } from '../../../ffi/process.ts';
-import { type AdminConfig, SCOPES, type Scope } from '../../config/admin-schema.ts';
+import { type AdminConfig, adminToken, SCOPES, type Scope } from '../../config/admin-schema.ts';
 import { ConfigError } from '../../config/load.ts';
 import { readTextFile, UnreadableError } from '../../config/read-text-file.ts';
 import { idOf } from './accounts.ts';
@@ -49,20 +50,21 @@ type Fault = (path: string, message: string, cause?: unknown) => ConfigError;
 /**
  * Reads the rules of a config.
  *
- * @param file  named by errors
- * @throws ConfigError  for a file that cannot be read, an unknown user or group
+ * @param file    named by errors
+ * @param folder  that relative paths start from
+ * @throws ConfigError  for a file that cannot be read or has no token, an unknown user or group
  */
-export function accessRules(admin: AdminConfig, file: string): AccessRules {
+export function accessRules(admin: AdminConfig, file: string, folder = '.'): AccessRules {
   const fault: Fault = (path, message, cause) =>
     new ConfigError(file, [{ path: `admin.${path}`, message }], { cause });
   const tokens = admin.tokens.map((entry, index) => ({
     name: entry.name,
-    digest: digestOf(entry, `tokens[${index}]`, fault),
+    digest: digestOf(entry, `tokens[${index}]`, folder, fault),
     scopes: entry.scopes,
   }));
   const isSingle = admin.token !== undefined || admin.tokenFile !== undefined;
   const single = isSingle
-    ? [{ name: 'admin.token', digest: digestOf(admin, '', fault), scopes: SCOPES }]
+    ? [{ name: 'admin.token', digest: digestOf(admin, '', folder, fault), scopes: SCOPES }]
     : [];
   const peers = admin.allow.map(({ uid, gid, user, group, scopes }, index): PeerRule => {
     const path = `allow[${index}]`;
@@ -140,26 +142,32 @@ function findToken(
 
 /** @throws ConfigError */
 function digestOf(
-  { token, tokenFile }: Pick<AdminConfig, 'token' | 'tokenFile'>,
+  { token, tokenFile = '' }: Pick<AdminConfig, 'token' | 'tokenFile'>,
   path: string,
+  folder: string,
   fault: Fault,
 ): Buffer {
-  const at = (key: string) => (path === '' ? key : `${path}.${key}`);
+  const key = path === '' ? 'tokenFile' : `${path}.tokenFile`;
   const text =
-    token ?? readToken(tokenFile ?? '', (why, cause) => fault(at('tokenFile'), why, cause));
-  if (text === '') throw fault(at('tokenFile'), 'the token is empty');
+    token ?? readToken(resolve(folder, tokenFile), (why, cause) => fault(key, why, cause));
   return text.startsWith(HASH_PREFIX)
     ? Buffer.from(text.slice(HASH_PREFIX.length), 'hex')
     : sha256(text);
 }
 
-function readToken(file: string, fault: (why: string, cause: unknown) => ConfigError): string {
+/** What is in a file is as good as what stands in the config, or refused like that. */
+function readToken(file: string, fault: (why: string, cause?: unknown) => ConfigError): string {
+  let text: string;
   try {
-    return readTextFile(file, TOKEN_FILE_BYTES_MAX).trim();
+    text = readTextFile(file, TOKEN_FILE_BYTES_MAX).trim();
   } catch (cause) {
     if (!(cause instanceof UnreadableError)) throw cause;
     throw fault(`${file} ${cause.message}`, cause);
   }
+  if (text === '') throw fault('the token is empty');
+  const { error } = adminToken.safeParse(text);
+  if (error !== undefined) throw fault(`${file} has no token: ${error.issues[0]?.message}`);
+  return text;
 }
 
 function unknown(path: string, name: string, fault: Fault): never {

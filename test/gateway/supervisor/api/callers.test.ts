@@ -115,6 +115,29 @@ describe('over TCP', () => {
   });
 });
 
+describe('a file with a token', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'culvert-'));
+  const inFile = { tokens: [{ name: 'ci', tokenFile: 'token', scopes: ['read'] }] };
+  const rules = () => accessRules(admin.parse(inFile), 'c.yaml', folder);
+
+  test('is looked for from the folder of the config', () => {
+    writeFileSync(join(folder, 'token'), `${CI}\n`);
+    expect(identify(TCP, `Bearer ${CI}`, rules(), OWN_UID)?.token).toBe('ci');
+  });
+
+  test.each([
+    ['a hash that is cut short', 'sha256:0123456789abcdef'],
+    ['a hash that is none', `sha256:${'x'.repeat(64)}`],
+    ['a token that can be guessed', 'short'],
+    ['two tokens', `${CI}\n${LOOK}`],
+  ])('with %s is refused like one in the config, and not shown', (_, text) => {
+    writeFileSync(join(folder, 'token'), text);
+    const fault = `admin.tokens[0].tokenFile: ${join(folder, 'token')} has no token: `;
+    expect(rules).toThrow(fault);
+    expect(rules).not.toThrow(text);
+  });
+});
+
 describe('what cannot be is told with its place', () => {
   test.each([
     [{ tokenFile: '/nonexistent' }, 'admin.tokenFile: /nonexistent cannot be read: ENOENT'],
