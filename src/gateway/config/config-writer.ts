@@ -1,5 +1,14 @@
 /** Writes a config that was changed at run time: beside its file, and then over it. */
-import { chownSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { parseDocument, stringify } from 'yaml';
 import { differencesOf } from './config-value.ts';
 import { readTextFile, UnreadableError } from './read-text-file.ts';
@@ -7,6 +16,7 @@ import { readTextFile, UnreadableError } from './read-text-file.ts';
 const FILE_MAX_BYTES = 4 * 1024 * 1024;
 /** It may hold tokens. */
 const OWNER_ONLY = 0o600;
+const PERMISSIONS = 0o777;
 
 /** A file cannot be written, or is not what was read. */
 export class ConfigFileError extends Error {
@@ -40,28 +50,47 @@ export function rewriteConfig(file: string | undefined, read: unknown, wanted: u
 
 /** A new content of a file, which is on disk and not yet in its place. */
 export interface StagedFile {
+  /** @throws ConfigFileError  the old content is still there, and nothing else */
   readonly commit: () => void;
   readonly discard: () => void;
 }
 
 /**
- * Writes the new content of a file beside it: what can fail, fails here. Mode and owner stay.
+ * Writes the new content of a file beside it: what can fail, mostly fails here. Mode and owner
+ * stay, and so does a link, whose target is written.
  *
  * @throws ConfigFileError
  */
 export function stageFile(file: string, text: string): StagedFile {
-  const temporary = `${file}.${process.pid}.new`;
-  const discard = () => rmSync(temporary, { force: true });
-  try {
-    const old = statSync(file, { throwIfNoEntry: false });
-    writeFileSync(temporary, text, { mode: old?.mode ?? OWNER_ONLY, flush: true });
-    if (old !== undefined) chownSync(temporary, old.uid, old.gid);
-  } catch (cause) {
+  const explain = (work: () => void) => {
+    try {
+      work();
+    } catch (cause) {
+      discard();
+      const { code } = cause as NodeJS.ErrnoException;
+      throw new ConfigFileError(`${file} cannot be written: ${code ?? cause}`, { cause });
+    }
+  };
+  const target = existsSync(file) ? realpathSync(file) : file;
+  const temporary = `${target}.${process.pid}.new`;
+  const discard = () => {
+    try {
+      rmSync(temporary, { force: true });
+    } catch {
+      // It is somebody else's folder; writing there says so.
+    }
+  };
+  explain(() => {
     discard();
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new ConfigFileError(`${file} cannot be written: ${code ?? cause}`, { cause });
-  }
-  return { commit: () => renameSync(temporary, file), discard };
+    const old = statSync(target, { throwIfNoEntry: false });
+    // A new file and nothing else: whatever has the name since may be a link to somewhere.
+    writeFileSync(temporary, text, { mode: OWNER_ONLY, flag: 'wx', flush: true });
+    if (old === undefined) return;
+    chownSync(temporary, old.uid, old.gid);
+    // Not when it is made, where the umask would take from it.
+    chmodSync(temporary, old.mode & PERMISSIONS);
+  });
+  return { commit: () => explain(() => renameSync(temporary, target)), discard };
 }
 
 const isScalarValue = (value: unknown): boolean => typeof value !== 'object' || value === null;

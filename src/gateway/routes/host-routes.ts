@@ -5,6 +5,7 @@ import { SystemError } from '../../ffi/errors.ts';
 import { ConfigError, type LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import type { Logger } from '../supervisor/log/logger.ts';
+import { StartError } from '../supervisor/start-error.ts';
 import { applyRoutes, undoRoutes } from './apply.ts';
 import { hostFamilies } from './families.ts';
 import { checkLoops } from './loop-check.ts';
@@ -61,7 +62,8 @@ export class HostRoutes implements Disposable {
       if (config.routes.auto) this.#apply(config);
       else if (wasAuto && loaded !== this.#loaded) this.#undo();
     } catch (cause) {
-      if (!(cause instanceof SystemError)) throw cause;
+      // The record of what was made may be what cannot be written.
+      if (!(cause instanceof SystemError || cause instanceof StartError)) throw cause;
       const issue = { path: 'routes', message: cause.message, ...loaded.placeOf?.(['routes']) };
       throw new ConfigError(file ?? 'embedded default', [issue], { cause });
     }

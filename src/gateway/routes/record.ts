@@ -68,8 +68,11 @@ export class RouteRecord {
     const text = JSON.stringify({ version: 1, ...currentPlace(), steps: steps.map(encode) });
     explained(this.file, () => {
       mkdirSync(dirname(this.file), { recursive: true });
-      writeFileSync(`${this.file}.new`, `${text}\n`, { mode: 0o600 });
-      renameSync(`${this.file}.new`, this.file);
+      const aside = `${this.file}.new`;
+      // The folder may be that of the gateway's user, who must not lead root elsewhere by a link.
+      rmSync(aside, { force: true });
+      writeFileSync(aside, `${text}\n`, { mode: 0o600, flag: 'wx' });
+      renameSync(aside, this.file);
     });
   }
 

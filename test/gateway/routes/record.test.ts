@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
 import { planRoutes } from '../../../src/gateway/routes/plan.ts';
@@ -32,6 +32,16 @@ describe('a record of what was made', () => {
       writeFileSync(record.file, JSON.stringify({ ...text, [key]: 'other' }));
       expect(record.read()).toEqual([]);
     }
+  });
+
+  test('is not written through a link that somebody has put there', () => {
+    const record = written();
+    const other = `${record.file}.other`;
+    writeFileSync(other, 'precious');
+    symlinkSync(other, `${record.file}.new`);
+    record.write(steps);
+    expect(readFileSync(other, 'utf8')).toBe('precious');
+    expect(record.read()).toEqual([...steps]);
   });
 
   test('of nothing is no file', () => {

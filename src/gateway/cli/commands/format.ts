@@ -1,12 +1,11 @@
 /** `culvert format`: config files in their canonical form. */
-import { chmodSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
+import { ConfigFileError, stageFile } from '../../config/config-writer.ts';
 import { DocumentError } from '../../config/documents.ts';
 import { formatConfig } from '../../config/format.ts';
 import { ConfigError } from '../../config/load.ts';
 import { readTextFile, UnreadableError } from '../../config/read-text-file.ts';
 import { ExitCode } from '../../supervisor/exit-code.ts';
-import { explained } from '../../supervisor/start-error.ts';
 import { CommandError } from '../command-error.ts';
 import { print } from '../output.ts';
 import type { Finish } from '../program.ts';
@@ -61,12 +60,12 @@ function canonical(text: string, file: string): string {
   }
 }
 
-/** As a whole or not at all, with the mode that it had. */
+/** As a whole or not at all, with the mode and the owner that it had. */
 function replace(file: string, text: string): void {
-  const unfinished = `${file}.${process.pid}.tmp`;
-  explained(file, () => {
-    writeFileSync(unfinished, text, { flag: 'wx' });
-    chmodSync(unfinished, statSync(file).mode & 0o7777);
-    renameSync(unfinished, file);
-  });
+  try {
+    stageFile(file, text).commit();
+  } catch (cause) {
+    if (!(cause instanceof ConfigFileError)) throw cause;
+    throw new CommandError(ExitCode.FAILED, cause.message, { cause });
+  }
 }
