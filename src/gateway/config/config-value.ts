@@ -6,7 +6,11 @@
 const MASK = '***';
 
 /** Names whose values are secrets; a name that ends so says where one is. */
-const SECRET_NAME = /(token|secret|password|passphrase|psk|apikey|privatekey)s?$/i;
+const SECRET_NAME = new RegExp(
+  '(token|secret|password|passwd|pwd|passphrase|psk|credential|' +
+    '(api|access|auth|encryption|hmac|master|private|secret|session|shared|signing)key)s?$',
+  'i',
+);
 /** `user:password@` of a URL; the user stays. */
 const URL_PASSWORD = /([a-z][a-z0-9+.-]*:\/\/[^/\s:@]*:)[^/\s@]+@/gi;
 
@@ -31,22 +35,38 @@ export function maskSecrets(value: unknown, key = ''): unknown {
 
 /**
  * The value with what is masked in it taken from `current`: by its place, in lists by the `name`
- * of its entry. A mask of nothing stays one.
+ * of its entry.
+ *
+ * @param onUnknown  gets the path of each mask that stands for nothing in `current`, or for a
+ *                   secret of another URL: it must not become a secret itself
  */
-export function unmaskSecrets(value: unknown, current: unknown, key = ''): unknown {
+export function unmaskSecrets(
+  value: unknown,
+  current: unknown,
+  onUnknown: (path: readonly PropertyKey[]) => void,
+  path: readonly PropertyKey[] = [],
+): unknown {
   if (typeof value === 'string') {
+    const key = String(path.findLast((part) => typeof part === 'string') ?? '');
     const isMasked = value === MASK ? isSecret(key) : value.includes(`:${MASK}@`);
-    const isSame = typeof current === 'string' && maskSecrets(current, key) === value;
-    return isMasked && isSame ? current : value;
+    if (!isMasked) return value;
+    if (typeof current === 'string' && maskSecrets(current, key) === value) return current;
+    onUnknown(path);
+    return value;
   }
   if (Array.isArray(value)) {
     const others = Array.isArray(current) ? current : [];
-    return value.map((item, index) => unmaskSecrets(item, partner(item, index, others), key));
+    return value.map((item, index) =>
+      unmaskSecrets(item, partner(item, index, others), onUnknown, [...path, index]),
+    );
   }
   if (!isMapping(value)) return value;
   const known = isMapping(current) ? current : {};
   return Object.fromEntries(
-    Object.entries(value).map(([name, inner]) => [name, unmaskSecrets(inner, known[name], name)]),
+    Object.entries(value).map(([name, inner]) => [
+      name,
+      unmaskSecrets(inner, known[name], onUnknown, [...path, name]),
+    ]),
   );
 }
 

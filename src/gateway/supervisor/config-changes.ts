@@ -2,6 +2,7 @@
  * Every way in which the config changes while the gateway runs: read from disk again, or sent by a
  * client. A config is taken together with the scripts that it names, or nothing is.
  */
+import { createHmac, randomBytes } from 'node:crypto';
 import { autosaveFile, writeAutosave } from '../config/autosave.ts';
 import {
   type ConfigDifference,
@@ -10,7 +11,8 @@ import {
   viewDifferences,
 } from '../config/config-value.ts';
 import { ConfigFileError, rewriteConfig, stageFile } from '../config/config-writer.ts';
-import type { LoadedConfig } from '../config/load.ts';
+import { formatPath } from '../config/documents.ts';
+import { ConfigError, type ConfigIssue, type LoadedConfig } from '../config/load.ts';
 import { assertReloadable } from '../config/reloadable.ts';
 import type { Config } from '../config/schema.ts';
 import type { LiveConfig } from '../messages/control.ts';
@@ -64,8 +66,13 @@ export interface ConfigChange extends Change {
   readonly isPersisted: boolean;
 }
 
+/** Of the hash in an ETag: 64 bits of it. */
+const TAG_DIGITS = 16;
+
 export class ConfigChanges {
   readonly #options: ConfigChangesOptions;
+  /** Secrets are in what is hashed, and who may only look must not try guesses of them with it. */
+  readonly #tagKey = randomBytes(32);
   /** What the file says, as it was read last. */
   #read: unknown;
 
@@ -77,7 +84,9 @@ export class ConfigChanges {
   /** Of the config that runs; changes with every change of it. */
   get etag(): string {
     const { generation, loaded } = this.#options.state;
-    return `"${generation}-${Bun.hash(JSON.stringify(loaded.value ?? {})).toString(16)}"`;
+    const text = JSON.stringify(loaded.value ?? {});
+    const digest = createHmac('sha256', this.#tagKey).update(text).digest('hex');
+    return `"${generation}-${digest.slice(0, TAG_DIGITS)}"`;
   }
 
   /** What was written, without secrets. */
@@ -123,15 +132,10 @@ export class ConfigChanges {
 
   /** The config that runs outlives the process, where there is a folder for it. */
   save(): void {
-    const { log, stateFolder, state } = this.#options;
+    const { stateFolder, state } = this.#options;
     const path = stateFolder === undefined ? undefined : autosaveFile(stateFolder);
     if (path === undefined) return;
-    try {
-      writeAutosave(path, state.loaded);
-    } catch (error) {
-      if (!(error instanceof ConfigFileError)) throw error;
-      log.warn({ why: error.message }, 'config-not-saved');
-    }
+    this.#isSaved(() => writeAutosave(path, state.loaded));
   }
 
   async #change(
@@ -143,7 +147,7 @@ export class ConfigChanges {
       throw new StaleChangeError(`the config is ${this.etag}, not ${options.ifMatch.join(' or ')}`);
     }
     const { loaded: current } = state;
-    const value = unmaskSecrets(make(current.value ?? {}), current.value);
+    const value = unmasked(make(current.value ?? {}), current);
     const loaded = { ...current, value, config: validate(value, nameOf(current)) };
     assertReloadable(started.config, loaded);
     const text = options.persist ? rewriteConfig(current.file, this.#read, value) : undefined;
@@ -154,9 +158,8 @@ export class ConfigChanges {
     const { dryRun, force } = options;
     const apply = () => scripts.generations.apply('api', bundle, { dryRun });
     const change = await this.#take(loaded, apply, { dryRun, force }, dryRun ? undefined : text);
-    const isPersisted = text !== undefined && !dryRun;
-    if (isPersisted) this.#read = value;
-    return { ...change, changed: !dryRun && !isSame, differences, isPersisted };
+    if (change.isPersisted) this.#read = value;
+    return { ...change, changed: !dryRun && !isSame, differences };
   }
 
   /** Scripts run before the rest of their config is in force, and may name its upstreams. */
@@ -171,36 +174,59 @@ export class ConfigChanges {
   }
 
   /** @param text  the new text of its file, if that is to be written */
-
   async #take(
     loaded: LoadedConfig,
     apply: () => Promise<Change>,
     { dryRun, force }: Pick<ChangeOptions, 'dryRun' | 'force'>,
     text?: string,
-  ): Promise<Change> {
+  ): Promise<Change & Pick<ConfigChange, 'isPersisted'>> {
     const { log, notices, state, prepare, onTaken } = this.#options;
     const checked = checkConfig(loaded);
-    if (!dryRun) prepare(loaded);
     const { file } = loaded;
+    // Before routes follow: a disk that is full must not leave those of a config that is refused.
     const staged = text === undefined || file === undefined ? undefined : stageFile(file, text);
     let change: Change;
     try {
+      if (!dryRun) prepare(loaded);
       change = await this.#withUpstreams(loaded, apply, dryRun);
     } catch (error) {
       staged?.discard();
       if (!dryRun) prepare(state.loaded);
       throw error;
     }
-    if (dryRun) return change;
-    staged?.commit();
+    if (dryRun) return { ...change, isPersisted: false };
+    const isPersisted = staged !== undefined && this.#isSaved(staged.commit);
     const isSame = Bun.deepEquals(state.config, loaded.config);
     state.accept(checked);
     onTaken(loaded, isSame && !force ? undefined : state.nextLive());
     this.save();
     log.info({ config_generation: state.generation }, 'config-reloaded');
     notices.tell('RELOAD', { result: 'ok', config_generation: state.generation });
-    return change;
+    return { ...change, isPersisted };
   }
+
+  /** A config that runs is not undone because a file cannot be written; the log says why. */
+  #isSaved(write: () => void): boolean {
+    try {
+      write();
+      return true;
+    } catch (error) {
+      if (!(error instanceof ConfigFileError)) throw error;
+      this.#options.log.warn({ why: error.message }, 'config-not-saved');
+      return false;
+    }
+  }
+}
+
+/** What was sent, with the secrets that it left as they were shown. @throws ConfigError */
+function unmasked(sent: unknown, current: LoadedConfig): unknown {
+  const issues: ConfigIssue[] = [];
+  const message = 'is the mask of no secret that is known here: write the secret itself';
+  const value = unmaskSecrets(sent, current.value, (path) =>
+    issues.push({ path: formatPath(path), message }),
+  );
+  if (issues.length > 0) throw new ConfigError(nameOf(current), issues);
+  return value;
 }
 
 /** The scripts of a config that was sent, made of those that run. */

@@ -70,6 +70,9 @@ async function send(
   const { value } = await client.call(configChange, method, path, { body, headers });
   if (flags.json) printJson(value);
   else print(describe(value));
+  if (!flags.persist || value.dry_run || value.persisted) return;
+  const why = 'the config runs, and its file was not written: the log of the gateway says why';
+  throw new CommandError(ExitCode.REFUSED, why);
 }
 
 function describe(change: z.output<typeof configChange>): string {

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'bun:test';
-import { appendFileSync, readFileSync, statSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Hono } from 'hono';
 import { parse } from 'yaml';
@@ -49,6 +49,21 @@ describe('the config is shown', () => {
     expect(parse(await yaml.text())).toMatchObject({ log: { level: 'info' } });
   });
 
+  test.each(['SIGNING_KEY', 'AWS_SECRET_ACCESS_KEY', 'DB_PASSWD', 'credentials'])(
+    'without the variable %s',
+    async (name) => {
+      await patch(JSON.stringify({ scripts: { vars: { [name]: 'hush', zone: 'eu' } } }));
+      expect(await (await get()).json()).toMatchObject({
+        scripts: { vars: { [name]: '***', zone: 'eu' } },
+      });
+    },
+  );
+
+  test('with an ETag by which nobody can try guesses of a secret', async () => {
+    const others = await apiOf(fakePlane()).request('/v1/config');
+    expect((await get()).headers.get('ETag')).not.toBe(others.headers.get('ETag'));
+  });
+
   test('and not again to who has it', async () => {
     const tag = (await get()).headers.get('ETag') ?? '';
     expect((await get({ 'If-None-Match': tag })).status).toBe(304);
@@ -96,6 +111,29 @@ describe('a config is put', () => {
     const answer = await put(JSON.stringify({ device: { name: 'x0' }, admin: { tokens } }));
     expect(answer.status).toBe(422);
     expect(await answer.json()).toMatchObject({ errors: [{ path: 'admin.tokens[0].token' }] });
+  });
+
+  test.each([
+    [
+      'of a variable that is new',
+      { scripts: { vars: { API_TOKEN: '***' } } },
+      'scripts.vars.API_TOKEN',
+    ],
+    [
+      'of a proxy that is another',
+      { egress: { via: 'socks5://user:***@10.0.0.4:1080' } },
+      'egress.via',
+    ],
+  ])('and a mask %s does not become the secret', async (_, part, path) => {
+    await patch('{"egress":{"via":"socks5://user:pass@10.0.0.3:1080"}}');
+    const answer = await patch(JSON.stringify(part));
+    expect(answer.status).toBe(422);
+    expect(await answer.json()).toMatchObject({
+      errors: [{ path, message: expect.stringContaining('write the secret itself') }],
+    });
+    const same = await patch('{"egress":{"via":"socks5://user:***@10.0.0.3:1080"}}');
+    expect(same.status).toBe(200);
+    expect(plane.configState.config.egress.via).toBe('socks5://user:pass@10.0.0.3:1080');
   });
 
   test('without If-Match is refused with 428, with a stale one with 412', async () => {
@@ -264,6 +302,26 @@ egress:
     expect(await answer.text()).toContain('has changed since it was read: reload it first');
     expect(level()).toBe('info');
     expect(file()).toContain('level: info');
+  });
+
+  test('that cannot be written refuses the change before routes follow it', async () => {
+    let followed = 0;
+    plane.configHooks.prepare = () => void followed++;
+    mkdirSync(`${plane.configFile}.${process.pid}.new`);
+    const answer = await patch('{"log":{"level":"warn"}}', ANY, '?persist=true');
+    expect(answer.status).toBe(409);
+    expect([followed, level()]).toEqual([0, 'info']);
+  });
+
+  test('that is lost meanwhile leaves a config that runs, and says so', async () => {
+    plane.configHooks.prepare = () => {
+      rmSync(plane.configFile);
+      mkdirSync(plane.configFile);
+    };
+    const answer = await patch('{"log":{"level":"warn"}}', ANY, '?persist=true');
+    expect(await answer.json()).toMatchObject({ changed: true, persisted: false });
+    expect(level()).toBe('warn');
+    expect(readdirSync(dirname(plane.configFile)).sort()).toEqual(['autosave.json', 'config.yaml']);
   });
 
   test('is not written by a dry run', async () => {

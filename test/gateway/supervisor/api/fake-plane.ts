@@ -58,6 +58,8 @@ export interface FakePlane extends ControlPlane {
   readonly logTap: LogTap;
   readonly configFile: string;
   readonly configState: ConfigState;
+  /** Is called when routes and their like follow a config. */
+  readonly configHooks: { prepare: () => void };
   /** What it was asked to do to itself. */
   readonly ended: [string, number][];
   readonly killed: number[];
@@ -119,6 +121,7 @@ function fakeConfig(generations: Generations, notices: Notices) {
   const lock = new Mutex();
   const state = new ConfigState(started);
   state.nextLive();
+  const hooks = { prepare: () => {} };
   const changes = new ConfigChanges({
     log: silent,
     notices,
@@ -129,10 +132,10 @@ function fakeConfig(generations: Generations, notices: Notices) {
     read,
     validate: (value, name) => validateConfig(value, name, []),
     stateFolder: folder,
-    prepare: () => undefined,
+    prepare: () => hooks.prepare(),
     onTaken: () => undefined,
   });
-  return { changes, file, state };
+  return { changes, file, state, hooks };
 }
 
 /** Sources that contain `broken` do not load: line 2, column 3; `unlucky` finds no host. */
@@ -248,6 +251,7 @@ export function fakePlane(): FakePlane {
     configChanges: config.changes,
     configFile: config.file,
     configState: config.state,
+    configHooks: config.hooks,
     metrics: () => 'culvert_x 1\n',
     drops: () => ({
       drops: [

@@ -81,7 +81,7 @@ export function configRoutes(plane: ControlPlane): Hono {
     '/v1/config',
     describeJson(
       'Replaces the config. A secret that is sent as it is shown, `***`, stays. What needs a ' +
-        'restart is refused with 409.',
+        'restart is refused with 409. `persisted` says whether the file was written.',
       configChange,
       PROBLEMS,
       { 'application/yaml': z.string(), 'application/json': config },
