@@ -8,6 +8,9 @@ import type { ControlPlane } from './control-plane.ts';
 
 type AuditFields = Readonly<Record<string, string | number | boolean>>;
 
+/** Of a path or a query: more than any of ours has, and strangers fill no log with the rest. */
+const SHOWN_MAX = 512;
+
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /** Writes a line for each write, refused ones too: who tries tokens should be seen. */
@@ -26,8 +29,8 @@ export function auditWrites(
     const fields: AuditFields = {
       ...viewCaller(context.env.peer, context.get('caller')),
       method,
-      path,
-      ...(query === '' ? {} : { query }),
+      path: path.slice(0, SHOWN_MAX),
+      ...(query === '' ? {} : { query: query.slice(0, SHOWN_MAX) }),
       status,
       result: status < 400 ? 'ok' : 'refused',
       generation: plane.activeGeneration.number,

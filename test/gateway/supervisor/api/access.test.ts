@@ -43,6 +43,14 @@ test('what changes something is no scope of those who read', () => {
   expect(reading.map(([route]) => route)).toEqual(['POST /v1/explain']);
 });
 
+test('a stranger leaves a line, but not as long a one as it likes', async () => {
+  const path = `/v1/${'x'.repeat(6000)}?${'y'.repeat(6000)}`;
+  expect((await api.request(path, { method: 'DELETE' })).status).toBe(401);
+  const { data } = plane.notices.at(plane.notices.next - 1);
+  expect(JSON.parse(data)).toMatchObject({ event: 'AUDIT', method: 'DELETE', status: 401 });
+  expect(data.length).toBeLessThan(2000);
+});
+
 describe('a route', () => {
   const ask = async (route: string, headers: Record<string, string>) => {
     const [method = '', path = ''] = route.split(' ');

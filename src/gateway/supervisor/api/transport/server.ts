@@ -115,9 +115,11 @@ export class ApiServer {
 
   #onUpgrade(message: IncomingMessage, socket: Socket): void {
     const connection = this.#bySocket.get(socket);
-    connection?.inTurn(() => {
+    connection?.inTurn(async () => {
       connection.calm();
-      return answerUpgrade(message, connection, this.#handler, this.#limits.answerMs);
+      await answerUpgrade(message, connection, this.#handler, this.#limits.answerMs);
+      // All is said; who does not hang up would keep a place for good.
+      connection.expect(LINGER_MS);
     }, this.#onError);
   }
 }

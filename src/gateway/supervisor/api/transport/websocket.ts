@@ -11,6 +11,9 @@ import { acceptOf, encodeFrame, FrameReader, Opcode } from './websocket-frames.t
 /** The one that is agreed on where a client offers any. */
 const PROTOCOL = 'culvert';
 
+/** With more than that waiting for a client, its pings get no answer: RFC 6455 §5.5.3. */
+const UNREAD_BYTES_MAX = 64 * 1024;
+
 const utf8 = new TextEncoder();
 const NOTHING = new Uint8Array(0);
 
@@ -61,7 +64,9 @@ function listen({ socket }: Connection): void {
       return;
     }
     for (const { opcode, payload } of said) {
-      if (opcode === Opcode.PING) socket.write(encodeFrame(Opcode.PONG, payload));
+      // Who pings and does not read would have us keep all answers; one of the last will do.
+      const isHeard = socket.writableLength < UNREAD_BYTES_MAX;
+      if (opcode === Opcode.PING && isHeard) socket.write(encodeFrame(Opcode.PONG, payload));
       if (opcode === Opcode.CLOSE) {
         socket.end(encodeFrame(Opcode.CLOSE, payload.subarray(0, 2)));
         return;
