@@ -4,7 +4,7 @@
  *   client                    gw                        server
  *     2,000 ── culvert0 ── [ culvert run ] ── up0 ═══ dn0 ── echo
  *                               ▲
- *                               └── PUT /v1/scripts/all, a hundred times
+ *                               └── PUT /v1/scripts/all, again and again
  */
 import { describe, expect, test } from 'bun:test';
 import { FAMILIES } from '../support/netns.ts';
@@ -12,7 +12,8 @@ import { World } from '../support/world.ts';
 
 const PARALLEL_FLOWS = 2000;
 const LIVE_FLOWS = 1000;
-const RELOADS = 100;
+/** A hundred, each with a canary, are in reloads.e2e.ts. */
+const RELOADS = 20;
 
 /** The same verdict, another source: each is a generation of its own. */
 const numbered = (n: number): string => `
