@@ -27,7 +27,7 @@ const PROGRAMS = {
   tcpdump: 'tcpdump',
   tshark: 'tshark',
 };
-/** End-to-end tests that count what is lost: with other tests beside them, the machine is at fault. */
+/** End-to-end tests that count what is lost: beside other tests, the machine is at fault. */
 const ALONE = ['udp.e2e.ts'];
 /** They take minutes, and begin first: else one lane would wait for them at the end. */
 const LONG = ['reloads.e2e.ts', 'hostile.e2e.ts', 'scale.e2e.ts'];

@@ -91,7 +91,7 @@ export class Peers {
     if (this.#sink.handOver(peer, frameAt, end - frameAt)) {
       this.#counters.add(Counter.PEER_FRAMES_OUT);
     } else {
-      this.#counters.drop(DropReason.PEER_FULL);
+      this.#counters.settleArrival(DropReason.PEER_FULL);
     }
     return true;
   }

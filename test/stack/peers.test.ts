@@ -3,6 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import { CounterSum } from '../../src/gateway/supervisor/metrics/counter-sum.ts';
 import { CloseReason } from '../../src/stack/close-reason.ts';
 import { Counter } from '../../src/stack/counters.ts';
+import { DropReason } from '../../src/stack/drop-reason.ts';
 import { parseAddress } from '../../src/stack/wire/ip-address.ts';
 import { checkBalance } from '../support/balance.ts';
 import { fragmentsOf } from '../support/fragments.ts';
@@ -71,6 +72,7 @@ describe.each(FAMILIES)('from $ends.source', ({ ends, pool, tooBig }) => {
     queues.isFull = true;
     second.deliver(datagram(32));
     balance();
+    expect(second.counters.arrivedReason).toBe(DropReason.PEER_FULL);
   });
 
   test('a packet that is put together of fragments is handed over whole', () => {

@@ -105,7 +105,12 @@ export class ConnHost {
   }
 
   dial(socket: number, dial: SocketDial): void {
-    this.#send(encodeDial(this.#io.view, 0, this.conn, this.epoch, socket, dial));
+    if (!this.tryDial(socket, dial)) throw new Error('the socket is full');
+  }
+
+  /** @returns false when the socket is full */
+  tryDial(socket: number, dial: SocketDial): boolean {
+    return this.#isSent(encodeDial(this.#io.view, 0, this.conn, this.epoch, socket, dial));
   }
 
   splice(socket: number, options: { idle?: number; half?: number; max?: number } = {}): void {

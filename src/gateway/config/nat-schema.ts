@@ -1,7 +1,14 @@
 /** The sections `nat` and `conntrack` of a config, and what listeners need of them. */
 import { z } from 'zod';
 import { destinationsOf, familyOf, type ListenerConfig } from './listener-schema.ts';
-import { type Cidr, duration, IDLE_MS_MAX, ipAddress, portRange } from './values.ts';
+import {
+  type Cidr,
+  duration,
+  IDLE_MS_MAX,
+  ipAddress,
+  type PortRange,
+  portRange,
+} from './values.ts';
 
 /** The pool is searched for a free port one address after the other. */
 const POOL_MAX = 256;
@@ -53,8 +60,8 @@ export const conntrack = z.strictObject({
 });
 
 interface Sections {
-  readonly device: { readonly addresses: readonly Cidr[] };
-  readonly nat: { readonly addresses: readonly string[] };
+  readonly device: { readonly addresses: readonly Cidr[]; readonly queues: number };
+  readonly nat: { readonly addresses: readonly string[]; readonly ports: PortRange };
   readonly listeners: readonly ListenerConfig[];
 }
 
@@ -77,7 +84,11 @@ export function natFaults({ device, nat, listeners }: Sections) {
     const message = `needs ${needed} in nat.addresses, or "masquerade: false"`;
     return [{ path: ['listeners', index, 'action'], message }];
   });
-  return [...poolFaults, ...listenerFaults];
+  const [first, last] = nat.ports;
+  // Each queue has ports of its own: queues.ts.
+  const tooFew = { path: ['nat', 'ports'], message: 'are fewer than device.queues' };
+  const portFaults = last - first + 1 < device.queues ? [tooFew] : [];
+  return [...poolFaults, ...portFaults, ...listenerFaults];
 }
 
 /** In words, what the pool has no address of; undefined when the rule finds what it needs. */

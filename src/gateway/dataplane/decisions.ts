@@ -55,16 +55,22 @@ export class Decisions {
     send(this.#fd, this.#address, bytes);
   };
   readonly #fd: number;
-  #lastRequest = 0;
+  #lastRequest: number;
   #epoch = 0;
 
+  /**
+   * @param before  a uint32 after which requests are numbered. Another one for each data plane: the
+   *                host may still answer what the one before has asked
+   */
   constructor(
     stack: Stack,
     upstreams: UpstreamTable,
     counters: Counters,
     fd: number = DataPlaneFd.SCRIPTS,
+    before = crypto.getRandomValues(new Uint32Array(1))[0]!,
   ) {
     this.#fd = fd;
+    this.#lastRequest = before;
     this.#stack = stack;
     this.#upstreams = upstreams;
     this.#counters = counters;

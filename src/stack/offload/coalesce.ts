@@ -274,9 +274,11 @@ export class Coalescer {
   #tcpMatches(tcpAt: number, headerBytes: number): boolean {
     const view = this.#view;
     const held = this.#transportAt;
-    const { WINDOW, OPTIONS } = tcp.TcpField;
+    const { DATA_OFFSET, WINDOW, OPTIONS } = tcp.TcpField;
     return (
       this.#portsMatch(tcpAt) &&
+      // With the reserved bits, among them AE of RFC 9768.
+      view.getUint8(tcpAt + DATA_OFFSET) === view.getUint8(held + DATA_OFFSET) &&
       tcp.acknowledgment(view, tcpAt) === tcp.acknowledgment(view, held) &&
       view.getUint16(tcpAt + WINDOW) === view.getUint16(held + WINDOW) &&
       wordsEqual(view, tcpAt + OPTIONS, held + OPTIONS, headerBytes - tcp.TCP_HEADER_BYTES)

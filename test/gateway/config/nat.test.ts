@@ -68,6 +68,11 @@ describe('what cannot be is refused with its place', () => {
       /^c\.yaml:1:\d+: listeners\[0\]\.action: needs an address in nat\.addresses, or "masquerade/,
     ],
     [
+      'fewer ports than queues',
+      'device: {queues: 4}\nnat: {ports: 1024-1026}',
+      'nat.ports: are fewer than device.queues',
+    ],
+    [
       'a pool without the family of a destination',
       POOL + rules('{name: a, action: nat, destination: [10.0.0.0/8, "fd00::/8"]}'),
       'listeners[0].action: needs an IPv6 address in nat.addresses',

@@ -23,7 +23,7 @@ function setUp() {
   const [mine, theirs] = socketPair('seqpacket');
   for (const fd of [mine, theirs]) setNonBlocking(fd);
   const { counters, stack } = rig;
-  const decisions = new Decisions(stack, new UpstreamTable(stack), counters, mine);
+  const decisions = new Decisions(stack, new UpstreamTable(stack), counters, mine, 0);
   const io = allocateStruct(DECISION_BYTES_MAX);
   /** Kinds and requests of what the data plane has said. */
   const heard = () => {
@@ -35,9 +35,12 @@ function setUp() {
       all.push(`${kind} ${requestIdOf(io.view, 0)}`);
     }
   };
-  const answer = (requestId: number, verdict: Verdict, epoch = EPOCH) => {
+  const say = (requestId: number, verdict: Verdict, epoch = EPOCH) => {
     const decision: Decision = { kind: 'verdict', verdict, by: { generation: 1, script: 0 } };
     send(theirs, io.address, encodeDecisionAnswer(io.view, 0, requestId, epoch, decision));
+  };
+  const answer = (requestId: number, verdict: Verdict, epoch = EPOCH) => {
+    say(requestId, verdict, epoch);
     const answered: number[] = [];
     decisions.read((row) => answered.push(row));
     return answered;
@@ -48,7 +51,7 @@ function setUp() {
     expect(decisions.ask(0, EPOCH)).toBe(true);
   };
   return {
-    ...{ rig, counters, decisions, heard, answer, ask },
+    ...{ rig, counters, decisions, heard, say, answer, ask, fds: [mine, theirs] as const },
     [Symbol.dispose]: () => {
       for (const fd of [mine, theirs]) closeFd(fd);
       rig[Symbol.dispose]();
@@ -67,6 +70,20 @@ test('a claim of a flow that is gone is taken back: its script would wait for it
   expect(world.answer(1, CLAIM)).toEqual([]);
   expect(world.heard()).toEqual(['CANCEL 1']);
   expect(world.counters.get(Counter.DECISIONS_LATE)).toBe(1);
+});
+
+test('what a host says to the data plane before is no answer to this one', () => {
+  using world = setUp();
+  const { rig, counters, fds } = world;
+  const next = new Decisions(rig.stack, new UpstreamTable(rig.stack), counters, fds[0]);
+  rig.peer.sends('S 0:0(0) win 65535 <mss 1460>');
+  expect(next.ask(0, EPOCH)).toBe(true);
+  const answered: number[] = [];
+  for (const request of [1, 2]) {
+    world.say(request, { kind: 'decline' });
+    next.read((row) => answered.push(row));
+  }
+  expect(answered).toEqual([]);
 });
 
 test('other verdicts that come late need no answer, nor what another host says', () => {

@@ -86,6 +86,7 @@ export class ClaimSockets {
     const count = Math.min(limit, SLOTS_MAX);
     this.#slots = Array.from({ length: count });
     this.#free = Array.from({ length: count }, (_, i) => count - 1 - i);
+    this.#report();
   }
 
   configure(live: LiveConfig): void {
@@ -314,9 +315,8 @@ export class ClaimSockets {
     const state = via.advance(port.fd, now);
     if (state === TalkState.FAILED) this.#viaFailed(end, via, via.failure, 0, now);
     if (state !== TalkState.DONE) return false;
-    // What lies behind the answer of a proxy, FIN included, makes no event of its own.
+    // What lies behind the answer of a proxy makes no event of its own; a FIN stands in this one.
     port.isReadable = via.isTalking;
-    port.isEnding = via.isTalking;
     return true;
   }
 
@@ -331,6 +331,10 @@ export class ClaimSockets {
 
   #count({ claim }: ClaimEnd, change: 1 | -1): void {
     if (!claim.hasClient) this.#ownSockets += change;
+    this.#report();
+  }
+
+  #report(): void {
     const all = this.#slots.length - this.#free.length;
     this.#counters.set(Counter.OWN_SOCKETS_NOW, this.#ownSockets);
     this.#counters.set(Counter.CLAIM_SOCKETS_NOW, all - this.#ownSockets);

@@ -35,6 +35,7 @@ export class ClaimTable {
     this.#limit = limit;
     this.#byRow = Array.from({ length: stack.flows.capacity });
     this.#turns = new Uint8Array(stack.flows.capacity);
+    counters.set(Counter.CLAIMS_NOW, 0);
   }
 
   /** Those that a script talks to. */

@@ -61,7 +61,7 @@ export class ConnChannel {
     if (this.#isTaken(length)) return;
     this.#counters.add(Counter.CONN_STALLS);
     this.#unsent = length;
-    this.#epoll.modify(this.#fd, EpollEvent.IN | EpollEvent.OUT, this.#token);
+    this.#epoll.modify(this.#fd, EpollEvent.OUT, this.#token);
   }
 
   /** The socket may take what waits. */
@@ -71,8 +71,12 @@ export class ConnChannel {
     this.#epoll.modify(this.#fd, EpollEvent.IN, this.#token);
   }
 
-  /** Takes what has arrived; a message is valid during the call. */
+  /**
+   * Takes what has arrived; a message is valid during the call. A host that does not listen is not
+   * listened to: what its messages make is kept here until it has heard of it.
+   */
   read(onMessage: (message: ConnMessage) => void): void {
+    if (!this.isReady) return;
     for (let i = 0; i < BATCH; i++) {
       const got = receive(this.#fd, this.#inAddress, CONN_BYTES_MAX + 1);
       if (got === -Errno.EINTR) continue;

@@ -56,6 +56,12 @@ export class Upstreams {
     }
   }
 
+  /** A dial to the address begins. A configuration that lost it may have given its slot away. */
+  enter(address: UpstreamAddress, { health }: Upstream): void {
+    if (this.#slots[address.slot] !== address) this.#giveSlot(address);
+    address.begin(health);
+  }
+
   /** A flow or dial at the address of that slot is over. */
   leave(slot: number): void {
     const address = this.#slots[slot];
@@ -91,9 +97,13 @@ export class Upstreams {
     const fresh = new UpstreamAddress(endpoint);
     const known = before?.addresses.find(({ text }) => text === fresh.text);
     if (known !== undefined) return known;
-    fresh.slot = this.#free.pop() ?? this.#slots.length;
-    this.#slots[fresh.slot] = fresh;
+    this.#giveSlot(fresh);
     return fresh;
+  }
+
+  #giveSlot(address: UpstreamAddress): void {
+    address.slot = this.#free.pop() ?? this.#slots.length;
+    this.#slots[address.slot] = address;
   }
 
   #retire(address: UpstreamAddress): void {

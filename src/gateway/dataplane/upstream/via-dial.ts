@@ -106,7 +106,7 @@ export class ViaDial {
   /** Chooses where to dial to. @returns false when nothing is left */
   next(now: Instant): boolean {
     if (this.#triesLeft === 0) return false;
-    const { pool, addresses, health } = this.upstream;
+    const { pool, addresses } = this.upstream;
     const position = pool === undefined ? 0 : pool.pick(this.#tried, this.#clientHash, now);
     if (position === NO_ADDRESS) return false;
     this.#triesLeft--;
@@ -116,7 +116,7 @@ export class ViaDial {
     if (address === undefined) return true;
     this.#tried[position] = 1;
     this.#address = address;
-    address.begin(health);
+    this.#upstreams.enter(address, this.upstream);
     this.to = { view: address.view, at: 0, family: address.family, port: address.port };
     return true;
   }

@@ -109,7 +109,8 @@ export class Capture {
 
   /** Says in the file how many packets are missing, where there are more than were told. */
   tellLost(): void {
-    if (!this.#isEnded && this.#lost > this.#told) this.#pushStatistics();
+    if (this.#isEnded || this.#waiting > BACKLOG_MAX) return;
+    if (this.#lost > this.#told) this.#pushStatistics();
   }
 
   /** The file is complete; what waits can still be read. */

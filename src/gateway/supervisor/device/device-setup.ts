@@ -98,25 +98,40 @@ export class DeviceSetup {
 
   /**
    * Sets again what the kernel forgets of an interface that goes down: routes, and addresses of
-   * IPv6. Where somebody else has a route to a prefix meanwhile, that stays.
+   * IPv6. Where somebody else has a route to a prefix meanwhile, that stays. What the kernel
+   * refuses keeps back nothing else.
    *
-   * @throws SystemError  `ENETDOWN` when it is down again
+   * @param hasLeftOut    the gateway has started without addresses of IPv6, as there is none
+   * @throws SystemError  the first refusal: `ENETDOWN` when it is down again, `EACCES` for what is
+   *                      of IPv6 when that was disabled since
    */
-  refresh(): void {
+  refresh(hasLeftOut: boolean): void {
     const { addresses, routes } = this.#config;
     const hosts = [...this.#pool].map((ip) => ({ ip, prefixLength: bytesOf(ip).length * 8 }));
+    let refusal: SystemError | undefined;
+    const attempt = (work: () => void, isFine: (error: SystemError) => boolean): void => {
+      try {
+        work();
+      } catch (error) {
+        if (!(error instanceof SystemError)) throw error;
+        if (!isFine(error)) refusal ??= error;
+      }
+    };
     this.#withLink((netlink, index) => {
-      for (const { ip, prefixLength } of addresses) {
-        netlink.addAddress(index, bytesOf(ip), prefixLength);
+      for (const { ip, prefixLength, family } of addresses) {
+        attempt(
+          () => netlink.addAddress(index, bytesOf(ip), prefixLength),
+          (error) => hasLeftOut && family === 6 && isNoIpv6(error),
+        );
       }
       for (const { ip, prefixLength } of [...routes, ...hosts]) {
-        try {
-          netlink.addRoute(index, maskHostBits(bytesOf(ip), prefixLength), prefixLength);
-        } catch (error) {
-          if (!(error instanceof SystemError && error.code === 'EEXIST')) throw error;
-        }
+        attempt(
+          () => netlink.addRoute(index, maskHostBits(bytesOf(ip), prefixLength), prefixLength),
+          ({ code }) => code === 'EEXIST',
+        );
       }
     });
+    if (refusal !== undefined) throw refusal;
   }
 
   /** As `takeRoutes`, when the device before is gone, and its routes with it. */

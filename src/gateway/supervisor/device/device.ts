@@ -93,7 +93,7 @@ export class Device implements Disposable {
 
   /** Sets again what an interface loses that goes down. @throws SystemError */
   refresh(): void {
-    this.#setup.refresh();
+    this.#setup.refresh(this.#onNoIpv6 !== undefined);
   }
 
   /**

@@ -1,7 +1,11 @@
 /** Sockets that a script host dials without a client: in conns that it has named itself. */
 import { expect, test } from 'bun:test';
+import type { Epoll } from '../../../../src/ffi/epoll.ts';
 import { ClaimPhase } from '../../../../src/gateway/dataplane/claims/claim.ts';
+import { ClaimSockets } from '../../../../src/gateway/dataplane/claims/claim-sockets.ts';
 import { ClaimTable } from '../../../../src/gateway/dataplane/claims/claim-table.ts';
+import type { LoopGuard } from '../../../../src/gateway/dataplane/loop-guard.ts';
+import type { Upstreams } from '../../../../src/gateway/dataplane/upstream/upstreams.ts';
 import { FIRST_OWN_CONN } from '../../../../src/gateway/messages/conn.ts';
 import type { SocketDial } from '../../../../src/gateway/messages/conn-encode.ts';
 import { COUNTERS_BYTES, Counter, Counters } from '../../../../src/stack/counters.ts';
@@ -111,6 +115,33 @@ test('only a dial makes one; a number of a claim stays unknown', () => {
   rig.turn();
   expect(rig.counters.get(Counter.CONN_MESSAGES_LATE)).toBe(3);
   expect(rig.counters.get(Counter.OWN_DIALS)).toBe(0);
+});
+
+test('a host that does not listen is not listened to: its dials would pile up here', () => {
+  using rig = started({ sockets: 0 });
+  let isTaken = true;
+  for (let i = 0; i < 40_000 && isTaken; i++) {
+    rig.host.conn = FIRST_OWN_CONN + i;
+    isTaken = rig.host.tryDial(1, to(9));
+    if (i % 32 === 0) rig.turn();
+  }
+  expect(isTaken).toBe(false);
+  // It waits for nothing else meanwhile, and goes on when the host does.
+  expect(rig.patienceMs).toBe(Number.POSITIVE_INFINITY);
+  const dials = rig.counters.get(Counter.OWN_DIALS);
+  rig.host.take();
+  rig.turn();
+  rig.turn();
+  expect(rig.counters.get(Counter.OWN_DIALS)).toBeGreaterThan(dials);
+});
+
+test('what the data plane before had of them is not counted any more', () => {
+  const counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
+  const gauges = [Counter.CLAIMS_NOW, Counter.CLAIM_SOCKETS_NOW, Counter.OWN_SOCKETS_NOW];
+  for (const gauge of gauges) counters.set(gauge, 7);
+  new ClaimTable({ flows: { capacity: 1 } } as Stack, counters, 10);
+  new ClaimSockets({} as Epoll, counters, {} as LoopGuard, 0, 4, {} as Upstreams);
+  expect(gauges.map((gauge) => counters.get(gauge))).toEqual([0, 0, 0]);
 });
 
 test('claims are never given its numbers', () => {

@@ -1,5 +1,6 @@
 /** Dials of scripts by upstreams that have names, over sockets of loopback. */
 import { describe, expect, test } from 'bun:test';
+import { PeekedFlag } from '../../../../src/gateway/messages/conn.ts';
 import type { SocketDial } from '../../../../src/gateway/messages/conn-encode.ts';
 import { Counter } from '../../../../src/stack/counters.ts';
 import { Stream, streamBytes } from '../../../support/byte-stream.ts';
@@ -96,6 +97,35 @@ describe('a proxy', () => {
     expect(rig.host.messages.at(-1)?.remote).toBe('203.0.113.9:8080');
     rig.host.want(100, 1);
     await said(rig, `DATA 1 ${WORDS.length}`);
+  });
+
+  test.each([
+    ['bytes of the target are behind its answer', [OPENED, WORDS]],
+    ['nothing is', [OPENED]],
+  ])('a peek waits for what is still to come, when %s', async (_name, answer) => {
+    using proxy = new ScriptedProxy([METHOD_NONE, Buffer.concat(answer)]);
+    using rig = opened(proxyOf(proxy.port));
+    rig.host.dial(1, dialBy('out'));
+    await said(rig, 'DIALED 1 OK');
+    rig.host.peek(1, 100, 200, 60, 1);
+    await said(
+      rig,
+      `PEEKED 1 #1 ${answer.length > 1 ? WORDS.length : 0} flags ${PeekedFlag.TIMED_OUT}`,
+    );
+  });
+
+  test('a FIN of the target right behind its answer is heard', async () => {
+    using proxy = new ScriptedProxy([
+      METHOD_NONE,
+      (socket) => void socket.end(Buffer.concat([OPENED, WORDS])),
+    ]);
+    using rig = opened(proxyOf(proxy.port));
+    rig.host.dial(1, dialBy('out'));
+    await said(rig, 'DIALED 1 OK');
+    rig.host.peek(1, 100, 200, 900, 1);
+    await said(rig, `PEEKED 1 #1 ${WORDS.length} flags ${PeekedFlag.FIN}`);
+    rig.host.want(100, 1);
+    await said(rig, 'FIN 1');
   });
 
   test('spliced, they go to the client', async () => {

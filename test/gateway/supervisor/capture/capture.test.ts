@@ -13,6 +13,9 @@ import {
 } from '../../../support/packet-builder.ts';
 import { readBlocks, statisticsOf } from '../../../support/pcapng.ts';
 
+/** Type of the blocks that say what is missing. */
+const STATISTICS = 5;
+
 const running: Capture[] = [];
 afterEach(() => {
   for (const capture of running.splice(0)) capture.close();
@@ -253,6 +256,24 @@ describe('bounds', () => {
     const capture = started(world, { durationMs: 1 });
     while ((await capture.next()) !== undefined);
     expect(world.tap.isOn).toBe(false);
+  });
+
+  test('for a client that reads nothing, what is told of losses does not pile up', async () => {
+    const world = new CaptureRig();
+    const capture = started(world);
+    const datagram = udpPacket({ payload: pattern(60_000) });
+    // Beyond what waits for a client, 16 MiB.
+    for (let i = 0; i < 300; i++) {
+      world.rig.deliver(datagram);
+      world.captures.poll();
+    }
+    for (let i = 0; i < 500; i++) {
+      world.counters.add(Counter.CAPTURE_LOST);
+      world.captures.poll();
+    }
+    const blocks = readBlocks(await world.fileOf(capture));
+    const statistics = blocks.filter(({ type }) => type === STATISTICS);
+    expect(statistics.length).toBeLessThan(5);
   });
 
   test('a client that waits for packets gets statistics now and then', async () => {

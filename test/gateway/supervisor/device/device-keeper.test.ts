@@ -1,5 +1,6 @@
 /** A device under a keeper, in a namespace of its own, and a data plane that only listens. */
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { writeFileSync } from 'node:fs';
 import { TunDevice } from '../../../../src/ffi/tun-device.ts';
 import { parseConfig } from '../../../../src/gateway/config/load.ts';
 import type { DeviceFacts } from '../../../../src/gateway/messages/control.ts';
@@ -110,6 +111,18 @@ describe.skipIf(!isRoot)('a device', () => {
     expect(plane.changes.at(-1)).toMatchObject({ name: 'cvkeep1' });
     expect(keeper.view()).toMatchObject({ name: 'cvkeep1', mtu: 1400, tx_queue_length: 77 });
     expect(keeper.events.counts.get('down')).toBe(1);
+  });
+
+  test('that goes down without IPv6 gets its IPv4 routes back', async () => {
+    keep();
+    ip('link', 'set', NAME, 'down');
+    await happens('down');
+    writeFileSync(`/proc/sys/net/ipv6/conf/${NAME}/disable_ipv6`, '1');
+    ip('link', 'set', NAME, 'up');
+    await happens('up');
+    expect(ip('route')).toContain(`198.51.100.0/24 dev ${NAME}`);
+    expect(ip('route')).toContain(`203.0.113.7 dev ${NAME}`);
+    expect(String(logged('device-not-restored')?.['why'])).toContain('EACCES');
   });
 
   test('down and up again at once is seen, both', async () => {
