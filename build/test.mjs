@@ -1,7 +1,7 @@
 /**
- * `npm test`: installs what the tests need, builds, runs the unit and property tests and the
- * end-to-end tests, two processes at a time: most tests wait more than they work. What a process
- * printed is shown when it ends. The last lines are the sum of the summaries of the test runner.
+ * `npm test`: installs what the tests need, builds, runs the end-to-end tests, and beside the first
+ * of them the unit and property tests. What a process printed is shown when it ends. The last lines
+ * are the sum of the summaries of the test runner.
  *
  *   npm test                    everything
  *   npm run test:unit [FILE]    without root, without a build
@@ -27,10 +27,11 @@ const PROGRAMS = {
   tcpdump: 'tcpdump',
   tshark: 'tshark',
 };
-/** End-to-end tests that count what is lost: beside other tests, the machine is at fault. */
-const ALONE = ['udp.e2e.ts'];
-/** They take minutes, and begin first: else one lane would wait for them at the end. */
-const LONG = ['reloads.e2e.ts', 'hostile.e2e.ts', 'scale.e2e.ts'];
+/**
+ * They take minutes, and run while unit tests do beside them. Those that count what is lost come
+ * when the machine has nothing else to do.
+ */
+const FIRST = ['reloads.e2e.ts', 'scale.e2e.ts'];
 /** Found there also when the PATH of a user lacks it. */
 const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 const E2E_TIMEOUT_MS = 180_000;
@@ -44,33 +45,27 @@ process.env.TEST_NODE = process.execPath;
 
 installDependencies();
 const missing = which === 'unit' ? [] : whatIsMissing();
-const jobs = [];
+const lanes = { e2e: [], unit: [] };
 if (which !== 'unit' && missing.length === 0) {
   installPrograms();
   buildBinary();
-  for (const file of e2eFiles(words)) jobs.push({ files: [file], timeoutMs: E2E_TIMEOUT_MS });
+  lanes.e2e = e2eFiles(words).map((file) => ({ files: [file], timeoutMs: E2E_TIMEOUT_MS }));
 }
 if (which !== 'e2e') {
   const groups = words.length > 0 ? [words] : unitGroups();
-  for (const files of groups) jobs.push({ files, timeoutMs: UNIT_TIMEOUT_MS });
+  lanes.unit = groups.map((files) => ({ files, timeoutMs: UNIT_TIMEOUT_MS }));
 }
-const results = await runAll(jobs);
+// With one job there is nothing that its output could mix with.
+const isAlone = lanes.e2e.length + lanes.unit.length === 1;
+const results = (
+  await Promise.all([runAll(lanes.e2e, isAlone), runAll(lanes.unit, isAlone)])
+).flat();
 report();
 
-/** One lane takes jobs from the front and one from the back, until they meet. */
-async function runAll(waiting) {
+/** Runs the jobs of one lane, one after the other. */
+async function runAll(jobs, isShownAtOnce) {
   const done = [];
-  const lane = async (next) => {
-    for (let job = next(); job !== undefined; job = next()) {
-      // With one job there is nothing that its output could mix with.
-      done.push(await bunTest(job, jobs.length === 1));
-    }
-  };
-  const isAlone = ({ files }) => ALONE.some((name) => files[0].endsWith(`/${name}`));
-  const queue = waiting.filter((job) => !isAlone(job));
-  await Promise.all([lane(() => queue.shift()), lane(() => queue.pop())]);
-  const last = waiting.filter(isAlone);
-  await lane(() => last.shift());
+  for (const job of jobs) done.push(await bunTest(job, isShownAtOnce));
   return done;
 }
 
@@ -93,7 +88,7 @@ function e2eFiles(wanted) {
   const files = readdirSync(join(ROOT, 'test/e2e'))
     .filter((name) => name.endsWith('.e2e.ts'))
     .filter((name) => wanted.length === 0 || wanted.some((word) => name.includes(word)))
-    .sort((a, b) => Number(LONG.includes(b)) - Number(LONG.includes(a)) || (a < b ? -1 : 1));
+    .sort((a, b) => Number(FIRST.includes(b)) - Number(FIRST.includes(a)) || (a < b ? -1 : 1));
   if (files.length === 0) fail(`no file of test/e2e has ${wanted.join(' or ')} in its name`);
   return files.map((name) => `./test/e2e/${name}`);
 }
