@@ -1,8 +1,7 @@
 /** Events of the device as text of server-sent events, for one client. */
+import { EventStream, KEEPALIVE_MS } from '../event-stream.ts';
 import type { DeviceEvent, DeviceEvents } from './device-events.ts';
 
-/** So often something is sent, that a client which is gone is noticed. */
-const KEEPALIVE_MS = 15_000;
 const KEEPALIVE = ': keep-alive\n\n';
 
 export class DeviceEventReader {
@@ -10,8 +9,10 @@ export class DeviceEventReader {
   readonly #keepaliveMs: number;
   /** Number of the event that is to be sent next. */
   #next: number;
-  #wake: ((isNews: boolean) => void) | undefined;
-  #isClosed = false;
+  readonly #stream = new EventStream(KEEPALIVE, {
+    read: () => this.#read(),
+    onClosed: () => this.#events.left(this),
+  });
 
   /** @param lastId  of the event that the client saw last; absent: it wants those to come */
   constructor(events: DeviceEvents, lastId: string | undefined, keepaliveMs = KEEPALIVE_MS) {
@@ -20,35 +21,17 @@ export class DeviceEventReader {
     this.#next = lastId === undefined ? events.next : nextAfter(events, lastId);
   }
 
-  /** The text of what has happened since; waits when that is nothing. Undefined at the end. */
-  async next(): Promise<string | undefined> {
-    for (;;) {
-      if (this.#isClosed) return undefined;
-      const text = this.#read();
-      if (text !== '') return text;
-      if (!(await this.#news())) return this.#isClosed ? undefined : KEEPALIVE;
-    }
+  /** As `EventStream.next`. */
+  next(): Promise<string | undefined> {
+    return this.#stream.next(this.#keepaliveMs);
   }
 
   wake(): void {
-    this.#wake?.(true);
+    this.#stream.wake();
   }
 
   close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#wake?.(false);
-    this.#events.left(this);
-  }
-
-  #news(): Promise<boolean> {
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const timer = setTimeout(() => resolve(false), this.#keepaliveMs);
-    this.#wake = resolve;
-    return promise.finally(() => {
-      clearTimeout(timer);
-      this.#wake = undefined;
-    });
+    this.#stream.close();
   }
 
   #read(): string {

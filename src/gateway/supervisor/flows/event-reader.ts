@@ -1,5 +1,6 @@
 /** One listener, and where it is in the ring; it gets server-sent events, HTML Standard §9.2. */
 import { readFlowRow } from '../../../stack/flow-row.ts';
+import { EventStream, KEEPALIVE_MS } from '../event-stream.ts';
 import type { NoticeName, Notices } from '../notices.ts';
 import type { EventRing, FlowEventName } from './event-ring.ts';
 import type { Filter } from './filter/fields.ts';
@@ -7,8 +8,6 @@ import { type FlowContext, flowId, viewEndedFlow, viewFlow } from './flow-view.t
 
 /** UTF-16 units after which a text is long enough to be sent. */
 const CHUNK_LENGTH = 64 * 1024;
-/** So that nobody on the way takes the silence for an end. */
-const KEEPALIVE_MS = 15_000;
 /** The first thing that is sent: how long a client waits before it connects again. */
 const GREETING = 'retry: 2000\n\n';
 const KEEPALIVE = ': nothing new\n\n';
@@ -45,8 +44,10 @@ export class EventReader {
   #lost: number;
   /** What is to be sent before the next event. */
   #text = GREETING;
-  #isClosed = false;
-  #wake: ((hasNews: boolean) => void) | undefined;
+  readonly #stream = new EventStream(KEEPALIVE, {
+    read: () => this.#read(),
+    onClosed: () => this.#source.onClosed(),
+  });
 
   constructor(request: EventRequest, source: EventSource) {
     this.#request = request;
@@ -60,39 +61,18 @@ export class EventReader {
     this.#nextNotice = resumed?.notice ?? source.notices.next;
   }
 
-  /**
-   * What has happened since, as soon as there is something; a comment when there is nothing for a
-   * while; undefined at the end. Not while another call waits.
-   */
-  async next(keepaliveMs = KEEPALIVE_MS): Promise<string | undefined> {
-    for (;;) {
-      if (this.#isClosed) return undefined;
-      const text = this.#read();
-      if (text !== '') return text;
-      if (!(await this.#news(keepaliveMs))) return this.#isClosed ? undefined : KEEPALIVE;
-    }
+  /** As `EventStream.next`. */
+  next(keepaliveMs = KEEPALIVE_MS): Promise<string | undefined> {
+    return this.#stream.next(keepaliveMs);
   }
 
   /** There may be something new. */
   wake(): void {
-    this.#wake?.(true);
+    this.#stream.wake();
   }
 
   close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#wake?.(false);
-    this.#source.onClosed();
-  }
-
-  #news(keepaliveMs: number): Promise<boolean> {
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const timer = setTimeout(() => resolve(false), keepaliveMs);
-    this.#wake = resolve;
-    return promise.finally(() => {
-      clearTimeout(timer);
-      this.#wake = undefined;
-    });
+    this.#stream.close();
   }
 
   #read(): string {
