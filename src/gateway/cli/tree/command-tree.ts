@@ -59,7 +59,7 @@ export const flatten = (info: CommandInfo): CommandInfo[] => [
 function describeOption(option: Option, path: readonly string[]): OptionInfo {
   const { short, long, flags, description, defaultValueDescription } = option;
   const name = long?.slice('--'.length) ?? '';
-  const placeholder = /[<[](?<name>[^>\]]+)[>\]]/.exec(flags)?.groups?.['name'];
+  const argument = /[<[](?<name>[^>\]]+)[>\]]/.exec(flags)?.groups?.['name'];
   // `--no-wait` has the value that is left out as its default.
   const known = option.negate ? undefined : option.defaultValue;
   const fallback = defaultValueDescription ?? (known === undefined ? undefined : String(known));
@@ -69,7 +69,7 @@ function describeOption(option: Option, path: readonly string[]): OptionInfo {
     flags,
     names: [short, long].filter((one) => one !== undefined),
     about: description,
-    ...(placeholder && { value: describeValue(placeholder, option.argChoices) }),
+    ...(argument && { value: describeValue(argument, option.argChoices) }),
     ...(fallback && { fallback }),
     variables: variables.filter((variable) => variable !== ''),
   };
@@ -78,8 +78,8 @@ function describeOption(option: Option, path: readonly string[]): OptionInfo {
 const describeArgument = (argument: Argument): ValueInfo =>
   describeValue(argument.name(), argument.argChoices);
 
-function describeValue(placeholder: string, choices: readonly string[] = []): ValueInfo {
-  const name = placeholder.replace(/\.\.\.$/, '');
+function describeValue(argument: string, choices: readonly string[] = []): ValueInfo {
+  const name = argument.replace(/\.\.\.$/, '');
   const isFile = /^(file|files|script|scripts|flows|old|new)$/.test(name);
   const kind =
     choices.length > 0 ? 'choice' : isFile ? 'file' : name === 'folder' ? 'folder' : 'text';
