@@ -1,7 +1,7 @@
 /**
- * `npm test`: installs what the tests need, builds, runs the end-to-end tests, and beside the first
- * of them the unit and property tests. What a process printed is shown when it ends. The last lines
- * are the sum of the summaries of the test runner.
+ * `npm test`: installs what the tests need, builds, and runs all tests, two processes at a time. At
+ * last those run that count what is lost, one by one, and once more what failed. What a process
+ * printed is shown when it ends. The last lines are the sum of the summaries of the test runner.
  *
  *   npm test                    everything
  *   npm run test:unit [FILE]    without root, without a build
@@ -27,13 +27,14 @@ const PROGRAMS = {
   tcpdump: 'tcpdump',
   tshark: 'tshark',
 };
-/**
- * They take minutes, and run while unit tests do beside them. Those that count what is lost come
- * when the machine has nothing else to do.
- */
-const FIRST = ['reloads.e2e.ts', 'scale.e2e.ts'];
+/** They take minutes, and so they come first. */
+const LONG = ['reloads', 'queues', 'api'];
+/** They count what is lost or late, and come when the machine has nothing else to do. */
+const ALONE = ['flood', 'hostile', 'kernel-nat', 'loss', 'nat', 'scale', 'transfer', 'udp'];
+const LANES = 2;
 /** Found there also when the PATH of a user lacks it. */
 const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
+const E2E_SUFFIX = '.e2e.ts';
 const E2E_TIMEOUT_MS = 180_000;
 /** A machine that has other things to do must not fail a test of some seconds. */
 const UNIT_TIMEOUT_MS = 30_000;
@@ -45,28 +46,48 @@ process.env.TEST_NODE = process.execPath;
 
 installDependencies();
 const missing = which === 'unit' ? [] : whatIsMissing();
-const lanes = { e2e: [], unit: [] };
+let jobs = [];
 if (which !== 'unit' && missing.length === 0) {
   installPrograms();
   buildBinary();
-  lanes.e2e = e2eFiles(words).map((file) => ({ files: [file], timeoutMs: E2E_TIMEOUT_MS }));
+  jobs = e2eJobs(words);
 }
 if (which !== 'e2e') {
   const groups = words.length > 0 ? [words] : unitGroups();
-  lanes.unit = groups.map((files) => ({ files, timeoutMs: UNIT_TIMEOUT_MS }));
+  jobs.push(...groups.map((files) => ({ files, timeoutMs: UNIT_TIMEOUT_MS, isAlone: false })));
 }
 // With one job there is nothing that its output could mix with.
-const isAlone = lanes.e2e.length + lanes.unit.length === 1;
-const results = (
-  await Promise.all([runAll(lanes.e2e, isAlone), runAll(lanes.unit, isAlone)])
-).flat();
+const isShownAtOnce = jobs.length === 1;
+const beside = jobs.filter(({ isAlone }) => !isAlone);
+const alone = jobs.filter(({ isAlone }) => isAlone);
+const results = [...(await runAll(beside, LANES)), ...(await runAll(alone, 1))];
+await tryAgain();
 report();
 
-/** Runs the jobs of one lane, one after the other. */
-async function runAll(jobs, isShownAtOnce) {
+/** Runs jobs in the order in which they are given, some of them at the same time. */
+async function runAll(jobs, lanes) {
+  const waiting = [...jobs];
   const done = [];
-  for (const job of jobs) done.push(await bunTest(job, isShownAtOnce));
+  const runLane = async () => {
+    for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) {
+      done.push({ job, ...(await bunTest(job)) });
+    }
+  };
+  await Promise.all(Array.from({ length: lanes }, runLane));
   return done;
+}
+
+/**
+ * Runs what failed once more, with nothing beside it: a machine that stood still for a second must
+ * not condemn a change. Both runs are shown, and the report names what needed two.
+ */
+async function tryAgain() {
+  for (const [at, first] of results.entries()) {
+    if (first.code === 0 || isShownAtOnce) continue;
+    console.error(`\nculvert: once more, alone: ${first.job.files.join(' ')}`);
+    const { job } = first;
+    results[at] = { job, failedAtFirst: first.failures, ...(await bunTest(job)) };
+  }
 }
 
 /**
@@ -83,18 +104,25 @@ function unitGroups() {
   return [...found.values()].map((files) => files.sort());
 }
 
-/** Files of end-to-end tests, one after the other: `bun test` takes no others for tests. */
-function e2eFiles(wanted) {
-  const files = readdirSync(join(ROOT, 'test/e2e'))
-    .filter((name) => name.endsWith('.e2e.ts'))
+/** Files of end-to-end tests, each in a process of its own: `bun test` takes no others for tests. */
+function e2eJobs(wanted) {
+  const rank = (name) => (LONG.includes(name) ? LONG.indexOf(name) : LONG.length);
+  const names = readdirSync(join(ROOT, 'test/e2e'))
+    .filter((name) => name.endsWith(E2E_SUFFIX))
+    .map((name) => name.slice(0, -E2E_SUFFIX.length))
     .filter((name) => wanted.length === 0 || wanted.some((word) => name.includes(word)))
-    .sort((a, b) => Number(FIRST.includes(b)) - Number(FIRST.includes(a)) || (a < b ? -1 : 1));
-  if (files.length === 0) fail(`no file of test/e2e has ${wanted.join(' or ')} in its name`);
-  return files.map((name) => `./test/e2e/${name}`);
+    .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
+  if (names.length === 0) fail(`no file of test/e2e has ${wanted.join(' or ')} in its name`);
+  return names.map((name) => ({
+    files: [`./test/e2e/${name}${E2E_SUFFIX}`],
+    timeoutMs: E2E_TIMEOUT_MS,
+    isAlone: ALONE.includes(name),
+  }));
 }
 
 /** Runs `bun test`, shows what it prints, at once or at its end, and reads its summary. */
-function bunTest({ files, timeoutMs }, isShownAtOnce) {
+function bunTest({ files, timeoutMs }) {
+  const startedAt = performance.now();
   const runner = spawn(BUN, ['test', '--timeout', String(timeoutMs), ...files], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -111,17 +139,20 @@ function bunTest({ files, timeoutMs }, isShownAtOnce) {
     runner.on('close', (code) => {
       const text = Buffer.concat(printed);
       if (!isShownAtOnce) process.stderr.write(text);
-      resolve({ files, code, ...readSummary(text.toString()) });
+      const seconds = Math.round((performance.now() - startedAt) / 1000);
+      console.error(`culvert: ${seconds} s: ${files.join(' ')}`);
+      resolve({ code, ...readSummary(text.toString()) });
     });
   });
 }
 
-/** The counts at the end of what `bun test` printed: ` 12 pass`, ` 0 fail`. */
+/** The counts at the end of what `bun test` printed, ` 12 pass`, and the names of what failed. */
 function readSummary(printed) {
   const text = stripVTControlCharacters(printed);
   const summary = text.slice(text.search(/^ *\d+ pass$/m));
   const count = (word) => Number(new RegExp(`^ *(\\d+) ${word}`, 'm').exec(summary)?.[1] ?? 0);
-  return { passed: count('pass'), failed: count('fail'), skipped: count('skip') };
+  const failures = [...new Set(text.match(/^\(fail\) .*$/gm) ?? [])];
+  return { failures, passed: count('pass'), failed: count('fail'), skipped: count('skip') };
 }
 
 /** Installs the Debian packages of programs that are not there, where that is possible. */
@@ -158,9 +189,15 @@ function report() {
     console.error('\nculvert: the end-to-end tests were NOT run, this is missing:');
     for (const what of missing) console.error(`culvert:   ${what}`);
   }
+  for (const { job, failedAtFirst } of results) {
+    if (failedAtFirst === undefined) continue;
+    console.error(`\nculvert: needed a second run: ${job.files.join(' ')}`);
+    for (const line of failedAtFirst) console.error(`culvert:   ${line}`);
+  }
   const broken = results.filter(({ code }) => code !== 0);
-  for (const { files, code } of broken) {
-    console.error(`culvert: exit code ${code} of the tests ${files.join(' ')}`);
+  for (const { job, code, failures } of broken) {
+    console.error(`\nculvert: exit code ${code} of the tests ${job.files.join(' ')}`);
+    for (const line of failures) console.error(`culvert:   ${line}`);
   }
   console.error(`\n${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped`);
   process.exit(broken.length > 0 || missing.length > 0 ? 1 : 0);

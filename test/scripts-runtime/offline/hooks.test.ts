@@ -66,7 +66,8 @@ test('scheduled(): a probe talks to the upstreams of the test', () =>
 
 test('scheduled(): what is not answered ends with the time of the call', () =>
   pass(`const r = await scheduled(script, 'probe', { limits: { waitMs: 700 } });
-    expect(r.tookMs).toBeCloseTo(700, 0);
+    expect(r.tookMs).toBeGreaterThanOrEqual(700);
+    expect(r.tookMs).toBeLessThan(5000);
     expect(r.logs).toMatchObject([{ message: expect.stringContaining('took too long') }]);`));
 
 test('scheduled(): a dial that fails is a line with its code and peer', () =>
