@@ -8,7 +8,8 @@
  *   npm run test:e2e [WORD]     files of test/e2e that have the word in their name
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { BUN, buildBinary, fail, installDependencies, ROOT, whatIsMissing } from './prepare.mjs';
@@ -41,6 +42,10 @@ const UNIT_TIMEOUT_MS = 30_000;
 
 const [which = 'all', ...words] = process.argv.slice(2);
 process.env.PATH = [process.env.PATH, ...SYSTEM_FOLDERS].join(delimiter);
+// What tests leave in it goes with it.
+const scratch = mkdtempSync(join(tmpdir(), 'culvert-test-'));
+process.env.TMPDIR = scratch;
+process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
 // The agents of the end-to-end tests run in Node.
 process.env.TEST_NODE = process.execPath;
 
