@@ -1,5 +1,5 @@
-import type { Arena } from '../arena.ts';
-import type { HalfSipHash } from '../sip-hash.ts';
+import type { Arena } from './arena.ts';
+import type { HalfSipHash } from './sip-hash.ts';
 
 const NONE = -1;
 

@@ -1,8 +1,8 @@
 import { expect, test } from 'bun:test';
-import { Arena } from '../../../src/stack/arena.ts';
-import { Sources } from '../../../src/stack/conntrack/sources.ts';
-import { HalfSipHash } from '../../../src/stack/sip-hash.ts';
-import { writeAddress } from '../../../src/stack/wire/ip-address.ts';
+import { Arena } from '../../src/stack/arena.ts';
+import { Sources } from '../../src/stack/sources.ts';
+import { HalfSipHash } from '../../src/stack/sip-hash.ts';
+import { writeAddress } from '../../src/stack/wire/ip-address.ts';
 
 /** Sources by their text; chains are long, for there are few buckets. */
 class Table {
