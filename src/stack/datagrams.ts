@@ -132,18 +132,21 @@ export class Datagrams {
     const { arena, flows } = this.#shared;
     const { view } = arena;
     const rowAt = flows.rowAt(row);
+    const isShortage = reason === CloseReason.DIAL_SHORTAGE;
     const told = how === 'drop' ? SILENT : this.#kindFor(row, how, kind);
     const ipAt = this.#parked.firstAt(row);
     if (told === SILENT || ipAt === 0) {
-      this.#parked.drop(row, DropReason.VERDICT_DROP);
+      const dropped = isShortage ? DropReason.DIAL_SHORTAGE : DropReason.VERDICT_DROP;
+      this.#parked.drop(row, dropped);
     } else {
       const isIpv4 = version(view, ipAt) === 4;
       const end = isIpv4 ? ipv4End(view, ipAt) : ipv6End(view, ipAt);
       this.#icmp.about(ipAt, end, told, 0, rowAt + FlowField.DESTINATION);
       this.#parked.settle(row, Counter.IN_ANSWERED);
     }
-    // A client of TCP gives up, or waits for longer than this would be remembered.
-    if (view.getUint8(rowAt + FlowField.PROTOCOL) !== Protocol.TCP) {
+    // A client of TCP gives up, or waits for longer than this would be remembered. Of what the host
+    // lacks, there may be more when the next datagram comes.
+    if (view.getUint8(rowAt + FlowField.PROTOCOL) !== Protocol.TCP && !isShortage) {
       this.#refusals.add(rowAt, told, now);
     }
     this.end(row, reason, by, now);

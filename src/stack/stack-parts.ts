@@ -32,6 +32,7 @@ import { BbrState } from './tcp/bbr-state.ts';
 import { countFlows } from './tcp/close.ts';
 import type { TcpContext, TcpSettings } from './tcp/context.ts';
 import { RateSample } from './tcp/delivery-rate.ts';
+import { FlowQuota } from './tcp/flow-quota.ts';
 import { HeldSyns } from './tcp/held-syns.ts';
 import type { FlowOwner } from './tcp/owner.ts';
 import { PACE_TICK_US } from './tcp/pacing.ts';
@@ -190,6 +191,7 @@ function tcpContext(
       secret(1),
       counters,
     ),
+    quota: new FlowQuota(arena, limits.flows, limits.flowsPerSource, secret(1)),
     pathMtus: new PathMtuCache(arena, secret(4)),
     tcb,
     bbr: new BbrState(arena.view, tcb),

@@ -271,7 +271,8 @@ export class Stack {
     const reason = this.#conntrack.begin(row, masquerade, now);
     if (reason !== CloseReason.NONE) return reason;
     if (arena.view.getUint8(at + FlowField.PROTOCOL) === Protocol.TCP) {
-      tcb.moveTo(row).transition(TcpState.CLOSED);
+      if (tcb.moveTo(row).state === TcpState.LISTEN) this.#tcp.quota.release(tcb);
+      tcb.transition(TcpState.CLOSED);
     }
     this.#leaveHold(row, now);
     parked.replay(row, this.#replay);

@@ -145,7 +145,7 @@ export class DataPlaneRig {
       counters,
       guard,
       this.#memory.address,
-      { limit: 32, perSource: 16, secrets: Uint32Array.of(1, 2, 3) },
+      { limit: 32, perSource: 16, secrets: Uint32Array.of(1, 2, 3), report: () => {} },
     );
     this.#relay = new Relay(this.stack);
     this.#connFds = socketPair('seqpacket');

@@ -119,7 +119,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     counters,
     guard,
     memory.address,
-    sessionOptions(start.sessions, fileLimit),
+    sessionOptions(start.sessions, fileLimit, reports),
   );
   const decisions = new Decisions(stack, upstreams, counters);
   const welcome = new Welcome(stack, counters);
@@ -190,10 +190,15 @@ const queueOptions = ({ index, count, hashSecret }: QueuePlace, peers: PeerSocke
 });
 
 /** As configured, but half of all descriptors is left for connections. */
-function sessionOptions(wanted: StartConfig['sessions'], fileLimit: number): SessionOptions {
+function sessionOptions(
+  wanted: StartConfig['sessions'],
+  fileLimit: number,
+  reports: Reports,
+): SessionOptions {
   return {
     limit: Math.max(1, Math.min(wanted.limit, Math.floor(fileLimit / 2))),
     perSource: wanted.perSource,
     secrets: crypto.getRandomValues(new Uint32Array(3)),
+    report: (message) => reports.message(message),
   };
 }

@@ -28,6 +28,7 @@ export function trackSettings({ nat, conntrack }: LiveConfig): TrackSettings {
     perSource,
     firstPort: nat.ports[0],
     lastPort: nat.ports[1],
+    portsPerSource: nat.portsPerSource,
     clampMss: nat.clampMss,
   };
 }

@@ -66,6 +66,8 @@ export interface LiveConfig {
     readonly addresses: readonly string[];
     /** Inclusive. */
     readonly ports: readonly [from: number, to: number];
+    /** Of them, for each protocol. */
+    readonly portsPerSource: number;
     /** Bytes; `auto` is what fits the device. */
     readonly clampMss: 'auto' | 'off' | number;
   };

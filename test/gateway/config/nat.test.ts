@@ -132,7 +132,12 @@ describe('what cannot be is refused with its place', () => {
 describe('the sections nat and conntrack', () => {
   test('have defaults: those of Linux but for established TCP and DNS', () => {
     const { nat, conntrack } = live('');
-    expect(nat).toEqual({ addresses: [], ports: [1024, 65_535], clampMss: 'auto' });
+    expect(nat).toEqual({
+      addresses: [],
+      ports: [1024, 65_535],
+      portsPerSource: 43_008,
+      clampMss: 'auto',
+    });
     expect(conntrack).toEqual({
       timeouts: {
         tcpSynSent: 120_000,
@@ -169,10 +174,16 @@ describe('the sections nat and conntrack', () => {
     expect(nat).toEqual({
       addresses: ['198.51.100.7', 'fd00::7'],
       ports: [20_000, 29_999],
+      portsPerSource: 6666,
       clampMss: 'off',
     });
     expect(conntrack).toMatchObject({ tcpLiberal: true, tcpLoose: false, perSource: 9 });
     expect(conntrack.timeouts).toMatchObject({ udp: 30_000, udpStream: 300_000 });
+  });
+
+  test('ports of one source are what is set, and at least one', () => {
+    expect(live('nat: {portsPerSource: 1000}\n').nat.portsPerSource).toBe(1000);
+    expect(live('nat: {ports: 5000-5000}\n').nat.portsPerSource).toBe(1);
   });
 
   test('no source may fill a smaller table either', () =>

@@ -243,6 +243,7 @@ function writeTcp(text: MetricsText, counters: CounterReader): void {
   text.counter('culvert_tcp_syn_rejected_total', 'SYNs over a limit.', [
     [counters.dropped(DropReason.HELD_SYN_LIMIT), { scope: 'global' }],
     [counters.dropped(DropReason.HELD_SYN_SOURCE_LIMIT), { scope: 'source' }],
+    [counters.dropped(DropReason.FLOW_SOURCE_LIMIT), { scope: 'source-flows' }],
   ]);
   text.gauge('culvert_tcp_time_wait', 'Flows in TIME-WAIT.', [[get(Counter.TIME_WAIT_NOW)]]);
   for (const [counter, name, help] of TCP_COUNTERS) {
