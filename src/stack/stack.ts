@@ -27,7 +27,7 @@ import { TcpState } from './tcp/states.ts';
 import type { Tcb } from './tcp/tcb.ts';
 import { expireRow, onPaceTimer } from './tcp/timers.ts';
 import * as calls from './tcp/user-calls.ts';
-import { copyWaiting, hasAllText } from './tcp/waiting.ts';
+import { copyWaiting, hasAllText, takeWaiting } from './tcp/waiting.ts';
 import type { Instant } from './time.ts';
 import type { CongestionName, RejectWith } from './verdict.ts';
 import { Protocol } from './wire/protocol.ts';
@@ -382,6 +382,11 @@ export class Stack {
   /** Copies the first bytes that wait, `max` at most, and leaves them there. @returns how many */
   copyWaiting(row: number, into: Uint8Array, at: number, max: number): number {
     return copyWaiting(this.#tcp, row, into, at, max);
+  }
+
+  /** As `takeWaiting` of tcp/waiting.ts, inside `onClosed`. */
+  takeWaiting(row: number): number {
+    return takeWaiting(this.#tcp, row);
   }
 
   close(row: number, now: Instant): void {

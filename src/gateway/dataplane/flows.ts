@@ -23,6 +23,7 @@ import type { Relay } from './claims/relay.ts';
 import type { Decisions } from './decisions.ts';
 import type { FlowService } from './flow-service.ts';
 import type { Dialer } from './forward/dialer.ts';
+import type { Orphans } from './forward/orphans.ts';
 import type { Splice } from './forward/splice.ts';
 import { UpstreamBit, type UpstreamTable } from './forward/upstream-table.ts';
 import { Listeners, NO_LISTENER } from './listeners.ts';
@@ -38,6 +39,7 @@ export interface FlowParts {
   readonly stack: Stack;
   readonly upstreams: UpstreamTable;
   readonly splice: Splice;
+  readonly orphans: Orphans;
   readonly dialer: Dialer;
   readonly vias: Upstreams;
   readonly sessions: Sessions;
@@ -214,12 +216,13 @@ export class Flows implements FlowOwner {
   }
 
   onClosed(row: number, now: Instant): void {
-    const { stack, upstreams, decisions, dialer, sessions, reports } = this.#use;
+    const { stack, upstreams, decisions, dialer, orphans, sessions, reports } = this.#use;
     const view = stack.arena.view;
     const at = stack.rowAt(row);
     if (upstreams.request(row) !== 0) decisions.abandon(row);
     if (view.getUint8(at + FlowField.PROTOCOL) === Protocol.TCP) {
       for (const service of this.#services) service?.release(row, now);
+      orphans.adopt(row, now);
       dialer.release(row, view.getUint8(at + FlowField.CLOSE_REASON) !== CloseReason.EOF);
     } else {
       sessions.release(row);

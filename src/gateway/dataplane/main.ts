@@ -29,6 +29,7 @@ import { TunInput } from './device/tun-input.ts';
 import { TunPort } from './device/tun-port.ts';
 import { Flows } from './flows.ts';
 import { Dialer } from './forward/dialer.ts';
+import { Orphans } from './forward/orphans.ts';
 import { Splice } from './forward/splice.ts';
 import { UpstreamTable } from './forward/upstream-table.ts';
 import { Loop, Token } from './loop.ts';
@@ -109,6 +110,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
   const epoll = new Epoll();
   const upstreams = new UpstreamTable(stack);
   const splice = new Splice(stack, upstreams, memory.address, counters);
+  const orphans = new Orphans(stack, upstreams, epoll, counters, memory.address);
   const guard = new LoopGuard(start.device.name);
   const vias = new Upstreams(reports);
   const dialer = new Dialer(stack, upstreams, vias, splice, epoll, counters, guard);
@@ -144,6 +146,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     stack,
     upstreams,
     splice,
+    orphans,
     dialer,
     vias,
     sessions,
@@ -168,6 +171,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     dialer,
     vias,
     splice,
+    orphans,
     sessions,
     claims,
     relay,

@@ -126,6 +126,17 @@ function writeFlows(text: MetricsText, { counters, durations, census }: MetricsS
     [get(Counter.UPSTREAM_BYTES_SENT), { direction: 'up' }],
     [get(Counter.UPSTREAM_BYTES_RECEIVED), { direction: 'down' }],
   ]);
+  text.gauge('culvert_upstream_orphans', 'Sockets that still send what lost clients have left.', [
+    [get(Counter.ORPHANS_NOW)],
+  ]);
+  text.counter(
+    'culvert_upstream_orphan_bytes_total',
+    'Bytes that were acknowledged to a client and not sent before it was lost.',
+    [
+      [get(Counter.ORPHAN_BYTES_SENT), { result: 'sent' }],
+      [get(Counter.ORPHAN_BYTES_LOST), { result: 'lost' }],
+    ],
+  );
 }
 
 /** The table of all flows, and those of them that our TCP does not end. */
