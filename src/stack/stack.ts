@@ -16,6 +16,7 @@ import { FrameBatch } from './frame-batch.ts';
 import type { IcmpErrorKind } from './icmp-error-kind.ts';
 import type { IcmpSender } from './icmp-sender.ts';
 import type { Ingress } from './ingress.ts';
+import type { PrefixNat, PrefixRule } from './nat/prefix-nat.ts';
 import type { OnParked, Replay } from './parked-packets.ts';
 import type { SlabPool } from './slab-pool.ts';
 import { assemble, type StackOptions } from './stack-parts.ts';
@@ -49,6 +50,7 @@ export class Stack {
   readonly #icmp: IcmpSender;
   readonly #conntrack: Conntrack;
   readonly #datagrams: Datagrams;
+  readonly #prefixes: PrefixNat;
   readonly #tracking: TrackSettings;
   readonly #replies: DatagramEgress;
   readonly #ingress: Ingress;
@@ -65,6 +67,7 @@ export class Stack {
     this.#icmp = parts.icmp;
     this.#conntrack = parts.conntrack;
     this.#datagrams = parts.datagrams;
+    this.#prefixes = parts.prefixes;
     this.#replies = parts.replies;
     this.#ingress = parts.ingress;
     this.#tracking = options.tracking;
@@ -194,6 +197,11 @@ export class Stack {
   /** Addresses that sources are translated to, of 4 or 16 bytes; see nat/pool.ts. */
   setPool(addresses: readonly Uint8Array[]): void {
     this.#conntrack.setPool(addresses);
+  }
+
+  /** Prefixes of IPv6 that packets without a flow are translated by; see nat/prefix-nat.ts. */
+  setPrefixes(rules: readonly PrefixRule[]): void {
+    this.#prefixes.configure(rules);
   }
 
   /** Refuses new flows from now on. */

@@ -69,6 +69,8 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'listeners[].via': live('Of "forward": name of an upstream.'),
   'listeners[].masquerade': live('Of "nat": give the flow a source of `nat.addresses`.'),
   'listeners[].idle': live('Silence after which an open flow ends.'),
+  'listeners[].inside': live('Of "prefix": IPv6 prefix of the hosts behind the device.'),
+  'listeners[].outside': live('Of "prefix": what the world sees of it (RFC 6296).'),
   'listeners[].with': live('Of "reject": how the client is told.'),
 
   nat: live('Addresses and ports for rewritten flows.'),

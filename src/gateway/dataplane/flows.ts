@@ -29,7 +29,7 @@ import { UpstreamBit, type UpstreamTable } from './forward/upstream-table.ts';
 import { Listeners, NO_LISTENER } from './listeners.ts';
 import type { Reports } from './reports.ts';
 import type { Sessions } from './sessions/sessions.ts';
-import { poolOf, trackSettings } from './tracking.ts';
+import { poolOf, prefixesOf, trackSettings } from './tracking.ts';
 import type { Upstreams } from './upstream/upstreams.ts';
 import { Verdicts } from './verdicts.ts';
 import type { Welcome } from './welcome.ts';
@@ -87,6 +87,7 @@ export class Flows implements FlowOwner {
     stack.setUserTimeout(live.timeouts.userMs * 1000);
     stack.setTracking(trackSettings(live));
     stack.setPool(poolOf(live));
+    stack.setPrefixes(prefixesOf(live));
     stack.forgetRefusals();
   }
 
@@ -107,6 +108,20 @@ export class Flows implements FlowOwner {
     const { view } = this.#use.stack.arena;
     const index = this.#listeners.match(protocol, view, destinationAt, addressLength, port);
     return index !== NO_LISTENER && this.#listeners.rule(index).action.kind === 'nat';
+  }
+
+  isTakenBefore(
+    rule: number,
+    protocol: number,
+    destinationAt: number,
+    addressLength: number,
+    port: number,
+  ): boolean {
+    const ruleAt = this.#listeners.prefixesAt[rule] ?? 0;
+    if (ruleAt === 0) return false;
+    const { view } = this.#use.stack.arena;
+    const index = this.#listeners.match(protocol, view, destinationAt, addressLength, port);
+    return index !== NO_LISTENER && index < ruleAt;
   }
 
   onFlow(row: number, now: Instant): void {

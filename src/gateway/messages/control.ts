@@ -29,7 +29,16 @@ export interface ListenerRule {
         readonly idleTimeoutMs?: number;
       }
     | { readonly kind: 'reject'; readonly with: RejectWith }
-    | { readonly kind: 'drop' };
+    | { readonly kind: 'drop' }
+    | PrefixAction;
+}
+
+/** Packets of either prefix are translated, and none of them begins a flow: RFC 6296. */
+export interface PrefixAction {
+  readonly kind: 'prefix';
+  /** `fd01:203:405::/48` */
+  readonly inside: string;
+  readonly outside: string;
 }
 
 /** Without a port: that of the client's packets. */

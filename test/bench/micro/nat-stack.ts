@@ -61,6 +61,9 @@ class NatOwner implements FlowOwner {
   isNat(): boolean {
     return false;
   }
+  isTakenBefore(): boolean {
+    return false;
+  }
   onDeadline(): void {}
   onEstablished(): void {}
   onConnected(): void {}

@@ -164,6 +164,9 @@ function writeTracking(text: MetricsText, { counters, census }: MetricsSource): 
     [get(Counter.NAT_PACKETS) - get(Counter.NAT_SUPERPACKETS), { kind: 'packet' }],
     [get(Counter.NAT_SUPERPACKETS), { kind: 'superpacket' }],
   ]);
+  text.counter('culvert_nat_prefix_packets_total', 'Packets translated by a prefix rule.', [
+    [get(Counter.PREFIX_PACKETS)],
+  ]);
   text.gauge('culvert_udp_sessions', 'Flows over datagram sockets: UDP and ICMP echo.', [
     [get(Counter.SESSIONS_NOW)],
   ]);
