@@ -29,9 +29,9 @@ const PROGRAMS = {
   tshark: 'tshark',
 };
 /** They take minutes, and so they come first. */
-const LONG = ['reloads', 'queues', 'api'];
+const LONG = ['reloads', 'hostile', 'queues'];
 /** They count what is lost or late, and come when the machine has nothing else to do. */
-const ALONE = ['flood', 'hostile', 'kernel-nat', 'loss', 'nat', 'scale', 'transfer', 'udp'];
+const ALONE = ['kernel-nat', 'loss', 'udp'];
 const LANES = 2;
 /** Found there also when the PATH of a user lacks it. */
 const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
