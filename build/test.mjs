@@ -109,7 +109,7 @@ function unitGroups() {
   return [...found.values()].map((files) => files.sort());
 }
 
-/** Files of end-to-end tests, each in a process of its own: `bun test` takes no others for tests. */
+/** Files of end-to-end tests, each in a process of its own. */
 function e2eJobs(wanted) {
   const rank = (name) => (LONG.includes(name) ? LONG.indexOf(name) : LONG.length);
   const names = readdirSync(join(ROOT, 'test/e2e'))

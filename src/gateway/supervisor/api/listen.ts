@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import type { AdminConfig } from '../../config/admin-schema.ts';
 import { ConfigError } from '../../config/load.ts';
-import { parseTarget } from '../../config/values.ts';
+import { parseTarget } from '../../config/value-texts.ts';
 import { explained } from '../start-error.ts';
 import { idOf } from './accounts.ts';
 import type { Handler } from './transport/answer-of.ts';
