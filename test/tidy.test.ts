@@ -244,6 +244,15 @@ test('the import reader sees the edges that the layers are about', () => {
   }
 });
 
+test('the parts of the supervisor know of the API its shapes at most', () => {
+  const parts = /^src\/gateway\/supervisor\/(?!api\/)\w+\//;
+  const upward = edges.filter(
+    ({ from, to, isType }) =>
+      !isType && parts.test(from) && to.startsWith('src/gateway/supervisor/api/'),
+  );
+  expect(upward.map(({ from, to }) => `${from} imports ${to}`)).toEqual([]);
+});
+
 test('a child process loads the packages that it needs, and no others', () => {
   expect(packagesOf('src/gateway/dataplane/main.ts')).toEqual(['bun:ffi', 'node:fs']);
   const ofHost = packagesOf('src/gateway/script-host/main.ts');

@@ -12,7 +12,7 @@ import { queueLimits } from '../config/queues.ts';
 import type { FlowContext, FlowNames } from '../flow-filter/flow-context.ts';
 import type { LiveConfig, ScriptsState } from '../messages/control.ts';
 import type { RecordedFlow } from '../messages/script-control.ts';
-import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
+import type { ControlPlane, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import { ConfigChanges } from './config-changes.ts';
@@ -33,6 +33,7 @@ import type { Change, ChangeOptions, Generations } from './scripts/generations.t
 import { pageOf } from './scripts/host-process.ts';
 import type { ReloadRecord } from './scripts/reloads.ts';
 import { Revalidation, type RevalidationPorts } from './scripts/revalidation.ts';
+import type { NewBundle, NewScript } from './scripts/script-changes.ts';
 import { configuredChange, ScriptChanges } from './scripts/script-changes.ts';
 import { ScriptHost } from './scripts/script-host.ts';
 import { scriptStatus } from './scripts/script-status.ts';

@@ -19,7 +19,7 @@ import {
   StaleChangeError,
 } from '../scripts/generations.ts';
 import { NoSuchReloadError, TooManyReloadsError } from '../scripts/reloads.ts';
-import { NoSuchScriptError } from './control-plane.ts';
+import { NoSuchScriptError } from '../scripts/script-changes.ts';
 import type { Problem } from './schemas.ts';
 
 type Fault = NonNullable<Problem['errors']>[number];
