@@ -36,7 +36,7 @@ const UNTESTED: Readonly<Record<string, string>> = {
   'src/stack/parked-packets.ts': 'datagrams.test.ts parks, replays and releases',
   'src/stack/stack-parts.ts': 'a constructor; every test of the stack goes through it',
   'src/stack/conntrack/context.ts': 'types only',
-  'src/stack/packet.ts': 'a type, and an empty value of it',
+  'src/stack/packet.ts': 'a type, and its look-up; every test of ingress goes through it',
   'src/stack/tcp/context.ts': 'types only',
   'src/stack/tcp/owner.ts': 'types only',
   'src/stack/tcp/syn-packet.ts': 'a type, and a loop that the forwarder and the cookies share',

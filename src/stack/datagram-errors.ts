@@ -74,9 +74,7 @@ export class DatagramErrors {
     const { view } = arena;
     const { sourceAt, destinationAt, addressLength, sourcePort, destinationPort } = this.#quote;
     const { protocol } = this.#quote;
-    const ports = (destinationPort << 16) | sourcePort;
-    const row = flows.find(
-      flows.hashOf(destinationAt, sourceAt, addressLength, ports, protocol),
+    const row = flows.findTuple(
       destinationAt,
       sourceAt,
       addressLength,

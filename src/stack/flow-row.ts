@@ -262,6 +262,9 @@ export interface FlowSnapshot {
 }
 
 /** By IANA number; both ICMPs are one to a user. */
+/** Link and hash of the reply tuple lie this far behind those of the original one. */
+export const REPLY_FIELDS = FlowField.REPLY_NEXT - FlowField.NEXT;
+
 export const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
   6: 'tcp',
   17: 'udp',

@@ -126,15 +126,7 @@ export class IcmpErrors {
     const { arena, flows } = this.#tcp;
     const clientPort = tcpHeader.destinationPort(arena.view, this.#quotedTcpAt);
     const serverPort = tcpHeader.sourcePort(arena.view, this.#quotedTcpAt);
-    const hash = flows.hashOf(
-      this.#quotedDestinationAt,
-      this.#quotedSourceAt,
-      addressLength,
-      (clientPort << 16) | serverPort,
-      Protocol.TCP,
-    );
-    return flows.find(
-      hash,
+    return flows.findTuple(
       this.#quotedDestinationAt,
       this.#quotedSourceAt,
       addressLength,

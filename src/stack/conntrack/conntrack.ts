@@ -179,10 +179,8 @@ export class Conntrack {
     const quote = this.#quote;
     if (!readQuote(view, packet, quote)) return DropReason.ICMP_UNMATCHED;
     const length = quote.addressLength;
-    const ports = (quote.destinationPort << 16) | quote.sourcePort;
     // An error goes the way back: the quoted packet is found by the tuple of its answer.
-    const row = flows.find(
-      flows.hashOf(quote.destinationAt, quote.sourceAt, length, ports, quote.protocol),
+    const row = flows.findTuple(
       quote.destinationAt,
       quote.sourceAt,
       length,

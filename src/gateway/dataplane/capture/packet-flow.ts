@@ -152,11 +152,9 @@ export class PacketFlow {
     const destinationAt = isTurned ? packet.sourceAt : packet.destinationAt;
     const sourcePort = isTurned ? packet.destinationPort : packet.sourcePort;
     const destinationPort = isTurned ? packet.sourcePort : packet.destinationPort;
-    const ports = (sourcePort << 16) | destinationPort;
     // The stack may be between a search and its answer.
     const { foundReply } = flows;
-    const row = flows.find(
-      flows.hashOf(sourceAt, destinationAt, addressLength, ports, protocol),
+    const row = flows.findTuple(
       sourceAt,
       destinationAt,
       addressLength,
