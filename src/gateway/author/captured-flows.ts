@@ -3,6 +3,7 @@ import type { RecordedFlow } from '../../scripts-runtime/offline/report.ts';
 import { DropReason } from '../../stack/drop-reason.ts';
 import type { Endpoint } from '../../stack/verdict.ts';
 import * as icmpv4 from '../../stack/wire/icmpv4.ts';
+import { echoIdentifier, ICMP_HEADER_BYTES, icmpType } from '../../stack/wire/icmp.ts';
 import * as icmpv6 from '../../stack/wire/icmpv6.ts';
 import { formatAddress } from '../../stack/wire/ip-address.ts';
 import * as ipv4 from '../../stack/wire/ipv4.ts';
@@ -104,13 +105,13 @@ function flowOf(view: DataView, carrier: Carrier): RecordedFlow | undefined {
       };
     case Protocol.ICMP: {
       if (icmpv4.checkIcmpv4(view, at, end) !== DropReason.NONE) return undefined;
-      if (icmpv4.icmpType(view, at) !== icmpv4.Icmpv4Type.ECHO_REQUEST) return undefined;
-      return { protocol: 'icmp', ...endsOf(carrier, icmpv4.echoIdentifier(view, at), 0) };
+      if (icmpType(view, at) !== icmpv4.Icmpv4Type.ECHO_REQUEST) return undefined;
+      return { protocol: 'icmp', ...endsOf(carrier, echoIdentifier(view, at), 0) };
     }
     case Protocol.ICMPV6: {
-      if (end - at < icmpv6.ICMPV6_HEADER_BYTES) return undefined;
-      if (icmpv6.icmpType(view, at) !== icmpv6.Icmpv6Type.ECHO_REQUEST) return undefined;
-      return { protocol: 'icmp', ...endsOf(carrier, icmpv6.echoIdentifier(view, at), 0) };
+      if (end - at < ICMP_HEADER_BYTES) return undefined;
+      if (icmpType(view, at) !== icmpv6.Icmpv6Type.ECHO_REQUEST) return undefined;
+      return { protocol: 'icmp', ...endsOf(carrier, echoIdentifier(view, at), 0) };
     }
     default:
       return undefined;
