@@ -23,6 +23,7 @@ import { failedDial, resultOfReason } from '../forward/dial-result.ts';
 import type { Splice } from '../forward/splice.ts';
 import type { UpstreamTable } from '../forward/upstream-table.ts';
 import type { LoopGuard } from '../loop-guard.ts';
+import { STARVED_WAIT_MS } from '../next-turn.ts';
 import { RowPort } from '../row-port.ts';
 import { type Claim, type ClaimEnd, ClaimPhase, pushEnd } from './claim.ts';
 import { ClaimHandover } from './claim-handover.ts';
@@ -40,8 +41,6 @@ const NO_EPOCH = -1;
 const LOOK_STEP_US = 4_000;
 /** Calls that throw away what a socket sends, before the others have their turn. */
 const DISCARD_SHARE = 16;
-/** As of `Splice`: how long what found no slab waits. */
-const STARVED_WAIT_MS = 2;
 
 export interface ClaimsParts {
   readonly stack: Stack;
