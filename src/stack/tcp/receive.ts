@@ -12,11 +12,11 @@ import { NO_SLAB, SLAB_PAYLOAD_AT, SLAB_PAYLOAD_BYTES, SlabField } from '../slab
 import type { Instant } from '../time.ts';
 import { asSeq, seqAdd, seqDiff, seqGt, seqLe, seqLt } from '../wire/seq.ts';
 import type { TcpContext } from './context.ts';
-import { acknowledgeQuickly, oweAck, takeQuickAck } from './output.ts';
 import { isWindowWorthTelling, receiveBuffer, tuneWindow } from './receive-window.ts';
 import { forgetTaken, noteDuplicate, noteEarly } from './sack-blocks.ts';
 import { TcbFlag } from './tcb.ts';
 
+import { acknowledgeQuickly, oweAck, oweAckNow, takeQuickAck } from './answers.ts';
 /** Out-of-order segments of one flow; more than any window of full segments holds. */
 const ASSEMBLY_LIMIT = 1024;
 const MEDIUM_PAYLOAD_BYTES = SLAB_PAYLOAD_BYTES[1]!;
@@ -36,16 +36,18 @@ export function acceptText(tcp: TcpContext, now: Instant): DropReason {
   tcb.touch(now);
   tcp.counters.add(Counter.BYTES_UP, taken);
   if (taken < segment.payloadLength) {
-    oweAck(tcp, true);
+    oweAckNow(tcp);
+  } else if (takeQuickAck(tcb)) {
+    oweAckNow(tcp);
     return DropReason.SLAB_BUDGET;
   }
   if (tcb.assemblyHead !== NO_SLAB) {
     drainAssembly(tcp, now);
     if (tcb.isGone) return DropReason.NONE;
     forgetTaken(tcb);
-    oweAck(tcp, true);
+    oweAckNow(tcp);
   } else {
-    oweAck(tcp, takeQuickAck(tcb));
+    oweAck(tcp);
   }
   tuneWindow(tcp, now);
   return DropReason.NONE;
@@ -64,7 +66,7 @@ export function takeFin(tcp: TcpContext): boolean {
   tcb.assemblyHead = tcb.assemblyTail = NO_SLAB;
   tcb.assemblyBytes = tcb.assemblyCount = 0;
   tcb.rcvSackCount = 0;
-  oweAck(tcp, true);
+  oweAckNow(tcp);
   return true;
 }
 
@@ -108,7 +110,7 @@ export function drainBacklog(tcp: TcpContext, now: Instant): void {
   if (tcb.has(TcbFlag.REPORTED)) return;
   deliverFin(tcp, now);
   if (tcb.isGone) return;
-  if (!tcb.has(TcbFlag.FIN_RECEIVED) && isWindowWorthTelling(tcp)) oweAck(tcp, true);
+  if (!tcb.has(TcbFlag.FIN_RECEIVED) && isWindowWorthTelling(tcp)) oweAckNow(tcp);
 }
 
 /** Gives back all slabs of a list. @param headAt  first slab, or NO_SLAB */
@@ -202,7 +204,7 @@ function assemble(tcp: TcpContext): DropReason {
   const { view, bytes } = tcp.arena;
   tcp.counters.add(Counter.TCP_OUT_OF_ORDER);
   acknowledgeQuickly(tcb);
-  oweAck(tcp, true);
+  oweAckNow(tcp);
   if (segment.payloadLength === 0) return DropReason.NONE;
   // Segments may overlap, so that the window alone does not bound what they hold.
   const bytesLeft = receiveBuffer(tcp) - tcb.assemblyBytes;
