@@ -287,10 +287,10 @@ export class Claims implements FlowService {
     if (port === undefined || socket.over !== CloseReason.NONE) return true;
     const isRead = port.hasEnded && (socket.isFinTold || socket.isDiscarding);
     if (port.isBroken) {
-      this.#sockets.close(socket, true);
+      this.#sockets.abort(socket);
       socket.over = CloseReason.UPSTREAM_RESET;
     } else if (port instanceof FdPort && socket.isFinSent && isRead) {
-      this.#sockets.close(socket, false);
+      this.#sockets.close(socket);
       socket.over = CloseReason.EOF;
     } else {
       return true;
@@ -304,7 +304,8 @@ export class Claims implements FlowService {
     if (!(socket.port instanceof FdPort)) return;
     const isOrderly = reason === CloseReason.EOF && socket.isOpen;
     if (isOrderly) pushEnd(socket, now);
-    this.#sockets.close(socket, !isOrderly || socket.queue.length > 0);
+    if (isOrderly && socket.queue.length === 0) this.#sockets.close(socket);
+    else this.#sockets.abort(socket);
     socket.queue.release();
   }
 
@@ -357,7 +358,7 @@ export class Claims implements FlowService {
       this.#sockets.onTimeout(end, now);
       this.#wakeAt(end.deadline);
     } else {
-      this.#sockets.close(end, true);
+      this.#sockets.abort(end);
       end.over = CloseReason.HALF_CLOSE_TIMEOUT;
       end.queue.release();
     }
