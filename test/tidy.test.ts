@@ -2,6 +2,7 @@
 import { expect, test } from 'bun:test';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
+import { Counter } from '../src/stack/counters.ts';
 
 const ROOT = join(import.meta.dir, '..');
 
@@ -309,6 +310,21 @@ test('every file of the stack has a test of the same name, or a reason', () => {
   const untested = sources
     .filter((file) => file.startsWith('src/stack/'))
     .filter((file) => !existsSync(join(ROOT, file.replace(/^src\/(.*)\.ts$/, 'test/$1.test.ts'))));
+test('each counter is counted, and shown to somebody', () => {
+  const textBelow = (...folders: readonly string[]): string =>
+    sources
+      .filter((file) => folders.some((one) => file.startsWith(one)))
+      .map(textOf)
+      .join();
+  const counting = textBelow('src/stack/', 'src/gateway/dataplane/');
+  const others = ['src/stack/accounting.ts', 'src/gateway/dataplane/welcome.ts'];
+  const showing = textBelow('src/gateway/supervisor/', ...others);
+  const isNamed = (text: string, name: string): boolean =>
+    new RegExp(`\\bCounter\\.${name}\\b`).test(text);
+  const names = Object.keys(Counter);
+  expect(names.filter((name) => !isNamed(counting, name) || !isNamed(showing, name))).toEqual([]);
+});
+
   expect(untested.filter((file) => UNTESTED[file] === undefined)).toEqual([]);
   expect(Object.keys(UNTESTED).filter((file) => !untested.includes(file))).toEqual([]);
 });

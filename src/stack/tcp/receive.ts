@@ -165,7 +165,6 @@ function keep(tcp: TcpContext, at: number, length: number): number {
     kept += part;
   }
   tcb.backlogBytes += kept;
-  tcp.counters.add(Counter.UPSTREAM_COPIED_BYTES, kept);
   return kept;
 }
 
