@@ -1,9 +1,10 @@
 /** New flows in a capture: SYNs, first datagrams and first echo requests. */
 import type { RecordedFlow } from '../../scripts-runtime/offline/report.ts';
 import { DropReason } from '../../stack/drop-reason.ts';
+import { DEFAULT_MSS } from '../../stack/tcp/peer-syn.ts';
 import type { Endpoint } from '../../stack/verdict.ts';
-import * as icmpv4 from '../../stack/wire/icmpv4.ts';
 import { echoIdentifier, ICMP_HEADER_BYTES, icmpType } from '../../stack/wire/icmp.ts';
+import * as icmpv4 from '../../stack/wire/icmpv4.ts';
 import * as icmpv6 from '../../stack/wire/icmpv6.ts';
 import { formatAddress } from '../../stack/wire/ip-address.ts';
 import * as ipv4 from '../../stack/wire/ipv4.ts';
@@ -13,9 +14,6 @@ import * as tcp from '../../stack/wire/tcp.ts';
 import { TcpOptions } from '../../stack/wire/tcp-options.ts';
 import * as udp from '../../stack/wire/udp.ts';
 import { type CapturedPacket, readCapture } from './capture.ts';
-
-/** MSS of a SYN without the option (RFC 9293 §3.7.1). */
-const MSS_DEFAULT = { 4: 536, 6: 1220 } as const;
 
 interface Carrier {
   readonly family: 4 | 6;
@@ -129,7 +127,7 @@ function tcpFlow(view: DataView, carrier: Carrier): RecordedFlow | undefined {
     protocol: 'tcp',
     ...endsOf(carrier, tcp.sourcePort(view, at), tcp.destinationPort(view, at)),
     syn: {
-      mss: options.mss || MSS_DEFAULT[carrier.family],
+      mss: options.mss || DEFAULT_MSS[carrier.family],
       windowScale: Math.max(options.windowScale, 0),
       ttl: carrier.ttl,
       ecn: (flags & (ECE | CWR)) === (ECE | CWR),

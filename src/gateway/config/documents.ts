@@ -5,6 +5,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Alias, type Document, isNode, LineCounter, parseDocument, visit } from 'yaml';
+import { isMapping } from './config-value.ts';
 import { readTextFile, UnreadableError } from './read-text-file.ts';
 
 /** Something wrong in a document; line and column are 1-based, absent when unknown. */
@@ -210,6 +211,3 @@ function at(lines: LineCounter, offset: number): Place {
   const { line, col } = lines.linePos(offset);
   return line === 0 ? {} : { line, column: col };
 }
-
-const isMapping = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

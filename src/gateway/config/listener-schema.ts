@@ -1,6 +1,6 @@
 /** Listeners of a config, each by itself; what it needs of other sections is in nat-schema.ts. */
 import { z } from 'zod';
-import type { Cidr } from './value-texts.ts';
+import { type Cidr, familyOf } from './value-texts.ts';
 import { cidr, duration, IDLE_MS_MAX, objectName, ports, target } from './values.ts';
 
 /** Actions that have an upstream, and so a target and an idle time. */
@@ -64,5 +64,3 @@ export type ListenerConfig = z.output<typeof listener>;
 /** Empty for every destination. */
 export const destinationsOf = ({ destination }: Pick<ListenerConfig, 'destination'>): Cidr[] =>
   destination === undefined ? [] : [destination].flat();
-
-export const familyOf = (ip: string): 4 | 6 => (ip.includes(':') ? 6 : 4);

@@ -6,6 +6,7 @@
  * 4787 REQ-9). The port of an ICMP echo is its identifier.
  */
 import type { Arena } from '../arena.ts';
+import { bucketCount } from '../conntrack/sources.ts';
 import { Counter, type Counters } from '../counters.ts';
 import type { HalfSipHash } from '../sip-hash.ts';
 
@@ -261,5 +262,3 @@ export class Mappings {
     view.setInt32(pointerAt, view.getInt32(at + MappingField.NEXT, true), true);
   }
 }
-
-const bucketCount = (capacity: number): number => 2 ** Math.ceil(Math.log2(capacity + 1));
