@@ -100,16 +100,6 @@ describe('a unix socket', () => {
     await server.stop();
   });
 
-  test('waits for an answer longer than Bun does by itself', async () => {
-    const path = socketPath();
-    const server = await listen({ kind: 'unix', path }, async () => {
-      await Bun.sleep(12_000);
-      return answer();
-    });
-    expect(await (await fetch('http://localhost/', { unix: path })).text()).toBe('here');
-    await server.stop();
-  }, 20_000);
-
   test('with a path that no socket can have is an error of the config', () => {
     const listenAt = (length: number) => () => resolve({ listen: `/${'x'.repeat(length - 1)}` });
     expect(listenAt(107)).not.toThrow();
