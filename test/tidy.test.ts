@@ -48,8 +48,8 @@ const UNTESTED: Readonly<Record<string, string>> = {
   'src/stack/tcp/path-mtu.ts': 'only icmp-errors.ts calls it; the traces of its test see it',
   'src/stack/tcp/states.ts': 'a table; the traces in test/stack/tcp walk it',
   'src/stack/wire/ecn.ts': 'a table of numbers',
-  'src/stack/wire/protocol.ts': 'a table of numbers',
   'src/stack/wire/icmp.ts': 'what icmpv4.ts and icmpv6.ts share; the tests of both go through it',
+  'src/stack/wire/protocol.ts': 'a table of numbers',
 };
 
 /**
@@ -113,6 +113,13 @@ const LAYERS: readonly { readonly path: string; readonly allowed: readonly strin
     ],
   },
   {
+    path: 'src/gateway/author/',
+    allowed: [
+      ...['src/gateway/author/', 'src/gateway/supervisor/', 'src/gateway/config/'],
+      ...['src/gateway/messages/', 'src/scripts-runtime/', 'src/stack/', 'scripts/templates/', ''],
+    ],
+  },
+  {
     path: 'src/gateway/supervisor/',
     allowed: [
       ...['src/gateway/supervisor/', 'src/gateway/config/', 'src/gateway/flow-filter/'],
@@ -133,6 +140,10 @@ interface Edge {
   /** The import vanishes in the binary. */
   readonly isType: boolean;
 }
+
+/** `src/stack/tcp/`, `tcp/output.ts`, `output.ts` in a text. */
+const PATH_PATTERN =
+  /(?<![\w./*-])(?<name>(?:[\w-]+\/)*[\w.-]+\.(?:ts|mjs)|(?:[a-z][\w-]*\/)+)(?!\w)/g;
 
 /** `import … from 'x'`, `export … from 'x'`; `import 'x'`, `import('x')`. */
 const FROM_PATTERN =
@@ -299,17 +310,6 @@ test('nothing is left to do, and nothing is printed past the logger', () => {
   expect(placesOf(/\bconsole\./, sources)).toEqual([]);
 });
 
-test('one file opens a shared library', () => {
-  const opening = placesOf(/\bdlopen\(/, sources);
-  expect(new Set(opening.map((place) => place.split(':')[0]))).toEqual(
-    new Set(['src/ffi/libc.ts']),
-  );
-});
-
-test('every file of the stack has a test of the same name, or a reason', () => {
-  const untested = sources
-    .filter((file) => file.startsWith('src/stack/'))
-    .filter((file) => !existsSync(join(ROOT, file.replace(/^src\/(.*)\.ts$/, 'test/$1.test.ts'))));
 test('each counter is counted, and shown to somebody', () => {
   const textBelow = (...folders: readonly string[]): string =>
     sources
@@ -325,6 +325,17 @@ test('each counter is counted, and shown to somebody', () => {
   expect(names.filter((name) => !isNamed(counting, name) || !isNamed(showing, name))).toEqual([]);
 });
 
+test('one file opens a shared library', () => {
+  const opening = placesOf(/\bdlopen\(/, sources);
+  expect(new Set(opening.map((place) => place.split(':')[0]))).toEqual(
+    new Set(['src/ffi/libc.ts']),
+  );
+});
+
+test('every file of the stack has a test of the same name, or a reason', () => {
+  const untested = sources
+    .filter((file) => file.startsWith('src/stack/'))
+    .filter((file) => !existsSync(join(ROOT, file.replace(/^src\/(.*)\.ts$/, 'test/$1.test.ts'))));
   expect(untested.filter((file) => UNTESTED[file] === undefined)).toEqual([]);
   expect(Object.keys(UNTESTED).filter((file) => !untested.includes(file))).toEqual([]);
 });
@@ -339,6 +350,28 @@ test('relative links in the documents lead somewhere', () => {
         .map((path) => `${file}: ${path}`),
     );
   expect(broken).toEqual([]);
+});
+
+test('files and folders that the documents name exist', () => {
+  // Folders that stand above others are implied: a name is the end of a path.
+  const paths = tracked.flatMap((file) =>
+    file.split('/').map((_, i, parts) => `/${parts.slice(0, i + 1).join('/')}`),
+  );
+  const isThere = (name: string): boolean =>
+    paths.some((path) => path.endsWith(`/${name.replace(/\/$/, '')}`));
+  const missing = [
+    'ARCHITECTURE.md',
+    'BENCHMARKS.md',
+    'DEVICE.md',
+    'NAT.md',
+    'docs/parity.md',
+  ].flatMap((file) =>
+    [...textOf(file).matchAll(PATH_PATTERN)]
+      .map(({ groups }) => groups?.['name'] ?? '')
+      .filter((name) => !isThere(name))
+      .map((name) => `${file}: ${name}`),
+  );
+  expect(missing).toEqual([]);
 });
 
 test('no path of one machine stands in the tree', () => {
