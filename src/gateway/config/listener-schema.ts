@@ -1,6 +1,7 @@
 /** Listeners of a config, each by itself; what it needs of other sections is in nat-schema.ts. */
 import { z } from 'zod';
-import { type Cidr, cidr, duration, IDLE_MS_MAX, objectName, ports, target } from './values.ts';
+import type { Cidr } from './value-texts.ts';
+import { cidr, duration, IDLE_MS_MAX, objectName, ports, target } from './values.ts';
 
 /** Actions that have an upstream, and so a target and an idle time. */
 const CARRIED: readonly string[] = ['forward', 'nat'];
