@@ -29,6 +29,7 @@ import { TunInput } from './device/tun-input.ts';
 import { TunPort } from './device/tun-port.ts';
 import { Flows } from './flows.ts';
 import { Dialer } from './forward/dialer.ts';
+import { Orphans } from './forward/orphans.ts';
 import { Splice } from './forward/splice.ts';
 import { UpstreamTable } from './forward/upstream-table.ts';
 import { Loop, Token } from './loop.ts';
@@ -100,11 +101,12 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   const guard = new LoopGuard(start.device.name);
   const upstreams = new UpstreamTable(stack);
   const splice = new Splice(stack, upstreams, memory.address, counters);
+  const orphans = new Orphans(stack, upstreams, epoll, counters, memory.address);
   const vias = new Upstreams(reports);
   const dialer = new Dialer(stack, upstreams, vias, splice, epoll, counters, guard);
   const decisions = new Decisions(stack, upstreams, counters);
   const relay = new Relay(stack);
-  const bounds = sessionOptions(start.sessions, fileLimit);
+  const bounds = sessionOptions(start.sessions, fileLimit, reports);
   const sessions = new Sessions(stack, upstreams, epoll, counters, guard, memory.address, bounds);
   const socketsMax = Math.min(start.claims * CONN_SOCKETS_MAX, Math.floor(fileLimit / 4));
   const claims = new Claims(
@@ -122,7 +124,8 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
     crypto.getRandomValues(new Uint16Array(1))[0]!,
   );
   const welcome = new Welcome(stack, counters);
-  const shared = { stack, upstreams, splice, dialer, vias, sessions, decisions, claims, relay };
+  const carriers = { splice, orphans, dialer, vias, sessions, claims, relay };
+  const shared = { stack, upstreams, decisions, ...carriers };
   flows.attach({ ...shared, welcome, reports, counters });
   claims.setHost(scripts, monotonicNow());
   reports.message({ kind: 'ready' });
@@ -160,10 +163,15 @@ const queueOptions = ({ index, count, hashSecret }: QueuePlace, peers: PeerSocke
 });
 
 /** As configured, but half of all descriptors is left for connections. */
-function sessionOptions(wanted: StartConfig['sessions'], fileLimit: number): SessionOptions {
+function sessionOptions(
+  wanted: StartConfig['sessions'],
+  fileLimit: number,
+  reports: Reports,
+): SessionOptions {
   return {
     limit: Math.max(1, Math.min(wanted.limit, Math.floor(fileLimit / 2))),
     perSource: wanted.perSource,
     secrets: crypto.getRandomValues(new Uint32Array(3)),
+    report: (message) => reports.message(message),
   };
 }

@@ -88,6 +88,17 @@ function writeFlows(text: MetricsText, { counters, durations, census }: MetricsS
     [get(Counter.UPSTREAM_BYTES_SENT), { direction: 'up' }],
     [get(Counter.UPSTREAM_BYTES_RECEIVED), { direction: 'down' }],
   ]);
+  text.gauge('culvert_upstream_orphans', 'Sockets that still send what lost clients have left.', [
+    [get(Counter.ORPHANS_NOW)],
+  ]);
+  text.counter(
+    'culvert_upstream_orphan_bytes_total',
+    'Bytes that were acknowledged to a client and not sent before it was lost.',
+    [
+      [get(Counter.ORPHAN_BYTES_SENT), { result: 'sent' }],
+      [get(Counter.ORPHAN_BYTES_LOST), { result: 'lost' }],
+    ],
+  );
 }
 
 /** The table of all flows, and those of them that our TCP does not end. */
@@ -114,6 +125,9 @@ function writeTracking(text: MetricsText, { counters, census }: MetricsSource): 
   text.counter('culvert_nat_packets_total', 'Packets rewritten and handed back.', [
     [get(Counter.NAT_PACKETS) - get(Counter.NAT_SUPERPACKETS), { kind: 'packet' }],
     [get(Counter.NAT_SUPERPACKETS), { kind: 'superpacket' }],
+  ]);
+  text.counter('culvert_nat_prefix_packets_total', 'Packets translated by a prefix rule.', [
+    [get(Counter.PREFIX_PACKETS)],
   ]);
   text.gauge('culvert_udp_sessions', 'Flows over datagram sockets: UDP and ICMP echo.', [
     [get(Counter.SESSIONS_NOW)],
@@ -205,6 +219,7 @@ function writeTcp(text: MetricsText, counters: CounterReader): void {
   text.counter('culvert_tcp_syn_rejected_total', 'SYNs over a limit.', [
     [counters.dropped(DropReason.HELD_SYN_LIMIT), { scope: 'global' }],
     [counters.dropped(DropReason.HELD_SYN_SOURCE_LIMIT), { scope: 'source' }],
+    [counters.dropped(DropReason.FLOW_SOURCE_LIMIT), { scope: 'source-flows' }],
   ]);
   text.gauge('culvert_tcp_time_wait', 'Flows in TIME-WAIT.', [[get(Counter.TIME_WAIT_NOW)]]);
   for (const [counter, name, help] of TCP_COUNTERS) {
