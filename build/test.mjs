@@ -4,7 +4,7 @@
  * printed is shown when it ends. The last lines are the sum of the summaries of the test runner.
  *
  *   npm test                    everything
- *   npm run test:unit [FILE]    without root, without a build
+ *   npm run test:unit [FILE]    without root
  *   npm run test:e2e [WORD]     files of test/e2e that have the word in their name
  */
 import { spawn, spawnSync } from 'node:child_process';

@@ -6,8 +6,8 @@ import { listen } from '../../../src/gateway/supervisor/api/listen.ts';
 import type { ApiServer } from '../../../src/gateway/supervisor/api/transport/server.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../src/scripts-runtime/limits.ts';
 import { apiOf, type FakePlane, fakePlane } from '../supervisor/api/fake-plane.ts';
+import { culvertIn } from './run-cli.ts';
 
-const MAIN = `${import.meta.dir}/../../../src/gateway/main.ts`;
 const folder = mkdtempSync(join(tmpdir(), 'culvert-'));
 const socket = join(folder, 'admin.sock');
 let plane: FakePlane;
@@ -21,21 +21,9 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-/** Runs culvert from source; it finds the API of the fake gateway. */
-async function culvert(args: readonly string[], env: Record<string, string> = {}) {
-  const child = Bun.spawn([process.execPath, MAIN, ...args], {
-    cwd: folder,
-    env: { ...process.env, CULVERT_ADMIN: socket, ...env },
-    stdout: 'pipe',
-    stderr: 'pipe',
-  });
-  const [out, err, code] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  return { code, out, err };
-}
+/** Runs culvert; it finds the API of the fake gateway. */
+const culvert = (args: readonly string[], env: Readonly<Record<string, string>> = {}) =>
+  culvertIn(folder, '', { CULVERT_ADMIN: socket, ...env })(...args);
 
 function file(name: string, text: string): string {
   writeFileSync(join(folder, name), text);
