@@ -14,7 +14,8 @@ import {
   Connections,
   DEFAULT_LIMITS,
 } from './connections.ts';
-import { answerUpgrade } from './websocket.ts';
+import { headWithoutUpgrade } from './upgrade.ts';
+import { answerUpgrade, asksForWebSocket } from './websocket.ts';
 import { writeAnswer } from './write-answer.ts';
 
 /** A path, a query with a filter, a token: all that a request has in front of its body. */
@@ -50,7 +51,9 @@ export class ApiServer {
       requestTimeout: 0,
     });
     this.#http.on('request', (message, out) => this.#onRequest(message, out));
-    this.#http.on('upgrade', (message, socket) => this.#onUpgrade(message, socket as Socket));
+    this.#http.on('upgrade', (message, socket, rest) =>
+      this.#onUpgrade(message, socket as Socket, rest),
+    );
     this.#http.on('clientError', (error, socket) => refuse(socket as Socket, error));
   }
 
@@ -113,9 +116,16 @@ export class ApiServer {
     connection.expect(isRead ? keepAliveMs : LINGER_MS);
   }
 
-  #onUpgrade(message: IncomingMessage, socket: Socket): void {
+  /** @param rest  what has come behind the head of the request */
+  #onUpgrade(message: IncomingMessage, socket: Socket, rest: Buffer): void {
     const connection = this.#bySocket.get(socket);
     connection?.inTurn(async () => {
+      if (!asksForWebSocket(message)) {
+        // The parser has let go of the socket, and begins anew with a request that asks for less.
+        socket.unshift(Buffer.concat([headWithoutUpgrade(message), rest]));
+        this.#http.emit('connection', socket);
+        return;
+      }
       connection.calm();
       await answerUpgrade(message, connection, this.#handler, this.#limits.answerMs);
       // All is said; who does not hang up would keep a place for good.
