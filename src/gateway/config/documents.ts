@@ -24,7 +24,7 @@ export interface ConfigIssue {
 export type Place = Pick<ConfigIssue, 'file' | 'line' | 'column' | 'origin'>;
 
 /** Listeners by the thousand, and far from what would hold up the gateway while it is read. */
-const FILE_MAX_BYTES = 4 * 1024 * 1024;
+export const FILE_MAX_BYTES = 4 * 1024 * 1024;
 
 const SUFFIXES = /\.(ya?ml|json)$/;
 
