@@ -4,7 +4,7 @@ import { SystemError } from '../../ffi/errors.ts';
 import { WorkLostError } from '../author/work-aside.ts';
 import { ConfigError } from '../config/load.ts';
 import { ScriptFileError } from '../config/script-files.ts';
-import { AddressInUseError } from '../supervisor/api/listen.ts';
+import { AddressInUseError } from '../supervisor/api/socket-file.ts';
 import { buildInfo } from '../supervisor/build-info.ts';
 import { ExitCode } from '../supervisor/exit-code.ts';
 import { BundleRejectedError, ScriptHostError } from '../supervisor/scripts/generations.ts';

@@ -192,8 +192,8 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'admin.allow[].group': live('Name of a group.'),
   'admin.allow[].scopes': live('What they may do.'),
   'admin.socket': live('The file of the unix socket.'),
-  'admin.socket.mode': fixed('Its mode, such as "0660".'),
-  'admin.socket.group': fixed('Its group.'),
+  'admin.socket.mode': live('Its mode, such as "0660".'),
+  'admin.socket.group': live('Its group.'),
   'admin.clash': live('Routes that dashboards of Clash know.'),
 
   log: live('Logs, on standard error.'),

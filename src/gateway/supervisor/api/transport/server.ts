@@ -27,6 +27,8 @@ export interface ApiServerOptions {
   readonly limits?: ConnectionLimits;
   /** An answer has failed on its way; its connection has ended. */
   readonly onError?: (error: unknown) => void;
+  /** Given free when the server has stopped. */
+  readonly place?: Disposable;
 }
 
 export class ApiServer {
@@ -36,12 +38,17 @@ export class ApiServer {
   readonly #onError: (error: unknown) => void;
   readonly #connections: Connections;
   readonly #bySocket = new WeakMap<Socket, Connection>();
+  readonly #place: Disposable | undefined;
   readonly #http;
 
-  constructor(handler: Handler, { limits = DEFAULT_LIMITS, onError = rethrow }: ApiServerOptions) {
+  constructor(
+    handler: Handler,
+    { limits = DEFAULT_LIMITS, onError = rethrow, place }: ApiServerOptions,
+  ) {
     this.#handler = handler;
     this.#limits = limits;
     this.#onError = onError;
+    this.#place = place;
     this.#connections = new Connections(limits);
     this.#listener = createListener({ noDelay: true }, (socket) => this.#onSocket(socket));
     this.#http = createServer({
@@ -74,6 +81,7 @@ export class ApiServer {
     this.#listener.close(() => resolve());
     this.#connections.close();
     await promise;
+    this.#place?.[Symbol.dispose]();
   }
 
   #onSocket(socket: Socket): void {
