@@ -19,6 +19,7 @@ import {
   HISTORY_LENGTH,
   NoTrialError,
 } from './generations.ts';
+import { readHashKey } from './hash-key.ts';
 import { HistoryFiles } from './history-files.ts';
 import { ReloadHistory } from './reload-history.ts';
 import { type ReloadRecord, Reloads } from './reloads.ts';
@@ -252,5 +253,10 @@ function withScript({ scripts }: BundleContent, script: NewScript): readonly New
 
 function openHistory(folder: string, log: Logger): HistoryStore {
   const files = new HistoryFiles(folder, log, HISTORY_LENGTH);
-  return { ...files.load(), write: (generation) => files.write(generation) };
+  return {
+    ...files.load(),
+    hashKey: readHashKey(folder, log),
+    prepare: (generation) => files.prepare(generation),
+    commit: (generation) => files.commit(generation),
+  };
 }
