@@ -26,7 +26,8 @@ export type Place = Pick<ConfigIssue, 'file' | 'line' | 'column' | 'origin'>;
 /** Listeners by the thousand, and far from what would hold up the gateway while it is read. */
 export const FILE_MAX_BYTES = 4 * 1024 * 1024;
 
-const SUFFIXES = /\.(ya?ml|json)$/;
+/** Of the files in a folder of them. */
+export const CONFIG_NAMES = /^[^.].*\.(ya?ml|json)$/;
 
 export interface ConfigDocument {
   readonly file: string;
@@ -68,7 +69,7 @@ export function filesOf(folder: string): string[] {
     throw new DocumentError(folder, [{ path: '', message: `cannot be read: ${code}` }], { cause });
   }
   return names
-    .filter((name) => SUFFIXES.test(name) && !name.startsWith('.'))
+    .filter((name) => CONFIG_NAMES.test(name))
     .sort()
     .map((name) => join(folder, name));
 }

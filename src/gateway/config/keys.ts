@@ -143,7 +143,7 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'scripts.limits.sniffMs': live('How long sniffing waits for the client.'),
   'scripts.reload': live('How new scripts take over.'),
   'scripts.reload.lastGood': live('When to start with the bundle that ran last.'),
-  'scripts.reload.watch': live('Reload when a file of a script changes.'),
+  'scripts.reload.watch': live('Reload when the config changes on disk, or a file that it names.'),
   'scripts.reload.replay': live('Flows of late that old and new scripts are asked about.'),
   'scripts.reload.drain': live('How long claimed connections stay with replaced scripts.'),
   'scripts.reload.canary': live('Try new scripts with a share of the flows first.'),

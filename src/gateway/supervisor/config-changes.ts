@@ -12,7 +12,12 @@ import {
 } from '../config/config-value.ts';
 import { ConfigFileError, rewriteConfig, stageFile } from '../config/config-writer.ts';
 import { formatPath } from '../config/documents.ts';
-import { ConfigError, type ConfigIssue, type LoadedConfig } from '../config/load.ts';
+import {
+  ConfigError,
+  type ConfigFiles,
+  type ConfigIssue,
+  type LoadedConfig,
+} from '../config/load.ts';
 import { assertReloadable } from '../config/reloadable.ts';
 import type { Config } from '../config/schema.ts';
 import type { LiveConfig } from '../messages/control.ts';
@@ -32,6 +37,8 @@ import { scriptLimits } from './scripts/script-limits.ts';
 export interface ConfigOrigin {
   /** Reads it from disk again. @throws ConfigError */
   readonly read: () => LoadedConfig;
+  /** Where it is read from; absent for the embedded default. */
+  readonly files: () => ConfigFiles | undefined;
   /** Fills in what is not written, flags and environment included. @throws ConfigError */
   readonly validate: (value: unknown, name: string) => Config;
   readonly stateFolder: string | undefined;
@@ -92,6 +99,19 @@ export class ConfigChanges {
   /** What was written, without secrets. */
   get shown(): unknown {
     return maskSecrets(this.#options.state.loaded.value ?? {});
+  }
+
+  /**
+   * Whether the files say what they did not say when they were read, or written, last. One that
+   * cannot be used does: a reload tells why.
+   */
+  isNewOnDisk(): boolean {
+    try {
+      return !Bun.deepEquals(this.#options.read().value, this.#read);
+    } catch (error) {
+      if (error instanceof ConfigError) return true;
+      throw error;
+    }
   }
 
   /** @throws ConfigError, BundleRejectedError  nothing was changed */

@@ -4,6 +4,7 @@ import { basename, delimiter, dirname, join, relative, resolve } from 'node:path
 import { loadAutosave } from '../config/autosave.ts';
 import {
   type ConfigSource,
+  configFilesOf,
   loadConfig,
   materialiseDefaultScript,
 } from '../config/default-config.ts';
@@ -89,6 +90,7 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
     onReload: (record) => tellReload(record, manager, () => statusOf(supervisor)),
     configSource: {
       read: () => loadConfig(source),
+      files: () => configFilesOf(source),
       validate: (value, name) => validateConfig(value, name, source.overrides),
       stateFolder: stateFolder(loaded, source),
     },

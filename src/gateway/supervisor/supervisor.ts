@@ -7,8 +7,10 @@
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import { FlowReader } from '../../stack/layout.ts';
+import type { LoadedConfig } from '../config/load.ts';
 import { toStartConfig } from '../config/plane.ts';
 import { queueLimits } from '../config/queues.ts';
+import { watchedFiles } from '../config/watched-files.ts';
 import type { LiveConfig, ScriptsState } from '../messages/control.ts';
 import type { RecordedFlow } from '../messages/script-control.ts';
 import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
@@ -127,7 +129,11 @@ export class Supervisor implements ControlPlane {
       trials: this.#trials,
       revalidation: (generation, mode) =>
         new Revalidation(this.#revalidationPorts, generation, mode),
-      onDiskChange: () => this.reloadAsConfigured(),
+      onDiskChange: ({ isConfigOnly }) => {
+        if (isConfigOnly && !this.configChanges.isNewOnDisk()) return;
+        log.info('changed-on-disk');
+        this.reloadAsConfigured();
+      },
       loaded,
       notices: this.notices,
       historyFolder: options.historyFolder,
@@ -145,7 +151,7 @@ export class Supervisor implements ControlPlane {
       prepare: options.followConfig,
       announce: (live) => this.#tellConfig(live),
       onTaken: (next, live) => {
-        this.#changes.watchDisk(next);
+        this.#watchDisk(next);
         this.#tellConfig(live);
         this.logLevel.configure(next.config.log.level);
       },
@@ -160,7 +166,7 @@ export class Supervisor implements ControlPlane {
   async start(): Promise<void> {
     const { kernel, loaded, log } = this.#options;
     await this.#changes.start(loaded);
-    this.#changes.watchDisk(loaded);
+    this.#watchDisk(loaded);
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
     await this.#dataPlane?.untilReady();
@@ -366,6 +372,11 @@ export class Supervisor implements ControlPlane {
   #takeEnded(rows: Uint8Array): void {
     this.flows.takeEnded(rows, this.config.config.log.flows);
     this.#scriptHost.accounts.closed.take(rows, this.#flowNames());
+  }
+
+  #watchDisk(loaded: LoadedConfig): void {
+    const files = this.#options.configSource.files();
+    this.#changes.watchDisk(loaded.config.scripts.reload.watch ? watchedFiles(loaded, files) : []);
   }
 
   #flowNames = (): FlowNames =>

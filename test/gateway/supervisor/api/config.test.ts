@@ -304,6 +304,21 @@ egress:
     expect(file()).toContain('level: info');
   });
 
+  test('is no news where the API has written it, or somebody has only touched it', async () => {
+    const isNew = () => plane.configChanges.isNewOnDisk();
+    await patch('{"log":{"level":"warn"}}', ANY, '?persist=true');
+    expect(isNew()).toBe(false);
+    // It runs, and is not what the file says.
+    await patch('{"log":{"level":"error"}}');
+    expect(isNew()).toBe(false);
+    appendFileSync(plane.configFile, '# a remark\n');
+    expect(isNew()).toBe(false);
+    appendFileSync(plane.configFile, 'drain: 5s\n');
+    expect(isNew()).toBe(true);
+    appendFileSync(plane.configFile, 'nonsense: [\n');
+    expect(isNew()).toBe(true);
+  });
+
   test('that cannot be written refuses the change before routes follow it', async () => {
     let followed = 0;
     plane.configHooks.prepare = () => void followed++;

@@ -60,6 +60,7 @@ export interface FakePlane extends ControlPlane {
   readonly logTap: LogTap;
   readonly configFile: string;
   readonly configState: ConfigState;
+  readonly configChanges: ConfigChanges;
   /** Is called when routes and their like follow a config. */
   readonly configHooks: { prepare: () => void };
   /** What it was asked to do to itself. */
@@ -132,6 +133,7 @@ function fakeConfig(generations: Generations, notices: Notices) {
     started,
     announce: () => {},
     read,
+    files: () => ({ file }),
     validate: (value, name) => validateConfig(value, name, []),
     stateFolder: folder,
     prepare: () => hooks.prepare(),
