@@ -5,6 +5,7 @@
  */
 import { type FSWatcher, watch } from 'node:fs';
 import { basename } from 'node:path';
+import { AUTOSAVE_NAME } from '../config/autosave.ts';
 import type { WatchedFiles } from '../config/watched-files.ts';
 import type { Logger } from './log/logger.ts';
 
@@ -93,15 +94,13 @@ export class DiskWatch {
   /** What a file of this name is; a config is nothing else, also among scripts. */
   #kindOf(folder: string, name: string): WatchedFiles['kind'] | undefined {
     const here = this.#watched.filter((files) => files.folder === folder);
-    const found =
-      name === KUBERNETES_DATA
-        ? here
-        : here.filter(({ names }) =>
-            names === undefined ? !SCRATCH.test(name) : names.test(name),
-          );
-    const isAlsoContent = name === KUBERNETES_DATA && found.some(({ kind }) => kind === 'content');
-    return isAlsoContent
-      ? 'content'
-      : (found.find(({ kind }) => kind === 'config') ?? found[0])?.kind;
+    if (name === KUBERNETES_DATA) {
+      return (here.find(({ kind }) => kind === 'content') ?? here[0])?.kind;
+    }
+    const found = here.filter(({ names }) => names?.test(name) ?? isContent(name));
+    return (found.find(({ kind }) => kind === 'config') ?? found[0])?.kind;
   }
 }
+
+/** What a reload writes itself would be followed by the next one. */
+const isContent = (name: string): boolean => !SCRATCH.test(name) && name !== AUTOSAVE_NAME;

@@ -48,10 +48,10 @@ test('a file that is replaced is seen, each time', async () => {
   }
 });
 
-test('what an editor leaves beside it is not', async () => {
+test('what an editor leaves beside it is not, nor what a reload does', async () => {
   const { folder, seen, watch } = setUp();
   watch.watch(all(folder));
-  for (const name of ['.a.ts.swp', 'a.ts~', '4913', '#a.ts#', 'c.yaml.17.new']) {
+  for (const name of ['.a.ts.swp', 'a.ts~', '4913', '#a.ts#', 'c.yaml.17.new', 'autosave.json']) {
     writeFileSync(join(folder, name), 'x');
   }
   await Bun.sleep(4 * SETTLE_MS);
