@@ -193,7 +193,11 @@ describe('generations over a restart of the supervisor', () => {
 
   test('have no number twice when the process dies while one takes over', async () => {
     await start().put('one');
-    const child = Bun.spawn([process.execPath, join(import.meta.dir, 'dying-history-child.ts'), folder]);
+    const child = Bun.spawn([
+      process.execPath,
+      join(import.meta.dir, 'dying-history-child.ts'),
+      folder,
+    ]);
     await child.exited;
     expect(child.signalCode).toBe('SIGKILL');
     const after = start();
