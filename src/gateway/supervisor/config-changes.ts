@@ -22,6 +22,7 @@ import { assertReloadable } from '../config/reloadable.ts';
 import type { Config } from '../config/schema.ts';
 import type { LiveConfig } from '../messages/control.ts';
 import { type ConfigState, checkConfig, nameOf } from './config-state.ts';
+import type { DiskChange } from './disk-watch.ts';
 import type { Logger } from './log/logger.ts';
 import type { Notices } from './notices.ts';
 import {
@@ -102,10 +103,16 @@ export class ConfigChanges {
   }
 
   /**
-   * Whether the files say what they did not say when they were read, or written, last. One that
-   * cannot be used does: a reload tells why.
+   * Whether a change on disk is one that a reload would see. Files of the config may say what they
+   * said when they were read, or written, last; one that cannot be used does not.
    */
-  isNewOnDisk(): boolean {
+  isNews({ isConfigOnly }: DiskChange): boolean {
+    const isNews = !isConfigOnly || this.#saysOtherwise();
+    if (isNews) this.#options.log.info('changed-on-disk');
+    return isNews;
+  }
+
+  #saysOtherwise(): boolean {
     try {
       return !Bun.deepEquals(this.#options.read().value, this.#read);
     } catch (error) {

@@ -3,7 +3,6 @@
  *
  * A change of config or scripts either happens as a whole or not at all.
  */
-
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import { FlowReader } from '../../stack/layout.ts';
@@ -11,9 +10,10 @@ import type { LoadedConfig } from '../config/load.ts';
 import { toStartConfig } from '../config/plane.ts';
 import { queueLimits } from '../config/queues.ts';
 import { watchedFiles } from '../config/watched-files.ts';
+import type { FlowContext, FlowNames } from '../flow-filter/flow-context.ts';
 import type { LiveConfig, ScriptsState } from '../messages/control.ts';
 import type { RecordedFlow } from '../messages/script-control.ts';
-import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
+import type { ControlPlane, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import { ConfigChanges } from './config-changes.ts';
@@ -21,7 +21,6 @@ import { ConfigState } from './config-state.ts';
 import { DataPlanes } from './data-planes.ts';
 import { DeviceKeeper } from './device/device-keeper.ts';
 import { FlowControl } from './flows/flow-control.ts';
-import type { FlowContext, FlowNames } from './flows/flow-view.ts';
 import { dataPlaneFds, scriptHostFds } from './kernel.ts';
 import { LogLevel } from './log/log-level.ts';
 import { CounterSum } from './metrics/counter-sum.ts';
@@ -35,7 +34,12 @@ import type { Change, ChangeOptions, Generations } from './scripts/generations.t
 import { pageOf } from './scripts/host-process.ts';
 import type { ReloadRecord } from './scripts/reloads.ts';
 import { Revalidation, type RevalidationPorts } from './scripts/revalidation.ts';
-import { configuredChange, ScriptChanges } from './scripts/script-changes.ts';
+import {
+  configuredChange,
+  type NewBundle,
+  type NewScript,
+  ScriptChanges,
+} from './scripts/script-changes.ts';
 import { ScriptHost } from './scripts/script-host.ts';
 import { scriptStatus } from './scripts/script-status.ts';
 import { Trials } from './scripts/trials.ts';
@@ -129,11 +133,7 @@ export class Supervisor implements ControlPlane {
       trials: this.#trials,
       revalidation: (generation, mode) =>
         new Revalidation(this.#revalidationPorts, generation, mode),
-      onDiskChange: ({ isConfigOnly }) => {
-        if (isConfigOnly && !this.configChanges.isNewOnDisk()) return;
-        log.info('changed-on-disk');
-        this.reloadAsConfigured();
-      },
+      onDiskChange: (change) => this.configChanges.isNews(change) && this.reloadAsConfigured(),
       loaded,
       notices: this.notices,
       historyFolder: options.historyFolder,

@@ -4,7 +4,7 @@ import { ConfigError, type LoadedConfig } from '../../config/load.ts';
 import { readScripts } from '../../config/scripts.ts';
 import { readSets } from '../../config/sets.ts';
 import type { WatchedFiles } from '../../config/watched-files.ts';
-import { type NewBundle, type NewScript, NoSuchScriptError } from '../api/control-plane.ts';
+import type { ScriptSource } from '../../messages/script-control.ts';
 import { type DiskChange, DiskWatch } from '../disk-watch.ts';
 import type { Logger } from '../log/logger.ts';
 import { Mutex } from '../mutex.ts';
@@ -27,6 +27,16 @@ import { ReloadHistory } from './reload-history.ts';
 import { type ReloadRecord, Reloads } from './reloads.ts';
 import type { RevalidateMode, Revalidation } from './revalidation.ts';
 import { scriptLimits } from './script-limits.ts';
+
+export type NewScript = ScriptSource;
+export type NewBundle = Pick<BundleContent, 'scripts'> & {
+  readonly [K in 'vars' | 'sets']?: BundleContent[K] | undefined;
+};
+
+export class NoSuchScriptError extends Error {
+  override readonly name = 'NoSuchScriptError';
+  readonly code = 'NO_SUCH_SCRIPT';
+}
 
 export interface ScriptChangesOptions {
   readonly log: Logger;

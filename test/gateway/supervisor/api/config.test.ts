@@ -305,9 +305,10 @@ egress:
   });
 
   test('is no news where the API has written it, or somebody has only touched it', async () => {
-    const isNew = () => plane.configChanges.isNewOnDisk();
+    const isNew = () => plane.configChanges.isNews({ isConfigOnly: true });
     await patch('{"log":{"level":"warn"}}', ANY, '?persist=true');
     expect(isNew()).toBe(false);
+    expect(plane.configChanges.isNews({ isConfigOnly: false })).toBe(true);
     // It runs, and is not what the file says.
     await patch('{"log":{"level":"error"}}');
     expect(isNew()).toBe(false);

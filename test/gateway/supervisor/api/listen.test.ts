@@ -3,13 +3,13 @@ import { existsSync, mkdtempSync, readdirSync, statSync, writeFileSync } from 'n
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { parseAdminAddress } from '../../../../src/gateway/config/admin-address.ts';
 import { admin } from '../../../../src/gateway/config/admin-schema.ts';
 import { ConfigError, validateConfig } from '../../../../src/gateway/config/load.ts';
 import {
   claimAddress,
   followAdmin,
   listen,
-  parseAdminAddress,
   resolveAdmin,
 } from '../../../../src/gateway/supervisor/api/listen.ts';
 import { AddressInUseError } from '../../../../src/gateway/supervisor/api/socket-file.ts';
