@@ -27,6 +27,7 @@ const SYMBOLS = {
   read: { args: ['i32', ADDRESS, SIZE], returns: 'i32' },
   write: { args: ['i32', ADDRESS, SIZE], returns: 'i32' },
   fcntl: { args: ['i32', 'i32', 'i32'], returns: 'i32' },
+  flock: { args: ['i32', 'i32'], returns: 'i32' },
   ioctl: { args: ['i32', ULONG, ADDRESS], returns: 'i32' },
 
   // Sockets
