@@ -17,7 +17,7 @@ import type { TableRoute } from '../../ffi/policy-routes.ts';
 import type { PolicyRule } from '../../ffi/rule-message.ts';
 import { formatAddress, parseAddress } from '../../stack/wire/ip-address.ts';
 import type { Config } from '../config/schema.ts';
-import type { Cidr } from '../config/values.ts';
+import type { Cidr } from '../config/value-texts.ts';
 import { maskHostBits } from '../supervisor/device/device-setup.ts';
 
 export const MAIN_TABLE = 254;
