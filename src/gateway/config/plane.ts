@@ -5,7 +5,7 @@ import { destinationsOf, familyOf, type ListenerConfig } from './listener-schema
 import { queueLimits } from './queues.ts';
 import type { Config } from './schema.ts';
 import { allUpstreams, defaultVia } from './upstream-schema.ts';
-import type { Cidr } from './values.ts';
+import type { Cidr } from './value-texts.ts';
 
 /** The part that can change while flows live. Its upstreams have no numbers yet. */
 export function toLiveConfig(config: Config, generation: number): LiveConfig {
