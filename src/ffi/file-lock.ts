@@ -7,6 +7,7 @@ import { Errno } from './errno.ts';
 import { raise } from './errors.ts';
 import { lastErrno, libc } from './libc.ts';
 
+// include/uapi/asm-generic/fcntl.h
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const O_CLOEXEC = 0o2000000;
@@ -32,7 +33,7 @@ export class FileLock {
     const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
     for (;;) {
       const fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, OWNER_ONLY);
-      if (!isLocked(fd)) {
+      if (!tryLock(fd)) {
         closeSync(fd);
         return undefined;
       }
@@ -51,8 +52,13 @@ export class FileLock {
   }
 }
 
-/** @throws SystemError */
-function isLocked(fd: number): boolean {
+/**
+ * Takes the lock of an open file, which closing its descriptor gives back.
+ *
+ * @returns             false while somebody else has it
+ * @throws SystemError  `EBADF`, `ENOLCK`
+ */
+export function tryLock(fd: number): boolean {
   if (libc.flock(fd, LOCK_EX | LOCK_NB) === 0) return true;
   const errno = lastErrno();
   return errno === Errno.EAGAIN ? false : raise(errno, 'flock');

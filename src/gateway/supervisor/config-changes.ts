@@ -10,7 +10,12 @@ import {
   unmaskSecrets,
   viewDifferences,
 } from '../config/config-value.ts';
-import { ConfigFileError, rewriteConfig, stageFile } from '../config/config-writer.ts';
+import {
+  ConfigFileError,
+  type Rewrite,
+  rewriteConfig,
+  stageFile,
+} from '../config/config-writer.ts';
 import { formatPath } from '../config/documents.ts';
 import {
   ConfigError,
@@ -177,14 +182,15 @@ export class ConfigChanges {
     const value = unmasked(make(current.value ?? {}), current);
     const loaded = { ...current, value, config: validate(value, nameOf(current)) };
     assertReloadable(started.config, loaded);
-    const text = options.persist ? rewriteConfig(current.file, this.#read, value) : undefined;
+    const rewrite = options.persist ? rewriteConfig(current.file, this.#read, value) : undefined;
     const differences = viewDifferences(current.value ?? {}, value);
     const isSame = Bun.deepEquals(current.config, loaded.config);
     const bundle = bundleOf(current, loaded);
     // The precondition was that of the config, and has been met.
     const { dryRun, force } = options;
     const apply = () => scripts.generations.apply('api', bundle, { dryRun });
-    const change = await this.#take(loaded, apply, { dryRun, force }, dryRun ? undefined : text);
+    const written = dryRun ? undefined : rewrite;
+    const change = await this.#take(loaded, apply, { dryRun, force }, written);
     if (change.isPersisted) this.#read = value;
     return { ...change, changed: !dryRun && !isSame, differences };
   }
@@ -200,18 +206,19 @@ export class ConfigChanges {
     return state.names.withUpstreamsOf(config, tell, apply);
   }
 
-  /** @param text  the new text of its file, if that is to be written */
+  /** @param rewrite  of its file, if that is to be written */
   async #take(
     loaded: LoadedConfig,
     apply: () => Promise<Change>,
     { dryRun, force }: Pick<ChangeOptions, 'dryRun' | 'force'>,
-    text?: string,
+    rewrite?: Rewrite,
   ): Promise<Change & Pick<ConfigChange, 'isPersisted'>> {
     const { log, notices, state, prepare, onTaken } = this.#options;
     const checked = checkConfig(loaded);
     const { file } = loaded;
     // Before routes follow: a disk that is full must not leave those of a config that is refused.
-    const staged = text === undefined || file === undefined ? undefined : stageFile(file, text);
+    const staged =
+      rewrite && file !== undefined ? stageFile(file, rewrite.text, rewrite.before) : undefined;
     let change: Change;
     try {
       if (!dryRun) prepare(loaded);

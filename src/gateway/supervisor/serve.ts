@@ -53,8 +53,9 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   const isDefault = loaded.file === undefined;
   checkOutputs(options);
   const script = isDefault
-    ? explained(`the default script cannot be written below ${source.stateFolder}`, () =>
-        materialiseDefaultScript(source.stateFolder),
+    ? explained(
+        `the default script cannot be written below ${source.stateFolder} (run as root, or see -D)`,
+        () => materialiseDefaultScript(source.stateFolder),
       )
     : undefined;
   const { address, ...place } = resolveAdmin(loaded.config.admin, nameOf(loaded));

@@ -20,6 +20,7 @@ import { ConfigChanges } from './config-changes.ts';
 import { ConfigState } from './config-state.ts';
 import { DataPlanes } from './data-planes.ts';
 import { DeviceKeeper } from './device/device-keeper.ts';
+import { offloadNames } from './device/device-view.ts';
 import { FlowControl } from './flows/flow-control.ts';
 import { dataPlaneFds, scriptHostFds } from './kernel.ts';
 import { LogLevel } from './log/log-level.ts';
@@ -171,7 +172,8 @@ export class Supervisor implements ControlPlane {
     this.#startDataPlane();
     await this.#dataPlane?.untilReady();
     this.configChanges.save();
-    const { name, vnetHeader, offloads } = kernel.device.tun;
+    const { name, vnetHeader } = kernel.device.tun;
+    const offloads = offloadNames(kernel.device.tun.offloads).join();
     log.info(
       { device: name, vnet_header: vnetHeader, offloads, pid: process.pid, ...buildInfo },
       'ready',

@@ -38,12 +38,12 @@ describe('a config that is wrong names place and reason', () => {
     [
       'unknown key',
       'device:\n  nmae: x\n',
-      /^c\.yaml:2:\d+: device\.nmae: unknown key, did you mean "name"\?$/,
+      /^c\.yaml:2:3: device\.nmae: unknown key, did you mean "name"\?$/,
     ],
     [
       'unknown section',
-      'devcie: {}\n',
-      /^c\.yaml:1:\d+: devcie: unknown key, did you mean "device"\?$/,
+      'drain: 1s\ndevcie:\n  name: x\n',
+      /^c\.yaml:2:1: devcie: unknown key, did you mean "device"\?$/,
     ],
     ['bad YAML', 'device: {name: x\n', /^c\.yaml:\d+:\d+: /],
     ['no object', '- 1\n', /^c\.yaml:1:1: Invalid input: expected object/],

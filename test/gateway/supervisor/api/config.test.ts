@@ -340,6 +340,14 @@ egress:
     expect(readdirSync(dirname(plane.configFile)).sort()).toEqual(['autosave.json', 'config.yaml']);
   });
 
+  test('that an editor saves meanwhile is not written over, and the answer says so', async () => {
+    plane.configHooks.prepare = () => appendFileSync(plane.configFile, 'drain: 5s\n');
+    const answer = await patch('{"log":{"level":"warn"}}', ANY, '?persist=true');
+    expect(await answer.json()).toMatchObject({ changed: true, persisted: false });
+    expect(file()).toContain('level: info');
+    expect(file()).toEndWith('drain: 5s\n');
+  });
+
   test('is not written by a dry run', async () => {
     await patch('{"log":{"level":"warn"}}', ANY, '?persist=true&dry_run=true');
     expect(file()).toContain('level: info');
