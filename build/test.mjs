@@ -14,7 +14,7 @@ import { delimiter, dirname, join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { BUN, buildBinary, fail, installDependencies, ROOT, whatIsMissing } from './prepare.mjs';
 
-/** Programs that the end-to-end tests call, and the Debian package of each. */
+/** Programs that tests call, and the Debian package of each. */
 const PROGRAMS = {
   ip: 'iproute2',
   nft: 'nftables',
@@ -27,6 +27,8 @@ const PROGRAMS = {
   conntrack: 'conntrack',
   tcpdump: 'tcpdump',
   tshark: 'tshark',
+  zsh: 'zsh',
+  fish: 'fish',
 };
 /** They take minutes, and so they come first. */
 const LONG = ['reloads', 'hostile', 'queues'];

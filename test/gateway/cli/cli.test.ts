@@ -47,6 +47,18 @@ describe('usage', () => {
     expect(err).toMatch(/^culvert: /);
   });
 
+  test('a mistyped command is told once, with what was meant and where help is', async () =>
+    expect((await culvert(['statsu'])).err).toBe(
+      "culvert: unknown command 'statsu' (Did you mean status?)\n" +
+        '(culvert --help lists commands and flags)\n',
+    ));
+
+  test('no command at all is answered with the help', async () => {
+    const { code, err } = await culvert([]);
+    expect(code).toBe(2);
+    expect(err).toStartWith('Usage: culvert ');
+  });
+
   test('help and version end with 0', async () => {
     expect((await culvert(['--help'])).out).toContain('healthcheck');
     const { code, out } = await culvert(['version', '--json']);
@@ -193,7 +205,7 @@ describe('a gateway whose config is changed', () => {
     expect(out).toMatch(/^# etag: ".*"\n/);
     const edited = file('edited.yaml', out.replace('level: info', 'level: warn'));
     const dry = await culvert(['config', 'put', edited, '--dry-run']);
-    expect(dry.out).toBe('would change 1 places\n  log.level: "info" -> "warn"\n');
+    expect(dry.out).toBe('would change 1 place\n  log.level: "info" -> "warn"\n');
     expect((await culvert(['config', 'put', edited])).out).toStartWith('now config 2\n');
     expect(plane.configState.config.log.level).toBe('warn');
     expect((await culvert(['config', 'put', edited])).code).toBe(5);
@@ -262,7 +274,7 @@ describe('a config', () => {
       const { code, err } = await culvert(args);
       expect(code).toBe(1);
       expect(err).toContain(`${config}:2:8: device.mtu: `);
-      expect(err).toContain(`${config}:3:7: nope: unknown key`);
+      expect(err).toContain(`${config}:3:1: nope: unknown key`);
     }
   });
 
