@@ -97,7 +97,7 @@ export class Loop {
     while (this.#isRunning) this.#turn();
     const { reports } = this.#parts;
     // The supervisor may be behind; what ended is still reported to it.
-    for (let i = 0; i < LAST_FLUSHES && reports.flush() && reports.isBehind; i++) {
+    for (let i = 0; i < LAST_FLUSHES && reports.flushAll() && reports.isBehind; i++) {
       Bun.sleepSync(LAST_FLUSH_PAUSE_MS);
     }
   }
@@ -123,11 +123,11 @@ export class Loop {
     device.check(now);
     this.#checkDrain(now);
     vias.report(now);
-    if (!reports.flush()) this.#isRunning = false;
+    if (!reports.flush(now)) this.#isRunning = false;
   }
 
   #waitMs(): number {
-    const { stack, splice, sessions, claims, relay } = this.#parts;
+    const { stack, splice, sessions, claims, relay, reports } = this.#parts;
     const patience = Math.min(
       splice.patienceMs,
       sessions.patienceMs,
@@ -136,7 +136,7 @@ export class Loop {
       MAX_WAIT_MS,
     );
     if (patience === 0) return 0;
-    const wakeAt = Math.min(stack.pollAt(), claims.nextLook);
+    const wakeAt = Math.min(stack.pollAt(), claims.nextLook, reports.dueAt);
     const untilTimer = Math.ceil((wakeAt - monotonicNow()) / 1000);
     return Math.max(0, Math.min(patience, untilTimer));
   }
