@@ -108,11 +108,13 @@ export class Loop {
     const count = epoll.wait(this.#waitMs());
     const now = monotonicNow();
     counters.add(Counter.LOOP_TURNS);
+    // A batch of frames may take milliseconds, and each answer ends the wait of a flow.
+    for (let i = 0; i < count; i++) if (epoll.token(i) === Token.SCRIPTS) this.#takeAnswers(now);
     for (let i = 0; i < count; i++) {
       const token = epoll.token(i);
       if (token >= FIRST_CLAIM_TOKEN) claims.onSocketEvent(token, epoll.events(i), now);
       else if (token >= FIRST_FLOW_TOKEN) this.#upstreamEvent(token, epoll.events(i), now);
-      else this.#ownEvent(token, now);
+      else if (token !== Token.SCRIPTS) this.#ownEvent(token, now);
     }
     splice.runListed(now);
     claims.run(now);
@@ -150,16 +152,18 @@ export class Loop {
     else dialer.onEvent(row, events, now);
   }
 
+  #takeAnswers(now: Instant): void {
+    const { decisions, flows } = this.#parts;
+    decisions.read((row, answer) => flows.onAnswer(row, answer, now));
+  }
+
   #ownEvent(token: number, now: Instant): void {
-    const { decisions, flows, claims, control, device, input, swap, peers, stack } = this.#parts;
+    const { claims, control, device, input, swap, peers, stack } = this.#parts;
     if (token === Token.DEVICE) input.readBatch(device, now);
     else if (token === Token.OLD_DEVICE) swap.readOld(now);
     else if (token === Token.PEERS) peers?.read(stack, now);
-    else if (token === Token.SCRIPTS) {
-      decisions.read((row, answer) => flows.onAnswer(row, answer, now));
-    } else if (token === Token.CONNS) {
-      claims.onChannelEvent(now);
-    } else if (!control.read((message) => this.onMessage(message, now))) {
+    else if (token === Token.CONNS) claims.onChannelEvent(now);
+    else if (!control.read((message) => this.onMessage(message, now))) {
       this.#isRunning = false;
     }
   }
