@@ -5,6 +5,7 @@
 import { DatagramBatch } from '../../ffi/datagram-batch.ts';
 import { Errno } from '../../ffi/errno.ts';
 import { addressOf } from '../../ffi/memory.ts';
+import { ANY_PROCESSOR } from '../../ffi/scheduling.ts';
 import { send } from '../../ffi/sockets.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
 import { FlowField, VerdictCode } from '../../stack/flow-row.ts';
@@ -28,6 +29,27 @@ import {
 } from '../messages/decision.ts';
 import { encodeShown } from '../messages/shown-datagrams.ts';
 import type { UpstreamTable } from './forward/upstream-table.ts';
+
+/** Tells where the host that is asked should run; see host-placement.ts. */
+export interface Placement {
+  /** @returns a processor, or ANY_PROCESSOR */
+  ask(): number;
+  answered(): void;
+}
+
+export interface DecisionOptions {
+  readonly fd?: number;
+  /**
+   * A uint32 after which requests are numbered. Another one for each data plane: the host may still
+   * answer what the one before has asked.
+   */
+  readonly before?: number;
+  readonly placement?: Placement | undefined;
+}
+
+const ANYWHERE: Placement = { ask: () => ANY_PROCESSOR, answered: () => {} };
+
+const randomUint32 = (): number => crypto.getRandomValues(new Uint32Array(1))[0]!;
 
 /** A power of two above any limit of held SYNs. */
 const SLOTS = 65_536;
@@ -59,21 +81,22 @@ export class Decisions {
     send(this.#fd, this.#address, bytes);
   };
   readonly #fd: number;
+  readonly #placement: Placement;
   #lastRequest: number;
   #epoch = 0;
 
-  /**
-   * @param before  a uint32 after which requests are numbered. Another one for each data plane: the
-   *                host may still answer what the one before has asked
-   */
   constructor(
     stack: Stack,
     upstreams: UpstreamTable,
     counters: Counters,
-    fd: number = DataPlaneFd.SCRIPTS,
-    before = crypto.getRandomValues(new Uint32Array(1))[0]!,
+    {
+      fd = DataPlaneFd.SCRIPTS,
+      before = randomUint32(),
+      placement = ANYWHERE,
+    }: DecisionOptions = {},
   ) {
     this.#fd = fd;
+    this.#placement = placement;
     this.#lastRequest = before;
     const incoming = addressOf(this.#incoming.buffer as ArrayBuffer);
     for (let i = 0; i < BATCH; i++) {
@@ -168,6 +191,7 @@ export class Decisions {
       this.#onLate(at, length);
       return;
     }
+    this.#placement.answered();
     this.#forget(row, this.#upstreams.request(row));
     onAnswer(row, this.#answer);
   }
@@ -249,6 +273,7 @@ export class Decisions {
       tcb.sndScale,
       view.getUint8(at + FlowField.SYN_HOP_LIMIT),
       tcb.has(TcbFlag.ECN_SETUP) ? 1 : 0,
+      this.#placement.ask(),
     );
   }
 }

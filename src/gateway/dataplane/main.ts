@@ -4,7 +4,7 @@ import { monotonicNow } from '../../ffi/clock.ts';
 import { Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { SharedMemory } from '../../ffi/memory.ts';
 import { dieWithParent, raiseFileLimit } from '../../ffi/process.ts';
-import { requestSlices, SHORTEST_SLICE_NS } from '../../ffi/scheduling.ts';
+import { Affinity, requestSlices, SHORTEST_SLICE_NS } from '../../ffi/scheduling.ts';
 import { setNonBlocking } from '../../ffi/sockets.ts';
 import { TunDevice } from '../../ffi/tun-device.ts';
 import { COUNTERS_BYTES, Counters } from '../../stack/counters.ts';
@@ -32,6 +32,7 @@ import { Flows } from './flows.ts';
 import { Dialer } from './forward/dialer.ts';
 import { Splice } from './forward/splice.ts';
 import { UpstreamTable } from './forward/upstream-table.ts';
+import { HostPlacement } from './host-placement.ts';
 import { Loop, Token } from './loop.ts';
 import { LoopGuard } from './loop-guard.ts';
 import { PeerSockets } from './peer-sockets.ts';
@@ -124,7 +125,8 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     memory.address,
     sessionOptions(start.sessions, fileLimit),
   );
-  const decisions = new Decisions(stack, upstreams, counters);
+  const placement = start.queue ? undefined : new HostPlacement(new Affinity(), monotonicNow());
+  const decisions = new Decisions(stack, upstreams, counters, { placement });
   const welcome = new Welcome(stack, counters);
   const relay = new Relay(stack);
   const claims = new Claims(
@@ -181,6 +183,7 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
     reports,
     counters,
     peers,
+    placement,
   });
 }
 

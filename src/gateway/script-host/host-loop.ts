@@ -11,6 +11,7 @@
 import { Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { raise } from '../../ffi/errors.ts';
 import { SharedMemory } from '../../ffi/memory.ts';
+import { Affinity } from '../../ffi/scheduling.ts';
 import { ScriptHost } from '../../scripts-runtime/host.ts';
 import type { LoadOptions } from '../../scripts-runtime/host-ports.ts';
 import { SLICE_US } from '../../scripts-runtime/limits.ts';
@@ -43,6 +44,7 @@ export class HostLoop {
   );
   readonly #control = new ControlChannel();
   readonly #epoll = new Epoll();
+  readonly #affinity = new Affinity();
   readonly #planes: PlaneLinks;
   readonly #tls: TlsCarrier;
   readonly #host: ScriptHost;
@@ -98,6 +100,8 @@ export class HostLoop {
       const startedAt = processClock.now();
       this.#work(startedAt);
       this.#planes.updateWatch();
+      // Behind the answers: to change places takes longer than most of them.
+      this.#affinity.stayOn(this.#planes.processor);
       if (this.#needsEventLoop) await this.#giveWay(processClock.now() - startedAt);
     }
   }
