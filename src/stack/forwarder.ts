@@ -17,7 +17,7 @@ import { ClosedBy, FlowField, FlowPhase } from './flow-row.ts';
 import { NO_FLOW } from './flow-table.ts';
 import type { IcmpErrorKind } from './icmp-error-kind.ts';
 import type { IcmpSender } from './icmp-sender.ts';
-import type { Packet } from './packet.ts';
+import { insertFlow, type Packet } from './packet.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { HalfSipHash } from './sip-hash.ts';
 import { countFlows, endFlow, makeRoom, type Reclaimer } from './tcp/close.ts';
@@ -33,7 +33,6 @@ import { TcpState } from './tcp/states.ts';
 import { CookieMatch, type SynCookies } from './tcp/syn-cookies.ts';
 import type { Instant } from './time.ts';
 import type { RejectWith } from './verdict.ts';
-import { Protocol } from './wire/protocol.ts';
 import { asSeq, type Seq, seqAdd, seqLt } from './wire/seq.ts';
 import { TCP_HEADER_BYTES, TcpFlag } from './wire/tcp.ts';
 
@@ -143,8 +142,10 @@ export class Forwarder {
 
   /** A SYN that opens something new. @param leastIss  where the ISS may not lie before it */
   #onSyn(packet: Packet, now: Instant, leastIss?: Seq): DropReason {
-    const { heldSyns, segment, counters } = this.#tcp;
+    const { heldSyns, quota, segment, counters } = this.#tcp;
     if (this.#isDraining) return this.#resetUnknown(packet, DropReason.DRAINING, now);
+    const crowded = quota.check(packet.sourceAt, packet.addressLength);
+    if (crowded !== DropReason.NONE) return crowded;
     if (heldSyns.isPressed) {
       this.#answerWithCookie(packet, now);
       counters.add(Counter.IN_ANSWERED);
@@ -196,6 +197,8 @@ export class Forwarder {
     counters.add(Counter.SYN_COOKIES_RECEIVED);
     // Below, the client believes in a connection: it must learn that there is none.
     if (this.#isDraining) return this.#resetUnknown(packet, DropReason.DRAINING, now);
+    const crowded = this.#tcp.quota.check(packet.sourceAt, packet.addressLength);
+    if (crowded !== DropReason.NONE) return this.#resetUnknown(packet, crowded, now);
     const row = this.#insert(packet, now);
     if (row === NO_FLOW) return this.#resetUnknown(packet, DropReason.FLOW_TABLE_FULL, now);
     this.#begin(row, packet, now);
@@ -230,6 +233,7 @@ export class Forwarder {
     tcb.transition(TcpState.LISTEN);
     tcb.lastReceivedAt = now;
     tcp.arena.view.setUint8(tcb.flowAt + FlowField.SYN_HOP_LIMIT, packet.hopLimit);
+    tcp.quota.take(tcb);
     tcp.counters.add(Counter.FLOWS_TOTAL);
     countFlows(tcp);
   }
@@ -263,16 +267,7 @@ export class Forwarder {
   #insert(packet: Packet, now: Instant): number {
     const tcp = this.#tcp;
     makeRoom(tcp, this.#tracked, now);
-    return tcp.flows.insert(
-      packet.hash,
-      packet.sourceAt,
-      packet.destinationAt,
-      packet.addressLength,
-      tcp.segment.sourcePort,
-      tcp.segment.destinationPort,
-      Protocol.TCP,
-      now,
-    );
+    return insertFlow(tcp.flows, packet, now);
   }
 
   /**

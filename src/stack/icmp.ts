@@ -12,11 +12,13 @@ import { DropReason } from './drop-reason.ts';
 import type { Egress } from './egress.ts';
 import type { IcmpErrors } from './icmp-errors.ts';
 import type { IcmpSender } from './icmp-sender.ts';
+import { NOT_TRANSLATED, type PrefixNat } from './nat/prefix-nat.ts';
 import type { Packet } from './packet.ts';
 import type { Peers } from './peers.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { Instant } from './time.ts';
 import { copyBytes } from './wire/bytes.ts';
+import { echoIdentifier, emitEchoReply, icmpType } from './wire/icmp.ts';
 import * as v4 from './wire/icmpv4.ts';
 import * as v6 from './wire/icmpv6.ts';
 
@@ -35,6 +37,7 @@ export class Icmp {
   readonly #answerErrors: DatagramErrors;
   readonly #errors: IcmpErrors;
   readonly #peers: Peers | undefined;
+  readonly #prefixes: PrefixNat;
   readonly #echoes = new RateLimit(REPLIES_PER_SECOND, BURST);
 
   constructor(
@@ -47,6 +50,7 @@ export class Icmp {
     answerErrors: DatagramErrors,
     errors: IcmpErrors,
     peers: Peers | undefined,
+    prefixes: PrefixNat,
   ) {
     this.#view = view;
     this.#egress = egress;
@@ -57,6 +61,7 @@ export class Icmp {
     this.#answerErrors = answerErrors;
     this.#errors = errors;
     this.#peers = peers;
+    this.#prefixes = prefixes;
   }
 
   onMessage(packet: Packet, now: Instant): DropReason {
@@ -70,8 +75,8 @@ export class Icmp {
     if (isIpv4 ? v4.isIcmpError(view, at) : v6.isIcmpError(view, at)) {
       return this.#onError(packet, now);
     }
-    const type = v4.icmpType(view, at);
-    const identifier = v4.echoIdentifier(view, at);
+    const type = icmpType(view, at);
+    const identifier = echoIdentifier(view, at);
     if (type === (isIpv4 ? v4.Icmpv4Type.ECHO_REQUEST : v6.Icmpv6Type.ECHO_REQUEST)) {
       if (this.#sender.isLocal(destinationAt, addressLength)) return this.#answer(packet, now);
       packet.sourcePort = identifier;
@@ -83,7 +88,9 @@ export class Icmp {
       packet.destinationPort = identifier;
       return this.#datagrams.onReply(packet, now);
     }
-    return DropReason.ICMP_NOT_FOR_US;
+    packet.sourcePort = packet.destinationPort = 0;
+    const carried = this.#prefixes.carry(packet);
+    return carried === NOT_TRANSLATED ? DropReason.ICMP_NOT_FOR_US : carried;
   }
 
   #onError(packet: Packet, now: Instant): DropReason {
@@ -95,6 +102,8 @@ export class Icmp {
       reason = this.#errors.onError(destinationAt, addressLength, transportAt, end, now);
       const isLost = reason === DropReason.ICMP_UNMATCHED || reason === DropReason.BAD_ICMP_QUOTE;
       if (isLost && this.#peers?.takesError(packet) === true) return DropReason.NONE;
+      const carried = isLost ? this.#prefixes.onError(packet) : NOT_TRANSLATED;
+      if (carried !== NOT_TRANSLATED) return carried;
     }
     if (reason === DropReason.NONE) this.#counters.add(Counter.IN_ICMP_ERROR);
     return reason;
@@ -111,8 +120,8 @@ export class Icmp {
     copyBytes(view, fromAt, destinationAt, addressLength);
     copyBytes(view, toAt, sourceAt, addressLength);
     const length = end - at;
-    if (addressLength === 4) v4.emitEchoReplyV4(view, at, at, length);
-    else v6.emitEchoReplyV6(view, at, at, length);
+    const reply = addressLength === 4 ? v4.Icmpv4Type.ECHO_REPLY : v6.Icmpv6Type.ECHO_REPLY;
+    emitEchoReply(view, at, at, length, reply);
     this.#egress.icmp(fromAt, toAt, addressLength, at, length);
     this.#counters.add(Counter.ICMP_ECHO_REPLIES);
     this.#counters.add(Counter.IN_ANSWERED);

@@ -69,11 +69,14 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'listeners[].via': live('Of "forward": name of an upstream.'),
   'listeners[].masquerade': live('Of "nat": give the flow a source of `nat.addresses`.'),
   'listeners[].idle': live('Silence after which an open flow ends.'),
+  'listeners[].inside': live('Of "prefix": IPv6 prefix of the hosts behind the device.'),
+  'listeners[].outside': live('Of "prefix": what the world sees of it (RFC 6296).'),
   'listeners[].with': live('Of "reject": how the client is told.'),
 
   nat: live('Addresses and ports for rewritten flows.'),
   'nat.addresses': live('Pool of masquerade; routed into the device by the gateway.'),
   'nat.ports': live('Ports of the pool, as a range.'),
+  'nat.portsPerSource': live('The same of one source, each protocol by itself; 2/3 by default.'),
   'nat.clampMss': live('Lowers the MSS of rewritten SYNs: to the device, to a number, or not.'),
 
   conntrack: live('Tracking of rewritten flows.'),
@@ -143,7 +146,7 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'scripts.limits.sniffMs': live('How long sniffing waits for the client.'),
   'scripts.reload': live('How new scripts take over.'),
   'scripts.reload.lastGood': live('When to start with the bundle that ran last.'),
-  'scripts.reload.watch': live('Reload when a file of a script changes.'),
+  'scripts.reload.watch': live('Reload when the config changes on disk, or a file that it names.'),
   'scripts.reload.replay': live('Flows of late that old and new scripts are asked about.'),
   'scripts.reload.drain': live('How long claimed connections stay with replaced scripts.'),
   'scripts.reload.canary': live('Try new scripts with a share of the flows first.'),
@@ -162,6 +165,9 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
 
   limits: live('Capacities; memory is laid out for them at the start.'),
   'limits.flows': fixed('Flows of all kinds.'),
+  'limits.flowsPerSource': fixed(
+    'Terminated connections of one source; 2/3 of `flows` by default.',
+  ),
   'limits.heldSyns': fixed('Flows that are not open yet.'),
   'limits.heldSynsPerSource': fixed('The same of one source; 2/3 of `heldSyns` by default.'),
   'limits.synCookiesFrom': fixed('Held SYNs from which on cookies are sent; half by default.'),
@@ -192,8 +198,8 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'admin.allow[].group': live('Name of a group.'),
   'admin.allow[].scopes': live('What they may do.'),
   'admin.socket': live('The file of the unix socket.'),
-  'admin.socket.mode': fixed('Its mode, such as "0660".'),
-  'admin.socket.group': fixed('Its group.'),
+  'admin.socket.mode': live('Its mode, such as "0660".'),
+  'admin.socket.group': live('Its group.'),
   'admin.clash': live('Routes that dashboards of Clash know.'),
 
   log: live('Logs, on standard error.'),

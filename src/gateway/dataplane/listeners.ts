@@ -1,7 +1,7 @@
 /** Static listeners: the first rule that matches a new flow decides, before any script. */
+import { PROTOCOL_NAMES } from '../../stack/flow-row.ts';
 import type { FlowProtocol } from '../../stack/verdict.ts';
 import { matchesPrefix, parseCidr } from '../../stack/wire/ip-address.ts';
-import { Protocol } from '../../stack/wire/protocol.ts';
 import type { ListenerRule } from '../messages/control.ts';
 
 interface Compiled {
@@ -9,27 +9,22 @@ interface Compiled {
   readonly prefixes: readonly { readonly bytes: Uint8Array; readonly prefixLength: number }[];
 }
 
-/** Of the protocols that a rule can name. */
-const NAMES: ReadonlyMap<number, FlowProtocol> = new Map([
-  [Protocol.TCP, 'tcp'],
-  [Protocol.UDP, 'udp'],
-  [Protocol.ICMP, 'icmp'],
-  [Protocol.ICMPV6, 'icmp'],
-]);
-
 export const NO_LISTENER = -1;
 
 /** Why a rule does not match: the first condition that fails. */
-export type ListenerMismatch = 'protocol' | 'port' | 'destination';
+export type ListenerMismatch = 'protocol' | 'port' | 'destination' | 'prefix';
 
 export class Listeners {
   /** One of them rewrites. */
   readonly haveNat: boolean;
+  /** Positions of the prefix rules. */
+  readonly prefixesAt: readonly number[];
   readonly #compiled: readonly Compiled[];
 
   /** @throws Error when a destination is no CIDR: the supervisor has validated them */
   constructor(rules: readonly ListenerRule[]) {
     this.haveNat = rules.some(({ action }) => action.kind === 'nat');
+    this.prefixesAt = rules.flatMap(({ action }, at) => (action.kind === 'prefix' ? [at] : []));
     this.#compiled = rules.map((rule) => ({
       rule,
       prefixes: rule.destinations.map((text) => {
@@ -48,7 +43,7 @@ export class Listeners {
     addressLength: number,
     port: number,
   ): number {
-    const name = NAMES.get(protocol);
+    const name = PROTOCOL_NAMES[protocol];
     // Loops, for a closure would be an object for each packet of a flood.
     for (let i = 0; i < this.#compiled.length; i++) {
       const why = mismatchOf(this.#compiled[i]!, name, view, destinationAt, addressLength, port);
@@ -83,6 +78,8 @@ function mismatchOf(
   addressLength: number,
   port: number,
 ): ListenerMismatch | undefined {
+  // It is about packets, of which none begins a flow: see `Flows.isTakenBefore`.
+  if (rule.action.kind === 'prefix') return 'prefix';
   if (rule.protocol !== 'any' && rule.protocol !== name) return 'protocol';
   if (!includesPort(rule.ports, port)) return 'port';
   return isInside(prefixes, view, destinationAt, addressLength) ? undefined : 'destination';

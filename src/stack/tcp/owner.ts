@@ -2,8 +2,8 @@ import type { Instant } from '../time.ts';
 
 /**
  * Who decides about flows, and owns the far side of those that end here: the splice to an upstream,
- * a datagram socket, or a service. The stack calls
- * it while it handles a segment or a timer; a call may use the stack for its own row only.
+ * a datagram socket, or a service. The stack calls it while it handles a segment or a timer; a call
+ * may use the stack for its own row only.
  *
  * The client is whoever is behind the device: of a connection that `connect` opened, the one that
  * was dialled.
@@ -38,6 +38,19 @@ export interface FlowOwner {
    * @param protocol  IANA number
    */
   isNat(protocol: number, destinationAt: number, addressLength: number, port: number): boolean;
+  /**
+   * Whether a static listener in front of prefix rule `rule` (nat/prefix-nat.ts) decides about
+   * flows to this destination.
+   *
+   * @param rule  as they were given to `Stack.setPrefixes`, from 0
+   */
+  isTakenBefore(
+    rule: number,
+    protocol: number,
+    destinationAt: number,
+    addressLength: number,
+    port: number,
+  ): boolean;
   /**
    * A datagram of a flow that was admitted lies in the arena during the call: the payload of UDP,
    * or a whole ICMP echo request.

@@ -20,18 +20,20 @@ import { IcmpErrorKind } from '../../../stack/icmp-error-kind.ts';
 import { HalfSipHash } from '../../../stack/sip-hash.ts';
 import type { Instant } from '../../../stack/time.ts';
 import { Protocol } from '../../../stack/wire/protocol.ts';
-import type { LiveConfig } from '../../messages/control.ts';
+import type { FromDataPlane, LiveConfig } from '../../messages/control.ts';
 import {
   DIAL_LOOP,
   type DialFailure,
   type DialOptions,
   dialFailure,
+  isShortage,
   startConnect,
   unmapUpstream,
 } from '../forward/dial.ts';
 import { CONFIGURED_MARK, type DialPlan } from '../forward/dialer.ts';
 import { UpstreamBit, type UpstreamTable } from '../forward/upstream-table.ts';
 import type { LoopGuard } from '../loop-guard.ts';
+import { NextTurn } from '../next-turn.ts';
 import { NO_ROW } from '../row-queues.ts';
 import { DIAL_FAILED, type Upstream } from '../upstream/upstream.ts';
 import { DatagramDownload, Left } from './datagram-download.ts';
@@ -45,11 +47,10 @@ import { SessionErrors } from './session-errors.ts';
 import { openEcho, openUdp } from './session-socket.ts';
 import type { SessionStack } from './session-stack.ts';
 import { SessionKind, SessionTable } from './session-table.ts';
+import { ShortageNotice } from './shortage-notice.ts';
 
 /** Receiving calls that one session may make before the others have their turn. */
 const SHARE = 4;
-/** How long a session waits that found no slab. */
-const STARVED_WAIT_MS = 2;
 const DNS_PORT = 53;
 
 export interface SessionOptions {
@@ -58,6 +59,8 @@ export interface SessionOptions {
   readonly perSource: number;
   /** Three uint32 from the system's random source. */
   readonly secrets: Uint32Array;
+  /** Takes messages to the supervisor. */
+  readonly report: (message: FromDataPlane) => void;
 }
 
 export class Sessions {
@@ -71,15 +74,13 @@ export class Sessions {
   readonly #identifiers: EchoIdentifiers;
   readonly #questions: DnsQuestions;
   readonly #errors: SessionErrors;
+  readonly #shortage: ShortageNotice;
   readonly #upload: DatagramUpload;
   readonly #download: DatagramDownload;
   /** What was opened last. */
   readonly #opened = { kind: SessionKind.NONE as SessionKind, identifier: 0 };
   /** Rows to go on with, or to end, in the next turn. */
-  #again: Int32Array;
-  #againCount = 0;
-  #current: Int32Array;
-  #isStarved = false;
+  readonly #next: NextTurn;
   #egress: Pick<LiveConfig['egress'], 'fwmark' | 'interface'> = { fwmark: 0, interface: '' };
 
   /** @param base  address of the arena's first byte, for the kernel */
@@ -90,9 +91,10 @@ export class Sessions {
     counters: Counters,
     guard: LoopGuard,
     base: number,
-    { limit, perSource, secrets }: SessionOptions,
+    { limit, perSource, secrets, report }: SessionOptions,
   ) {
     const rows = stack.flows.capacity;
+    this.#shortage = new ShortageNotice(report);
     this.#stack = stack;
     this.#upstreams = upstreams;
     this.#epoll = epoll;
@@ -114,9 +116,7 @@ export class Sessions {
       new DatagramLanding(stack.slabs, base),
       counters,
     );
-    // A row may stand here twice, when its session ended while it was listed.
-    this.#again = new Int32Array(rows * 2);
-    this.#current = new Int32Array(rows * 2);
+    this.#next = new NextTurn(upstreams, UpstreamBit.SESSION_LISTED, rows);
   }
 
   configure(live: Pick<LiveConfig, 'egress'>): void {
@@ -125,8 +125,7 @@ export class Sessions {
 
   /** Milliseconds that the loop may sleep. */
   get patienceMs(): number {
-    if (this.#againCount === 0) return Number.POSITIVE_INFINITY;
-    return this.#isStarved ? STARVED_WAIT_MS : 0;
+    return this.#next.patienceMs;
   }
 
   /** Opens a socket to the upstream that stands in `row`, which waits for its verdict. */
@@ -154,7 +153,7 @@ export class Sessions {
     }
     const fd = this.#open(row, family, { mark, interface: egress, bind });
     if (fd < 0) {
-      this.#fail(row, plan.via, dialFailure(-fd), now);
+      this.#failed(row, plan.via, -fd, now);
       return;
     }
     const isUdp = this.#table.kind[row] === SessionKind.UDP;
@@ -162,7 +161,7 @@ export class Sessions {
     let result = startConnect(fd, view, at + FlowField.UPSTREAM, family, port);
     const events = EpollEvent.IN | EpollEvent.ET;
     if (result >= 0) result = this.#epoll.add(fd, events, this.#upstreams.tokenOf(row));
-    if (result < 0) this.#fail(row, plan.via, dialFailure(-result), now);
+    if (result < 0) this.#failed(row, plan.via, -result, now);
     else {
       plan.via?.count(0);
       stack.admit(row, now);
@@ -209,16 +208,10 @@ export class Sessions {
   /** Ends a turn of the loop: sends what was gathered, and goes on with what had no share left. */
   finishTurn(now: Instant): void {
     this.#upload.flush(now);
-    const rows = this.#again;
-    const count = this.#againCount;
-    this.#again = this.#current;
-    this.#current = rows;
-    this.#againCount = 0;
-    this.#isStarved = false;
+    const count = this.#next.begin();
     for (let i = 0; i < count; i++) {
-      const row = rows[i]!;
-      if (!this.#upstreams.has(row, UpstreamBit.SESSION_LISTED)) continue;
-      this.#upstreams.lower(row, UpstreamBit.SESSION_LISTED);
+      const row = this.#next.take(i);
+      if (row === NO_ROW) continue;
       if (this.#table.kind[row] !== SessionKind.NONE) this.#receive(row, now);
       else this.#stack.abort(row, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
     }
@@ -277,24 +270,18 @@ export class Sessions {
         return;
       }
       if (left === Left.STARVED) {
-        this.#isStarved = true;
+        this.#next.isStarved = true;
         break;
       }
     }
-    this.#list(row);
+    this.#next.add(row);
   }
 
   /** Closes the socket now, and ends the flow when the stack is not in the middle of another. */
   #endLater(row: number, now: Instant): void {
     this.#upload.flushRow(row, now);
     this.release(row);
-    this.#list(row);
-  }
-
-  #list(row: number): void {
-    if (this.#upstreams.has(row, UpstreamBit.SESSION_LISTED)) return;
-    this.#upstreams.raise(row, UpstreamBit.SESSION_LISTED);
-    this.#again[this.#againCount++] = row;
+    this.#next.add(row);
   }
 
   /** The session has moved more than its verdict allows. */
@@ -307,10 +294,27 @@ export class Sessions {
     return up + view.getFloat64(at + FlowField.BYTES_DOWN, true) > limit;
   }
 
+  /** @param errno  positive: why there is no socket */
+  #failed(row: number, via: Upstream | undefined, errno: number, now: Instant): void {
+    if (!isShortage(errno)) {
+      this.#fail(row, via, dialFailure(errno), now);
+      return;
+    }
+    // An ICMP error would blame the upstream for what is lacking here: the next datagram tries.
+    this.#countFailure(via);
+    this.#shortage.note(errno, now);
+    const { DIAL_SHORTAGE } = CloseReason;
+    this.#stack.reject(row, 'drop', IcmpErrorKind.HOST, DIAL_SHORTAGE, ClosedBy.GATEWAY, now);
+  }
+
   #fail(row: number, via: Upstream | undefined, failure: DialFailure, now: Instant): void {
-    if (via === undefined) this.#counters.add(Counter.DIALS_FAILED);
-    else via.count(DIAL_FAILED);
+    this.#countFailure(via);
     const { how, code, reason } = failure;
     this.#stack.reject(row, how, code, reason, ClosedBy.UPSTREAM, now);
+  }
+
+  #countFailure(via: Upstream | undefined): void {
+    if (via === undefined) this.#counters.add(Counter.DIALS_FAILED);
+    else via.count(DIAL_FAILED);
   }
 }

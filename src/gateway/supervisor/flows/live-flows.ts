@@ -8,10 +8,12 @@ import {
   VERDICT_NAMES,
 } from '../../../stack/flow-row.ts';
 import type { FlowReader } from '../../../stack/layout.ts';
+import type { Filter, RowTest } from '../../flow-filter/fields.ts';
+import type { FlowContext } from '../../flow-filter/flow-context.ts';
+import { flowId } from '../../flow-filter/flow-id.ts';
 import type { FlowRef } from '../../messages/control.ts';
-import type { Filter, RowTest } from './filter/fields.ts';
 import { type TcpView, viewTcp } from './flow-info.ts';
-import { type FlowContext, type FlowView, flowId, viewFlow } from './flow-view.ts';
+import { type FlowView, viewFlow } from './flow-view.ts';
 
 export interface LiveFlowView extends FlowView {
   readonly id: string;
@@ -190,7 +192,7 @@ function byName(verdicts: ReadonlyMap<number, number>): FlowCount[] {
 
 /** Those with a name, which are always there, and `other`. */
 function sumByName(counts: Float64Array): ReadonlyMap<string, number> {
-  const sums = new Map(Object.values(PROTOCOL_NAMES).map((name) => [name, 0]));
+  const sums = new Map<string, number>(Object.values(PROTOCOL_NAMES).map((name) => [name, 0]));
   sums.set('other', 0);
   for (const [protocol, count] of counts.entries()) {
     const name = PROTOCOL_NAMES[protocol] ?? 'other';

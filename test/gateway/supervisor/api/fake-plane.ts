@@ -10,10 +10,7 @@ import type { CaptureOrder } from '../../../../src/gateway/messages/control.ts';
 import type { ApiEnv } from '../../../../src/gateway/supervisor/api/api-env.ts';
 import { createApi } from '../../../../src/gateway/supervisor/api/app.ts';
 import type { AccessRules, Peer } from '../../../../src/gateway/supervisor/api/callers.ts';
-import {
-  type ControlPlane,
-  NoSuchScriptError,
-} from '../../../../src/gateway/supervisor/api/control-plane.ts';
+import type { ControlPlane } from '../../../../src/gateway/supervisor/api/control-plane.ts';
 import { ConfigChanges } from '../../../../src/gateway/supervisor/config-changes.ts';
 import { ConfigState } from '../../../../src/gateway/supervisor/config-state.ts';
 import { DeviceEvents } from '../../../../src/gateway/supervisor/device/device-events.ts';
@@ -32,6 +29,7 @@ import {
   ScriptHostError,
 } from '../../../../src/gateway/supervisor/scripts/generations.ts';
 import { Reloads } from '../../../../src/gateway/supervisor/scripts/reloads.ts';
+import { NoSuchScriptError } from '../../../../src/gateway/supervisor/scripts/script-changes.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
 import { Carrier, TrackState, VerdictCode } from '../../../../src/stack/flow-row.ts';
 import { TcpState } from '../../../../src/stack/tcp/states.ts';
@@ -54,10 +52,13 @@ export interface FakePlane extends ControlPlane {
   readonly swapped: (string | undefined)[];
   readonly deviceEvents: DeviceEvents;
   reasons: string[];
-  readonly config: { access: AccessRules; isClash: boolean };
+  readonly config: ControlPlane['config'] & { access: AccessRules; isClash: boolean };
+  /** As a reload does it. */
+  readonly setAccess: (access: AccessRules) => void;
   readonly logTap: LogTap;
   readonly configFile: string;
   readonly configState: ConfigState;
+  readonly configChanges: ConfigChanges;
   /** Is called when routes and their like follow a config. */
   readonly configHooks: { prepare: () => void };
   /** What it was asked to do to itself. */
@@ -130,6 +131,7 @@ function fakeConfig(generations: Generations, notices: Notices) {
     started,
     announce: () => {},
     read,
+    files: () => ({ file }),
     validate: (value, name) => validateConfig(value, name, []),
     stateFolder: folder,
     prepare: () => hooks.prepare(),
@@ -175,10 +177,22 @@ export function fakePlane(): FakePlane {
   const memory = memoryOfFlows();
   const reloads = new Reloads();
   const disk: FakePlane['disk'] = { read: (active) => active };
+  const accessListeners = new Set<() => void>();
   return {
     disk,
     reasons: [],
-    config: { access: { tokens: [], peers: [] }, isClash: true },
+    config: {
+      access: { tokens: [], peers: [] },
+      isClash: true,
+      onAccess: (listener) => {
+        accessListeners.add(listener);
+        return () => accessListeners.delete(listener);
+      },
+    },
+    setAccess(access) {
+      this.config.access = access;
+      for (const listener of [...accessListeners]) listener();
+    },
     killed,
     ring,
     captureOrders,

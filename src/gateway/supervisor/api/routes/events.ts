@@ -1,8 +1,8 @@
 /** What happens to flows and to the gateway, as server-sent events; `dropped` stands for gaps. */
 import { Hono } from 'hono';
+import { parseFilter } from '../../../flow-filter/parse.ts';
 import type { EventReader } from '../../flows/event-reader.ts';
 import { FLOW_EVENT_NAMES } from '../../flows/event-ring.ts';
-import { parseFilter } from '../../flows/filter/parse.ts';
 import { NOTICE_NAMES } from '../../notices.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeText } from '../describe.ts';
@@ -21,7 +21,8 @@ export function eventRoutes(plane: ControlPlane): Hono {
     describeText(
       'Events of flows: NEW, UPDATE, DESTROY; `filter` as of flows, `type` as in `NEW,DESTROY`. ' +
         'Without a filter also of the gateway: GENERATION, RELOAD, DEVICE, AUDIT, LIMIT; ' +
-        '`dropped` where events are missing. `Last-Event-ID` goes on where a client left.',
+        '`dropped` where events are missing, `revoked` at the end where a reload takes the right ' +
+        'to read them. `Last-Event-ID` goes on where a client left.',
       [400, 429],
       'text/event-stream',
     ),
