@@ -11,10 +11,9 @@
  * does from time to time without all that, for the kernel may know a better place by now.
  */
 import { type Affinity, ANY_PROCESSOR } from '../../ffi/scheduling.ts';
-import { after, type Duration, type Instant } from '../../stack/time.ts';
+import type { Instant } from '../../stack/time.ts';
+import { IdleShare } from '../idle-share.ts';
 
-/** Some of the kernel's ticks: what has happened meanwhile is no accident. */
-const PERIOD_US = 20_000 as Duration;
 /** Shares of its time that the loop sleeps: from one on it stays, below the other it leaves. */
 const STAY_IDLE = 0.6;
 const LEAVE_IDLE = 0.45;
@@ -23,44 +22,41 @@ const STAYS_MAX = 50;
 
 export class HostPlacement {
   readonly #affinity: Affinity;
-  #endsAt: Instant;
-  #sleptUs = 0;
-  #asked = 0;
+  readonly #idle: IdleShare;
   #answered = 0;
+  /** The last question has no answer yet, nor has one come since. */
+  #isWaiting = false;
   #stays = 0;
 
   constructor(affinity: Affinity, now: Instant) {
     this.#affinity = affinity;
-    this.#endsAt = after(now, PERIOD_US);
+    this.#idle = new IdleShare(now);
   }
 
   /** Where the host should be: a processor, or ANY_PROCESSOR. Asked for with each question. */
   ask(): number {
-    this.#asked += 1;
+    this.#isWaiting = true;
     return this.#affinity.processor;
   }
 
   answered(): void {
     this.#answered += 1;
+    this.#isWaiting = false;
   }
 
-  /** A turn of the loop begins after a sleep of so many microseconds. */
-  turn(now: Instant, sleptUs: number): void {
-    this.#sleptUs += sleptUs;
-    if (now < this.#endsAt) return;
-    const idle = this.#sleptUs / (now - this.#endsAt + PERIOD_US);
+  /** The loop has slept so long, in microseconds. */
+  woke(now: Instant, sleptUs: number): void {
+    const idle = this.#idle.woke(now, sleptUs);
+    if (idle === undefined) return;
     if (this.#affinity.processor === ANY_PROCESSOR) {
       if (this.#answered > 0 && idle >= STAY_IDLE) this.#affinity.stayHere();
       this.#stays = 0;
     } else {
       this.#stays += 1;
-      const isStuck = this.#asked > 0 && this.#answered === 0;
-      if (isStuck || idle < LEAVE_IDLE || this.#stays >= STAYS_MAX)
-        this.#affinity.stayOn(ANY_PROCESSOR);
+      const isStuck = this.#isWaiting && this.#answered === 0;
+      const isOver = isStuck || idle < LEAVE_IDLE || this.#stays >= STAYS_MAX;
+      if (isOver) this.#affinity.stayOn(ANY_PROCESSOR);
     }
-    this.#endsAt = after(now, PERIOD_US);
-    this.#sleptUs = 0;
-    this.#asked = 0;
     this.#answered = 0;
   }
 }

@@ -115,7 +115,7 @@ export class Loop {
     const count = epoll.wait(this.#waitMs());
     const now = monotonicNow();
     counters.add(Counter.LOOP_TURNS);
-    this.#parts.placement?.turn(now, Math.max(0, now - this.#waitsSince));
+    this.#parts.placement?.woke(now, Math.max(0, now - this.#waitsSince));
     // A batch of frames may take milliseconds, and each answer ends the wait of a flow.
     for (let i = 0; i < count; i++) if (epoll.token(i) === Token.SCRIPTS) this.#takeAnswers(now);
     for (let i = 0; i < count; i++) {

@@ -26,10 +26,13 @@ function setUp() {
   /** One period in which so much of the time is slept, and so many questions are answered. */
   const period = (idle: number, asked = 1, answered = asked) => {
     let told = ANY_PROCESSOR;
-    for (let i = 0; i < asked; i++) told = placement.ask();
-    for (let i = 0; i < answered; i++) placement.answered();
+    for (let i = 0; i < answered; i++) {
+      told = placement.ask();
+      placement.answered();
+    }
+    for (let i = answered; i < asked; i++) told = placement.ask();
     now += PERIOD_US;
-    placement.turn(now as Instant, idle * PERIOD_US);
+    placement.woke(now as Instant, idle * PERIOD_US);
     return told;
   };
   return { thread, period };
@@ -69,6 +72,15 @@ test('a host that does not answer is left alone, until it does', () => {
   expect(thread.processor).toBe(ANY_PROCESSOR);
   period(0.9, 3, 1);
   expect(thread.processor).toBe(HERE);
+});
+
+test('nor is it trusted because it has answered what was asked before', () => {
+  const { thread, period } = setUp();
+  period(0.9);
+  period(0.9, 5, 4);
+  expect(thread.processor).toBe(HERE);
+  period(0.9, 0);
+  expect(thread.processor).toBe(ANY_PROCESSOR);
 });
 
 test('from time to time the kernel chooses anew', () => {
