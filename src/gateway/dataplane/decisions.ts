@@ -5,7 +5,6 @@
 import { DatagramBatch } from '../../ffi/datagram-batch.ts';
 import { Errno } from '../../ffi/errno.ts';
 import { addressOf } from '../../ffi/memory.ts';
-import { ANY_PROCESSOR } from '../../ffi/scheduling.ts';
 import { send } from '../../ffi/sockets.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
 import { FlowField, VerdictCode } from '../../stack/flow-row.ts';
@@ -29,27 +28,6 @@ import {
 } from '../messages/decision.ts';
 import { encodeShown } from '../messages/shown-datagrams.ts';
 import type { UpstreamTable } from './forward/upstream-table.ts';
-
-/** Tells where the host that is asked should run; see host-placement.ts. */
-export interface Placement {
-  /** @returns a processor, or ANY_PROCESSOR */
-  ask(): number;
-  answered(): void;
-}
-
-export interface DecisionOptions {
-  readonly fd?: number;
-  /**
-   * A uint32 after which requests are numbered. Another one for each data plane: the host may still
-   * answer what the one before has asked.
-   */
-  readonly before?: number;
-  readonly placement?: Placement | undefined;
-}
-
-const ANYWHERE: Placement = { ask: () => ANY_PROCESSOR, answered: () => {} };
-
-const randomUint32 = (): number => crypto.getRandomValues(new Uint32Array(1))[0]!;
 
 /** A power of two above any limit of held SYNs. */
 const SLOTS = 65_536;
@@ -81,22 +59,21 @@ export class Decisions {
     send(this.#fd, this.#address, bytes);
   };
   readonly #fd: number;
-  readonly #placement: Placement;
   #lastRequest: number;
   #epoch = 0;
 
+  /**
+   * @param before  a uint32 after which requests are numbered. Another one for each data plane: the
+   *                host may still answer what the one before has asked
+   */
   constructor(
     stack: Stack,
     upstreams: UpstreamTable,
     counters: Counters,
-    {
-      fd = DataPlaneFd.SCRIPTS,
-      before = randomUint32(),
-      placement = ANYWHERE,
-    }: DecisionOptions = {},
+    fd: number = DataPlaneFd.SCRIPTS,
+    before = crypto.getRandomValues(new Uint32Array(1))[0]!,
   ) {
     this.#fd = fd;
-    this.#placement = placement;
     this.#lastRequest = before;
     const incoming = addressOf(this.#incoming.buffer as ArrayBuffer);
     for (let i = 0; i < BATCH; i++) {
@@ -190,7 +167,6 @@ export class Decisions {
       this.#onLate(at, length);
       return;
     }
-    this.#placement.answered();
     this.#forget(row, this.#upstreams.request(row));
     onAnswer(row, this.#answer);
   }
@@ -272,7 +248,6 @@ export class Decisions {
       tcb.sndScale,
       view.getUint8(at + FlowField.SYN_HOP_LIMIT),
       tcb.has(TcbFlag.ECN_SETUP) ? 1 : 0,
-      this.#placement.ask(),
     );
   }
 }

@@ -16,7 +16,7 @@ import { type Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
 import { Carrier, FlowField } from '../../stack/flow-row.ts';
 import type { Stack } from '../../stack/stack.ts';
-import { type Instant, NEVER } from '../../stack/time.ts';
+import type { Instant } from '../../stack/time.ts';
 import { DataPlaneFd, type ToDataPlane } from '../messages/control.ts';
 import type { CaptureTap } from './capture/capture-tap.ts';
 import { FIRST_CLAIM_TOKEN } from './claims/claim-sockets.ts';
@@ -33,7 +33,6 @@ import type { Dialer } from './forward/dialer.ts';
 import type { Orphans } from './forward/orphans.ts';
 import type { Splice } from './forward/splice.ts';
 import { FIRST_FLOW_TOKEN, STALE_TOKEN, type UpstreamTable } from './forward/upstream-table.ts';
-import type { HostPlacement } from './host-placement.ts';
 import { inspectFlows } from './inspect-flows.ts';
 import { killFlows } from './kill-flows.ts';
 import type { PeerSockets } from './peer-sockets.ts';
@@ -77,8 +76,6 @@ export interface LoopParts {
   readonly counters: Counters;
   /** Of a device with several queues. */
   readonly peers: PeerSockets | undefined;
-  /** Of the script host beside us; none where it serves several data planes. */
-  readonly placement: HostPlacement | undefined;
 }
 
 export class Loop {
@@ -86,8 +83,6 @@ export class Loop {
   readonly #drain: Drain;
   #isRunningDrained = false;
   #isRunning = true;
-  /** When the last wait for events began; NEVER when there was none. */
-  #waitsSince: Instant = NEVER;
 
   constructor(parts: LoopParts) {
     this.#parts = parts;
@@ -115,7 +110,6 @@ export class Loop {
     const count = epoll.wait(this.#waitMs());
     const now = monotonicNow();
     counters.add(Counter.LOOP_TURNS);
-    this.#parts.placement?.woke(now, Math.max(0, now - this.#waitsSince));
     // A batch of frames may take milliseconds, and each answer ends the wait of a flow.
     for (let i = 0; i < count; i++) if (epoll.token(i) === Token.SCRIPTS) this.#takeAnswers(now);
     for (let i = 0; i < count; i++) {
@@ -146,10 +140,9 @@ export class Loop {
       relay.patienceMs,
       MAX_WAIT_MS,
     );
-    this.#waitsSince = patience === 0 ? NEVER : monotonicNow();
     if (patience === 0) return 0;
     const looks = Math.min(claims.nextLook, orphans.nextLook, reports.dueAt);
-    const untilTimer = Math.ceil((Math.min(stack.pollAt(), looks) - this.#waitsSince) / 1000);
+    const untilTimer = Math.ceil((Math.min(stack.pollAt(), looks) - monotonicNow()) / 1000);
     return Math.max(0, Math.min(patience, untilTimer));
   }
 

@@ -7,7 +7,6 @@ import { DatagramBatch } from '../../ffi/datagram-batch.ts';
 import { Errno } from '../../ffi/errno.ts';
 import { raise } from '../../ffi/errors.ts';
 import { allocateStruct } from '../../ffi/memory.ts';
-import { ANY_PROCESSOR } from '../../ffi/scheduling.ts';
 import { send } from '../../ffi/sockets.ts';
 import type { Decision } from '../../scripts-runtime/decide.ts';
 import type { ConnectionRequest } from '../../stack/verdict.ts';
@@ -18,7 +17,6 @@ import {
   decodeDecisionRequest,
   encodeDecisionAnswer,
   epochOf,
-  processorOf,
   requestIdOf,
 } from '../messages/decision.ts';
 import { decodeShown, encodeShow } from '../messages/shown-datagrams.ts';
@@ -52,8 +50,6 @@ export interface DecisionHandlers {
 export class DecisionChannel {
   /** Of the data plane's requests to this host; others are not for us. */
   epoch = 0;
-  /** Where the data plane runs, by what it said last; ANY_PROCESSOR for anywhere. */
-  processor = ANY_PROCESSOR;
   readonly #fd: number;
   readonly #ids: QueueIds;
   readonly #in = allocateStruct(BATCH * DECISION_BYTES_MAX);
@@ -168,7 +164,6 @@ export class DecisionChannel {
       return;
     }
     const request = decodeDecisionRequest(view, from, length);
-    this.processor = processorOf(view, from);
     if (request === undefined) throw new Error(`malformed request of ${length} bytes`);
     this.#arrivals.push({ requestId, at: now, request });
   }
