@@ -19,12 +19,12 @@ const fixed = (about: string): ConfigKey => ({ about, reloads: false });
 export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   device: live('The TUN device.'),
   'device.name': fixed('Name of the interface; fd://N, systemd://NAME for one handed over.'),
-  'device.mtu': fixed('Largest packet of the link, in bytes.'),
-  'device.addresses': fixed('Addresses of the interface, with prefix length.'),
-  'device.routes': fixed('Networks that the main table routes into the device.'),
-  'device.txQueueLength': fixed('Packets that may wait for the gateway to read them.'),
+  'device.mtu': live('Largest packet of the link, in bytes.'),
+  'device.addresses': live('Addresses of the interface, with prefix length.'),
+  'device.routes': live('Networks that the main table routes into the device.'),
+  'device.txQueueLength': live('Packets that may wait for the gateway to read them.'),
   'device.queues': fixed('Queues of the device, each with a data plane of its own.'),
-  'device.recreate': fixed('Make an interface anew that somebody deletes.'),
+  'device.recreate': live('Make an interface anew that somebody deletes.'),
   'device.offload': fixed('Exchange superpackets with the kernel (TSO, USO, checksums).'),
 
   local: live('Addresses besides those of the device that the gateway answers for.'),

@@ -18,6 +18,7 @@ import { ConfigChanges } from './config-changes.ts';
 import { ConfigState } from './config-state.ts';
 import { DataPlanes } from './data-planes.ts';
 import { DeviceKeeper } from './device/device-keeper.ts';
+import { viewState } from './device/device-view.ts';
 import { FlowControl } from './flows/flow-control.ts';
 import type { FlowContext, FlowNames } from './flows/flow-view.ts';
 import { dataPlaneFds, scriptHostFds } from './kernel.ts';
@@ -97,7 +98,8 @@ export class Supervisor implements ControlPlane {
       onFatal: options.onFatal,
     });
     this.device = device;
-    device.events.onAdded = (what, state) => this.notices.tell('DEVICE', { what, ...state });
+    device.events.onAdded = (what, state) =>
+      this.notices.tell('DEVICE', { what, device: viewState(state) });
     this.#scriptHost = new ScriptHost({
       log,
       fds: scriptHostFds(kernel),
@@ -142,7 +144,7 @@ export class Supervisor implements ControlPlane {
       scripts: this.#changes,
       started: loaded,
       ...options.configSource,
-      prepare: options.followConfig,
+      kernel: { device, follow: options.followConfig },
       announce: (live) => this.#tellConfig(live),
       onTaken: (next, live) => {
         this.#changes.watchDisk(next);
@@ -303,7 +305,7 @@ export class Supervisor implements ControlPlane {
     return renderMetrics({
       counters: this.#counters,
       queues: this.#queues,
-      deviceEvents: this.device.events.counts,
+      device: { events: this.device.events.counts, watchErrors: this.device.watchErrors },
       reloads: this.#changes.outcomes,
       active: this.#generations.active,
       trials: this.#trials.outcomes,

@@ -5,7 +5,7 @@ import { Counter, type CounterReader } from '../../../stack/counters.ts';
 import { DropReason } from '../../../stack/drop-reason.ts';
 import { Histogram as Cells } from '../../../stack/histograms.ts';
 import { buildInfo } from '../build-info.ts';
-import { writeDeviceHealth } from '../device/device-metrics.ts';
+import { type DeviceCounts, writeDeviceHealth } from '../device/device-metrics.ts';
 import type { Census } from '../flows/live-flows.ts';
 import type { Generation } from '../scripts/generations.ts';
 import type { ScriptTotals } from '../scripts/script-totals.ts';
@@ -19,7 +19,7 @@ import type { ScriptMetricsTable } from './script-metrics.ts';
 import { writeUpstreams } from './upstream-metrics.ts';
 
 export interface MetricsSource {
-  readonly deviceEvents: ReadonlyMap<string, number>;
+  readonly device: DeviceCounts;
   readonly counters: CounterReader;
   /** The same, of each queue of the device. */
   readonly queues: readonly CounterReader[];
@@ -61,7 +61,7 @@ export function renderMetrics(source: MetricsSource): string {
   writeTracking(text, source);
   writePackets(text, source.counters);
   writeDevice(text, source.counters);
-  writeDeviceHealth(text, source.counters, source.deviceEvents);
+  writeDeviceHealth(text, source.counters, source.device);
   writeQueues(text, source.queues);
   writeTcp(text, source.counters);
   writeScripts(text, source);

@@ -162,6 +162,16 @@ describe.skipIf(!isRoot)('a device', () => {
     expect(fatal).toBe(0);
   });
 
+  test('that is made again has the MTU and the queue that were seen last', async () => {
+    keep();
+    ip('link', 'set', NAME, 'mtu', '1400', 'txqueuelen', '0');
+    await happens('queue');
+    ip('link', 'del', NAME);
+    await happens('recreated');
+    expect(keeper.state).toMatchObject({ mtu: 1400, txQueueLength: 0 });
+    expect(plane.swapped).toMatchObject([{ mtu: 1400 }]);
+  });
+
   test('is made as soon as it can be', async () => {
     keep();
     plane.refusal = new SwapError('DATA_PLANE_NOT_READY', 'it does not run');
