@@ -62,7 +62,8 @@ describe.each([...FAMILIES])('$name', (family) => {
 
   test('curl, DNS, and iperf3 over TCP and UDP, both ways', async () => {
     const expected = await survey.programs(kernel, family);
-    expect(expected).toMatchObject({ iperfUp: true, iperfDown: true, dns: { errors: {} } });
+    expect(expected).toMatchObject({ iperfUp: true, iperfDown: true });
+    expect(expected.dns.errors).toEqual({});
     expect(await survey.programs(culvert, family)).toEqual(expected);
   });
 

@@ -113,10 +113,7 @@ export class HeldFlows {
     };
     this.#flows.push(flow);
     socket.on('data', (bytes: Buffer) => this.#onData(flow, bytes));
-    socket.on('end', () => {
-      if (!socket.writableEnded) flow.error ||= 'FIN';
-      socket.end();
-    });
+    socket.on('end', () => (socket.writableEnded ? socket.end() : endedEarly(flow)));
     socket.on('error', (cause: NodeJS.ErrnoException) => {
       flow.error ||= cause.code ?? cause.message;
     });
@@ -155,4 +152,15 @@ export class HeldFlows {
       else this.#sendBlock(flow);
     }, this.#options.intervalMs);
   }
+}
+
+/**
+ * Node tells of an end, too, when a reset came between two reads and a write has taken the error
+ * for itself; what is written to such a socket fails.
+ */
+function endedEarly(flow: Held): void {
+  flow.socket.write('?', (cause) => {
+    flow.error ||= cause === undefined || cause === null ? 'FIN' : 'ECONNRESET';
+    flow.socket.end();
+  });
 }

@@ -20,10 +20,10 @@ import {
   VnetFlag,
   vnetFlags,
 } from '../../../stack/wire/virtio-net.ts';
+import type { RowTest } from '../../flow-filter/fields.ts';
+import { parseRowFilter } from '../../flow-filter/parse.ts';
 import { CaptureRing, NO_RECORD, PacketWay, RecordField } from '../../messages/capture-ring.ts';
 import type { CaptureOrder } from '../../messages/control.ts';
-import type { RowTest } from '../../supervisor/flows/filter/fields.ts';
-import { parseRowFilter } from '../../supervisor/flows/filter/parse.ts';
 import { PacketFlow } from './packet-flow.ts';
 
 /** Every reason will do. */

@@ -9,7 +9,7 @@ import { giveAddress, givenAddresses } from '../../../ffi/netlink-addresses.ts';
 import { keepingRoutes } from '../../../ffi/netlink-routes.ts';
 import type { TunDevice } from '../../../ffi/tun-device.ts';
 import type { DeviceConfig } from '../../config/device-schema.ts';
-import type { Cidr } from '../../config/values.ts';
+import type { Cidr } from '../../config/value-texts.ts';
 import { onLink } from './device-link.ts';
 import {
   addAddresses,

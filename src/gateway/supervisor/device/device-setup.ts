@@ -7,7 +7,7 @@ import { isInOwnNamespace } from '../../../ffi/network-namespace.ts';
 import type { TunDevice } from '../../../ffi/tun-device.ts';
 import { parseAddress } from '../../../stack/wire/ip-address.ts';
 import type { DeviceConfig } from '../../config/device-schema.ts';
-import type { Cidr } from '../../config/values.ts';
+import type { Cidr } from '../../config/value-texts.ts';
 import { onLink } from './device-link.ts';
 
 /** Told of IPv6 addresses that are left out because the machine has no IPv6. */

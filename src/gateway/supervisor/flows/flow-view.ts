@@ -1,22 +1,7 @@
 /** A flow as logs and the API show it: one set of names for both. */
 import type { FlowSnapshot } from '../../../stack/flow-row.ts';
 import { DIRECT, type Endpoint } from '../../../stack/verdict.ts';
-
-/** Knows what numbers in a row stand for. */
-export interface FlowNames {
-  scriptName(generation: number, index: number): string | undefined;
-  listenerName(generation: number, index: number): string | undefined;
-  upstreamName(id: number): string | undefined;
-}
-
-export interface FlowContext {
-  readonly names: FlowNames;
-  readonly iface: string;
-  /** CLOCK_MONOTONIC in microseconds. */
-  readonly nowUs: number;
-  /** Milliseconds since 1970 at `nowUs`. */
-  readonly nowMs: number;
-}
+import type { FlowContext, FlowNames } from '../../flow-filter/flow-context.ts';
 
 /** The fields of a flow, named as in the log; times in milliseconds. */
 export interface FlowView {
@@ -60,16 +45,6 @@ export interface FlowView {
 export interface EndedFlowView extends FlowView {
   readonly close_by: string;
   readonly close_reason: string;
-}
-
-/** Text of a flow's serial number in logs, URLs and tables. */
-export const flowId = (serial: number): string => serial.toString(36);
-
-/** The serial number behind an id; undefined when it is no id. */
-export function parseFlowId(id: string): number | undefined {
-  if (!/^[0-9a-z]{1,11}$/.test(id)) return undefined;
-  const serial = Number.parseInt(id, 36);
-  return Number.isSafeInteger(serial) && serial > 0 ? serial : undefined;
 }
 
 /** @param untilUs  where the duration ends: now for a live flow, the last packet of an ended one */

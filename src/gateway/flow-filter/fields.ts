@@ -11,13 +11,14 @@ import {
   TRACK_STATE_NAMES,
   TrackBit,
   VERDICT_NAMES,
-} from '../../../../stack/flow-row.ts';
-import { TCP_STATE_NAMES } from '../../../../stack/tcp/states.ts';
-import { DIRECT } from '../../../../stack/verdict.ts';
-import { matchesPrefix, parseAddress } from '../../../../stack/wire/ip-address.ts';
-import { parseCidr, parseSize, parseSpan } from '../../../config/values.ts';
-import { type FlowContext, type FlowNames, parseFlowId } from '../flow-view.ts';
+} from '../../stack/flow-row.ts';
+import { TCP_STATE_NAMES } from '../../stack/tcp/states.ts';
+import { DIRECT } from '../../stack/verdict.ts';
+import { matchesPrefix, parseAddress } from '../../stack/wire/ip-address.ts';
+import { parseCidr, parseSize, parseSpan } from '../config/value-texts.ts';
 import { FilterError } from './filter-error.ts';
+import type { FlowContext, FlowNames } from './flow-context.ts';
+import { parseFlowId } from './flow-id.ts';
 import type { Token } from './tokens.ts';
 
 /** Whether the flow whose row lies at `at` is meant. */
