@@ -113,7 +113,7 @@ describe('a service manager', () => {
     await told('RELOADING');
     const done = await told('READY');
     expect(done['STATUS']).toStartWith('reload failed, running, 0 flows');
-    expect(done['STATUS']).toContain('config.yaml:1:31: device.queues: needs a restart');
+    expect(done['STATUS']).toContain('config.yaml:1:34: device.queues: needs a restart');
     const metrics = await fetch('http://x/metrics', { unix: join(folder, 'admin.sock') });
     expect(await metrics.text()).toContain('culvert_config_last_reload_successful 0');
     child.kill('SIGTERM');

@@ -2,6 +2,7 @@
  * Keeps one data plane running. Its device and its memory belong to the supervisor, so that a
  * process that died is replaced by one on the same state: its flows are reset, no client hangs.
  */
+import { boundsOf } from '../../stack/layout.ts';
 import type {
   CaptureOrder,
   DeviceFacts,
@@ -137,6 +138,15 @@ export class DataPlane {
   configure(live: LiveConfig): void {
     this.#live = live;
     this.#send({ kind: 'configure', live });
+  }
+
+  /** Bounds of another config; memory stays as it was laid out. */
+  setBounds({ limits, sessions }: Pick<StartConfig, 'limits' | 'sessions'>): void {
+    const bounds = { limits: boundsOf(limits), sessions };
+    const { limits: laidOut, sessions: before } = this.#start;
+    if (Bun.deepEquals(bounds, { limits: boundsOf(laidOut), sessions: before })) return;
+    this.#start = { ...this.#start, limits: { ...laidOut, ...bounds.limits }, sessions };
+    this.#send({ kind: 'bounds', ...bounds });
   }
 
   setScripts(scripts: ScriptsState): void {

@@ -7,6 +7,7 @@
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import { FlowReader } from '../../stack/layout.ts';
+import type { LoadedConfig } from '../config/load.ts';
 import { toStartConfig } from '../config/plane.ts';
 import { queueLimits } from '../config/queues.ts';
 import type { FlowContext, FlowNames } from '../flow-filter/flow-context.ts';
@@ -147,11 +148,7 @@ export class Supervisor implements ControlPlane {
       ...options.configSource,
       kernel: { device, follow: options.followConfig },
       announce: (live) => this.#tellConfig(live),
-      onTaken: (next, live) => {
-        this.#changes.watchDisk(next);
-        this.#tellConfig(live);
-        this.logLevel.configure(next.config.log.level);
-      },
+      onTaken: (next, live) => this.#taken(next, live),
     });
   }
 
@@ -373,6 +370,14 @@ export class Supervisor implements ControlPlane {
 
   #flowNames = (): FlowNames =>
     this.config.names.ofFlows((...of) => this.#generations.scriptName(...of));
+
+  #taken(next: LoadedConfig, live: LiveConfig | undefined): void {
+    this.#changes.watchDisk(next);
+    const facts = this.#options.kernel.device.facts();
+    this.#dataPlane?.setBounds(toStartConfig(next.config, facts));
+    this.#tellConfig(live);
+    this.logLevel.configure(next.config.log.level);
+  }
 
   #tellConfig(live: LiveConfig | undefined): void {
     if (live === undefined) return;

@@ -27,7 +27,8 @@ describe('a new config', () => {
   test('that changes what is laid out at the start names each such place', () => {
     const running = parseConfig('', 'c');
     const wanted = parseConfig(
-      'device: {queues: 2, mtu: 9000}\nlimits: {flows: 2048}\ntcp: {congestion: newreno, ecn: false}\n' +
+      'device: {queues: 2, mtu: 9000}\nlimits: {flows: 2048}\n' +
+        'tcp: {congestion: newreno, ecn: false}\n' +
         'timeouts: {idle: 1m}\nconntrack: {buckets: 64, tcpLoose: false}\nnat: {clampMss: 1400}',
       'c',
     );
@@ -36,7 +37,6 @@ describe('a new config', () => {
       'device.queues',
       'conntrack.buckets',
       'limits.flows',
-      'limits.flowsPerSource',
       'tcp.congestion',
       'tcp.ecn',
     ]);
@@ -58,6 +58,7 @@ describe('a new config', () => {
       'log: {level: debug, flows: false}\ndrain: 1s\negress: {fwmark: 7}\n' +
         'device: {mtu: 1400, addresses: [10.0.0.1/24], routes: [10.2.0.0/16], txQueueLength: 9}\n' +
         'routes: {auto: true, table: 99}\nlocal: {addresses: [10.0.0.9]}\n' +
+        'limits: {heldSyns: 9, timeWait: 9, sessions: 9, flowsPerSource: 9}\n' +
         'listeners: [{name: a, action: drop}]\nnat: {addresses: [10.0.0.7]}\n' +
         'timeouts: {idle: 1s}\nconntrack: {timeouts: {udp: 9s}}\nscripts: {vars: {a: b}}',
     );
