@@ -27,6 +27,7 @@ const SYMBOLS = {
   read: { args: ['i32', ADDRESS, SIZE], returns: 'i32' },
   write: { args: ['i32', ADDRESS, SIZE], returns: 'i32' },
   fcntl: { args: ['i32', 'i32', 'i32'], returns: 'i32' },
+  flock: { args: ['i32', 'i32'], returns: 'i32' },
   ioctl: { args: ['i32', ULONG, ADDRESS], returns: 'i32' },
 
   // Sockets
@@ -68,6 +69,7 @@ const SYMBOLS = {
   getpid: { args: [], returns: 'i32' },
   geteuid: { args: [], returns: 'u32' },
   kill: { args: ['i32', 'i32'], returns: 'i32' },
+  signal: { args: ['i32', ADDRESS], returns: ADDRESS },
   execve: { args: ['ptr', ADDRESS, ADDRESS], returns: 'i32' },
   setgroups: { args: [SIZE, ADDRESS], returns: 'i32' },
   setgid: { args: ['u32'], returns: 'i32' },

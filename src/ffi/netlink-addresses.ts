@@ -1,4 +1,4 @@
-/** Addresses of an interface as somebody has given them, to be given once more, to it or another. */
+/** Addresses of an interface as somebody has given them, to be given again, to it or another. */
 import { formatAddress } from '../stack/wire/ip-address.ts';
 import { SystemError } from './errors.ts';
 import type { Netlink } from './netlink.ts';

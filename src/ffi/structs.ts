@@ -132,6 +132,7 @@ export const IfAddrMsg = {
 export const RtMsg = {
   FAMILY: 0,
   DESTINATION_LENGTH: 1,
+  TOS: 3,
   TABLE: 4,
   PROTOCOL: 5,
   SCOPE: 6,
@@ -142,7 +143,16 @@ export const RtMsg = {
 } as const;
 
 /** `struct fib_rule_hdr`, linux/fib_rules.h. */
-export const FibRuleHdr = { FAMILY: 0, TABLE: 4, ACTION: 7, FLAGS: 8, BYTES: 12 } as const;
+export const FibRuleHdr = {
+  FAMILY: 0,
+  DESTINATION_LENGTH: 1,
+  SOURCE_LENGTH: 2,
+  TOS: 3,
+  TABLE: 4,
+  ACTION: 7,
+  FLAGS: 8,
+  BYTES: 12,
+} as const;
 
 /** Address families, linux/socket.h. */
 export const AddressFamily = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16 } as const;

@@ -5,7 +5,6 @@
  */
 import type { ConnectionRequest } from '../stack/verdict.ts';
 import type { EndedFlow, ScriptBundle, ScriptIssue } from './bundle/bundle.ts';
-import { loadBundle } from './bundle/loader.ts';
 import { Conns } from './conns/conns.ts';
 import type { ConnEvents } from './conns/ports.ts';
 import { type Decision, Decisions } from './decide.ts';
@@ -13,6 +12,7 @@ import { closersOf, EndedFlowQueue } from './ended-flow-queue.ts';
 import { SpareEngine } from './engine/spare-engine.ts';
 import { FlowSniffing } from './flow-sniffing.ts';
 import { lastWord } from './generations/last-word.ts';
+import { loadBundle } from './generations/loader.ts';
 import { Registry } from './generations/registry.ts';
 import { Rollout } from './generations/rollout.ts';
 import type { HostPorts, LoadOptions } from './host-ports.ts';

@@ -2,7 +2,7 @@ import { expect, test } from 'bun:test';
 import { accountingRound } from './accounting.ts';
 
 const ROUNDS = 40;
-const SECONDS_MS = 10_000;
+const UNTRIED_MS = 4000;
 
 test('each frame is in one place after each packet: an outcome, a reason, or waiting', async () => {
   const places = new Set<string>();
@@ -23,8 +23,8 @@ test('each frame is in one place after each packet: an outcome, a reason, or wai
   );
 }, 60_000);
 
-test('seconds of seeds that were never tried find nothing', async () => {
-  const end = Date.now() + SECONDS_MS;
+test('some dozen rounds of seeds that were never tried find nothing', async () => {
+  const end = Date.now() + UNTRIED_MS;
   for (let seed = Date.now() % 1e9; Date.now() < end; seed++) {
     try {
       await accountingRound(seed);

@@ -85,7 +85,6 @@ export class Decisions {
     if (sent < 0) return false;
     this.#rows[request % SLOTS] = row;
     this.#upstreams.setRequest(row, request);
-    this.#counters.add(Counter.DECISIONS_ASKED);
     return true;
   }
 

@@ -3,7 +3,7 @@
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { SharedMemory } from '../../ffi/memory.ts';
-import { dieWithParent, raiseFileLimit } from '../../ffi/process.ts';
+import { dieWithParent, leaveSignalsToParent, raiseFileLimit } from '../../ffi/process.ts';
 import { setNonBlocking } from '../../ffi/sockets.ts';
 import { TunDevice } from '../../ffi/tun-device.ts';
 import { COUNTERS_BYTES, Counters } from '../../stack/counters.ts';
@@ -48,6 +48,7 @@ const STDOUT = 1;
 
 /** Runs the hidden sub-command `__data-plane`; returns when the gateway ends. */
 export function runDataPlane(): void {
+  leaveSignalsToParent();
   dieWithParent();
   const fileLimit = raiseFileLimit();
   setNonBlocking(STDIN);

@@ -6,17 +6,15 @@
 import type { Decision } from '../../scripts-runtime/decide.ts';
 import { FAILURE_KINDS } from '../../scripts-runtime/errors.ts';
 import { VERDICT_TEXT_BYTES } from '../../scripts-runtime/limits.ts';
-import { SERVICE_NAMES, VerdictCode } from '../../stack/flow-row.ts';
+import { PROTOCOL_NAMES, SERVICE_NAMES, VerdictCode } from '../../stack/flow-row.ts';
 import {
   CONGESTION_NAMES,
   type ConnectionRequest,
   type Endpoint,
-  type FlowProtocol,
   type ForwardVerdict,
-  type RejectWith,
+  REJECT_WITHS,
 } from '../../stack/verdict.ts';
 import { formatAddress, writeAddress } from '../../stack/wire/ip-address.ts';
-import { Protocol } from '../../stack/wire/protocol.ts';
 
 /** First byte of every datagram. */
 export const DatagramKind = {
@@ -59,7 +57,7 @@ const AnswerField = {
   KIND: 0,
   /** VerdictCode, or FAILED. */
   VERDICT: 1,
-  /** RejectCode, HandshakeCode, position in SERVICE_NAMES, or FailureCode, by the verdict. */
+  /** By the verdict: position in REJECT_WITHS or SERVICE_NAMES, HandshakeCode, failure code. */
   DETAIL: 2,
   /** PROXY protocol version; 0 for none. */
   PROXY_PROTOCOL: 3,
@@ -93,21 +91,10 @@ const ANSWER_FIXED_BYTES = 88;
 /** Stands in the place of a verdict: the script gave none, and the fallback applies. */
 export const VERDICT_FAILED = 255;
 
-export const RejectCode = { rst: 0, icmp: 1, drop: 2 } as const satisfies Record<
-  RejectWith,
-  number
->;
 export const HandshakeCode = { 'dial-first': 0, 'accept-first': 1 } as const;
 /** Words of the failure codes: `failureName(answer.detail)`. */
 export const failureName = (code: number): string => FAILURE_KINDS[code] ?? 'unknown';
 
-/** By IANA number: what scripts are asked about. */
-const FLOW_PROTOCOLS: ReadonlyMap<number, FlowProtocol> = new Map([
-  [Protocol.TCP, 'tcp'],
-  [Protocol.UDP, 'udp'],
-  [Protocol.ICMP, 'icmp'],
-  [Protocol.ICMPV6, 'icmp'],
-]);
 const ADDRESS_BYTES = 16;
 
 const utf8 = new TextEncoder();
@@ -188,7 +175,7 @@ export function decodeDecisionRequest(
 ): ConnectionRequest | undefined {
   if (length !== DECISION_REQUEST_BYTES) return undefined;
   const family = view.getUint8(at + RequestField.FAMILY);
-  const protocol = FLOW_PROTOCOLS.get(view.getUint8(at + RequestField.PROTOCOL));
+  const protocol = PROTOCOL_NAMES[view.getUint8(at + RequestField.PROTOCOL)];
   if ((family !== 4 && family !== 6) || protocol === undefined) return undefined;
   const addressLength = family === 4 ? 4 : ADDRESS_BYTES;
   return {
@@ -241,7 +228,7 @@ export function encodeDecisionAnswer(
       return ANSWER_FIXED_BYTES;
     case 'reject':
       view.setUint8(at + AnswerField.VERDICT, VerdictCode.REJECT);
-      view.setUint8(at + AnswerField.DETAIL, RejectCode[verdict.with]);
+      view.setUint8(at + AnswerField.DETAIL, REJECT_WITHS.indexOf(verdict.with));
       return writeText(view, at, verdict.reason);
     case 'redirect':
       view.setUint8(at + AnswerField.VERDICT, VerdictCode.REDIRECT);
@@ -307,7 +294,7 @@ export class DecisionAnswer {
   epoch = 0;
   /** VerdictCode, or VERDICT_FAILED. */
   verdict = 0;
-  /** RejectCode, HandshakeCode, Service or failure code, by the verdict. */
+  /** By the verdict: position in REJECT_WITHS, HandshakeCode, Service, or failure code. */
   detail = 0;
   generation = 0;
   /** Position of the script; 0xffff_ffff when none claimed the flow. */

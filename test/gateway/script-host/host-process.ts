@@ -116,6 +116,14 @@ export class HostProcess {
     return end.kind === 'load-failed' ? end.issues : [];
   }
 
+  /** Waits for what its messages are together: `isReached` is asked once for each look at them. */
+  async until(isReached: () => boolean): Promise<void> {
+    while (!isReached()) {
+      if (!this.isAlive) throw new Error('the script host ended');
+      await Bun.sleep(POLL_MS);
+    }
+  }
+
   /** Waits for a message, sent before or after. */
   async message(isWanted: (message: FromScriptHost) => boolean): Promise<FromScriptHost> {
     for (;;) {

@@ -11,11 +11,12 @@ import type { DeviceView } from '../api/device-schemas.ts';
 import { CrashPolicy } from '../backoff.ts';
 import type { Logger } from '../log/logger.ts';
 import { Mutex } from '../mutex.ts';
+import type { Notices } from '../notices.ts';
 import { StaleChangeError } from '../scripts/generations.ts';
 import type { Device, NextDevice } from './device.ts';
 import { DeviceEvents } from './device-events.ts';
 import type { DeviceState } from './device-state.ts';
-import { viewDevice } from './device-view.ts';
+import { viewDevice, viewState } from './device-view.ts';
 import { DeviceWatch, type ErrnoError } from './device-watch.ts';
 
 /** How long the name of the device before may stay in use after it was closed. */
@@ -65,6 +66,7 @@ export interface DeviceKeeperOptions {
   readonly log: Logger;
   readonly device: Device;
   readonly counters: CounterReader;
+  readonly notices: Notices;
   readonly plane: () => DevicePlane | undefined;
   /** The device is gone for good. */
   readonly onFatal: () => void;
@@ -84,6 +86,8 @@ export class DeviceKeeper implements Disposable {
   constructor(options: DeviceKeeperOptions) {
     this.#options = options;
     this.#device = options.device;
+    this.events.onAdded = (what, state) =>
+      options.notices.tell('DEVICE', { what, device: viewState(state) });
     this.#watch = this.#watchDevice();
   }
 

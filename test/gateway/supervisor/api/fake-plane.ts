@@ -55,10 +55,13 @@ export interface FakePlane extends ControlPlane {
   /** Names that a swap was asked for with. */
   readonly swapped: (string | undefined)[];
   reasons: string[];
-  readonly config: { access: AccessRules; isClash: boolean };
+  readonly config: ControlPlane['config'] & { access: AccessRules; isClash: boolean };
+  /** As a reload does it. */
+  readonly setAccess: (access: AccessRules) => void;
   readonly logTap: LogTap;
   readonly configFile: string;
   readonly configState: ConfigState;
+  readonly configChanges: ConfigChanges;
   readonly configHooks: {
     /** Is called when routes follow a config. */
     follow: () => void;
@@ -137,6 +140,7 @@ function fakeConfig(generations: Generations, notices: Notices) {
     started,
     announce: () => {},
     read,
+    files: () => ({ file }),
     validate: (value, name) => validateConfig(value, name, []),
     stateFolder: folder,
     kernel: {
@@ -194,10 +198,22 @@ export function fakePlane(): FakePlane {
   const memory = memoryOfFlows();
   const reloads = new Reloads();
   const disk: FakePlane['disk'] = { read: (active) => active };
+  const accessListeners = new Set<() => void>();
   return {
     disk,
     reasons: [],
-    config: { access: { tokens: [], peers: [] }, isClash: true },
+    config: {
+      access: { tokens: [], peers: [] },
+      isClash: true,
+      onAccess: (listener) => {
+        accessListeners.add(listener);
+        return () => accessListeners.delete(listener);
+      },
+    },
+    setAccess(access) {
+      this.config.access = access;
+      for (const listener of [...accessListeners]) listener();
+    },
     killed,
     ring,
     captureOrders,

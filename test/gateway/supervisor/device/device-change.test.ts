@@ -6,6 +6,7 @@ import type { DeviceFacts } from '../../../../src/gateway/messages/control.ts';
 import { Device } from '../../../../src/gateway/supervisor/device/device.ts';
 import { DeviceChangeError } from '../../../../src/gateway/supervisor/device/device-change.ts';
 import { DeviceKeeper } from '../../../../src/gateway/supervisor/device/device-keeper.ts';
+import { Notices } from '../../../../src/gateway/supervisor/notices.ts';
 import { COUNTERS_BYTES, Counters } from '../../../../src/stack/counters.ts';
 import { ip, isRoot, NetworkNamespace } from '../../../ffi/support/namespace.ts';
 import { rememberingLog, until } from '../support.ts';
@@ -33,6 +34,7 @@ describe.skipIf(!isRoot)('the device of another config', () => {
       log: remembered.log,
       device,
       counters: new Counters(new ArrayBuffer(COUNTERS_BYTES)),
+      notices: new Notices(),
       plane: () => ({
         swapDevice: async () => {},
         releaseDevice: async () => {},
@@ -146,7 +148,8 @@ describe.skipIf(!isRoot)('the device of another config', () => {
       ip('route', 'add', '192.0.2.0/24', 'dev', 'lo');
       ip('link', 'set', NAME, 'mtu', '1333');
       const error = await refusalOf(
-        'mtu: 1400, txQueueLength: 9, addresses: [10.10.0.1/16], routes: [10.77.0.0/16, 192.0.2.0/24]',
+        'mtu: 1400, txQueueLength: 9, addresses: [10.10.0.1/16], ' +
+          'routes: [10.77.0.0/16, 192.0.2.0/24]',
       );
       expect(error).toMatchObject({ path: ['device', 'routes', 1] });
       expect(String(error)).toContain('EEXIST (another route to this prefix exists)');

@@ -11,6 +11,7 @@ import {
   type DeviceQueues,
   SwapError,
 } from '../../../../src/gateway/supervisor/device/device-keeper.ts';
+import { Notices } from '../../../../src/gateway/supervisor/notices.ts';
 import { COUNTERS_BYTES, Counters } from '../../../../src/stack/counters.ts';
 import { ip, isRoot, NetworkNamespace, OtherNamespace } from '../../../ffi/support/namespace.ts';
 import { rememberingLog, until } from '../support.ts';
@@ -72,6 +73,7 @@ describe.skipIf(!isRoot)('a device', () => {
       log: remembered.log,
       device,
       counters: new Counters(new ArrayBuffer(COUNTERS_BYTES)),
+      notices: new Notices(),
       plane: () => plane,
       onFatal: () => fatal++,
     });
