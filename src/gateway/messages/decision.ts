@@ -3,6 +3,7 @@
  * decided. Fixed layouts, little-endian, one datagram a message. The data plane encodes and decodes
  * on its hot path, straight from its rows and without an object; the script host takes values.
  */
+import { ANY_PROCESSOR } from '../../ffi/scheduling.ts';
 import type { Decision } from '../../scripts-runtime/decide.ts';
 import { FAILURE_KINDS } from '../../scripts-runtime/errors.ts';
 import { VERDICT_TEXT_BYTES } from '../../scripts-runtime/limits.ts';
@@ -46,8 +47,10 @@ const RequestField = {
   MSS: 56,
   WINDOW_SCALE: 58,
   TTL: 59,
+  /** Where the data plane runs and will run, or ANY_PROCESSOR. */
+  PROCESSOR: 60,
 } as const;
-const DECISION_REQUEST_BYTES = 60;
+const DECISION_REQUEST_BYTES = 62;
 
 /** A cancellation ends after the epoch; its first fields are those of a request. */
 export const DECISION_CANCEL_BYTES = 12;
@@ -105,6 +108,7 @@ const fromUtf8 = new TextDecoder();
  *
  * @param protocol  IANA number; `mss`, `windowScale` and `ecn` are read of TCP only
  * @param ecn       1 when the SYN asks for ECN, else 0
+ * @param processor number of one, or ANY_PROCESSOR
  * @returns         length in bytes
  */
 export function encodeDecisionRequest(
@@ -124,6 +128,7 @@ export function encodeDecisionRequest(
   windowScale: number,
   ttl: number,
   ecn: number,
+  processor = ANY_PROCESSOR,
 ): number {
   view.setUint8(at + RequestField.KIND, DatagramKind.REQUEST);
   view.setUint8(at + RequestField.PROTOCOL, protocol);
@@ -141,6 +146,7 @@ export function encodeDecisionRequest(
   view.setUint16(at + RequestField.MSS, mss, true);
   view.setUint8(at + RequestField.WINDOW_SCALE, windowScale);
   view.setUint8(at + RequestField.TTL, ttl);
+  view.setUint16(at + RequestField.PROCESSOR, processor, true);
   return DECISION_REQUEST_BYTES;
 }
 
@@ -166,6 +172,10 @@ export const requestIdOf = (view: DataView, at: number): number =>
   view.getUint32(at + RequestField.REQUEST_ID, true);
 export const epochOf = (view: DataView, at: number): number =>
   view.getUint32(at + RequestField.EPOCH, true);
+
+/** Of a request. */
+export const processorOf = (view: DataView, at: number): number =>
+  view.getUint16(at + RequestField.PROCESSOR, true);
 
 /** The request of a datagram; undefined when it is malformed. */
 export function decodeDecisionRequest(

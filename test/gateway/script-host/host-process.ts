@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { monotonicNow } from '../../../src/ffi/clock.ts';
 import { allocateStruct, SharedMemory } from '../../../src/ffi/memory.ts';
+import { ANY_PROCESSOR } from '../../../src/ffi/scheduling.ts';
 import { closeFd, receive, send, socketPair } from '../../../src/ffi/sockets.ts';
 import {
   answerText,
@@ -66,6 +67,8 @@ export class HostProcess {
   readonly epoch: number;
   /** Position of the script that was entered last, when the watchdog killed. */
   culprit: number | undefined;
+  /** Where the data plane says that it runs. */
+  processor = ANY_PROCESSOR;
   readonly #process: Bun.Subprocess<'pipe', 'pipe', 'inherit'>;
   readonly #heartbeat = SharedMemory.create('heartbeat', HEARTBEAT_BYTES);
   readonly #fd: number;
@@ -164,6 +167,7 @@ export class HostProcess {
       7,
       64,
       0,
+      this.processor,
     );
     send(this.#fd, this.#io.address, length);
     return id;

@@ -1,4 +1,7 @@
 import { expect, setDefaultTimeout, test } from 'bun:test';
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { ANY_PROCESSOR } from '../../../src/ffi/scheduling.ts';
 import {
   encodeJsonFrame,
   FrameReader,
@@ -30,6 +33,29 @@ test('a burst of requests is answered once each', async () => {
     });
   }
 });
+
+test.skipIf(availableParallelism() < 2)(
+  'a host goes where its data plane is, stays there, and is let go again',
+  async () => {
+    await using host = new HostProcess();
+    const processors = () =>
+      /^Cpus_allowed_list:\s+(\S+)/m.exec(readFileSync(`/proc/${host.pid}/status`, 'utf8'))?.[1];
+    await host.load(makeBundle({ a: scriptOf('return forward()') }));
+    const all = processors();
+    for (const [processor, wanted] of [
+      [1, '1'],
+      [0, '0'],
+      [ANY_PROCESSOR, all],
+    ] as const) {
+      host.processor = processor;
+      // It moves behind an answer, and when it has been idle for a while.
+      while (processors() !== wanted) {
+        expect(await host.decide()).toMatchObject({ script: 0 });
+        await Bun.sleep(40);
+      }
+    }
+  },
+);
 
 test('requests of another epoch, or cancelled, are not answered', async () => {
   await using host = new HostProcess(5);
