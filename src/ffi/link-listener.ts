@@ -34,17 +34,22 @@ export class LinkListener implements Disposable {
   readonly #reader: Reader;
   #isClosed = false;
 
-  /** @throws SystemError  `EMFILE` */
+  /** @throws SystemError  `EMFILE`, `ENOMEM` */
   constructor(handlers: LinkHandlers) {
     this.#fd = checked(
       libc.socket(AddressFamily.NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE),
       'socket(NETLINK_ROUTE)',
     );
-    const address = allocateStruct(SockAddrNl.BYTES);
-    address.view.setUint16(SockAddrNl.FAMILY, AddressFamily.NETLINK, HOST_ORDER);
-    address.view.setUint32(SockAddrNl.GROUPS, RTMGRP_LINK, HOST_ORDER);
-    checked(libc.bind(this.#fd, address.address, SockAddrNl.BYTES), 'bind(RTMGRP_LINK)');
-    this.#reader = Bun.file(this.#fd).stream().getReader();
+    try {
+      const address = allocateStruct(SockAddrNl.BYTES);
+      address.view.setUint16(SockAddrNl.FAMILY, AddressFamily.NETLINK, HOST_ORDER);
+      address.view.setUint32(SockAddrNl.GROUPS, RTMGRP_LINK, HOST_ORDER);
+      checked(libc.bind(this.#fd, address.address, SockAddrNl.BYTES), 'bind(RTMGRP_LINK)');
+      this.#reader = Bun.file(this.#fd).stream().getReader();
+    } catch (error) {
+      closeFd(this.#fd);
+      throw error;
+    }
     void this.#read(handlers);
   }
 

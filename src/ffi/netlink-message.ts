@@ -41,7 +41,15 @@ export const MessageFlag = {
 } as const;
 
 export const LinkAttribute = { IFNAME: 3, MTU: 4, TXQLEN: 13 } as const;
-export const AddressAttribute = { ADDRESS: 1, LOCAL: 2 } as const;
+export const AddressAttribute = {
+  ADDRESS: 1,
+  LOCAL: 2,
+  BROADCAST: 4,
+  CACHEINFO: 6,
+  FLAGS: 8,
+  RT_PRIORITY: 9,
+  PROTO: 11,
+} as const;
 export const RouteAttribute = {
   DST: 1,
   OIF: 4,

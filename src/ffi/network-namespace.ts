@@ -43,17 +43,25 @@ export function inNamespaceOf<Result>(tunFd: number, run: () => Result): Result 
   }
 }
 
+/** All others say that the kernel does not tell this to us. */
+const REAL_ERRORS: ReadonlySet<number> = new Set([
+  Errno.EBADFD,
+  Errno.EMFILE,
+  Errno.ENFILE,
+  Errno.ENOMEM,
+]);
+
 /**
  * Whether the TUN device behind `tunFd` is in the network namespace of this thread. A kernel that
  * cannot tell (before Linux 5.2) is taken to say so.
  *
- * @throws SystemError  `EBADFD` once the interface was deleted
+ * @throws SystemError  `EBADFD` once the interface was deleted; `EMFILE`, `ENFILE`, `ENOMEM`
  */
 export function isInOwnNamespace(tunFd: number): boolean {
   const there = libc.ioctl(tunFd, TunIoctl.TUNGETDEVNETNS, 0);
   if (there < 0) {
     const errno = lastErrno();
-    return errno === Errno.EBADFD ? raise(errno, 'ioctl(TUNGETDEVNETNS)') : true;
+    return REAL_ERRORS.has(errno) ? raise(errno, 'ioctl(TUNGETDEVNETNS)') : true;
   }
   const { ino, dev } = fstatSync(there);
   closeFd(there);

@@ -20,7 +20,7 @@ import { TCB_ROW_BYTES, Tcb } from './tcp/tcb.ts';
 import { readTcb, type TcbSnapshot } from './tcp/tcb-snapshot.ts';
 import { TimerWheel } from './timer-wheel.ts';
 
-/** Capacities, fixed when the gateway starts. */
+/** Capacities. Memory is laid out for `flows`, `flowBuckets` and `slabBytes`. */
 export interface StateLimits {
   readonly flows: number;
   /** Of the hash of flows; 0 or absent leaves it to their number. */
@@ -36,6 +36,18 @@ export interface StateLimits {
   readonly slabBytes: number;
   readonly slabBytesPerFlow: number;
 }
+
+/** Those of them that are only compared with, and so may change while flows live. */
+export type StateBounds = Omit<StateLimits, 'flows' | 'flowBuckets' | 'slabBytes'>;
+
+export const boundsOf = (limits: StateBounds): StateBounds => ({
+  flowsPerSource: limits.flowsPerSource,
+  heldSyns: limits.heldSyns,
+  heldSynsPerSource: limits.heldSynsPerSource,
+  synCookiesFrom: limits.synCookiesFrom,
+  timeWait: limits.timeWait,
+  slabBytesPerFlow: limits.slabBytesPerFlow,
+});
 
 /** A frame of the device: the longest IP packet, its vnet header, and a margin. */
 export const FRAME_BYTES = 65_535 + 10 + 128;

@@ -16,6 +16,7 @@ import { FrameBatch } from './frame-batch.ts';
 import type { IcmpErrorKind } from './icmp-error-kind.ts';
 import type { IcmpSender } from './icmp-sender.ts';
 import type { Ingress } from './ingress.ts';
+import type { StateBounds } from './layout.ts';
 import type { PrefixNat, PrefixRule } from './nat/prefix-nat.ts';
 import type { OnParked, Replay } from './parked-packets.ts';
 import type { SlabPool } from './slab-pool.ts';
@@ -154,6 +155,15 @@ export class Stack {
     this.#tcp.wheel.expire(now, this.#expireRow);
     this.#tcp.paceWheel.expire(now, this.#onPaceTimer);
     this.#conntrack.reap(now);
+  }
+
+  /** For what comes from now on; memory stays as it was laid out. */
+  setBounds(bounds: StateBounds): void {
+    const { heldSyns, quota, timeWait, settings, slabs } = this.#tcp;
+    heldSyns.setLimits(bounds.heldSyns, bounds.heldSynsPerSource, bounds.synCookiesFrom);
+    quota.limit = bounds.flowsPerSource;
+    timeWait.limit = bounds.timeWait;
+    settings.slabBytesPerFlow = Math.min(bounds.slabBytesPerFlow, slabs.bytesLimit);
   }
 
   /** Microseconds of silence before the first keep-alive, for new connections; 0 is never. */

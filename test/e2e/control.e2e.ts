@@ -50,6 +50,36 @@ interface Problem {
   readonly errors?: readonly { message: string; line?: number; column?: number }[];
 }
 
+test('a reload takes bounds that are only compared with, and they outlive a crash', async () => {
+  const limits = (value: object) =>
+    world.gateway.api('/v1/config', {
+      method: 'PATCH',
+      body: JSON.stringify({ limits: value }),
+      headers: { 'If-Match': '*', 'Content-Type': 'application/merge-patch+json' },
+    });
+  const held = () => world.gateway.metric('culvert_tcp_syn_in_flight_limit');
+  const before = await held();
+  const lower = { heldSyns: 64, timeWait: 10, sessions: 20, slabBytesPerFlow: '1MiB' };
+  expect((await limits(lower)).status).toBe(200);
+  // Of a device with several queues it is the sum of their parts.
+  await waitFor('the bound', async () => (await held()) === 64 || undefined);
+  expect(await isOpen(IPV4.server)).toBe(true);
+  for (const pid of world.gateway.children('__data-plane')) process.kill(pid, 'SIGKILL');
+  await world.gateway.waitForLog('the end', ({ msg }) => msg === 'data-plane-exited');
+  await world.gateway.ready();
+  expect(await held()).toBe(64);
+  expect(await isOpen(IPV6.server)).toBe(true);
+  const none = { heldSyns: null, timeWait: null, sessions: null, slabBytesPerFlow: null };
+  expect((await limits(none)).status).toBe(200);
+  await waitFor('the bound before', async () => (await held()) === before || undefined);
+  const refused = await limits({ claims: 5, flows: 4096, heldSyns: 64 });
+  expect(refused.status).toBe(409);
+  expect(await refused.json()).toMatchObject({
+    errors: [{ path: 'limits.flows' }, { path: 'limits.claims' }],
+  });
+  expect(await held()).toBe(before);
+});
+
 describe('scripts over HTTP', () => {
   test('a new script decides new flows, and a rollback brings the old one back', async () => {
     expect(await isOpen(IPV4.server)).toBe(true);

@@ -6,6 +6,9 @@
  *     agent ── c0 ═══ g0 ──► culvert0 ── [ culvert run ] ── up0 ═══ dn0 ── agent, iperf3
  */
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse, stringify } from 'yaml';
 import type { ConfigInput } from '../../src/gateway/config/schema.ts';
 import { FAMILIES, IPV4, IPV6 } from '../support/netns.ts';
 import {
@@ -71,12 +74,23 @@ beforeEach(() => start());
 afterEach(() => world?.[Symbol.asyncDispose]());
 
 const device = () => world.gateway.json<DeviceAnswer>('/v1/device');
-const swap = (body: object = {}) =>
-  world.gateway.json<DeviceAnswer>('/v1/device/swap', {
+const askSwap = (body: object, tag: string) =>
+  world.gateway.api('/v1/device/swap', {
     method: 'POST',
     body: JSON.stringify(body),
-    headers: { 'Content-Type': 'application/json' },
+    headers: { 'Content-Type': 'application/json', 'If-Match': tag },
   });
+async function swap(body: object = {}): Promise<void> {
+  const answer = await askSwap(body, '*');
+  if (!answer.ok) throw new Error(await answer.text());
+}
+/** Writes other values of `device` into the config file, and has it read. */
+function reload(change: ConfigInput['device']) {
+  const file = join(world.gateway.folder, 'config.yaml');
+  const config = parse(readFileSync(file, 'utf8'));
+  writeFileSync(file, stringify({ ...config, device: { ...config.device, ...change } }));
+  return world.gateway.cli('reload');
+}
 const inGateway = (command: string) => world.topology.ip(world.topology.gw, command);
 const happened = (event: string, times = 1) =>
   waitFor(`event ${event}`, async () => {
@@ -145,6 +159,25 @@ describe('during transfers', () => {
     await world.gateway.waitForLog('device-up', ({ msg }) => msg === 'device-up');
   }, 60_000);
 
+  test('reloads change MTU, queue, addresses and routes', async () => {
+    const routes = CONFIG.device?.routes ?? [];
+    const more = { addresses: ['10.55.0.1/24', 'fd55::1/64'], routes: [...routes, '10.56.0.0/16'] };
+    await during(async () => {
+      expect(await reload({ mtu: 1280, txQueueLength: 77, ...more })).toMatchObject({ code: 0 });
+      // The data plane knows when the reload is done, and not a message of the kernel later.
+      expect(await device()).toMatchObject({ mtu: 1280, tx_queue_length: 77 });
+      expect(inGateway(`addr show ${DEVICE}`)).toContain('10.55.0.1/24');
+      expect(inGateway('route')).toContain(`10.56.0.0/16 dev ${DEVICE}`);
+      const back = { mtu: 9000, txQueueLength: 1000, addresses: [], routes };
+      expect(await reload(back)).toMatchObject({ code: 0 });
+    }, LONG);
+    expect(await device()).toMatchObject({ mtu: 9000, tx_queue_length: 1000 });
+    expect(inGateway(`addr show ${DEVICE}`)).not.toContain('55::1');
+    expect(inGateway('route')).not.toContain('10.56.0.0');
+    expect(await world.gateway.metric('culvert_data_plane_restarts_total')).toBe(0);
+    expect(await world.gateway.metric('culvert_tun_events_total{event="mtu"}')).toBe(2);
+  }, 60_000);
+
   test('the MTU becomes smaller and larger', async () => {
     await during(async () => {
       for (const mtu of [1280, 1400, 9000, 1500]) {
@@ -158,6 +191,73 @@ describe('during transfers', () => {
     );
   }, 60_000);
 });
+
+test('a reload that the kernel refuses changes nothing, and names the place', async () => {
+  const routes = [...(CONFIG.device?.routes ?? []), '10.56.0.0/16', '10.57.0.0/16'];
+  inGateway('route add 10.57.0.0/16 dev up0');
+  const before = inGateway(`addr show ${DEVICE}`);
+  const refused = await reload({ mtu: 1400, addresses: ['10.55.0.1/24'], routes });
+  expect(refused.code).toBe(4);
+  expect(refused.stderr).toMatch(/config\.yaml:\d+:\d+: device\.routes\[3\]: .*EEXIST/);
+  expect(inGateway(`addr show ${DEVICE}`)).toBe(before);
+  expect(inGateway('route')).not.toContain('10.56.0.0');
+  expect(await reload({ mtu: 1400, addresses: [], routes: routes.slice(0, 2) })).toMatchObject({
+    code: 0,
+  });
+  const fixed = await reload({ queues: 3, name: 'other0' });
+  expect(fixed.code).toBe(4);
+  expect(fixed.stderr).toMatch(
+    /device\.name: needs a restart[\s\S]*device\.queues: needs a restart/,
+  );
+});
+
+test('of two who swap the device that they have seen, one does; all hear of it', async () => {
+  const listening = new AbortController();
+  const { signal } = listening;
+  const stream = await world.gateway.api('/v1/events?type=DEVICE', { signal });
+  const tag = (await world.gateway.api('/v1/device')).headers.get('ETag') ?? '';
+  const answers = await Promise.all([askSwap({}, tag), askSwap({ name: 'culvert1' }, tag)]);
+  expect(answers.map(({ status }) => status).sort()).toEqual([200, 412]);
+  let heard = '';
+  for await (const bytes of stream.body!) {
+    heard += new TextDecoder().decode(bytes);
+    if (heard.includes('swapped')) break;
+  }
+  listening.abort();
+  expect(heard).toMatch(/event: DEVICE\ndata: .*"what":"swapped","device":{"name":"culvert[01]"/);
+  expect((await world.gateway.api('/v1/device/events')).status).toBe(404);
+});
+
+test('what is set by hand lives through a swap', async () => {
+  inGateway(`link set ${DEVICE} mtu 1400 txqueuelen 77`);
+  inGateway(`addr add 10.58.0.1/24 dev ${DEVICE}`);
+  await swap();
+  expect(await device()).toMatchObject({ name: DEVICE, mtu: 1400, tx_queue_length: 77 });
+  expect(inGateway(`addr show ${DEVICE}`)).toContain('10.58.0.1/24');
+  const transfer = { up: MB, down: MB };
+  const result = await transferBetween(world.client, world.server, IPV4.server, transfer);
+  expect(result).toMatchObject(intact(transfer));
+});
+
+test('a gateway without descriptors keeps its device, and says once what it lacks', async () => {
+  const pid = String(world.gateway.pid);
+  const limit = (soft: string) => {
+    const { exitCode, stderr } = Bun.spawnSync(['prlimit', '--pid', pid, `--nofile=${soft}:`]);
+    if (exitCode !== 0) throw new Error(stderr.toString());
+  };
+  limit('3');
+  const unseen = ({ msg }: { msg?: unknown }) => msg === 'device-not-seen';
+  const line = await world.gateway.waitForLog('the trouble', unseen);
+  expect(String(line['why'])).toContain('EMFILE');
+  await Bun.sleep(2500);
+  limit('4096');
+  await world.gateway.waitForLog('its end', ({ msg }) => msg === 'device-seen-again');
+  const errors = 'culvert_tun_watch_errors_total{code="EMFILE"}';
+  expect(await world.gateway.metric(errors)).toBeGreaterThanOrEqual(2);
+  expect(world.gateway.logs.filter(unseen)).toHaveLength(1);
+  expect((await device()).events).not.toContainEqual(expect.objectContaining({ event: 'gone' }));
+  expect((await world.gateway.api('/readyz')).status).toBe(200);
+}, 30_000);
 
 test('a claimed flow lives through a swap and a deletion', async () => {
   const { topology } = world;

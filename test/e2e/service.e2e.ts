@@ -108,12 +108,12 @@ describe('a service manager', () => {
   test('hears which change a reload refuses, and the gateway goes on as it was', async () => {
     const child = start();
     await told('READY');
-    writeFileSync(join(folder, 'config.yaml'), CONFIG.replace('culvert0,', 'culvert0, mtu: 1400,'));
+    writeFileSync(join(folder, 'config.yaml'), CONFIG.replace('culvert0,', 'culvert0, queues: 2,'));
     child.kill('SIGUSR1');
     await told('RELOADING');
     const done = await told('READY');
     expect(done['STATUS']).toStartWith('reload failed, running, 0 flows');
-    expect(done['STATUS']).toContain('config.yaml:1:31: device.mtu: needs a restart');
+    expect(done['STATUS']).toContain('config.yaml:1:34: device.queues: needs a restart');
     const metrics = await fetch('http://x/metrics', { unix: join(folder, 'admin.sock') });
     expect(await metrics.text()).toContain('culvert_config_last_reload_successful 0');
     child.kill('SIGTERM');

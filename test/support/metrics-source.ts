@@ -33,7 +33,7 @@ export function sampleMetrics(): MetricsSource {
   return {
     counters,
     queues: [counters],
-    deviceEvents: new Map([['up', 2]]),
+    device: { events: new Map([['up', 2]]), watchErrors: new Map([['EMFILE', 1]]) },
     reloads: { ok: 3, failed: 1, lastOk: false, lastOkAt: 1_500 },
     active: { number: 4, limits: DEFAULT_SCRIPT_LIMITS, scripts: [{ name: 'route' }] },
     trials: { promoted: 1, stopped: 2, aborted: 0 },

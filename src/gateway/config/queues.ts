@@ -27,15 +27,22 @@ export function queueLimits(config: Share): StateLimits {
 /** The part of a queue of what is fixed when data planes start. */
 export function startOfQueue(start: StartConfig, queue: QueuePlace): StartConfig {
   if (queue.count === 1) return start;
-  const part = (whole: number) => Math.ceil(whole / queue.count);
-  const { limit, perSource } = start.sessions;
   return {
     ...start,
-    claims: part(start.claims),
-    sessions: { limit: part(limit), perSource: part(perSource) },
+    claims: Math.ceil(start.claims / queue.count),
+    sessions: sessionsOfQueue(start.sessions, queue.count),
     queue,
   };
 }
+
+/** Its part of the sockets for UDP and pings. */
+export const sessionsOfQueue = (
+  { limit, perSource }: StartConfig['sessions'],
+  count: number,
+): StartConfig['sessions'] => ({
+  limit: Math.ceil(limit / count),
+  perSource: Math.ceil(perSource / count),
+});
 
 /**
  * The part of a queue of what can change. Each masquerades with ports of its own: two of them must

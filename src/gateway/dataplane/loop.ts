@@ -172,12 +172,16 @@ export class Loop {
   }
 
   onMessage(message: ToDataPlane, now: Instant): void {
-    const { flows, stack, upstreams, reports, capture, swap } = this.#parts;
+    const { flows, stack, upstreams, sessions, reports, capture, swap } = this.#parts;
     switch (message.kind) {
       case 'start':
         throw new Error('the data plane was started twice');
       case 'configure':
         flows.configure(message.live);
+        break;
+      case 'bounds':
+        stack.setBounds(message.limits);
+        sessions.setBounds(message.sessions);
         break;
       case 'scripts':
         flows.setScripts(message.scripts, now);

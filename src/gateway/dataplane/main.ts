@@ -172,8 +172,10 @@ function sessionOptions(
   fileLimit: number,
   reports: Reports,
 ): SessionOptions {
+  const socketsMax = Math.max(1, Math.floor(fileLimit / 2));
   return {
-    limit: Math.max(1, Math.min(wanted.limit, Math.floor(fileLimit / 2))),
+    limit: Math.min(wanted.limit, socketsMax),
+    socketsMax,
     perSource: wanted.perSource,
     secrets: crypto.getRandomValues(new Uint32Array(3)),
     report: (message) => reports.message(message),

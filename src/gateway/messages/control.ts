@@ -1,7 +1,7 @@
 /** Messages between the supervisor and the data plane (JSON frames, see framing.ts). */
 import type { SocketInfo } from '../../ffi/tcp-info.ts';
 import type { TrackTimeouts } from '../../stack/conntrack/timeouts.ts';
-import type { StateLimits } from '../../stack/layout.ts';
+import type { StateBounds, StateLimits } from '../../stack/layout.ts';
 import type { CongestionName, FlowProtocol, RejectWith } from '../../stack/verdict.ts';
 import type { UpstreamReport, UpstreamRule } from './upstreams.ts';
 
@@ -114,6 +114,12 @@ export interface StartConfig {
   readonly queue?: QueuePlace;
 }
 
+/** What of a `StartConfig` can change while flows live: it is only compared with. */
+export interface PlaneBounds {
+  readonly limits: StateBounds;
+  readonly sessions: StartConfig['sessions'];
+}
+
 export interface QueuePlace {
   readonly index: number;
   readonly count: number;
@@ -148,6 +154,8 @@ export type ToDataPlane =
     }
   | { readonly kind: 'configure'; readonly live: LiveConfig }
   | { readonly kind: 'scripts'; readonly scripts: ScriptsState }
+  /** Other bounds than those of `start`. */
+  | ({ readonly kind: 'bounds' } & PlaneBounds)
   /** Ends flows, each in its row while the serial number is still its; answered by `killed`. */
   | {
       readonly kind: 'kill';

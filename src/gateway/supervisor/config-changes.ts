@@ -28,6 +28,7 @@ import type { Config } from '../config/schema.ts';
 import type { LiveConfig } from '../messages/control.ts';
 import { type ConfigState, checkConfig, nameOf } from './config-state.ts';
 import type { DiskChange } from './disk-watch.ts';
+import { KernelChange, type KernelPorts } from './kernel-change.ts';
 import type { Logger } from './log/logger.ts';
 import type { Notices } from './notices.ts';
 import {
@@ -57,8 +58,7 @@ export interface ConfigChangesOptions extends ConfigOrigin {
   readonly scripts: Pick<ScriptChanges, 'inTurn' | 'generations'>;
   /** What the process was started with. */
   readonly started: LoadedConfig;
-  /** Before anything has changed: where this fails, nothing has. @throws ConfigError */
-  readonly prepare: (loaded: LoadedConfig) => void;
+  readonly kernel: KernelPorts;
   /** Upstreams that are to come are there already, or no more; the rest is as it was. */
   readonly announce: (live: LiveConfig) => void;
   /** It is the config that runs; the data plane gets it where that has to know. */
@@ -143,7 +143,13 @@ export class ConfigChanges {
     const bundle = readBundle(loaded);
     const before = state.config;
     assertReloadable(started.config, loaded);
-    const apply = () => scripts.generations.apply('reload', () => bundle, options);
+    const apply = (change: KernelChange) => {
+      const onApplying = async () => {
+        await options.onApplying?.();
+        await change.begin();
+      };
+      return scripts.generations.apply('reload', () => bundle, { ...options, onApplying });
+    };
     const change = await this.#take(loaded, apply, options);
     if (options.dryRun) return change;
     this.#read = loaded.value;
@@ -188,7 +194,8 @@ export class ConfigChanges {
     const bundle = bundleOf(current, loaded);
     // The precondition was that of the config, and has been met.
     const { dryRun, force } = options;
-    const apply = () => scripts.generations.apply('api', bundle, { dryRun });
+    const apply = (change: KernelChange) =>
+      scripts.generations.apply('api', bundle, { dryRun, onApplying: () => change.begin() });
     const written = dryRun ? undefined : rewrite;
     const change = await this.#take(loaded, apply, { dryRun, force }, written);
     if (change.isPersisted) this.#read = value;
@@ -209,23 +216,25 @@ export class ConfigChanges {
   /** @param rewrite  of its file, if that is to be written */
   async #take(
     loaded: LoadedConfig,
-    apply: () => Promise<Change>,
+    apply: (kernelChange: KernelChange) => Promise<Change>,
     { dryRun, force }: Pick<ChangeOptions, 'dryRun' | 'force'>,
     rewrite?: Rewrite,
   ): Promise<Change & Pick<ConfigChange, 'isPersisted'>> {
-    const { log, notices, state, prepare, onTaken } = this.#options;
+    const { log, notices, state, kernel, onTaken } = this.#options;
     const checked = checkConfig(loaded);
     const { file } = loaded;
-    // Before routes follow: a disk that is full must not leave those of a config that is refused.
+    const kernelChange = new KernelChange(kernel, state.loaded, loaded);
+    // Before the kernel follows: a disk that is full must not leave it to a config that is refused.
     const staged =
       rewrite && file !== undefined ? stageFile(file, rewrite.text, rewrite.before) : undefined;
     let change: Change;
     try {
-      if (!dryRun) prepare(loaded);
-      change = await this.#withUpstreams(loaded, apply, dryRun);
+      change = await this.#withUpstreams(loaded, () => apply(kernelChange), dryRun);
+      // Scripts that are the same were not applied.
+      if (!dryRun) await kernelChange.begin();
     } catch (error) {
       staged?.discard();
-      if (!dryRun) prepare(state.loaded);
+      await kernelChange.undo();
       throw error;
     }
     if (dryRun) return { ...change, isPersisted: false };
@@ -233,6 +242,7 @@ export class ConfigChanges {
     const isSame = Bun.deepEquals(state.config, loaded.config);
     state.accept(checked);
     onTaken(loaded, isSame && !force ? undefined : state.nextLive());
+    await kernelChange.finish();
     this.save();
     log.info({ config_generation: state.generation }, 'config-reloaded');
     notices.tell('RELOAD', { result: 'ok', config_generation: state.generation });

@@ -2,6 +2,7 @@
  * Keeps one data plane running. Its device and its memory belong to the supervisor, so that a
  * process that died is replaced by one on the same state: its flows are reset, no client hangs.
  */
+import { boundsOf } from '../../stack/layout.ts';
 import type {
   CaptureOrder,
   DeviceFacts,
@@ -19,6 +20,7 @@ import { parseFromDataPlane } from './child-messages.ts';
 import { DeviceHandover } from './device/device-handover.ts';
 import { SwapError } from './device/device-keeper.ts';
 import type { Logger } from './log/logger.ts';
+import { Mutex } from './mutex.ts';
 
 /** Crashes within a minute after which the gateway ends: something is broken for good. */
 const CRASHES_MAX = 8;
@@ -63,11 +65,19 @@ export interface DataPlaneOptions {
   readonly onGivenUp: () => void;
   readonly command?: readonly string[];
   readonly lookPeriodMs?: number;
+  /** How long it may take to answer when a device is handed over. */
+  readonly answerTimeoutMs?: number;
 }
 
 export class DataPlane {
   readonly #options: DataPlaneOptions;
   readonly #handover: DeviceHandover;
+  /** One device at a time is handed over. */
+  readonly #swaps = new Mutex();
+  /** It uses a device that was given up, as its answer came late. */
+  #isAstray = false;
+  /** Why it is to end: no crash then. */
+  #replacedFor: string | undefined;
   #start: StartConfig;
   #fds: readonly number[];
   readonly #crashes = new CrashPolicy(CRASHES_MAX);
@@ -79,6 +89,8 @@ export class DataPlane {
   #scripts: ScriptsState;
   #captures: readonly CaptureOrder[] = [];
   #ready = Promise.withResolvers<void>();
+  /** The process has not ended. */
+  #isRunning = false;
   #isReady = false;
   #wasReady = false;
   #isStopping = false;
@@ -95,7 +107,11 @@ export class DataPlane {
     this.#options = options;
     this.#start = options.start;
     this.#fds = options.fds;
-    this.#handover = new DeviceHandover(options.handover, (message) => this.#send(message));
+    this.#handover = new DeviceHandover(
+      options.handover,
+      (message) => this.#send(message),
+      options.answerTimeoutMs,
+    );
     this.#live = options.live;
     this.#scripts = options.scripts;
     this.#spawn();
@@ -124,6 +140,15 @@ export class DataPlane {
     this.#send({ kind: 'configure', live });
   }
 
+  /** Bounds of another config; memory stays as it was laid out. */
+  setBounds({ limits, sessions }: Pick<StartConfig, 'limits' | 'sessions'>): void {
+    const bounds = { limits: boundsOf(limits), sessions };
+    const { limits: laidOut, sessions: before } = this.#start;
+    if (Bun.deepEquals(bounds, { limits: boundsOf(laidOut), sessions: before })) return;
+    this.#start = { ...this.#start, limits: { ...laidOut, ...bounds.limits }, sessions };
+    this.#send({ kind: 'bounds', ...bounds });
+  }
+
   setScripts(scripts: ScriptsState): void {
     this.#scripts = scripts;
     this.#send({ kind: 'scripts', scripts });
@@ -148,21 +173,26 @@ export class DataPlane {
   }
 
   /** Settles when frames go to the new device. @throws SwapError  they still go to the old one */
-  async swapDevice(fd: number, device: DeviceFacts): Promise<void> {
-    if (!this.#isReady) throw new SwapError('DATA_PLANE_NOT_READY', 'the data plane does not run');
-    await this.#handover.pass(fd, device);
-    this.#beginWith(fd, device);
+  swapDevice(fd: number, device: DeviceFacts): Promise<void> {
+    return this.#swaps.run(async () => {
+      if (!this.#isReady) {
+        throw new SwapError('DATA_PLANE_NOT_READY', 'the data plane does not run');
+      }
+      await this.#handover.pass(fd, device);
+      this.#isAstray = false;
+      this.#beginWith(fd, device);
+    });
   }
 
   /** Ends the process; the one in its place begins with this device. */
   replaceOn(fd: number, device: DeviceFacts): void {
     this.#beginWith(fd, device);
-    this.#child?.kill();
+    this.#replace('it does not go back to the device before');
   }
 
   /** Nothing is routed to the old one any more; settles when it is closed there. */
   releaseDevice(): Promise<void> {
-    return this.#handover.release();
+    return this.#swaps.run(() => this.#handover.release());
   }
 
   deviceChanged(device: DeviceFacts): void {
@@ -223,6 +253,7 @@ export class DataPlane {
       onFlowRows,
       onExit: (exit) => this.#exited(exit),
     });
+    this.#isRunning = true;
     this.#looks = 0;
     this.#watch = setInterval(() => this.#look(), this.#options.lookPeriodMs ?? LOOK_PERIOD_MS);
     this.#send({ kind: 'start', start: this.#start, live: this.#live, scripts: this.#scripts });
@@ -282,8 +313,9 @@ export class DataPlane {
         this.#options.onUpstreams?.(message.upstreams);
         break;
       case 'device':
-        // Another one begins with the device that is the right one.
-        if (!this.#handover.answered(message.id, message.error)) this.#child?.kill();
+        if (this.#handover.answered(message.id, message.error)) break;
+        this.#isAstray = true;
+        void this.#swaps.run(() => this.#callBack());
         break;
       case 'device-released':
         this.#handover.released();
@@ -302,12 +334,41 @@ export class DataPlane {
     this.#kills.delete(id);
   }
 
+  /** Has it go back to the device that is in use, and flows live on. */
+  async #callBack(): Promise<void> {
+    // Meanwhile it may have taken another one, or have ended.
+    if (!this.#isAstray) return;
+    try {
+      await this.#handover.pass(this.#fds[0]!, this.#start.device);
+      this.#isAstray = false;
+      await this.#handover.release();
+    } catch (error) {
+      if (!(error instanceof SwapError)) throw error;
+      this.#replace(error.message);
+    }
+  }
+
+  /** Another one begins with the device that is the right one. */
+  #replace(why: string): void {
+    if (!this.#isRunning) return;
+    this.#replacedFor = why;
+    this.#child?.kill();
+  }
+
   #exited({ code, signal, protocolError }: ChildExit): void {
-    this.#isReady = false;
+    const why = this.#replacedFor;
+    this.#replacedFor = undefined;
+    this.#isReady = this.#isRunning = this.#isAstray = false;
     this.#handover.lost();
     clearInterval(this.#watch);
     if (this.#isStopping) return;
     const { log, onGivenUp } = this.#options;
+    if (why !== undefined) {
+      log.warn({ why }, 'data-plane-replaced');
+      this.restarts++;
+      this.#spawn();
+      return;
+    }
     const delayMs = this.#crashes.crashed(performance.now());
     log.error({ code, signal, err: protocolError, restart_in_ms: delayMs }, 'data-plane-exited');
     if (delayMs === undefined) {

@@ -2,7 +2,7 @@
  * The data planes of the gateway, one for each queue of the device, as if they were one: each is
  * told its share of the configuration, and each is replaced by itself when it dies.
  */
-import { liveOfQueue, startOfQueue } from '../config/queues.ts';
+import { liveOfQueue, sessionsOfQueue, startOfQueue } from '../config/queues.ts';
 import type {
   CaptureOrder,
   DeviceFacts,
@@ -73,6 +73,14 @@ export class DataPlanes implements DevicePlane {
     const { length } = this.#planes;
     for (const [index, plane] of this.#planes.entries()) {
       plane.configure(liveOfQueue(live, index, length));
+    }
+  }
+
+  /** @param start  of all queues together, but for `limits`, which are of each */
+  setBounds({ limits, sessions }: Pick<StartConfig, 'limits' | 'sessions'>): void {
+    const { length } = this.#planes;
+    for (const plane of this.#planes) {
+      plane.setBounds({ limits, sessions: sessionsOfQueue(sessions, length) });
     }
   }
 

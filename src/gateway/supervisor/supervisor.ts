@@ -94,20 +94,16 @@ export class Supervisor implements ControlPlane {
       lostCaptured: () => this.#counters.get(Counter.CAPTURE_LOST),
       capture: (orders) => this.#dataPlane?.setCaptures(orders),
     });
-    const device = new DeviceKeeper({
-      log,
-      device: kernel.device,
-      counters: this.#counters,
+    this.device = new DeviceKeeper({
+      ...{ log, device: kernel.device, counters: this.#counters, notices: this.notices },
       plane: () => this.#dataPlane,
       onFatal: options.onFatal,
     });
-    this.device = device;
-    device.events.onAdded = (what, state) => this.notices.tell('DEVICE', { what, ...state });
     this.#scriptHost = new ScriptHost({
       log,
       fds: scriptHostFds(kernel),
       pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
-      iface: () => device.state.name,
+      iface: () => this.device.state.name,
       facts: () => this.config.facts,
       monotonicUs: monotonicNow,
       replayFlows: () => this.config.config.scripts.reload.replay,
@@ -147,13 +143,9 @@ export class Supervisor implements ControlPlane {
       scripts: this.#changes,
       started: loaded,
       ...options.configSource,
-      prepare: options.followConfig,
+      kernel: { device: this.device, follow: options.followConfig },
       announce: (live) => this.#tellConfig(live),
-      onTaken: (next, live) => {
-        this.#watchDisk(next);
-        this.#tellConfig(live);
-        this.logLevel.configure(next.config.log.level);
-      },
+      onTaken: (next, live) => this.#taken(next, live),
     });
   }
 
@@ -309,7 +301,7 @@ export class Supervisor implements ControlPlane {
     return renderMetrics({
       counters: this.#counters,
       queues: this.#queues,
-      deviceEvents: this.device.events.counts,
+      device: { events: this.device.events.counts, watchErrors: this.device.watchErrors },
       reloads: this.#changes.outcomes,
       active: this.#generations.active,
       trials: this.#trials.outcomes,
@@ -381,6 +373,13 @@ export class Supervisor implements ControlPlane {
 
   #flowNames = (): FlowNames =>
     this.config.names.ofFlows((...of) => this.#generations.scriptName(...of));
+
+  #taken(next: LoadedConfig, live: LiveConfig | undefined): void {
+    this.#watchDisk(next);
+    this.#dataPlane?.setBounds(toStartConfig(next.config, this.#options.kernel.device.facts()));
+    this.#tellConfig(live);
+    this.logLevel.configure(next.config.log.level);
+  }
 
   #tellConfig(live: LiveConfig | undefined): void {
     if (live === undefined) return;

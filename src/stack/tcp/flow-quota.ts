@@ -13,7 +13,8 @@ import { type Tcb, TcbFlag } from './tcb.ts';
 export class FlowQuota {
   readonly #view: DataView;
   readonly #sources: Sources;
-  readonly #limit: number;
+  /** Of one source; what it has beyond a limit that was lowered stays. */
+  limit: number;
 
   static bytes(flows: number): number {
     return Sources.bytes(flows);
@@ -23,12 +24,12 @@ export class FlowQuota {
   constructor(arena: Arena, flows: number, limit: number, hash: HalfSipHash) {
     this.#view = arena.view;
     this.#sources = new Sources(arena, flows, hash);
-    this.#limit = limit;
+    this.limit = limit;
   }
 
   /** Whether the source may have one more. */
   check(sourceAt: number, addressLength: number): DropReason {
-    return this.#sources.count(sourceAt, addressLength) >= this.#limit
+    return this.#sources.count(sourceAt, addressLength) >= this.limit
       ? DropReason.FLOW_SOURCE_LIMIT
       : DropReason.NONE;
   }

@@ -17,9 +17,9 @@ const BUCKETS = 8192;
  * has proved that it is no spoofed source: it is not counted here, nor turned away.
  */
 export class HeldSyns {
-  readonly #limit: number;
-  readonly #limitPerSource: number;
-  readonly #cookiesFrom: number;
+  #limit = 0;
+  #limitPerSource = 0;
+  #cookiesFrom = 0;
   readonly #perSource: Uint16Array;
   readonly #hash: HalfSipHash;
   readonly #view: DataView;
@@ -36,15 +36,20 @@ export class HeldSyns {
     hash: HalfSipHash,
     counters: Counters,
   ) {
-    this.#limit = limit;
-    this.#limitPerSource = limitPerSource;
-    this.#cookiesFrom = cookiesFrom;
     this.#perSource = new Uint16Array(arena.buffer, arena.take(BUCKETS * 2), BUCKETS).fill(0);
     this.#hash = hash;
     this.#view = arena.view;
     this.#counters = counters;
-    counters.set(Counter.HELD_SYNS_LIMIT_NOW, limit);
+    this.setLimits(limit, limitPerSource, cookiesFrom);
     counters.set(Counter.HELD_SYNS_NOW, 0);
+  }
+
+  /** Flows that are held already stay, also beyond a limit that is lower than before. */
+  setLimits(limit: number, limitPerSource: number, cookiesFrom: number): void {
+    this.#limit = limit;
+    this.#limitPerSource = limitPerSource;
+    this.#cookiesFrom = cookiesFrom;
+    this.#counters.set(Counter.HELD_SYNS_LIMIT_NOW, limit);
   }
 
   bucketOf(sourceAt: number, addressLength: number): number {

@@ -6,7 +6,8 @@ import { NO_ROW, type Tcb } from './tcb.ts';
  */
 export class TimeWaitList {
   readonly #tcb: Tcb;
-  readonly limit: number;
+  /** What is there beyond a limit that was lowered ends in its time. */
+  limit: number;
   #head = NO_ROW;
   #tail = NO_ROW;
   #count = 0;

@@ -221,9 +221,9 @@ describe('a gateway whose config is changed', () => {
   });
 
   test('refuses what is wrong with 4, and a file that is none ends with 2', async () => {
-    const { code, err } = await culvert(['config', 'patch', '{"device":{"mtu":9000}}']);
+    const { code, err } = await culvert(['config', 'patch', '{"device":{"queues":2}}']);
     expect(code).toBe(4);
-    expect(err).toContain('device.mtu: needs a restart');
+    expect(err).toContain('device.queues: needs a restart');
     expect((await culvert(['config', 'put', 'nowhere.yaml'])).code).toBe(2);
   });
 

@@ -27,24 +27,24 @@ describe('a new config', () => {
   test('that changes what is laid out at the start names each such place', () => {
     const running = parseConfig('', 'c');
     const wanted = parseConfig(
-      'device: {mtu: 9000}\nlimits: {flows: 2048}\ntcp: {congestion: newreno, ecn: false}\n' +
+      'device: {queues: 2, mtu: 9000}\nlimits: {flows: 2048}\n' +
+        'tcp: {congestion: newreno, ecn: false}\n' +
         'timeouts: {idle: 1m}\nconntrack: {buckets: 64, tcpLoose: false}\nnat: {clampMss: 1400}',
       'c',
     );
     expect(restartRequired(running, running)).toEqual([]);
     expect(restartRequired(running, wanted)).toEqual([
-      'device.mtu',
+      'device.queues',
       'conntrack.buckets',
       'limits.flows',
-      'limits.flowsPerSource',
       'tcp.congestion',
       'tcp.ecn',
     ]);
   });
 
   test('is refused with the place, and with the value that runs', () =>
-    expect(() => assertReloadable(parseConfig('', 'c'), loaded('device: {mtu: 9000}'))).toThrow(
-      'c.yaml:3:5: device.mtu: needs a restart (runs with 1500)',
+    expect(() => assertReloadable(parseConfig('', 'c'), loaded('device: {queues: 2}'))).toThrow(
+      'c.yaml:3:5: device.queues: needs a restart (runs with 1)',
     ));
 
   test('is refused without telling a secret', () => {
@@ -56,7 +56,9 @@ describe('a new config', () => {
   test('that changes everything else is taken', () => {
     const wanted = loaded(
       'log: {level: debug, flows: false}\ndrain: 1s\negress: {fwmark: 7}\n' +
+        'device: {mtu: 1400, addresses: [10.0.0.1/24], routes: [10.2.0.0/16], txQueueLength: 9}\n' +
         'routes: {auto: true, table: 99}\nlocal: {addresses: [10.0.0.9]}\n' +
+        'limits: {heldSyns: 9, timeWait: 9, sessions: 9, flowsPerSource: 9}\n' +
         'listeners: [{name: a, action: drop}]\nnat: {addresses: [10.0.0.7]}\n' +
         'timeouts: {idle: 1s}\nconntrack: {timeouts: {udp: 9s}}\nscripts: {vars: {a: b}}',
     );

@@ -1,4 +1,6 @@
 import { afterEach, describe, expect, test } from 'bun:test';
+import { createEventFd } from '../../../src/ffi/eventfd.ts';
+import { socketPair } from '../../../src/ffi/sockets.ts';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
 import { toLiveConfig, toStartConfig } from '../../../src/gateway/config/plane.ts';
 import { DataPlane } from '../../../src/gateway/supervisor/data-plane.ts';
@@ -9,6 +11,8 @@ afterEach(async () => {
   await Promise.all(planes.splice(0).map((plane) => plane.stop()));
 });
 
+const factsOf = (name: string) => ({ name, mtu: 1500, vnetHeader: true, offloads: 0 });
+
 function setUp(mode = 'plain') {
   const config = parseConfig('', 'c');
   const { lines, log } = rememberingLog();
@@ -16,11 +20,13 @@ function setUp(mode = 'plain') {
   const loop = { turns: 0, stands: false };
   const plane = new DataPlane({
     log,
-    start: toStartConfig(config, { name: 'x0', mtu: 1500, vnetHeader: true, offloads: 0 }),
+    start: toStartConfig(config, factsOf('x0')),
     live: toLiveConfig(config, 1),
     scripts: { state: 'up', epoch: 4 },
-    fds: [],
-    handover: -1,
+    fds: [createEventFd()],
+    handover: socketPair('seqpacket')[0],
+    // Less than a late answer takes, and more than half of it.
+    answerTimeoutMs: 200,
     onDeviceState: () => {},
     loopTurns: () => (loop.stands ? loop.turns : ++loop.turns),
     lookPeriodMs: 5,
@@ -110,6 +116,60 @@ describe('a data plane', () => {
     const { lines } = setUp('garbage');
     await until(() => lines.some((line) => line.msg === 'data-plane-exited'), 'the end');
     expect(JSON.stringify(lines)).toContain('impossible frame');
+  });
+
+  describe('that takes a device when nobody waits for that any more', () => {
+    const given = (lines: ReturnType<typeof setUp>['lines']) =>
+      told(lines, 'device').map(({ device }) => (device as { name: string }).name);
+
+    test('is called back to the one before, and lives on', async () => {
+      const { plane, lines } = setUp();
+      await plane.ready;
+      const { pid } = plane;
+      await expect(plane.swapDevice(createEventFd(), factsOf('late0'))).rejects.toThrow(
+        'does not answer',
+      );
+      await until(() => told(lines, 'device-release').length === 1, 'the way back');
+      expect(given(lines)).toEqual(['late0', 'x0']);
+      expect([plane.pid, plane.restarts]).toEqual([pid, 0]);
+    });
+
+    test('is left alone when it has taken another one by then', async () => {
+      const { plane, lines } = setUp();
+      await plane.ready;
+      await plane.swapDevice(createEventFd(), factsOf('late0')).catch(() => {});
+      await plane.swapDevice(createEventFd(), factsOf('x1'));
+      await plane.releaseDevice();
+      expect(given(lines)).toEqual(['late0', 'x1']);
+      expect(plane.restarts).toBe(0);
+    });
+
+    test('is replaced when it cannot go back, however often, and that is no crash', async () => {
+      const { plane, lines, seen, starts } = setUp();
+      for (let round = 1; round <= 10; round++) {
+        await until(() => plane.isReady && starts().length === round, `start ${round}`);
+        await plane.swapDevice(createEventFd(), factsOf('astray0')).catch(() => {});
+      }
+      await until(() => starts().length === 11, 'the last');
+      expect(seen.givenUp).toBe(0);
+      expect(plane.restarts).toBe(10);
+      expect(lines.filter(({ msg }) => msg === 'data-plane-exited')).toEqual([]);
+      expect(lines.find(({ msg }) => msg === 'data-plane-replaced')).toMatchObject({
+        why: 'refused',
+      });
+      expect(starts()[10]).toMatchObject({ start: { device: { name: 'x0' } } });
+    }, 20_000);
+  });
+
+  test('that is to begin with another device while it is down has not crashed twice', async () => {
+    const { plane, seen, starts } = setUp();
+    await plane.ready;
+    plane.setScripts({ state: 'down', epoch: 5 });
+    await until(() => !plane.isReady, 'the end');
+    plane.replaceOn(createEventFd(), factsOf('x1'));
+    await until(() => starts().length === 2 && plane.isReady, 'the second');
+    expect(plane.restarts).toBe(1);
+    expect(seen.givenUp).toBe(0);
   });
 
   test('that is stopped stays so', async () => {

@@ -84,6 +84,30 @@ test('upstream sockets are asked for where their rows are, and captures everywhe
   await planes.stop();
 });
 
+test('bounds of another config are shared as those of the start, and outlive a crash', async () => {
+  const { planes, lines } = setUp();
+  await planes.untilReady();
+  planes.setBounds(toStartConfig(config, factsOf('x0')));
+  const text =
+    'device: { queues: 2 }\nlimits: { flows: 100, heldSyns: 20, slabBytesPerFlow: 8MiB }';
+  const wanted = parseConfig(`${text}\nconntrack: { buckets: 64 }`, 'c');
+  planes.setBounds(toStartConfig(wanted, factsOf('x0')));
+  await until(() => told(lines, 'bounds').length === 2, 'two orders');
+  // What is as it was is not told.
+  expect(told(lines, 'bounds')[0]).toMatchObject({
+    limits: { heldSyns: 10, slabBytesPerFlow: 8 * 1024 * 1024 },
+    sessions: { limit: 8192 },
+  });
+  planes.setScripts({ state: 'down', epoch: 5 });
+  await until(() => told(lines, 'start').length === 4, 'other processes');
+  const [{ limits } = { limits: {} }] = told(lines, 'start')
+    .slice(2)
+    .map(({ start }) => start) as [{ limits: Record<string, number> }];
+  expect(limits).toMatchObject({ flows: 50, heldSyns: 10, slabBytes: 128 * 1024 * 1024 });
+  expect(limits['flowBuckets']).toBeUndefined();
+  await planes.stop();
+});
+
 /** Names of devices that a queue was given, in order. */
 const given = (lines: ReturnType<typeof setUp>['lines']) =>
   told(lines, 'device').map(({ device }) => (device as { name: string }).name);

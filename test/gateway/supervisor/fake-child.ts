@@ -36,6 +36,9 @@ const LATE_MS = 300;
 const PROMOTED_MS = 2_200;
 let loads = 0;
 let queue = 0;
+let device = '';
+/** A data plane answers in the order of being asked. */
+let answers = Promise.resolve();
 let restored = 0;
 
 async function load({ bundle, epoch }: Load): Promise<void> {
@@ -83,9 +86,14 @@ for await (const bytes of Bun.stdin.stream()) {
     if (message.kind === 'inspect') send({ kind: 'inspected', id: message.id, sockets: [] });
     if (message.kind === 'start') queue = message.start?.queue?.index ?? 0;
     if (message.kind === 'device') {
-      // Only the first queue can have this one.
-      const isRefused = message.device?.name === 'half0' && queue === 1;
-      send({ kind: 'device', id: message.id, ...(isRefused ? { error: 'refused' } : {}) });
+      const { name = '' } = message.device ?? {};
+      // Only the first queue can have this one; and from the other there is no way back.
+      const isRefused = (name === 'half0' && queue === 1) || device === 'astray0';
+      const answer = { kind: 'device', id: message.id, ...(isRefused && { error: 'refused' }) };
+      const isLate = name === 'late0' || name === 'astray0';
+      answers = answers.then(() => (isLate ? Bun.sleep(LATE_MS) : undefined));
+      answers = answers.then(() => void send(answer));
+      device = name;
     }
     if (message.kind === 'device-release') send({ kind: 'device-released' });
     if (message.kind === 'drain') send({ kind: 'drained', cut: 2 });

@@ -66,6 +66,20 @@ test('the limit of a source comes before the others are shut out', () => {
   expect(bench.now).toBe(3);
 });
 
+test('other limits hold for what comes: what is held beyond them stays', () => {
+  const bench = new Bench(4, 4);
+  for (const row of [0, 1, 2]) expect(bench.take(row, '10.0.0.1')).toBe(DropReason.NONE);
+  bench.held.setLimits(2, 1, 1);
+  expect(bench.counters.get(Counter.HELD_SYNS_LIMIT_NOW)).toBe(2);
+  expect(bench.now).toBe(3);
+  expect(bench.held.isPressed).toBe(true);
+  expect(bench.take(3, '10.0.0.2')).toBe(DropReason.HELD_SYN_LIMIT);
+  bench.release(0);
+  bench.release(1);
+  expect(bench.take(3, '10.0.0.1')).toBe(DropReason.HELD_SYN_SOURCE_LIMIT);
+  expect(bench.take(3, '10.0.0.2')).toBe(DropReason.NONE);
+});
+
 test('a place is given back once, however often it is released', () => {
   const bench = new Bench(2, 1);
   bench.take(0, '10.0.0.1');

@@ -17,8 +17,8 @@ const CANDIDATES = 16;
 
 export class SessionBounds {
   readonly #flows: Pick<FlowTable, 'capacity' | 'rowAt'>;
-  readonly #limit: number;
-  readonly #perSource: number;
+  #limit: number;
+  #perSource: number;
   readonly #hash: HalfSipHash;
   readonly #view: DataView;
   readonly #all: RowQueues;
@@ -38,6 +38,12 @@ export class SessionBounds {
     this.#view = view;
     this.#all = new RowQueues(1, flows.capacity);
     this.#bySource = new RowQueues(BUCKETS, flows.capacity);
+  }
+
+  /** Sessions beyond a limit that is lower than before live on, and none begins. */
+  setLimits(limit: number, perSource: number): void {
+    this.#limit = limit;
+    this.#perSource = perSource;
   }
 
   get count(): number {

@@ -20,7 +20,7 @@ import { IcmpErrorKind } from '../../../stack/icmp-error-kind.ts';
 import { HalfSipHash } from '../../../stack/sip-hash.ts';
 import type { Instant } from '../../../stack/time.ts';
 import { Protocol } from '../../../stack/wire/protocol.ts';
-import type { FromDataPlane, LiveConfig } from '../../messages/control.ts';
+import type { FromDataPlane, LiveConfig, StartConfig } from '../../messages/control.ts';
 import {
   DIAL_LOOP,
   type DialFailure,
@@ -57,6 +57,8 @@ export interface SessionOptions {
   /** Sockets in all. */
   readonly limit: number;
   readonly perSource: number;
+  /** Descriptors that there are for them, whatever the limit becomes. */
+  readonly socketsMax?: number;
   /** Three uint32 from the system's random source. */
   readonly secrets: Uint32Array;
   /** Takes messages to the supervisor. */
@@ -71,6 +73,7 @@ export class Sessions {
   readonly #guard: LoopGuard;
   readonly #table: SessionTable;
   readonly #bounds: SessionBounds;
+  readonly #socketsMax: number;
   readonly #identifiers: EchoIdentifiers;
   readonly #questions: DnsQuestions;
   readonly #errors: SessionErrors;
@@ -91,8 +94,9 @@ export class Sessions {
     counters: Counters,
     guard: LoopGuard,
     base: number,
-    { limit, perSource, secrets, report }: SessionOptions,
+    { limit, perSource, socketsMax, secrets, report }: SessionOptions,
   ) {
+    this.#socketsMax = socketsMax ?? limit;
     const rows = stack.flows.capacity;
     this.#shortage = new ShortageNotice(report);
     this.#stack = stack;
@@ -121,6 +125,11 @@ export class Sessions {
 
   configure(live: Pick<LiveConfig, 'egress'>): void {
     this.#egress = live.egress;
+  }
+
+  /** For sessions that begin from now on. */
+  setBounds({ limit, perSource }: StartConfig['sessions']): void {
+    this.#bounds.setLimits(Math.min(limit, this.#socketsMax), perSource);
   }
 
   /** Milliseconds that the loop may sleep. */

@@ -57,7 +57,6 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope | 'open'>> = {
   'GET /v1/drops': 'read',
   'GET /v1/capture': 'admin',
   'GET /v1/device': 'read',
-  'GET /v1/device/events': 'read',
   'POST /v1/device/swap': 'admin',
   'POST /v1/explain': 'read',
   'GET /v1/openapi.json': 'read',

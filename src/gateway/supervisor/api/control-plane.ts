@@ -4,7 +4,6 @@ import type { ReloadConfig } from '../../config/reload-schema.ts';
 import type { RecordedFlow } from '../../messages/script-control.ts';
 import type { ConfigChanges } from '../config-changes.ts';
 import type { ConfigState } from '../config-state.ts';
-import type { DeviceEvents } from '../device/device-events.ts';
 import type { FlowControl } from '../flows/flow-control.ts';
 import type { LogLevel } from '../log/log-level.ts';
 import type { Notices } from '../notices.ts';
@@ -41,9 +40,10 @@ export interface ControlPlane {
   readonly upstreams: readonly UpstreamState[];
   readonly device: {
     view(): DeviceView;
-    readonly events: Pick<DeviceEvents, 'listen'>;
-    /** @throws SwapError  the device before is still in use */
-    swap(name?: string): Promise<void>;
+    /** Of the device as it is; changes with whatever happens to it. */
+    readonly etag: string;
+    /** @throws SwapError, StaleChangeError  the device before is still in use */
+    swap(name?: string, ifMatch?: readonly string[]): Promise<void>;
   };
   /** Who would decide about a flow, and why. @throws ScriptHostError, BundleRejectedError */
   explain(flow: RecordedFlow): Promise<Explanation>;

@@ -146,7 +146,7 @@ function conditionsOf(statuses: readonly number[]) {
   return {
     parameters: [
       ...(statuses.includes(428)
-        ? [tag('If-Match', 'The ETag that was read, or `*`; `force` and `dry_run` need none.')]
+        ? [tag('If-Match', 'The ETag that was read, or `*`. `force` and `dry_run` go without.')]
         : []),
       ...(statuses.includes(304) ? [tag('If-None-Match', 'ETags that the client has.')] : []),
     ],

@@ -10,22 +10,29 @@ const ANSWER_TIMEOUT_MS = 5_000;
 export class DeviceHandover {
   readonly #socket: number;
   readonly #send: (message: ToDataPlane) => void;
+  readonly #answerTimeoutMs: number;
   #nextId = 1;
   #waiting: { readonly id: number; readonly settle: (error?: string) => void } | undefined;
 
   #releasing: (() => void) | undefined;
 
   /** @param socket  its other end is HANDOVER there */
-  constructor(socket: number, send: (message: ToDataPlane) => void) {
+  constructor(
+    socket: number,
+    send: (message: ToDataPlane) => void,
+    answerTimeoutMs = ANSWER_TIMEOUT_MS,
+  ) {
     this.#socket = socket;
     this.#send = send;
+    this.#answerTimeoutMs = answerTimeoutMs;
   }
 
   /** One at a time. @throws SwapError  the data plane has not taken it */
   async pass(fd: number, device: DeviceFacts): Promise<void> {
     const id = this.#nextId++;
     const { promise, resolve } = Promise.withResolvers<string | undefined>();
-    const timer = setTimeout(() => resolve('the data plane does not answer'), ANSWER_TIMEOUT_MS);
+    const tooLate = () => resolve('the data plane does not answer');
+    const timer = setTimeout(tooLate, this.#answerTimeoutMs);
     this.#waiting = { id, settle: resolve };
     try {
       sendDescriptor(this.#socket, fd, id);
@@ -44,7 +51,7 @@ export class DeviceHandover {
   /** Has the data plane close the device before; settles also when it does not answer. */
   async release(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, ANSWER_TIMEOUT_MS);
+    const timer = setTimeout(resolve, this.#answerTimeoutMs);
     this.#releasing = resolve;
     this.#send({ kind: 'device-release' });
     await promise;

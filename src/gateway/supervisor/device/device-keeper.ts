@@ -5,16 +5,19 @@
 import { SystemError } from '../../../ffi/errors.ts';
 import { Netlink } from '../../../ffi/netlink.ts';
 import { Counter, type CounterReader } from '../../../stack/counters.ts';
+import type { DeviceConfig } from '../../config/device-schema.ts';
 import type { DeviceFacts } from '../../messages/control.ts';
 import type { DeviceView } from '../api/device-schemas.ts';
 import { CrashPolicy } from '../backoff.ts';
 import type { Logger } from '../log/logger.ts';
 import { Mutex } from '../mutex.ts';
+import type { Notices } from '../notices.ts';
+import { StaleChangeError } from '../scripts/generations.ts';
 import type { Device, NextDevice } from './device.ts';
 import { DeviceEvents } from './device-events.ts';
 import type { DeviceState } from './device-state.ts';
-import { viewDevice } from './device-view.ts';
-import { DeviceWatch } from './device-watch.ts';
+import { viewDevice, viewState } from './device-view.ts';
+import { DeviceWatch, type ErrnoError } from './device-watch.ts';
 
 /** How long the name of the device before may stay in use after it was closed. */
 const RENAME_TRIES = 200;
@@ -51,10 +54,19 @@ export class SwapError extends Error {
   }
 }
 
+/** The first half of a change is done. */
+export interface PendingDeviceChange {
+  /** The config is in force: takes off what it has no more. */
+  finish(): Promise<void>;
+  /** The config is refused: takes back what was changed for it. */
+  undo(): Promise<void>;
+}
+
 export interface DeviceKeeperOptions {
   readonly log: Logger;
   readonly device: Device;
   readonly counters: CounterReader;
+  readonly notices: Notices;
   readonly plane: () => DevicePlane | undefined;
   /** The device is gone for good. */
   readonly onFatal: () => void;
@@ -66,6 +78,7 @@ export class DeviceKeeper implements Disposable {
   readonly #device: Device;
   readonly #swaps = new Mutex();
   readonly #deletions = new CrashPolicy();
+  readonly #watchErrors = new Map<string, number>();
   #watch: DeviceWatch;
   #again: ReturnType<typeof setTimeout> | undefined;
   #hasEnded = false;
@@ -73,6 +86,8 @@ export class DeviceKeeper implements Disposable {
   constructor(options: DeviceKeeperOptions) {
     this.#options = options;
     this.#device = options.device;
+    this.events.onAdded = (what, state) =>
+      options.notices.tell('DEVICE', { what, device: viewState(state) });
     this.#watch = this.#watchDevice();
   }
 
@@ -86,6 +101,11 @@ export class DeviceKeeper implements Disposable {
     return viewDevice(this.#device, this.events, this.state, hasOffload);
   }
 
+  /** How often the kernel did not tell how the device is, by the name of its error. */
+  get watchErrors(): ReadonlyMap<string, number> {
+    return this.#watchErrors;
+  }
+
   /** The data plane has noticed something. */
   look(): void {
     this.#watch.look();
@@ -94,26 +114,64 @@ export class DeviceKeeper implements Disposable {
   /**
    * Goes on with a new device while flows live.
    *
-   * @param name  of the new one; absent: that of the present one
-   * @throws SwapError
+   * @param name     of the new one; absent: that of the present one
+   * @param ifMatch  ETags that the caller accepts; absent: whatever is there
+   * @throws SwapError, StaleChangeError  the one before is still in use
    */
-  swap(name?: string): Promise<void> {
-    return this.#swaps.run(() => this.#replace(name ?? this.state.name, 'swapped'));
+  swap(name?: string, ifMatch?: readonly string[]): Promise<void> {
+    return this.#swaps.run(async () => {
+      if (ifMatch !== undefined && !ifMatch.includes(this.etag)) {
+        throw new StaleChangeError(`the device is ${this.etag}, not ${ifMatch.join(' or ')}`);
+      }
+      await this.#replace(name ?? this.state.name, 'swapped');
+    });
+  }
+
+  /** Changes with whatever happens to the device. */
+  get etag(): string {
+    return this.events.etag;
+  }
+
+  /**
+   * Takes the section `device` of another config, as far as that can change.
+   *
+   * @throws DeviceChangeError  nothing has changed
+   */
+  change(wanted: DeviceConfig): Promise<PendingDeviceChange> {
+    const device = this.#device;
+    return this.#swaps.run(async () => {
+      const change = device.change(wanted);
+      // The data plane is to know before the kernel's own message is here.
+      this.look();
+      return {
+        finish: () => this.#settle(() => device.finishChange(change)),
+        undo: () => this.#settle(() => device.undoChange(change)),
+      };
+    });
   }
 
   [Symbol.dispose](): void {
     this.#hasEnded = true;
-    this.events.close();
     clearTimeout(this.#again);
     this.#watch[Symbol.dispose]();
   }
 
   #watchDevice(): DeviceWatch {
     const device = this.#device;
+    const { log } = this.#options;
     return new DeviceWatch(device.tun, device.state(), {
       onChange: (state, before) => this.#changed(state, before),
       onGone: (before) => this.#gone(before),
+      onTrouble: (error, isFirst) => this.#notSeen(error, isFirst),
+      onTroubleOver: () => log.info({ device: this.state.name }, 'device-seen-again'),
     });
+  }
+
+  #notSeen({ code, message }: ErrnoError, isFirst: boolean): void {
+    this.#watchErrors.set(code, (this.#watchErrors.get(code) ?? 0) + 1);
+    if (!isFirst) return;
+    // The watch may be in the middle of being made, and has no state to be asked for.
+    this.#options.log.warn({ device: this.#device.tun.name, why: message }, 'device-not-seen');
   }
 
   #changed(state: DeviceState, before: DeviceState): void {
@@ -132,7 +190,7 @@ export class DeviceKeeper implements Disposable {
       tell('queue', { tx_queue_length: txQueueLength, before: before.txQueueLength });
     }
     if (isUp && !before.isUp && isHere) this.#refresh();
-    plane()?.deviceChanged(this.#device.facts());
+    plane()?.deviceChanged(this.#device.facts(state));
   }
 
   #refresh(): void {
@@ -186,11 +244,25 @@ export class DeviceKeeper implements Disposable {
     }
   }
 
+  /** What is left of a change; it is in force, or taken back, whatever the kernel refuses of it. */
+  #settle(work: () => void): Promise<void> {
+    return this.#swaps.run(async () => {
+      try {
+        work();
+      } catch (error) {
+        if (!(error instanceof SystemError)) throw error;
+        const { name } = this.state;
+        this.#options.log.warn({ device: name, why: error.message }, 'device-not-settled');
+      }
+      this.look();
+    });
+  }
+
   async #replace(name: string, event: string): Promise<void> {
     const { log, plane } = this.#options;
     const device = this.#device;
     const before = this.state.name;
-    const next = refusing(() => device.prepare(name));
+    const next = refusing(() => device.prepare(name, this.state));
     try {
       refusing(() => device.moveRoutes(next));
       const user = plane();

@@ -20,11 +20,16 @@ const WRITE_ERRORS = {
   other: Counter.DEVICE_WRITE_OTHER,
 } as const;
 
-/** @param events  how often each happened */
+/** How often each happened, by its name. */
+export interface DeviceCounts {
+  readonly events: ReadonlyMap<string, number>;
+  readonly watchErrors: ReadonlyMap<string, number>;
+}
+
 export function writeDeviceHealth(
   text: MetricsText,
   counters: CounterReader,
-  events: ReadonlyMap<string, number>,
+  { events, watchErrors }: DeviceCounts,
 ): void {
   const get = (counter: Counter) => counters.get(counter);
   const errors = (direction: string, table: Readonly<Record<string, Counter>>) =>
@@ -52,5 +57,10 @@ export function writeDeviceHealth(
     'culvert_tun_events_total',
     'What happened to the interface.',
     [...events].map(([event, count]) => [count, { event }]),
+  );
+  text.counter(
+    'culvert_tun_watch_errors_total',
+    'Times that the kernel did not tell how the interface is.',
+    [...watchErrors].map(([code, count]) => [count, { code }]),
   );
 }

@@ -1,34 +1,51 @@
 /** What the gateway sets on its device: MTU, queue, addresses, routes; and takes back. */
 import { SystemError } from '../../../ffi/errors.ts';
-import { Netlink } from '../../../ffi/netlink.ts';
-import { moveRoutes } from '../../../ffi/netlink-routes.ts';
-import { inNamespaceOf, isInOwnNamespace } from '../../../ffi/network-namespace.ts';
+import type { Netlink } from '../../../ffi/netlink.ts';
+import { type GivenAddress, giveAddress, givenAddresses } from '../../../ffi/netlink-addresses.ts';
+import { isRouted, moveRoutes } from '../../../ffi/netlink-routes.ts';
+import { isInOwnNamespace } from '../../../ffi/network-namespace.ts';
 import type { TunDevice } from '../../../ffi/tun-device.ts';
 import { parseAddress } from '../../../stack/wire/ip-address.ts';
 import type { DeviceConfig } from '../../config/device-schema.ts';
 import type { Cidr } from '../../config/value-texts.ts';
+import { onLink } from './device-link.ts';
 
 /** Told of IPv6 addresses that are left out because the machine has no IPv6. */
 export type OnNoIpv6 = (error: SystemError) => void;
 
 export class DeviceSetup {
   readonly #tun: TunDevice;
-  readonly #config: DeviceConfig;
   readonly #pool = new Set<string>();
+  #config: DeviceConfig;
 
   constructor(tun: TunDevice, config: DeviceConfig) {
     this.#tun = tun;
     this.#config = config;
   }
 
+  /** A reload has changed what it is to have; see `DeviceChange` for the interface itself. */
+  follow(config: DeviceConfig): void {
+    this.#config = config;
+  }
+
+  /** Whether the pool of NAT has this prefix, whose route stays then. */
+  isPooled(prefix: Cidr): boolean {
+    return isHost(prefix) && this.#pool.has(prefix.ip);
+  }
+
   /**
    * Sets everything but routes.
    *
    * @param onNoIpv6  absent, a missing IPv6 is an error: the operator asked for the addresses
+   * @param seen      MTU and queue of the device that it comes after, which may be others by now
    * @throws SystemError  `EPERM`; `EACCES` for an IPv6 address where IPv6 is disabled
    */
-  configure(onNoIpv6: OnNoIpv6 | undefined): void {
-    const { mtu, txQueueLength, addresses } = this.#config;
+  configure(
+    onNoIpv6: OnNoIpv6 | undefined,
+    seen: Pick<DeviceConfig, 'mtu' | 'txQueueLength'> = this.#config,
+  ): void {
+    const { mtu, txQueueLength } = seen;
+    const { addresses } = this.#config;
     this.#withLink((netlink, index) => {
       const changes = { txQueueLength, up: true };
       netlink.configureLink(index, mtu === undefined ? changes : { ...changes, mtu });
@@ -70,10 +87,23 @@ export class DeviceSetup {
       for (const ip of missing) {
         const bytes = bytesOf(ip);
         if (this.#tun.isPersistent()) netlink.removeRoute(index, bytes, bytes.length * 8);
-        netlink.addRoute(index, bytes, bytes.length * 8);
+        addRouteOnce(netlink, index, bytes, bytes.length * 8);
         this.#pool.add(ip);
       }
     });
+  }
+
+  /**
+   * Gives this device the addresses of another one of the gateway, also those that the operator
+   * has added. @returns them
+   */
+  takeAddresses(from: DeviceSetup): readonly GivenAddress[] {
+    const all: GivenAddress[] = [];
+    from.#withLink((netlink, index) => all.push(...givenAddresses(netlink, index)));
+    this.#withLink((netlink, index) => {
+      for (const given of all) giveAddress(netlink, index, given);
+    });
+    return all;
   }
 
   /**
@@ -145,28 +175,25 @@ export class DeviceSetup {
     for (const ip of from.#pool) this.#pool.add(ip);
   }
 
-  /** Takes addresses and routes off a device that stays when the gateway has ended. */
-  undo(): void {
+  /**
+   * Takes addresses and routes off a device that stays when the gateway has ended.
+   *
+   * @param given  addresses that go, too
+   */
+  undo(given: readonly GivenAddress[] = []): void {
     this.#withLink((netlink, index) => {
       for (const ip of this.#pool) netlink.removeRoute(index, bytesOf(ip), bytesOf(ip).length * 8);
       for (const { ip, prefixLength } of this.#config.routes) {
         netlink.removeRoute(index, maskHostBits(bytesOf(ip), prefixLength), prefixLength);
       }
-      for (const { ip, prefixLength } of this.#config.addresses) {
+      for (const { ip, prefixLength } of [...this.#config.addresses, ...given]) {
         netlink.removeAddress(index, bytesOf(ip), prefixLength);
       }
     });
   }
 
-  /** Works on the interface where it is: a device that was handed over may be elsewhere. */
   #withLink(work: (netlink: Netlink, index: number) => void): void {
-    const tun = this.#tun;
-    const run = (): void => {
-      using netlink = new Netlink();
-      work(netlink, netlink.linkIndex(tun.currentName()));
-    };
-    if (isInOwnNamespace(tun.fd)) run();
-    else inNamespaceOf(tun.fd, run);
+    onLink(this.#tun, work);
   }
 }
 
@@ -194,7 +221,29 @@ export function addAddresses(
 const isNoIpv6 = (error: unknown): error is SystemError =>
   error instanceof SystemError && ['EACCES', 'EOPNOTSUPP', 'EAFNOSUPPORT'].includes(error.code);
 
-function bytesOf(ip: string): Uint8Array {
+/**
+ * Routes a prefix into the interface, unless it is already.
+ *
+ * @returns             whether there was no such route
+ * @throws SystemError  `EEXIST` where the route of the host leads elsewhere
+ */
+export function addRouteOnce(
+  netlink: Netlink,
+  index: number,
+  prefix: Uint8Array,
+  prefixLength: number,
+): boolean {
+  try {
+    netlink.addRoute(index, prefix, prefixLength);
+    return true;
+  } catch (error) {
+    const isThere = error instanceof SystemError && error.code === 'EEXIST';
+    if (isThere && isRouted(netlink, index, prefix, prefixLength)) return false;
+    throw error;
+  }
+}
+
+export function bytesOf(ip: string): Uint8Array {
   const bytes = parseAddress(ip);
   if (bytes === undefined) throw new Error(`the config let "${ip}" pass as an address`);
   return bytes;

@@ -18,7 +18,10 @@ export interface DeviceState {
   readonly index: number;
 }
 
-/** @returns undefined once the interface was deleted */
+/**
+ * @returns             undefined once the interface was deleted
+ * @throws SystemError  it cannot be seen now: `EMFILE`, `ENOBUFS`, `ENOMEM`
+ */
 export function lookAtDevice(tun: TunDevice): DeviceState | undefined {
   try {
     const name = tun.currentName();
@@ -26,9 +29,10 @@ export function lookAtDevice(tun: TunDevice): DeviceState | undefined {
     return isHere ? stateOf(linkOf(name), true) : lookElsewhere(tun, name);
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
-    // Deleted or moved between two of these calls.
-    if (error.code === 'ENODEV' && tun.probe() !== 'gone') return blindState(tun);
-    return undefined;
+    if (tun.probe() === 'gone') return undefined;
+    // Moved between two of these calls.
+    if (error.code === 'ENODEV') return blindState(tun);
+    throw error;
   }
 }
 
@@ -46,6 +50,9 @@ function linkOf(name: string): Link {
   return netlink.link(name);
 }
 
+/** Without CAP_SYS_ADMIN, or on a kernel before Linux 5.2, nobody looks there. */
+const CLOSED_TO_US: ReadonlySet<string> = new Set(['EPERM', 'EACCES', 'EINVAL', 'ENOTTY']);
+
 /** Without CAP_SYS_ADMIN a write still tells whether it is up. */
 function lookElsewhere(tun: TunDevice, name: string): DeviceState | undefined {
   try {
@@ -54,7 +61,7 @@ function lookElsewhere(tun: TunDevice, name: string): DeviceState | undefined {
       false,
     );
   } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
+    if (!(error instanceof SystemError && CLOSED_TO_US.has(error.code))) throw error;
     return tun.probe() === 'gone' ? undefined : blindState(tun);
   }
 }

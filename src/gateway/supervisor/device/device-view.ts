@@ -35,6 +35,7 @@ export function viewDevice(
   };
 }
 
-const viewState = ({ name, isUp, mtu, txQueueLength, isHere }: DeviceState) => ({
+/** Of a moment. */
+export const viewState = ({ name, isUp, mtu, txQueueLength, isHere }: DeviceState) => ({
   ...{ name, up: isUp, mtu, tx_queue_length: txQueueLength, here: isHere },
 });

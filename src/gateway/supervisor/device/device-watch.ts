@@ -1,7 +1,8 @@
 /**
  * Changes of the device: netlink tells them at once while the device is in our namespace, and a
  * look every second finds them everywhere. What is reported is the difference of two states, so
- * nothing is reported twice.
+ * nothing is reported twice. Where the kernel refuses to tell, for want of descriptors or memory,
+ * the device is taken to be as it was, and asked for again.
  */
 import { LinkListener } from '../../../ffi/link-listener.ts';
 import type { Link } from '../../../ffi/link-message.ts';
@@ -17,23 +18,52 @@ export interface DeviceWatchHandlers {
   onChange(state: DeviceState, before: DeviceState): void;
   /** The interface was deleted; nothing comes after that. */
   onGone(before: DeviceState): void;
+  /** It could not be looked at, or listened to, with this error. */
+  onTrouble(error: ErrnoError, isFirst: boolean): void;
+  /** Both work again. */
+  onTroubleOver(): void;
 }
+
+/** An error of the kernel, ours or one of Node: `EMFILE`. */
+export type ErrnoError = Error & { readonly code: string };
+
+/** How it is done; tests have their own. */
+export interface DeviceWatchPorts {
+  readonly look: typeof lookAtDevice;
+  readonly listen: (...handlers: ConstructorParameters<typeof LinkListener>) => Disposable;
+  readonly periodMs: number;
+}
+
+const KERNEL: DeviceWatchPorts = {
+  look: lookAtDevice,
+  listen: (handlers) => new LinkListener(handlers),
+  periodMs: LOOK_PERIOD_MS,
+};
 
 export class DeviceWatch implements Disposable {
   readonly #tun: TunDevice;
   readonly #handlers: DeviceWatchHandlers;
+  readonly #ports: DeviceWatchPorts;
   readonly #timer: ReturnType<typeof setInterval>;
-  #listener: LinkListener | undefined;
+  /** What does not work now. */
+  readonly #trouble = new Set<'look' | 'listen'>();
+  #listener: Disposable | undefined;
   #again: ReturnType<typeof setTimeout> | undefined;
   #state: DeviceState;
   #hasEnded = false;
 
   /** @param state  what is known already: the first difference to it is reported */
-  constructor(tun: TunDevice, state: DeviceState, handlers: DeviceWatchHandlers) {
+  constructor(
+    tun: TunDevice,
+    state: DeviceState,
+    handlers: DeviceWatchHandlers,
+    ports: DeviceWatchPorts = KERNEL,
+  ) {
     this.#tun = tun;
     this.#state = state;
     this.#handlers = handlers;
-    this.#timer = setInterval(() => this.look(), LOOK_PERIOD_MS);
+    this.#ports = ports;
+    this.#timer = setInterval(() => this.#turn(), ports.periodMs);
     this.#listen();
   }
 
@@ -44,9 +74,10 @@ export class DeviceWatch implements Disposable {
   /** Looks now, for whoever has noticed something. */
   look(): void {
     if (this.#hasEnded) return;
-    const state = lookAtDevice(this.#tun);
-    if (state !== undefined) {
-      this.#take(state);
+    const found = this.#attempt('look', () => ({ state: this.#ports.look(this.#tun) }));
+    if (found === undefined) return;
+    if (found.state !== undefined) {
+      this.#take(found.state);
       return;
     }
     this[Symbol.dispose]();
@@ -60,16 +91,36 @@ export class DeviceWatch implements Disposable {
     this.#listener?.[Symbol.dispose]();
   }
 
+  #turn(): void {
+    if (this.#listener === undefined) this.#listen();
+    this.look();
+  }
+
   #listen(): void {
-    this.#listener = new LinkListener({
-      onLink: (link, isDeleted) => this.#onLink(link, isDeleted),
-      onLost: () => {
-        this.#again = setTimeout(() => {
-          this.#listen();
-          this.look();
-        }, LISTEN_AGAIN_MS);
-      },
-    });
+    this.#listener = this.#attempt('listen', () =>
+      this.#ports.listen({
+        onLink: (link, isDeleted) => this.#onLink(link, isDeleted),
+        onLost: () => {
+          this.#listener = undefined;
+          this.#again = setTimeout(() => this.#turn(), LISTEN_AGAIN_MS);
+        },
+      }),
+    );
+  }
+
+  /** @returns undefined when the kernel refuses it, which is tried again with the next turn */
+  #attempt<Result>(what: 'look' | 'listen', work: () => Result): Result | undefined {
+    const trouble = this.#trouble;
+    try {
+      const result = work();
+      if (trouble.delete(what) && trouble.size === 0) this.#handlers.onTroubleOver();
+      return result;
+    } catch (error) {
+      if (!isErrno(error)) throw error;
+      this.#handlers.onTrouble(error, trouble.size === 0);
+      trouble.add(what);
+      return undefined;
+    }
   }
 
   #onLink(link: Link, isDeleted: boolean): void {
@@ -92,3 +143,6 @@ export class DeviceWatch implements Disposable {
     this.#handlers.onChange(state, before);
   }
 }
+
+const isErrno = (error: unknown): error is ErrnoError =>
+  error instanceof Error && 'code' in error && /^E[A-Z0-9]+$/.test(String(error.code));

@@ -1,8 +1,10 @@
 /** The device that the gateway owns: one at a time, and for a moment of a swap the next one too. */
 import { SystemError } from '../../../ffi/errors.ts';
+import type { GivenAddress } from '../../../ffi/netlink-addresses.ts';
 import type { TunDevice } from '../../../ffi/tun-device.ts';
 import { type DeviceConfig, parseDeviceSource } from '../../config/device-schema.ts';
 import type { DeviceFacts } from '../../messages/control.ts';
+import { DeviceChange } from './device-change.ts';
 import { DeviceSetup, type OnNoIpv6 } from './device-setup.ts';
 import { openDevice, openQueues, type Queues } from './device-source.ts';
 import { type DeviceState, lookAtDevice } from './device-state.ts';
@@ -14,8 +16,8 @@ const TEMPORARY_NAME = 'culvert-swap%d';
 const UNKNOWN_MTU = 1500;
 
 export class Device implements Disposable {
-  readonly #config: DeviceConfig;
   readonly #onNoIpv6: OnNoIpv6 | undefined;
+  #config: DeviceConfig;
   #tuns: Queues;
   #setup: DeviceSetup;
   #isOwn: boolean;
@@ -71,10 +73,10 @@ export class Device implements Disposable {
     return this.#isOwn;
   }
 
-  /** As the kernel says it now; of one that was deleted, as it was asked for. */
+  /** As the kernel says it now; of one that it does not tell of, as it was asked for. */
   state(): DeviceState {
     return (
-      lookAtDevice(this.tun) ?? {
+      this.#look() ?? {
         ...{ name: this.tun.name, isUp: false, isHere: true, index: 0 },
         mtu: this.#config.mtu ?? UNKNOWN_MTU,
         txQueueLength: this.#config.txQueueLength,
@@ -82,13 +84,41 @@ export class Device implements Disposable {
     );
   }
 
-  facts(): DeviceFacts {
-    return factsOf(this.tun, this.state());
+  /** @param state  as it was seen just now, if it was */
+  facts(state = this.state()): DeviceFacts {
+    return factsOf(this.tun, state);
   }
 
   /** @throws SystemError  `EEXIST` where the host has a route of its own to one of them */
   routePool(addresses: readonly string[]): void {
     this.#setup.routePool(addresses);
+  }
+
+  /**
+   * Goes on with another section of the config: first half, see `DeviceChange`. A device that was
+   * deleted is made with it.
+   *
+   * @throws DeviceChangeError  nothing has changed
+   */
+  change(wanted: DeviceConfig): DeviceChange {
+    const change = new DeviceChange(this.#config, wanted, () => ({
+      tun: this.tun,
+      setup: this.#setup,
+    }));
+    if (!this.#isGone) change.begin(this.#onNoIpv6);
+    this.#follow(wanted);
+    return change;
+  }
+
+  /** Its second half. @throws SystemError */
+  finishChange(change: DeviceChange): void {
+    if (!this.#isGone) change.finish();
+  }
+
+  /** In the place of the second half. @throws SystemError  the first refusal; the rest was done */
+  undoChange(change: DeviceChange): void {
+    this.#follow(change.before);
+    if (!this.#isGone) change.undo();
   }
 
   /** Sets again what an interface loses that goes down. @throws SystemError */
@@ -97,31 +127,34 @@ export class Device implements Disposable {
   }
 
   /**
-   * Makes another device beside this one, up, with all addresses and the present MTU, and without
-   * routes.
+   * Makes another device beside this one, up, without routes, and with what this one has: MTU,
+   * queue, addresses; also where somebody has set them by hand.
    *
    * @param name  that of this device, or of another
+   * @param last  what was seen of this one last, should it be gone
    * @throws SystemError  `EBUSY` for a persistent device under its own name; as `open`
    */
-  prepare(name: string): NextDevice {
+  prepare(name: string, last?: DeviceState): NextDevice {
     const present = lookAtDevice(this.tun);
     const isSame = name === present?.name && !this.tun.isPersistent();
     const tuns = openQueues(isSame ? TEMPORARY_NAME : name, this.#config);
     const [tun] = tuns;
-    const setup = new DeviceSetup(tun, {
-      ...this.#config,
-      mtu: present?.mtu || this.#config.mtu,
-    });
+    const setup = new DeviceSetup(tun, this.#config);
+    const isGone = present === undefined;
+    // Further queues of a persistent device are the same interface.
+    const isShared = tun.name === present?.name;
     try {
-      setup.configure(this.#onNoIpv6);
+      // Where we may not look at it, its MTU is 0.
+      const seen = [present, last].find((state) => state !== undefined && state.mtu > 0);
+      setup.configure(this.#onNoIpv6, seen);
+      const given = present?.isHere && !isShared ? setup.takeAddresses(this.#setup) : [];
+      const facts = factsOf(tun, lookAtDevice(tun));
+      return { tuns, setup, name, isGone, isShared, given, facts };
     } catch (error) {
+      if (!isShared) tidyUp(tun, setup);
       closeAll(tuns);
       throw error;
     }
-    const facts = factsOf(tun, lookAtDevice(tun));
-    const isGone = present === undefined;
-    // Further queues of a persistent device are the same interface.
-    return { tuns, setup, name, isGone, isShared: facts.name === present?.name, facts };
   }
 
   /** Has what comes for this device come to the next one. @throws SystemError */
@@ -132,17 +165,18 @@ export class Device implements Disposable {
   }
 
   /** Undoes `moveRoutes`, and what `prepare` has made. */
-  abandon({ tuns, setup, isGone, isShared }: NextDevice): void {
+  abandon({ tuns, setup, isGone, isShared, given }: NextDevice): void {
     try {
       if (!isGone && !isShared) this.#setup.takeRoutes(setup);
     } finally {
+      if (!isShared) tidyUp(tuns[0], setup, given);
       closeAll(tuns);
     }
   }
 
   /** Goes on with the next one. Its name is still to be given, see `DeviceKeeper`. */
-  commit({ tuns, setup, isShared }: NextDevice): void {
-    if (!isShared) this.#tidyUp();
+  commit({ tuns, setup, isShared, given }: NextDevice): void {
+    if (!isShared) tidyUp(this.tun, this.#setup, given);
     closeAll(this.#tuns);
     this.#tuns = tuns;
     this.#setup = setup;
@@ -150,18 +184,36 @@ export class Device implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#tidyUp();
+    tidyUp(this.tun, this.#setup);
     closeAll(this.#tuns);
   }
 
-  /** A device that stays when its descriptor is closed gets rid of what is ours. */
-  #tidyUp(): void {
+  #look(): DeviceState | undefined {
     try {
-      if (this.tun.isPersistent()) this.#setup.undo();
+      return lookAtDevice(this.tun);
     } catch (error) {
-      // It was deleted, or moved to where we cannot work: nothing of ours is left to be undone.
       if (!(error instanceof SystemError)) throw error;
+      return undefined;
     }
+  }
+
+  get #isGone(): boolean {
+    return this.tun.probe() === 'gone';
+  }
+
+  #follow(config: DeviceConfig): void {
+    this.#config = config;
+    this.#setup.follow(config);
+  }
+}
+
+/** A device that stays when its descriptor is closed gets rid of what is ours, or came with it. */
+function tidyUp(tun: TunDevice, setup: DeviceSetup, given: readonly GivenAddress[] = []): void {
+  try {
+    if (tun.isPersistent()) setup.undo(given);
+  } catch (error) {
+    // It was deleted, or moved to where we cannot work: nothing of ours is left to be undone.
+    if (!(error instanceof SystemError)) throw error;
   }
 }
 
@@ -179,6 +231,8 @@ export interface NextDevice {
   readonly isGone: boolean;
   /** It is the same interface, by other queues. */
   readonly isShared: boolean;
+  /** Addresses that it has of the one before. */
+  readonly given: readonly GivenAddress[];
   readonly facts: DeviceFacts;
 }
 

@@ -1,5 +1,6 @@
 /** What the metrics are made of. */
 import type { CounterReader } from '../../../stack/counters.ts';
+import type { DeviceCounts } from '../device/device-metrics.ts';
 import type { Census } from '../flows/live-flows.ts';
 import type { Generation } from '../scripts/generations.ts';
 import type { ScriptTotals } from '../scripts/script-totals.ts';
@@ -9,7 +10,7 @@ import type { Histogram } from './histogram.ts';
 import type { ScriptSeries } from './script-series.ts';
 
 export interface MetricsSource {
-  readonly deviceEvents: ReadonlyMap<string, number>;
+  readonly device: DeviceCounts;
   readonly counters: CounterReader;
   /** The same, of each queue of the device. */
   readonly queues: readonly CounterReader[];

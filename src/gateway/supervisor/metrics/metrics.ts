@@ -23,7 +23,7 @@ export function renderMetrics(source: MetricsSource): string {
   writeTracking(text, source);
   writePackets(text, source.counters);
   writeDevice(text, source.counters);
-  writeDeviceHealth(text, source.counters, source.deviceEvents);
+  writeDeviceHealth(text, source.counters, source.device);
   writeQueues(text, source.queues);
   writeTcp(text, source.counters);
   writeScripts(text, source);

@@ -72,8 +72,8 @@ export interface ChangeOptions {
   readonly trial?: TrialPlan | undefined;
   /** What becomes of live flows that it decides otherwise; absent: they stay. */
   readonly revalidate?: RevalidateMode | undefined;
-  /** Called when the content was found good and is about to be activated. */
-  readonly onApplying?: (() => void) | undefined;
+  /** Called when the content was found good and is about to be activated; it can refuse that. */
+  readonly onApplying?: (() => void | Promise<void>) | undefined;
 }
 
 export interface Change {
@@ -285,8 +285,8 @@ export class Generations {
     rejectOn(issues);
     const shown = { tests, ...(replay === undefined ? {} : { replay }) };
     if (dryRun) return { generation: next, changed: false, ...shown };
-    onApplying?.();
     if (next !== this.#history[0]) await this.#store?.prepare(next);
+    await onApplying?.();
     if (trial !== undefined && this.#active.scripts.length > 0) {
       this.#endTrial();
       return { ...(await this.#try(next, trial)), ...shown };

@@ -3,7 +3,11 @@ import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync 
 import { dirname, join } from 'node:path';
 import type { Hono } from 'hono';
 import { parse } from 'yaml';
+import { Errno } from '../../../../src/ffi/errno.ts';
+import { SystemError } from '../../../../src/ffi/errors.ts';
 import { loadAutosave } from '../../../../src/gateway/config/autosave.ts';
+import { ConfigError } from '../../../../src/gateway/config/load.ts';
+import { DeviceChangeError } from '../../../../src/gateway/supervisor/device/device-change.ts';
 import { apiOf, type FakePlane, fakePlane } from './fake-plane.ts';
 
 let plane: FakePlane;
@@ -197,13 +201,53 @@ describe('a config that is wrong', () => {
 
   test('for want of a restart is refused with the paths, in a dry run too', async () => {
     for (const query of ['', '?dry_run=true']) {
-      const answer = await patch('{"device":{"mtu":9000},"log":{"level":"warn"}}', ANY, query);
+      const answer = await patch('{"device":{"queues":2},"log":{"level":"warn"}}', ANY, query);
       expect(answer.status).toBe(409);
       expect(await answer.json()).toMatchObject({
-        errors: [{ path: 'device.mtu', message: expect.stringContaining('needs a restart') }],
+        errors: [{ path: 'device.queues', message: expect.stringContaining('needs a restart') }],
       });
     }
     expect(level()).toBe('info');
+    expect(plane.configHooks.device).toEqual([]);
+  });
+
+  test('changes the device when all else is known to be right, and not in a dry run', async () => {
+    const body = '{"device":{"mtu":9000}}';
+    expect((await patch(body, ANY, '?dry_run=true')).status).toBe(200);
+    expect(plane.configHooks.device).toEqual([]);
+    expect((await patch(body)).status).toBe(200);
+    expect(plane.configHooks.device).toEqual(['mtu 9000', 'finish']);
+  });
+
+  test('that the kernel refuses is refused with the place, and routes go back', async () => {
+    let followed = 0;
+    plane.configHooks.follow = () => void followed++;
+    const cause = new SystemError(Errno.ENOMEM, 'netlink(RTM_NEWLINK)', { device: 'x0' });
+    plane.configHooks.refusal = new DeviceChangeError(['device', 'mtu'], cause);
+    const answer = await patch('{"device":{"mtu":9000},"log":{"level":"warn"}}');
+    expect(answer.status).toBe(422);
+    expect(await answer.json()).toMatchObject({
+      errors: [{ path: 'device.mtu', message: 'netlink(RTM_NEWLINK) on x0: ENOMEM' }],
+    });
+    expect(level()).toBe('info');
+    expect(followed).toBe(1);
+  });
+
+  test('takes the device back when routes are refused after it', async () => {
+    plane.configHooks.follow = () => {
+      plane.configHooks.follow = () => {};
+      throw new ConfigError('c', [{ path: 'routes', message: 'EPERM' }]);
+    };
+    expect((await patch('{"device":{"mtu":9000}}')).status).toBe(422);
+    expect(plane.configHooks.device).toEqual(['mtu 9000', 'undo']);
+  });
+
+  test('touches no device for scripts that do not load', async () => {
+    const script = join(dirname(plane.configFile), 'bad.ts');
+    await Bun.write(script, 'broken');
+    const body = JSON.stringify({ scripts: { load: [script] }, device: { mtu: 9000 } });
+    expect((await patch(body)).status).toBe(422);
+    expect(plane.configHooks.device).toEqual([]);
   });
 
   test('names a script that does not load: config and scripts stay', async () => {
@@ -322,7 +366,7 @@ egress:
 
   test('that cannot be written refuses the change before routes follow it', async () => {
     let followed = 0;
-    plane.configHooks.prepare = () => void followed++;
+    plane.configHooks.follow = () => void followed++;
     mkdirSync(`${plane.configFile}.${process.pid}.new`);
     const answer = await patch('{"log":{"level":"warn"}}', ANY, '?persist=true');
     expect(answer.status).toBe(409);
@@ -330,7 +374,7 @@ egress:
   });
 
   test('that is lost meanwhile leaves a config that runs, and says so', async () => {
-    plane.configHooks.prepare = () => {
+    plane.configHooks.follow = () => {
       rmSync(plane.configFile);
       mkdirSync(plane.configFile);
     };
@@ -341,7 +385,7 @@ egress:
   });
 
   test('that an editor saves meanwhile is not written over, and the answer says so', async () => {
-    plane.configHooks.prepare = () => appendFileSync(plane.configFile, 'drain: 5s\n');
+    plane.configHooks.follow = () => appendFileSync(plane.configFile, 'drain: 5s\n');
     const answer = await patch('{"log":{"level":"warn"}}', ANY, '?persist=true');
     expect(await answer.json()).toMatchObject({ changed: true, persisted: false });
     expect(file()).toContain('level: info');

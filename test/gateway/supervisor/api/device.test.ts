@@ -9,12 +9,13 @@ beforeEach(() => {
   api = apiOf(plane);
 });
 
-const swap = (body: unknown) =>
+const swap = (body: unknown, tag: string | undefined = '*') =>
   api.request('/v1/device/swap', {
     method: 'POST',
     body: JSON.stringify(body),
-    headers: { 'Content-Type': 'application/json' },
+    headers: { 'Content-Type': 'application/json', ...(tag !== '' && { 'If-Match': tag }) },
   });
+const tagNow = async () => (await api.request('/v1/device')).headers.get('ETag') ?? '';
 
 test('the device is shown', async () => {
   const answer = await api.request('/v1/device');
@@ -22,23 +23,28 @@ test('the device is shown', async () => {
   expect(await answer.json()).toMatchObject({ name: 'x0', up: true, mtu: 1500, offload: true });
 });
 
-test('what happens to it is a stream of events', async () => {
-  const answer = await api.request('/v1/device/events');
-  expect(answer.headers.get('Content-Type')).toBe('text/event-stream');
-  const reader = answer.body!.getReader();
-  const first = reader.read();
-  const state = { name: 'x0', isUp: false, mtu: 1500, txQueueLength: 9, isHere: true, index: 3 };
-  plane.deviceEvents.add('down', state);
-  expect(new TextDecoder().decode((await first).value)).toContain('event: down\n');
-  await reader.cancel();
-  expect((await api.request('/v1/device/events', { method: 'HEAD' })).status).toBe(200);
-});
-
 describe('a swap', () => {
   test('goes to a device of the same name, or of another', async () => {
     expect((await swap({})).status).toBe(200);
     expect((await swap({ name: 'other0' })).status).toBe(200);
     expect(plane.swapped).toEqual([undefined, 'other0']);
+  });
+
+  test('starts from what was read: of two who read the same, one wins', async () => {
+    const tag = await tagNow();
+    const answers = await Promise.all([swap({}, tag), swap({ name: 'other0' }, tag)]);
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 412]);
+    expect(plane.swapped).toHaveLength(1);
+    expect(answers.find(({ status }) => status === 200)?.headers.get('ETag')).toBe(await tagNow());
+    expect((await swap({}, await tagNow())).status).toBe(200);
+  });
+
+  test('without If-Match is refused with 428, and says where to find one', async () => {
+    const answer = await swap({}, '');
+    expect(answer.status).toBe(428);
+    expect(await answer.text()).toContain('GET /v1/device');
+    expect((await swap({}, 'unquoted')).status).toBe(400);
+    expect(plane.swapped).toEqual([]);
   });
 
   test('that the kernel refuses is 422 with its reason; 503 when nobody takes it', async () => {

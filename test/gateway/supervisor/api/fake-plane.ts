@@ -27,6 +27,7 @@ import {
   type BundleContent,
   Generations,
   ScriptHostError,
+  StaleChangeError,
 } from '../../../../src/gateway/supervisor/scripts/generations.ts';
 import { Reloads } from '../../../../src/gateway/supervisor/scripts/reloads.ts';
 import { NoSuchScriptError } from '../../../../src/gateway/supervisor/scripts/script-changes.ts';
@@ -45,12 +46,14 @@ const DROP = { kind: 'drop' } as const;
 const silent = createLogger({ level: 'silent', format: 'json' });
 
 const DEVICE_STATE = { name: 'x0', up: true, mtu: 1500, tx_queue_length: 1000, here: true };
+const SWAPPED_STATE = {
+  ...{ name: 'x0', isUp: true, mtu: 1500, txQueueLength: 1000, isHere: true, index: 3 },
+};
 const DEVICE = { persistent: false, vnet_header: true, offloads: ['csum'], offload: true };
 
 export interface FakePlane extends ControlPlane {
   /** Names that a swap was asked for with. */
   readonly swapped: (string | undefined)[];
-  readonly deviceEvents: DeviceEvents;
   reasons: string[];
   readonly config: ControlPlane['config'] & { access: AccessRules; isClash: boolean };
   /** As a reload does it. */
@@ -59,8 +62,14 @@ export interface FakePlane extends ControlPlane {
   readonly configFile: string;
   readonly configState: ConfigState;
   readonly configChanges: ConfigChanges;
-  /** Is called when routes and their like follow a config. */
-  readonly configHooks: { prepare: () => void };
+  readonly configHooks: {
+    /** Is called when routes follow a config. */
+    follow: () => void;
+    /** What the device was told of configs. */
+    readonly device: string[];
+    /** What it answers. */
+    refusal: Error | undefined;
+  };
   /** What it was asked to do to itself. */
   readonly ended: [string, number][];
   readonly killed: number[];
@@ -122,7 +131,7 @@ function fakeConfig(generations: Generations, notices: Notices) {
   const lock = new Mutex();
   const state = new ConfigState(started);
   state.nextLive();
-  const hooks = { prepare: () => {} };
+  const hooks: FakePlane['configHooks'] = { follow: () => {}, device: [], refusal: undefined };
   const changes = new ConfigChanges({
     log: silent,
     notices,
@@ -134,7 +143,19 @@ function fakeConfig(generations: Generations, notices: Notices) {
     files: () => ({ file }),
     validate: (value, name) => validateConfig(value, name, []),
     stateFolder: folder,
-    prepare: () => hooks.prepare(),
+    kernel: {
+      device: {
+        change: async ({ mtu }) => {
+          if (hooks.refusal !== undefined) throw hooks.refusal;
+          hooks.device.push(`mtu ${mtu}`);
+          return {
+            finish: async () => void hooks.device.push('finish'),
+            undo: async () => void hooks.device.push('undo'),
+          };
+        },
+      },
+      follow: () => hooks.follow(),
+    },
     onTaken: () => undefined,
   });
   return { changes, file, state, hooks };
@@ -275,16 +296,19 @@ export function fakePlane(): FakePlane {
       closes: [{ reason: 'eof', count: 0 }],
     }),
     device: {
-      events: deviceEvents,
+      get etag() {
+        return deviceEvents.etag;
+      },
       view: () => ({ ...DEVICE_STATE, ...DEVICE, events: [] }),
-      swap: async (name) => {
+      swap: async (name, ifMatch) => {
+        if (ifMatch?.includes(deviceEvents.etag) === false) throw new StaleChangeError('changed');
         if (name === 'taken0') throw new SwapError('DEVICE_REFUSED', 'ioctl on taken0: EBUSY');
         if (name === 'later0') throw new SwapError('DATA_PLANE_NOT_READY', 'it does not run');
         swapped.push(name);
+        deviceEvents.add('swapped', SWAPPED_STATE);
       },
     },
     swapped,
-    deviceEvents,
     flows: new FlowControl({
       log: silent,
       reader: memory.reader,

@@ -73,6 +73,7 @@ test('a write that has a version says so, and one without has none', () => {
     'POST /v1/reload': true,
     'POST /v1/trial/promote': true,
     'POST /v1/trial/abort': true,
+    'POST /v1/device/swap': true,
   });
 });
 

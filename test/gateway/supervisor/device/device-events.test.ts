@@ -1,51 +1,29 @@
 import { expect, test } from 'bun:test';
 import { DeviceEvents } from '../../../../src/gateway/supervisor/device/device-events.ts';
-import { TooManyReadersError } from '../../../../src/gateway/supervisor/flows/flow-events.ts';
 
 const STATE = { name: 'x0', isUp: true, mtu: 1500, txQueueLength: 9, isHere: true, index: 3 };
 
-const names = (text = '') => [...text.matchAll(/^event: (.*)$/gm)].map(([, name]) => name);
-
-test('whoever listens is told what happens from now on, in order', async () => {
+test('the last hundred are kept, in order, and all are counted and told', () => {
   const events = new DeviceEvents();
+  const told: string[] = [];
+  events.onAdded = (event, { mtu }) => told.push(`${event} ${mtu}`);
   events.add('up', STATE);
-  const reader = events.listen(undefined);
-  const first = reader.next();
-  events.add('mtu', { ...STATE, mtu: 1400 });
-  expect(await first).toBe(
-    `id: ${events.session}-2\nevent: mtu\ndata: ${JSON.stringify({
-      event: 'mtu',
-      time: new Date(events.last[1]!.at).toISOString(),
-      device: { name: 'x0', up: true, mtu: 1400, tx_queue_length: 9, here: true },
-    })}\n\n`,
-  );
+  for (let i = 0; i < 120; i++) events.add('mtu', { ...STATE, mtu: 1280 + i });
+  expect(events.last).toHaveLength(100);
+  expect(events.last[0]).toMatchObject({ number: 22, event: 'mtu', state: { mtu: 1300 } });
+  expect(events.last.at(-1)).toMatchObject({ number: 121, state: { mtu: 1399 } });
+  expect([...events.counts]).toEqual([
+    ['up', 1],
+    ['mtu', 120],
+  ]);
+  expect([told.length, told[0], told.at(-1)]).toEqual([121, 'up 1500', 'mtu 1399']);
+});
+
+test('each changes the tag of the device', () => {
+  const events = new DeviceEvents();
+  const before = events.etag;
+  expect(events.etag).toBe(before);
   events.add('down', STATE);
-  events.add('up', STATE);
-  expect(names(await reader.next())).toEqual(['down', 'up']);
-  reader.close();
-  expect(await reader.next()).toBeUndefined();
-});
-
-test('whoever comes back goes on where it left, and is told of a gap', async () => {
-  const events = new DeviceEvents();
-  for (let i = 0; i < 3; i++) events.add(`e${i}`, STATE);
-  expect(names(await events.listen(`${events.session}-1`).next())).toEqual(['e1', 'e2']);
-  expect(names(await events.listen('older-77').next())).toEqual(['e0', 'e1', 'e2']);
-  for (let i = 3; i < 150; i++) events.add(`e${i}`, STATE);
-  const text = await events.listen(`${events.session}-1`).next();
-  expect(names(text).slice(0, 2)).toEqual(['dropped', 'e50']);
-  expect(text).toContain('"count":49');
-});
-
-test('silence is broken now and then, an end is an end, and there are 16 at most', async () => {
-  const events = new DeviceEvents();
-  const bored = events.listen(undefined, 1);
-  expect(await bored.next()).toBe(': keep-alive\n\n');
-  bored.close();
-  const readers = Array.from({ length: 16 }, () => events.listen(undefined));
-  expect(() => events.listen(undefined)).toThrow(TooManyReadersError);
-  const waiting = readers[0]!.next();
-  events.close();
-  expect(await waiting).toBeUndefined();
-  events.listen(undefined);
+  expect(events.etag).not.toBe(before);
+  expect(events.etag).toMatch(/^"[0-9a-z]+-1"$/);
 });

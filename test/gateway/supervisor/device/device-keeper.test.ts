@@ -11,6 +11,7 @@ import {
   type DeviceQueues,
   SwapError,
 } from '../../../../src/gateway/supervisor/device/device-keeper.ts';
+import { Notices } from '../../../../src/gateway/supervisor/notices.ts';
 import { COUNTERS_BYTES, Counters } from '../../../../src/stack/counters.ts';
 import { ip, isRoot, NetworkNamespace, OtherNamespace } from '../../../ffi/support/namespace.ts';
 import { rememberingLog, until } from '../support.ts';
@@ -72,6 +73,7 @@ describe.skipIf(!isRoot)('a device', () => {
       log: remembered.log,
       device,
       counters: new Counters(new ArrayBuffer(COUNTERS_BYTES)),
+      notices: new Notices(),
       plane: () => plane,
       onFatal: () => fatal++,
     });
@@ -160,6 +162,16 @@ describe.skipIf(!isRoot)('a device', () => {
     await until(() => plane.swapped.length === 2, 'the second');
     leadsTo(NAME);
     expect(fatal).toBe(0);
+  });
+
+  test('that is made again has the MTU and the queue that were seen last', async () => {
+    keep();
+    ip('link', 'set', NAME, 'mtu', '1400', 'txqueuelen', '0');
+    await happens('queue');
+    ip('link', 'del', NAME);
+    await happens('recreated');
+    expect(keeper.state).toMatchObject({ mtu: 1400, txQueueLength: 0 });
+    expect(plane.swapped).toMatchObject([{ mtu: 1400 }]);
   });
 
   test('is made as soon as it can be', async () => {

@@ -9,7 +9,7 @@ import { describeText } from '../describe.ts';
 import { eventsHeader, eventsQuery } from '../schemas.ts';
 import { validate } from '../validate.ts';
 
-export const EVENT_STREAM_HEADERS = {
+const EVENT_STREAM_HEADERS = {
   'Content-Type': 'text/event-stream',
   'Cache-Control': 'no-store',
 };
@@ -46,7 +46,7 @@ export function eventRoutes(plane: ControlPlane): Hono {
 }
 
 /** Reads on only when the client has taken what was sent, so that a slow one has no queue here. */
-export function streamOf(reader: Pick<EventReader, 'next' | 'close'>): ReadableStream<Uint8Array> {
+function streamOf(reader: Pick<EventReader, 'next' | 'close'>): ReadableStream<Uint8Array> {
   const utf8 = new TextEncoder();
   return new ReadableStream(
     {
