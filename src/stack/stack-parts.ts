@@ -197,7 +197,7 @@ function tcpContext(
     news: new AckNews(),
     rate: new RateSample(),
     settings,
-    peers: queue && new Peers(arena.view, flows, queue.tables, queue.sink, counters),
+    peers: queue && new Peers(arena.view, flows, queue.tables, queue.sink, counters, tap),
     asideAt: arena.take(SLAB_HEADROOM_BYTES),
     ackHead: NO_ROW,
   };

@@ -114,6 +114,8 @@ export interface QueuePlace {
 export interface CaptureOrder {
   /** 0 to 7, of those that run. */
   readonly slot: number;
+  /** Counts up: one that gets a slot anew is another capture. */
+  readonly number: number;
   /** Text of a filter. */
   readonly filter: string;
   /** Only packets that are dropped: for this reason, or `any`. */

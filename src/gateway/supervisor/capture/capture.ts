@@ -1,10 +1,12 @@
 /** One capture: what it wants, and the file that its client reads as it is made. */
+import { RecordField } from '../../messages/capture-ring.ts';
 import type { CaptureOrder } from '../../messages/control.ts';
 import { buildInfo } from '../build-info.ts';
 import type { RowTest } from '../flows/filter/fields.ts';
 import type { FlowContext } from '../flows/flow-view.ts';
 import { packetBlock } from './captured-packet.ts';
 import { interfaceDescription, interfaceStatistics, sectionHeader } from './pcapng.ts';
+import { TimeOrder } from './time-order.ts';
 
 /** Bytes that may wait for a client that is slower than its packets. */
 const BACKLOG_MAX = 16 * 1024 * 1024;
@@ -27,8 +29,9 @@ export interface CaptureRequest {
   readonly durationMs: number;
 }
 
-export interface CaptureSource {
-  readonly slot: number;
+export interface CaptureSource extends Pick<CaptureOrder, 'slot' | 'number'> {
+  /** Packets come from several queues, and have to be put in order. */
+  readonly isMerged: boolean;
   /** The whole filter, with names and the time. */
   readonly test: (context: FlowContext) => RowTest;
   /** Nanoseconds since 1970 at the beginning of CLOCK_MONOTONIC. */
@@ -46,6 +49,7 @@ export class Capture {
   readonly #source: CaptureSource;
   readonly #startedAt = now();
   readonly #lostBefore: number;
+  readonly #merge = new TimeOrder();
   #blocks: Uint8Array[] = [];
   #waiting = 0;
   #received = 0;
@@ -62,7 +66,7 @@ export class Capture {
     this.#request = request;
     this.#source = source;
     this.#lostBefore = source.lost();
-    this.order = { slot: source.slot, filter, drops, snapLength };
+    this.order = { slot: source.slot, number: source.number, filter, drops, snapLength };
     const what = drops === undefined ? 'packets' : `dropped packets (${drops})`;
     const comment = `${what} of ${filter === '' ? 'all flows' : filter}`;
     this.#push(sectionHeader(`culvert ${buildInfo.version}`, comment));
@@ -74,14 +78,28 @@ export class Capture {
   /** A record of the ring, which the data plane took for one of ours. */
   take(view: DataView, at: number, rowAt: number, context: FlowContext): void {
     if (this.#isEnded || !this.#source.test(context)(view, rowAt)) return;
-    this.#received++;
     if (this.#waiting > BACKLOG_MAX) {
+      this.#received++;
       this.#tooSlow++;
       return;
     }
-    const { snapLength, count } = this.#request;
-    this.#push(packetBlock(view, at, snapLength, this.#source.epoch, context));
-    if (count > 0 && this.#received >= count) this.end();
+    const block = packetBlock(view, at, this.#request.snapLength, this.#source.epoch, context);
+    if (this.#source.isMerged)
+      this.#merge.push(view.getFloat64(at + RecordField.TIME, true), block);
+    else this.#add(block);
+  }
+
+  /** No packet comes any more with a time until then, in nanoseconds of CLOCK_MONOTONIC. */
+  release(until: number): void {
+    for (const block of this.#merge.take(until)) this.#add(block);
+  }
+
+  #add(block: Uint8Array): void {
+    if (this.#isEnded) return;
+    this.#received++;
+    this.#push(block);
+    const { count } = this.#request;
+    if (count > 0 && this.#received >= count) this.#finish();
   }
 
   /**
@@ -116,6 +134,12 @@ export class Capture {
   /** The file is complete; what waits can still be read. */
   end(): void {
     if (this.#isEnded) return;
+    this.release(Number.POSITIVE_INFINITY);
+    this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#isEnded) return;
     this.#pushStatistics();
     this.#isEnded = true;
     this.#leave();
@@ -127,6 +151,7 @@ export class Capture {
     this.#isClosed = true;
     this.#blocks = [];
     this.#waiting = 0;
+    this.#merge.clear();
     if (!this.#isEnded) this.#leave();
     this.#isEnded = true;
   }
