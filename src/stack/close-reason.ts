@@ -56,6 +56,8 @@ export const CloseReason = {
   ABORTED: 29,
   /** The proxy of an upstream refused us, or does not speak its protocol. */
   PROXY_FAILED: 30,
+  /** Other scripts were loaded: they would decide otherwise, or the time of its own is over. */
+  RELOADED: 31,
 } as const;
 
 export type CloseReason = (typeof CloseReason)[keyof typeof CloseReason];

@@ -144,6 +144,8 @@ export type ToDataPlane =
       readonly kind: 'kill';
       readonly id: number;
       readonly flows: readonly FlowRef[];
+      /** Scripts that were loaded would decide otherwise about them. */
+      readonly isReload?: boolean;
     }
   /** Asks what the kernel knows of the upstream sockets of flows; answered by `inspected`. */
   | { readonly kind: 'inspect'; readonly id: number; readonly flows: readonly FlowRef[] }

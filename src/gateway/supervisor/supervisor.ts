@@ -85,6 +85,7 @@ export class Supervisor implements ControlPlane {
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
       inspect: async (flows) => (await this.#dataPlane?.inspect(flows)) ?? [],
       rings: kernel.queues.map(({ capture }) => capture.buffer),
+      notes: kernel.hostPages.map(({ buffer }) => buffer),
       mtu: () => this.device.state.mtu,
       lostCaptured: () => this.#counters.get(Counter.CAPTURE_LOST),
       capture: (orders) => this.#dataPlane?.setCaptures(orders),
@@ -101,7 +102,7 @@ export class Supervisor implements ControlPlane {
     this.#scriptHost = new ScriptHost({
       log,
       fds: scriptHostFds(kernel),
-      pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
+      pages: [pageOf(kernel.hostPages[0]), pageOf(kernel.hostPages[1])],
       iface: () => device.state.name,
       facts: () => this.config.facts,
       monotonicUs: monotonicNow,
@@ -339,7 +340,7 @@ export class Supervisor implements ControlPlane {
       log: this.#options.log,
       live: this.flows.live,
       resolver: this.#resolver,
-      kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
+      kill: async (flows) => (await this.#dataPlane?.kill(flows, true)) ?? 0,
       asideOptions: () => this.#scriptHost.asideOptions(),
     };
   }

@@ -138,7 +138,7 @@ export class Sessions {
     if (plan.via === undefined) this.#counters.add(Counter.DIALS);
     if (!this.#makeRoom(at, now)) {
       const kind = IcmpErrorKind.PROHIBITED;
-      stack.reject(row, 'icmp', kind, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
+      stack.reject(row, 'icmp', kind, CloseReason.LIMIT, ClosedBy.LIMIT, now);
       return;
     }
     const family = view.getUint8(at + FlowField.UPSTREAM_FAMILY) === 4 ? 4 : 6;
@@ -220,7 +220,7 @@ export class Sessions {
       if (!this.#upstreams.has(row, UpstreamBit.SESSION_LISTED)) continue;
       this.#upstreams.lower(row, UpstreamBit.SESSION_LISTED);
       if (this.#table.kind[row] !== SessionKind.NONE) this.#receive(row, now);
-      else this.#stack.abort(row, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
+      else this.#stack.abort(row, CloseReason.LIMIT, ClosedBy.LIMIT, now);
     }
   }
 
@@ -268,7 +268,7 @@ export class Sessions {
     for (let turn = 0; turn < SHARE; turn++) {
       const left = this.#download.receive(row, now);
       if (this.#isOverLimit(row)) {
-        this.#stack.abort(row, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
+        this.#stack.abort(row, CloseReason.LIMIT, ClosedBy.LIMIT, now);
         return;
       }
       if (left === Left.NOTHING) return;

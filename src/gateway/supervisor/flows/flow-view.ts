@@ -1,4 +1,5 @@
 /** A flow as logs and the API show it: one set of names for both. */
+import type { FlowNote, FlowSniff } from '../../../scripts-runtime/flow-note.ts';
 import type { FlowSnapshot } from '../../../stack/flow-row.ts';
 import { DIRECT, type Endpoint } from '../../../stack/verdict.ts';
 
@@ -16,6 +17,8 @@ export interface FlowContext {
   readonly nowUs: number;
   /** Milliseconds since 1970 at `nowUs`. */
   readonly nowMs: number;
+  /** What is known of a flow, by its serial number, that is not in its row. */
+  readonly noteOf?: (serial: number) => FlowNote | undefined;
 }
 
 /** The fields of a flow, named as in the log; times in milliseconds. */
@@ -26,6 +29,10 @@ export interface FlowView {
   readonly dst: string;
   readonly dst_port: number;
   readonly iface: string;
+  /** What the client speaks, where a script has looked. */
+  readonly sniff?: FlowSniff | undefined;
+  /** The name that the script gave for the upstream. */
+  readonly dns_name?: string | undefined;
   readonly phase: string;
   /** Of RFC 9293 where our TCP ends the flow, of nf_conntrack where it is only watched. */
   readonly state: string;
@@ -42,6 +49,8 @@ export interface FlowView {
   readonly upstream_addr?: string | undefined;
   /** The source that the upstream sees, when it is not the client. */
   readonly nat_addr?: string | undefined;
+  /** When the client is answered: after the dial, before it, or with a SYN cookie. */
+  readonly handshake?: string | undefined;
   /** RFC 3339 */
   readonly start: string;
   readonly duration_ms: number;
@@ -76,6 +85,7 @@ export function parseFlowId(id: string): number | undefined {
 export function viewFlow(flow: FlowSnapshot, untilUs: number, context: FlowContext): FlowView {
   const { names, iface, nowMs, nowUs } = context;
   const isScript = flow.decider === 'script';
+  const { sniff, dnsName } = context.noteOf?.(flow.serial) ?? {};
   return {
     proto: flow.protocol,
     src: flow.source.ip,
@@ -83,6 +93,8 @@ export function viewFlow(flow: FlowSnapshot, untilUs: number, context: FlowConte
     dst: flow.destination.ip,
     dst_port: flow.destination.port,
     iface,
+    sniff,
+    dns_name: dnsName === '' ? undefined : dnsName,
     phase: flow.phase,
     state: flowState(flow),
     carrier: flow.carrier,
@@ -97,6 +109,7 @@ export function viewFlow(flow: FlowSnapshot, untilUs: number, context: FlowConte
     upstream: flow.service ?? upstreamOf(flow, names),
     upstream_addr: flow.upstream === undefined ? undefined : formatEndpoint(flow.upstream),
     nat_addr: flow.natSource === undefined ? undefined : formatEndpoint(flow.natSource),
+    handshake: flow.handshake,
     start: new Date(nowMs - (nowUs - flow.startedAt) / 1000).toISOString(),
     duration_ms: toMs(Math.max(0, untilUs - flow.startedAt)),
     decision_ms: toMs(flow.decisionUs),

@@ -329,7 +329,7 @@ describe('the end', () => {
     rig.turn();
     rig.peer.expects('R. 1:1(0) ack 1');
     expect(rig.host.take()).toEqual(['CLOSED 0 limit']);
-    expect(rig.endedRows[0]).toMatchObject({ closeReason: 'limit', closedBy: 'gateway' });
+    expect(rig.endedRows[0]).toMatchObject({ closeReason: 'limit', closedBy: 'limit' });
     expectEmpty(rig);
   });
 

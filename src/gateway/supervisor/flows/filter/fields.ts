@@ -1,10 +1,13 @@
 /** What a filter can ask of a flow, and how the answer is found in the bytes of its row. */
+import type { FlowNote } from '../../../../scripts-runtime/flow-note.ts';
 import {
   CARRIER_NAMES,
   DECIDER_NAMES,
   Decider,
   FlowField,
+  flowHandshake,
   flowVia,
+  HANDSHAKE_NAMES,
   PHASE_NAMES,
   PROTOCOL_NAMES,
   SERVICE_NAMES,
@@ -78,6 +81,11 @@ export const FIELDS: Readonly<Record<string, Field>> = {
     names.listenerName(generation, index),
   ),
   via: upstreamName,
+  handshake: codes(wordsOf('handshake', HANDSHAKE_NAMES), flowHandshake),
+  sniff: noted(({ sniff }) => sniff?.proto),
+  sni: noted(({ sniff }) => sniff?.sni),
+  host: noted(({ sniff, dnsName }) => sniff?.sni ?? sniff?.host ?? dnsName),
+  dns_name: noted(({ dnsName }) => dnsName),
   generation: counts(u32(FlowField.GENERATION)),
   service: codes(wordsOf('service', SERVICE_NAMES), u8(FlowField.SERVICE)),
   bytes: sizes(sum(FlowField.BYTES_UP, FlowField.BYTES_DOWN)),
@@ -218,6 +226,21 @@ function upstreamName(_: Compare, { text }: Token, sign?: Token): Filter {
       if (id !== 0) return names.upstreamName(id)?.toLowerCase() === wanted;
       return wanted === DIRECT && view.getUint8(at + FlowField.UPSTREAM_FAMILY) !== 0;
     };
+}
+
+/** A name, or `*.` and a domain of which it is a part; a flow without one is not meant. */
+function noted(nameOf: (note: FlowNote) => string | undefined): Field {
+  return (_, { text }, sign) => {
+    refuseOrder(sign);
+    const wanted = text.toLowerCase();
+    const suffix = wanted.startsWith('*.') ? wanted.slice(1) : undefined;
+    return ({ noteOf }) =>
+      (view, at) => {
+        const note = noteOf?.(view.getFloat64(at + FlowField.SERIAL, true));
+        const name = note && nameOf(note)?.toLowerCase();
+        return suffix === undefined ? name === wanted : name?.endsWith(suffix) === true;
+      };
+  };
 }
 
 /** A flow that does not expire by itself is infinitely far from it. */
