@@ -314,7 +314,9 @@ export class Supervisor implements ControlPlane {
       scriptHost: this.#scriptHost,
       dataPlaneRestarts: this.#dataPlane?.restarts ?? 0,
       durations: this.flows.ended.durations,
+      notesLost: this.flows.notesLost,
       upstreams: this.upstreams,
+      connectTimes: (name) => this.#upstreams.connectTimes(name),
     });
   }
 

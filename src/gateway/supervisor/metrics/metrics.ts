@@ -6,12 +6,12 @@ import { DropReason } from '../../../stack/drop-reason.ts';
 import { Histogram as Cells } from '../../../stack/histograms.ts';
 import { buildInfo } from '../build-info.ts';
 import { writeDeviceHealth } from '../device/device-metrics.ts';
+import type { FlowDurations } from '../flows/ended-flows.ts';
 import type { Census } from '../flows/live-flows.ts';
 import type { Generation } from '../scripts/generations.ts';
 import type { ScriptTotals } from '../scripts/script-totals.ts';
 import type { TrialOutcomes, TrialReport } from '../scripts/trials.ts';
-import type { UpstreamState } from '../upstream-states.ts';
-import type { Histogram } from './histogram.ts';
+import type { UpstreamState, UpstreamStates } from '../upstream-states.ts';
 import { MetricsText, type Sample } from './metrics-text.ts';
 import { writePackets } from './packet-metrics.ts';
 import { writeQueues } from './queue-metrics.ts';
@@ -47,8 +47,10 @@ export interface MetricsSource {
     readonly drains: { readonly inMemory: readonly number[] };
   };
   readonly dataPlaneRestarts: number;
-  readonly durations: ReadonlyMap<string, Histogram>;
+  readonly durations: readonly FlowDurations[];
+  readonly notesLost: number;
   readonly upstreams: readonly UpstreamState[];
+  readonly connectTimes: UpstreamStates['connectTimes'];
 }
 
 const US_PER_S = 1_000_000;
@@ -57,7 +59,7 @@ export function renderMetrics(source: MetricsSource): string {
   const text = new MetricsText();
   writeGateway(text, source);
   writeFlows(text, source);
-  writeUpstreams(text, source.counters, source.upstreams);
+  writeUpstreams(text, source.counters, source.upstreams, source.connectTimes);
   writeTracking(text, source);
   writePackets(text, source.counters);
   writeDevice(text, source.counters);
@@ -104,7 +106,7 @@ function writeFlows(text: MetricsText, { counters, durations, census }: MetricsS
   text.histograms(
     'culvert_flow_duration_seconds',
     'How long flows lived.',
-    [...durations].map(([verdict, histogram]) => [{ verdict }, histogram]),
+    durations.map(({ proto, verdict, histogram }) => [{ proto, verdict }, histogram]),
   );
   text.counter(
     'culvert_flow_closed_total',
@@ -115,13 +117,6 @@ function writeFlows(text: MetricsText, { counters, durations, census }: MetricsS
   text.gauge('culvert_slab_bytes_limit', 'Buffer memory that may be used.', [
     [get(Counter.SLAB_BYTES_LIMIT_NOW)],
   ]);
-  text.cells(
-    'culvert_dial_seconds',
-    'Time that dials took which succeeded, by no upstream that has a name.',
-    counters,
-    Cells.DIAL_US,
-    US_PER_S,
-  );
   text.counter('culvert_upstream_bytes_total', 'Payload through the sockets of upstreams.', [
     [get(Counter.UPSTREAM_BYTES_SENT), { direction: 'up' }],
     [get(Counter.UPSTREAM_BYTES_RECEIVED), { direction: 'down' }],
@@ -306,6 +301,16 @@ function writeScripts(text: MetricsText, source: MetricsSource): void {
     [counters.get(Counter.OWN_DIALS)],
   ]);
   text.counter(
+    'culvert_script_decisions_total',
+    'Verdicts of each script, those by which it declined too.',
+    totals.map(([script, { decisions }]) => [decisions, { script }]),
+  );
+  text.counter(
+    'culvert_script_cpu_seconds_total',
+    'Processor time of each script.',
+    totals.map(([script, { cpuUs }]) => [cpuUs / US_PER_S, { script }]),
+  );
+  text.counter(
     'culvert_script_errors_total',
     'Decisions that failed in the script.',
     totals.map(([script, { errors }]) => [errors, { script }]),
@@ -323,6 +328,9 @@ function writeScripts(text: MetricsText, source: MetricsSource): void {
     totals.map(([script, { disabled }]) => [disabled ? 1 : 0, { script }]),
   );
   writeTrials(text, source);
+  text.counter('culvert_script_flow_notes_lost_total', 'Notes about flows that found no room.', [
+    [source.notesLost],
+  ]);
   text.gauge(
     'culvert_script_limit',
     'What each script may use, in the unit that ends the name of the limit.',
