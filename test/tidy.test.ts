@@ -79,6 +79,47 @@ const LAYERS: readonly { readonly path: string; readonly allowed: readonly strin
     ],
   },
   { path: 'src/gateway/', allowed: ['src/', 'scripts/', ''] },
+  {
+    path: 'src/gateway/messages/',
+    allowed: ['src/gateway/messages/', 'src/scripts-runtime/', 'src/ffi/', 'src/stack/'],
+  },
+  {
+    path: 'src/gateway/flow-filter/',
+    allowed: ['src/gateway/flow-filter/', 'src/gateway/config/value-texts.ts', 'src/stack/'],
+  },
+  { path: 'src/gateway/config/value-texts.ts', allowed: ['src/stack/wire/'] },
+  {
+    path: 'src/gateway/config/',
+    allowed: [
+      ...['src/gateway/config/', 'src/gateway/messages/', 'src/scripts-runtime/', 'src/stack/'],
+      ...['scripts/default.ts', ''],
+    ],
+  },
+  {
+    path: 'src/gateway/dataplane/',
+    allowed: [
+      ...['src/gateway/dataplane/', 'src/gateway/messages/', 'src/gateway/flow-filter/'],
+      ...['src/ffi/', 'src/stack/'],
+    ],
+  },
+  {
+    path: 'src/gateway/script-host/',
+    allowed: [
+      ...['src/gateway/script-host/', 'src/gateway/messages/', 'src/scripts-runtime/'],
+      ...['src/ffi/', 'src/stack/', 'node:net', 'node:stream', 'node:tls'],
+    ],
+  },
+  {
+    path: 'src/gateway/supervisor/',
+    allowed: [
+      ...['src/gateway/supervisor/', 'src/gateway/config/', 'src/gateway/flow-filter/'],
+      ...['src/gateway/messages/', 'src/gateway/routes/', 'src/ffi/', 'src/stack/'],
+      // `explain` asks the same code as the data plane.
+      'src/gateway/dataplane/listeners.ts',
+      // Limits, checks of names, types; nothing that runs a script.
+      ...['src/scripts-runtime/', ''],
+    ],
+  },
 ];
 
 interface Edge {
@@ -163,6 +204,19 @@ function findCircle(): string[] {
   return [];
 }
 
+/** Packages that a process loads whose first file is `entry`. */
+function packagesOf(entry: string): string[] {
+  const files = new Set([entry]);
+  const packages = new Set<string>();
+  // A set that grows while it is walked is walked to its new end.
+  for (const file of files) {
+    for (const { from, to, isFile, isType } of edges) {
+      if (from === file && !isType) (isFile ? files : packages).add(to);
+    }
+  }
+  return [...packages].sort();
+}
+
 /** Places in `files` where a pattern stands: `src/a.ts:12`. */
 function placesOf(pattern: RegExp, files: readonly string[]): string[] {
   return files.flatMap((file) =>
@@ -187,6 +241,25 @@ test('the import reader sees the edges that the layers are about', () => {
   ] as const) {
     expect(edges.some((edge) => edge.from === from && edge.to === to)).toBe(true);
   }
+});
+
+test('the parts of the supervisor know of the API its shapes at most', () => {
+  const parts = /^src\/gateway\/supervisor\/(?!api\/)\w+\//;
+  const upward = edges.filter(
+    ({ from, to, isType }) =>
+      !isType && parts.test(from) && to.startsWith('src/gateway/supervisor/api/'),
+  );
+  expect(upward.map(({ from, to }) => `${from} imports ${to}`)).toEqual([]);
+});
+
+test('a child process loads the packages that it needs, and no others', () => {
+  expect(packagesOf('src/gateway/dataplane/main.ts')).toEqual(['bun:ffi', 'node:fs']);
+  const ofHost = packagesOf('src/gateway/script-host/main.ts');
+  expect(ofHost.filter((name) => !name.includes(':')).sort()).toEqual([
+    '@jitl/quickjs-singlefile-mjs-release-sync',
+    'quickjs-emscripten-core',
+    'web-streams-polyfill/dist/ponyfill.mjs',
+  ]);
 });
 
 test('every imported file exists', () => {

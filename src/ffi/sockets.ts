@@ -40,6 +40,8 @@ const SO_SNDBUFFORCE = 32;
 const SO_MARK = 36;
 const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
+// include/uapi/linux/sockios.h, include/uapi/asm-generic/ioctls.h
+const SIOCOUTQ = 0x5411;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
 const F_GETFL = 3;
@@ -200,6 +202,10 @@ export const shutdownWrite = (fd: number): number =>
  * @returns 0 for none; a positive errno such as `ECONNREFUSED`; negative when the call failed
  */
 export const takeError = (fd: number): number => getOption(fd, SOL_SOCKET, SO_ERROR);
+
+/** Bytes that the peer has not acknowledged, a FIN counting for one; or a negative errno. */
+export const unacknowledged = (fd: number): number =>
+  libc.ioctl(fd, SIOCOUTQ, option.address) < 0 ? -lastErrno() : option.view.getInt32(0, HOST_ORDER);
 
 /** Makes `closeFd` send RST and forget what is unsent. Returns 0 or a negative errno. */
 export function resetOnClose(fd: number): number {

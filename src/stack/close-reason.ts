@@ -56,8 +56,12 @@ export const CloseReason = {
   ABORTED: 29,
   /** The proxy of an upstream refused us, or does not speak its protocol. */
   PROXY_FAILED: 30,
+  /** Its source has as many ports of the pool as one may have. */
+  NAT_PORT_LIMIT: 31,
+  /** This host lacks descriptors, memory or ports for the socket of its datagrams. */
+  DIAL_SHORTAGE: 32,
   /** Other scripts were loaded: they would decide otherwise, or the time of its own is over. */
-  RELOADED: 31,
+  RELOADED: 33,
 } as const;
 
 export type CloseReason = (typeof CloseReason)[keyof typeof CloseReason];

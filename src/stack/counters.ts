@@ -155,6 +155,12 @@ export const Counter = {
   /** Wake-ups of the device, and those that left something there for the next. */
   DEVICE_READ_BATCHES: 114,
   DEVICE_READ_BATCHES_FULL: 115,
+  /** Sockets that outlive their client, what they still sent, and what nobody ever had. */
+  ORPHANS_NOW: 116,
+  ORPHAN_BYTES_SENT: 117,
+  ORPHAN_BYTES_LOST: 118,
+  /** Packets that a prefix rule translated. */
+  PREFIX_PACKETS: 119,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

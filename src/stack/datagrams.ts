@@ -14,6 +14,7 @@ import { Carrier, ClosedBy, FlowField, FlowPhase } from './flow-row.ts';
 import { NO_FLOW } from './flow-table.ts';
 import { IcmpErrorKind } from './icmp-error-kind.ts';
 import { type IcmpSender, OWN_ADDRESS } from './icmp-sender.ts';
+import { NOT_TRANSLATED, type PrefixNat } from './nat/prefix-nat.ts';
 import type { Packet } from './packet.ts';
 import type { ParkedPackets } from './parked-packets.ts';
 import { NOT_REFUSED, type Refusals, SILENT } from './refusals.ts';
@@ -33,14 +34,22 @@ export class Datagrams {
   readonly #icmp: IcmpSender;
   readonly #parked: ParkedPackets;
   readonly #refusals: Refusals;
+  readonly #prefixes: PrefixNat;
   #isDraining = false;
 
-  constructor(shared: TcpContext, conntrack: Conntrack, icmp: IcmpSender, refusals: Refusals) {
+  constructor(
+    shared: TcpContext,
+    conntrack: Conntrack,
+    icmp: IcmpSender,
+    refusals: Refusals,
+    prefixes: PrefixNat,
+  ) {
     this.#shared = shared;
     this.#conntrack = conntrack;
     this.#icmp = icmp;
     this.#parked = shared.parked;
     this.#refusals = refusals;
+    this.#prefixes = prefixes;
   }
 
   /** No new flows from now on. */
@@ -73,7 +82,8 @@ export class Datagrams {
     const { protocol, destinationAt, addressLength, destinationPort } = packet;
     const row = this.#find(packet, now);
     return row === NO_FLOW
-      ? owner.isNat(protocol, destinationAt, addressLength, destinationPort)
+      ? owner.isNat(protocol, destinationAt, addressLength, destinationPort) ||
+          this.#prefixes.has(packet)
       : arena.view.getUint8(flows.rowAt(row) + FlowField.CARRIER) === Carrier.NAT;
   }
 
@@ -83,6 +93,8 @@ export class Datagrams {
     const row = this.#find(packet, now);
     if (row !== NO_FLOW) return this.onKnown(row, this.#shared.flows.foundReply, packet, now);
     if (this.#shared.peers?.takes(packet) === true) return DropReason.NONE;
+    const carried = this.#prefixes.carry(packet);
+    if (carried !== NOT_TRANSLATED) return carried;
     const { protocol, destinationAt, addressLength } = packet;
     if (this.#shared.owner.isNat(protocol, destinationAt, addressLength, 0)) {
       return this.begin(packet, now);
@@ -95,15 +107,18 @@ export class Datagrams {
   onPacket(packet: Packet, now: Instant): DropReason {
     const row = this.#find(packet, now);
     if (row !== NO_FLOW) return this.onKnown(row, this.#shared.flows.foundReply, packet, now);
-    return this.#shared.peers?.takes(packet) === true ? DropReason.NONE : this.begin(packet, now);
+    if (this.#shared.peers?.takes(packet) === true) return DropReason.NONE;
+    const carried = this.#prefixes.carry(packet);
+    return carried === NOT_TRANSLATED ? this.begin(packet, now) : carried;
   }
 
   /** A packet that only answers: it begins no flow. */
   onReply(packet: Packet, now: Instant): DropReason {
     const row = this.#find(packet, now);
     if (row !== NO_FLOW) return this.onKnown(row, this.#shared.flows.foundReply, packet, now);
-    const isPeers = this.#shared.peers?.takes(packet) === true;
-    return isPeers ? DropReason.NONE : DropReason.ICMP_NOT_FOR_US;
+    if (this.#shared.peers?.takes(packet) === true) return DropReason.NONE;
+    const carried = this.#prefixes.carry(packet);
+    return carried === NOT_TRANSLATED ? DropReason.ICMP_NOT_FOR_US : carried;
   }
 
   /** Whether a segment without a flow begins one that a static listener rewrites. */
@@ -132,18 +147,21 @@ export class Datagrams {
     const { arena, flows } = this.#shared;
     const { view } = arena;
     const rowAt = flows.rowAt(row);
+    const isShortage = reason === CloseReason.DIAL_SHORTAGE;
     const told = how === 'drop' ? SILENT : this.#kindFor(row, how, kind);
     const ipAt = this.#parked.firstAt(row);
     if (told === SILENT || ipAt === 0) {
-      this.#parked.drop(row, DropReason.VERDICT_DROP);
+      const dropped = isShortage ? DropReason.DIAL_SHORTAGE : DropReason.VERDICT_DROP;
+      this.#parked.drop(row, dropped);
     } else {
       const isIpv4 = version(view, ipAt) === 4;
       const end = isIpv4 ? ipv4End(view, ipAt) : ipv6End(view, ipAt);
       this.#icmp.about(ipAt, end, told, 0, rowAt + FlowField.DESTINATION);
       this.#parked.settle(row, Counter.IN_ANSWERED);
     }
-    // A client of TCP gives up, or waits for longer than this would be remembered.
-    if (view.getUint8(rowAt + FlowField.PROTOCOL) !== Protocol.TCP) {
+    // A client of TCP gives up, or waits for longer than this would be remembered. Of what the host
+    // lacks, there may be more when the next datagram comes.
+    if (view.getUint8(rowAt + FlowField.PROTOCOL) !== Protocol.TCP && !isShortage) {
       this.#refusals.add(rowAt, told, now);
     }
     // It lasted until it was decided about.

@@ -83,6 +83,10 @@ export const DropReason = {
   FLOW_ENDED: 59,
   /** A ping of the gateway itself, of too many. */
   ECHO_RATE_LIMIT: 60,
+  /** Its source has as many open connections as one may have. */
+  FLOW_SOURCE_LIMIT: 61,
+  /** Its flow got no socket, for the host has none left; the next datagram tries again. */
+  DIAL_SHORTAGE: 62,
 } as const;
 
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];

@@ -143,8 +143,10 @@ export class Forwarder {
 
   /** A SYN that opens something new. @param leastIss  where the ISS may not lie before it */
   #onSyn(packet: Packet, now: Instant, leastIss?: Seq): DropReason {
-    const { heldSyns, segment, counters } = this.#tcp;
+    const { heldSyns, quota, segment, counters } = this.#tcp;
     if (this.#isDraining) return this.#resetUnknown(packet, DropReason.DRAINING, now);
+    const crowded = quota.check(packet.sourceAt, packet.addressLength);
+    if (crowded !== DropReason.NONE) return crowded;
     if (heldSyns.isPressed) {
       this.#answerWithCookie(packet, now);
       counters.add(Counter.IN_ANSWERED);
@@ -196,6 +198,8 @@ export class Forwarder {
     counters.add(Counter.SYN_COOKIES_RECEIVED);
     // Below, the client believes in a connection: it must learn that there is none.
     if (this.#isDraining) return this.#resetUnknown(packet, DropReason.DRAINING, now);
+    const crowded = this.#tcp.quota.check(packet.sourceAt, packet.addressLength);
+    if (crowded !== DropReason.NONE) return this.#resetUnknown(packet, crowded, now);
     const row = this.#insert(packet, now);
     if (row === NO_FLOW) return this.#resetUnknown(packet, DropReason.FLOW_TABLE_FULL, now);
     this.#begin(row, packet, now);
@@ -231,6 +235,7 @@ export class Forwarder {
     tcb.transition(TcpState.LISTEN);
     tcb.lastReceivedAt = now;
     tcp.arena.view.setUint8(tcb.flowAt + FlowField.SYN_HOP_LIMIT, packet.hopLimit);
+    tcp.quota.take(tcb);
     tcp.counters.add(Counter.FLOWS_TOTAL);
     countFlows(tcp);
   }

@@ -12,6 +12,7 @@ import { DropReason } from './drop-reason.ts';
 import type { Egress } from './egress.ts';
 import type { IcmpErrors } from './icmp-errors.ts';
 import type { IcmpSender } from './icmp-sender.ts';
+import { NOT_TRANSLATED, type PrefixNat } from './nat/prefix-nat.ts';
 import type { Packet } from './packet.ts';
 import type { Peers } from './peers.ts';
 import { RateLimit } from './rate-limit.ts';
@@ -35,6 +36,7 @@ export class Icmp {
   readonly #answerErrors: DatagramErrors;
   readonly #errors: IcmpErrors;
   readonly #peers: Peers | undefined;
+  readonly #prefixes: PrefixNat;
   readonly #echoes = new RateLimit(REPLIES_PER_SECOND, BURST);
 
   constructor(
@@ -47,6 +49,7 @@ export class Icmp {
     answerErrors: DatagramErrors,
     errors: IcmpErrors,
     peers: Peers | undefined,
+    prefixes: PrefixNat,
   ) {
     this.#view = view;
     this.#egress = egress;
@@ -57,6 +60,7 @@ export class Icmp {
     this.#answerErrors = answerErrors;
     this.#errors = errors;
     this.#peers = peers;
+    this.#prefixes = prefixes;
   }
 
   onMessage(packet: Packet, now: Instant): DropReason {
@@ -83,7 +87,9 @@ export class Icmp {
       packet.destinationPort = identifier;
       return this.#datagrams.onReply(packet, now);
     }
-    return DropReason.ICMP_NOT_FOR_US;
+    packet.sourcePort = packet.destinationPort = 0;
+    const carried = this.#prefixes.carry(packet);
+    return carried === NOT_TRANSLATED ? DropReason.ICMP_NOT_FOR_US : carried;
   }
 
   #onError(packet: Packet, now: Instant): DropReason {
@@ -95,6 +101,8 @@ export class Icmp {
       reason = this.#errors.onError(destinationAt, addressLength, transportAt, end, now);
       const isLost = reason === DropReason.ICMP_UNMATCHED || reason === DropReason.BAD_ICMP_QUOTE;
       if (isLost && this.#peers?.takesError(packet) === true) return DropReason.NONE;
+      const carried = isLost ? this.#prefixes.onError(packet) : NOT_TRANSLATED;
+      if (carried !== NOT_TRANSLATED) return carried;
     }
     if (reason === DropReason.NONE) this.#counters.add(Counter.IN_ICMP_ERROR);
     return reason;

@@ -11,6 +11,7 @@ import { DropReason } from './drop-reason.ts';
 import { NO_FLOW } from './flow-table.ts';
 import type { Forwarder } from './forwarder.ts';
 import type { Icmp } from './icmp.ts';
+import { NOT_TRANSLATED, type PrefixNat } from './nat/prefix-nat.ts';
 import { type Packet, superpacketCount } from './packet.ts';
 import type { PacketTap } from './packet-tap.ts';
 import type { Fragment } from './reassembly/fragment.ts';
@@ -41,6 +42,7 @@ export class Ingress {
   readonly #icmp: Icmp;
   readonly #datagrams: Datagrams;
   readonly #reassembly: Reassembly;
+  readonly #prefixes: PrefixNat;
   readonly #counters: Counters;
   readonly #tap: PacketTap;
   readonly #extensions = new ipv6.ExtensionWalk();
@@ -88,6 +90,7 @@ export class Ingress {
     icmp: Icmp,
     datagrams: Datagrams,
     reassembly: Reassembly,
+    prefixes: PrefixNat,
     tap: PacketTap,
   ) {
     this.#view = arena.view;
@@ -97,6 +100,7 @@ export class Ingress {
     this.#icmp = icmp;
     this.#datagrams = datagrams;
     this.#reassembly = reassembly;
+    this.#prefixes = prefixes;
     this.#counters = tcp.counters;
   }
 
@@ -353,6 +357,8 @@ export class Ingress {
   #unknownTcp(now: Instant): DropReason {
     const packet = this.#packet;
     if (this.#tcp.peers?.takes(packet) === true) return DropReason.NONE;
+    const carried = this.#prefixes.carry(packet);
+    if (carried !== NOT_TRANSLATED) return carried;
     return this.#datagrams.takesTcp(packet)
       ? this.#datagrams.begin(packet, now)
       : this.#forwarder.onUnknown(packet, now);

@@ -13,6 +13,7 @@ import { Reassembly } from './reassembly/reassembly.ts';
 import { Refusals } from './refusals.ts';
 import { SLAB_HEADROOM_BYTES, SlabPool } from './slab-pool.ts';
 import { BbrState } from './tcp/bbr-state.ts';
+import { FlowQuota } from './tcp/flow-quota.ts';
 import { HeldSyns } from './tcp/held-syns.ts';
 import { PathMtuCache } from './tcp/path-mtu-cache.ts';
 import { TCB_ROW_BYTES, Tcb } from './tcp/tcb.ts';
@@ -24,6 +25,8 @@ export interface StateLimits {
   readonly flows: number;
   /** Of the hash of flows; 0 or absent leaves it to their number. */
   readonly flowBuckets?: number;
+  /** Connections of one source that our TCP ends; see tcp/flow-quota.ts. */
+  readonly flowsPerSource: number;
   /** Flows that are not open yet, in all and per source. */
   readonly heldSyns: number;
   readonly heldSynsPerSource: number;
@@ -51,6 +54,7 @@ export function stateBytes(limits: StateLimits): number {
     limits.flows * OWNER_ROW_BYTES +
     2 * TimerWheel.bytes(limits.flows) +
     HeldSyns.BYTES +
+    FlowQuota.bytes(limits.flows) +
     2 * PathMtuCache.BYTES +
     Refusals.BYTES +
     Conntrack.bytes(limits.flows) +

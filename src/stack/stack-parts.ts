@@ -18,6 +18,7 @@ import { IcmpErrors } from './icmp-errors.ts';
 import { IcmpSender } from './icmp-sender.ts';
 import { Ingress } from './ingress.ts';
 import { FRAME_BYTES, OWNER_ROW_BYTES, type StateLimits } from './layout.ts';
+import { PrefixNat } from './nat/prefix-nat.ts';
 import { NO_TAP, type PacketTap } from './packet-tap.ts';
 import { ParkedPackets } from './parked-packets.ts';
 import type { PeerTable } from './peer-table.ts';
@@ -32,6 +33,7 @@ import { BbrState } from './tcp/bbr-state.ts';
 import { countFlows } from './tcp/close.ts';
 import type { TcpContext, TcpSettings } from './tcp/context.ts';
 import { RateSample } from './tcp/delivery-rate.ts';
+import { FlowQuota } from './tcp/flow-quota.ts';
 import { HeldSyns } from './tcp/held-syns.ts';
 import type { FlowOwner } from './tcp/owner.ts';
 import { PACE_TICK_US } from './tcp/pacing.ts';
@@ -85,6 +87,7 @@ export interface StackParts {
   readonly icmp: IcmpSender;
   readonly conntrack: Conntrack;
   readonly datagrams: Datagrams;
+  readonly prefixes: PrefixNat;
   readonly replies: DatagramEgress;
   readonly ingress: Ingress;
   readonly frameAt: number;
@@ -119,7 +122,15 @@ export function assemble(options: StackOptions): StackParts {
   const tracked = { arena, flows, counters, egress, owner: options.owner };
   const conntrack = new Conntrack(tracked, options.tracking, secret(5));
   takeOver(options, tcp, conntrack);
-  const datagrams = new Datagrams(tcp, conntrack, icmp, new Refusals(arena));
+  const prefixes = new PrefixNat(
+    arena.view,
+    egress,
+    options.owner,
+    icmp,
+    counters,
+    options.tracking,
+  );
+  const datagrams = new Datagrams(tcp, conntrack, icmp, new Refusals(arena), prefixes);
   const cookies = new SynCookies(arena.view, options.randomize);
   const forwarder = new Forwarder(tcp, conntrack, icmp, secret(2), cookies);
   const errors = new IcmpErrors(tcp);
@@ -135,6 +146,7 @@ export function assemble(options: StackOptions): StackParts {
     answerErrors,
     errors,
     tcp.peers,
+    prefixes,
   );
   const reassembly = new Reassembly(arena, counters, secret(3));
   counters.set(Counter.FLOWS_LIMIT_NOW, limits.flows);
@@ -147,6 +159,7 @@ export function assemble(options: StackOptions): StackParts {
     icmp,
     conntrack,
     datagrams,
+    prefixes,
     replies: new DatagramEgress(tcp, writer, conntrack, icmp, paths),
     ingress: new Ingress(
       arena,
@@ -155,6 +168,7 @@ export function assemble(options: StackOptions): StackParts {
       messages,
       datagrams,
       reassembly,
+      prefixes,
       options.tap ?? NO_TAP,
     ),
     frameAt,
@@ -190,6 +204,7 @@ function tcpContext(
       secret(1),
       counters,
     ),
+    quota: new FlowQuota(arena, limits.flows, limits.flowsPerSource, secret(1)),
     pathMtus: new PathMtuCache(arena, secret(4)),
     tcb,
     bbr: new BbrState(arena.view, tcb),

@@ -16,6 +16,7 @@ import { FrameBatch } from './frame-batch.ts';
 import type { IcmpErrorKind } from './icmp-error-kind.ts';
 import type { IcmpSender } from './icmp-sender.ts';
 import type { Ingress } from './ingress.ts';
+import type { PrefixNat, PrefixRule } from './nat/prefix-nat.ts';
 import type { OnParked, Replay } from './parked-packets.ts';
 import type { SlabPool } from './slab-pool.ts';
 import { assemble, type StackOptions } from './stack-parts.ts';
@@ -27,7 +28,7 @@ import { TcpState } from './tcp/states.ts';
 import type { Tcb } from './tcp/tcb.ts';
 import { expireRow, onPaceTimer } from './tcp/timers.ts';
 import * as calls from './tcp/user-calls.ts';
-import { copyWaiting, hasAllText } from './tcp/waiting.ts';
+import { copyWaiting, hasAllText, takeWaiting } from './tcp/waiting.ts';
 import type { Instant } from './time.ts';
 import type { CongestionName, RejectWith } from './verdict.ts';
 import { Protocol } from './wire/protocol.ts';
@@ -49,6 +50,7 @@ export class Stack {
   readonly #icmp: IcmpSender;
   readonly #conntrack: Conntrack;
   readonly #datagrams: Datagrams;
+  readonly #prefixes: PrefixNat;
   readonly #tracking: TrackSettings;
   readonly #replies: DatagramEgress;
   readonly #ingress: Ingress;
@@ -65,6 +67,7 @@ export class Stack {
     this.#icmp = parts.icmp;
     this.#conntrack = parts.conntrack;
     this.#datagrams = parts.datagrams;
+    this.#prefixes = parts.prefixes;
     this.#replies = parts.replies;
     this.#ingress = parts.ingress;
     this.#tracking = options.tracking;
@@ -196,6 +199,11 @@ export class Stack {
     this.#conntrack.setPool(addresses);
   }
 
+  /** Prefixes of IPv6 that packets without a flow are translated by; see nat/prefix-nat.ts. */
+  setPrefixes(rules: readonly PrefixRule[]): void {
+    this.#prefixes.configure(rules);
+  }
+
   /** Refuses new flows from now on. */
   drain(): void {
     this.#forwarder.drain();
@@ -271,7 +279,8 @@ export class Stack {
     const reason = this.#conntrack.begin(row, masquerade, now);
     if (reason !== CloseReason.NONE) return reason;
     if (arena.view.getUint8(at + FlowField.PROTOCOL) === Protocol.TCP) {
-      tcb.moveTo(row).transition(TcpState.CLOSED);
+      if (tcb.moveTo(row).state === TcpState.LISTEN) this.#tcp.quota.release(tcb);
+      tcb.transition(TcpState.CLOSED);
     }
     this.#leaveHold(row, now);
     parked.replay(row, this.#replay);
@@ -381,6 +390,11 @@ export class Stack {
   /** Copies the first bytes that wait, `max` at most, and leaves them there. @returns how many */
   copyWaiting(row: number, into: Uint8Array, at: number, max: number): number {
     return copyWaiting(this.#tcp, row, into, at, max);
+  }
+
+  /** As `takeWaiting` of tcp/waiting.ts, inside `onClosed`. */
+  takeWaiting(row: number): number {
+    return takeWaiting(this.#tcp, row);
   }
 
   close(row: number, now: Instant): void {

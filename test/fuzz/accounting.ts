@@ -27,6 +27,7 @@ export const POOL = ['192.0.2.1', '2001:db8:1::1'];
 export const GATEWAY = ['198.18.0.1', 'fd00::1'];
 export const LIMITS = {
   flows: 40,
+  flowsPerSource: 30,
   heldSyns: 24,
   heldSynsPerSource: 20,
   synCookiesFrom: 16,

@@ -30,6 +30,7 @@ const POOL = ['192.0.2.1', '2001:db8:1::1'];
 const NOISE_MAX = 2000;
 const LIMITS = {
   flows: 48,
+  flowsPerSource: 40,
   heldSyns: 40,
   heldSynsPerSource: 30,
   timeWait: 8,

@@ -1,7 +1,7 @@
 /** Filters in the bytes of a row against the same question asked of the decoded flow. */
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { parseFilter, parseRowFilter } from '../../src/gateway/supervisor/flows/filter/parse.ts';
+import { parseFilter, parseRowFilter } from '../../src/gateway/flow-filter/parse.ts';
 import { Carrier, type FlowSnapshot, readFlowRow } from '../../src/stack/flow-row.ts';
 import { FlowMemory, flowContext, NOW_US } from '../gateway/supervisor/flows/flow-memory.ts';
 

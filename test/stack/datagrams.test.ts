@@ -434,6 +434,25 @@ test('one source can have but so many flows that wait', () => {
   expect(rig.owner.flows).toHaveLength(4);
 });
 
+for (const ends of FAMILIES) {
+  const family = ends === V4 ? 4 : 6;
+  test(`IPv${family}: what the host has no socket for is no error, nor remembered`, () => {
+    const rig = new TcpRig();
+    const { HOST } = IcmpErrorKind;
+    rig.owner.reactions.syn = () => {
+      const { DIAL_SHORTAGE } = CloseReason;
+      rig.stack.reject(rig.row, 'drop', HOST, DIAL_SHORTAGE, ClosedBy.GATEWAY, rig.now);
+    };
+    rig.deliver(datagram(ends));
+    expect(rig.flow.calls.at(-1)).toBe('closed dial-shortage by gateway');
+    rig.owner.reactions.syn = () => admit(rig);
+    rig.deliver(datagram(ends));
+    expect(rig.owner.datagrams).toHaveLength(1);
+    expect(rig.drops).toEqual({ 'dial-shortage': 1 });
+    expect(rig.frames).toEqual([]);
+  });
+}
+
 test('a gateway that drains takes no new flow, and carries those that it has', () => {
   const rig = new TcpRig();
   rig.owner.reactions.syn = () => admit(rig);

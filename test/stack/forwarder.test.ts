@@ -212,6 +212,51 @@ describe('limits', () => {
     expect(rig.drops).toEqual({ 'held-syn-source-limit': 2 });
   });
 
+  test('one source cannot have all connections, open ones included', () => {
+    const rig = new TcpRig({ limits: { flowsPerSource: 2 } });
+    rig.owner.reactions.syn = (row, now) => rig.stack.accept(row, now);
+    for (let port = 1; port <= 5; port++) rig.deliver(syn(port, '198.18.1.1'));
+    rig.deliver(syn(1, '198.18.1.2'));
+    expect(rig.owner.flows).toHaveLength(3);
+    expect(rig.drops).toEqual({ 'flow-source-limit': 3 });
+  });
+
+  test('of connections an IPv6 source is a /64', () => {
+    const rig = new TcpRig({ family: 6, limits: { flowsPerSource: 2 } });
+    for (let i = 1; i <= 4; i++) rig.deliver(syn(i, `fd00:0:0:7::${i}`));
+    rig.deliver(syn(1, 'fd00:0:0:8::1'));
+    expect(rig.owner.flows).toHaveLength(3);
+    expect(rig.drops).toEqual({ 'flow-source-limit': 2 });
+  });
+
+  test('a connection that ends, or is rewritten instead, makes room for the next', () => {
+    const rig = new TcpRig({ limits: { flowsPerSource: 1 } });
+    rig.deliver(syn(1, '198.18.1.1'));
+    reject(rig, 'drop');
+    rig.deliver(syn(2, '198.18.1.1'));
+    expect(rig.stack.nat(rig.row, false, rig.now)).toBe(CloseReason.NONE);
+    rig.deliver(syn(3, '198.18.1.1'));
+    expect(rig.owner.flows).toHaveLength(3);
+    rig.stack.abort(rig.row, CloseReason.KILLED, ClosedBy.GATEWAY, rig.now);
+    rig.deliver(syn(4, '198.18.1.1'));
+    expect(rig.owner.flows).toHaveLength(4);
+    expect(rig.drops['flow-source-limit']).toBeUndefined();
+  });
+
+  test('a connection in TIME-WAIT does not count, and counts once when it is opened anew', () => {
+    const rig = inState('TIME-WAIT', { limits: { flowsPerSource: 1 } });
+    const other = rig.newPeer({ port: 40_001 });
+    rig.owner.reactions.syn = () => {};
+    other.sends(rig.synLine);
+    expect(rig.drops).toEqual({});
+    reject(rig, 'drop');
+    rig.clock.advance(61_000_000);
+    rig.stack.expire(rig.now);
+    rig.deliver(syn(1, rig.peer.options.address));
+    rig.deliver(syn(2, rig.peer.options.address));
+    expect(rig.drops).toEqual({ 'verdict-drop': 1, 'flow-source-limit': 1 });
+  });
+
   test('a full flow table refuses new flows, and takes them again when one ends', () => {
     const rig = new TcpRig({ limits: { flows: 2 } });
     for (let port = 1; port <= 3; port++) rig.deliver(syn(port, '198.18.1.1'));

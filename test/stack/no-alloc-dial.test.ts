@@ -37,6 +37,10 @@ class Counting implements FlowOwner {
     return false;
   }
 
+  isTakenBefore(): boolean {
+    return false;
+  }
+
   onParked(): void {}
   onDatagram(): void {}
 

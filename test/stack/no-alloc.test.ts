@@ -38,6 +38,10 @@ class Sink implements FlowOwner {
     return false;
   }
 
+  isTakenBefore(): boolean {
+    return false;
+  }
+
   onParked(): void {}
   onDatagram(): void {}
 

@@ -7,6 +7,7 @@
 import http from 'node:http';
 import net from 'node:net';
 import { createInterface } from 'node:readline';
+import { leaveMethods } from './agent-leave.ts';
 import { proxyMethods } from './agent-proxy.ts';
 import { udpMethods } from './agent-udp.ts';
 import { HeldFlows, type HeldReport, type HoldOptions } from './held-flows.ts';
@@ -68,6 +69,7 @@ const held = (id: number): HeldFlows => {
 const methods = {
   ...udpMethods,
   ...proxyMethods,
+  ...leaveMethods,
 
   /** Sends back what comes, and FIN after FIN. */
   echo: ({ port }: { port: number }): Promise<number> =>

@@ -20,6 +20,7 @@ import { Relay } from '../../src/gateway/dataplane/claims/relay.ts';
 import type { Decisions } from '../../src/gateway/dataplane/decisions.ts';
 import { Flows } from '../../src/gateway/dataplane/flows.ts';
 import { Dialer } from '../../src/gateway/dataplane/forward/dialer.ts';
+import { Orphans } from '../../src/gateway/dataplane/forward/orphans.ts';
 import { Splice } from '../../src/gateway/dataplane/forward/splice.ts';
 import {
   FIRST_FLOW_TOKEN,
@@ -102,6 +103,7 @@ export class DataPlaneRig {
   readonly #dialer: Dialer;
   readonly #vias: Upstreams;
   readonly #splice: Splice;
+  readonly orphans: Orphans;
   readonly #flows: Flows;
   readonly #claims: Claims;
   readonly #relay: Relay;
@@ -133,6 +135,8 @@ export class DataPlaneRig {
     const upstreams = new UpstreamTable(this.stack);
     this.#upstreams = upstreams;
     this.#splice = new Splice(this.stack, upstreams, this.#memory.address, this.counters);
+    const address = this.#memory.address;
+    this.orphans = new Orphans(this.stack, upstreams, this.#epoll, counters, address);
     const guard = new LoopGuard('cvt-none0');
     const vias = new Upstreams(this.#reports());
     this.#vias = vias;
@@ -145,7 +149,7 @@ export class DataPlaneRig {
       counters,
       guard,
       this.#memory.address,
-      { limit: 32, perSource: 16, secrets: Uint32Array.of(1, 2, 3) },
+      { limit: 32, perSource: 16, secrets: Uint32Array.of(1, 2, 3), report: () => {} },
     );
     this.#relay = new Relay(this.stack);
     this.#connFds = socketPair('seqpacket');
@@ -168,6 +172,7 @@ export class DataPlaneRig {
       stack: this.stack,
       upstreams,
       splice: this.#splice,
+      orphans: this.orphans,
       dialer: this.#dialer,
       vias,
       decisions: this.#decisions(),
@@ -294,6 +299,7 @@ export class DataPlaneRig {
       if (row !== STALE_TOKEN) this.#dialer.onEvent(row, this.#epoll.events(i), now);
     }
     this.#splice.runListed(now);
+    this.orphans.run(now);
     this.#claims.run(now);
     this.#relay.run(now);
     this.stack.expire(now);

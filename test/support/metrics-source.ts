@@ -1,7 +1,7 @@
 /** What a gateway that has seen everything would tell its metrics: no family is empty. */
 import { Histogram } from '../../src/gateway/supervisor/metrics/histogram.ts';
-import type { MetricsSource } from '../../src/gateway/supervisor/metrics/metrics.ts';
-import { ScriptMetricsTable } from '../../src/gateway/supervisor/metrics/script-metrics.ts';
+import type { MetricsSource } from '../../src/gateway/supervisor/metrics/metrics-source.ts';
+import { ScriptSeries } from '../../src/gateway/supervisor/metrics/script-series.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../src/scripts-runtime/limits.ts';
 import { CloseReason } from '../../src/stack/close-reason.ts';
 import { COUNTERS_BYTES, Counter, Counters } from '../../src/stack/counters.ts';
@@ -43,7 +43,7 @@ export function sampleMetrics(): MetricsSource {
     },
     accounts: {
       totals: { all: () => new Map([['route', TOTALS]]) },
-      metrics: new ScriptMetricsTable(),
+      metrics: new ScriptSeries(),
       closed: { dropped: 1 },
     },
     census: {

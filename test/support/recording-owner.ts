@@ -127,6 +127,19 @@ export class RecordingOwner implements FlowOwner {
     return this.natOf(protocol, destinationAt, addressLength, port);
   }
 
+  /** Whether a listener stands in front of a prefix rule: none does, until a test says so. */
+  takenBefore: FlowOwner['isTakenBefore'] = () => false;
+
+  isTakenBefore(
+    rule: number,
+    protocol: number,
+    destinationAt: number,
+    addressLength: number,
+    port: number,
+  ): boolean {
+    return this.takenBefore(rule, protocol, destinationAt, addressLength, port);
+  }
+
   onDatagram(
     row: number,
     at: number,

@@ -69,6 +69,8 @@ export class SessionRig {
   readonly echoes: Uint8Array[] = [];
   /** Errors to clients: `PORT from 10.0.0.1 about 5`. */
   readonly errors: string[] = [];
+  /** How flows were refused: `icmp`, `drop`. */
+  readonly rejections: string[] = [];
   /** The datagrams that they are about. */
   readonly quoted: Uint8Array[] = [];
   /** How rows ended: `3 limit`. */
@@ -103,7 +105,7 @@ export class SessionRig {
       this.counters,
       new LoopGuard('cvt-none0'),
       this.#memory.address,
-      { limit: 32, perSource: 16, secrets: Uint32Array.of(1, 2, 3), ...options },
+      { limit: 32, perSource: 16, secrets: Uint32Array.of(1, 2, 3), report: () => {}, ...options },
     );
   }
 
@@ -242,7 +244,8 @@ export class SessionRig {
       flows: { capacity: ROWS, rowAt: (row) => rowsAt + row * FLOW_ROW_BYTES },
       admit: (row) => this.onAdmit(row),
       abort: (row, reason) => end(row, reason),
-      reject: (row, _how, kind, reason) => {
+      reject: (row, how, kind, reason) => {
+        this.rejections.push(how);
         this.errors.push(`${KIND_NAMES[kind]} refuses`);
         end(row, reason);
       },

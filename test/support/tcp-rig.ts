@@ -24,6 +24,7 @@ import { trackSettings } from './tracking.ts';
 
 export const LIMITS: StateLimits = {
   flows: 64,
+  flowsPerSource: 1_000_000,
   heldSyns: 32,
   heldSynsPerSource: 16,
   // Never, but where a test asks for it: above every limit.

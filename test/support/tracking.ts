@@ -9,6 +9,7 @@ export const trackSettings = (changes: Partial<TrackSettings> = {}): TrackSettin
   perSource: 1_000_000,
   firstPort: 1024,
   lastPort: 65_535,
+  portsPerSource: 1_000_000,
   clampMss: 'auto',
   ...changes,
 });

@@ -1,6 +1,6 @@
 /** Talks to the API of a gateway that runs. */
 import { z } from 'zod';
-import { type AdminAddress, parseAdminAddress } from '../supervisor/api/listen.ts';
+import { type AdminAddress, parseAdminAddress } from '../config/admin-address.ts';
 import { problem } from '../supervisor/api/schemas.ts';
 import { ExitCode } from '../supervisor/exit-code.ts';
 import { CommandError } from './command-error.ts';

@@ -7,7 +7,7 @@ import { loadEnvFile } from '../config/env-file.ts';
 import { CONFIG_FLAGS, collectOverrides, variableOf } from '../config/overrides.ts';
 import { UnreadableError } from '../config/read-text-file.ts';
 import { LOG_FORMATS, LOG_LEVELS, LOG_TIMES } from '../config/schema.ts';
-import { parseDuration } from '../config/values.ts';
+import { parseDuration } from '../config/value-texts.ts';
 import { ExitCode } from '../supervisor/exit-code.ts';
 import { ApiClient } from './client.ts';
 import { CommandError } from './command-error.ts';

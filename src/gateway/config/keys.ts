@@ -69,11 +69,14 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'listeners[].via': live('Of "forward": name of an upstream.'),
   'listeners[].masquerade': live('Of "nat": give the flow a source of `nat.addresses`.'),
   'listeners[].idle': live('Silence after which an open flow ends.'),
+  'listeners[].inside': live('Of "prefix": IPv6 prefix of the hosts behind the device.'),
+  'listeners[].outside': live('Of "prefix": what the world sees of it (RFC 6296).'),
   'listeners[].with': live('Of "reject": how the client is told.'),
 
   nat: live('Addresses and ports for rewritten flows.'),
   'nat.addresses': live('Pool of masquerade; routed into the device by the gateway.'),
   'nat.ports': live('Ports of the pool, as a range.'),
+  'nat.portsPerSource': live('The same of one source, each protocol by itself; 2/3 by default.'),
   'nat.clampMss': live('Lowers the MSS of rewritten SYNs: to the device, to a number, or not.'),
 
   conntrack: live('Tracking of rewritten flows.'),
@@ -162,6 +165,9 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
 
   limits: live('Capacities; memory is laid out for them at the start.'),
   'limits.flows': fixed('Flows of all kinds.'),
+  'limits.flowsPerSource': fixed(
+    'Terminated connections of one source; 2/3 of `flows` by default.',
+  ),
   'limits.heldSyns': fixed('Flows that are not open yet.'),
   'limits.heldSynsPerSource': fixed('The same of one source; 2/3 of `heldSyns` by default.'),
   'limits.synCookiesFrom': fixed('Held SYNs from which on cookies are sent; half by default.'),

@@ -1,14 +1,8 @@
 /** The sections `nat` and `conntrack` of a config, and what listeners need of them. */
 import { z } from 'zod';
 import { destinationsOf, familyOf, type ListenerConfig } from './listener-schema.ts';
-import {
-  type Cidr,
-  duration,
-  IDLE_MS_MAX,
-  ipAddress,
-  type PortRange,
-  portRange,
-} from './values.ts';
+import type { Cidr, PortRange } from './value-texts.ts';
+import { duration, IDLE_MS_MAX, ipAddress, portRange } from './values.ts';
 
 /** The pool is searched for a free port one address after the other. */
 const POOL_MAX = 256;
@@ -17,15 +11,23 @@ const MSS_MIN = 536;
 /** Largest IPv4 packet less two headers of 20 bytes. */
 const MSS_MAX = 65_495;
 
-export const nat = z.strictObject({
-  addresses: z
-    .array(ipAddress)
-    .max(POOL_MAX)
-    .refine((list) => new Set(list).size === list.length, 'an address stands twice')
-    .prefault([]),
-  ports: portRange.prefault('1024-65535'),
-  clampMss: z.union([z.enum(['auto', 'off']), z.int().min(MSS_MIN).max(MSS_MAX)]).default('auto'),
-});
+export const nat = z
+  .strictObject({
+    addresses: z
+      .array(ipAddress)
+      .max(POOL_MAX)
+      .refine((list) => new Set(list).size === list.length, 'an address stands twice')
+      .prefault([]),
+    ports: portRange.prefault('1024-65535'),
+    portsPerSource: z.int().min(1).optional(),
+    clampMss: z.union([z.enum(['auto', 'off']), z.int().min(MSS_MIN).max(MSS_MAX)]).default('auto'),
+  })
+  .transform(({ ports: [first, last], portsPerSource, ...rest }) => ({
+    ...rest,
+    ports: [first, last] as PortRange,
+    // As with flows: no source can take all ports of an address.
+    portsPerSource: portsPerSource ?? Math.max(1, Math.floor(((last - first + 1) * 2) / 3)),
+  }));
 
 /** A second is the least that means something: expired flows are taken out in seconds. */
 const timeout = (text: string) => duration(1000, IDLE_MS_MAX).prefault(text);

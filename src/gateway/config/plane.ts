@@ -5,6 +5,7 @@ import { destinationsOf, familyOf, type ListenerConfig } from './listener-schema
 import { queueLimits } from './queues.ts';
 import type { Config } from './schema.ts';
 import { allUpstreams, defaultVia } from './upstream-schema.ts';
+import type { Cidr } from './value-texts.ts';
 
 /** The part that can change while flows live. Its upstreams have no numbers yet. */
 export function toLiveConfig(config: Config, generation: number): LiveConfig {
@@ -52,10 +53,12 @@ export function toStartConfig(config: Config, device: DeviceFacts): StartConfig 
   };
 }
 
+/** Empty where there is none. */
+const textOf = (block: Cidr | undefined): string =>
+  block === undefined ? '' : `${block.ip}/${block.prefixLength}`;
+
 function toListenerRule(listener: ListenerConfig): ListenerRule {
-  const destinations = destinationsOf(listener).map(
-    ({ ip, prefixLength }) => `${ip}/${prefixLength}`,
-  );
+  const destinations = destinationsOf(listener).map(textOf);
   return {
     name: listener.name,
     protocol: listener.protocol,
@@ -72,7 +75,7 @@ function defaultDestinations({ action, to }: ListenerConfig): string[] {
 }
 
 function toAction(listener: ListenerConfig): ListenerRule['action'] {
-  const { to, idle, masquerade = true, via } = listener;
+  const { to, idle, masquerade = true, via, inside, outside } = listener;
   const carried = {
     ...(to === undefined ? {} : { to }),
     ...(idle === undefined ? {} : { idleTimeoutMs: idle }),
@@ -89,5 +92,7 @@ function toAction(listener: ListenerConfig): ListenerRule['action'] {
       };
     case 'drop':
       return { kind: 'drop' };
+    case 'prefix':
+      return { kind: 'prefix', inside: textOf(inside), outside: textOf(outside) };
   }
 }

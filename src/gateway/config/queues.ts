@@ -14,6 +14,7 @@ export function queueLimits(config: Share): StateLimits {
   return {
     ...limits,
     flows: part(limits.flows),
+    flowsPerSource: part(limits.flowsPerSource),
     ...(flowBuckets === undefined ? {} : { flowBuckets: part(flowBuckets) }),
     heldSyns: part(limits.heldSyns),
     heldSynsPerSource: part(limits.heldSynsPerSource),
@@ -48,7 +49,11 @@ export function liveOfQueue(live: LiveConfig, index: number, count: number): Liv
   const to = first + Math.floor((span * (index + 1)) / count) - 1;
   return {
     ...live,
-    nat: { ...live.nat, ports: [from, Math.max(from, to)] },
+    nat: {
+      ...live.nat,
+      ports: [from, Math.max(from, to)],
+      portsPerSource: Math.ceil(live.nat.portsPerSource / count),
+    },
     conntrack: {
       ...live.conntrack,
       perSource: Math.ceil(live.conntrack.perSource / count),

@@ -1,7 +1,8 @@
 /** The section `routes` of a config: what the host sends into the device. */
 import { z } from 'zod';
 import { deviceName } from './device-schema.ts';
-import { cidr, parseCidr } from './values.ts';
+import { parseCidr } from './value-texts.ts';
+import { cidr } from './values.ts';
 
 /**
  * Table, first rule and mark where nothing else is said: numbers that nobody else is known to use,

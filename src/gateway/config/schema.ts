@@ -39,6 +39,7 @@ const SLAB_BYTES_PER_FLOW_MIN = 256 * 1024;
 const limits = z
   .strictObject({
     flows: z.int().min(16).max(2_097_152).default(65_536),
+    flowsPerSource: positive.optional(),
     heldSyns: z.int().min(1).max(32_768).default(1024),
     heldSynsPerSource: positive.optional(),
     synCookiesFrom: z.int().min(0).max(1_048_576).optional(),
@@ -51,7 +52,8 @@ const limits = z
   })
   .transform((value) => ({
     ...value,
-    // One source must not be able to hold the table: two thirds of it at most.
+    // One source must not be able to hold a table: two thirds of it at most.
+    flowsPerSource: value.flowsPerSource ?? Math.floor((value.flows * 2) / 3),
     heldSynsPerSource: value.heldSynsPerSource ?? Math.max(1, Math.floor((value.heldSyns * 2) / 3)),
     // Half of the table for SYNs, half for clients that have shown that they exist.
     synCookiesFrom: value.synCookiesFrom ?? Math.ceil(value.heldSyns / 2),

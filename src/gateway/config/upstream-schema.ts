@@ -4,7 +4,8 @@ import { DIRECT, type UpstreamKind } from '../../stack/verdict.ts';
 import { POOL_POLICIES } from '../messages/upstreams.ts';
 import type { ListenerConfig } from './listener-schema.ts';
 import { familyOf } from './listener-schema.ts';
-import { duration, ipAddress, mark, objectName, parseTarget, textOf } from './values.ts';
+import { parseTarget } from './value-texts.ts';
+import { duration, ipAddress, mark, objectName, textOf } from './values.ts';
 
 /** An upstream that `egress.via` describes and does not name has this name. */
 const DEFAULT_PROXY_NAME = 'proxy';

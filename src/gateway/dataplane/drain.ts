@@ -3,6 +3,7 @@ import { Carrier, ClosedBy, FlowField, FlowPhase } from '../../stack/flow-row.ts
 import { NO_FLOW } from '../../stack/flow-table.ts';
 import type { Stack } from '../../stack/stack.ts';
 import { after, type Instant, millis } from '../../stack/time.ts';
+import type { Orphans } from './forward/orphans.ts';
 
 /**
  * The end of a gateway that is asked to stop: it takes no new flow, and waits for connections.
@@ -13,12 +14,14 @@ import { after, type Instant, millis } from '../../stack/time.ts';
  */
 export class Drain {
   readonly #stack: Stack;
+  readonly #orphans: Pick<Orphans, 'count'>;
   #until: Instant | undefined;
   /** The connection that is waited for: until it is over, no other has to be looked for. */
   #row = 0;
 
-  constructor(stack: Stack) {
+  constructor(stack: Stack, orphans: Pick<Orphans, 'count'>) {
     this.#stack = stack;
+    this.#orphans = orphans;
   }
 
   begin(deadlineMs: number, now: Instant): void {
@@ -34,8 +37,8 @@ export class Drain {
   check(now: Instant): number | undefined {
     if (this.#until === undefined) return undefined;
     const row = this.#nextConnection();
-    if (row !== NO_FLOW && now < this.#until) {
-      this.#row = row;
+    if ((row !== NO_FLOW || this.#orphans.count > 0) && now < this.#until) {
+      this.#row = Math.max(row, 0);
       return undefined;
     }
     this.#until = undefined;

@@ -23,12 +23,13 @@ import type { Relay } from './claims/relay.ts';
 import type { Decisions } from './decisions.ts';
 import type { FlowService } from './flow-service.ts';
 import type { Dialer } from './forward/dialer.ts';
+import type { Orphans } from './forward/orphans.ts';
 import type { Splice } from './forward/splice.ts';
 import { UpstreamBit, type UpstreamTable } from './forward/upstream-table.ts';
 import { Listeners, NO_LISTENER } from './listeners.ts';
 import type { Reports } from './reports.ts';
 import type { Sessions } from './sessions/sessions.ts';
-import { poolOf, trackSettings } from './tracking.ts';
+import { poolOf, prefixesOf, trackSettings } from './tracking.ts';
 import type { Upstreams } from './upstream/upstreams.ts';
 import { Verdicts } from './verdicts.ts';
 import type { Welcome } from './welcome.ts';
@@ -38,6 +39,7 @@ export interface FlowParts {
   readonly stack: Stack;
   readonly upstreams: UpstreamTable;
   readonly splice: Splice;
+  readonly orphans: Orphans;
   readonly dialer: Dialer;
   readonly vias: Upstreams;
   readonly sessions: Sessions;
@@ -85,6 +87,7 @@ export class Flows implements FlowOwner {
     stack.setUserTimeout(live.timeouts.userMs * 1000);
     stack.setTracking(trackSettings(live));
     stack.setPool(poolOf(live));
+    stack.setPrefixes(prefixesOf(live));
     stack.forgetRefusals();
   }
 
@@ -105,6 +108,20 @@ export class Flows implements FlowOwner {
     const { view } = this.#use.stack.arena;
     const index = this.#listeners.match(protocol, view, destinationAt, addressLength, port);
     return index !== NO_LISTENER && this.#listeners.rule(index).action.kind === 'nat';
+  }
+
+  isTakenBefore(
+    rule: number,
+    protocol: number,
+    destinationAt: number,
+    addressLength: number,
+    port: number,
+  ): boolean {
+    const ruleAt = this.#listeners.prefixesAt[rule] ?? 0;
+    if (ruleAt === 0) return false;
+    const { view } = this.#use.stack.arena;
+    const index = this.#listeners.match(protocol, view, destinationAt, addressLength, port);
+    return index !== NO_LISTENER && index < ruleAt;
   }
 
   onFlow(row: number, now: Instant): void {
@@ -214,12 +231,13 @@ export class Flows implements FlowOwner {
   }
 
   onClosed(row: number, now: Instant): void {
-    const { stack, upstreams, decisions, dialer, sessions, reports } = this.#use;
+    const { stack, upstreams, decisions, dialer, orphans, sessions, reports } = this.#use;
     const view = stack.arena.view;
     const at = stack.rowAt(row);
     if (upstreams.request(row) !== 0) decisions.abandon(row);
     if (view.getUint8(at + FlowField.PROTOCOL) === Protocol.TCP) {
       for (const service of this.#services) service?.release(row, now);
+      orphans.adopt(row, now);
       dialer.release(row, view.getUint8(at + FlowField.CLOSE_REASON) !== CloseReason.EOF);
     } else {
       sessions.release(row);

@@ -20,16 +20,19 @@ const NAMES: ReadonlyMap<number, FlowProtocol> = new Map([
 export const NO_LISTENER = -1;
 
 /** Why a rule does not match: the first condition that fails. */
-export type ListenerMismatch = 'protocol' | 'port' | 'destination';
+export type ListenerMismatch = 'protocol' | 'port' | 'destination' | 'prefix';
 
 export class Listeners {
   /** One of them rewrites. */
   readonly haveNat: boolean;
+  /** Positions of the prefix rules. */
+  readonly prefixesAt: readonly number[];
   readonly #compiled: readonly Compiled[];
 
   /** @throws Error when a destination is no CIDR: the supervisor has validated them */
   constructor(rules: readonly ListenerRule[]) {
     this.haveNat = rules.some(({ action }) => action.kind === 'nat');
+    this.prefixesAt = rules.flatMap(({ action }, at) => (action.kind === 'prefix' ? [at] : []));
     this.#compiled = rules.map((rule) => ({
       rule,
       prefixes: rule.destinations.map((text) => {
@@ -83,6 +86,8 @@ function mismatchOf(
   addressLength: number,
   port: number,
 ): ListenerMismatch | undefined {
+  // It is about packets, of which none begins a flow: see `Flows.isTakenBefore`.
+  if (rule.action.kind === 'prefix') return 'prefix';
   if (rule.protocol !== 'any' && rule.protocol !== name) return 'protocol';
   if (!includesPort(rule.ports, port)) return 'port';
   return isInside(prefixes, view, destinationAt, addressLength) ? undefined : 'destination';

@@ -30,6 +30,7 @@ import type { TunPort } from './device/tun-port.ts';
 import { Drain } from './drain.ts';
 import type { Flows } from './flows.ts';
 import type { Dialer } from './forward/dialer.ts';
+import type { Orphans } from './forward/orphans.ts';
 import type { Splice } from './forward/splice.ts';
 import { FIRST_FLOW_TOKEN, STALE_TOKEN, type UpstreamTable } from './forward/upstream-table.ts';
 import { inspectFlows } from './inspect-flows.ts';
@@ -63,6 +64,7 @@ export interface LoopParts {
   readonly dialer: Dialer;
   readonly vias: Upstreams;
   readonly splice: Splice;
+  readonly orphans: Orphans;
   readonly sessions: Sessions;
   readonly claims: Claims;
   readonly relay: Relay;
@@ -84,7 +86,7 @@ export class Loop {
 
   constructor(parts: LoopParts) {
     this.#parts = parts;
-    this.#drain = new Drain(parts.stack);
+    this.#drain = new Drain(parts.stack, parts.orphans);
     const { epoll } = parts;
     parts.device.watch(epoll, Token.DEVICE);
     epoll.add(STDIN, EpollEvent.IN, Token.CONTROL);
@@ -103,8 +105,8 @@ export class Loop {
   }
 
   #turn(): void {
-    const { epoll, stack, device, vias, splice, sessions, claims, relay, reports, counters } =
-      this.#parts;
+    const { epoll, stack, device, vias, splice, orphans, sessions, claims } = this.#parts;
+    const { relay, reports, counters } = this.#parts;
     const count = epoll.wait(this.#waitMs());
     const now = monotonicNow();
     counters.add(Counter.LOOP_TURNS);
@@ -115,6 +117,7 @@ export class Loop {
       else this.#ownEvent(token, now);
     }
     splice.runListed(now);
+    orphans.run(now);
     claims.run(now);
     relay.run(now);
     sessions.finishTurn(now);
@@ -127,7 +130,7 @@ export class Loop {
   }
 
   #waitMs(): number {
-    const { stack, splice, sessions, claims, relay } = this.#parts;
+    const { stack, splice, orphans, sessions, claims, relay } = this.#parts;
     const patience = Math.min(
       splice.patienceMs,
       sessions.patienceMs,
@@ -136,7 +139,7 @@ export class Loop {
       MAX_WAIT_MS,
     );
     if (patience === 0) return 0;
-    const wakeAt = Math.min(stack.pollAt(), claims.nextLook);
+    const wakeAt = Math.min(stack.pollAt(), claims.nextLook, orphans.nextLook);
     const untilTimer = Math.ceil((wakeAt - monotonicNow()) / 1000);
     return Math.max(0, Math.min(patience, untilTimer));
   }

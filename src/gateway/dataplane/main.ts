@@ -29,6 +29,7 @@ import { TunInput } from './device/tun-input.ts';
 import { TunPort } from './device/tun-port.ts';
 import { Flows } from './flows.ts';
 import { Dialer } from './forward/dialer.ts';
+import { Orphans } from './forward/orphans.ts';
 import { Splice } from './forward/splice.ts';
 import { UpstreamTable } from './forward/upstream-table.ts';
 import { Loop, Token } from './loop.ts';
@@ -72,7 +73,8 @@ function awaitStart(control: ControlInput): ToDataPlane[] {
   return messages;
 }
 
-function assemble({ start, live, scripts }: Start, control: ControlInput, fileLimit: number): Loop {
+function assemble(message: Start, control: ControlInput, fileLimit: number): Loop {
+  const { start, live, scripts } = message;
   const memory = SharedMemory.map(DataPlaneFd.STATE, stateBytes(start.limits));
   const counters = new Counters(SharedMemory.map(DataPlaneFd.COUNTERS, COUNTERS_BYTES).buffer);
   const reports = new Reports(counters);
@@ -84,102 +86,73 @@ function assemble({ start, live, scripts }: Start, control: ControlInput, fileLi
   const flows = new Flows(live, scripts);
   const peers = start.queue && new PeerSockets(start.queue.count - 1, start.limits, memory.address);
   const stack = new Stack({
+    ...stackSettings(message),
     memory: memory.buffer,
-    limits: start.limits,
     counters,
     capabilities,
     sink: device,
     owner: flows,
     tap: capture,
-    settings: {
-      slabBytesPerFlow: start.limits.slabBytesPerFlow,
-      congestion: start.congestion,
-      ecn: start.ecn,
-      keepaliveUs: live.timeouts.keepaliveMs * 1000,
-      userTimeoutUs: live.timeouts.userMs * 1000,
-    },
-    tracking: trackSettings(live),
     onLeftover: (rowAt) => reports.flow(new Uint8Array(memory.buffer), rowAt),
-    secrets: crypto.getRandomValues(new Uint32Array(12)),
-    randomize: (into) => crypto.getRandomValues(into as Uint32Array<ArrayBuffer>),
-    now: monotonicNow(),
     ...(start.queue && peers && { queue: queueOptions(start.queue, peers) }),
   });
   capture.attach(stack);
   const epoll = new Epoll();
+  const guard = new LoopGuard(start.device.name);
   const upstreams = new UpstreamTable(stack);
   const splice = new Splice(stack, upstreams, memory.address, counters);
-  const guard = new LoopGuard(start.device.name);
+  const orphans = new Orphans(stack, upstreams, epoll, counters, memory.address);
   const vias = new Upstreams(reports);
   const dialer = new Dialer(stack, upstreams, vias, splice, epoll, counters, guard);
-  const sessions = new Sessions(
-    stack,
-    upstreams,
-    epoll,
-    counters,
-    guard,
-    memory.address,
-    sessionOptions(start.sessions, fileLimit),
-  );
   const decisions = new Decisions(stack, upstreams, counters);
-  const welcome = new Welcome(stack, counters);
   const relay = new Relay(stack);
+  const bounds = sessionOptions(start.sessions, fileLimit, reports);
+  const sessions = new Sessions(stack, upstreams, epoll, counters, guard, memory.address, bounds);
+  const socketsMax = Math.min(start.claims * CONN_SOCKETS_MAX, Math.floor(fileLimit / 4));
   const claims = new Claims(
     {
-      ...{ stack, counters, guard, upstreams, splice, relay },
+      stack,
+      counters,
+      guard,
+      upstreams,
+      splice,
+      relay,
       channel: new ConnChannel(DataPlaneFd.CONNS, epoll, Token.CONNS, counters),
-      sockets: new ClaimSockets(
-        epoll,
-        counters,
-        guard,
-        memory.address,
-        Math.min(start.claims * CONN_SOCKETS_MAX, Math.floor(fileLimit / 4)),
-        vias,
-      ),
+      sockets: new ClaimSockets(epoll, counters, guard, memory.address, socketsMax, vias),
     },
     start.claims,
     crypto.getRandomValues(new Uint16Array(1))[0]!,
   );
-  flows.attach({
-    stack,
-    upstreams,
-    splice,
-    dialer,
-    vias,
-    sessions,
-    decisions,
-    welcome,
-    claims,
-    relay,
-    reports,
-    counters,
-  });
+  const welcome = new Welcome(stack, counters);
+  const carriers = { splice, orphans, dialer, vias, sessions, claims, relay };
+  const shared = { stack, upstreams, decisions, ...carriers };
+  flows.attach({ ...shared, welcome, reports, counters });
   claims.setHost(scripts, monotonicNow());
   reports.message({ kind: 'ready' });
   const input = new TunInput(stack, counters);
   const swapped = { epoll, port: device, input, stack, guard, reports, base: memory.address };
-  return new Loop({
-    epoll,
-    stack,
-    device,
-    input,
-    swap: new DeviceSwap(swapped, Token.OLD_DEVICE),
-    flows,
-    dialer,
-    vias,
-    splice,
-    sessions,
-    claims,
-    relay,
-    upstreams,
-    decisions,
-    control,
-    capture,
-    reports,
-    counters,
-    peers,
-  });
+  const swap = new DeviceSwap(swapped, Token.OLD_DEVICE);
+  const around = { epoll, device, input, swap, flows, control, capture, reports, counters, peers };
+  return new Loop({ ...shared, ...around });
 }
+
+/** What the configuration and the moment say; the rest is made of parts. */
+const stackSettings = ({ start, live }: Start) => ({
+  limits: start.limits,
+  settings: {
+    slabBytesPerFlow: start.limits.slabBytesPerFlow,
+    congestion: start.congestion,
+    ecn: start.ecn,
+    keepaliveUs: live.timeouts.keepaliveMs * 1000,
+    userTimeoutUs: live.timeouts.userMs * 1000,
+  },
+  tracking: trackSettings(live),
+  secrets: crypto.getRandomValues(new Uint32Array(12)),
+  randomize: (into: Uint32Array): void => {
+    crypto.getRandomValues(into as Uint32Array<ArrayBuffer>);
+  },
+  now: monotonicNow(),
+});
 
 /** Serial numbers of flows tell the queue: they are unique in the gateway. */
 const queueOptions = ({ index, count, hashSecret }: QueuePlace, peers: PeerSockets) => ({
@@ -190,10 +163,15 @@ const queueOptions = ({ index, count, hashSecret }: QueuePlace, peers: PeerSocke
 });
 
 /** As configured, but half of all descriptors is left for connections. */
-function sessionOptions(wanted: StartConfig['sessions'], fileLimit: number): SessionOptions {
+function sessionOptions(
+  wanted: StartConfig['sessions'],
+  fileLimit: number,
+  reports: Reports,
+): SessionOptions {
   return {
     limit: Math.max(1, Math.min(wanted.limit, Math.floor(fileLimit / 2))),
     perSource: wanted.perSource,
     secrets: crypto.getRandomValues(new Uint32Array(3)),
+    report: (message) => reports.message(message),
   };
 }

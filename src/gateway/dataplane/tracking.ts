@@ -1,6 +1,7 @@
 import type { TrackSettings } from '../../stack/conntrack/context.ts';
+import type { PrefixRule } from '../../stack/nat/prefix-nat.ts';
 import { millis } from '../../stack/time.ts';
-import { parseAddress } from '../../stack/wire/ip-address.ts';
+import { parseAddress, parseCidr } from '../../stack/wire/ip-address.ts';
 import type { LiveConfig } from '../messages/control.ts';
 
 /** What the configuration says of flows that are not terminated, as the stack wants it. */
@@ -28,6 +29,7 @@ export function trackSettings({ nat, conntrack }: LiveConfig): TrackSettings {
     perSource,
     firstPort: nat.ports[0],
     lastPort: nat.ports[1],
+    portsPerSource: nat.portsPerSource,
     clampMss: nat.clampMss,
   };
 }
@@ -35,3 +37,13 @@ export function trackSettings({ nat, conntrack }: LiveConfig): TrackSettings {
 /** The addresses that sources are translated to, as bytes. */
 export const poolOf = ({ nat }: LiveConfig): Uint8Array[] =>
   nat.addresses.flatMap((address) => parseAddress(address) ?? []);
+
+/** The prefix rules, in their order. @throws Error when one is no CIDR: they have been validated */
+export const prefixesOf = ({ listeners }: LiveConfig): PrefixRule[] =>
+  listeners.flatMap(({ name, action }) => {
+    if (action.kind !== 'prefix') return [];
+    const inside = parseCidr(action.inside);
+    const outside = parseCidr(action.outside);
+    if (inside === undefined || outside === undefined) throw new Error(`listener ${name}: no CIDR`);
+    return [{ inside, outside }];
+  });

@@ -55,6 +55,8 @@ export class Verdicts {
       case 'drop':
         this.#reject(row, 'drop', ClosedBy.GATEWAY, now);
         break;
+      case 'prefix':
+        throw new Error('a prefix rule matches no flow');
       case 'reject':
         this.#reject(row, action.with, ClosedBy.GATEWAY, now);
         break;

@@ -29,7 +29,16 @@ export interface ListenerRule {
         readonly idleTimeoutMs?: number;
       }
     | { readonly kind: 'reject'; readonly with: RejectWith }
-    | { readonly kind: 'drop' };
+    | { readonly kind: 'drop' }
+    | PrefixAction;
+}
+
+/** Packets of either prefix are translated, and none of them begins a flow: RFC 6296. */
+export interface PrefixAction {
+  readonly kind: 'prefix';
+  /** `fd01:203:405::/48` */
+  readonly inside: string;
+  readonly outside: string;
 }
 
 /** Without a port: that of the client's packets. */
@@ -66,6 +75,8 @@ export interface LiveConfig {
     readonly addresses: readonly string[];
     /** Inclusive. */
     readonly ports: readonly [from: number, to: number];
+    /** Of them, for each protocol. */
+    readonly portsPerSource: number;
     /** Bytes; `auto` is what fits the device. */
     readonly clampMss: 'auto' | 'off' | number;
   };

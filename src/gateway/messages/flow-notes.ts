@@ -3,8 +3,7 @@
  * heartbeat page. They are there before the answer that they belong to, so that who hears of the
  * end of a flow finds its notes.
  */
-import { z } from 'zod';
-import { type FlowNote, NOTE_ALPN_MAX, NOTE_NAME_MAX } from '../../scripts-runtime/flow-note.ts';
+import type { FlowNote } from '../../scripts-runtime/flow-note.ts';
 import { HEARTBEAT_BYTES } from './script-control.ts';
 import { NO_RECORD, RingField, ringBytes, SharedRing } from './shared-ring.ts';
 
@@ -26,19 +25,6 @@ const NoteField = {
 /** Names and protocols of a note are bounded, and with them their text; UTF-8, escaped. */
 const TEXT_MAX = 16 * 1024;
 
-const name = z.string().max(NOTE_NAME_MAX);
-const flowNote: z.ZodType<FlowNote> = z.object({
-  sniff: z
-    .object({
-      proto: z.enum(['tls', 'http', 'quic', 'ssh', 'dns', 'unknown']),
-      sni: name.exactOptional(),
-      host: name.exactOptional(),
-      alpn: z.array(name).max(NOTE_ALPN_MAX).exactOptional(),
-    })
-    .exactOptional(),
-  dnsName: name.exactOptional(),
-});
-
 const utf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder();
 
@@ -55,24 +41,19 @@ export function writeNote(ring: SharedRing, flow: number, note: FlowNote): boole
   return true;
 }
 
-/** Takes what was written. The host runs code of strangers: what is no note is passed over. */
-export function readNotes(ring: SharedRing, onNote: (flow: number, note: FlowNote) => void): void {
+/**
+ * Takes what was written.
+ *
+ * @param onNote  gets the serial number of the flow, and JSON, or what a stranger takes for it
+ */
+export function readNotes(ring: SharedRing, onNote: (flow: number, text: string) => void): void {
   ring.read((at, length) => {
     if (length < NoteField.TEXT) return;
     const flow = ring.view.getFloat64(at + NoteField.FLOW, true);
     const textLength = ring.view.getUint32(at + NoteField.TEXT_LENGTH, true);
     if (textLength > Math.min(length - NoteField.TEXT, TEXT_MAX)) return;
     const textAt = at + NoteField.TEXT;
-    const note = parseNote(fromUtf8.decode(ring.bytes.slice(textAt, textAt + textLength)));
-    if (note !== undefined && Number.isSafeInteger(flow)) onNote(flow, note);
+    const text = fromUtf8.decode(ring.bytes.slice(textAt, textAt + textLength));
+    if (Number.isSafeInteger(flow)) onNote(flow, text);
   });
-}
-
-function parseNote(text: string): FlowNote | undefined {
-  try {
-    return flowNote.safeParse(JSON.parse(text)).data;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
 }

@@ -8,7 +8,7 @@ import { Netlink } from '../../ffi/netlink.ts';
 import { parseAddress } from '../../stack/wire/ip-address.ts';
 import type { Config } from '../config/schema.ts';
 import { allUpstreams } from '../config/upstream-schema.ts';
-import { parseTarget } from '../config/values.ts';
+import { parseTarget } from '../config/value-texts.ts';
 
 export interface RouteWarning {
   /** What it is about: an address, an interface. */

@@ -16,7 +16,7 @@
 import type { PolicyRule, TableRoute } from '../../ffi/policy-routes.ts';
 import { formatAddress, parseAddress } from '../../stack/wire/ip-address.ts';
 import type { Config } from '../config/schema.ts';
-import type { Cidr } from '../config/values.ts';
+import type { Cidr } from '../config/value-texts.ts';
 import { maskHostBits } from '../supervisor/device/device-setup.ts';
 
 const MAIN_TABLE = 254;

@@ -6,7 +6,7 @@
 import { mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import { parseCidr } from '../config/values.ts';
+import { parseCidr } from '../config/value-texts.ts';
 import { explained, StartError } from '../supervisor/start-error.ts';
 import { addressText, bytesOf, type Step } from './plan.ts';
 

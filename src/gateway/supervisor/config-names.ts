@@ -4,11 +4,11 @@
  */
 import { toLiveConfig, toUpstreamRules } from '../config/plane.ts';
 import type { Config } from '../config/schema.ts';
+import type { FlowNames } from '../flow-filter/flow-context.ts';
 import type { LiveConfig } from '../messages/control.ts';
 import type { UpstreamRule } from '../messages/upstreams.ts';
-import { closedAddresses } from './flows/closed-addresses.ts';
-import type { FlowNames } from './flows/flow-view.ts';
 import { ListenerNames } from './listener-names.ts';
+import { closedAddresses } from './scripts/closed-addresses.ts';
 import type { ConfigFacts } from './scripts/script-bundle.ts';
 
 /** A row has 16 bits, and 0 is none. */

@@ -9,6 +9,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, delimiter, dirname, join, relative, resolve } from 'node:path';
+import type { AdminAddress } from '../config/admin-address.ts';
 import { loadAutosave } from '../config/autosave.ts';
 import {
   type ConfigSource,
@@ -18,7 +19,7 @@ import {
 import { type LoadedConfig, validateConfig } from '../config/load.ts';
 import { HostRoutes, recordOf } from '../routes/host-routes.ts';
 import { createApi } from './api/app.ts';
-import { type AdminAddress, claimAddress, listen, resolveAdmin } from './api/listen.ts';
+import { claimAddress, listen, resolveAdmin } from './api/listen.ts';
 import type { ApiServer } from './api/transport/server.ts';
 import { welcomeText } from './banner.ts';
 import { nameOf } from './config-state.ts';

@@ -9,9 +9,10 @@ import { Counter, Counters } from '../../stack/counters.ts';
 import { FlowReader } from '../../stack/layout.ts';
 import { toStartConfig } from '../config/plane.ts';
 import { queueLimits } from '../config/queues.ts';
+import type { FlowContext, FlowNames } from '../flow-filter/flow-context.ts';
 import type { LiveConfig, ScriptsState } from '../messages/control.ts';
 import type { RecordedFlow } from '../messages/script-control.ts';
-import type { ControlPlane, NewBundle, NewScript, TrialState } from './api/control-plane.ts';
+import type { ControlPlane, TrialState } from './api/control-plane.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import { ConfigChanges } from './config-changes.ts';
@@ -19,7 +20,6 @@ import { ConfigState } from './config-state.ts';
 import { DataPlanes } from './data-planes.ts';
 import { DeviceKeeper } from './device/device-keeper.ts';
 import { FlowControl } from './flows/flow-control.ts';
-import type { FlowContext, FlowNames } from './flows/flow-view.ts';
 import { dataPlaneFds, scriptHostFds } from './kernel.ts';
 import { LogLevel } from './log/log-level.ts';
 import { CounterSum } from './metrics/counter-sum.ts';
@@ -33,6 +33,7 @@ import type { Change, ChangeOptions, Generations } from './scripts/generations.t
 import { pageOf } from './scripts/host-process.ts';
 import type { ReloadRecord } from './scripts/reloads.ts';
 import { Revalidation, type RevalidationPorts } from './scripts/revalidation.ts';
+import type { NewBundle, NewScript } from './scripts/script-changes.ts';
 import { configuredChange, ScriptChanges } from './scripts/script-changes.ts';
 import { ScriptHost } from './scripts/script-host.ts';
 import { scriptStatus } from './scripts/script-status.ts';
@@ -81,12 +82,11 @@ export class Supervisor implements ControlPlane {
       ),
       context: () => this.#flowContext(),
       lostReports: () => this.#counters.get(Counter.REPORTS_LOST),
-      notices: this.notices,
+      ...{ notices: this.notices, mtu: () => this.device.state.mtu },
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
       inspect: async (flows) => (await this.#dataPlane?.inspect(flows)) ?? [],
       rings: kernel.queues.map(({ capture }) => capture.buffer),
       notes: kernel.hostPages.map(({ buffer }) => buffer),
-      mtu: () => this.device.state.mtu,
       lostCaptured: () => this.#counters.get(Counter.CAPTURE_LOST),
       capture: (orders) => this.#dataPlane?.setCaptures(orders),
     });

@@ -53,6 +53,8 @@ export interface TrackSettings {
   /** First and last port that a source may get with an address of the pool. */
   firstPort: number;
   lastPort: number;
+  /** Ports of the pool that one source may have, of each protocol. */
+  portsPerSource: number;
   /** Most that a SYN may offer: what fits the device, or bytes, or as it is. */
   clampMss: 'auto' | 'off' | number;
 }

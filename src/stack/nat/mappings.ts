@@ -8,6 +8,7 @@
 import type { Arena } from '../arena.ts';
 import { Counter, type Counters } from '../counters.ts';
 import type { HalfSipHash } from '../sip-hash.ts';
+import { Sources } from '../sources.ts';
 
 /** Offsets in bytes; all but the addresses in host byte order. */
 export const MappingField = {
@@ -54,13 +55,16 @@ export class Mappings {
   readonly #buckets: number;
   readonly #hash: HalfSipHash;
   readonly #counters: Counters;
+  /** How many each client has. */
+  readonly #clients: Sources;
   #free = NO_MAPPING;
   #fresh = 0;
   #used = 0;
   #draws = 0;
 
   static bytes(capacity: number): number {
-    return capacity * MAPPING_BYTES + 2 * bucketCount(capacity) * 4 + 2 * 64;
+    const own = capacity * MAPPING_BYTES + 2 * bucketCount(capacity) * 4 + 2 * 64;
+    return own + Sources.bytes(capacity);
   }
 
   /** @param capacity  one for each flow */
@@ -71,6 +75,7 @@ export class Mappings {
     this.#bucketsAt = arena.take(2 * this.#buckets * 4);
     this.#hash = hash;
     this.#counters = counters;
+    this.#clients = new Sources(arena, capacity, hash);
     new Int32Array(arena.buffer, this.#bucketsAt, 2 * this.#buckets).fill(NO_MAPPING);
     counters.set(Counter.NAT_MAPPINGS_NOW, 0);
   }
@@ -94,6 +99,11 @@ export class Mappings {
   findPool(protocol: number, addressAt: number, length: number, port: number): number {
     const hash = this.#hashOf(POOL_TAG, protocol, addressAt, length, port);
     return this.#find(hash, MappingField.POOL, POOL_LINKS, protocol, addressAt, length, port);
+  }
+
+  /** Ports of the pool that a client has, of one protocol. */
+  countOf(protocol: number, clientAt: number, length: number): number {
+    return this.#clients.count(clientAt, length, protocol);
   }
 
   /** Makes a mapping of two ends that have none, used by one flow. */
@@ -122,6 +132,7 @@ export class Mappings {
     view.setUint32(at + MappingField.FLOWS, 1, true);
     this.#link(mapping, 0, this.#hashOf(CLIENT_TAG, protocol, clientAt, length, clientPort));
     this.#link(mapping, POOL_LINKS, this.#hashOf(POOL_TAG, protocol, poolAt, length, poolPort));
+    this.#clients.take(clientAt, length, true, protocol);
     this.#count(1);
     return mapping;
   }
@@ -143,6 +154,9 @@ export class Mappings {
     this.#unlink(mapping, POOL_LINKS);
     view.setInt32(at + MappingField.NEXT, this.#free, true);
     this.#free = mapping;
+    const length = view.getUint8(at + MappingField.FAMILY) === 4 ? 4 : 16;
+    const protocol = view.getUint8(at + MappingField.PROTOCOL);
+    this.#clients.release(at + MappingField.CLIENT, length, true, protocol);
     this.#count(-1);
   }
 

@@ -78,6 +78,9 @@ export class SourceNat {
       view.setInt32(at + FlowField.MAPPING, mapping + 1, true);
       return CloseReason.NONE;
     }
+    if (this.#mappings.countOf(protocol, sourceAt, length) >= this.#settings.portsPerSource) {
+      return CloseReason.NAT_PORT_LIMIT;
+    }
     const first = this.#first(protocol);
     const last = this.#last(protocol);
     const free = this.#mappings.freePort(protocol, poolAt, length, port, first, last);

@@ -7,11 +7,11 @@
  */
 import { CloseReason } from '../close-reason.ts';
 import type { TrackContext, TrackSettings } from '../conntrack/context.ts';
-import { Sources } from '../conntrack/sources.ts';
 import { FlowField, TrackBit } from '../flow-row.ts';
 import { type FlowTable, NO_FLOW } from '../flow-table.ts';
 import type { Packet } from '../packet.ts';
 import type { HalfSipHash } from '../sip-hash.ts';
+import { Sources } from '../sources.ts';
 import type { Instant } from '../time.ts';
 import { addressEquals } from '../wire/ip-address.ts';
 import { Protocol } from '../wire/protocol.ts';

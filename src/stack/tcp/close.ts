@@ -70,6 +70,7 @@ function lingerInTimeWait(tcp: TcpContext, now: Instant): void {
     freeFlow(tcp);
     tcb.moveTo(row);
   }
+  tcp.quota.release(tcb);
   tcb.phase = FlowPhase.TIME_WAIT;
   tcp.timeWait.add(row);
   countFlows(tcp);
@@ -107,6 +108,7 @@ export function freeFlow(tcp: TcpContext): void {
   tcb.sendTail = tcb.backlogTail = tcb.assemblyTail = NO_SLAB;
   tcb.rtxDeadline = tcb.ackDeadline = tcb.keepaliveDeadline = tcb.lifeDeadline = NEVER;
   if (tcb.phase === FlowPhase.TIME_WAIT) tcp.timeWait.remove(row);
+  else tcp.quota.release(tcb);
   if (tcb.has(TcbFlag.HELD_COUNTED)) tcp.heldSyns.release(tcb);
   if (tcb.has(TcbFlag.ACK_LISTED)) unlistAck(tcp);
   tcb.transition(TcpState.CLOSED);

@@ -10,6 +10,7 @@ import type { CongestionName } from '../verdict.ts';
 import type { AckNews } from './ack-news.ts';
 import type { BbrState } from './bbr-state.ts';
 import type { RateSample } from './delivery-rate.ts';
+import type { FlowQuota } from './flow-quota.ts';
 import type { HeldSyns } from './held-syns.ts';
 import type { FlowOwner } from './owner.ts';
 import type { PathMtuCache } from './path-mtu-cache.ts';
@@ -32,6 +33,7 @@ export interface TcpContext {
   readonly owner: FlowOwner;
   readonly timeWait: TimeWaitList;
   readonly heldSyns: HeldSyns;
+  readonly quota: FlowQuota;
   readonly pathMtus: PathMtuCache;
   /** The cursor; see tcb.ts. */
   readonly tcb: Tcb;

@@ -39,6 +39,19 @@ export interface FlowOwner {
    */
   isNat(protocol: number, destinationAt: number, addressLength: number, port: number): boolean;
   /**
+   * Whether a static listener in front of prefix rule `rule` (nat/prefix-nat.ts) decides about
+   * flows to this destination.
+   *
+   * @param rule  as they were given to `Stack.setPrefixes`, from 0
+   */
+  isTakenBefore(
+    rule: number,
+    protocol: number,
+    destinationAt: number,
+    addressLength: number,
+    port: number,
+  ): boolean;
+  /**
    * A datagram of a flow that was admitted lies in the arena during the call: the payload of UDP,
    * or a whole ICMP echo request.
    *

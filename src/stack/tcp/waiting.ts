@@ -7,6 +7,20 @@ import { TcbFlag } from './tcb.ts';
 export const hasAllText = (tcp: TcpContext, row: number): boolean =>
   tcp.tcb.moveTo(row).has(TcbFlag.FIN_RECEIVED);
 
+/**
+ * Hands over what waits, in slabs that are linked by NEXT and now the caller's: for a connection
+ * that is about to be freed.
+ *
+ * @returns the first slab, or NO_SLAB
+ */
+export function takeWaiting(tcp: TcpContext, row: number): number {
+  const tcb = tcp.tcb.moveTo(row);
+  const head = tcb.backlogHead;
+  tcb.backlogHead = tcb.backlogTail = NO_SLAB;
+  tcb.backlogBytes = 0;
+  return head;
+}
+
 /** Copies the first bytes that wait to `into`, `max` at most. @returns how many */
 export function copyWaiting(
   tcp: TcpContext,

@@ -35,11 +35,13 @@ const SETTINGS: TrackSettings = {
   perSource: 65_536,
   firstPort: 1024,
   lastPort: 65_535,
+  portsPerSource: 65_536,
   clampMss: 'auto',
 };
 
 const limitsFor = (flows: number): StateLimits => ({
   flows,
+  flowsPerSource: flows,
   heldSyns: 1024,
   heldSynsPerSource: 1024,
   synCookiesFrom: 512,
@@ -57,6 +59,9 @@ class NatOwner implements FlowOwner {
     if (this.stack?.nat(row, true, now) !== 0) this.refused += 1;
   }
   isNat(): boolean {
+    return false;
+  }
+  isTakenBefore(): boolean {
     return false;
   }
   onDeadline(): void {}

@@ -145,6 +145,7 @@ describe('a config that is right', () => {
     expect(config.device).toMatchObject({ name: 'culvert0', mtu: 1500, offload: true });
     expect(config.limits).toMatchObject({
       heldSyns: 1024,
+      flowsPerSource: 43_690,
       heldSynsPerSource: 682,
       synCookiesFrom: 512,
       slabBytes: 256 * 1024 ** 2,
@@ -168,7 +169,7 @@ describe('a config that is right', () => {
 
   test('limits that one mapping cannot hold are refused, whatever the buckets', () => {
     const parse = (text: string) => () => parseConfig(text, 'c');
-    const largest = 'limits: {flows: 2000000, slabBytes: 2GiB}';
+    const largest = 'limits: {flows: 1800000, slabBytes: 2GiB}';
     expect(parse('limits: {flows: 2097152, slabBytes: 2GiB}')).toThrow(
       'c:1:9: limits: flows and slabBytes together need more than 4 GiB of memory',
     );

@@ -9,6 +9,7 @@ const live = (text: string) => toLiveConfig(parseConfig(text, 'c.yaml'), 1);
 const POOL = 'nat: {addresses: [198.51.100.7]}\n';
 const DUAL_POOL = 'nat: {addresses: [198.51.100.7, "fd00::7"]}\n';
 const rules = (...list: string[]) => `listeners: [${list.join(', ')}]\n`;
+const prefix = (parts: string) => rules(`{name: a, protocol: any, action: prefix, ${parts}}`);
 const actionOf = (text: string) => live(text).listeners[0]?.action;
 
 describe('a listener', () => {
@@ -42,6 +43,19 @@ describe('a listener', () => {
     expect(rule?.destinations).toEqual([destination]);
     const [forward] = live(rules(`{name: a, action: forward, to: ${to}}`)).listeners;
     expect(forward?.destinations).toEqual([]);
+  });
+
+  test('of the action prefix has two prefixes, and is for all protocols', () => {
+    const rule =
+      '{name: site, protocol: any, action: prefix, inside: "fd01:203:405::/48", ' +
+      'outside: "2001:db8:1::/48"}';
+    expect(live(rules(rule)).listeners[0]).toEqual({
+      name: 'site',
+      protocol: 'any',
+      destinations: [],
+      ports: [],
+      action: { kind: 'prefix', inside: 'fd01:203:405::/48', outside: '2001:db8:1::/48' },
+    });
   });
 
   test('of UDP or ICMP is forwarded, with an idle time of its own, or refused by ICMP', () => {
@@ -112,6 +126,29 @@ describe('what cannot be is refused with its place', () => {
       'device: {addresses: [10.0.0.1/24]}\nnat: {addresses: [10.0.0.7, 10.0.0.1]}\n',
       /^c\.yaml:2:\d+: nat\.addresses\[1\]: is an address of the device/,
     ],
+    ['a prefix without its other side', prefix('inside: "fd01::/48"'), 'outside: is missing'],
+    ['a prefix of IPv4', prefix('inside: 10.0.0.0/8, outside: "fd02::/48"'), 'an IPv6 prefix'],
+    ['a long prefix', prefix('inside: "fd01::/65", outside: "fd02::/48"'), 'at most 64 bits'],
+    [
+      'prefixes that overlap',
+      prefix('inside: "fd01::/32", outside: "fd01:0:7::/48"'),
+      'overlaps with `inside`',
+    ],
+    [
+      'a prefix rule with ports',
+      prefix('inside: "fd01::/48", outside: "fd02::/48", ports: 80'),
+      'listeners[0].ports: is not for the action "prefix"',
+    ],
+    [
+      'a prefix rule of one protocol',
+      rules('{name: a, action: prefix, inside: "fd01::/48", outside: "fd02::/48"}'),
+      'listeners[0].protocol: must be "any"',
+    ],
+    [
+      'a prefix of another action',
+      rules('{name: a, action: forward, inside: "fd01::/48"}'),
+      'listeners[0].inside: is for the action "prefix" only',
+    ],
     ['a pool with one address twice', 'nat: {addresses: ["fd00::7", "FD00:0::7"]}\n', 'twice'],
     ['no range of ports', 'nat: {ports: "80,443"}\n', 'nat.ports: expected a range of ports such'],
     ['ports backwards', 'nat: {ports: "2000-1000"}\n', 'nat.ports: expected a range of ports such'],
@@ -132,7 +169,12 @@ describe('what cannot be is refused with its place', () => {
 describe('the sections nat and conntrack', () => {
   test('have defaults: those of Linux but for established TCP and DNS', () => {
     const { nat, conntrack } = live('');
-    expect(nat).toEqual({ addresses: [], ports: [1024, 65_535], clampMss: 'auto' });
+    expect(nat).toEqual({
+      addresses: [],
+      ports: [1024, 65_535],
+      portsPerSource: 43_008,
+      clampMss: 'auto',
+    });
     expect(conntrack).toEqual({
       timeouts: {
         tcpSynSent: 120_000,
@@ -169,10 +211,16 @@ describe('the sections nat and conntrack', () => {
     expect(nat).toEqual({
       addresses: ['198.51.100.7', 'fd00::7'],
       ports: [20_000, 29_999],
+      portsPerSource: 6666,
       clampMss: 'off',
     });
     expect(conntrack).toMatchObject({ tcpLiberal: true, tcpLoose: false, perSource: 9 });
     expect(conntrack.timeouts).toMatchObject({ udp: 30_000, udpStream: 300_000 });
+  });
+
+  test('ports of one source are what is set, and at least one', () => {
+    expect(live('nat: {portsPerSource: 1000}\n').nat.portsPerSource).toBe(1000);
+    expect(live('nat: {ports: 5000-5000}\n').nat.portsPerSource).toBe(1);
   });
 
   test('no source may fill a smaller table either', () =>

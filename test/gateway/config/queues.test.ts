@@ -22,7 +22,12 @@ test('one data plane has all that the configuration allows', () => {
 
 test('several share it, and together have no less', () => {
   const config = parseConfig(THREE, 'c');
-  expect(queueLimits(config)).toMatchObject({ flows: 334, heldSyns: 34, synCookiesFrom: 17 });
+  expect(queueLimits(config)).toMatchObject({
+    flows: 334,
+    flowsPerSource: 222,
+    heldSyns: 34,
+    synCookiesFrom: 17,
+  });
   const queue = { index: 1, count: 3, hashSecret: [1, 2] } as const;
   const start = startOfQueue(toStartConfig(config, DEVICE), queue);
   expect(start).toMatchObject({ queue, claims: 4, sessions: { limit: 30 } });
@@ -43,4 +48,6 @@ test('no port of the pool belongs to two queues, and none to nobody', () => {
     [1333, 1665],
     [1666, 1999],
   ]);
+  // Each gives one source two thirds of what it has.
+  expect(liveOfQueue(live, 0, 3).nat.portsPerSource).toBe(222);
 });

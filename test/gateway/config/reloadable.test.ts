@@ -36,6 +36,7 @@ describe('a new config', () => {
       'device.mtu',
       'conntrack.buckets',
       'limits.flows',
+      'limits.flowsPerSource',
       'tcp.congestion',
       'tcp.ecn',
     ]);

@@ -6,7 +6,7 @@ import {
   parsePorts,
   parseSize,
   parseTarget,
-} from '../../../src/gateway/config/values.ts';
+} from '../../../src/gateway/config/value-texts.ts';
 
 describe('durations', () => {
   test.each([

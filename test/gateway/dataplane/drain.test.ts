@@ -26,7 +26,7 @@ const datagram = () => udpPacket({ ...ENDS, sourcePort: 5000, destinationPort: 4
 const ping = () => icmpPacket({ ...ENDS, type: 8, rest: 0x0001_0001 });
 
 function draining(rig: TcpRig): Drain {
-  const drain = new Drain(rig.stack);
+  const drain = new Drain(rig.stack, { count: 0 });
   expect(drain.check(rig.now)).toBeUndefined();
   drain.begin(DEADLINE_MS, rig.now);
   return drain;

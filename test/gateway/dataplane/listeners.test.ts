@@ -45,6 +45,13 @@ describe('listeners', () => {
     expect(matched(rules, '10.0.0.1', 0, 47)).toBe('any');
   });
 
+  test('a prefix rule matches no flow, and its place among the others is known', () => {
+    const action = { kind: 'prefix', inside: 'fd00::/48', outside: '2001:db8::/48' } as const;
+    const rules = [rule('web', { ports: [[80, 80]] }), rule('site', { protocol: 'any', action })];
+    expect(matched(rules, '2001:db8::1', 443)).toBeUndefined();
+    expect(new Listeners(rules).prefixesAt).toEqual([1]);
+  });
+
   test('the first match decides', () => {
     const rules = [rule('narrow', { ports: [[80, 80]] }), rule('wide', {})];
     expect(matched(rules, '10.0.0.1', 80)).toBe('narrow');

@@ -6,6 +6,7 @@ import {
   writeNote,
 } from '../../../src/gateway/messages/flow-notes.ts';
 import { HEARTBEAT_BYTES } from '../../../src/gateway/messages/script-control.ts';
+import { parseNote } from '../../../src/gateway/supervisor/flows/parse-note.ts';
 import type { FlowNote } from '../../../src/scripts-runtime/flow-note.ts';
 import { randomNumbers } from '../../support/lossy-link.ts';
 
@@ -22,7 +23,10 @@ function rings() {
     memory,
     writer: noteRing(memory),
     read: () => {
-      readNotes(reader, (flow, note) => read.push([flow, note]));
+      readNotes(reader, (flow, text) => {
+        const note = parseNote(text);
+        if (note !== undefined) read.push([flow, note]);
+      });
       return read;
     },
   };

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { Errno } from '../../../src/ffi/errno.ts';
 import { SystemError } from '../../../src/ffi/errors.ts';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
-import { parseCidr } from '../../../src/gateway/config/values.ts';
+import { parseCidr } from '../../../src/gateway/config/value-texts.ts';
 import { addAddresses, maskHostBits } from '../../../src/gateway/supervisor/device/device-setup.ts';
 import { openKernel, routePoolOf } from '../../../src/gateway/supervisor/kernel.ts';
 import { ip, isRoot, NetworkNamespace } from '../../ffi/support/namespace.ts';

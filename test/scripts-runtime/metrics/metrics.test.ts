@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'bun:test';
 import { MetricsText } from '../../../src/gateway/supervisor/metrics/metrics-text.ts';
-import { ScriptMetricsTable } from '../../../src/gateway/supervisor/metrics/script-metrics.ts';
+import { ScriptSeries } from '../../../src/gateway/supervisor/metrics/script-series.ts';
 import { ScriptMetrics } from '../../../src/scripts-runtime/metrics/script-metrics.ts';
 import { ScriptWorld, syncScriptOf } from '../script-world.ts';
 
 /** Lines of the metrics that scripts made, without comments. */
-function linesOf(table: ScriptMetricsTable): string[] {
+function linesOf(table: ScriptSeries): string[] {
   const text = new MetricsText();
   table.write(text);
   return text
@@ -15,7 +15,7 @@ function linesOf(table: ScriptMetricsTable): string[] {
 }
 
 class MeasuringWorld extends ScriptWorld {
-  readonly table = new ScriptMetricsTable();
+  readonly table = new ScriptSeries();
 
   /** What `/metrics` shows after a report. */
   samples(): string[] {
@@ -163,7 +163,7 @@ test('labels that are called otherwise in each generation leave nothing behind',
 });
 
 test('a host that makes up series without end is not believed', () => {
-  const table = new ScriptMetricsTable();
+  const table = new ScriptSeries();
   table.record(
     Array.from({ length: 60_000 }, (_, i) => ({
       script: 'a',

@@ -94,6 +94,40 @@ test('when all ports are mapped, one serves flows of two clients to different up
   expect(rig.last).toBe(`${OTHER}:53 > 10.0.0.8:5000`);
 });
 
+test('RFC 6888 REQ-4: a client has as many ports of a protocol as it may', () => {
+  const rig = new TrackRig({ settings: { portsPerSource: 2 } });
+  const flow = (sourcePort: number, fields = {}) => rig.clientUdp({ sourcePort, ...fields });
+  expect([flow(1), flow(2), flow(3)]).toEqual(['none', 'none', 'nat-port-limit']);
+  // A port that it has leads anywhere; other protocols and other clients count by themselves.
+  expect(flow(1, { destination: OTHER })).toBe('none');
+  expect(rig.client({ sourcePort: 3, flags: 2 })).toBe('none');
+  expect(flow(3, { source: '10.0.0.8' })).toBe('none');
+  expect(rig.counters.get(Counter.NAT_MAPPINGS_NOW)).toBe(4);
+  // The last flow of a port gives it back.
+  rig.conntrack.end(1, 4, 3, rig.now);
+  expect(flow(3)).toBe('none');
+  expect(flow(4)).toBe('nat-port-limit');
+});
+
+test('all of an IPv6 /64 are one client', () => {
+  const rig = new TrackRig({ pool: ['2001:db8::1'], settings: { portsPerSource: 2 } });
+  const flow = (source: string) => rig.clientUdp({ source, destination: '2001:db8:9::9' });
+  expect([1, 2, 3].map((i) => flow(`fd00:0:0:7::${i}`))).toEqual([
+    'none',
+    'none',
+    'nat-port-limit',
+  ]);
+  expect(flow('fd00:0:0:8::1')).toBe('none');
+});
+
+test('ports of flows that are taken over count for their clients', () => {
+  const old = new TrackRig();
+  old.clientUdp({ sourcePort: 5000 });
+  const rig = new TrackRig({ after: old, settings: { portsPerSource: 1 } });
+  expect(rig.conntrack.adopt(0, rig.now)).toBe(true);
+  expect(rig.clientUdp({ sourcePort: 5001 })).toBe('nat-port-limit');
+});
+
 test('a flow that was refused leaves nothing behind', () => {
   const rig = new TrackRig({ settings: { firstPort: 5000, lastPort: 5000 } });
   rig.clientUdp({ sourcePort: 5000 });

@@ -303,6 +303,23 @@ describe('an ACK with a cookie', () => {
     expect(rig.drops).toEqual({ 'flow-table-full': 1 });
   });
 
+  test('is reset when its source has as many connections as it may', () => {
+    const rig = pressed({ limits: { flowsPerSource: 1 } });
+    const [first, second] = [40_001, 40_002].map((port) => rig.newPeer({ port }));
+    for (const client of [first, second]) {
+      client?.sends(rig.synLine);
+      client?.expects('S. 0:0(0) ack 1');
+    }
+    first?.sends('. 1:1(0) ack 1 win 512');
+    second?.sends('. 1:1(0) ack 1 win 512');
+    second?.expects('R 1:1(0)');
+    expect(rig.drops).toEqual({ 'flow-source-limit': 1 });
+    // A SYN gets no cookie that would come to nothing.
+    const third = rig.newPeer({ port: 40_003 });
+    third.sends(rig.synLine);
+    third.expectsNothing();
+  });
+
   test('is reset while the gateway drains', () => {
     const rig = withCookie();
     rig.stack.drain();

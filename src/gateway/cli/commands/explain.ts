@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import { loadConfig } from '../../config/default-config.ts';
 import { toLiveConfig } from '../../config/plane.ts';
 import { upstreamKinds } from '../../config/upstream-schema.ts';
-import { parseTarget } from '../../config/values.ts';
+import { parseTarget } from '../../config/value-texts.ts';
 import { explainBody, explanation } from '../../supervisor/api/explain-schemas.ts';
 import { ExitCode } from '../../supervisor/exit-code.ts';
 import { type Explanation, explain } from '../../supervisor/scripts/explain.ts';

@@ -20,11 +20,11 @@ import {
   VnetFlag,
   vnetFlags,
 } from '../../../stack/wire/virtio-net.ts';
+import type { RowTest } from '../../flow-filter/fields.ts';
+import { parseRowFilter } from '../../flow-filter/parse.ts';
 import { captureRing, PacketWay, RecordField } from '../../messages/capture-ring.ts';
 import type { CaptureOrder } from '../../messages/control.ts';
 import { NO_RECORD, type SharedRing } from '../../messages/shared-ring.ts';
-import type { RowTest } from '../../supervisor/flows/filter/fields.ts';
-import { parseRowFilter } from '../../supervisor/flows/filter/parse.ts';
 import { PacketFlow } from './packet-flow.ts';
 
 /** Every reason will do. */

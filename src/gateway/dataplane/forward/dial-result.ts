@@ -1,18 +1,14 @@
 /** How a dial of a script ended, in the words of messages/conn.ts. */
-import { Errno } from '../../../ffi/errno.ts';
 import { CloseReason } from '../../../stack/close-reason.ts';
 import { Counter, type Counters } from '../../../stack/counters.ts';
 import { NEVER } from '../../../stack/time.ts';
 import { DialResult } from '../../messages/conn.ts';
 import type { ClaimEnd } from '../claims/claim.ts';
-import { dialFailure } from './dial.ts';
-
-/** Descriptors or memory are used up. */
-const SHORTAGES: readonly number[] = [Errno.EMFILE, Errno.ENFILE, Errno.ENOBUFS, Errno.ENOMEM];
+import { dialFailure, isShortage } from './dial.ts';
 
 /** @param errno  positive */
 export const resultOfErrno = (errno: number): DialResult =>
-  SHORTAGES.includes(errno) ? DialResult.LIMIT : resultOfReason(dialFailure(errno).reason);
+  isShortage(errno) ? DialResult.LIMIT : resultOfReason(dialFailure(errno).reason);
 
 /** Of a connection that our TCP dialled, by why it ended. */
 export function resultOfReason(reason: number): DialResult {

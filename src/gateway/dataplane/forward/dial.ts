@@ -75,6 +75,18 @@ export function startConnect(
   return result === -Errno.EINPROGRESS ? 0 : result;
 }
 
+/** What this host may have used up: descriptors, memory, or ports to send from. */
+const SHORTAGES: readonly number[] = [
+  Errno.EMFILE,
+  Errno.ENFILE,
+  Errno.ENOBUFS,
+  Errno.ENOMEM,
+  Errno.EAGAIN,
+];
+
+/** A failure that says nothing about the upstream, and may be over soon. @param errno  positive */
+export const isShortage = (errno: number): boolean => SHORTAGES.includes(errno);
+
 /** What a failed dial means: how the client is told, and what the log says. */
 export interface DialFailure {
   readonly reason: CloseReason;

@@ -20,12 +20,13 @@ import { IcmpErrorKind } from '../../../stack/icmp-error-kind.ts';
 import { HalfSipHash } from '../../../stack/sip-hash.ts';
 import type { Instant } from '../../../stack/time.ts';
 import { Protocol } from '../../../stack/wire/protocol.ts';
-import type { LiveConfig } from '../../messages/control.ts';
+import type { FromDataPlane, LiveConfig } from '../../messages/control.ts';
 import {
   DIAL_LOOP,
   type DialFailure,
   type DialOptions,
   dialFailure,
+  isShortage,
   startConnect,
   unmapUpstream,
 } from '../forward/dial.ts';
@@ -45,6 +46,7 @@ import { SessionErrors } from './session-errors.ts';
 import { openEcho, openUdp } from './session-socket.ts';
 import type { SessionStack } from './session-stack.ts';
 import { SessionKind, SessionTable } from './session-table.ts';
+import { ShortageNotice } from './shortage-notice.ts';
 
 /** Receiving calls that one session may make before the others have their turn. */
 const SHARE = 4;
@@ -58,6 +60,8 @@ export interface SessionOptions {
   readonly perSource: number;
   /** Three uint32 from the system's random source. */
   readonly secrets: Uint32Array;
+  /** Takes messages to the supervisor. */
+  readonly report: (message: FromDataPlane) => void;
 }
 
 export class Sessions {
@@ -71,6 +75,7 @@ export class Sessions {
   readonly #identifiers: EchoIdentifiers;
   readonly #questions: DnsQuestions;
   readonly #errors: SessionErrors;
+  readonly #shortage: ShortageNotice;
   readonly #upload: DatagramUpload;
   readonly #download: DatagramDownload;
   /** What was opened last. */
@@ -90,9 +95,10 @@ export class Sessions {
     counters: Counters,
     guard: LoopGuard,
     base: number,
-    { limit, perSource, secrets }: SessionOptions,
+    { limit, perSource, secrets, report }: SessionOptions,
   ) {
     const rows = stack.flows.capacity;
+    this.#shortage = new ShortageNotice(report);
     this.#stack = stack;
     this.#upstreams = upstreams;
     this.#epoll = epoll;
@@ -154,7 +160,7 @@ export class Sessions {
     }
     const fd = this.#open(row, family, { mark, interface: egress, bind });
     if (fd < 0) {
-      this.#fail(row, plan.via, dialFailure(-fd), now);
+      this.#failed(row, plan.via, -fd, now);
       return;
     }
     const isUdp = this.#table.kind[row] === SessionKind.UDP;
@@ -162,7 +168,7 @@ export class Sessions {
     let result = startConnect(fd, view, at + FlowField.UPSTREAM, family, port);
     const events = EpollEvent.IN | EpollEvent.ET;
     if (result >= 0) result = this.#epoll.add(fd, events, this.#upstreams.tokenOf(row));
-    if (result < 0) this.#fail(row, plan.via, dialFailure(-result), now);
+    if (result < 0) this.#failed(row, plan.via, -result, now);
     else {
       plan.via?.count(0);
       stack.admit(row, now);
@@ -307,10 +313,27 @@ export class Sessions {
     return up + view.getFloat64(at + FlowField.BYTES_DOWN, true) > limit;
   }
 
+  /** @param errno  positive: why there is no socket */
+  #failed(row: number, via: Upstream | undefined, errno: number, now: Instant): void {
+    if (!isShortage(errno)) {
+      this.#fail(row, via, dialFailure(errno), now);
+      return;
+    }
+    // An ICMP error would blame the upstream for what is lacking here: the next datagram tries.
+    this.#countFailure(via);
+    this.#shortage.note(errno, now);
+    const { DIAL_SHORTAGE } = CloseReason;
+    this.#stack.reject(row, 'drop', IcmpErrorKind.HOST, DIAL_SHORTAGE, ClosedBy.GATEWAY, now);
+  }
+
   #fail(row: number, via: Upstream | undefined, failure: DialFailure, now: Instant): void {
-    if (via === undefined) this.#counters.add(Counter.DIALS_FAILED);
-    else via.count(DIAL_FAILED);
+    this.#countFailure(via);
     const { how, code, reason } = failure;
     this.#stack.reject(row, how, code, reason, ClosedBy.UPSTREAM, now);
+  }
+
+  #countFailure(via: Upstream | undefined): void {
+    if (via === undefined) this.#counters.add(Counter.DIALS_FAILED);
+    else via.count(DIAL_FAILED);
   }
 }

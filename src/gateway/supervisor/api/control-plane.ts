@@ -1,7 +1,7 @@
 /** What the HTTP API needs of the gateway. The supervisor implements it; tests have their own. */
 
 import type { ReloadConfig } from '../../config/reload-schema.ts';
-import type { RecordedFlow, ScriptSource } from '../../messages/script-control.ts';
+import type { RecordedFlow } from '../../messages/script-control.ts';
 import type { ConfigChanges } from '../config-changes.ts';
 import type { ConfigState } from '../config-state.ts';
 import type { DeviceEvents } from '../device/device-events.ts';
@@ -10,8 +10,9 @@ import type { LogLevel } from '../log/log-level.ts';
 import type { Notices } from '../notices.ts';
 import type { Explanation } from '../scripts/explain.ts';
 import type { Trial } from '../scripts/generation-parts.ts';
-import type { BundleContent, Change, ChangeOptions, Generation } from '../scripts/generations.ts';
+import type { Change, ChangeOptions, Generation } from '../scripts/generations.ts';
 import type { ReloadRecord } from '../scripts/reloads.ts';
+import type { NewBundle, NewScript } from '../scripts/script-changes.ts';
 import type { TrialReport } from '../scripts/trials.ts';
 import type { UpstreamState } from '../upstream-states.ts';
 import type { DeviceView } from './device-schemas.ts';
@@ -74,16 +75,6 @@ export interface ControlPlane {
 }
 
 type Precondition = Pick<ChangeOptions, 'ifMatch'>;
-export type NewScript = ScriptSource;
-export type NewBundle = Pick<BundleContent, 'scripts'> & {
-  readonly [K in 'vars' | 'sets']?: BundleContent[K] | undefined;
-};
-
 export interface TrialState extends Trial {
   readonly report: TrialReport;
-}
-
-export class NoSuchScriptError extends Error {
-  override readonly name = 'NoSuchScriptError';
-  readonly code = 'NO_SUCH_SCRIPT';
 }

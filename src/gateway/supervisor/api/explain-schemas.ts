@@ -1,6 +1,6 @@
 /** Shapes of `/v1/explain`. */
 import { z } from 'zod';
-import { parseTarget } from '../../config/values.ts';
+import { parseTarget } from '../../config/value-texts.ts';
 
 const PORT_MAX = 65_535;
 /** Any port that a client could have. */

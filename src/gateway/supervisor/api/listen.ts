@@ -1,10 +1,10 @@
 /** Where the API listens: a unix socket, whose peers the kernel names, or TCP for tokens. */
 import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
-import { dirname, resolve } from 'node:path';
+import { dirname } from 'node:path';
+import { type AdminAddress, parseAdminAddress } from '../../config/admin-address.ts';
 import type { AdminConfig } from '../../config/admin-schema.ts';
 import { ConfigError } from '../../config/load.ts';
-import { parseTarget } from '../../config/values.ts';
 import { explained } from '../start-error.ts';
 import { idOf } from './accounts.ts';
 import type { Handler } from './transport/answer-of.ts';
@@ -12,19 +12,6 @@ import { ApiServer, type ApiServerOptions } from './transport/server.ts';
 
 /** `sun_path` of unix(7), without its NUL. */
 const SOCKET_PATH_BYTES_MAX = 107;
-
-export type AdminAddress =
-  | { readonly kind: 'unix'; readonly path: string }
-  | { readonly kind: 'tcp'; readonly ip: string; readonly port: number };
-
-/** `unix:///run/x.sock`, `/run/x.sock`, `tcp://127.0.0.1:9000`, `127.0.0.1:9000` */
-export function parseAdminAddress(text: string): AdminAddress | undefined {
-  const path = text.startsWith('unix://') ? text.slice('unix://'.length) : text;
-  if (path.startsWith('/')) return { kind: 'unix', path };
-  if (path.startsWith('./') || path.startsWith('../')) return { kind: 'unix', path: resolve(path) };
-  const target = parseTarget(text.replace(/^(tcp|http):\/\//, '').replace(/\/$/, ''));
-  return target?.port === undefined ? undefined : { kind: 'tcp', ip: target.ip, port: target.port };
-}
 
 /** What a socket file is like, and how its clients are served. */
 export interface ListenOptions extends ApiServerOptions {

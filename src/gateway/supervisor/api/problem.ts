@@ -5,10 +5,10 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { ConfigFileError } from '../../config/config-writer.ts';
 import { ConfigError } from '../../config/load.ts';
 import { RestartRequiredError } from '../../config/restart-required.ts';
+import { FilterError } from '../../flow-filter/filter-error.ts';
 import type { ScriptIssue } from '../../messages/script-control.ts';
 import { TooManyCapturesError } from '../capture/captures.ts';
 import { SwapError } from '../device/device-keeper.ts';
-import { FilterError } from '../flows/filter/filter-error.ts';
 import { TooManyReadersError } from '../flows/flow-events.ts';
 import type { Logger } from '../log/logger.ts';
 import {
@@ -19,7 +19,7 @@ import {
   StaleChangeError,
 } from '../scripts/generations.ts';
 import { NoSuchReloadError, TooManyReloadsError } from '../scripts/reloads.ts';
-import { NoSuchScriptError } from './control-plane.ts';
+import { NoSuchScriptError } from '../scripts/script-changes.ts';
 import type { Problem } from './schemas.ts';
 
 type Fault = NonNullable<Problem['errors']>[number];

@@ -1,9 +1,10 @@
 /** One capture: what it wants, and the file that its client reads as it is made. */
+
+import type { RowTest } from '../../flow-filter/fields.ts';
+import type { FlowContext } from '../../flow-filter/flow-context.ts';
 import { RecordField } from '../../messages/capture-ring.ts';
 import type { CaptureOrder } from '../../messages/control.ts';
 import { buildInfo } from '../build-info.ts';
-import type { RowTest } from '../flows/filter/fields.ts';
-import type { FlowContext } from '../flows/flow-view.ts';
 import { packetBlock } from './captured-packet.ts';
 import { interfaceDescription, interfaceStatistics, sectionHeader } from './pcapng.ts';
 import { TimeOrder } from './time-order.ts';

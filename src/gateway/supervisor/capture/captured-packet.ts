@@ -3,8 +3,9 @@ import { CAUSES } from '../../../stack/accounting.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../../stack/drop-reason.ts';
 import { readFlowRow } from '../../../stack/flow-row.ts';
 import { completeChecksum } from '../../../stack/offload/segment.ts';
+import type { FlowContext } from '../../flow-filter/flow-context.ts';
+import { flowId } from '../../flow-filter/flow-id.ts';
 import { PacketWay, RecordField } from '../../messages/capture-ring.ts';
-import { type FlowContext, flowId } from '../flows/flow-view.ts';
 import { Direction, enhancedPacket } from './pcapng.ts';
 
 const VERDICT_NONE = 'none';

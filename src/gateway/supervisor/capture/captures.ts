@@ -1,10 +1,10 @@
 /** Captures that run: a few, each with a client that reads its file while it grows. */
 import { monotonicNanoseconds } from '../../../ffi/clock.ts';
+import type { FlowContext } from '../../flow-filter/flow-context.ts';
+import { parseFilter } from '../../flow-filter/parse.ts';
 import { captureRing, RecordField } from '../../messages/capture-ring.ts';
 import type { CaptureOrder } from '../../messages/control.ts';
 import type { SharedRing } from '../../messages/shared-ring.ts';
-import { parseFilter } from '../flows/filter/parse.ts';
-import type { FlowContext } from '../flows/flow-view.ts';
 import { Capture, type CaptureRequest } from './capture.ts';
 import { ORDER_WINDOW_NS } from './time-order.ts';
 

@@ -6,7 +6,7 @@ import { inNamespaceOf, isInOwnNamespace } from '../../../ffi/network-namespace.
 import type { TunDevice } from '../../../ffi/tun-device.ts';
 import { parseAddress } from '../../../stack/wire/ip-address.ts';
 import type { DeviceConfig } from '../../config/device-schema.ts';
-import type { Cidr } from '../../config/values.ts';
+import type { Cidr } from '../../config/value-texts.ts';
 
 /** Told of IPv6 addresses that are left out because the machine has no IPv6. */
 export type OnNoIpv6 = (error: SystemError) => void;

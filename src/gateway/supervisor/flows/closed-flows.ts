@@ -4,8 +4,8 @@
  */
 import { FLOW_ROW_BYTES, type FlowSnapshot, readFlowRow } from '../../../stack/flow-row.ts';
 import type { FlowProtocol } from '../../../stack/verdict.ts';
+import type { FlowNames } from '../../flow-filter/flow-context.ts';
 import type { EndedFlow } from '../../messages/script-control.ts';
-import type { FlowNames } from './flow-view.ts';
 
 /** Of one message. */
 const BATCH_FLOWS = 256;

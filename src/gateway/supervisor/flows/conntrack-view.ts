@@ -2,7 +2,9 @@
 import type { FlowSnapshot } from '../../../stack/flow-row.ts';
 import type { Endpoint } from '../../../stack/verdict.ts';
 import { Protocol } from '../../../stack/wire/protocol.ts';
-import { type FlowContext, flowId, flowState } from './flow-view.ts';
+import type { FlowContext } from '../../flow-filter/flow-context.ts';
+import { flowId } from '../../flow-filter/flow-id.ts';
+import { flowState } from './flow-view.ts';
 
 /** What a packet of one direction has in its headers when it enters the gateway. */
 export interface TupleView {

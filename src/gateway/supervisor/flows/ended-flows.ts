@@ -8,9 +8,11 @@ import {
   PROTOCOL_NAMES,
   readFlowRow,
 } from '../../../stack/flow-row.ts';
+import type { FlowContext } from '../../flow-filter/flow-context.ts';
+import { flowId } from '../../flow-filter/flow-id.ts';
 import type { Logger } from '../log/logger.ts';
 import { Histogram } from '../metrics/histogram.ts';
-import { type FlowContext, flowId, viewEndedFlow } from './flow-view.ts';
+import { viewEndedFlow } from './flow-view.ts';
 
 /** Upper bounds in seconds: from a refused scan to a session of a day. */
 const DURATION_BOUNDS_S = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 86_400];

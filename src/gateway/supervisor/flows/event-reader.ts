@@ -1,10 +1,12 @@
 /** One listener, and where it is in the ring; it gets server-sent events, HTML Standard §9.2. */
 import { readFlowRow } from '../../../stack/flow-row.ts';
+import type { Filter } from '../../flow-filter/fields.ts';
+import type { FlowContext } from '../../flow-filter/flow-context.ts';
+import { flowId } from '../../flow-filter/flow-id.ts';
 import { EventStream, KEEPALIVE_MS } from '../event-stream.ts';
 import type { NoticeName, Notices } from '../notices.ts';
 import type { EventRing, FlowEventName } from './event-ring.ts';
-import type { Filter } from './filter/fields.ts';
-import { type FlowContext, flowId, viewEndedFlow, viewFlow } from './flow-view.ts';
+import { viewEndedFlow, viewFlow } from './flow-view.ts';
 
 /** UTF-16 units after which a text is long enough to be sent. */
 const CHUNK_LENGTH = 64 * 1024;

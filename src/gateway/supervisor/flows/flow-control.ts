@@ -1,6 +1,9 @@
 /** All that an operator can ask of flows: look, count, filter, end, listen, capture. */
 import { FLOW_ROW_BYTES, FlowField } from '../../../stack/flow-row.ts';
 import type { FlowReader } from '../../../stack/layout.ts';
+import type { Filter } from '../../flow-filter/fields.ts';
+import type { FlowContext } from '../../flow-filter/flow-context.ts';
+import { flowId } from '../../flow-filter/flow-id.ts';
 import type { CaptureOrder, FlowRef } from '../../messages/control.ts';
 import { noteRing } from '../../messages/flow-notes.ts';
 import type { Capture, CaptureRequest } from '../capture/capture.ts';
@@ -11,11 +14,9 @@ import type { Notices } from '../notices.ts';
 import { type ConntrackView, viewConntrack } from './conntrack-view.ts';
 import { EndedFlows } from './ended-flows.ts';
 import type { EventReader, EventRequest } from './event-reader.ts';
-import type { Filter } from './filter/fields.ts';
 import { FlowEvents } from './flow-events.ts';
 import { type FlowInfoView, viewSocket } from './flow-info.ts';
 import { FlowNotes } from './flow-notes.ts';
-import { type FlowContext, flowId } from './flow-view.ts';
 import {
   LiveFlows,
   type LiveFlowView,

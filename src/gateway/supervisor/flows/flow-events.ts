@@ -7,10 +7,10 @@
  */
 import { FLOW_ROW_BYTES } from '../../../stack/flow-row.ts';
 import type { FlowReader } from '../../../stack/layout.ts';
+import type { FlowContext } from '../../flow-filter/flow-context.ts';
 import { Notices } from '../notices.ts';
 import { EventReader, type EventRequest } from './event-reader.ts';
 import { EventRing } from './event-ring.ts';
-import type { FlowContext } from './flow-view.ts';
 import { TableWatch } from './table-watch.ts';
 
 /** Each has its own JSON made. */

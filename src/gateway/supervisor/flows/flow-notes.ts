@@ -2,6 +2,7 @@
 import type { FlowNote } from '../../../scripts-runtime/flow-note.ts';
 import { readNotes } from '../../messages/flow-notes.ts';
 import type { SharedRing } from '../../messages/shared-ring.ts';
+import { parseNote } from './parse-note.ts';
 
 /** Flows that ended, of which events are still told. */
 const ENDED_MAX = 8192;
@@ -34,7 +35,12 @@ export class FlowNotes {
 
   /** Takes what was written. Before the row of a flow is shown, its notes have been. */
   read(): void {
-    for (const ring of this.#rings) readNotes(ring, (flow, note) => this.#keep(flow, note));
+    for (const ring of this.#rings) {
+      readNotes(ring, (flow, text) => {
+        const note = parseNote(text);
+        if (note !== undefined) this.#keep(flow, note);
+      });
+    }
   }
 
   of(flow: number): FlowNote | undefined {

@@ -1,25 +1,7 @@
 /** A flow as logs and the API show it: one set of names for both. */
-import type { FlowNote, FlowSniff } from '../../../scripts-runtime/flow-note.ts';
 import type { FlowSnapshot } from '../../../stack/flow-row.ts';
 import { DIRECT, type Endpoint } from '../../../stack/verdict.ts';
-
-/** Knows what numbers in a row stand for. */
-export interface FlowNames {
-  scriptName(generation: number, index: number): string | undefined;
-  listenerName(generation: number, index: number): string | undefined;
-  upstreamName(id: number): string | undefined;
-}
-
-export interface FlowContext {
-  readonly names: FlowNames;
-  readonly iface: string;
-  /** CLOCK_MONOTONIC in microseconds. */
-  readonly nowUs: number;
-  /** Milliseconds since 1970 at `nowUs`. */
-  readonly nowMs: number;
-  /** What is known of a flow, by its serial number, that is not in its row. */
-  readonly noteOf?: (serial: number) => FlowNote | undefined;
-}
+import type { FlowContext, FlowFacts, FlowNames } from '../../flow-filter/flow-context.ts';
 
 /** The fields of a flow, named as in the log; times in milliseconds. */
 export interface FlowView {
@@ -30,7 +12,7 @@ export interface FlowView {
   readonly dst_port: number;
   readonly iface: string;
   /** What the client speaks, where a script has looked. */
-  readonly sniff?: FlowSniff | undefined;
+  readonly sniff?: FlowFacts['sniff'] | undefined;
   /** The name that the script gave for the upstream. */
   readonly dns_name?: string | undefined;
   readonly phase: string;
@@ -69,16 +51,6 @@ export interface FlowView {
 export interface EndedFlowView extends FlowView {
   readonly close_by: string;
   readonly close_reason: string;
-}
-
-/** Text of a flow's serial number in logs, URLs and tables. */
-export const flowId = (serial: number): string => serial.toString(36);
-
-/** The serial number behind an id; undefined when it is no id. */
-export function parseFlowId(id: string): number | undefined {
-  if (!/^[0-9a-z]{1,11}$/.test(id)) return undefined;
-  const serial = Number.parseInt(id, 36);
-  return Number.isSafeInteger(serial) && serial > 0 ? serial : undefined;
 }
 
 /** @param untilUs  where the duration ends: now for a live flow, the last packet of an ended one */

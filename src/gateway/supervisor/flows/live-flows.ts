@@ -8,10 +8,12 @@ import {
   VERDICT_NAMES,
 } from '../../../stack/flow-row.ts';
 import type { FlowReader } from '../../../stack/layout.ts';
+import type { Filter, RowTest } from '../../flow-filter/fields.ts';
+import type { FlowContext } from '../../flow-filter/flow-context.ts';
+import { flowId } from '../../flow-filter/flow-id.ts';
 import type { FlowRef } from '../../messages/control.ts';
-import type { Filter, RowTest } from './filter/fields.ts';
 import { type TcpView, viewTcp } from './flow-info.ts';
-import { type FlowContext, type FlowView, flowId, viewFlow } from './flow-view.ts';
+import { type FlowView, viewFlow } from './flow-view.ts';
 
 export interface LiveFlowView extends FlowView {
   readonly id: string;

@@ -32,6 +32,7 @@ const RUNS: readonly (readonly [first: number, layer: DropLayer])[] = [
   [DropReason.PEER_FULL, 'device'],
   [DropReason.FLOW_ENDED, 'policy'],
   [DropReason.ECHO_RATE_LIMIT, 'icmp'],
+  [DropReason.FLOW_SOURCE_LIMIT, 'limit'],
 ];
 
 export const dropLayer = (reason: number): DropLayer =>

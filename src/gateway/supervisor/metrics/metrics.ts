@@ -6,54 +6,12 @@ import { DropReason } from '../../../stack/drop-reason.ts';
 import { Histogram as Cells } from '../../../stack/histograms.ts';
 import { buildInfo } from '../build-info.ts';
 import { writeDeviceHealth } from '../device/device-metrics.ts';
-import type { FlowDurations } from '../flows/ended-flows.ts';
-import type { Census } from '../flows/live-flows.ts';
-import type { Generation } from '../scripts/generations.ts';
-import type { ScriptTotals } from '../scripts/script-totals.ts';
-import type { TrialOutcomes, TrialReport } from '../scripts/trials.ts';
-import type { UpstreamState, UpstreamStates } from '../upstream-states.ts';
+import type { MetricsSource } from './metrics-source.ts';
 import { MetricsText, type Sample } from './metrics-text.ts';
 import { writePackets } from './packet-metrics.ts';
 import { writeQueues } from './queue-metrics.ts';
-import type { ScriptMetricsTable } from './script-metrics.ts';
+import { writeScripts } from './script-metrics.ts';
 import { writeUpstreams } from './upstream-metrics.ts';
-
-export interface MetricsSource {
-  readonly deviceEvents: ReadonlyMap<string, number>;
-  readonly counters: CounterReader;
-  /** The same, of each queue of the device. */
-  readonly queues: readonly CounterReader[];
-  /** Reloads so far; times in milliseconds since 1970. */
-  readonly reloads: {
-    readonly ok: number;
-    readonly failed: number;
-    readonly lastOk: boolean;
-    readonly lastOkAt: number;
-  };
-  readonly active: Pick<Generation, 'number' | 'limits'> & {
-    readonly scripts: readonly { readonly name: string }[];
-  };
-  readonly trials: TrialOutcomes;
-  readonly trial: TrialReport;
-  readonly accounts: {
-    readonly totals: { all(): ReadonlyMap<string, ScriptTotals> };
-    readonly metrics: ScriptMetricsTable;
-    readonly closed: { readonly dropped: number };
-  };
-  readonly census: Census;
-  readonly scriptHost: {
-    /** Ends of its processes, by cause. */
-    readonly restarts: Readonly<Record<string, number>>;
-    readonly drains: { readonly inMemory: readonly number[] };
-  };
-  readonly dataPlaneRestarts: number;
-  readonly durations: readonly FlowDurations[];
-  readonly notesLost: number;
-  readonly upstreams: readonly UpstreamState[];
-  readonly connectTimes: UpstreamStates['connectTimes'];
-}
-
-const US_PER_S = 1_000_000;
 
 export function renderMetrics(source: MetricsSource): string {
   const text = new MetricsText();
@@ -121,6 +79,17 @@ function writeFlows(text: MetricsText, { counters, durations, census }: MetricsS
     [get(Counter.UPSTREAM_BYTES_SENT), { direction: 'up' }],
     [get(Counter.UPSTREAM_BYTES_RECEIVED), { direction: 'down' }],
   ]);
+  text.gauge('culvert_upstream_orphans', 'Sockets that still send what lost clients have left.', [
+    [get(Counter.ORPHANS_NOW)],
+  ]);
+  text.counter(
+    'culvert_upstream_orphan_bytes_total',
+    'Bytes that were acknowledged to a client and not sent before it was lost.',
+    [
+      [get(Counter.ORPHAN_BYTES_SENT), { result: 'sent' }],
+      [get(Counter.ORPHAN_BYTES_LOST), { result: 'lost' }],
+    ],
+  );
 }
 
 /** The table of all flows, and those of them that our TCP does not end. */
@@ -147,6 +116,9 @@ function writeTracking(text: MetricsText, { counters, census }: MetricsSource): 
   text.counter('culvert_nat_packets_total', 'Packets rewritten and handed back.', [
     [get(Counter.NAT_PACKETS) - get(Counter.NAT_SUPERPACKETS), { kind: 'packet' }],
     [get(Counter.NAT_SUPERPACKETS), { kind: 'superpacket' }],
+  ]);
+  text.counter('culvert_nat_prefix_packets_total', 'Packets translated by a prefix rule.', [
+    [get(Counter.PREFIX_PACKETS)],
   ]);
   text.gauge('culvert_udp_sessions', 'Flows over datagram sockets: UDP and ICMP echo.', [
     [get(Counter.SESSIONS_NOW)],
@@ -238,143 +210,12 @@ function writeTcp(text: MetricsText, counters: CounterReader): void {
   text.counter('culvert_tcp_syn_rejected_total', 'SYNs over a limit.', [
     [counters.dropped(DropReason.HELD_SYN_LIMIT), { scope: 'global' }],
     [counters.dropped(DropReason.HELD_SYN_SOURCE_LIMIT), { scope: 'source' }],
+    [counters.dropped(DropReason.FLOW_SOURCE_LIMIT), { scope: 'source-flows' }],
   ]);
   text.gauge('culvert_tcp_time_wait', 'Flows in TIME-WAIT.', [[get(Counter.TIME_WAIT_NOW)]]);
   for (const [counter, name, help] of TCP_COUNTERS) {
     text.counter(`culvert_tcp_${name}_total`, help, [[get(counter)]]);
   }
-}
-
-function writeScripts(text: MetricsText, source: MetricsSource): void {
-  const { counters, active, accounts, census, scriptHost } = source;
-  const totals = [...accounts.totals.all()];
-  text.gauge(
-    'culvert_script_version_info',
-    'The active generation of each script.',
-    active.scripts.map(({ name }) => [1, { script: name, version: active.number }]),
-  );
-  text.gauge(
-    'culvert_script_generations',
-    'Generations in the script host: the active one, one on trial, and those that drain.',
-    [[scriptHost.drains.inMemory.length]],
-  );
-  text.gauge(
-    'culvert_script_flows',
-    'Live flows by the script version that claimed them.',
-    census.scripts.map(({ script, generation: version, count }) => [count, { script, version }]),
-  );
-  text.cells(
-    'culvert_script_decision_seconds',
-    'Time from a question to its answer.',
-    counters,
-    Cells.DECISION_US,
-    US_PER_S,
-  );
-  text.counter('culvert_script_decisions_failed_total', 'Flows that got the fallback verdict.', [
-    [counters.get(Counter.DECISIONS_FAILED)],
-  ]);
-  text.counter('culvert_script_decisions_late_total', 'Answers that nobody waited for.', [
-    [counters.get(Counter.DECISIONS_LATE)],
-  ]);
-  text.gauge('culvert_claims_active', 'Claimed flows that a script talks to.', [
-    [counters.get(Counter.CLAIMS_NOW)],
-  ]);
-  text.counter('culvert_claims_total', 'Flows that scripts claimed, by what became of them.', [
-    [counters.get(Counter.CLAIMS_TOTAL), { result: 'claimed' }],
-    [counters.get(Counter.CLAIMS_SPLICED), { result: 'spliced' }],
-    [counters.get(Counter.CLAIMS_REFUSED), { result: 'refused' }],
-  ]);
-  text.gauge('culvert_claim_sockets', 'Sockets that scripts dialled for them.', [
-    [counters.get(Counter.CLAIM_SOCKETS_NOW)],
-  ]);
-  text.counter('culvert_conn_messages_ignored_total', 'Messages of a script host about them.', [
-    [counters.get(Counter.CONN_MESSAGES_REFUSED), { reason: 'invalid' }],
-    [counters.get(Counter.CONN_MESSAGES_LATE), { reason: 'late' }],
-  ]);
-  text.counter('culvert_conn_stalls_total', 'How often the socket to the script host was full.', [
-    [counters.get(Counter.CONN_STALLS)],
-  ]);
-  text.gauge('culvert_script_own_sockets', 'Sockets of scripts outside of claimed flows.', [
-    [counters.get(Counter.OWN_SOCKETS_NOW)],
-  ]);
-  text.counter('culvert_script_own_dials_total', 'Dials of scripts outside of claimed flows.', [
-    [counters.get(Counter.OWN_DIALS)],
-  ]);
-  text.counter(
-    'culvert_script_decisions_total',
-    'Verdicts of each script, those by which it declined too.',
-    totals.map(([script, { decisions }]) => [decisions, { script }]),
-  );
-  text.counter(
-    'culvert_script_cpu_seconds_total',
-    'Processor time of each script.',
-    totals.map(([script, { cpuUs }]) => [cpuUs / US_PER_S, { script }]),
-  );
-  text.counter(
-    'culvert_script_errors_total',
-    'Decisions that failed in the script.',
-    totals.map(([script, { errors }]) => [errors, { script }]),
-  );
-  text.counter(
-    'culvert_script_limit_hits_total',
-    'Limits that a script hit.',
-    totals.flatMap(([script, { limitHits }]) =>
-      Object.entries(limitHits).map(([kind, hits]): Sample => [hits, { script, kind }]),
-    ),
-  );
-  text.gauge(
-    'culvert_script_disabled',
-    'Whether a script is disabled after too many limit hits.',
-    totals.map(([script, { disabled }]) => [disabled ? 1 : 0, { script }]),
-  );
-  writeTrials(text, source);
-  text.counter('culvert_script_flow_notes_lost_total', 'Notes about flows that found no room.', [
-    [source.notesLost],
-  ]);
-  text.gauge(
-    'culvert_script_limit',
-    'What each script may use, in the unit that ends the name of the limit.',
-    Object.entries(active.limits).map(([limit, value]) => [value, { limit }]),
-  );
-  text.counter('culvert_script_closed_dropped_total', 'Ends of flows that no script heard of.', [
-    [accounts.closed.dropped],
-  ]);
-  text.counter(
-    'culvert_script_restarts_total',
-    'Script hosts that ended, by cause.',
-    Object.entries(scriptHost.restarts).map(([kind, count]) => [count, { kind }]),
-  );
-}
-
-/** Bundles on trial; what is of one of them is a gauge, because the next one begins at 0. */
-function writeTrials(text: MetricsText, { trials, trial }: MetricsSource): void {
-  const { canary, shadow } = trial;
-  text.counter(
-    'culvert_script_trials_total',
-    'Trials of bundles that ended, by how.',
-    Object.entries(trials).map(([result, count]) => [count, { result }]),
-  );
-  text.gauge(
-    'culvert_script_canary_decisions',
-    'Decisions of the canary so far, by result.',
-    canary === undefined
-      ? []
-      : [
-          [canary.decisions - canary.failures, { result: 'verdict' }],
-          [canary.failures, { result: 'failed' }],
-        ],
-  );
-  text.gauge(
-    'culvert_script_shadow_flows',
-    'Flows that the shadow was compared about so far, by result.',
-    shadow === undefined
-      ? []
-      : [
-          [shadow.compared - shadow.different, { result: 'same' }],
-          [shadow.different, { result: 'different' }],
-          [shadow.skipped, { result: 'skipped' }],
-        ],
-  );
 }
 
 const reasons = (

@@ -1,102 +1,165 @@
-/** What scripts measure, summed over all hosts: they tell differences. */
-import { HISTOGRAM_BOUNDS } from '../../../scripts-runtime/metrics/script-metrics.ts';
-import type { MetricDelta } from '../../messages/script-control.ts';
-import { Histogram } from './histogram.ts';
-import type { Labels, MetricsText, Sample } from './metrics-text.ts';
+/** Metrics about scripts: their generations, decisions, connections, faults, trials and hosts. */
+import { Counter, type CounterReader } from '../../../stack/counters.ts';
+import { Histogram as Cells } from '../../../stack/histograms.ts';
+import type { ScriptTotals } from '../scripts/script-totals.ts';
+import type { MetricsSource } from './metrics-source.ts';
+import type { MetricsText, Sample } from './metrics-text.ts';
 
-/** Of all scripts together: a host runs code of strangers, and says what it likes. */
-const SERIES_MAX = 50_000;
+const US_PER_S = 1_000_000;
 
-interface Series {
-  readonly script: string;
-  readonly labels: Labels;
-  value: number;
-  readonly histogram: Histogram | undefined;
+export function writeScripts(text: MetricsText, source: MetricsSource): void {
+  writeGenerations(text, source);
+  writeDecisions(text, source.counters);
+  writeConns(text, source.counters);
+  writeTotals(text, [...source.accounts.totals.all()]);
+  writeTrials(text, source);
+  writeHosts(text, source);
 }
 
-interface Family {
-  readonly kind: MetricDelta['kind'];
-  /** By script and labels. */
-  readonly series: Map<string, Series>;
+function writeGenerations(text: MetricsText, source: MetricsSource): void {
+  const { active, census, scriptHost } = source;
+  text.gauge(
+    'culvert_script_version_info',
+    'The active generation of each script.',
+    active.scripts.map(({ name }) => [1, { script: name, version: active.number }]),
+  );
+  text.gauge(
+    'culvert_script_generations',
+    'Generations in the script host: the active one, one on trial, and those that drain.',
+    [[scriptHost.drains.inMemory.length]],
+  );
+  text.gauge(
+    'culvert_script_flows',
+    'Live flows by the script version that claimed them.',
+    census.scripts.map(({ script, generation: version, count }) => [count, { script, version }]),
+  );
 }
 
-export class ScriptMetricsTable {
-  readonly #families = new Map<string, Family>();
-  #count = 0;
+function writeDecisions(text: MetricsText, counters: CounterReader): void {
+  text.cells(
+    'culvert_script_decision_seconds',
+    'Time from a question to its answer.',
+    counters,
+    Cells.DECISION_US,
+    US_PER_S,
+  );
+  text.counter('culvert_script_decisions_failed_total', 'Flows that got the fallback verdict.', [
+    [counters.get(Counter.DECISIONS_FAILED)],
+  ]);
+  text.counter('culvert_script_decisions_late_total', 'Answers that nobody waited for.', [
+    [counters.get(Counter.DECISIONS_LATE)],
+  ]);
+}
 
-  record(deltas: readonly MetricDelta[]): void {
-    for (const delta of deltas) this.#add(delta);
-  }
+/** Connections that scripts talk on: what they claimed, and what they dialled. */
+function writeConns(text: MetricsText, counters: CounterReader): void {
+  text.gauge('culvert_claims_active', 'Claimed flows that a script talks to.', [
+    [counters.get(Counter.CLAIMS_NOW)],
+  ]);
+  text.counter('culvert_claims_total', 'Flows that scripts claimed, by what became of them.', [
+    [counters.get(Counter.CLAIMS_TOTAL), { result: 'claimed' }],
+    [counters.get(Counter.CLAIMS_SPLICED), { result: 'spliced' }],
+    [counters.get(Counter.CLAIMS_REFUSED), { result: 'refused' }],
+  ]);
+  text.gauge('culvert_claim_sockets', 'Sockets that scripts dialled for them.', [
+    [counters.get(Counter.CLAIM_SOCKETS_NOW)],
+  ]);
+  text.counter('culvert_conn_messages_ignored_total', 'Messages of a script host about them.', [
+    [counters.get(Counter.CONN_MESSAGES_REFUSED), { reason: 'invalid' }],
+    [counters.get(Counter.CONN_MESSAGES_LATE), { reason: 'late' }],
+  ]);
+  text.counter('culvert_conn_stalls_total', 'How often the socket to the script host was full.', [
+    [counters.get(Counter.CONN_STALLS)],
+  ]);
+  text.gauge('culvert_script_own_sockets', 'Sockets of scripts outside of claimed flows.', [
+    [counters.get(Counter.OWN_SOCKETS_NOW)],
+  ]);
+  text.counter('culvert_script_own_dials_total', 'Dials of scripts outside of claimed flows.', [
+    [counters.get(Counter.OWN_DIALS)],
+  ]);
+}
 
-  /** Forgets scripts that are not in `names`. */
-  prune(names: ReadonlySet<string>): void {
-    for (const [name, { series }] of this.#families) {
-      for (const [key, { script }] of series) {
-        if (names.has(script)) continue;
-        series.delete(key);
-        this.#count--;
-      }
-      if (series.size === 0) this.#families.delete(name);
-    }
-  }
+/** @param totals  by name of the script */
+function writeTotals(
+  text: MetricsText,
+  totals: readonly (readonly [string, ScriptTotals])[],
+): void {
+  text.counter(
+    'culvert_script_decisions_total',
+    'Verdicts of each script, those by which it declined too.',
+    totals.map(([script, { decisions }]) => [decisions, { script }]),
+  );
+  text.counter(
+    'culvert_script_cpu_seconds_total',
+    'Processor time of each script.',
+    totals.map(([script, { cpuUs }]) => [cpuUs / US_PER_S, { script }]),
+  );
+  text.counter(
+    'culvert_script_errors_total',
+    'Decisions that failed in the script.',
+    totals.map(([script, { errors }]) => [errors, { script }]),
+  );
+  text.counter(
+    'culvert_script_limit_hits_total',
+    'Limits that a script hit.',
+    totals.flatMap(([script, { limitHits }]) =>
+      Object.entries(limitHits).map(([kind, hits]): Sample => [hits, { script, kind }]),
+    ),
+  );
+  text.gauge(
+    'culvert_script_disabled',
+    'Whether a script is disabled after too many limit hits.',
+    totals.map(([script, { disabled }]) => [disabled ? 1 : 0, { script }]),
+  );
+}
 
-  /** As `culvert_script_<name>`, with the label `script`. */
-  write(text: MetricsText): void {
-    for (const [name, { kind, series }] of this.#families) {
-      const full = `culvert_script_${name}`;
-      const help = 'Measured by scripts.';
-      const all = [...series.values()];
-      if (kind === 'histogram') {
-        text.histograms(
-          full,
-          help,
-          all.flatMap(({ labels, histogram }) => (histogram ? [[labels, histogram] as const] : [])),
-        );
-      } else {
-        text[kind](
-          full,
-          help,
-          all.map(({ labels, value }): Sample => [value, labels]),
-        );
-      }
-    }
-  }
+/** Bundles on trial; what is of one of them is a gauge, because the next one begins at 0. */
+function writeTrials(text: MetricsText, { trials, trial }: MetricsSource): void {
+  const { canary, shadow } = trial;
+  text.counter(
+    'culvert_script_trials_total',
+    'Trials of bundles that ended, by how.',
+    Object.entries(trials).map(([result, count]) => [count, { result }]),
+  );
+  text.gauge(
+    'culvert_script_canary_decisions',
+    'Decisions of the canary so far, by result.',
+    canary === undefined
+      ? []
+      : [
+          [canary.decisions - canary.failures, { result: 'verdict' }],
+          [canary.failures, { result: 'failed' }],
+        ],
+  );
+  text.gauge(
+    'culvert_script_shadow_flows',
+    'Flows that the shadow was compared about so far, by result.',
+    shadow === undefined
+      ? []
+      : [
+          [shadow.compared - shadow.different, { result: 'same' }],
+          [shadow.different, { result: 'different' }],
+          [shadow.skipped, { result: 'skipped' }],
+        ],
+  );
+}
 
-  #add({ script, name, kind, labels, value, buckets }: MetricDelta): void {
-    const family = this.#family(name, kind, script);
-    if (family === undefined) return;
-    const key = JSON.stringify([script, ...Object.entries(labels).flat()]);
-    const series = family.series.get(key) ?? {
-      script,
-      labels: { script, ...labels },
-      value: 0,
-      histogram: kind === 'histogram' ? new Histogram(HISTOGRAM_BOUNDS) : undefined,
-    };
-    if (!family.series.has(key)) {
-      if (this.#count >= SERIES_MAX) return;
-      family.series.set(key, series);
-      this.#count++;
-    }
-    series.value = kind === 'gauge' ? value : series.value + value;
-    if (series.histogram === undefined || buckets === undefined) return;
-    series.histogram.sum += value;
-    for (const [i, count] of buckets.entries()) {
-      if (i < series.histogram.counts.length) {
-        series.histogram.counts[i] = (series.histogram.counts[i] ?? 0) + count;
-      }
-    }
-  }
-
-  /** A script may have changed its mind about the kind; two scripts that differ were told. */
-  #family(name: string, kind: Family['kind'], script: string): Family | undefined {
-    const known = this.#families.get(name);
-    if (known?.kind === kind) return known;
-    if (known !== undefined) {
-      if ([...known.series.values()].some((series) => series.script !== script)) return undefined;
-      this.#count -= known.series.size;
-    }
-    const family: Family = { kind, series: new Map() };
-    this.#families.set(name, family);
-    return family;
-  }
+function writeHosts(text: MetricsText, source: MetricsSource): void {
+  const { active, accounts, scriptHost } = source;
+  text.gauge(
+    'culvert_script_limit',
+    'What each script may use, in the unit that ends the name of the limit.',
+    Object.entries(active.limits).map(([limit, value]) => [value, { limit }]),
+  );
+  text.counter('culvert_script_closed_dropped_total', 'Ends of flows that no script heard of.', [
+    [accounts.closed.dropped],
+  ]);
+  text.counter('culvert_script_flow_notes_lost_total', 'Notes about flows that found no room.', [
+    [source.notesLost],
+  ]);
+  text.counter(
+    'culvert_script_restarts_total',
+    'Script hosts that ended, by cause.',
+    Object.entries(scriptHost.restarts).map(([kind, count]) => [count, { kind }]),
+  );
 }

@@ -3,7 +3,12 @@
  * are asked in a process aside with a copy of the KV, so that nothing remembers the question.
  */
 import type { Endpoint } from '../../../stack/verdict.ts';
-import { writeAddress } from '../../../stack/wire/ip-address.ts';
+import {
+  matchesPrefix,
+  parseAddress,
+  parseCidr,
+  writeAddress,
+} from '../../../stack/wire/ip-address.ts';
 import { type ListenerMismatch, Listeners } from '../../dataplane/listeners.ts';
 import type { ListenerRule, LiveConfig } from '../../messages/control.ts';
 import type { AskedVerdict, RecordedFlow, ScriptLog } from '../../messages/script-control.ts';
@@ -98,16 +103,28 @@ function viaNotes(verdict: string, { live }: ExplainParts): string[] {
 
 /** One for each rule up to the one that matches. */
 function listenerSteps(rules: readonly ListenerRule[], flow: RecordedFlow): ListenerStep[] {
-  const { protocol, destination } = flow;
+  const { protocol, source, destination } = flow;
   const view = new DataView(new ArrayBuffer(16));
   const length = writeAddress(destination.ip, view, 0) === 4 ? 4 : 16;
   const reasons = new Listeners(rules).mismatches(protocol, view, 0, length, destination.port);
+  for (const [index, { action }] of rules.entries()) {
+    if (action.kind !== 'prefix') continue;
+    const isIts = isWithin(source.ip, action.inside) || isWithin(destination.ip, action.outside);
+    if (isIts) reasons[index] = undefined;
+  }
   const end = reasons.indexOf(undefined);
   return rules.slice(0, end < 0 ? rules.length : end + 1).map((rule, index) => {
     const why = reasons[index];
     const step = { kind: 'listener' as const, index, name: rule.name, matches: why === undefined };
     return why === undefined ? step : { ...step, why: mismatchText(rule, why) };
   });
+}
+
+/** Whether an address lies in a network of its family. */
+function isWithin(ip: string, network: string): boolean {
+  const [address, block] = [parseAddress(ip), parseCidr(network)];
+  if (address === undefined || address.length !== block?.bytes.length) return false;
+  return matchesPrefix(new DataView(address.buffer), 0, block.bytes, block.prefixLength);
 }
 
 /** `port: takes 80, 8000-8100` */
@@ -119,6 +136,11 @@ function mismatchText(rule: ListenerRule, why: ListenerMismatch): string {
       const ranges = rule.ports.map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`));
       return `port: takes ${ranges.join(', ')}`;
     }
+    case 'prefix': {
+      const { action } = rule;
+      if (action.kind !== 'prefix') return why;
+      return `prefix: takes what comes from ${action.inside} or goes to ${action.outside}`;
+    }
     case 'destination':
       return `destination: takes ${rule.destinations.join(', ')}`;
   }
@@ -128,6 +150,7 @@ function mismatchText(rule: ListenerRule, why: ListenerMismatch): string {
 function actionText(action: ListenerRule['action'], destination: Endpoint): string {
   if (action.kind === 'drop') return 'drop';
   if (action.kind === 'reject') return `reject${action.with === 'rst' ? '' : ' with=icmp'}`;
+  if (action.kind === 'prefix') return `prefix ${action.inside} to ${action.outside}`;
   const { kind, to, idleTimeoutMs } = action;
   const port = to?.port ?? destination.port;
   const target = to && (to.ip.includes(':') ? `[${to.ip}]:${port}` : `${to.ip}:${port}`);

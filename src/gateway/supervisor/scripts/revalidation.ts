@@ -5,9 +5,9 @@
  */
 import type { FlowSnapshot } from '../../../stack/flow-row.ts';
 import type { Endpoint } from '../../../stack/verdict.ts';
+import { parseFilter } from '../../flow-filter/parse.ts';
 import type { FlowRef } from '../../messages/control.ts';
 import type { AskedVerdict, RecordedFlow } from '../../messages/script-control.ts';
-import { parseFilter } from '../flows/filter/parse.ts';
 import type { LiveFlows, Page } from '../flows/live-flows.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Resolver } from '../resolver.ts';

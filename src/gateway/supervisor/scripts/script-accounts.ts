@@ -1,12 +1,12 @@
 /** What scripts did and measured, over all hosts, and what they hear of flows that ended. */
 import type { EndedFlow, FromScriptHost, ScriptStats } from '../../messages/script-control.ts';
 import { ClosedFlows } from '../flows/closed-flows.ts';
-import { ScriptMetricsTable } from '../metrics/script-metrics.ts';
+import { ScriptSeries } from '../metrics/script-series.ts';
 import { ScriptTotalsTable } from './script-totals.ts';
 
 export class ScriptAccounts {
   readonly totals = new ScriptTotalsTable();
-  readonly metrics = new ScriptMetricsTable();
+  readonly metrics = new ScriptSeries();
   readonly closed: ClosedFlows;
   /** Told of limits that a script has hit since the last time. */
   onLimit: (script: string, kind: string, hits: number) => void = () => {};

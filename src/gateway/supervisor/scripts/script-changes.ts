@@ -3,7 +3,7 @@ import { readAuthorities } from '../../config/authorities.ts';
 import { ConfigError, type LoadedConfig } from '../../config/load.ts';
 import { readScripts, scriptPlaces } from '../../config/scripts.ts';
 import { readSets } from '../../config/sets.ts';
-import { type NewBundle, type NewScript, NoSuchScriptError } from '../api/control-plane.ts';
+import type { ScriptSource } from '../../messages/script-control.ts';
 import type { Logger } from '../log/logger.ts';
 import { Mutex } from '../mutex.ts';
 import type { Notices } from '../notices.ts';
@@ -25,6 +25,16 @@ import { type ReloadRecord, Reloads } from './reloads.ts';
 import type { RevalidateMode, Revalidation } from './revalidation.ts';
 import { scriptLimits } from './script-limits.ts';
 import { ScriptWatch } from './script-watch.ts';
+
+export type NewScript = ScriptSource;
+export type NewBundle = Pick<BundleContent, 'scripts'> & {
+  readonly [K in 'vars' | 'sets']?: BundleContent[K] | undefined;
+};
+
+export class NoSuchScriptError extends Error {
+  override readonly name = 'NoSuchScriptError';
+  readonly code = 'NO_SUCH_SCRIPT';
+}
 
 export interface ScriptChangesOptions {
   readonly log: Logger;

@@ -1,6 +1,7 @@
 /** A line that a script wrote, in the log of the gateway. */
+
+import { flowId } from '../../flow-filter/flow-id.ts';
 import type { FromScriptHost } from '../../messages/script-control.ts';
-import { flowId } from '../flows/flow-view.ts';
 import type { Logger } from '../log/logger.ts';
 import type { HostEnd } from './host-process.ts';
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { Upstream } from '../../../../src/gateway/dataplane/upstream/upstream.ts';
 import { Counter } from '../../../../src/stack/counters.ts';
 import { DropReason } from '../../../../src/stack/drop-reason.ts';
-import { descriptorCount } from '../../../ffi/support/descriptors.ts';
+import { descriptorCount, withoutDescriptors } from '../../../ffi/support/descriptors.ts';
 import { SessionRig, UdpUpstream } from '../../../support/session-rig.ts';
 
 /** `length` bytes that tell where they are. */
@@ -250,6 +250,26 @@ describe('sessions', () => {
     rig.turn();
     expect(rig.sent).toEqual([]);
   });
+});
+
+test('without a descriptor a flow is dropped with no error, and the operator is told', async () => {
+  const lines: unknown[] = [];
+  using upstream = await UdpUpstream.open();
+  using rig = new SessionRig({
+    report: (message) => {
+      if (message.kind === 'log') lines.push([message.level, message.event, message.fields]);
+    },
+  });
+  const start = () => rig.start({ port: upstream.port });
+  withoutDescriptors(() => {
+    for (let i = 0; i < 3; i++) start();
+  });
+  expect(rig.ended).toEqual(['0 dial-shortage', '1 dial-shortage', '2 dial-shortage']);
+  expect(rig.rejections).toEqual(['drop', 'drop', 'drop']);
+  expect(lines).toEqual([['warn', 'socket-shortage', { why: 'EMFILE', flows: 1 }]]);
+  expect(rig.counters.get(Counter.DIALS_FAILED)).toBe(3);
+  rig.send(start(), 'again');
+  await rig.until(() => upstream.texts.length === 1);
 });
 
 describe('the oldest session gives way', () => {

@@ -10,10 +10,7 @@ import type { CaptureOrder } from '../../../../src/gateway/messages/control.ts';
 import type { ApiEnv } from '../../../../src/gateway/supervisor/api/api-env.ts';
 import { createApi } from '../../../../src/gateway/supervisor/api/app.ts';
 import type { AccessRules, Peer } from '../../../../src/gateway/supervisor/api/callers.ts';
-import {
-  type ControlPlane,
-  NoSuchScriptError,
-} from '../../../../src/gateway/supervisor/api/control-plane.ts';
+import type { ControlPlane } from '../../../../src/gateway/supervisor/api/control-plane.ts';
 import { ConfigChanges } from '../../../../src/gateway/supervisor/config-changes.ts';
 import { ConfigState } from '../../../../src/gateway/supervisor/config-state.ts';
 import { DeviceEvents } from '../../../../src/gateway/supervisor/device/device-events.ts';
@@ -32,6 +29,7 @@ import {
   ScriptHostError,
 } from '../../../../src/gateway/supervisor/scripts/generations.ts';
 import { Reloads } from '../../../../src/gateway/supervisor/scripts/reloads.ts';
+import { NoSuchScriptError } from '../../../../src/gateway/supervisor/scripts/script-changes.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
 import { Carrier, TrackState, VerdictCode } from '../../../../src/stack/flow-row.ts';
 import { TcpState } from '../../../../src/stack/tcp/states.ts';

@@ -3,12 +3,12 @@ import { existsSync, mkdtempSync, statSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseAdminAddress } from '../../../../src/gateway/config/admin-address.ts';
 import { admin } from '../../../../src/gateway/config/admin-schema.ts';
 import {
   AddressInUseError,
   claimAddress,
   listen,
-  parseAdminAddress,
   resolveAdmin,
 } from '../../../../src/gateway/supervisor/api/listen.ts';
 import { StartError } from '../../../../src/gateway/supervisor/start-error.ts';

@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, test } from 'bun:test';
+import { everyFlow, parseFilter } from '../../../../src/gateway/flow-filter/parse.ts';
 import type {
   EventReader,
   EventRequest,
 } from '../../../../src/gateway/supervisor/flows/event-reader.ts';
 import { FLOW_EVENT_NAMES } from '../../../../src/gateway/supervisor/flows/event-ring.ts';
-import { everyFlow, parseFilter } from '../../../../src/gateway/supervisor/flows/filter/parse.ts';
 import {
   FlowEvents,
   TooManyReadersError,

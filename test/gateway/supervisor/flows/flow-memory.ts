@@ -32,6 +32,7 @@ export const flowContext = () => ({
 
 const limitsOf = (flows: number) => ({
   flows,
+  flowsPerSource: flows,
   heldSyns: 1,
   heldSynsPerSource: 1,
   synCookiesFrom: 1,

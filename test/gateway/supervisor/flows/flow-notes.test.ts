@@ -1,11 +1,11 @@
 /** Notes of script hosts about flows: in lists, in the log and for filters. */
 import { afterEach, describe, expect, test } from 'bun:test';
+import { parseFilter } from '../../../../src/gateway/flow-filter/parse.ts';
 import {
   HOST_MEMORY_BYTES,
   noteRing,
   writeNote,
 } from '../../../../src/gateway/messages/flow-notes.ts';
-import { parseFilter } from '../../../../src/gateway/supervisor/flows/filter/parse.ts';
 import { FlowControl } from '../../../../src/gateway/supervisor/flows/flow-control.ts';
 import { FlowNotes } from '../../../../src/gateway/supervisor/flows/flow-notes.ts';
 import type { FlowNote } from '../../../../src/scripts-runtime/flow-note.ts';

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test';
+import type { Filter } from '../../../../src/gateway/flow-filter/fields.ts';
+import { flowId, parseFlowId } from '../../../../src/gateway/flow-filter/flow-id.ts';
+import { everyFlow, parseFilter } from '../../../../src/gateway/flow-filter/parse.ts';
 import { EndedFlows } from '../../../../src/gateway/supervisor/flows/ended-flows.ts';
-import type { Filter } from '../../../../src/gateway/supervisor/flows/filter/fields.ts';
-import { everyFlow, parseFilter } from '../../../../src/gateway/supervisor/flows/filter/parse.ts';
-import { flowId, parseFlowId } from '../../../../src/gateway/supervisor/flows/flow-view.ts';
 import {
   LiveFlows,
   type LiveFlowView,

@@ -53,6 +53,33 @@ const withoutSlow = (found: Explanation): Explanation => ({
 });
 
 describe('explain', () => {
+  test('tells what a prefix rule translates, and why it does not translate the rest', async () => {
+    const generation = unnumbered({ scripts: [], vars: {}, limits: DEFAULT_SCRIPT_LIMITS });
+    const action = { kind: 'prefix', inside: 'fd01::/48', outside: '2001:db8::/48' } as const;
+    const rule = { name: 'site', protocol: 'any', destinations: [], ports: [], action } as const;
+    const parts = { live: { ...live, listeners: [rule] }, generation, aside: { iface: 'x0' } };
+    const ofClient = (src: string, dst: string) =>
+      explain(
+        toRecordedFlow({ ...{ proto: 'udp', src, src_port: 40_000 }, ...{ dst, dst_port: 443 } }),
+        parts,
+      );
+    for (const found of [
+      await ofClient('fd01::5', '2001:db8:9::1'),
+      await ofClient('2001:db8:9::1', '2001:db8::5'),
+    ]) {
+      expect(found).toMatchObject({
+        ...{ decided_by: 'listener', name: 'site' },
+        verdict: 'prefix fd01::/48 to 2001:db8::/48',
+      });
+    }
+    expect((await ofClient('fd02::5', '2001:db8:9::1')).steps).toEqual([
+      {
+        ...{ kind: 'listener', index: 0, name: 'site', matches: false },
+        why: 'prefix: takes what comes from fd01::/48 or goes to 2001:db8::/48',
+      },
+    ]);
+  });
+
   test('tells by which upstream a flow goes: a named one, or that of egress.via', async () => {
     const generation = unnumbered({ scripts: [], vars: {}, limits: DEFAULT_SCRIPT_LIMITS });
     const ofListener = (via: { via?: string }) =>

@@ -4,8 +4,8 @@
  */
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { z } from 'zod';
-import { everyFlow } from '../../flows/filter/parse.ts';
-import { parseFlowId } from '../../flows/flow-view.ts';
+import { parseFlowId } from '../../../flow-filter/flow-id.ts';
+import { everyFlow } from '../../../flow-filter/parse.ts';
 import { viewLiveFlow } from '../../flows/live-flows.ts';
 import type { LogTap } from '../../log/log-tap.ts';
 import {

@@ -1,6 +1,6 @@
 /** Connection tracking: the table of flows by tuples. What is flushed is a DELETE of flows. */
 import { Hono } from 'hono';
-import { parseFilter } from '../../flows/filter/parse.ts';
+import { parseFilter } from '../../../flow-filter/parse.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeJson } from '../describe.ts';
 import { conntrack, conntrackCount, filterQuery, flowsQuery } from '../schemas.ts';

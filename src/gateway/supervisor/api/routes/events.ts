@@ -1,8 +1,8 @@
 /** What happens to flows and to the gateway, as server-sent events; `dropped` stands for gaps. */
 import { Hono } from 'hono';
+import { parseFilter } from '../../../flow-filter/parse.ts';
 import type { EventReader } from '../../flows/event-reader.ts';
 import { FLOW_EVENT_NAMES } from '../../flows/event-ring.ts';
-import { parseFilter } from '../../flows/filter/parse.ts';
 import { NOTICE_NAMES } from '../../notices.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeText } from '../describe.ts';

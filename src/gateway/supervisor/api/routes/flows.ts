@@ -1,7 +1,7 @@
 /** Live flows: list, look, end one or those that a filter names. */
 import { Hono } from 'hono';
-import { everyFlow, parseFilter } from '../../flows/filter/parse.ts';
-import { parseFlowId } from '../../flows/flow-view.ts';
+import { parseFlowId } from '../../../flow-filter/flow-id.ts';
+import { everyFlow, parseFilter } from '../../../flow-filter/parse.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeEmpty, describeJson } from '../describe.ts';
 import { flowInfo, flowInfos, flowsViewQuery, flowViewQuery } from '../flow-info-schemas.ts';

@@ -2,7 +2,8 @@
 import { type Context, Hono } from 'hono';
 import { z } from 'zod';
 import { BUNDLE_MAX_BYTES } from '../../../config/script-files.ts';
-import type { ControlPlane, NewScript } from '../control-plane.ts';
+import type { NewScript } from '../../scripts/script-changes.ts';
+import type { ControlPlane } from '../control-plane.ts';
 import { CHANGE_PROBLEMS, describeJson, describeText } from '../describe.ts';
 import { changeOptions, unchanged } from '../precondition.ts';
 import { ProblemError } from '../problem.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test';
 import { parseConfig } from '../../../../src/gateway/config/load.ts';
-import { closedAddresses } from '../../../../src/gateway/supervisor/flows/closed-addresses.ts';
+import { closedAddresses } from '../../../../src/gateway/supervisor/scripts/closed-addresses.ts';
 import { Egress } from '../../../../src/scripts-runtime/conns/egress.ts';
 
 const closedOf = (yaml: string): string[] => closedAddresses(parseConfig(yaml, 'test.yaml'));

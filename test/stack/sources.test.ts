@@ -1,8 +1,8 @@
 import { expect, test } from 'bun:test';
-import { Arena } from '../../../src/stack/arena.ts';
-import { Sources } from '../../../src/stack/conntrack/sources.ts';
-import { HalfSipHash } from '../../../src/stack/sip-hash.ts';
-import { writeAddress } from '../../../src/stack/wire/ip-address.ts';
+import { Arena } from '../../src/stack/arena.ts';
+import { HalfSipHash } from '../../src/stack/sip-hash.ts';
+import { Sources } from '../../src/stack/sources.ts';
+import { writeAddress } from '../../src/stack/wire/ip-address.ts';
 
 /** Sources by their text; chains are long, for there are few buckets. */
 class Table {
@@ -36,6 +36,19 @@ class Table {
     return writeAddress(source, this.#arena.view, this.#at) === 4 ? 4 : 16;
   }
 }
+
+test('what is counted for each protocol is no part of the rest', () => {
+  const arena = new Arena(new ArrayBuffer(Sources.bytes(8) + 256));
+  const sources = new Sources(arena, 8, new HalfSipHash(1, 2));
+  const at = arena.take(16);
+  writeAddress('10.0.0.1', arena.view, at);
+  sources.take(at, 4, false);
+  for (const protocol of [6, 17, 17]) sources.take(at, 4, false, protocol);
+  const counts = () => [0, 6, 17].map((protocol) => sources.count(at, 4, protocol));
+  expect(counts()).toEqual([1, 1, 2]);
+  sources.release(at, 4, false, 17);
+  expect(counts()).toEqual([1, 1, 1]);
+});
 
 test('flows are counted for each source', () => {
   const table = new Table(8);

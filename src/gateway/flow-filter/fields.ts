@@ -1,5 +1,4 @@
 /** What a filter can ask of a flow, and how the answer is found in the bytes of its row. */
-import type { FlowNote } from '../../../../scripts-runtime/flow-note.ts';
 import {
   CARRIER_NAMES,
   DECIDER_NAMES,
@@ -14,13 +13,14 @@ import {
   TRACK_STATE_NAMES,
   TrackBit,
   VERDICT_NAMES,
-} from '../../../../stack/flow-row.ts';
-import { TCP_STATE_NAMES } from '../../../../stack/tcp/states.ts';
-import { DIRECT } from '../../../../stack/verdict.ts';
-import { matchesPrefix, parseAddress } from '../../../../stack/wire/ip-address.ts';
-import { parseCidr, parseSize, parseSpan } from '../../../config/values.ts';
-import { type FlowContext, type FlowNames, parseFlowId } from '../flow-view.ts';
+} from '../../stack/flow-row.ts';
+import { TCP_STATE_NAMES } from '../../stack/tcp/states.ts';
+import { DIRECT } from '../../stack/verdict.ts';
+import { matchesPrefix, parseAddress } from '../../stack/wire/ip-address.ts';
+import { parseCidr, parseSize, parseSpan } from '../config/value-texts.ts';
 import { FilterError } from './filter-error.ts';
+import type { FlowContext, FlowFacts, FlowNames } from './flow-context.ts';
+import { parseFlowId } from './flow-id.ts';
 import type { Token } from './tokens.ts';
 
 /** Whether the flow whose row lies at `at` is meant. */
@@ -229,7 +229,7 @@ function upstreamName(_: Compare, { text }: Token, sign?: Token): Filter {
 }
 
 /** A name, or `*.` and a domain of which it is a part; a flow without one is not meant. */
-function noted(nameOf: (note: FlowNote) => string | undefined): Field {
+function noted(nameOf: (facts: FlowFacts) => string | undefined): Field {
   return (_, { text }, sign) => {
     refuseOrder(sign);
     const wanted = text.toLowerCase();

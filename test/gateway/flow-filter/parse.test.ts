@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import { FilterError } from '../../../../../src/gateway/supervisor/flows/filter/filter-error.ts';
-import { parseFilter } from '../../../../../src/gateway/supervisor/flows/filter/parse.ts';
+import { FilterError } from '../../../src/gateway/flow-filter/filter-error.ts';
+import { parseFilter } from '../../../src/gateway/flow-filter/parse.ts';
 import {
   Carrier,
   Decider,
@@ -9,9 +9,9 @@ import {
   TrackBit,
   TrackState,
   VerdictCode,
-} from '../../../../../src/stack/flow-row.ts';
-import { TcpState } from '../../../../../src/stack/tcp/states.ts';
-import { FlowMemory, flowContext, NOW_US } from '../flow-memory.ts';
+} from '../../../src/stack/flow-row.ts';
+import { TcpState } from '../../../src/stack/tcp/states.ts';
+import { FlowMemory, flowContext, NOW_US } from '../supervisor/flows/flow-memory.ts';
 
 /**
  * web    10.0.0.0:1000 → 10.1.0.1:80, TCP, ESTABLISHED, forwarded by the script `route`

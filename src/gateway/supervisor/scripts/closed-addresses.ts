@@ -1,6 +1,7 @@
 /** Where no script may connect, in the form of its list `allow`: to the gateway itself. */
+
+import { parseAdminAddress } from '../../config/admin-address.ts';
 import type { Config } from '../../config/schema.ts';
-import { parseAdminAddress } from '../api/listen.ts';
 
 /** All addresses of a machine have the port then. */
 const WILDCARDS: readonly string[] = ['0.0.0.0', '::'];

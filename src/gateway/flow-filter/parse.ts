@@ -11,9 +11,10 @@
  * `src in 10.0.0.0/8 and (dport = 443 or bytes > 1MiB) and not state = time-wait`. What it says is
  * looked up in the bytes of a row (fields.ts): half a million rows are filtered in milliseconds.
  */
-import type { FlowContext } from '../flow-view.ts';
+
 import { type Compare, FIELDS, type Filter, type RowTest } from './fields.ts';
 import { FilterError } from './filter-error.ts';
+import type { FlowContext } from './flow-context.ts';
 import { type Token, tokenize } from './tokens.ts';
 
 /** Brackets and `not` inside each other; the parser calls itself for each. */
