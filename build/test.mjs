@@ -4,7 +4,7 @@
  * printed is shown when it ends. The last lines are the sum of the summaries of the test runner.
  *
  *   npm test                    everything
- *   npm run test:unit [FILE]    without root, without a build
+ *   npm run test:unit [FILE]    without root
  *   npm run test:e2e [WORD]     files of test/e2e that have the word in their name
  */
 import { spawn, spawnSync } from 'node:child_process';
@@ -14,7 +14,7 @@ import { delimiter, dirname, join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { BUN, buildBinary, fail, installDependencies, ROOT, whatIsMissing } from './prepare.mjs';
 
-/** Programs that the end-to-end tests call, and the Debian package of each. */
+/** Programs that tests call, and the Debian package of each. */
 const PROGRAMS = {
   ip: 'iproute2',
   nft: 'nftables',
@@ -27,6 +27,8 @@ const PROGRAMS = {
   conntrack: 'conntrack',
   tcpdump: 'tcpdump',
   tshark: 'tshark',
+  zsh: 'zsh',
+  fish: 'fish',
 };
 /** They take minutes, and so they come first. */
 const LONG = ['reloads', 'hostile', 'queues'];

@@ -2,6 +2,7 @@
 import { expect, test } from 'bun:test';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
+import { Counter } from '../src/stack/counters.ts';
 
 const ROOT = join(import.meta.dir, '..');
 
@@ -35,7 +36,7 @@ const UNTESTED: Readonly<Record<string, string>> = {
   'src/stack/parked-packets.ts': 'datagrams.test.ts parks, replays and releases',
   'src/stack/stack-parts.ts': 'a constructor; every test of the stack goes through it',
   'src/stack/conntrack/context.ts': 'types only',
-  'src/stack/packet.ts': 'a type, and an empty value of it',
+  'src/stack/packet.ts': 'a type, and its look-up; every test of ingress goes through it',
   'src/stack/tcp/context.ts': 'types only',
   'src/stack/tcp/owner.ts': 'types only',
   'src/stack/tcp/syn-packet.ts': 'a type, and a loop that the forwarder and the cookies share',
@@ -46,6 +47,7 @@ const UNTESTED: Readonly<Record<string, string>> = {
   'src/stack/tcp/path-mtu.ts': 'only icmp-errors.ts calls it; the traces of its test see it',
   'src/stack/tcp/states.ts': 'a table; the traces in test/stack/tcp walk it',
   'src/stack/wire/ecn.ts': 'a table of numbers',
+  'src/stack/wire/icmp.ts': 'what icmpv4.ts and icmpv6.ts share; the tests of both go through it',
   'src/stack/wire/protocol.ts': 'a table of numbers',
 };
 
@@ -110,6 +112,13 @@ const LAYERS: readonly { readonly path: string; readonly allowed: readonly strin
     ],
   },
   {
+    path: 'src/gateway/author/',
+    allowed: [
+      ...['src/gateway/author/', 'src/gateway/supervisor/', 'src/gateway/config/'],
+      ...['src/gateway/messages/', 'src/scripts-runtime/', 'src/stack/', 'scripts/templates/', ''],
+    ],
+  },
+  {
     path: 'src/gateway/supervisor/',
     allowed: [
       ...['src/gateway/supervisor/', 'src/gateway/config/', 'src/gateway/flow-filter/'],
@@ -130,6 +139,10 @@ interface Edge {
   /** The import vanishes in the binary. */
   readonly isType: boolean;
 }
+
+/** `src/stack/tcp/`, `tcp/output.ts`, `output.ts` in a text. */
+const PATH_PATTERN =
+  /(?<![\w./*-])(?<name>(?:[\w-]+\/)*[\w.-]+\.(?:ts|mjs)|(?:[a-z][\w-]*\/)+)(?!\w)/g;
 
 /** `import … from 'x'`, `export … from 'x'`; `import 'x'`, `import('x')`. */
 const FROM_PATTERN =
@@ -296,6 +309,21 @@ test('nothing is left to do, and nothing is printed past the logger', () => {
   expect(placesOf(/\bconsole\./, sources)).toEqual([]);
 });
 
+test('each counter is counted, and shown to somebody', () => {
+  const textBelow = (...folders: readonly string[]): string =>
+    sources
+      .filter((file) => folders.some((one) => file.startsWith(one)))
+      .map(textOf)
+      .join();
+  const counting = textBelow('src/stack/', 'src/gateway/dataplane/');
+  const others = ['src/stack/accounting.ts', 'src/gateway/dataplane/welcome.ts'];
+  const showing = textBelow('src/gateway/supervisor/', ...others);
+  const isNamed = (text: string, name: string): boolean =>
+    new RegExp(`\\bCounter\\.${name}\\b`).test(text);
+  const names = Object.keys(Counter);
+  expect(names.filter((name) => !isNamed(counting, name) || !isNamed(showing, name))).toEqual([]);
+});
+
 test('one file opens a shared library', () => {
   const opening = placesOf(/\bdlopen\(/, sources);
   expect(new Set(opening.map((place) => place.split(':')[0]))).toEqual(
@@ -321,6 +349,28 @@ test('relative links in the documents lead somewhere', () => {
         .map((path) => `${file}: ${path}`),
     );
   expect(broken).toEqual([]);
+});
+
+test('files and folders that the documents name exist', () => {
+  // Folders that stand above others are implied: a name is the end of a path.
+  const paths = tracked.flatMap((file) =>
+    file.split('/').map((_, i, parts) => `/${parts.slice(0, i + 1).join('/')}`),
+  );
+  const isThere = (name: string): boolean =>
+    paths.some((path) => path.endsWith(`/${name.replace(/\/$/, '')}`));
+  const missing = [
+    'ARCHITECTURE.md',
+    'BENCHMARKS.md',
+    'DEVICE.md',
+    'NAT.md',
+    'docs/parity.md',
+  ].flatMap((file) =>
+    [...textOf(file).matchAll(PATH_PATTERN)]
+      .map(({ groups }) => groups?.['name'] ?? '')
+      .filter((name) => !isThere(name))
+      .map((name) => `${file}: ${name}`),
+  );
+  expect(missing).toEqual([]);
 });
 
 test('no path of one machine stands in the tree', () => {

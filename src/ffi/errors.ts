@@ -80,6 +80,9 @@ const HINTS: Readonly<Record<string, Readonly<Record<number, string>>>> = {
     [Errno.EEXIST]: 'another route to this prefix exists',
     [Errno.ENETDOWN]: 'the interface is down',
   },
+  'netlink(RTM_NEWRULE)': {
+    [Errno.EEXIST]: 'a rule of others has this priority and table: choose another priority',
+  },
   'netlink(RTM_NEWADDR)': {
     [Errno.EACCES]: 'IPv6 is disabled on this interface: net.ipv6.conf.*.disable_ipv6',
     [Errno.EOPNOTSUPP]: 'this kernel has no support for the address family',

@@ -27,6 +27,7 @@ const SYMBOLS = {
   read: { args: ['i32', ADDRESS, SIZE], returns: 'i32' },
   write: { args: ['i32', ADDRESS, SIZE], returns: 'i32' },
   fcntl: { args: ['i32', 'i32', 'i32'], returns: 'i32' },
+  flock: { args: ['i32', 'i32'], returns: 'i32' },
   ioctl: { args: ['i32', ULONG, ADDRESS], returns: 'i32' },
 
   // Sockets
@@ -66,8 +67,14 @@ const SYMBOLS = {
 
   // The process
   getpid: { args: [], returns: 'i32' },
+  sched_getcpu: { args: [], returns: 'i32' },
+  sched_getaffinity: { args: ['i32', SIZE, ADDRESS], returns: 'i32' },
+  sched_setaffinity: { args: ['i32', SIZE, ADDRESS], returns: 'i32' },
+  /** Of calls that no C library names: a thread, a structure, and what else they want. */
+  syscall: { args: [LONG, 'i32', ADDRESS, 'u32', 'u32'], returns: 'i32' },
   geteuid: { args: [], returns: 'u32' },
   kill: { args: ['i32', 'i32'], returns: 'i32' },
+  signal: { args: ['i32', ADDRESS], returns: ADDRESS },
   execve: { args: ['ptr', ADDRESS, ADDRESS], returns: 'i32' },
   setgroups: { args: [SIZE, ADDRESS], returns: 'i32' },
   setgid: { args: ['u32'], returns: 'i32' },

@@ -42,16 +42,39 @@ export const MessageFlag = {
 
 export const LinkAttribute = { IFNAME: 3, MTU: 4, TXQLEN: 13 } as const;
 export const AddressAttribute = { ADDRESS: 1, LOCAL: 2 } as const;
-export const RouteAttribute = { DST: 1, OIF: 4, TABLE: 15, MARK: 16 } as const;
+export const RouteAttribute = {
+  DST: 1,
+  OIF: 4,
+  GATEWAY: 5,
+  PRIORITY: 6,
+  MULTIPATH: 9,
+  TABLE: 15,
+  MARK: 16,
+  VIA: 18,
+  ENCAP_TYPE: 21,
+  NH_ID: 30,
+} as const;
 /** linux/fib_rules.h */
 export const RuleAttribute = {
+  DST: 1,
+  SRC: 2,
   IIFNAME: 3,
   PRIORITY: 6,
   FWMARK: 10,
+  FLOW: 11,
+  TUN_ID: 12,
+  SUPPRESS_IFGROUP: 13,
   SUPPRESS_PREFIXLEN: 14,
   TABLE: 15,
   FWMASK: 16,
+  OIFNAME: 17,
+  PAD: 18,
+  L3MDEV: 19,
+  UID_RANGE: 20,
   PROTOCOL: 21,
+  IP_PROTO: 22,
+  SPORT_RANGE: 23,
+  DPORT_RANGE: 24,
 } as const;
 export const ErrorAttribute = { MSG: 1 } as const;
 
@@ -139,6 +162,22 @@ export function findAttribute(view: DataView, at: number, end: number, type: num
     next += align4(length);
   }
   return -1;
+}
+
+/** Calls `onEach` with the type of each attribute and where its header stands. */
+export function forEachAttribute(
+  view: DataView,
+  at: number,
+  end: number,
+  onEach: (type: number, at: number) => void,
+): void {
+  let next = at;
+  while (next + RtAttr.BYTES <= end) {
+    const length = view.getUint16(next + RtAttr.LENGTH, HOST_ORDER);
+    if (length < RtAttr.BYTES || next + length > end) return;
+    onEach(view.getUint16(next + RtAttr.TYPE, HOST_ORDER) & ATTRIBUTE_TYPE_MASK, next);
+    next += align4(length);
+  }
 }
 
 /** Bytes of the value of the attribute whose header stands at `at`. */

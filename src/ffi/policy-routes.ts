@@ -1,7 +1,7 @@
 /** Routes of a table and policy rules: made, taken away, listed. As ip-route(8), ip-rule(8). */
 import { Errno } from './errno.ts';
-import { SystemError } from './errors.ts';
-import { cString, textOf } from './libc.ts';
+import { raise, SystemError } from './errors.ts';
+import { cString } from './libc.ts';
 import type { Netlink } from './netlink.ts';
 import {
   attributeLength,
@@ -12,6 +12,13 @@ import {
   RouteAttribute,
   RuleAttribute,
 } from './netlink-message.ts';
+import {
+  FIB_RULE_INVERT,
+  type ListedRule,
+  MASK_ALL,
+  type PolicyRule,
+  readRule,
+} from './rule-message.ts';
 import { AddressFamily, FibRuleHdr, HOST_ORDER, RtAttr, RtMsg } from './structs.ts';
 
 // linux/rtnetlink.h, linux/fib_rules.h
@@ -23,8 +30,17 @@ const RT_SCOPE_NOWHERE = 255;
 const RTN_UNICAST = 1;
 const RTN_THROW = 9;
 const FR_ACT_TO_TBL = 1;
-const FIB_RULE_INVERT = 2;
-const MASK_ALL = 0xffff_ffff;
+
+/** Metric of a route of IPv6 that names none, net/ipv6.h. */
+const IP6_RT_PRIO_USER = 1024;
+/** What leads a route elsewhere than onto the link. */
+const BEYOND: readonly number[] = [
+  RouteAttribute.GATEWAY,
+  RouteAttribute.MULTIPATH,
+  RouteAttribute.VIA,
+  RouteAttribute.ENCAP_TYPE,
+  RouteAttribute.NH_ID,
+];
 
 /** More than any request here needs. */
 const REQUEST_BYTES = 512;
@@ -45,18 +61,6 @@ export interface TableRoute {
   readonly interfaceIndex: number;
 }
 
-export interface PolicyRule {
-  readonly family: 4 | 6;
-  readonly priority: number;
-  readonly table: number;
-  /** The rule is for packets that do not have this firewall mark; absent: for all. */
-  readonly exceptMark?: number;
-  /** The rule is for what came in by this interface; not together with `exceptMark`. */
-  readonly inputInterface?: string;
-  /** Routes with a prefix of this length, or a shorter one, do not count. */
-  readonly suppressPrefixLength?: number;
-}
-
 /** @throws SystemError  `EPERM`, `EEXIST` for another route to the prefix, `ENETDOWN` */
 export const addTableRoute = (netlink: Netlink, route: TableRoute): void =>
   changeRoute(netlink, route, MessageType.RTM_NEWROUTE);
@@ -65,15 +69,51 @@ export const addTableRoute = (netlink: Netlink, route: TableRoute): void =>
 export const deleteTableRoute = (netlink: Netlink, route: TableRoute): void =>
   changeRoute(netlink, route, MessageType.RTM_DELROUTE);
 
-/** @throws SystemError  `EPERM`, `EEXIST` */
+/**
+ * @throws SystemError  `EPERM`, `EEXIST` also where one of others differs in "from" and "to" alone,
+ *                      for which the kernel takes it to be the same
+ */
 export const addRule = (netlink: Netlink, rule: PolicyRule): void =>
   changeRule(netlink, rule, MessageType.RTM_NEWRULE);
 
-/** Takes it away; a rule that is not there is fine. @throws SystemError  `EPERM` */
-export const deleteRule = (netlink: Netlink, rule: PolicyRule): void =>
+/**
+ * Takes it away; a rule that is not there is fine. The kernel takes the first rule that has what a
+ * request names, whatever else that one asks for: nothing is taken where that is another.
+ *
+ * @throws SystemError  `EPERM`; `EEXIST` where a rule of others would be taken in its place
+ */
+export function deleteRule(netlink: Netlink, rule: PolicyRule): void {
+  const rules = listRules(netlink, rule.family);
+  if (!rules.some((listed) => isExactly(listed, rule))) return;
+  const first = rules.find((listed) => isAnswerTo(listed, rule));
+  if (first !== undefined && !isExactly(first, rule)) {
+    raise(Errno.EEXIST, 'netlink(RTM_DELRULE)', {
+      device: `rule ${rule.priority}`,
+      hint: 'one of others stands before it, which the kernel would take away: move that one',
+    });
+  }
   changeRule(netlink, rule, MessageType.RTM_DELRULE);
+}
 
-/** The routes of one table that are of the kinds above. */
+const isExactly = ({ rule: listed, beyond }: ListedRule, rule: PolicyRule): boolean =>
+  beyond.length === 0 && Bun.deepEquals(listed, rule);
+
+/** Has all that a request to delete `rule` names. */
+function isAnswerTo({ rule: listed, beyond, protocol }: ListedRule, rule: PolicyRule): boolean {
+  const { priority, table, exceptMark: mark, inputInterface: name } = rule;
+  const suppressed = rule.suppressPrefixLength;
+  return (
+    (protocol ?? RTPROT_STATIC) === RTPROT_STATIC &&
+    listed.priority === priority &&
+    listed.table === table &&
+    // What lies beyond may be the same mark: the kernel does not look at "not".
+    (mark === undefined || listed.exceptMark === mark || beyond.length > 0) &&
+    (name === undefined || listed.inputInterface === name) &&
+    (suppressed === undefined || listed.suppressPrefixLength === suppressed)
+  );
+}
+
+/** The routes of one table that `TableRoute` says all of. */
 export function listTableRoutes(netlink: Netlink, family: 4 | 6, table: number): TableRoute[] {
   const found: TableRoute[] = [];
   exchange(
@@ -98,9 +138,9 @@ export function listTableRoutes(netlink: Netlink, family: 4 | 6, table: number):
   return found;
 }
 
-/** The rules that look up a table, as far as `PolicyRule` can say what they are. */
-export function listRules(netlink: Netlink, family: 4 | 6): PolicyRule[] {
-  const found: PolicyRule[] = [];
+/** The rules that look up a table, in the order of the kernel. */
+export function listRules(netlink: Netlink, family: 4 | 6): ListedRule[] {
+  const found: ListedRule[] = [];
   exchange(
     netlink,
     {
@@ -225,6 +265,10 @@ function readRoute(view: DataView, at: number, end: number): TableRoute | undefi
   if (type !== RTN_UNICAST && type !== RTN_THROW) return undefined;
   const attributes = at + RtMsg.BYTES;
   const value = (attribute: number) => readUint32(view, attributes, end, attribute);
+  if (view.getUint8(at + RtMsg.TOS) !== 0) return undefined;
+  if (BEYOND.some((attribute) => value(attribute) !== undefined)) return undefined;
+  const metric = family === 6 ? IP6_RT_PRIO_USER : 0;
+  if (type === RTN_UNICAST && (value(RouteAttribute.PRIORITY) ?? 0) !== metric) return undefined;
   const destination = new Uint8Array(family === 4 ? 4 : 16);
   const given = findAttribute(view, attributes, end, RouteAttribute.DST);
   if (given >= 0) {
@@ -242,33 +286,9 @@ function readRoute(view: DataView, at: number, end: number): TableRoute | undefi
   };
 }
 
-function readRule(view: DataView, at: number, end: number, family: 4 | 6): PolicyRule {
-  const attributes = at + FibRuleHdr.BYTES;
-  const value = (attribute: number) => readUint32(view, attributes, end, attribute);
-  const isInverted = (view.getUint32(at + FibRuleHdr.FLAGS, HOST_ORDER) & FIB_RULE_INVERT) !== 0;
-  const mark = value(RuleAttribute.FWMARK);
-  const suppressed = value(RuleAttribute.SUPPRESS_PREFIXLEN);
-  const name = findAttribute(view, attributes, end, RuleAttribute.IIFNAME);
-  return {
-    family,
-    priority: value(RuleAttribute.PRIORITY) ?? 0,
-    table: value(RuleAttribute.TABLE) ?? view.getUint8(at + FibRuleHdr.TABLE),
-    ...(isInverted && mark !== undefined && { exceptMark: mark }),
-    ...(name >= 0 && { inputInterface: readText(view, name) }),
-    // The kernel says -1 for none.
-    ...(suppressed !== undefined &&
-      suppressed !== MASK_ALL && { suppressPrefixLength: suppressed }),
-  };
-}
-
 function readUint32(view: DataView, at: number, end: number, type: number): number | undefined {
   const found = findAttribute(view, at, end, type);
   return found < 0 ? undefined : view.getUint32(found + RtAttr.BYTES, HOST_ORDER);
-}
-
-function readText(view: DataView, at: number): string {
-  const from = view.byteOffset + at + RtAttr.BYTES;
-  return textOf(new Uint8Array(view.buffer, from, attributeLength(view, at)));
 }
 
 function tolerate(errnos: readonly number[], work: () => void): void {

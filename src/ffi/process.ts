@@ -41,6 +41,9 @@ const CAP_BITS = 64;
 const F_SETFD = 2;
 
 const POINTER_BYTES = 8;
+// HUP, INT, QUIT, USR1, USR2, TERM: signal(7). The runtime uses none of them.
+const SIGNALS_OF_PARENT: readonly number[] = [1, 2, 3, 10, 12, 15];
+const SIG_IGN = 1;
 const SIGKILL = 9;
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
@@ -155,6 +158,16 @@ export const hasNoNewPrivileges = (): boolean => libc.prctl(PR_GET_NO_NEW_PRIVS,
  */
 export function dieWithParent(): void {
   checked(libc.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), 'prctl(PR_SET_PDEATHSIG)');
+}
+
+/**
+ * Has this process, and what it executes, take no notice of the signals that a gateway is told
+ * things by. Service managers send them to all processes of a service, and what they mean is for
+ * the parent to say.
+ */
+export function leaveSignalsToParent(): void {
+  // The kernel refuses none of these.
+  for (const signal of SIGNALS_OF_PARENT) libc.signal(signal, SIG_IGN);
 }
 
 /**

@@ -90,6 +90,9 @@ export const UCred = { PID: 0, UID: 4, GID: 8, BYTES: 12 } as const;
 /** `struct rlimit64`, linux/resource.h. */
 export const RLimit = { SOFT: 0, HARD: 8, BYTES: 16 } as const;
 
+/** `struct sched_attr` in its first version, linux/sched/types.h. */
+export const SchedAttr = { SIZE: 0, POLICY: 4, NICE: 16, RUNTIME: 24, BYTES: 48 } as const;
+
 /** `struct timespec` with 64-bit seconds, linux/time_types.h. */
 export const TimeSpec = { SECONDS: 0, NANOSECONDS: 8, BYTES: 16 } as const;
 
@@ -132,6 +135,7 @@ export const IfAddrMsg = {
 export const RtMsg = {
   FAMILY: 0,
   DESTINATION_LENGTH: 1,
+  TOS: 3,
   TABLE: 4,
   PROTOCOL: 5,
   SCOPE: 6,
@@ -142,7 +146,16 @@ export const RtMsg = {
 } as const;
 
 /** `struct fib_rule_hdr`, linux/fib_rules.h. */
-export const FibRuleHdr = { FAMILY: 0, TABLE: 4, ACTION: 7, FLAGS: 8, BYTES: 12 } as const;
+export const FibRuleHdr = {
+  FAMILY: 0,
+  DESTINATION_LENGTH: 1,
+  SOURCE_LENGTH: 2,
+  TOS: 3,
+  TABLE: 4,
+  ACTION: 7,
+  FLAGS: 8,
+  BYTES: 12,
+} as const;
 
 /** Address families, linux/socket.h. */
 export const AddressFamily = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16 } as const;

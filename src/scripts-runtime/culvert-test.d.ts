@@ -152,7 +152,7 @@ declare module 'culvert:test' {
     clientCloses?: boolean;
   }
 
-  /** A verdict by its kind, with its options; `failed` when the script gave none. */
+  /** A verdict by its kind, with its options; `failed` where it gave none: `logs` say why. */
   export interface TestVerdict {
     readonly kind: 'decline' | 'reject' | 'forward' | 'nat' | 'redirect' | 'claim' | 'failed';
     /** Of `forward` and `nat`, when the script named an upstream. */

@@ -5,7 +5,6 @@
  */
 import type { ConnectionRequest } from '../stack/verdict.ts';
 import type { EndedFlow, ScriptBundle, ScriptIssue } from './bundle/bundle.ts';
-import { loadBundle } from './bundle/loader.ts';
 import { Conns } from './conns/conns.ts';
 import type { ConnEvents } from './conns/ports.ts';
 import { type Decision, Decisions } from './decide.ts';
@@ -14,6 +13,7 @@ import { SpareEngine } from './engine/spare-engine.ts';
 import { sniffNote } from './flow-note.ts';
 import { FlowSniffing } from './flow-sniffing.ts';
 import { lastWord } from './generations/last-word.ts';
+import { loadBundle } from './generations/loader.ts';
 import { Registry } from './generations/registry.ts';
 import { Rollout } from './generations/rollout.ts';
 import type { HostPorts, LoadOptions } from './host-ports.ts';
@@ -259,17 +259,17 @@ export class ScriptHost {
     return this.#memory.kvEntries(script);
   }
 
-  /** When `expire` has something to do, in microseconds; Infinity for never. */
+  /** When `expire` has something to do, in microseconds; Infinity for never. Makes no lists. */
   nextDeadline(): number {
-    let next = Math.min(
-      ...[this.#decisions.nextDeadline, this.#journalAt, this.#statsAt, this.#recent.nextDeadline],
-      ...[this.#conns.nextDeadline, this.#sniffing.nextDeadline, this.#registry.nextDeadline],
-    );
+    if (!this.#ended.isEmpty) return 0;
+    let next = Math.min(this.#decisions.nextDeadline, this.#journalAt, this.#statsAt);
+    next = Math.min(next, this.#recent.nextDeadline, this.#conns.nextDeadline);
+    next = Math.min(next, this.#sniffing.nextDeadline);
     for (const generation of this.#registry.generations) {
+      next = Math.min(next, generation.nextDeadline);
       for (const script of generation.scripts) next = Math.min(next, script.nextDeadline);
     }
-    next = Math.min(next, this.loadingDeadline);
-    if (!this.#ended.isEmpty) return 0;
+    if (this.#loading.size > 0) next = Math.min(next, this.loadingDeadline);
     const waitMs = this.#timetable.nextAt - this.#ports.epochMs();
     return Math.min(next, this.#ports.now() + Math.max(0, waitMs) * US_PER_MS);
   }

@@ -45,7 +45,6 @@ export const Counter = {
   TCP_KEEPALIVES: 27,
   ICMP_SENT: 28,
   ICMP_ECHO_REPLIES: 29,
-  DECISIONS_ASKED: 30,
   DECISIONS_ANSWERED: 31,
   /** Answers for a flow that no longer waits. */
   DECISIONS_LATE: 32,
@@ -55,7 +54,6 @@ export const Counter = {
   DIALS_NOW: 36,
   DIALS_FAILED: 37,
   LOOP_TURNS: 39,
-  UPSTREAM_COPIED_BYTES: 40,
   /** Flows that ended without a line in the log, because the supervisor was too far behind. */
   REPORTS_LOST: 41,
   SYN_COOKIES_SENT: 42,

@@ -13,7 +13,8 @@ import type { TcpContext } from './tcp/context.ts';
 import type { PathMtuCache } from './tcp/path-mtu-cache.ts';
 import type { Instant } from './time.ts';
 import { fold, pseudoHeaderSum, sum } from './wire/checksum.ts';
-import { Icmpv4Field, Icmpv4Type } from './wire/icmpv4.ts';
+import { IcmpField } from './wire/icmp.ts';
+import { Icmpv4Type } from './wire/icmpv4.ts';
 import { Icmpv6Type } from './wire/icmpv6.ts';
 import { IPV4_HEADER_BYTES, version } from './wire/ipv4.ts';
 import { IPV6_HEADER_BYTES } from './wire/ipv6.ts';
@@ -93,14 +94,14 @@ export class DatagramEgress {
     const protocol = isIpv4 ? Protocol.ICMP : Protocol.ICMPV6;
     this.#count(row, length, 1, now);
     view.setUint16(at, (isIpv4 ? Icmpv4Type.ECHO_REPLY : Icmpv6Type.ECHO_REPLY) << 8);
-    view.setUint16(at + Icmpv4Field.CHECKSUM, 0);
+    view.setUint16(at + IcmpField.CHECKSUM, 0);
     const identifier = view.getUint16(flowAt + FlowField.SOURCE_PORT, true);
-    view.setUint16(at + Icmpv4Field.IDENTIFIER, identifier);
+    view.setUint16(at + IcmpField.IDENTIFIER, identifier);
     const pseudo = isIpv4
       ? 0
       : pseudoHeaderSum(view, sourceAt, destinationAt, addressLength, protocol, length);
     const checksum = ~fold(sum(view, at, length, pseudo)) & 0xffff;
-    view.setUint16(at + Icmpv4Field.CHECKSUM, checksum);
+    view.setUint16(at + IcmpField.CHECKSUM, checksum);
     const writer = this.#writer;
     writer.cause = Counter.OUT_ICMP;
     const ipAt = writer.ipHeader(
@@ -148,7 +149,7 @@ export class DatagramEgress {
       const destinationPort = view.getUint16(flowAt + FlowField.DESTINATION_PORT, true);
       emitUdpHeader(view, at, sourcePort, destinationPort, headerBytes + quotedLength);
     } else {
-      view.setUint16(at + Icmpv4Field.IDENTIFIER, sourcePort);
+      view.setUint16(at + IcmpField.IDENTIFIER, sourcePort);
     }
     const fromAt = offenderAt === 0 ? flowAt + FlowField.DESTINATION : offenderAt;
     this.#icmp.about(ipAt, at + headerBytes + quoted, kind, parameter, fromAt);

@@ -21,6 +21,7 @@ import type { TcpContext } from './tcp/context.ts';
 import { IPV4_MIN_MTU } from './tcp/packet-headers.ts';
 import type { PathMtuCache } from './tcp/path-mtu-cache.ts';
 import type { Instant } from './time.ts';
+import { IcmpField, icmpCode, icmpType } from './wire/icmp.ts';
 import * as v4 from './wire/icmpv4.ts';
 import * as v6 from './wire/icmpv6.ts';
 import { addressEquals } from './wire/ip-address.ts';
@@ -74,9 +75,7 @@ export class DatagramErrors {
     const { view } = arena;
     const { sourceAt, destinationAt, addressLength, sourcePort, destinationPort } = this.#quote;
     const { protocol } = this.#quote;
-    const ports = (destinationPort << 16) | sourcePort;
-    const row = flows.find(
-      flows.hashOf(destinationAt, sourceAt, addressLength, ports, protocol),
+    const row = flows.findTuple(
       destinationAt,
       sourceAt,
       addressLength,
@@ -99,12 +98,12 @@ export class DatagramErrors {
     const { transportAt: at, sourceAt, addressLength } = packet;
     const clientAt = flows.rowAt(row) + FlowField.SOURCE;
     if (!addressEquals(view, sourceAt, clientAt, addressLength)) return false;
-    const code = v4.icmpCode(view, at);
+    const code = icmpCode(view, at);
     if (addressLength !== 4) {
-      const isUnreachable = v6.icmpType(view, at) === v6.Icmpv6Type.UNREACHABLE;
+      const isUnreachable = icmpType(view, at) === v6.Icmpv6Type.UNREACHABLE;
       return isUnreachable && code === v6.Icmpv6Unreachable.PORT;
     }
-    if (v4.icmpType(view, at) !== v4.Icmpv4Type.UNREACHABLE) return false;
+    if (icmpType(view, at) !== v4.Icmpv4Type.UNREACHABLE) return false;
     return code === v4.Icmpv4Unreachable.PORT || code === v4.Icmpv4Unreachable.PROTOCOL;
   }
 
@@ -114,13 +113,13 @@ export class DatagramErrors {
     const { view } = arena;
     const { ipAt } = this.#quote;
     const isIpv4 = addressLength === 4;
-    const type = v4.icmpType(view, at);
+    const type = icmpType(view, at);
     if (isIpv4) {
-      const code = v4.icmpCode(view, at);
+      const code = icmpCode(view, at);
       if (type !== v4.Icmpv4Type.UNREACHABLE) return;
       if (code !== v4.Icmpv4Unreachable.FRAGMENTATION_NEEDED) return;
     } else if (type !== v6.Icmpv6Type.PACKET_TOO_BIG) return;
-    const parameter = view.getUint32(at + v4.Icmpv4Field.PARAMETER);
+    const parameter = view.getUint32(at + IcmpField.PARAMETER);
     const mtu = isIpv4
       ? Math.max(parameter & MTU_MASK_V4, IPV4_MIN_MTU)
       : Math.max(parameter, IPV6_MIN_MTU);

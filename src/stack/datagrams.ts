@@ -15,7 +15,7 @@ import { NO_FLOW } from './flow-table.ts';
 import { IcmpErrorKind } from './icmp-error-kind.ts';
 import { type IcmpSender, OWN_ADDRESS } from './icmp-sender.ts';
 import { NOT_TRANSLATED, type PrefixNat } from './nat/prefix-nat.ts';
-import type { Packet } from './packet.ts';
+import { findFlow, insertFlow, type Packet } from './packet.ts';
 import type { ParkedPackets } from './parked-packets.ts';
 import { NOT_REFUSED, type Refusals, SILENT } from './refusals.ts';
 import { countFlows, makeRoom } from './tcp/close.ts';
@@ -201,19 +201,7 @@ export class Datagrams {
 
   /** The flow of a packet; one whose time is over ends here. */
   #find(packet: Packet, now: Instant): number {
-    const { flows } = this.#shared;
-    const { sourceAt, destinationAt, addressLength, sourcePort, destinationPort } = packet;
-    const ports = (sourcePort << 16) | destinationPort;
-    packet.hash = flows.hashOf(sourceAt, destinationAt, addressLength, ports, packet.protocol);
-    const row = flows.find(
-      packet.hash,
-      sourceAt,
-      destinationAt,
-      addressLength,
-      sourcePort,
-      destinationPort,
-      packet.protocol,
-    );
+    const row = findFlow(this.#shared.flows, packet);
     return row === NO_FLOW || this.endIfOver(row, packet, now) ? NO_FLOW : row;
   }
 
@@ -312,16 +300,7 @@ export class Datagrams {
   /** A row for the packet; what has least to lose gives way when the table is full. */
   #insert(packet: Packet, now: Instant): number {
     makeRoom(this.#shared, this.#conntrack, now);
-    return this.#shared.flows.insert(
-      packet.hash,
-      packet.sourceAt,
-      packet.destinationAt,
-      packet.addressLength,
-      packet.sourcePort,
-      packet.destinationPort,
-      packet.protocol,
-      now,
-    );
+    return insertFlow(this.#shared.flows, packet, now);
   }
 
   /** RFC 1812 §5.3.1, RFC 8200 §3: tells the sender of what cannot go one hop farther. */

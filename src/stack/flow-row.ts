@@ -7,8 +7,9 @@ import type { CloseReason } from './close-reason.ts';
 import { CLOSE_REASON_NAMES } from './close-reason.ts';
 import { TCP_STATE_NAMES } from './tcp/states.ts';
 import type { Instant } from './time.ts';
-import type { Endpoint } from './verdict.ts';
+import type { Endpoint, FlowProtocol } from './verdict.ts';
 import { formatAddress } from './wire/ip-address.ts';
+import { Protocol } from './wire/protocol.ts';
 
 /** Offsets in bytes. */
 export const FlowField = {
@@ -204,13 +205,10 @@ export const DECIDER_NAMES = Object.keys(Decider).map((n) => n.toLowerCase());
 
 /** When the SYN of a client is answered. */
 export const Handshake = {
-  /** Not yet decided, or no client that waits: refused at once, or dialled into the device. */
   NONE: 0,
-  /** When the upstream was reached. */
   DIAL_FIRST: 1,
-  /** At once, as the verdict says: a dial may fail behind it. */
   ACCEPT_FIRST: 2,
-  /** Before anybody was asked, with a cookie: there were too many SYNs. */
+  /** Before anybody was asked: there were too many SYNs. */
   COOKIE: 3,
 } as const;
 export type Handshake = (typeof Handshake)[keyof typeof Handshake];
@@ -290,12 +288,15 @@ export interface FlowSnapshot {
   readonly closedBy: string;
 }
 
+/** Link and hash of the reply tuple lie this far behind those of the original one. */
+export const REPLY_FIELDS = FlowField.REPLY_NEXT - FlowField.NEXT;
+
 /** By IANA number; both ICMPs are one to a user. */
-export const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
-  6: 'tcp',
-  17: 'udp',
-  1: 'icmp',
-  58: 'icmp',
+export const PROTOCOL_NAMES: Readonly<Record<number, FlowProtocol>> = {
+  [Protocol.TCP]: 'tcp',
+  [Protocol.UDP]: 'udp',
+  [Protocol.ICMP]: 'icmp',
+  [Protocol.ICMPV6]: 'icmp',
 };
 
 const serviceName = (service: number): string | undefined =>

@@ -8,15 +8,13 @@
  * chain is the row's number, times two, and one more when it stands for replies.
  */
 import type { Arena } from './arena.ts';
-import { FLOW_ROW_BYTES, FlowField, FlowPhase, TrackBit } from './flow-row.ts';
+import { FLOW_ROW_BYTES, FlowField, FlowPhase, REPLY_FIELDS, TrackBit } from './flow-row.ts';
 import type { HalfSipHash } from './sip-hash.ts';
 import type { Instant } from './time.ts';
 
 /** Not a row. */
 export const NO_FLOW = -1;
 const NO_LINK = -1;
-/** Link and hash of the reply tuple lie this far behind those of the original one. */
-const REPLY_FIELDS = FlowField.REPLY_NEXT - FlowField.NEXT;
 
 export interface SerialNumbers {
   readonly first: number;
@@ -169,6 +167,28 @@ export class FlowTable {
       link = view.getInt32(linkAt + FlowField.NEXT, true);
     }
     return NO_FLOW;
+  }
+
+  /** As `find`, of a tuple whose hash nobody has asked for. */
+  findTuple(
+    sourceAt: number,
+    destinationAt: number,
+    addressLength: number,
+    sourcePort: number,
+    destinationPort: number,
+    protocol: number,
+  ): number {
+    const ports = (sourcePort << 16) | destinationPort;
+    const hash = this.hashOf(sourceAt, destinationAt, addressLength, ports, protocol);
+    return this.find(
+      hash,
+      sourceAt,
+      destinationAt,
+      addressLength,
+      sourcePort,
+      destinationPort,
+      protocol,
+    );
   }
 
   /** Whether replies of the flow whose row lies at `at` come from and go to these ends. */

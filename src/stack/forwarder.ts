@@ -17,7 +17,7 @@ import { ClosedBy, FlowField, FlowPhase, Handshake, noteHandshake } from './flow
 import { NO_FLOW } from './flow-table.ts';
 import type { IcmpErrorKind } from './icmp-error-kind.ts';
 import type { IcmpSender } from './icmp-sender.ts';
-import type { Packet } from './packet.ts';
+import { insertFlow, type Packet } from './packet.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { HalfSipHash } from './sip-hash.ts';
 import { countFlows, endFlow, makeRoom, type Reclaimer } from './tcp/close.ts';
@@ -33,7 +33,6 @@ import { TcpState } from './tcp/states.ts';
 import { CookieMatch, type SynCookies } from './tcp/syn-cookies.ts';
 import type { Instant } from './time.ts';
 import type { RejectWith } from './verdict.ts';
-import { Protocol } from './wire/protocol.ts';
 import { asSeq, type Seq, seqAdd, seqLt } from './wire/seq.ts';
 import { TCP_HEADER_BYTES, TcpFlag } from './wire/tcp.ts';
 
@@ -269,16 +268,7 @@ export class Forwarder {
   #insert(packet: Packet, now: Instant): number {
     const tcp = this.#tcp;
     makeRoom(tcp, this.#tracked, now);
-    return tcp.flows.insert(
-      packet.hash,
-      packet.sourceAt,
-      packet.destinationAt,
-      packet.addressLength,
-      tcp.segment.sourcePort,
-      tcp.segment.destinationPort,
-      Protocol.TCP,
-      now,
-    );
+    return insertFlow(tcp.flows, packet, now);
   }
 
   /**

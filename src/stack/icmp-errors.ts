@@ -24,8 +24,9 @@ import { isDialing } from './tcp/dialing.ts';
 import { lowerPathMtu } from './tcp/path-mtu.ts';
 import { TcpState } from './tcp/states.ts';
 import type { Instant } from './time.ts';
-import { ICMPV4_HEADER_BYTES, Icmpv4Field, Icmpv4Type, Icmpv4Unreachable } from './wire/icmpv4.ts';
-import { ICMPV6_HEADER_BYTES, Icmpv6Field, Icmpv6Type, Icmpv6Unreachable } from './wire/icmpv6.ts';
+import { ICMP_HEADER_BYTES, IcmpField } from './wire/icmp.ts';
+import { Icmpv4Type, Icmpv4Unreachable } from './wire/icmpv4.ts';
+import { Icmpv6Type, Icmpv6Unreachable } from './wire/icmpv6.ts';
 import * as ipv4 from './wire/ipv4.ts';
 import * as ipv6 from './wire/ipv6.ts';
 import { Protocol } from './wire/protocol.ts';
@@ -65,8 +66,8 @@ export class IcmpErrors {
   ): DropReason {
     const isIpv4 = addressLength === 4;
     const isQuoted = isIpv4
-      ? this.#readV4(at + ICMPV4_HEADER_BYTES, end)
-      : this.#readV6(at + ICMPV6_HEADER_BYTES, end);
+      ? this.#readV4(at + ICMP_HEADER_BYTES, end)
+      : this.#readV6(at + ICMP_HEADER_BYTES, end);
     if (!isQuoted) return DropReason.BAD_ICMP_QUOTE;
     // An error goes to the sender of what it quotes.
     if (!this.#isSameAddress(destinationAt, this.#quotedSourceAt, addressLength)) {
@@ -126,15 +127,7 @@ export class IcmpErrors {
     const { arena, flows } = this.#tcp;
     const clientPort = tcpHeader.destinationPort(arena.view, this.#quotedTcpAt);
     const serverPort = tcpHeader.sourcePort(arena.view, this.#quotedTcpAt);
-    const hash = flows.hashOf(
-      this.#quotedDestinationAt,
-      this.#quotedSourceAt,
-      addressLength,
-      (clientPort << 16) | serverPort,
-      Protocol.TCP,
-    );
-    return flows.find(
-      hash,
+    return flows.findTuple(
       this.#quotedDestinationAt,
       this.#quotedSourceAt,
       addressLength,
@@ -154,13 +147,13 @@ export class IcmpErrors {
 
   #kindV4(at: number): Kind {
     const view = this.#tcp.arena.view;
-    if (view.getUint8(at + Icmpv4Field.TYPE) !== Icmpv4Type.UNREACHABLE) return Kind.OTHER;
-    const code = view.getUint8(at + Icmpv4Field.CODE);
+    if (view.getUint8(at + IcmpField.TYPE) !== Icmpv4Type.UNREACHABLE) return Kind.OTHER;
+    const code = view.getUint8(at + IcmpField.CODE);
     return code === Icmpv4Unreachable.FRAGMENTATION_NEEDED ? Kind.TOO_BIG : Kind.UNREACHABLE;
   }
 
   #kindV6(at: number): Kind {
-    const type = this.#tcp.arena.view.getUint8(at + Icmpv6Field.TYPE);
+    const type = this.#tcp.arena.view.getUint8(at + IcmpField.TYPE);
     if (type === Icmpv6Type.PACKET_TOO_BIG) return Kind.TOO_BIG;
     return type === Icmpv6Type.UNREACHABLE ? Kind.UNREACHABLE : Kind.OTHER;
   }
@@ -172,8 +165,8 @@ export class IcmpErrors {
    */
   #onDialError(isIpv4: boolean, at: number, now: Instant): void {
     const { view } = this.#tcp.arena;
-    const type = view.getUint8(at + Icmpv4Field.TYPE);
-    const code = view.getUint8(at + Icmpv4Field.CODE);
+    const type = view.getUint8(at + IcmpField.TYPE);
+    const code = view.getUint8(at + IcmpField.CODE);
     if (type === (isIpv4 ? Icmpv4Type.UNREACHABLE : Icmpv6Type.UNREACHABLE)) {
       if (code === (isIpv4 ? Icmpv4Unreachable.PORT : Icmpv6Unreachable.PORT)) {
         endFlow(this.#tcp, CloseReason.DIAL_REFUSED, ClosedBy.UPSTREAM, now);
@@ -197,7 +190,7 @@ export class IcmpErrors {
   }
 
   #onTooBig(isIpv4: boolean, at: number, now: Instant): DropReason {
-    const parameter = this.#tcp.arena.view.getUint32(at + Icmpv4Field.PARAMETER);
+    const parameter = this.#tcp.arena.view.getUint32(at + IcmpField.PARAMETER);
     // RFC 8201 §4: "it must discard it". An old router of IPv4 says 0 (RFC 1191 §5).
     if (!isIpv4 && parameter < ipv6.IPV6_MIN_MTU) return DropReason.BAD_ICMP_HEADER;
     const mtu = isIpv4 ? parameter & MTU_MASK_V4 : parameter;

@@ -18,6 +18,7 @@ import type { Peers } from './peers.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { Instant } from './time.ts';
 import { copyBytes } from './wire/bytes.ts';
+import { echoIdentifier, emitEchoReply, icmpType } from './wire/icmp.ts';
 import * as v4 from './wire/icmpv4.ts';
 import * as v6 from './wire/icmpv6.ts';
 
@@ -74,8 +75,8 @@ export class Icmp {
     if (isIpv4 ? v4.isIcmpError(view, at) : v6.isIcmpError(view, at)) {
       return this.#onError(packet, now);
     }
-    const type = v4.icmpType(view, at);
-    const identifier = v4.echoIdentifier(view, at);
+    const type = icmpType(view, at);
+    const identifier = echoIdentifier(view, at);
     if (type === (isIpv4 ? v4.Icmpv4Type.ECHO_REQUEST : v6.Icmpv6Type.ECHO_REQUEST)) {
       if (this.#sender.isLocal(destinationAt, addressLength)) return this.#answer(packet, now);
       packet.sourcePort = identifier;
@@ -119,8 +120,8 @@ export class Icmp {
     copyBytes(view, fromAt, destinationAt, addressLength);
     copyBytes(view, toAt, sourceAt, addressLength);
     const length = end - at;
-    if (addressLength === 4) v4.emitEchoReplyV4(view, at, at, length);
-    else v6.emitEchoReplyV6(view, at, at, length);
+    const reply = addressLength === 4 ? v4.Icmpv4Type.ECHO_REPLY : v6.Icmpv6Type.ECHO_REPLY;
+    emitEchoReply(view, at, at, length, reply);
     this.#egress.icmp(fromAt, toAt, addressLength, at, length);
     this.#counters.add(Counter.ICMP_ECHO_REPLIES);
     this.#counters.add(Counter.IN_ANSWERED);

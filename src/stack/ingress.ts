@@ -12,7 +12,7 @@ import { NO_FLOW } from './flow-table.ts';
 import type { Forwarder } from './forwarder.ts';
 import type { Icmp } from './icmp.ts';
 import { NOT_TRANSLATED, type PrefixNat } from './nat/prefix-nat.ts';
-import { type Packet, superpacketCount } from './packet.ts';
+import { emptyPacket, findFlow, superpacketCount } from './packet.ts';
 import type { PacketTap } from './packet-tap.ts';
 import type { Fragment } from './reassembly/fragment.ts';
 import type { Reassembly } from './reassembly/reassembly.ts';
@@ -47,23 +47,7 @@ export class Ingress {
   readonly #tap: PacketTap;
   readonly #extensions = new ipv6.ExtensionWalk();
   /** The packet under the reader's eye; reused. */
-  readonly #packet: Packet = {
-    frameAt: 0,
-    ipAt: 0,
-    end: 0,
-    transportAt: 0,
-    protocol: 0,
-    sourceAt: 0,
-    destinationAt: 0,
-    addressLength: 4,
-    sourcePort: 0,
-    destinationPort: 0,
-    hash: 0,
-    hopLimit: 0,
-    trafficClass: 0,
-    isPartial: false,
-    gsoSize: 0,
-  };
+  readonly #packet = emptyPacket();
   /** The transport checksum is right, or was never made because the packet is local. */
   #isSummed = false;
   #isReassembled = false;
@@ -315,21 +299,10 @@ export class Ingress {
     }
     reason = tcp.segment.read(view, at, end, (packet.trafficClass & ECN_MASK) as Ecn);
     if (reason !== DropReason.NONE) return reason;
-    const { sourcePort, destinationPort } = tcp.segment;
-    packet.sourcePort = sourcePort;
-    packet.destinationPort = destinationPort;
-    const ports = (sourcePort << 16) | destinationPort;
-    const flows = tcp.flows;
-    packet.hash = flows.hashOf(sourceAt, destinationAt, addressLength, ports, Protocol.TCP);
-    const row = flows.find(
-      packet.hash,
-      sourceAt,
-      destinationAt,
-      addressLength,
-      sourcePort,
-      destinationPort,
-      Protocol.TCP,
-    );
+    packet.sourcePort = tcp.segment.sourcePort;
+    packet.destinationPort = tcp.segment.destinationPort;
+    const { flows } = tcp;
+    const row = findFlow(flows, packet);
     if (row === NO_FLOW) return this.#unknownTcp(now);
     const state = tcp.tcb.moveTo(row).state;
     if (state === TcpState.CLOSED) return this.#rewrittenTcp(row, flows.foundReply, now);

@@ -1,4 +1,7 @@
+/** A packet that came in, and the flow that it is of. */
+import type { FlowTable } from './flow-table.ts';
 import type { SynPacket } from './tcp/syn-packet.ts';
+import type { Instant } from './time.ts';
 import { Protocol } from './wire/protocol.ts';
 import { headerLength, TCP_HEADER_BYTES } from './wire/tcp.ts';
 import { UDP_HEADER_BYTES } from './wire/udp.ts';
@@ -30,6 +33,40 @@ export interface Packet extends SynPacket {
   /** Payload bytes of each packet of a superpacket; 0 for a single packet. */
   gsoSize: number;
 }
+
+/** Notes the hash by which flow tables know the tuple of a packet. */
+export function hashPacket(flows: FlowTable, packet: Packet): void {
+  const { sourceAt, destinationAt, addressLength, sourcePort, destinationPort } = packet;
+  const ports = (sourcePort << 16) | destinationPort;
+  packet.hash = flows.hashOf(sourceAt, destinationAt, addressLength, ports, packet.protocol);
+}
+
+/** As `FlowTable.find`, of the tuple of a packet, whose hash is noted. */
+export function findFlow(flows: FlowTable, packet: Packet): number {
+  hashPacket(flows, packet);
+  return flows.find(
+    packet.hash,
+    packet.sourceAt,
+    packet.destinationAt,
+    packet.addressLength,
+    packet.sourcePort,
+    packet.destinationPort,
+    packet.protocol,
+  );
+}
+
+/** As `FlowTable.insert`, of a packet for which `findFlow` found nothing. */
+export const insertFlow = (flows: FlowTable, packet: Packet, now: Instant): number =>
+  flows.insert(
+    packet.hash,
+    packet.sourceAt,
+    packet.destinationAt,
+    packet.addressLength,
+    packet.sourcePort,
+    packet.destinationPort,
+    packet.protocol,
+    now,
+  );
 
 /** The packets of a superpacket, as the device would cut it. */
 export function superpacketCount(view: DataView, packet: Packet): number {

@@ -4,14 +4,13 @@
  * is missed, or found where it was a moment ago: whoever gets its packet looks again.
  */
 import { Arena } from './arena.ts';
-import { FLOW_ROW_BYTES, FlowField } from './flow-row.ts';
+import { FLOW_ROW_BYTES, FlowField, REPLY_FIELDS } from './flow-row.ts';
 import { placeFlowTable } from './flow-table.ts';
 import type { StateLimits } from './layout.ts';
 
 const NO_LINK = -1;
 /** Links that are followed at most: a chain that is being changed may lead in a circle. */
 const CHAIN_MAX = 64;
-const REPLY_FIELDS = FlowField.REPLY_NEXT - FlowField.NEXT;
 
 /** A tuple as a packet has it; the addresses lie at positions of another arena. */
 export interface PeerTuple {

@@ -9,7 +9,7 @@ import { Counter, type Counters } from './counters.ts';
 import { DropReason } from './drop-reason.ts';
 import type { FlowTable } from './flow-table.ts';
 import { readQuote } from './nat/translate-error.ts';
-import { emptyPacket, type Packet } from './packet.ts';
+import { emptyPacket, hashPacket, type Packet } from './packet.ts';
 import type { PacketTap } from './packet-tap.ts';
 import type { PeerTable } from './peer-table.ts';
 
@@ -74,7 +74,7 @@ export class Peers {
     quote.destinationAt = sourceAt;
     quote.sourcePort = quote.destinationPort;
     quote.destinationPort = sourcePort;
-    this.#hash(quote);
+    hashPacket(this.#flows, quote);
     return this.#handOver(packet, this.#find(quote));
   }
 
@@ -84,18 +84,6 @@ export class Peers {
       if (tables[peer]?.has(this.#view, packet) === true) return peer;
     }
     return -1;
-  }
-
-  #hash(packet: Packet): void {
-    const { sourceAt, destinationAt, addressLength, sourcePort, destinationPort } = packet;
-    const ports = (sourcePort << 16) | destinationPort;
-    packet.hash = this.#flows.hashOf(
-      sourceAt,
-      destinationAt,
-      addressLength,
-      ports,
-      packet.protocol,
-    );
   }
 
   #handOver({ frameAt, end }: Packet, peer: number): boolean {

@@ -67,6 +67,7 @@ const NO_CHUNK = -1;
 
 /** Payload bytes of the classes: 1,952, 17,184 and 69,408. */
 export const SLAB_PAYLOAD_BYTES: readonly number[] = CLASS_BYTES.map((b) => b - SLAB_PAYLOAD_AT);
+export const MEDIUM_SLAB_PAYLOAD_BYTES = SLAB_PAYLOAD_BYTES[1]!;
 export const LARGE_SLAB_PAYLOAD_BYTES = SLAB_PAYLOAD_BYTES[CLASS_COUNT - 1]!;
 
 const chunkCount = (budget: number): number => Math.max(2, Math.floor(budget / CHUNK_BYTES));

@@ -128,4 +128,5 @@ export class Sources {
   }
 }
 
-const bucketCount = (capacity: number): number => 2 ** Math.ceil(Math.log2(capacity + 1));
+/** A power of two above `capacity`. */
+export const bucketCount = (capacity: number): number => 2 ** Math.ceil(Math.log2(capacity + 1));

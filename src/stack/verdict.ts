@@ -25,6 +25,10 @@ export interface Endpoint {
   readonly family: 4 | 6;
 }
 
+/** `10.0.0.1:443`, `[fd00::1]:443` */
+export const formatEndpoint = ({ ip, port, family }: Endpoint): string =>
+  family === 6 ? `[${ip}]:${port}` : `${ip}:${port}`;
+
 /**
  * A new flow that waits for a verdict: a SYN, the first datagram, or an ICMP echo request. It is
  * answered exactly once; a late answer is ignored.
@@ -51,8 +55,9 @@ export interface ConnectionRequest {
   readonly sniffed?: string;
 }
 
-/** How a refused flow is answered. */
-export type RejectWith = 'rst' | 'icmp' | 'drop';
+/** How a refused flow is answered; in messages by position. */
+export const REJECT_WITHS = ['rst', 'icmp', 'drop'] as const;
+export type RejectWith = (typeof REJECT_WITHS)[number];
 
 /** What the client's SYN waits for: the upstream connection, or nothing. */
 export type Handshake = 'dial-first' | 'accept-first';

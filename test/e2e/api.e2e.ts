@@ -8,7 +8,7 @@
  *                               └── root, uid 1000, bearers of tokens
  */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { chmodSync } from 'node:fs';
+import { chmodSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import {
@@ -121,12 +121,18 @@ describe('over the unix socket', () => {
   });
 
   test('rules change with a reload, and who was let in is out', async () => {
+    const mode = () => statSync(join(world.gateway.folder, 'admin.sock')).mode & 0o777;
     expect((await patch({ admin: { allow: [] } })).status).toBe(200);
-    expect((await as(READER, '/v1/status')).status).toBe(403);
-    expect((await patch({ admin: { allow: [{ uid: READER, scopes: ['read'] }] } })).status).toBe(
-      200,
-    );
-    expect((await as(READER, '/v1/status')).status).toBe(200);
+    // Nobody is named, so the file is for its owner, and there is no answer at all.
+    expect([mode(), (await as(READER, '/v1/status')).status]).toEqual([0o600, 0]);
+    const allow = [{ uid: READER, scopes: ['read'] }];
+    expect((await patch({ admin: { allow } })).status).toBe(200);
+    expect([mode(), (await as(READER, '/v1/status')).status]).toEqual([0o666, 200]);
+    const group = { allow, socket: { group: READER } };
+    expect((await patch({ admin: group })).status).toBe(200);
+    expect([mode(), (await as(READER, '/v1/status')).status]).toEqual([0o660, 200]);
+    expect((await as(STRANGER, '/v1/status')).status).toBe(0);
+    expect((await patch({ admin: { allow, socket: null } })).status).toBe(200);
   });
 
   test('of two deployers who read the same state, exactly one wins, each time', async () => {
@@ -236,6 +242,9 @@ describe('over TCP', () => {
     expect((await ask('/v1/status')).status).toBe(401);
     expect((await ask('/v1/status?token=a-token-to-look-with')).status).toBe(401);
     expect((await ask('/v1/status', ...bearer('look'))).status).toBe(200);
+    const h2c = ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABk'];
+    const asking = h2c.flatMap((header) => ['-H', header]);
+    expect((await ask('/v1/status', ...bearer('look'), ...asking)).status).toBe(200);
     const reload = ['/v1/reload?wait=20s', '-X', 'POST', '-H', 'If-Match: *'] as const;
     expect(await ask(...reload, ...bearer('look'))).toMatchObject({
       status: 403,

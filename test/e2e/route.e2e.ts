@@ -93,23 +93,28 @@ test('plan prints what apply does, and undo takes back only that', async () => {
   await using world = await World.startRouted({ config: { device, routes } });
   const { topology, client, server, gateway } = world;
   topology.ip(topology.gw, 'rule add fwmark 0x99 lookup 99 priority 7150');
+  topology.ip(topology.gw, 'rule add from 192.0.2.0/24 lookup 7100 priority 7151');
   const planned = await cli(gateway, 'route', 'plan', '--json');
   const plan = JSON.parse(planned.stdout) as { steps: { command: string; present: boolean }[] };
   expect(plan).toMatchObject({ device: DEVICE, table: 7100, mark: 0x1bbc });
   expect(plan.steps.map(({ present }) => present)).toEqual([false, false, false, false, false]);
+  const foreign = 'ip -4 rule add from 192.0.2.0/24 lookup 7100 priority 7151';
+  expect(plan).toMatchObject({ foreign: [foreign] });
+  const text = (await cli(gateway, 'route', 'plan')).stdout;
+  expect(text).toContain(`\n# of others, left alone: ${foreign}\n`);
   expect((await cli(gateway, 'route', 'apply', '--dry-run')).code).toBe(0);
-  expect(rules(topology)).toEqual([7150]);
+  expect(rules(topology)).toEqual([7150, 7151]);
   const applied = await cli(gateway, 'route', 'apply', '--json');
   expect(JSON.parse(applied.stdout)).toMatchObject({
     commands: plan.steps.map(({ command }) => command),
   });
-  expect(rules(topology)).toEqual([7102, 7150, 7102]);
+  expect(rules(topology)).toEqual([7102, 7150, 7151, 7102]);
   for (const { server: host } of FAMILIES) {
     expect(await transferBetween(client, server, host, TRANSFER)).toMatchObject(intact(TRANSFER));
   }
   expect((await cli(gateway, 'route', 'apply')).stdout).toContain('nothing to do, 5 are there');
   expect((await cli(gateway, 'route', 'undo')).code).toBe(0);
-  expect(rules(topology)).toEqual([7150]);
+  expect(rules(topology)).toEqual([7150, 7151]);
 });
 
 test('a dial that would come back is told before a flow finds out, and while it runs', async () => {

@@ -134,6 +134,26 @@ describe('a service manager', () => {
   }, 30_000);
 });
 
+/** A gateway with a flow that keeps its drain from being over at once. */
+async function startWithFlow(drain: string) {
+  writeFileSync(join(folder, 'config.yaml'), CONFIG.replace('500ms', drain));
+  writeFileSync(
+    join(folder, 'route.ts'),
+    'import { claim } from "culvert";\n' +
+      'export default { flow: () => claim(), connect: () => new Promise(() => {}) };',
+  );
+  const child = start();
+  await told('READY');
+  topology.ip(topology.gw, 'route add 203.0.113.0/24 dev culvert0');
+  const holder = topology.spawn(
+    topology.gw,
+    [...['bash', '-c', 'exec 3<>/dev/tcp/203.0.113.9/80; echo open; sleep 60']],
+    { cwd: folder, env: { PATH: '/usr/bin:/bin' } },
+  );
+  await holder.stdout.getReader().read();
+  return { child, holder };
+}
+
 describe('the end', () => {
   test('of a config that is wrong has code 1, which a unit does not restart', async () => {
     writeFileSync(join(folder, 'config.yaml'), 'devise: {}');
@@ -141,26 +161,22 @@ describe('the end', () => {
   });
 
   test('by a second signal has code 2, and does not wait', async () => {
-    writeFileSync(join(folder, 'config.yaml'), CONFIG.replace('500ms', '1h'));
-    writeFileSync(
-      join(folder, 'route.ts'),
-      'import { claim } from "culvert";\n' +
-        'export default { flow: () => claim(), connect: () => new Promise(() => {}) };',
-    );
-    const child = start();
-    await told('READY');
-    // A flow that lives keeps the drain from being over at once.
-    topology.ip(topology.gw, 'route add 203.0.113.0/24 dev culvert0');
-    const holder = topology.spawn(
-      topology.gw,
-      [...['bash', '-c', 'exec 3<>/dev/tcp/203.0.113.9/80; echo open; sleep 60']],
-      { cwd: folder, env: { PATH: '/usr/bin:/bin' } },
-    );
-    await holder.stdout.getReader().read();
+    const { child, holder } = await startWithFlow('1h');
     child.kill('SIGTERM');
     await told('STOPPING');
     child.kill('SIGINT');
     expect(await ended(child)).toBe(2);
+    holder.kill();
+  });
+
+  test('by a signal to all processes of a service is a drain all the same', async () => {
+    const { child, holder } = await startWithFlow('1s');
+    const children = Bun.spawnSync(['pgrep', '-P', String(child.pid)]).stdout.toString();
+    const pids = children.trim().split('\n').map(Number);
+    expect(pids.length).toBeGreaterThan(1);
+    for (const pid of [...pids, child.pid]) process.kill(pid, 'SIGTERM');
+    // The flow was there until the drain was over, and had to be cut then.
+    expect(await ended(child)).toBe(3);
     holder.kill();
   });
 

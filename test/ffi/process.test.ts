@@ -50,6 +50,9 @@ test('limits are raised to the hard one and then lowered for good', async () => 
   expect(child.openFilesRaised).toEqual([String(child.raised), String(child.raised)]);
 });
 
+test('leaveSignalsToParent: those that mean something to a gateway do nothing', async () =>
+  expect(await runChild('ignored-signals-child.ts')).toEqual(Array(6).fill(true)));
+
 test('dieWithParent: a child goes when its parent is killed', async () => {
   const parent = Bun.spawn(
     [process.execPath, join(import.meta.dir, 'support/die-with-parent-child.ts')],

@@ -3,7 +3,7 @@ import { accountingRound } from './accounting.ts';
 import { queueAccountingRound } from './queue-accounting.ts';
 
 const ROUNDS = 40;
-const SECONDS_MS = 10_000;
+const UNTRIED_MS = 4000;
 
 test('each frame is in one place after each packet: an outcome, a reason, or waiting', async () => {
   const places = new Set<string>();
@@ -37,8 +37,8 @@ test('with two queues each frame is in one place too, and in a capture once', as
   );
 }, 120_000);
 
-test('seconds of seeds that were never tried find nothing', async () => {
-  const end = Date.now() + SECONDS_MS;
+test('some dozen rounds of seeds that were never tried find nothing', async () => {
+  const end = Date.now() + UNTRIED_MS;
   for (let seed = Date.now() % 1e9; Date.now() < end; seed++) {
     try {
       await (seed % 2 === 0 ? accountingRound(seed) : queueAccountingRound(seed));

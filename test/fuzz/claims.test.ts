@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test';
 import { claimsRound } from './claims.ts';
 
-const ROUNDS = 12;
+const ROUNDS = 8;
 
 test('a script host that says anything harms nobody but its own connections', async () => {
   let opened = 0;

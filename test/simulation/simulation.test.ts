@@ -4,7 +4,8 @@ import { CLEAN } from '../support/lane.ts';
 import { converse } from './conversation.ts';
 import { scenarioOf } from './scenario.ts';
 
-const SEEDS = 300;
+/** `npm run simulate` takes thousands. */
+const SEEDS = 150;
 
 test(`every byte arrives and nothing is left, with ${SEEDS} seeds`, () => {
   const sum = { lost: 0, duplicated: 0, late: 0, corrupted: 0, overflowed: 0 };
@@ -18,8 +19,8 @@ test(`every byte arrives and nothing is left, with ${SEEDS} seeds`, () => {
     }
   }
   // The links did what they are here for.
-  for (const count of Object.values(sum)) expect(count).toBeGreaterThan(100);
-  for (const count of Object.values(openers)) expect(count).toBeGreaterThan(100);
+  for (const count of Object.values(sum)) expect(count).toBeGreaterThan(50);
+  for (const count of Object.values(openers)) expect(count).toBeGreaterThan(50);
 }, 120_000);
 
 test('a window that opens unheard is asked for', () => {

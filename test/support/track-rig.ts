@@ -11,7 +11,7 @@ import { COUNTERS_BYTES, Counters } from '../../src/stack/counters.ts';
 import { DROP_REASON_NAMES, DropReason } from '../../src/stack/drop-reason.ts';
 import { ClosedBy, FlowField, type FlowSnapshot, readFlowRow } from '../../src/stack/flow-row.ts';
 import { FlowTable, NO_FLOW } from '../../src/stack/flow-table.ts';
-import { emptyPacket, type Packet } from '../../src/stack/packet.ts';
+import { emptyPacket, findFlow, insertFlow, type Packet } from '../../src/stack/packet.ts';
 import { HalfSipHash } from '../../src/stack/sip-hash.ts';
 import type { Instant } from '../../src/stack/time.ts';
 import { formatAddress, parseAddress, writeAddress } from '../../src/stack/wire/ip-address.ts';
@@ -177,33 +177,11 @@ export class TrackRig {
 
   /** A row for the packet under the reader's eye. */
   insert(): number {
-    const { packet } = this;
-    return this.flows.insert(
-      packet.hash,
-      packet.sourceAt,
-      packet.destinationAt,
-      packet.addressLength,
-      packet.sourcePort,
-      packet.destinationPort,
-      packet.protocol,
-      this.now,
-    );
+    return insertFlow(this.flows, this.packet, this.now);
   }
 
   find(): number {
-    const { packet, flows } = this;
-    const { sourceAt, destinationAt, addressLength, sourcePort, destinationPort } = packet;
-    const ports = (sourcePort << 16) | destinationPort;
-    packet.hash = flows.hashOf(sourceAt, destinationAt, addressLength, ports, packet.protocol);
-    return flows.find(
-      packet.hash,
-      sourceAt,
-      destinationAt,
-      addressLength,
-      sourcePort,
-      destinationPort,
-      packet.protocol,
-    );
+    return findFlow(this.flows, this.packet);
   }
 
   /** Reads a packet that has no extension headers. */

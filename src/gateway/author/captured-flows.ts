@@ -1,7 +1,9 @@
 /** New flows in a capture: SYNs, first datagrams and first echo requests. */
 import type { RecordedFlow } from '../../scripts-runtime/offline/report.ts';
 import { DropReason } from '../../stack/drop-reason.ts';
+import { DEFAULT_MSS } from '../../stack/tcp/peer-syn.ts';
 import type { Endpoint } from '../../stack/verdict.ts';
+import { echoIdentifier, ICMP_HEADER_BYTES, icmpType } from '../../stack/wire/icmp.ts';
 import * as icmpv4 from '../../stack/wire/icmpv4.ts';
 import * as icmpv6 from '../../stack/wire/icmpv6.ts';
 import { formatAddress } from '../../stack/wire/ip-address.ts';
@@ -12,9 +14,6 @@ import * as tcp from '../../stack/wire/tcp.ts';
 import { TcpOptions } from '../../stack/wire/tcp-options.ts';
 import * as udp from '../../stack/wire/udp.ts';
 import { type CapturedPacket, readCapture } from './capture.ts';
-
-/** MSS of a SYN without the option (RFC 9293 §3.7.1). */
-const MSS_DEFAULT = { 4: 536, 6: 1220 } as const;
 
 interface Carrier {
   readonly family: 4 | 6;
@@ -104,13 +103,13 @@ function flowOf(view: DataView, carrier: Carrier): RecordedFlow | undefined {
       };
     case Protocol.ICMP: {
       if (icmpv4.checkIcmpv4(view, at, end) !== DropReason.NONE) return undefined;
-      if (icmpv4.icmpType(view, at) !== icmpv4.Icmpv4Type.ECHO_REQUEST) return undefined;
-      return { protocol: 'icmp', ...endsOf(carrier, icmpv4.echoIdentifier(view, at), 0) };
+      if (icmpType(view, at) !== icmpv4.Icmpv4Type.ECHO_REQUEST) return undefined;
+      return { protocol: 'icmp', ...endsOf(carrier, echoIdentifier(view, at), 0) };
     }
     case Protocol.ICMPV6: {
-      if (end - at < icmpv6.ICMPV6_HEADER_BYTES) return undefined;
-      if (icmpv6.icmpType(view, at) !== icmpv6.Icmpv6Type.ECHO_REQUEST) return undefined;
-      return { protocol: 'icmp', ...endsOf(carrier, icmpv6.echoIdentifier(view, at), 0) };
+      if (end - at < ICMP_HEADER_BYTES) return undefined;
+      if (icmpType(view, at) !== icmpv6.Icmpv6Type.ECHO_REQUEST) return undefined;
+      return { protocol: 'icmp', ...endsOf(carrier, echoIdentifier(view, at), 0) };
     }
     default:
       return undefined;
@@ -128,7 +127,7 @@ function tcpFlow(view: DataView, carrier: Carrier): RecordedFlow | undefined {
     protocol: 'tcp',
     ...endsOf(carrier, tcp.sourcePort(view, at), tcp.destinationPort(view, at)),
     syn: {
-      mss: options.mss || MSS_DEFAULT[carrier.family],
+      mss: options.mss || DEFAULT_MSS[carrier.family],
       windowScale: Math.max(options.windowScale, 0),
       ttl: carrier.ttl,
       ecn: (flags & (ECE | CWR)) === (ECE | CWR),

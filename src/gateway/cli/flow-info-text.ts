@@ -1,6 +1,7 @@
 /** Live flows as `ss -ti` shows sockets: a line of ends, and below it what is known of each. */
 import type { z } from 'zod';
 import type { flowInfo } from '../supervisor/api/flow-info-schemas.ts';
+import { address } from './flow-table.ts';
 import { formatBytes } from './output.ts';
 
 type Flow = z.output<typeof flowInfo>;
@@ -101,6 +102,3 @@ function rate(bytesPerSecond: number): string {
   }
   return unit === 0 ? `${Math.round(value)}bps` : `${value.toFixed(1)}${units[unit]}`;
 }
-
-const address = (ip: string, port: number): string =>
-  ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;

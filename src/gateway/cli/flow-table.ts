@@ -35,5 +35,6 @@ const row = (flow: Flow): (string | undefined)[] => [
   formatSpan(flow.duration_ms),
 ];
 
-const address = (ip: string, port: number): string =>
+/** `10.0.0.1:443`, `[fd00::1]:443` */
+export const address = (ip: string, port: number): string =>
   ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;

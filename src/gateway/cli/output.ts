@@ -6,6 +6,8 @@ const STDERR = 2;
 
 export const print = (text: string): void => write(STDOUT, `${text}\n`);
 export const printError = (text: string): void => write(STDERR, `culvert: ${text}\n`);
+/** Where it was not asked for: it is no result. */
+export const printHelp = (text: string): void => write(STDERR, `${text}\n`);
 export const printJson = (value: unknown): void => print(JSON.stringify(value, undefined, 2));
 
 /**

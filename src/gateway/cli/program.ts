@@ -4,7 +4,7 @@ import { SystemError } from '../../ffi/errors.ts';
 import { WorkLostError } from '../author/work-aside.ts';
 import { ConfigError } from '../config/load.ts';
 import { ScriptFileError } from '../config/script-files.ts';
-import { AddressInUseError } from '../supervisor/api/listen.ts';
+import { AddressInUseError } from '../supervisor/api/socket-file.ts';
 import { buildInfo } from '../supervisor/build-info.ts';
 import { ExitCode } from '../supervisor/exit-code.ts';
 import { BundleRejectedError, ScriptHostError } from '../supervisor/scripts/generations.ts';
@@ -33,7 +33,7 @@ import { addSchema, addTypes } from './commands/texts.ts';
 import { addUpstreams } from './commands/upstreams.ts';
 import { addVersion } from './commands/version.ts';
 import { describeOption } from './options.ts';
-import { print, printError } from './output.ts';
+import { print, printError, printHelp } from './output.ts';
 
 /** A command's end is a code, for a caller that ends the process. */
 export type Finish = (code: ExitCode) => void;
@@ -66,7 +66,7 @@ export function createProgram(finish: Finish): Command {
     .configureHelp({ optionDescription: describeOption })
     .configureOutput({
       writeOut: (text) => print(text.trimEnd()),
-      writeErr: (text) => printError(text.trimEnd()),
+      writeErr: printUsage,
     });
   program.commandsGroup('A gateway and its config:');
   addRun(program, finish);
@@ -86,6 +86,13 @@ export function createProgram(finish: Finish): Command {
   program.commandsGroup('This program:');
   for (const add of [addVersion, addCompletion, addManpage]) add(program);
   return program;
+}
+
+/** What commander says of a wrong line: an error in its words, or the help. */
+function printUsage(text: string): void {
+  const [, message] = /^error: (.*)$/s.exec(text.trimEnd()) ?? [];
+  if (message === undefined) printHelp(text.trimEnd());
+  else printError(message.replaceAll('\n', ' '));
 }
 
 /** Says what went wrong. A bug keeps its stack. */

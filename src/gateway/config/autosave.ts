@@ -7,7 +7,7 @@ import type { ConfigSource } from './default-config.ts';
 import { ConfigError, type LoadedConfig, validateConfig } from './load.ts';
 import { readTextFile, UnreadableError } from './read-text-file.ts';
 
-const FILE_NAME = 'autosave.json';
+export const AUTOSAVE_NAME = 'autosave.json';
 const FILE_MAX_BYTES = 8 * 1024 * 1024;
 
 const saved = z.object({
@@ -19,7 +19,7 @@ const saved = z.object({
 
 /** Undefined where nobody has asked for a folder of state. */
 export const autosaveFile = (stateFolder: string): string | undefined =>
-  existsSync(stateFolder) ? join(stateFolder, FILE_NAME) : undefined;
+  existsSync(stateFolder) ? join(stateFolder, AUTOSAVE_NAME) : undefined;
 
 /** @throws ConfigFileError */
 export function writeAutosave(path: string, { file, folder, value }: LoadedConfig): void {
@@ -39,7 +39,7 @@ export function writeAutosave(path: string, { file, folder, value }: LoadedConfi
  */
 export function loadAutosave({ stateFolder, overrides }: ConfigSource): LoadedConfig | undefined {
   const named = overrides.findLast(({ path }) => path.join('.') === 'state.folder')?.value;
-  const path = join(typeof named === 'string' ? resolve(named) : stateFolder, FILE_NAME);
+  const path = join(typeof named === 'string' ? resolve(named) : stateFolder, AUTOSAVE_NAME);
   if (!existsSync(path)) return undefined;
   const { config: value, file, folder } = read(path);
   const config = validateConfig(value, path, overrides);

@@ -110,5 +110,5 @@ function partner(item: unknown, index: number, others: readonly unknown[]): unkn
 
 const isSecret = (key: string): boolean => SECRET_NAME.test(key.replace(/[_-]/g, ''));
 
-const isMapping = (value: unknown): value is Record<string, unknown> =>
+export const isMapping = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);

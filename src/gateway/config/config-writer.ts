@@ -9,7 +9,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { parseDocument, stringify } from 'yaml';
+import { type Document, parseDocument, stringify } from 'yaml';
 import { differencesOf } from './config-value.ts';
 import { readTextFile, UnreadableError } from './read-text-file.ts';
 
@@ -24,6 +24,13 @@ export class ConfigFileError extends Error {
   readonly code = 'CONFIG_FILE';
 }
 
+/** Another content of a file. */
+export interface Rewrite {
+  readonly text: string;
+  /** What it was made of, and is to take the place of. */
+  readonly before: string;
+}
+
 /**
  * The text of the file with another value in it. What stays the same keeps its place and its
  * comments.
@@ -31,13 +38,17 @@ export class ConfigFileError extends Error {
  * @param read  the value that was read from the file
  * @throws ConfigFileError  it is no file, or somebody has changed it since
  */
-export function rewriteConfig(file: string | undefined, read: unknown, wanted: unknown): string {
+export function rewriteConfig(file: string | undefined, read: unknown, wanted: unknown): Rewrite {
   if (file === undefined) throw new ConfigFileError('there is no config file to write');
-  const text = readConfigText(file);
-  const document = parseDocument(text);
+  const before = readConfigText(file);
+  const document = parseDocument(before);
   if (document.errors.length > 0 || !Bun.deepEquals(document.toJS() ?? {}, read)) {
     throw new ConfigFileError(`${file} has changed since it was read: reload it first`);
   }
+  return { before, text: rewritten(file, document, read, wanted) };
+}
+
+function rewritten(file: string, document: Document, read: unknown, wanted: unknown): string {
   if (file.endsWith('.json')) return `${JSON.stringify(wanted, undefined, 2)}\n`;
   for (const { path, after } of differencesOf(read, wanted)) {
     if (path.length === 0) return stringify(wanted);
@@ -59,14 +70,17 @@ export interface StagedFile {
  * Writes the new content of a file beside it: what can fail, mostly fails here. Mode and owner
  * stay, and so does a link, whose target is written.
  *
+ * @param before  what is to be replaced: where an editor has saved another text by the time of
+ *                `commit`, that stays
  * @throws ConfigFileError
  */
-export function stageFile(file: string, text: string): StagedFile {
+export function stageFile(file: string, text: string, before?: string): StagedFile {
   const explain = (work: () => void) => {
     try {
       work();
     } catch (cause) {
       discard();
+      if (cause instanceof ConfigFileError) throw cause;
       const { code } = cause as NodeJS.ErrnoException;
       throw new ConfigFileError(`${file} cannot be written: ${code ?? cause}`, { cause });
     }
@@ -90,7 +104,14 @@ export function stageFile(file: string, text: string): StagedFile {
     // Not when it is made, where the umask would take from it.
     chmodSync(temporary, old.mode & PERMISSIONS);
   });
-  return { commit: () => explain(() => renameSync(temporary, target)), discard };
+  const commit = () =>
+    explain(() => {
+      if (before !== undefined && readConfigText(target) !== before) {
+        throw new ConfigFileError(`${file} was changed by somebody else meanwhile, and stays so`);
+      }
+      renameSync(temporary, target);
+    });
+  return { commit, discard };
 }
 
 const isScalarValue = (value: unknown): boolean => typeof value !== 'object' || value === null;

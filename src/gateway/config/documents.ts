@@ -4,7 +4,17 @@
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Alias, type Document, isNode, LineCounter, parseDocument, visit } from 'yaml';
+import {
+  type Alias,
+  type Document,
+  isMap,
+  isNode,
+  isScalar,
+  LineCounter,
+  parseDocument,
+  visit,
+} from 'yaml';
+import { isMapping } from './config-value.ts';
 import { readTextFile, UnreadableError } from './read-text-file.ts';
 
 /** Something wrong in a document; line and column are 1-based, absent when unknown. */
@@ -24,9 +34,10 @@ export interface ConfigIssue {
 export type Place = Pick<ConfigIssue, 'file' | 'line' | 'column' | 'origin'>;
 
 /** Listeners by the thousand, and far from what would hold up the gateway while it is read. */
-const FILE_MAX_BYTES = 4 * 1024 * 1024;
+export const FILE_MAX_BYTES = 4 * 1024 * 1024;
 
-const SUFFIXES = /\.(ya?ml|json)$/;
+/** Of the files in a folder of them. */
+export const CONFIG_NAMES = /^[^.].*\.(ya?ml|json)$/;
 
 export interface ConfigDocument {
   readonly file: string;
@@ -68,7 +79,7 @@ export function filesOf(folder: string): string[] {
     throw new DocumentError(folder, [{ path: '', message: `cannot be read: ${code}` }], { cause });
   }
   return names
-    .filter((name) => SUFFIXES.test(name) && !name.startsWith('.'))
+    .filter((name) => CONFIG_NAMES.test(name))
     .sort()
     .map((name) => join(folder, name));
 }
@@ -114,12 +125,16 @@ export class MergedConfig {
     throw new DocumentError(this.#conflicts[0]?.file ?? '', this.#conflicts);
   }
 
-  /** Place of the innermost part of `path` that a document has. */
-  placeOf(path: readonly PropertyKey[]): Place {
+  /**
+   * Place of the innermost part of `path` that a document has.
+   *
+   * @param isKey  it is the last key that is asked for, and not its value
+   */
+  placeOf(path: readonly PropertyKey[], isKey = false): Place {
     for (let depth = path.length; depth >= 0; depth--) {
       const origin = this.#origins.get(JSON.stringify(path.slice(0, depth)));
       if (origin === undefined) continue;
-      const place = locate(origin.document, [...origin.path, ...path.slice(depth)]);
+      const place = locate(origin.document, [...origin.path, ...path.slice(depth)], isKey);
       return this.#single === undefined ? { file: origin.document.file, ...place } : place;
     }
     return {};
@@ -198,7 +213,15 @@ function toValue({ document, file, lines }: ConfigDocument): unknown {
   }
 }
 
-function locate({ document, lines }: ConfigDocument, path: readonly PropertyKey[]): Place {
+function locate(
+  { document, lines }: ConfigDocument,
+  path: readonly PropertyKey[],
+  isKey = false,
+): Place {
+  const parent = isKey ? document.getIn(path.slice(0, -1), true) : undefined;
+  const pairs = isMap(parent) ? parent.items : [];
+  const found = pairs.find(({ key }) => isScalar(key) && key.value === path.at(-1))?.key;
+  if (isScalar(found) && found.range) return at(lines, found.range[0]);
   for (let depth = path.length; depth >= 0; depth--) {
     const node = document.getIn(path.slice(0, depth), true);
     if (isNode(node) && node.range) return at(lines, node.range[0]);
@@ -210,6 +233,3 @@ function at(lines: LineCounter, offset: number): Place {
   const { line, col } = lines.linePos(offset);
   return line === 0 ? {} : { line, column: col };
 }
-
-const isMapping = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

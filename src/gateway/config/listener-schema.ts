@@ -1,7 +1,7 @@
 /** Listeners of a config, each by itself; what it needs of other sections is in nat-schema.ts. */
 import { z } from 'zod';
 import { matchesPrefix, parseAddress } from '../../stack/wire/ip-address.ts';
-import type { Cidr } from './value-texts.ts';
+import { type Cidr, familyOf } from './value-texts.ts';
 import { cidr, duration, IDLE_MS_MAX, objectName, ports, target } from './values.ts';
 
 /** Actions that have an upstream, and so a target and an idle time. */
@@ -123,5 +123,3 @@ function doOverlap(a: Cidr, b: Cidr): boolean {
 /** Empty for every destination. */
 export const destinationsOf = ({ destination }: Pick<ListenerConfig, 'destination'>): Cidr[] =>
   destination === undefined ? [] : [destination].flat();
-
-export const familyOf = (ip: string): 4 | 6 => (ip.includes(':') ? 6 : 4);

@@ -60,8 +60,8 @@ export interface ConfigFiles {
 export function loadConfigFiles(files: ConfigFiles, overrides: Overrides): LoadedConfig {
   const { documents, name, folder } = readConfigFiles(files);
   const merged = explainErrors(() => new MergedConfig(documents));
-  const placeOf = (path: readonly PropertyKey[]) =>
-    originOf(overrides, path) ?? merged.placeOf(path);
+  const placeOf = (path: readonly PropertyKey[], isKey = false) =>
+    originOf(overrides, path) ?? merged.placeOf(path, isKey);
   const config = validate(merged.value ?? {}, overrides, name, placeOf);
   return { config, file: name, folder, placeOf, value: merged.value ?? {} };
 }
@@ -101,7 +101,9 @@ export function readConfigFiles({ file, folder }: ConfigFiles): {
  */
 export function parseConfig(text: string, file: string, overrides: Overrides = []): Config {
   const merged = explainErrors(() => new MergedConfig([parseText(text, file)]));
-  return validate(merged.value ?? {}, overrides, file, (path) => merged.placeOf(path));
+  return validate(merged.value ?? {}, overrides, file, (path, isKey) =>
+    merged.placeOf(path, isKey),
+  );
 }
 
 /** Validates a config that is not a file, such as the embedded default. */
@@ -123,27 +125,35 @@ function validate(
   value: unknown,
   overrides: Overrides,
   file: string,
-  placeOf: (path: PropertyKey[]) => Place,
+  placeOf: (path: PropertyKey[], isKey: boolean) => Place,
 ): Config {
   const result = configSchema.safeParse(applyOverrides(value, overrides));
   if (result.success) return result.data;
   throw new ConfigError(
     file,
-    flatten(result.error.issues).map(({ path, message }) => ({
+    flatten(result.error.issues).map(({ path, message, isKey = false }) => ({
       path: formatPath(path),
       message,
-      ...(originOf(overrides, path) ?? placeOf(path)),
+      ...(originOf(overrides, path) ?? placeOf(path, isKey)),
     })),
   );
 }
 
+interface FlatIssue {
+  readonly path: PropertyKey[];
+  readonly message: string;
+  /** It is about the last key of the path, and not about its value. */
+  readonly isKey?: boolean;
+}
+
 /** One issue per unknown key; of a union, the branch that says most. */
-function flatten(issues: readonly z.core.$ZodIssue[]): { path: PropertyKey[]; message: string }[] {
+function flatten(issues: readonly z.core.$ZodIssue[]): FlatIssue[] {
   return issues.flatMap((issue) => {
     if (issue.code === 'unrecognized_keys') {
       return issue.keys.map((key) => ({
         path: [...issue.path, key],
         message: `unknown key${suggestion(issue.path, key)}`,
+        isKey: true,
       }));
     }
     if (issue.code === 'invalid_union') {

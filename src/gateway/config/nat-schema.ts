@@ -1,7 +1,7 @@
 /** The sections `nat` and `conntrack` of a config, and what listeners need of them. */
 import { z } from 'zod';
-import { destinationsOf, familyOf, type ListenerConfig } from './listener-schema.ts';
-import type { Cidr, PortRange } from './value-texts.ts';
+import { destinationsOf, type ListenerConfig } from './listener-schema.ts';
+import { type Cidr, familyOf, type PortRange } from './value-texts.ts';
 import { duration, IDLE_MS_MAX, ipAddress, portRange } from './values.ts';
 
 /** The pool is searched for a free port one address after the other. */

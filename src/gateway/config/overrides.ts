@@ -1,4 +1,5 @@
 /** Flags and environment over the file: flag, then `CULVERT_*`, then file, then default. */
+import { isMapping } from './config-value.ts';
 
 /** A value for one place of the config, still as text. */
 export interface Override {
@@ -106,10 +107,7 @@ const camelCase = (flag: string): string =>
 function setIn(target: unknown, path: readonly string[], value: unknown): unknown {
   const [key, ...rest] = path;
   if (key === undefined) return value;
-  if (target !== undefined && target !== null && !isObject(target)) return target;
+  if (target !== undefined && target !== null && !isMapping(target)) return target;
   const object = target ?? {};
   return { ...object, [key]: setIn(object[key], rest, value) };
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,11 +1,11 @@
 /** What the data plane gets of a config. */
 import type { DeviceFacts, ListenerRule, LiveConfig, StartConfig } from '../messages/control.ts';
 import type { UpstreamRule } from '../messages/upstreams.ts';
-import { destinationsOf, familyOf, type ListenerConfig } from './listener-schema.ts';
+import { destinationsOf, type ListenerConfig } from './listener-schema.ts';
 import { queueLimits } from './queues.ts';
 import type { Config } from './schema.ts';
 import { allUpstreams, defaultVia } from './upstream-schema.ts';
-import type { Cidr } from './value-texts.ts';
+import { type Cidr, familyOf } from './value-texts.ts';
 
 /** The part that can change while flows live. Its upstreams have no numbers yet. */
 export function toLiveConfig(config: Config, generation: number): LiveConfig {

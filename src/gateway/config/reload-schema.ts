@@ -13,7 +13,7 @@ const percent = z.number().min(0).max(100);
 export const reload = z.strictObject({
   /** When the bundle that ran last is started with, instead of what the config names. */
   lastGood: z.enum(['never', 'on-failure', 'always']).default('never'),
-  /** Reload when a file of a script changes. */
+  /** Reload when the config changes on disk, or a file that it names. */
   watch: z.boolean().default(false),
   /** Flows of late that old and new scripts are asked about, in a check. */
   replay: z.int().min(0).max(REPLAY_MAX).default(200),

@@ -1,6 +1,7 @@
 /** Reads the scripts that a config names. */
 import { basename, extname, relative, resolve } from 'node:path';
 import type { ScriptSource } from '../messages/script-control.ts';
+import { formatPath } from './documents.ts';
 import { ConfigError, type ConfigIssue, type LoadedConfig } from './load.ts';
 import {
   BUNDLE_MAX_BYTES,
@@ -15,7 +16,8 @@ const BUNDLE_MAX_SCRIPTS = 64;
 interface Wanted {
   readonly name: string;
   readonly file: string;
-  readonly path: string;
+  /** Of what names it. */
+  readonly path: readonly PropertyKey[];
   readonly settings: ScriptSettings;
 }
 
@@ -30,12 +32,16 @@ export function readScripts(loaded: LoadedConfig): ScriptSource[] {
     scripts.load?.map(({ name, file, ...settings }, index) => ({
       name,
       file: resolve(loaded.folder, file),
-      path: `scripts.load[${index}].file`,
+      path: ['scripts', 'load', index, 'file'],
       settings,
     })) ?? globScripts(loaded);
   const issues: ConfigIssue[] = [];
   const root = scripts.root === undefined ? undefined : resolve(loaded.folder, scripts.root);
-  const sources = wanted.flatMap((script) => readScript(script, root, issues));
+  const sources = wanted.flatMap((script) =>
+    readScript(script, root, (message) =>
+      issues.push({ path: formatPath(script.path), message, ...loaded.placeOf?.(script.path) }),
+    ),
+  );
   for (const message of bundleFaults(sources)) issues.push({ path: 'scripts', message });
   if (issues.length > 0) throw new ConfigError(loaded.file ?? 'embedded default', issues);
   return sources;
@@ -89,7 +95,7 @@ function globScripts({ config, folder }: LoadedConfig): Wanted[] {
   return found.map((file) => ({
     name: basename(file, extname(file)),
     file,
-    path: 'scripts.files',
+    path: ['scripts', 'files'],
     settings: {},
   }));
 }
@@ -97,11 +103,11 @@ function globScripts({ config, folder }: LoadedConfig): Wanted[] {
 function readScript(
   wanted: Wanted,
   root: string | undefined,
-  issues: ConfigIssue[],
+  onFault: (message: string) => void,
 ): ScriptSource[] {
-  const { name, file, path, settings } = wanted;
+  const { name, file, settings } = wanted;
   if (!scriptName.safeParse(name).success) {
-    issues.push({ path, message: `"${name}" cannot be the name of a script` });
+    onFault(`"${name}" cannot be the name of a script`);
     return [];
   }
   try {
@@ -110,7 +116,7 @@ function readScript(
     ];
   } catch (error) {
     if (!(error instanceof ScriptFileError)) throw error;
-    issues.push({ path, message: error.message });
+    onFault(error.message);
     return [];
   }
 }

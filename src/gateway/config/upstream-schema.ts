@@ -3,8 +3,7 @@ import { z } from 'zod';
 import { DIRECT, type UpstreamKind } from '../../stack/verdict.ts';
 import { POOL_POLICIES } from '../messages/upstreams.ts';
 import type { ListenerConfig } from './listener-schema.ts';
-import { familyOf } from './listener-schema.ts';
-import { parseTarget } from './value-texts.ts';
+import { familyOf, parseTarget } from './value-texts.ts';
 import { duration, ipAddress, mark, objectName, textOf } from './values.ts';
 
 /** An upstream that `egress.via` describes and does not name has this name. */

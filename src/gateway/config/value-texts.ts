@@ -129,3 +129,6 @@ export const formatMs = (ms: number): string => {
   const [unit, scale] = Object.entries(DURATION_UNITS_MS).findLast(([, of]) => ms % of === 0) ?? [];
   return ms === 0 ? '0s' : `${ms / (scale ?? 1)}${unit}`;
 };
+
+/** Of an address as text. */
+export const familyOf = (ip: string): 4 | 6 => (ip.includes(':') ? 6 : 4);

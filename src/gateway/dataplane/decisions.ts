@@ -2,9 +2,11 @@
  * Asks the script host and takes its answers. A request is answered once: by the host, by its
  * deadline, or by the end of its flow; what comes later is counted and ignored.
  */
+import { DatagramBatch } from '../../ffi/datagram-batch.ts';
 import { Errno } from '../../ffi/errno.ts';
 import { addressOf } from '../../ffi/memory.ts';
-import { receive, send } from '../../ffi/sockets.ts';
+import { ANY_PROCESSOR } from '../../ffi/scheduling.ts';
+import { send } from '../../ffi/sockets.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
 import { FlowField, VerdictCode } from '../../stack/flow-row.ts';
 import type { OnParked } from '../../stack/parked-packets.ts';
@@ -28,11 +30,33 @@ import {
 import { encodeShown } from '../messages/shown-datagrams.ts';
 import type { UpstreamTable } from './forward/upstream-table.ts';
 
+/** Tells where the host that is asked should run; see host-placement.ts. */
+export interface Placement {
+  /** @returns a processor, or ANY_PROCESSOR */
+  ask(): number;
+  answered(): void;
+}
+
+export interface DecisionOptions {
+  readonly fd?: number;
+  /**
+   * A uint32 after which requests are numbered. Another one for each data plane: the host may still
+   * answer what the one before has asked.
+   */
+  readonly before?: number;
+  readonly placement?: Placement | undefined;
+}
+
+const ANYWHERE: Placement = { ask: () => ANY_PROCESSOR, answered: () => {} };
+
+const randomUint32 = (): number => crypto.getRandomValues(new Uint32Array(1))[0]!;
+
 /** A power of two above any limit of held SYNs. */
 const SLOTS = 65_536;
 const NONE = -1;
-/** Answers taken per turn of the loop. */
-const BATCH = 256;
+/** Answers taken with one call, and calls per turn of the loop. */
+const BATCH = 16;
+const BATCHES_MAX = 16;
 
 export class Decisions {
   readonly #stack: Stack;
@@ -41,6 +65,8 @@ export class Decisions {
   readonly #buffer = new ArrayBuffer(DECISION_BYTES_MAX);
   readonly #view = new DataView(this.#buffer);
   readonly #address = addressOf(this.#buffer);
+  readonly #batch = new DatagramBatch(BATCH);
+  readonly #incoming = new DataView(new ArrayBuffer(BATCH * DECISION_BYTES_MAX));
   /** The answer that was read last. */
   readonly #answer = new DecisionAnswer();
   /** Row that waits for the answer to a request, by the request's low bits. */
@@ -55,22 +81,27 @@ export class Decisions {
     send(this.#fd, this.#address, bytes);
   };
   readonly #fd: number;
+  readonly #placement: Placement;
   #lastRequest: number;
   #epoch = 0;
 
-  /**
-   * @param before  a uint32 after which requests are numbered. Another one for each data plane: the
-   *                host may still answer what the one before has asked
-   */
   constructor(
     stack: Stack,
     upstreams: UpstreamTable,
     counters: Counters,
-    fd: number = DataPlaneFd.SCRIPTS,
-    before = crypto.getRandomValues(new Uint32Array(1))[0]!,
+    {
+      fd = DataPlaneFd.SCRIPTS,
+      before = randomUint32(),
+      placement = ANYWHERE,
+    }: DecisionOptions = {},
   ) {
     this.#fd = fd;
+    this.#placement = placement;
     this.#lastRequest = before;
+    const incoming = addressOf(this.#incoming.buffer as ArrayBuffer);
+    for (let i = 0; i < BATCH; i++) {
+      this.#batch.set(i, incoming + i * DECISION_BYTES_MAX, DECISION_BYTES_MAX);
+    }
     this.#stack = stack;
     this.#upstreams = upstreams;
     this.#counters = counters;
@@ -85,7 +116,6 @@ export class Decisions {
     if (sent < 0) return false;
     this.#rows[request % SLOTS] = row;
     this.#upstreams.setRequest(row, request);
-    this.#counters.add(Counter.DECISIONS_ASKED);
     return true;
   }
 
@@ -118,22 +148,14 @@ export class Decisions {
 
   /** Takes the answers that have arrived; an answer is valid during the call. */
   read(onAnswer: (row: number, answer: DecisionAnswer) => void): void {
-    for (let i = 0; i < BATCH; i++) {
-      const got = receive(this.#fd, this.#address, DECISION_BYTES_MAX);
+    for (let calls = 0; calls < BATCHES_MAX; calls++) {
+      const got = this.#batch.receive(this.#fd, BATCH);
       if (got === -Errno.EINTR) continue;
-      if (got <= 0) return;
-      if (datagramKind(this.#view, 0, got) === DatagramKind.SHOW) {
-        this.#onShow();
-        continue;
+      for (let i = 0; i < got; i++) {
+        this.#take(i * DECISION_BYTES_MAX, this.#batch.length(i), onAnswer);
       }
-      const row = this.#rowOf(got);
-      if (row === NONE) {
-        this.#counters.add(Counter.DECISIONS_LATE);
-        this.#onLate(got);
-        continue;
-      }
-      this.#forget(row, this.#upstreams.request(row));
-      onAnswer(row, this.#answer);
+      // Fewer than there is room for are all that there were: another call would say so.
+      if (got < BATCH) return;
     }
   }
 
@@ -141,19 +163,36 @@ export class Decisions {
   copyTarget(answer: DecisionAnswer, toAt: number): void {
     const { view } = this.#stack.arena;
     for (let i = 0; i < 16; i += 4) {
-      view.setInt32(toAt + i, this.#view.getInt32(answer.toAt + i));
+      view.setInt32(toAt + i, this.#incoming.getInt32(answer.toAt + i));
     }
   }
 
   /** The local address that an answer asks for; empty for any. */
   bindAddress(answer: DecisionAnswer): string {
     if (answer.bindFamily === 0) return '';
-    return formatAddress(this.#view, answer.bindAt, answer.bindFamily === 4 ? 4 : 16);
+    return formatAddress(this.#incoming, answer.bindAt, answer.bindFamily === 4 ? 4 : 16);
   }
 
   /** Reason of a rejection, note of a redirection. */
   text(answer: DecisionAnswer): string {
-    return answerText(this.#view, answer);
+    return answerText(this.#incoming, answer);
+  }
+
+  /** The datagram that lies at `at` of what has come in. */
+  #take(at: number, length: number, onAnswer: (row: number, answer: DecisionAnswer) => void): void {
+    if (datagramKind(this.#incoming, at, length) === DatagramKind.SHOW) {
+      this.#onShow(at);
+      return;
+    }
+    const row = this.#rowOf(at, length);
+    if (row === NONE) {
+      this.#counters.add(Counter.DECISIONS_LATE);
+      this.#onLate(at, length);
+      return;
+    }
+    this.#placement.answered();
+    this.#forget(row, this.#upstreams.request(row));
+    onAnswer(row, this.#answer);
   }
 
   #cancel(request: number): void {
@@ -161,19 +200,19 @@ export class Decisions {
   }
 
   /** What was answered before the host could hear that the flow is gone. */
-  #onLate(length: number): void {
+  #onLate(at: number, length: number): void {
     const answer = this.#answer;
-    if (!decodeDecisionAnswer(this.#view, 0, length, answer)) return;
+    if (!decodeDecisionAnswer(this.#incoming, at, length, answer)) return;
     if (answer.epoch === this.#epoch && answer.verdict === VerdictCode.CLAIM) {
       this.refuseClaim(answer);
     }
   }
 
-  /** A wish of the host, in the buffer; of a flow that waits no longer it is too late. */
-  #onShow(): void {
-    const request = requestIdOf(this.#view, 0);
+  /** A wish of the host; of a flow that waits no longer it is too late. */
+  #onShow(at: number): void {
+    const request = requestIdOf(this.#incoming, at);
     const row = this.#rows[request % SLOTS]!;
-    if (row === NONE || epochOf(this.#view, 0) !== this.#epoch) return;
+    if (row === NONE || epochOf(this.#incoming, at) !== this.#epoch) return;
     if (this.#upstreams.request(row) !== request) return;
     const { view } = this.#stack.arena;
     if (view.getUint8(this.#stack.rowAt(row) + FlowField.PROTOCOL) !== Protocol.UDP) return;
@@ -202,9 +241,9 @@ export class Decisions {
     this.#upstreams.setRequest(row, 0);
   }
 
-  #rowOf(length: number): number {
+  #rowOf(at: number, length: number): number {
     const answer = this.#answer;
-    if (!decodeDecisionAnswer(this.#view, 0, length, answer)) return NONE;
+    if (!decodeDecisionAnswer(this.#incoming, at, length, answer)) return NONE;
     if (answer.epoch !== this.#epoch) return NONE;
     const row = this.#rows[answer.requestId % SLOTS]!;
     return row !== NONE && this.#upstreams.request(row) === answer.requestId ? row : NONE;
@@ -233,6 +272,7 @@ export class Decisions {
       tcb.sndScale,
       view.getUint8(at + FlowField.SYN_HOP_LIMIT),
       tcb.has(TcbFlag.ECN_SETUP) ? 1 : 0,
+      this.#placement.ask(),
     );
   }
 }

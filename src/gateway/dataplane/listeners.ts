@@ -1,21 +1,13 @@
 /** Static listeners: the first rule that matches a new flow decides, before any script. */
+import { PROTOCOL_NAMES } from '../../stack/flow-row.ts';
 import type { FlowProtocol } from '../../stack/verdict.ts';
 import { matchesPrefix, parseCidr } from '../../stack/wire/ip-address.ts';
-import { Protocol } from '../../stack/wire/protocol.ts';
 import type { ListenerRule } from '../messages/control.ts';
 
 interface Compiled {
   readonly rule: ListenerRule;
   readonly prefixes: readonly { readonly bytes: Uint8Array; readonly prefixLength: number }[];
 }
-
-/** Of the protocols that a rule can name. */
-const NAMES: ReadonlyMap<number, FlowProtocol> = new Map([
-  [Protocol.TCP, 'tcp'],
-  [Protocol.UDP, 'udp'],
-  [Protocol.ICMP, 'icmp'],
-  [Protocol.ICMPV6, 'icmp'],
-]);
 
 export const NO_LISTENER = -1;
 
@@ -51,7 +43,7 @@ export class Listeners {
     addressLength: number,
     port: number,
   ): number {
-    const name = NAMES.get(protocol);
+    const name = PROTOCOL_NAMES[protocol];
     // Loops, for a closure would be an object for each packet of a flood.
     for (let i = 0; i < this.#compiled.length; i++) {
       const why = mismatchOf(this.#compiled[i]!, name, view, destinationAt, addressLength, port);

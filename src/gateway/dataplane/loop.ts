@@ -16,7 +16,7 @@ import { type Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { Counter, type Counters } from '../../stack/counters.ts';
 import { Carrier, FlowField } from '../../stack/flow-row.ts';
 import type { Stack } from '../../stack/stack.ts';
-import type { Instant } from '../../stack/time.ts';
+import { type Instant, NEVER } from '../../stack/time.ts';
 import { DataPlaneFd, type ToDataPlane } from '../messages/control.ts';
 import type { CaptureTap } from './capture/capture-tap.ts';
 import { FIRST_CLAIM_TOKEN } from './claims/claim-sockets.ts';
@@ -33,6 +33,7 @@ import type { Dialer } from './forward/dialer.ts';
 import type { Orphans } from './forward/orphans.ts';
 import type { Splice } from './forward/splice.ts';
 import { FIRST_FLOW_TOKEN, STALE_TOKEN, type UpstreamTable } from './forward/upstream-table.ts';
+import type { HostPlacement } from './host-placement.ts';
 import { inspectFlows } from './inspect-flows.ts';
 import { killFlows } from './kill-flows.ts';
 import type { PeerSockets } from './peer-sockets.ts';
@@ -76,6 +77,8 @@ export interface LoopParts {
   readonly counters: Counters;
   /** Of a device with several queues. */
   readonly peers: PeerSockets | undefined;
+  /** Of the script host beside us; none where it serves several data planes. */
+  readonly placement: HostPlacement | undefined;
 }
 
 export class Loop {
@@ -83,6 +86,8 @@ export class Loop {
   readonly #drain: Drain;
   #isRunningDrained = false;
   #isRunning = true;
+  /** When the last wait for events began; NEVER when there was none. */
+  #waitsSince: Instant = NEVER;
 
   constructor(parts: LoopParts) {
     this.#parts = parts;
@@ -99,7 +104,7 @@ export class Loop {
     while (this.#isRunning) this.#turn();
     const { reports } = this.#parts;
     // The supervisor may be behind; what ended is still reported to it.
-    for (let i = 0; i < LAST_FLUSHES && reports.flush() && reports.isBehind; i++) {
+    for (let i = 0; i < LAST_FLUSHES && reports.flushAll() && reports.isBehind; i++) {
       Bun.sleepSync(LAST_FLUSH_PAUSE_MS);
     }
   }
@@ -110,11 +115,14 @@ export class Loop {
     const count = epoll.wait(this.#waitMs());
     const now = monotonicNow();
     counters.add(Counter.LOOP_TURNS);
+    this.#parts.placement?.woke(now, Math.max(0, now - this.#waitsSince));
+    // A batch of frames may take milliseconds, and each answer ends the wait of a flow.
+    for (let i = 0; i < count; i++) if (epoll.token(i) === Token.SCRIPTS) this.#takeAnswers(now);
     for (let i = 0; i < count; i++) {
       const token = epoll.token(i);
       if (token >= FIRST_CLAIM_TOKEN) claims.onSocketEvent(token, epoll.events(i), now);
       else if (token >= FIRST_FLOW_TOKEN) this.#upstreamEvent(token, epoll.events(i), now);
-      else this.#ownEvent(token, now);
+      else if (token !== Token.SCRIPTS) this.#ownEvent(token, now);
     }
     splice.runListed(now);
     orphans.run(now);
@@ -126,11 +134,11 @@ export class Loop {
     device.check(now);
     this.#checkDrain(now);
     vias.report(now);
-    if (!reports.flush()) this.#isRunning = false;
+    if (!reports.flush(now)) this.#isRunning = false;
   }
 
   #waitMs(): number {
-    const { stack, splice, orphans, sessions, claims, relay } = this.#parts;
+    const { stack, splice, orphans, sessions, claims, relay, reports } = this.#parts;
     const patience = Math.min(
       splice.patienceMs,
       sessions.patienceMs,
@@ -138,9 +146,10 @@ export class Loop {
       relay.patienceMs,
       MAX_WAIT_MS,
     );
+    this.#waitsSince = patience === 0 ? NEVER : monotonicNow();
     if (patience === 0) return 0;
-    const wakeAt = Math.min(stack.pollAt(), claims.nextLook, orphans.nextLook);
-    const untilTimer = Math.ceil((wakeAt - monotonicNow()) / 1000);
+    const looks = Math.min(claims.nextLook, orphans.nextLook, reports.dueAt);
+    const untilTimer = Math.ceil((Math.min(stack.pollAt(), looks) - this.#waitsSince) / 1000);
     return Math.max(0, Math.min(patience, untilTimer));
   }
 
@@ -153,16 +162,18 @@ export class Loop {
     else dialer.onEvent(row, events, now);
   }
 
+  #takeAnswers(now: Instant): void {
+    const { decisions, flows } = this.#parts;
+    decisions.read((row, answer) => flows.onAnswer(row, answer, now));
+  }
+
   #ownEvent(token: number, now: Instant): void {
-    const { decisions, flows, claims, control, device, input, swap, peers, stack } = this.#parts;
+    const { claims, control, device, input, swap, peers, stack } = this.#parts;
     if (token === Token.DEVICE) input.readBatch(device, now);
     else if (token === Token.OLD_DEVICE) swap.readOld(now);
     else if (token === Token.PEERS) peers?.read(stack, now);
-    else if (token === Token.SCRIPTS) {
-      decisions.read((row, answer) => flows.onAnswer(row, answer, now));
-    } else if (token === Token.CONNS) {
-      claims.onChannelEvent(now);
-    } else if (!control.read((message) => this.onMessage(message, now))) {
+    else if (token === Token.CONNS) claims.onChannelEvent(now);
+    else if (!control.read((message) => this.onMessage(message, now))) {
       this.#isRunning = false;
     }
   }

@@ -3,7 +3,8 @@
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { SharedMemory } from '../../ffi/memory.ts';
-import { dieWithParent, raiseFileLimit } from '../../ffi/process.ts';
+import { dieWithParent, leaveSignalsToParent, raiseFileLimit } from '../../ffi/process.ts';
+import { Affinity, requestSlices, SHORTEST_SLICE_NS } from '../../ffi/scheduling.ts';
 import { setNonBlocking } from '../../ffi/sockets.ts';
 import { TunDevice } from '../../ffi/tun-device.ts';
 import { COUNTERS_BYTES, Counters } from '../../stack/counters.ts';
@@ -32,6 +33,7 @@ import { Dialer } from './forward/dialer.ts';
 import { Orphans } from './forward/orphans.ts';
 import { Splice } from './forward/splice.ts';
 import { UpstreamTable } from './forward/upstream-table.ts';
+import { HostPlacement } from './host-placement.ts';
 import { Loop, Token } from './loop.ts';
 import { LoopGuard } from './loop-guard.ts';
 import { PeerSockets } from './peer-sockets.ts';
@@ -48,8 +50,11 @@ const STDOUT = 1;
 
 /** Runs the hidden sub-command `__data-plane`; returns when the gateway ends. */
 export function runDataPlane(): void {
+  leaveSignalsToParent();
   dieWithParent();
   const fileLimit = raiseFileLimit();
+  // Before whatever else runs here, scripts included. Without it we only wait a bit longer.
+  requestSlices(SHORTEST_SLICE_NS);
   setNonBlocking(STDIN);
   setNonBlocking(STDOUT);
   const control = new ControlInput();
@@ -104,7 +109,8 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   const orphans = new Orphans(stack, upstreams, epoll, counters, memory.address);
   const vias = new Upstreams(reports);
   const dialer = new Dialer(stack, upstreams, vias, splice, epoll, counters, guard);
-  const decisions = new Decisions(stack, upstreams, counters);
+  const placement = start.queue ? undefined : new HostPlacement(new Affinity(), monotonicNow());
+  const decisions = new Decisions(stack, upstreams, counters, { placement });
   const relay = new Relay(stack);
   const bounds = sessionOptions(start.sessions, fileLimit, reports);
   const sessions = new Sessions(stack, upstreams, epoll, counters, guard, memory.address, bounds);
@@ -133,7 +139,7 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   const swapped = { epoll, port: device, input, stack, guard, reports, base: memory.address };
   const swap = new DeviceSwap(swapped, Token.OLD_DEVICE);
   const around = { epoll, device, input, swap, flows, control, capture, reports, counters, peers };
-  return new Loop({ ...shared, ...around });
+  return new Loop({ ...shared, ...around, placement });
 }
 
 /** What the configuration and the moment say; the rest is made of parts. */

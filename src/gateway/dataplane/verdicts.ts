@@ -16,16 +16,18 @@ import {
 } from '../../stack/flow-row.ts';
 import { IcmpErrorKind } from '../../stack/icmp-error-kind.ts';
 import { type Instant, NEVER } from '../../stack/time.ts';
-import { CONGESTION_NAMES, type RejectWith, type UpstreamKind } from '../../stack/verdict.ts';
+import {
+  CONGESTION_NAMES,
+  REJECT_WITHS,
+  type RejectWith,
+  type UpstreamKind,
+} from '../../stack/verdict.ts';
 import { writeAddress } from '../../stack/wire/ip-address.ts';
 import { Protocol } from '../../stack/wire/protocol.ts';
 import type { ListenerRule } from '../messages/control.ts';
 import { type DecisionAnswer, HandshakeCode } from '../messages/decision.ts';
 import type { FlowParts } from './flows.ts';
 import { CONFIGURED_MARK, type DialPlan } from './forward/dialer.ts';
-
-/** By `RejectCode` of messages/decision.ts. */
-const REJECT_WITH: readonly RejectWith[] = ['rst', 'icmp', 'drop'];
 
 export class Verdicts {
   readonly #parts: FlowParts;
@@ -88,7 +90,7 @@ export class Verdicts {
         stack.reject(row, 'rst', IcmpErrorKind.PORT, CloseReason.UNCLAIMED, ClosedBy.GATEWAY, now);
         break;
       case VerdictCode.REJECT:
-        this.#reject(row, REJECT_WITH[answer.detail] ?? 'rst', ClosedBy.SCRIPT, now);
+        this.#reject(row, REJECT_WITHS[answer.detail] ?? 'rst', ClosedBy.SCRIPT, now);
         break;
       case VerdictCode.REDIRECT:
         this.#redirect(row, answer, now);

@@ -34,7 +34,7 @@ export interface ListenerRule {
 }
 
 /** Packets of either prefix are translated, and none of them begins a flow: RFC 6296. */
-export interface PrefixAction {
+interface PrefixAction {
   readonly kind: 'prefix';
   /** `fd01:203:405::/48` */
   readonly inside: string;

@@ -3,20 +3,19 @@
  * decided. Fixed layouts, little-endian, one datagram a message. The data plane encodes and decodes
  * on its hot path, straight from its rows and without an object; the script host takes values.
  */
+import { ANY_PROCESSOR } from '../../ffi/scheduling.ts';
 import type { Decision } from '../../scripts-runtime/decide.ts';
 import { FAILURE_KINDS } from '../../scripts-runtime/errors.ts';
 import { VERDICT_TEXT_BYTES } from '../../scripts-runtime/limits.ts';
-import { SERVICE_NAMES, VerdictCode } from '../../stack/flow-row.ts';
+import { PROTOCOL_NAMES, SERVICE_NAMES, VerdictCode } from '../../stack/flow-row.ts';
 import {
   CONGESTION_NAMES,
   type ConnectionRequest,
   type Endpoint,
-  type FlowProtocol,
   type ForwardVerdict,
-  type RejectWith,
+  REJECT_WITHS,
 } from '../../stack/verdict.ts';
 import { formatAddress, writeAddress } from '../../stack/wire/ip-address.ts';
-import { Protocol } from '../../stack/wire/protocol.ts';
 
 /** First byte of every datagram. */
 export const DatagramKind = {
@@ -48,8 +47,10 @@ const RequestField = {
   MSS: 56,
   WINDOW_SCALE: 58,
   TTL: 59,
+  /** Where the data plane runs and will run, or ANY_PROCESSOR. */
+  PROCESSOR: 60,
 } as const;
-const DECISION_REQUEST_BYTES = 60;
+const DECISION_REQUEST_BYTES = 62;
 
 /** A cancellation ends after the epoch; its first fields are those of a request. */
 export const DECISION_CANCEL_BYTES = 12;
@@ -59,7 +60,7 @@ const AnswerField = {
   KIND: 0,
   /** VerdictCode, or FAILED. */
   VERDICT: 1,
-  /** RejectCode, HandshakeCode, position in SERVICE_NAMES, or FailureCode, by the verdict. */
+  /** By the verdict: position in REJECT_WITHS or SERVICE_NAMES, HandshakeCode, failure code. */
   DETAIL: 2,
   /** PROXY protocol version; 0 for none. */
   PROXY_PROTOCOL: 3,
@@ -93,21 +94,10 @@ const ANSWER_FIXED_BYTES = 88;
 /** Stands in the place of a verdict: the script gave none, and the fallback applies. */
 export const VERDICT_FAILED = 255;
 
-export const RejectCode = { rst: 0, icmp: 1, drop: 2 } as const satisfies Record<
-  RejectWith,
-  number
->;
 export const HandshakeCode = { 'dial-first': 0, 'accept-first': 1 } as const;
 /** Words of the failure codes: `failureName(answer.detail)`. */
 export const failureName = (code: number): string => FAILURE_KINDS[code] ?? 'unknown';
 
-/** By IANA number: what scripts are asked about. */
-const FLOW_PROTOCOLS: ReadonlyMap<number, FlowProtocol> = new Map([
-  [Protocol.TCP, 'tcp'],
-  [Protocol.UDP, 'udp'],
-  [Protocol.ICMP, 'icmp'],
-  [Protocol.ICMPV6, 'icmp'],
-]);
 const ADDRESS_BYTES = 16;
 
 const utf8 = new TextEncoder();
@@ -118,6 +108,7 @@ const fromUtf8 = new TextDecoder();
  *
  * @param protocol  IANA number; `mss`, `windowScale` and `ecn` are read of TCP only
  * @param ecn       1 when the SYN asks for ECN, else 0
+ * @param processor number of one, or ANY_PROCESSOR
  * @returns         length in bytes
  */
 export function encodeDecisionRequest(
@@ -137,6 +128,7 @@ export function encodeDecisionRequest(
   windowScale: number,
   ttl: number,
   ecn: number,
+  processor = ANY_PROCESSOR,
 ): number {
   view.setUint8(at + RequestField.KIND, DatagramKind.REQUEST);
   view.setUint8(at + RequestField.PROTOCOL, protocol);
@@ -154,6 +146,7 @@ export function encodeDecisionRequest(
   view.setUint16(at + RequestField.MSS, mss, true);
   view.setUint8(at + RequestField.WINDOW_SCALE, windowScale);
   view.setUint8(at + RequestField.TTL, ttl);
+  view.setUint16(at + RequestField.PROCESSOR, processor, true);
   return DECISION_REQUEST_BYTES;
 }
 
@@ -180,6 +173,10 @@ export const requestIdOf = (view: DataView, at: number): number =>
 export const epochOf = (view: DataView, at: number): number =>
   view.getUint32(at + RequestField.EPOCH, true);
 
+/** Of a request. */
+export const processorOf = (view: DataView, at: number): number =>
+  view.getUint16(at + RequestField.PROCESSOR, true);
+
 /** The request of a datagram; undefined when it is malformed. */
 export function decodeDecisionRequest(
   view: DataView,
@@ -188,7 +185,7 @@ export function decodeDecisionRequest(
 ): ConnectionRequest | undefined {
   if (length !== DECISION_REQUEST_BYTES) return undefined;
   const family = view.getUint8(at + RequestField.FAMILY);
-  const protocol = FLOW_PROTOCOLS.get(view.getUint8(at + RequestField.PROTOCOL));
+  const protocol = PROTOCOL_NAMES[view.getUint8(at + RequestField.PROTOCOL)];
   if ((family !== 4 && family !== 6) || protocol === undefined) return undefined;
   const addressLength = family === 4 ? 4 : ADDRESS_BYTES;
   return {
@@ -241,7 +238,7 @@ export function encodeDecisionAnswer(
       return ANSWER_FIXED_BYTES;
     case 'reject':
       view.setUint8(at + AnswerField.VERDICT, VerdictCode.REJECT);
-      view.setUint8(at + AnswerField.DETAIL, RejectCode[verdict.with]);
+      view.setUint8(at + AnswerField.DETAIL, REJECT_WITHS.indexOf(verdict.with));
       return writeText(view, at, verdict.reason);
     case 'redirect':
       view.setUint8(at + AnswerField.VERDICT, VerdictCode.REDIRECT);
@@ -307,7 +304,7 @@ export class DecisionAnswer {
   epoch = 0;
   /** VerdictCode, or VERDICT_FAILED. */
   verdict = 0;
-  /** RejectCode, HandshakeCode, Service or failure code, by the verdict. */
+  /** By the verdict: position in REJECT_WITHS, HandshakeCode, Service, or failure code. */
   detail = 0;
   generation = 0;
   /** Position of the script; 0xffff_ffff when none claimed the flow. */

@@ -9,8 +9,10 @@ import {
   listRules,
   listTableRoutes,
 } from '../../ffi/policy-routes.ts';
-import { keyOf, type Step } from './plan.ts';
+import type { ListedRule } from '../../ffi/rule-message.ts';
+import { keyOf, MAIN_TABLE, ruleCommand, type Step } from './plan.ts';
 import type { RouteRecord } from './record.ts';
+import { lockRecord } from './record-lock.ts';
 
 export interface RouteChange {
   readonly made: readonly Step[];
@@ -23,6 +25,14 @@ export interface RouteChange {
 export interface RouteDifference extends RouteChange {
   /** Made by us in the past. */
   readonly ours: readonly Step[];
+  /** Rules of others with a priority or the table of ours, as ip(8) would make them. */
+  readonly foreign: readonly string[];
+}
+
+/** What the kernel has. */
+interface Present {
+  readonly keys: ReadonlySet<string>;
+  readonly rules: readonly ListedRule[];
 }
 
 /** Compares with the kernel; a device that is not there has no routes. @throws SystemError */
@@ -33,22 +43,25 @@ export function compareRoutes(
 ): RouteDifference {
   using netlink = new Netlink();
   const ours = record.read();
-  const present = presentKeys(netlink, [...wanted, ...ours], indexOf(netlink, device));
+  const steps = [...wanted, ...ours];
+  const present = presentOf(netlink, steps, indexOf(netlink, device));
   const wantedKeys = new Set(wanted.map(keyOf));
   return {
     ours,
-    made: wanted.filter((step) => !present.has(keyOf(step))),
-    kept: wanted.filter((step) => present.has(keyOf(step))),
+    made: wanted.filter((step) => !present.keys.has(keyOf(step))),
+    kept: wanted.filter((step) => present.keys.has(keyOf(step))),
     removed: ours.filter((step) => !wantedKeys.has(keyOf(step))).reverse(),
+    foreign: foreignRules(present.rules, steps),
   };
 }
 
 /**
  * Makes what is missing and removes what we made and is not wanted any more; done again, it does
- * nothing. Where a step fails, what this call has made is taken back.
+ * nothing. Where a step fails, what this call has made is taken back; what cannot be taken away is
+ * left and stays in the record.
  *
  * @throws SystemError  `EPERM`, `ENODEV` without the device, `EEXIST` for what belongs to others
- * @throws StartError   the record cannot be kept
+ * @throws StartError   the record cannot be kept; `ROUTES_LOCKED`: another process is at it
  */
 export function applyRoutes(
   wanted: readonly Step[],
@@ -56,13 +69,16 @@ export function applyRoutes(
   record: RouteRecord,
 ): RouteChange {
   using netlink = new Netlink();
+  // Two that read and then write the record would forget what the other has made.
+  using _ = lockRecord(record, wanted.length > 0);
   const { ours, made, kept, removed } = compareRoutes(wanted, device, record);
   // Before the first step: should this process die in the middle, the next one knows.
   if (made.length > 0) record.write([...ours, ...made]);
   addAll(netlink, made, device, () => record.write(ours));
-  for (const step of removed) remove(netlink, step, indexOf(netlink, device));
+  const { left, failure } = removeAll(netlink, removed, device);
   const keys = new Set(ours.map(keyOf));
-  record.write([...kept.filter((step) => keys.has(keyOf(step))), ...made]);
+  record.write([...kept.filter((step) => keys.has(keyOf(step))), ...made, ...left.reverse()]);
+  if (failure !== undefined) throw failure;
   return { made, removed, kept };
 }
 
@@ -90,6 +106,22 @@ function addAll(
   }
 }
 
+/** Each one that can be: what others have done to one must not keep the rest. */
+function removeAll(netlink: Netlink, steps: readonly Step[], device: string) {
+  const left: Step[] = [];
+  let failure: SystemError | undefined;
+  for (const step of steps) {
+    try {
+      remove(netlink, step, indexOf(netlink, device));
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      left.push(step);
+      failure ??= error;
+    }
+  }
+  return { left, failure };
+}
+
 function add(netlink: Netlink, step: Step, index: number): void {
   if (step.kind === 'rule') addRule(netlink, step.rule);
   else addTableRoute(netlink, { ...step.route, interfaceIndex: isAtDevice(step) ? index : 0 });
@@ -104,11 +136,14 @@ function remove(netlink: Netlink, step: Step, index: number): void {
 
 const isAtDevice = (step: Step): boolean => step.kind === 'route' && step.route.kind === 'unicast';
 
-/** Keys of all rules, and of the routes of the tables that are spoken of. */
-function presentKeys(netlink: Netlink, steps: readonly Step[], index: number): Set<string> {
+/** All rules, and keys of those that we could have made and of routes in the tables of `steps`. */
+function presentOf(netlink: Netlink, steps: readonly Step[], index: number): Present {
   const keys = new Set<string>();
+  const rules = ([4, 6] as const).flatMap((family) => listRules(netlink, family));
+  for (const { rule, beyond } of rules) {
+    if (beyond.length === 0) keys.add(keyOf({ kind: 'rule', rule }));
+  }
   for (const family of [4, 6] as const) {
-    for (const rule of listRules(netlink, family)) keys.add(keyOf({ kind: 'rule', rule }));
     const tables = new Set(
       steps.flatMap((step) =>
         step.kind === 'route' && step.route.family === family ? [step.route.table] : [],
@@ -121,8 +156,25 @@ function presentKeys(netlink: Netlink, steps: readonly Step[], index: number): S
       }
     }
   }
-  return keys;
+  return { keys, rules };
 }
+
+/** They may take packets before our rules do, or out of our table. */
+function foreignRules(rules: readonly ListedRule[], steps: readonly Step[]): string[] {
+  const tables = new Set(steps.map((step) => tableOf(step)));
+  const priorities = new Set(
+    steps.flatMap((step) => (step.kind === 'rule' ? [step.rule.priority] : [])),
+  );
+  tables.delete(MAIN_TABLE);
+  const keys = new Set(steps.map(keyOf));
+  return rules.flatMap(({ rule, beyond }) => {
+    const isNear = tables.has(rule.table) || priorities.has(rule.priority);
+    const isOurs = beyond.length === 0 && keys.has(keyOf({ kind: 'rule', rule }));
+    return isNear && !isOurs ? [ruleCommand(rule, 'add', beyond)] : [];
+  });
+}
+
+const tableOf = (step: Step): number => (step.kind === 'rule' ? step.rule.table : step.route.table);
 
 /** 0 where there is no such interface. */
 function indexOf(netlink: Netlink, device: string): number {

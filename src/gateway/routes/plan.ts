@@ -13,13 +13,14 @@
  * which go on as if there were no rules. Dials that are bound to an interface need no mark: a route
  * by another interface does not count for them.
  */
-import type { PolicyRule, TableRoute } from '../../ffi/policy-routes.ts';
+import type { TableRoute } from '../../ffi/policy-routes.ts';
+import type { PolicyRule } from '../../ffi/rule-message.ts';
 import { formatAddress, parseAddress } from '../../stack/wire/ip-address.ts';
 import type { Config } from '../config/schema.ts';
 import type { Cidr } from '../config/value-texts.ts';
 import { maskHostBits } from '../supervisor/device/device-setup.ts';
 
-const MAIN_TABLE = 254;
+export const MAIN_TABLE = 254;
 
 /** A route that does not know yet which number its interface has. */
 export type PlannedRoute = Omit<TableRoute, 'interfaceIndex'>;
@@ -82,16 +83,25 @@ export function ipCommand(step: Step, device: string, verb: 'add' | 'del' = 'add
     const where = kind === 'throw' ? `throw ${network}` : `${network} dev ${device}`;
     return `ip -${family} route ${verb} ${where} table ${table} proto static`;
   }
-  const { family, priority, table, exceptMark, inputInterface, suppressPrefixLength } = step.rule;
+  return `${ruleCommand(step.rule, verb)} protocol static`;
+}
+
+/** @param beyond  what a rule of others asks for that ours do not, in words of ip-rule(8) */
+export function ruleCommand(
+  { family, priority, table, exceptMark, inputInterface, suppressPrefixLength }: PolicyRule,
+  verb: 'add' | 'del',
+  beyond: readonly string[] = [],
+): string {
   return [
     `ip -${family} rule ${verb}`,
     ...(exceptMark === undefined ? [] : [`not fwmark 0x${exceptMark.toString(16)}`]),
+    ...beyond,
     ...(inputInterface === undefined ? [] : [`iif ${inputInterface}`]),
     `lookup ${table === MAIN_TABLE ? 'main' : table}`,
     ...(suppressPrefixLength === undefined
       ? []
       : [`suppress_prefixlength ${suppressPrefixLength}`]),
-    `priority ${priority} protocol static`,
+    `priority ${priority}`,
   ].join(' ');
 }
 

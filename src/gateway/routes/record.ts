@@ -3,11 +3,21 @@
  * the gateway has crashed. Routes and rules end with the machine and with the network namespace;
  * a file of before a reboot means nothing any more.
  */
-import { mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { parseCidr } from '../config/value-texts.ts';
 import { explained, StartError } from '../supervisor/start-error.ts';
+import { giveToOwnerOf } from './folder-owner.ts';
 import { addressText, bytesOf, type Step } from './plan.ts';
 
 const family = z.union([z.literal(4), z.literal(6)]);
@@ -40,9 +50,12 @@ const record = z.object({
 /** Steps that were made for one device. */
 export class RouteRecord {
   readonly file: string;
+  /** Whoever writes has its lock: `lockRecord`. */
+  readonly lockFile: string;
 
   constructor(folder: string, device: string) {
     this.file = join(folder, `routes-${device}.json`);
+    this.lockFile = join(folder, `routes-${device}.lock`);
   }
 
   /** Empty where nothing was made since the machine was started. @throws StartError */
@@ -71,7 +84,13 @@ export class RouteRecord {
       const aside = `${this.file}.new`;
       // The folder may be that of the gateway's user, who must not lead root elsewhere by a link.
       rmSync(aside, { force: true });
-      writeFileSync(aside, `${text}\n`, { mode: 0o600, flag: 'wx' });
+      const fd = openSync(aside, 'wx', 0o600);
+      try {
+        writeSync(fd, `${text}\n`);
+        giveToOwnerOf(dirname(this.file), fd);
+      } finally {
+        closeSync(fd);
+      }
       renameSync(aside, this.file);
     });
   }

@@ -3,6 +3,7 @@ import {
   dropPrivileges,
   effectiveUid,
   hasNoNewPrivileges,
+  leaveSignalsToParent,
   limitResources,
   restartConfined,
 } from '../../ffi/process.ts';
@@ -30,6 +31,7 @@ const RESTARTED = 'confined';
  * @param fds  descriptors that were inherited, besides the standard streams
  */
 export function restartWithoutPrivileges(fds: readonly number[]): void {
+  leaveSignalsToParent();
   if (process.argv.at(-1) !== RESTARTED) restartConfined(RESTARTED, fds);
   if (!hasNoNewPrivileges()) throw new Error('this sub-command is for the supervisor to start');
 }

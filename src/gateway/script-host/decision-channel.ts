@@ -3,10 +3,12 @@
  * waits here, so that its age is known, and so that a request that is cancelled meanwhile is never
  * asked.
  */
+import { DatagramBatch } from '../../ffi/datagram-batch.ts';
 import { Errno } from '../../ffi/errno.ts';
 import { raise } from '../../ffi/errors.ts';
 import { allocateStruct } from '../../ffi/memory.ts';
-import { receive, send } from '../../ffi/sockets.ts';
+import { ANY_PROCESSOR } from '../../ffi/scheduling.ts';
+import { send } from '../../ffi/sockets.ts';
 import type { Decision } from '../../scripts-runtime/decide.ts';
 import type { ConnectionRequest } from '../../stack/verdict.ts';
 import {
@@ -16,13 +18,15 @@ import {
   decodeDecisionRequest,
   encodeDecisionAnswer,
   epochOf,
+  processorOf,
   requestIdOf,
 } from '../messages/decision.ts';
 import { decodeShown, encodeShow } from '../messages/shown-datagrams.ts';
 import type { QueueIds } from './queue-ids.ts';
 
-/** Datagrams taken per wake-up, so that the supervisor is heard in a flood. */
-const DATAGRAMS_PER_READ = 256;
+/** Datagrams taken with one call, and calls per wake-up: the supervisor is heard in a flood. */
+const BATCH = 16;
+const BATCHES_MAX = 16;
 
 /** More stay in the socket, until the data plane cannot write any more. */
 const QUEUE_MAX = 4096;
@@ -48,9 +52,12 @@ export interface DecisionHandlers {
 export class DecisionChannel {
   /** Of the data plane's requests to this host; others are not for us. */
   epoch = 0;
+  /** Where the data plane runs, by what it said last; ANY_PROCESSOR for anywhere. */
+  processor = ANY_PROCESSOR;
   readonly #fd: number;
   readonly #ids: QueueIds;
-  readonly #in = allocateStruct(DECISION_BYTES_MAX);
+  readonly #in = allocateStruct(BATCH * DECISION_BYTES_MAX);
+  readonly #batch = new DatagramBatch(BATCH);
   readonly #out = allocateStruct(DECISION_BYTES_MAX);
   /** Answers that the socket did not take. While there are some, no request is read. */
   #unsent: Uint8Array[] = [];
@@ -63,6 +70,9 @@ export class DecisionChannel {
   constructor(fd: number, ids: QueueIds) {
     this.#fd = fd;
     this.#ids = ids;
+    for (let i = 0; i < BATCH; i++) {
+      this.#batch.set(i, this.#in.address + i * DECISION_BYTES_MAX, DECISION_BYTES_MAX);
+    }
   }
 
   /** The socket is full: wait until it is writable, and `flush`. */
@@ -85,13 +95,20 @@ export class DecisionChannel {
    * @returns false at the end: the data plane is gone
    */
   read(now: number): boolean {
-    for (let i = 0; i < DATAGRAMS_PER_READ && this.#waiting < QUEUE_MAX; i++) {
-      const length = receive(this.#fd, this.#in.address, DECISION_BYTES_MAX);
-      if (length === -Errno.EAGAIN) return true;
-      if (length === -Errno.EINTR) continue;
-      if (length === 0 || length === -Errno.ECONNRESET) return false;
-      if (length < 0) raise(length, 'recv', { device: 'the data plane' });
-      this.#enqueue(length, now);
+    for (let calls = 0; calls < BATCHES_MAX && this.#waiting < QUEUE_MAX; calls++) {
+      const got = this.#batch.receive(this.#fd, BATCH);
+      if (got === -Errno.EAGAIN) return true;
+      if (got === -Errno.EINTR) continue;
+      if (got === -Errno.ECONNRESET) return false;
+      if (got < 0) raise(got, 'recvmmsg', { device: 'the data plane' });
+      for (let i = 0; i < got; i++) {
+        const length = this.#batch.length(i);
+        // The end is a datagram without a byte; all others have some.
+        if (length === 0) return false;
+        this.#enqueue(i * DECISION_BYTES_MAX, length, now);
+      }
+      // Fewer than there is room for are all that there were: another call would say so.
+      if (got < BATCH) return true;
     }
     return true;
   }
@@ -135,21 +152,23 @@ export class DecisionChannel {
     this.#unsent = waiting.slice(sent);
   }
 
-  #enqueue(length: number, now: number): void {
+  /** The datagram that lies at `from` of what has come in. */
+  #enqueue(from: number, length: number, now: number): void {
     const { view } = this.#in;
-    const kind = datagramKind(view, 0, length);
-    if (kind === 0 || epochOf(view, 0) !== this.epoch) return;
-    const requestId = this.#ids.fromQueue(requestIdOf(view, 0));
+    const kind = datagramKind(view, from, length);
+    if (kind === 0 || epochOf(view, from) !== this.epoch) return;
+    const requestId = this.#ids.fromQueue(requestIdOf(view, from));
     if (kind === DatagramKind.CANCEL) {
       // What was not asked yet needs nothing else.
       if (!this.#forget(requestId)) this.#arrivals.push({ requestId, at: now });
       return;
     }
     if (kind === DatagramKind.SHOWN) {
-      this.#arrivals.push({ requestId, at: now, datagram: decodeShown(view, 0, length) });
+      this.#arrivals.push({ requestId, at: now, datagram: decodeShown(view, from, length) });
       return;
     }
-    const request = decodeDecisionRequest(view, 0, length);
+    const request = decodeDecisionRequest(view, from, length);
+    this.processor = processorOf(view, from);
     if (request === undefined) throw new Error(`malformed request of ${length} bytes`);
     this.#arrivals.push({ requestId, at: now, request });
   }

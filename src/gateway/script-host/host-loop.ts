@@ -11,6 +11,7 @@
 import { Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { raise } from '../../ffi/errors.ts';
 import { SharedMemory } from '../../ffi/memory.ts';
+import { Affinity } from '../../ffi/scheduling.ts';
 import { ScriptHost } from '../../scripts-runtime/host.ts';
 import type { LoadOptions } from '../../scripts-runtime/host-ports.ts';
 import { SLICE_US } from '../../scripts-runtime/limits.ts';
@@ -28,6 +29,7 @@ import {
 } from '../messages/script-control.ts';
 import { processClock } from './clock.ts';
 import { ControlChannel, STDIN } from './control-channel.ts';
+import { FollowPlane } from './follow-plane.ts';
 import { PlaneLinks } from './plane-links.ts';
 import { TlsCarrier } from './tls-carrier.ts';
 
@@ -44,6 +46,7 @@ export class HostLoop {
   readonly #notes = noteRing(this.#memory);
   readonly #control = new ControlChannel();
   readonly #epoll = new Epoll();
+  readonly #place = new FollowPlane(new Affinity(), processClock.now());
   readonly #planes: PlaneLinks;
   readonly #tls: TlsCarrier;
   readonly #host: ScriptHost;
@@ -92,7 +95,11 @@ export class HostLoop {
     this.#watch(STDIN, Token.CONTROL);
     this.#control.send({ kind: 'ready' });
     for (;;) {
-      const count = this.#epoll.wait(this.#hasWork ? 0 : this.#timeoutMs());
+      const timeoutMs = this.#hasWork ? 0 : this.#timeoutMs();
+      const sleepsAt = processClock.now();
+      const count = this.#epoll.wait(timeoutMs);
+      const wokeAt = processClock.now();
+      this.#place.woke(wokeAt, wokeAt - sleepsAt);
       if (count < 0) raise(count, 'epoll_wait');
       for (let i = 0; i < count; i++) {
         if (!this.#handle(this.#epoll.token(i), this.#epoll.events(i))) return;
@@ -100,6 +107,8 @@ export class HostLoop {
       const startedAt = processClock.now();
       this.#work(startedAt);
       this.#planes.updateWatch();
+      // Behind the answers: to change places takes longer than most of them.
+      this.#place.follow(this.#planes.processor);
       if (this.#needsEventLoop) await this.#giveWay(processClock.now() - startedAt);
     }
   }

@@ -1,5 +1,6 @@
 /** All data planes as one: what is said about a request or a conn goes to the one that has it. */
 import type { Epoll } from '../../ffi/epoll.ts';
+import { ANY_PROCESSOR } from '../../ffi/scheduling.ts';
 import type {
   AbortCause,
   ConnDial,
@@ -37,6 +38,12 @@ export class PlaneLinks implements PlainConnPorts {
   /** `work` would find something to do. */
   get hasWork(): boolean {
     return this.#links.some(({ decisions }) => decisions.hasWork);
+  }
+
+  /** Where a host of one data plane is best; of several, anywhere. */
+  get processor(): number {
+    const [first, second] = this.#links;
+    return second === undefined ? (first?.decisions.processor ?? ANY_PROCESSOR) : ANY_PROCESSOR;
   }
 
   /** Begins to read, if that has not happened yet. */

@@ -30,9 +30,15 @@ Restart=on-failure
 RestartSec=1
 # The config is wrong or the device is taken: starting again does not help.
 RestartPreventExitStatus=1
+# It was told to end: flows were cut at the end of the drain (3), or at once (2).
+SuccessExitStatus=2 3
 WatchdogSec=30
+# The runtime would answer SIGABRT with a report of a crash that is none.
+WatchdogSignal=SIGKILL
 TimeoutStartSec=60
 TimeoutStopSec=30
+# The gateway tells its children when to end: what they carry is drained before.
+KillMode=mixed
 
 User=${user}
 Group=${user}

@@ -10,13 +10,24 @@ import {
   unmaskSecrets,
   viewDifferences,
 } from '../config/config-value.ts';
-import { ConfigFileError, rewriteConfig, stageFile } from '../config/config-writer.ts';
+import {
+  ConfigFileError,
+  type Rewrite,
+  rewriteConfig,
+  stageFile,
+} from '../config/config-writer.ts';
 import { formatPath } from '../config/documents.ts';
-import { ConfigError, type ConfigIssue, type LoadedConfig } from '../config/load.ts';
+import {
+  ConfigError,
+  type ConfigFiles,
+  type ConfigIssue,
+  type LoadedConfig,
+} from '../config/load.ts';
 import { assertReloadable } from '../config/reloadable.ts';
 import type { Config } from '../config/schema.ts';
 import type { LiveConfig } from '../messages/control.ts';
 import { type ConfigState, checkConfig, nameOf } from './config-state.ts';
+import type { DiskChange } from './disk-watch.ts';
 import type { Logger } from './log/logger.ts';
 import type { Notices } from './notices.ts';
 import {
@@ -32,6 +43,8 @@ import { scriptLimits } from './scripts/script-limits.ts';
 export interface ConfigOrigin {
   /** Reads it from disk again. @throws ConfigError */
   readonly read: () => LoadedConfig;
+  /** Where it is read from; absent for the embedded default. */
+  readonly files: () => ConfigFiles | undefined;
   /** Fills in what is not written, flags and environment included. @throws ConfigError */
   readonly validate: (value: unknown, name: string) => Config;
   readonly stateFolder: string | undefined;
@@ -94,6 +107,25 @@ export class ConfigChanges {
     return maskSecrets(this.#options.state.loaded.value ?? {});
   }
 
+  /**
+   * Whether a change on disk is one that a reload would see. Files of the config may say what they
+   * said when they were read, or written, last; one that cannot be used does not.
+   */
+  isNews({ isConfigOnly }: DiskChange): boolean {
+    const isNews = !isConfigOnly || this.#saysOtherwise();
+    if (isNews) this.#options.log.info('changed-on-disk');
+    return isNews;
+  }
+
+  #saysOtherwise(): boolean {
+    try {
+      return !Bun.deepEquals(this.#options.read().value, this.#read);
+    } catch (error) {
+      if (error instanceof ConfigError) return true;
+      throw error;
+    }
+  }
+
   /** @throws ConfigError, BundleRejectedError  nothing was changed */
   async reload(options: ChangeOptions): Promise<Change> {
     try {
@@ -150,14 +182,15 @@ export class ConfigChanges {
     const value = unmasked(make(current.value ?? {}), current);
     const loaded = { ...current, value, config: validate(value, nameOf(current)) };
     assertReloadable(started.config, loaded);
-    const text = options.persist ? rewriteConfig(current.file, this.#read, value) : undefined;
+    const rewrite = options.persist ? rewriteConfig(current.file, this.#read, value) : undefined;
     const differences = viewDifferences(current.value ?? {}, value);
     const isSame = Bun.deepEquals(current.config, loaded.config);
     const bundle = bundleOf(current, loaded);
     // The precondition was that of the config, and has been met.
     const { dryRun, force } = options;
     const apply = () => scripts.generations.apply('api', bundle, { dryRun });
-    const change = await this.#take(loaded, apply, { dryRun, force }, dryRun ? undefined : text);
+    const written = dryRun ? undefined : rewrite;
+    const change = await this.#take(loaded, apply, { dryRun, force }, written);
     if (change.isPersisted) this.#read = value;
     return { ...change, changed: !dryRun && !isSame, differences };
   }
@@ -173,18 +206,19 @@ export class ConfigChanges {
     return state.names.withUpstreamsOf(config, tell, apply);
   }
 
-  /** @param text  the new text of its file, if that is to be written */
+  /** @param rewrite  of its file, if that is to be written */
   async #take(
     loaded: LoadedConfig,
     apply: () => Promise<Change>,
     { dryRun, force }: Pick<ChangeOptions, 'dryRun' | 'force'>,
-    text?: string,
+    rewrite?: Rewrite,
   ): Promise<Change & Pick<ConfigChange, 'isPersisted'>> {
     const { log, notices, state, prepare, onTaken } = this.#options;
     const checked = checkConfig(loaded);
     const { file } = loaded;
     // Before routes follow: a disk that is full must not leave those of a config that is refused.
-    const staged = text === undefined || file === undefined ? undefined : stageFile(file, text);
+    const staged =
+      rewrite && file !== undefined ? stageFile(file, rewrite.text, rewrite.before) : undefined;
     let change: Change;
     try {
       if (!dryRun) prepare(loaded);

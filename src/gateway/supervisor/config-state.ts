@@ -23,6 +23,7 @@ export const nameOf = ({ file }: LoadedConfig): string => file ?? 'embedded defa
 export class ConfigState {
   /** What numbers of it mean in the rows of flows. */
   readonly names = new ConfigNames();
+  readonly #accessListeners = new Set<() => void>();
   #checked: CheckedConfig;
 
   /** @throws ConfigError */
@@ -61,6 +62,13 @@ export class ConfigState {
   /** From now on it is the one that runs. */
   accept(checked: CheckedConfig): void {
     this.#checked = checked;
+    for (const listener of [...this.#accessListeners]) listener();
+  }
+
+  /** Calls when others may use the API than before; the result ends that. */
+  onAccess(listener: () => void): () => void {
+    this.#accessListeners.add(listener);
+    return () => this.#accessListeners.delete(listener);
   }
 
   /** What the data plane has, as its generation says. */

@@ -1,26 +1,17 @@
 /** Runs a gateway from its start to its end: files, API, signals, exit code. */
-import {
-  accessSync,
-  constants,
-  existsSync,
-  fstatSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { existsSync, fstatSync, writeSync } from 'node:fs';
 import { basename, delimiter, dirname, join, relative, resolve } from 'node:path';
-import type { AdminAddress } from '../config/admin-address.ts';
 import { loadAutosave } from '../config/autosave.ts';
 import {
   type ConfigSource,
+  configFilesOf,
   loadConfig,
   materialiseDefaultScript,
 } from '../config/default-config.ts';
 import { type LoadedConfig, validateConfig } from '../config/load.ts';
 import { HostRoutes, recordOf } from '../routes/host-routes.ts';
 import { createApi } from './api/app.ts';
-import { claimAddress, listen, resolveAdmin } from './api/listen.ts';
-import type { ApiServer } from './api/transport/server.ts';
+import { claimAddress, followAdmin, listen, resolveAdmin } from './api/listen.ts';
 import { welcomeText } from './banner.ts';
 import { nameOf } from './config-state.ts';
 import { Ending } from './ending.ts';
@@ -30,6 +21,7 @@ import { openKernel, routePoolOf } from './kernel.ts';
 import { LogSink } from './log/log-sink.ts';
 import { LogTap } from './log/log-tap.ts';
 import { createLogger, type Logger } from './log/logger.ts';
+import { checkPidfile, writePidfile } from './pidfile.ts';
 import type { ReloadRecord } from './scripts/reloads.ts';
 import { ServiceManager } from './service-manager.ts';
 import { onSignals } from './signals.ts';
@@ -61,16 +53,18 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   const isDefault = loaded.file === undefined;
   checkOutputs(options);
   const script = isDefault
-    ? explained(`the default script cannot be written below ${source.stateFolder}`, () =>
-        materialiseDefaultScript(source.stateFolder),
+    ? explained(
+        `the default script cannot be written below ${source.stateFolder} (run as root, or see -D)`,
+        () => materialiseDefaultScript(source.stateFolder),
       )
     : undefined;
   const { address, ...place } = resolveAdmin(loaded.config.admin, nameOf(loaded));
-  await claimAddress(address);
+  using cleanup = new DisposableStack();
+  const socketFile = await claimAddress(address);
+  cleanup.use(socketFile);
   const logTap = new LogTap();
   const log = createLogger(loaded.config.log, new LogSink(), logTap);
 
-  using cleanup = new DisposableStack();
   const onNoIpv6 = (error: Error) => log.warn({ why: error.message }, 'no-ipv6');
   const kernel = cleanup.use(openKernel(loaded.config, isDefault ? { onNoIpv6 } : {}));
   const end = Promise.withResolvers<ExitCode>();
@@ -90,12 +84,14 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
     loaded,
     followConfig: (next) => {
       routePoolOf(next, kernel);
+      followAdmin(next, socketFile);
       routes.follow(next);
       drainMs = next.config.drain;
     },
     onReload: (record) => tellReload(record, manager, () => statusOf(supervisor)),
     configSource: {
       read: () => loadConfig(source),
+      files: () => configFilesOf(source),
       validate: (value, name) => validateConfig(value, name, source.overrides),
       stateFolder: stateFolder(loaded, source),
     },
@@ -115,8 +111,8 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   if (exitFd !== undefined) watchExitFd(exitFd, () => ending.request({ exit_fd: exitFd }));
   const onError = (error: unknown) => log.error({ err: error }, 'api-error');
   const api = createApi(supervisor, { log, logTap });
-  const server = await listen(address, api.fetch, { ...place, onError });
-  cleanup.defer(() => closeServer(server, address));
+  const server = await listen(address, api.fetch, { ...place, onError, file: socketFile });
+  cleanup.defer(() => void server.stop());
   try {
     const isUp = await Promise.race([supervisor.start().then(() => true), end.promise]);
     if (isUp === true) {
@@ -141,8 +137,7 @@ function announce(
   cleanup: DisposableStack,
 ): void {
   if (pidfile !== undefined) {
-    explained(pidfile, () => writeFileSync(pidfile, `${process.pid}\n`));
-    cleanup.defer(() => rmSync(pidfile, { force: true }));
+    cleanup.use(explained(`--pidfile ${pidfile}`, () => writePidfile(pidfile)));
   }
   if (readyFd !== undefined) explained(`--ready-fd ${readyFd}`, () => writeSync(readyFd, '1'));
   log.info({ config: loaded.file, workdir: source.stateFolder, script }, 'started');
@@ -197,9 +192,7 @@ function stateFolder({ config, folder }: LoadedConfig, source: ConfigSource): st
 function checkOutputs({ pidfile, readyFd, exitFd }: ServeOptions): void {
   if (exitFd !== undefined) explained(`--exit-fd ${exitFd}`, () => fstatSync(exitFd));
   if (readyFd !== undefined) explained(`--ready-fd ${readyFd}`, () => fstatSync(readyFd));
-  if (pidfile !== undefined) {
-    explained(`--pidfile ${pidfile}`, () => accessSync(dirname(pidfile), constants.W_OK));
-  }
+  if (pidfile !== undefined) explained(`--pidfile ${pidfile}`, () => checkPidfile(pidfile));
 }
 
 /** How this binary is called from the current folder: by its name when the shell finds it there. */
@@ -209,9 +202,4 @@ function programName(): string {
   const fromHere = relative(process.cwd(), execPath);
   if (fromHere.startsWith('..')) return execPath;
   return fromHere.includes('/') ? fromHere : `./${fromHere}`;
-}
-
-function closeServer(server: ApiServer, address: AdminAddress): void {
-  void server.stop();
-  if (address.kind === 'unix') rmSync(address.path, { force: true });
 }

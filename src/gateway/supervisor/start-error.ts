@@ -15,6 +15,7 @@ export function explained<T>(what: string, work: () => T): T {
   try {
     return work();
   } catch (cause) {
+    if (cause instanceof StartError) throw cause;
     const { code } = cause as NodeJS.ErrnoException;
     // An error without a code of the system is none of its own: a bug keeps its stack.
     if (typeof code !== 'string') throw cause;

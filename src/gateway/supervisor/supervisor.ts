@@ -3,12 +3,13 @@
  *
  * A change of config or scripts either happens as a whole or not at all.
  */
-
 import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import { FlowReader } from '../../stack/layout.ts';
+import type { LoadedConfig } from '../config/load.ts';
 import { toStartConfig } from '../config/plane.ts';
 import { queueLimits } from '../config/queues.ts';
+import { watchedFiles } from '../config/watched-files.ts';
 import type { FlowContext, FlowNames } from '../flow-filter/flow-context.ts';
 import type { LiveConfig, ScriptsState } from '../messages/control.ts';
 import type { RecordedFlow } from '../messages/script-control.ts';
@@ -19,6 +20,7 @@ import { ConfigChanges } from './config-changes.ts';
 import { ConfigState } from './config-state.ts';
 import { DataPlanes } from './data-planes.ts';
 import { DeviceKeeper } from './device/device-keeper.ts';
+import { offloadNames } from './device/device-view.ts';
 import { FlowControl } from './flows/flow-control.ts';
 import { dataPlaneFds, scriptHostFds } from './kernel.ts';
 import { LogLevel } from './log/log-level.ts';
@@ -33,8 +35,12 @@ import type { Change, ChangeOptions, Generations } from './scripts/generations.t
 import { pageOf } from './scripts/host-process.ts';
 import type { ReloadRecord } from './scripts/reloads.ts';
 import { Revalidation, type RevalidationPorts } from './scripts/revalidation.ts';
-import type { NewBundle, NewScript } from './scripts/script-changes.ts';
-import { configuredChange, ScriptChanges } from './scripts/script-changes.ts';
+import {
+  configuredChange,
+  type NewBundle,
+  type NewScript,
+  ScriptChanges,
+} from './scripts/script-changes.ts';
 import { ScriptHost } from './scripts/script-host.ts';
 import { scriptStatus } from './scripts/script-status.ts';
 import { Trials } from './scripts/trials.ts';
@@ -74,12 +80,10 @@ export class Supervisor implements ControlPlane {
     this.logLevel = new LogLevel(log, loaded.config.log.level);
     this.#queues = kernel.queues.map(({ counters }) => new Counters(counters.buffer));
     this.#counters = new CounterSum(this.#queues);
+    const states = kernel.queues.map(({ state }) => state.buffer);
     this.flows = new FlowControl({
       log,
-      reader: new FlowReader(
-        kernel.queues.map(({ state }) => state.buffer),
-        queueLimits(loaded.config),
-      ),
+      reader: new FlowReader(states, queueLimits(loaded.config)),
       context: () => this.#flowContext(),
       lostReports: () => this.#counters.get(Counter.REPORTS_LOST),
       ...{ notices: this.notices, mtu: () => this.device.state.mtu },
@@ -128,7 +132,7 @@ export class Supervisor implements ControlPlane {
       trials: this.#trials,
       revalidation: (generation, mode) =>
         new Revalidation(this.#revalidationPorts, generation, mode),
-      onDiskChange: () => this.reloadAsConfigured(),
+      onDiskChange: (change) => this.configChanges.isNews(change) && this.reloadAsConfigured(),
       loaded,
       notices: this.notices,
       historyFolder: options.historyFolder,
@@ -146,7 +150,7 @@ export class Supervisor implements ControlPlane {
       prepare: options.followConfig,
       announce: (live) => this.#tellConfig(live),
       onTaken: (next, live) => {
-        this.#changes.watchDisk(next);
+        this.#watchDisk(next);
         this.#tellConfig(live);
         this.logLevel.configure(next.config.log.level);
       },
@@ -161,12 +165,13 @@ export class Supervisor implements ControlPlane {
   async start(): Promise<void> {
     const { kernel, loaded, log } = this.#options;
     await this.#changes.start(loaded);
-    this.#changes.watchDisk(loaded);
+    this.#watchDisk(loaded);
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
     await this.#dataPlane?.untilReady();
     this.configChanges.save();
-    const { name, vnetHeader, offloads } = kernel.device.tun;
+    const { name, vnetHeader } = kernel.device.tun;
+    const offloads = offloadNames(kernel.device.tun.offloads).join();
     log.info(
       { device: name, vnet_header: vnetHeader, offloads, pid: process.pid, ...buildInfo },
       'ready',
@@ -305,16 +310,14 @@ export class Supervisor implements ControlPlane {
       counters: this.#counters,
       queues: this.#queues,
       deviceEvents: this.device.events.counts,
-      reloads: this.#changes.outcomes,
-      active: this.#generations.active,
+      ...{ reloads: this.#changes.outcomes, active: this.#generations.active },
       trials: this.#trials.outcomes,
       trial: this.#trials.report,
       accounts: this.#scriptHost.accounts,
       census: this.flows.live.census(),
       scriptHost: this.#scriptHost,
       dataPlaneRestarts: this.#dataPlane?.restarts ?? 0,
-      durations: this.flows.ended.durations,
-      notesLost: this.flows.notesLost,
+      ...{ durations: this.flows.ended.durations, notesLost: this.flows.notesLost },
       upstreams: this.upstreams,
       connectTimes: (name) => this.#upstreams.connectTimes(name),
     });
@@ -369,6 +372,11 @@ export class Supervisor implements ControlPlane {
   #takeEnded(rows: Uint8Array): void {
     this.flows.takeEnded(rows, this.config.config.log.flows);
     this.#scriptHost.accounts.closed.take(rows, this.#flowNames());
+  }
+
+  #watchDisk(loaded: LoadedConfig): void {
+    const files = this.#options.configSource.files();
+    this.#changes.watchDisk(loaded.config.scripts.reload.watch ? watchedFiles(loaded, files) : []);
   }
 
   #flowNames = (): FlowNames =>

@@ -1,6 +1,6 @@
 /** `connect()` of scripts: what is asked for, whether it may be, and dials until one is taken. */
 import { isIPv4, isIPv6 } from 'node:net';
-import type { Endpoint } from '../../stack/verdict.ts';
+import { type Endpoint, formatEndpoint } from '../../stack/verdict.ts';
 import type { Lookups } from '../lookups.ts';
 import type { Script } from '../script/script.ts';
 import { isNamed, type NamedTarget, parseTarget } from '../verdict/parse-verdict.ts';
@@ -395,6 +395,3 @@ const isPlainIPv6 = (text: string): boolean => isIPv6(text) && !text.includes('%
 
 /** A script knows the codes of `SocketError`, and no other. */
 const codeOf = (why: DialFailure): string => (why === 'failed' ? 'unreachable' : why);
-
-const formatEndpoint = ({ ip, port, family }: Endpoint): string =>
-  family === 6 ? `[${ip}]:${port}` : `${ip}:${port}`;

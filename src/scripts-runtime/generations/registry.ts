@@ -124,13 +124,6 @@ export class Registry {
     return this.#generations;
   }
 
-  get nextDeadline(): number {
-    return this.#generations.reduce(
-      (next, generation) => Math.min(next, generation.nextDeadline),
-      NEVER,
-    );
-  }
-
   /** Keeps a generation beside the active one. */
   add(generation: Generation): void {
     this.#generations.push(generation);

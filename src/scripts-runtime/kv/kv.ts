@@ -33,6 +33,13 @@ export class KvError extends Error {
   }
 }
 
+const valueBytesOf = (value: KvValue): number =>
+  typeof value === 'string' ? Buffer.byteLength(value) : NUMBER_BYTES;
+
+/** What an entry counts against `kvBytes`. */
+export const kvEntryBytes = (key: string, value: KvValue): number =>
+  Buffer.byteLength(key) + valueBytesOf(value) + ENTRY_OVERHEAD_BYTES;
+
 export type KvLimits = Pick<ScriptLimits, 'kvBytes' | 'kvKeyBytes' | 'kvValueBytes'>;
 
 export class Kv {
@@ -164,7 +171,7 @@ export class Kv {
 
   #put(key: string, value: KvValue, expiresAt: number): void {
     const keyBytes = Buffer.byteLength(key);
-    const valueBytes = typeof value === 'string' ? Buffer.byteLength(value) : NUMBER_BYTES;
+    const valueBytes = valueBytesOf(value);
     const { kvKeyBytes, kvValueBytes, kvBytes } = this.limits;
     // JSON, in which the journal is written, has no NaN and no Infinity.
     if (typeof value === 'number' && !Number.isFinite(value)) {
@@ -179,7 +186,7 @@ export class Kv {
         `KV value of ${valueBytes} bytes, at most ${kvValueBytes} (kvValueBytes)`,
       );
     }
-    const bytes = keyBytes + valueBytes + ENTRY_OVERHEAD_BYTES;
+    const bytes = kvEntryBytes(key, value);
     const growth = bytes - (this.#entries.get(key)?.bytes ?? 0);
     if (this.#bytes + growth > kvBytes) this.#removeExpired();
     if (this.#bytes + growth > kvBytes) {

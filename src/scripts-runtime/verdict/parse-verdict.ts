@@ -8,6 +8,7 @@ import {
   type Endpoint,
   type ForwardVerdict,
   type NatVerdict,
+  REJECT_WITHS,
   type RejectWith,
   type Verdict,
 } from '../../stack/verdict.ts';
@@ -28,7 +29,6 @@ export type TargetedVerdict =
   | (Omit<ForwardVerdict, 'to'> & { readonly to?: Endpoint | NamedTarget })
   | (Omit<NatVerdict, 'to'> & { readonly to?: Endpoint | NamedTarget });
 
-const REJECT_WITHS: readonly unknown[] = ['rst', 'icmp', 'drop'] satisfies RejectWith[];
 const PORT_MAX = 65_535;
 const UINT32_MAX = 0xffff_ffff;
 /** RFC 1035 §2.3.4, in text. */
@@ -209,8 +209,9 @@ function numbers<Name extends string>(
 
 function rejectWith(value: unknown): RejectWith {
   if (value === undefined) return 'rst';
-  if (!REJECT_WITHS.includes(value)) throw new Refusal('reject(): with is "rst", "icmp" or "drop"');
-  return value as RejectWith;
+  const how = REJECT_WITHS.find((one) => one === value);
+  if (how === undefined) throw new Refusal('reject(): with is "rst", "icmp" or "drop"');
+  return how;
 }
 
 function shortText(fields: Record<string, unknown>, name: string): string {

@@ -22,7 +22,8 @@ import { emptyPacket, type Packet } from '../packet.ts';
 import type { HalfSipHash } from '../sip-hash.ts';
 import { Segment } from '../tcp/segment.ts';
 import { after, type Instant, millis } from '../time.ts';
-import { Icmpv4Type, icmpType } from '../wire/icmpv4.ts';
+import { icmpType } from '../wire/icmp.ts';
+import { Icmpv4Type } from '../wire/icmpv4.ts';
 import { addressEquals } from '../wire/ip-address.ts';
 import { Protocol } from '../wire/protocol.ts';
 import { TcpFlag, flags as tcpFlags } from '../wire/tcp.ts';
@@ -179,10 +180,8 @@ export class Conntrack {
     const quote = this.#quote;
     if (!readQuote(view, packet, quote)) return DropReason.ICMP_UNMATCHED;
     const length = quote.addressLength;
-    const ports = (quote.destinationPort << 16) | quote.sourcePort;
     // An error goes the way back: the quoted packet is found by the tuple of its answer.
-    const row = flows.find(
-      flows.hashOf(quote.destinationAt, quote.sourceAt, length, ports, quote.protocol),
+    const row = flows.findTuple(
       quote.destinationAt,
       quote.sourceAt,
       length,

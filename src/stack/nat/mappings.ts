@@ -8,7 +8,7 @@
 import type { Arena } from '../arena.ts';
 import { Counter, type Counters } from '../counters.ts';
 import type { HalfSipHash } from '../sip-hash.ts';
-import { Sources } from '../sources.ts';
+import { bucketCount, Sources } from '../sources.ts';
 
 /** Offsets in bytes; all but the addresses in host byte order. */
 export const MappingField = {
@@ -275,5 +275,3 @@ export class Mappings {
     view.setInt32(pointerAt, view.getInt32(at + MappingField.NEXT, true), true);
   }
 }
-
-const bucketCount = (capacity: number): number => 2 ** Math.ceil(Math.log2(capacity + 1));

@@ -13,8 +13,9 @@
 import type { Packet } from '../packet.ts';
 import { copyBytes } from '../wire/bytes.ts';
 import { adjust, adjustBy, changeOf, fold } from '../wire/checksum.ts';
-import { Icmpv4Field, Icmpv4Type, icmpType as icmpv4Type } from '../wire/icmpv4.ts';
-import { Icmpv6Field, Icmpv6Type, icmpType as icmpv6Type } from '../wire/icmpv6.ts';
+import { IcmpField, icmpType } from '../wire/icmp.ts';
+import { Icmpv4Type } from '../wire/icmpv4.ts';
+import { Icmpv6Type } from '../wire/icmpv6.ts';
 import { IPV4_ADDRESS_BYTES, Ipv4Field } from '../wire/ipv4.ts';
 import { Ipv6Field } from '../wire/ipv6.ts';
 import { Protocol } from '../wire/protocol.ts';
@@ -129,11 +130,11 @@ function portFieldAt(view: DataView, packet: Packet, isSource: boolean): number 
       return at + (isSource ? UdpField.SRC_PORT : UdpField.DST_PORT);
     case Protocol.ICMP: {
       const echo = isSource ? Icmpv4Type.ECHO_REQUEST : Icmpv4Type.ECHO_REPLY;
-      return isIpv4 && icmpv4Type(view, at) === echo ? at + Icmpv4Field.IDENTIFIER : NO_FIELD;
+      return isIpv4 && icmpType(view, at) === echo ? at + IcmpField.IDENTIFIER : NO_FIELD;
     }
     case Protocol.ICMPV6: {
       const echo = isSource ? Icmpv6Type.ECHO_REQUEST : Icmpv6Type.ECHO_REPLY;
-      return !isIpv4 && icmpv6Type(view, at) === echo ? at + Icmpv6Field.IDENTIFIER : NO_FIELD;
+      return !isIpv4 && icmpType(view, at) === echo ? at + IcmpField.IDENTIFIER : NO_FIELD;
     }
     default:
       return NO_FIELD;
@@ -199,8 +200,7 @@ function isOtherZero(view: DataView, packet: Packet): boolean {
       return true;
     case Protocol.ICMP:
       return (
-        view.getUint16(at + Icmpv4Field.TYPE) === 0 &&
-        view.getUint32(at + Icmpv4Field.IDENTIFIER) === 0
+        view.getUint16(at + IcmpField.TYPE) === 0 && view.getUint32(at + IcmpField.IDENTIFIER) === 0
       );
     default:
       return false;
@@ -217,9 +217,9 @@ function transportChecksumAt(packet: Packet): number {
     case Protocol.UDP:
       return at + UdpField.CHECKSUM;
     case Protocol.ICMP:
-      return isIpv4 ? at + Icmpv4Field.CHECKSUM : NO_FIELD;
+      return isIpv4 ? at + IcmpField.CHECKSUM : NO_FIELD;
     case Protocol.ICMPV6:
-      return isIpv4 ? NO_FIELD : at + Icmpv6Field.CHECKSUM;
+      return isIpv4 ? NO_FIELD : at + IcmpField.CHECKSUM;
     case Protocol.UDP_LITE:
       // RFC 3828 §3.1: the header of UDP, with the coverage for the length.
       return at + UdpField.CHECKSUM;

@@ -16,14 +16,9 @@ import { DropReason } from '../drop-reason.ts';
 import { FlowField } from '../flow-row.ts';
 import type { Packet } from '../packet.ts';
 import { adjustBy, fold, sum } from '../wire/checksum.ts';
-import {
-  echoIdentifier,
-  ICMPV4_HEADER_BYTES,
-  Icmpv4Field,
-  Icmpv4Type,
-  icmpType,
-} from '../wire/icmpv4.ts';
-import { ICMPV6_HEADER_BYTES, Icmpv6Type } from '../wire/icmpv6.ts';
+import { echoIdentifier, ICMP_HEADER_BYTES, IcmpField, icmpType } from '../wire/icmp.ts';
+import { Icmpv4Type } from '../wire/icmpv4.ts';
+import { Icmpv6Type } from '../wire/icmpv6.ts';
 import { addressEquals } from '../wire/ip-address.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
@@ -102,7 +97,7 @@ export function translateError(
   );
   if (!packet.isPartial) {
     const after = fold(sum(view, quote.ipAt, length));
-    const checksumAt = packet.transportAt + Icmpv4Field.CHECKSUM;
+    const checksumAt = packet.transportAt + IcmpField.CHECKSUM;
     const old = view.getUint16(checksumAt);
     view.setUint16(checksumAt, adjustBy(old, (~before & 0xffff) + after));
   }
@@ -131,7 +126,7 @@ function addressToClient(view: DataView, packet: Packet, flowAt: number): void {
 }
 
 function readV4(view: DataView, packet: Packet, quote: Packet): boolean {
-  const at = packet.transportAt + ICMPV4_HEADER_BYTES;
+  const at = packet.transportAt + ICMP_HEADER_BYTES;
   if (packet.end - at < ipv4.IPV4_HEADER_BYTES || ipv4.version(view, at) !== 4) return false;
   if (ipv4.fragmentOffset(view, at) !== 0) return false;
   setAddresses(quote, at, ipv4.Ipv4Field.SOURCE, ipv4.Ipv4Field.DESTINATION);
@@ -144,7 +139,7 @@ function readV4(view: DataView, packet: Packet, quote: Packet): boolean {
 }
 
 function readV6(view: DataView, packet: Packet, quote: Packet): boolean {
-  const at = packet.transportAt + ICMPV6_HEADER_BYTES;
+  const at = packet.transportAt + ICMP_HEADER_BYTES;
   if (packet.end - at < ipv6.IPV6_HEADER_BYTES || ipv4.version(view, at) !== 6) return false;
   quote.end = Math.min(ipv6.ipv6End(view, at), packet.end);
   if (walk.walk(view, at, quote.end) !== DropReason.NONE) return false;

@@ -5,6 +5,7 @@ import { NO_SLAB, SlabField } from '../slab-pool.ts';
 import { type Instant, NEVER } from '../time.ts';
 import { asSeq, type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
+import { sendChallengeAck } from './answers.ts';
 import { isMtuProbeLostAlone, noteMtuProbeAcked } from './black-hole.ts';
 import {
   deflatePartial,
@@ -15,7 +16,7 @@ import {
 } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { hasEcho, obeyEcho } from './ecn-echo.ts';
-import { sendChallengeAck, sendRoom } from './output.ts';
+import { sendRoom } from './output.ts';
 import { retransmitLost, retransmitOldest } from './retransmit.ts';
 import { armRetransmission, measureRtt } from './rtt.ts';
 import { recoverOnAck } from './sack-recovery.ts';

@@ -66,10 +66,7 @@ export function isFree(
   destinationPort: number,
   addressLength: number,
 ): boolean {
-  const ports = (destinationPort << 16) | sourcePort;
-  const hash = flows.hashOf(destinationAt, sourceAt, addressLength, ports, Protocol.TCP);
-  const row = flows.find(
-    hash,
+  const row = flows.findTuple(
     destinationAt,
     sourceAt,
     addressLength,

@@ -1,12 +1,12 @@
 /**
- * What may be sent, and sending it: the window, acknowledgments, new data, FIN.
+ * What may be sent, and sending it: the window, new data, FIN. When an acknowledgment leaves that
+ * nothing carries is told in answers.ts.
  *
  * New data comes from its owner in a slab at the moment when there is room for it, and is sent at
  * once; so the send queue is exactly what is in flight, and there is no Nagle algorithm: the bytes
  * of an upstream are passed on as they come.
  */
 import { Counter } from '../counters.ts';
-import { DropReason } from '../drop-reason.ts';
 import type { SegmentOptions, SynOptions } from '../egress.ts';
 import { FlowField } from '../flow-row.ts';
 import { NO_SLAB, SLAB_PAYLOAD_AT, SlabField } from '../slab-pool.ts';
@@ -28,7 +28,7 @@ import { armRetransmission, timeSegment } from './rtt.ts';
 import { takeSackBlocks } from './sack-blocks.ts';
 import { startMarks } from './scoreboard.ts';
 import { timestampClock } from './segment.ts';
-import { NO_ROW, RCV_SACK_BLOCKS, RECOVERING, type Tcb, TcbFlag } from './tcb.ts';
+import { RCV_SACK_BLOCKS, RECOVERING, type Tcb, TcbFlag } from './tcb.ts';
 
 /** Largest payload of a superpacket: an IP packet of 64 KiB less the longest headers. */
 const SUPERPACKET_PAYLOAD_BYTES = 65_535 - 40 - 60;
@@ -104,45 +104,6 @@ function fillOptions(tcp: TcpContext, flags: number, now: Instant): void {
 /** `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>`. */
 export function sendAck(tcp: TcpContext, now: Instant): void {
   sendSegment(tcp, tcp.tcb.sndNxt, 0, 0, 0, now);
-}
-
-/**
- * RFC 5961 §7 asks for a limit and proposes one for all connections; but such a limit tells an
- * attacker whether another connection was challenged (CVE-2016-5696). So there is one for each, as
- * in Linux (net.ipv4.tcp_invalid_ratelimit).
- */
-const CHALLENGE_INTERVAL_MS = 500;
-
-/**
- * An acknowledgment to a segment that an attacker could have sent: RFC 5961 §3, §4.
- *
- * @returns what the segment ends as
- */
-export function sendChallengeAck(tcp: TcpContext, now: Instant): DropReason {
-  if (!takeChallenge(tcp.tcb, now)) return DropReason.CHALLENGE_RATE_LIMIT;
-  tcp.counters.add(Counter.TCP_CHALLENGE_ACKS);
-  sendAck(tcp, now);
-  return DropReason.CHALLENGED;
-}
-
-/** @returns false when the flow has had its answer of this interval */
-function takeChallenge(tcb: Tcb, now: Instant): boolean {
-  const nowMs = timestampClock(now);
-  const sinceMs = (nowMs - tcb.challengedAtMs) >>> 0;
-  if (tcb.challengedAtMs !== 0 && sinceMs < CHALLENGE_INTERVAL_MS) return false;
-  tcb.challengedAtMs = nowMs || 1;
-  return true;
-}
-
-/**
- * Owes an answer to the segment in hand, which is not acceptable. Two ends that take each other's
- * ACKs for old would answer for ever; so an empty one, and a SYN, have the limit of a challenge, as
- * in Linux. Text is no part of such a loop.
- */
-export function oweAnswer(tcp: TcpContext, now: Instant): void {
-  const { tcb, segment } = tcp;
-  const isEmpty = segment.length === 0 || segment.has(TcpFlag.SYN);
-  if (!isEmpty || takeChallenge(tcb, now)) oweAck(tcp, true);
 }
 
 /** `<SEQ=ISS><CTL=SYN>`, the first time or again, with the options that the TCB's flags say. */
@@ -321,71 +282,6 @@ export function sendFin(tcp: TcpContext, now: Instant): void {
   if (tcb.has(TcbFlag.SACK)) armProbe(tcp, now);
   tcb.touch(now);
 }
-
-/** As Linux: TCP_MAX_QUICKACKS. */
-const QUICK_ACKS = 16;
-
-/**
- * A packet was lost or came twice: the peer's window is small now, or its timeout has run, and an
- * acknowledgment that waits for a second packet waits for nothing. The next few do not wait.
- */
-export function acknowledgeQuickly(tcb: Tcb): void {
-  tcb.quickAcks = QUICK_ACKS;
-}
-
-/** @returns true when the text that came in order is one of those that do not wait */
-export function takeQuickAck(tcb: Tcb): boolean {
-  if (tcb.quickAcks === 0) return false;
-  tcb.quickAcks -= 1;
-  return true;
-}
-
-/**
- * Answers the segment in hand where that may not wait, not even for the rest of the batch: a sender
- * without SACK counts the answers to early segments (RFC 5681 §4.2), each tells of one duplicate
- * (RFC 2883 §4), and where packets are lost so are answers: one for many is soon none.
- */
-export function answerAtOnce(tcp: TcpContext, now: Instant): void {
-  if (tcp.tcb.has(TcbFlag.ACK_NOW)) sendAck(tcp, now);
-}
-
-/** Puts the current flow among those that owe an acknowledgment when the batch is done. */
-export function oweAck(tcp: TcpContext, atOnce: boolean): void {
-  const tcb = tcp.tcb;
-  if (atOnce) tcb.raise(TcbFlag.ACK_NOW);
-  if (tcb.has(TcbFlag.ACK_LISTED)) return;
-  tcb.raise(TcbFlag.ACK_LISTED);
-  tcb.ackNext = tcp.ackHead;
-  tcp.ackHead = tcb.row;
-}
-
-/**
- * Acknowledges what the batch brought: at once where a second segment or a question came in, and
- * otherwise within DELAYED_ACK_US, in the hope that an answer carries it. RFC 9293 §3.8.6.3. As in
- * Linux more than one full segment counts as two: SACK blocks make segments shorter than `rcvMss`,
- * and a superpacket makes it longer.
- */
-export function flushAcks(tcp: TcpContext, now: Instant): void {
-  const tcb = tcp.tcb;
-  let row = tcp.ackHead;
-  tcp.ackHead = NO_ROW;
-  while (row !== NO_ROW) {
-    tcb.moveTo(row);
-    const next = tcb.ackNext;
-    tcb.lower(TcbFlag.ACK_LISTED);
-    tcb.ackNext = NO_ROW;
-    if (tcb.has(TcbFlag.ACK_NOW) || tcb.unackedBytes > tcb.rcvMss) {
-      sendAck(tcp, now);
-    } else if (tcb.unackedBytes > 0 && tcb.ackDeadline === NEVER) {
-      tcb.ackDeadline = (now + DELAYED_ACK_US) as Instant;
-      tcp.wheel.schedule(row, tcb.ackDeadline);
-    }
-    row = next;
-  }
-}
-
-/** RFC 9293 §3.8.6.3 allows 500 ms; Linux waits 40 ms, and its peers are tuned to that. */
-const DELAYED_ACK_US = 40_000;
 
 const familyOf = (tcp: TcpContext): number =>
   tcp.arena.view.getUint8(tcp.tcb.flowAt + FlowField.FAMILY);

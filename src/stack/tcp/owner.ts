@@ -2,8 +2,8 @@ import type { Instant } from '../time.ts';
 
 /**
  * Who decides about flows, and owns the far side of those that end here: the splice to an upstream,
- * a datagram socket, or a service. The stack calls
- * it while it handles a segment or a timer; a call may use the stack for its own row only.
+ * a datagram socket, or a service. The stack calls it while it handles a segment or a timer; a call
+ * may use the stack for its own row only.
  *
  * The client is whoever is behind the device: of a connection that `connect` opened, the one that
  * was dialled.

@@ -11,7 +11,7 @@
  * The first window is not paced, as in Linux: nothing is known of the path. Nor are paths so short
  * that the acknowledgments themselves come more often than the timer.
  */
-import { SLAB_PAYLOAD_BYTES } from '../slab-pool.ts';
+import { LARGE_SLAB_PAYLOAD_BYTES, MEDIUM_SLAB_PAYLOAD_BYTES } from '../slab-pool.ts';
 import type { Instant } from '../time.ts';
 import { lossWindow } from './black-hole.ts';
 import { CongestionControl } from './congestion.ts';
@@ -38,9 +38,6 @@ const PACED_WINDOW_PACKETS = 10;
 /** As Linux: net.ipv4.tcp_pacing_ss_ratio and tcp_pacing_ca_ratio. */
 const SLOW_START_GAIN = 2;
 const AVOIDANCE_GAIN = 1.2;
-
-const MEDIUM_SLAB_BYTES = SLAB_PAYLOAD_BYTES[1]!;
-const LARGE_SLAB_BYTES = SLAB_PAYLOAD_BYTES[2]!;
 
 /** @param bytesPerSecond  more than 0 */
 export function setPacingRate(tcp: TcpContext, bytesPerSecond: number): void {
@@ -87,7 +84,9 @@ export function paceRoom(tcp: TcpContext, now: Instant): number {
 /** The same for new data: a large slab is not taken for what a medium one half holds. */
 export function paceSlabRoom(tcp: TcpContext, now: Instant): number {
   const room = paceRoom(tcp, now);
-  return room > MEDIUM_SLAB_BYTES && room < LARGE_SLAB_BYTES / 2 ? MEDIUM_SLAB_BYTES : room;
+  return room > MEDIUM_SLAB_PAYLOAD_BYTES && room < LARGE_SLAB_PAYLOAD_BYTES / 2
+    ? MEDIUM_SLAB_PAYLOAD_BYTES
+    : room;
 }
 
 /** A flow with PACED sends bytes. */

@@ -8,18 +8,23 @@
 import { Counter } from '../counters.ts';
 import { DropReason } from '../drop-reason.ts';
 import { FlowField, FlowPhase } from '../flow-row.ts';
-import { NO_SLAB, SLAB_PAYLOAD_AT, SLAB_PAYLOAD_BYTES, SlabField } from '../slab-pool.ts';
+import {
+  LARGE_SLAB_PAYLOAD_BYTES,
+  MEDIUM_SLAB_PAYLOAD_BYTES,
+  NO_SLAB,
+  SLAB_PAYLOAD_AT,
+  SlabField,
+} from '../slab-pool.ts';
 import type { Instant } from '../time.ts';
 import { asSeq, seqAdd, seqDiff, seqGt, seqLe, seqLt } from '../wire/seq.ts';
+import { acknowledgeQuickly, oweAck, oweAckNow, takeQuickAck } from './answers.ts';
 import type { TcpContext } from './context.ts';
-import { acknowledgeQuickly, oweAck, takeQuickAck } from './output.ts';
 import { isWindowWorthTelling, receiveBuffer, tuneWindow } from './receive-window.ts';
 import { forgetTaken, noteDuplicate, noteEarly } from './sack-blocks.ts';
 import { TcbFlag } from './tcb.ts';
 
 /** Out-of-order segments of one flow; more than any window of full segments holds. */
 const ASSEMBLY_LIMIT = 1024;
-const MEDIUM_PAYLOAD_BYTES = SLAB_PAYLOAD_BYTES[1]!;
 
 /** Takes the text of the segment, which the window check has trimmed. */
 export function acceptText(tcp: TcpContext, now: Instant): DropReason {
@@ -36,16 +41,18 @@ export function acceptText(tcp: TcpContext, now: Instant): DropReason {
   tcb.touch(now);
   tcp.counters.add(Counter.BYTES_UP, taken);
   if (taken < segment.payloadLength) {
-    oweAck(tcp, true);
+    oweAckNow(tcp);
     return DropReason.SLAB_BUDGET;
   }
   if (tcb.assemblyHead !== NO_SLAB) {
     drainAssembly(tcp, now);
     if (tcb.isGone) return DropReason.NONE;
     forgetTaken(tcb);
-    oweAck(tcp, true);
+    oweAckNow(tcp);
+  } else if (takeQuickAck(tcb)) {
+    oweAckNow(tcp);
   } else {
-    oweAck(tcp, takeQuickAck(tcb));
+    oweAck(tcp);
   }
   tuneWindow(tcp, now);
   return DropReason.NONE;
@@ -64,7 +71,7 @@ export function takeFin(tcp: TcpContext): boolean {
   tcb.assemblyHead = tcb.assemblyTail = NO_SLAB;
   tcb.assemblyBytes = tcb.assemblyCount = 0;
   tcb.rcvSackCount = 0;
-  oweAck(tcp, true);
+  oweAckNow(tcp);
   return true;
 }
 
@@ -108,7 +115,7 @@ export function drainBacklog(tcp: TcpContext, now: Instant): void {
   if (tcb.has(TcbFlag.REPORTED)) return;
   deliverFin(tcp, now);
   if (tcb.isGone) return;
-  if (!tcb.has(TcbFlag.FIN_RECEIVED) && isWindowWorthTelling(tcp)) oweAck(tcp, true);
+  if (!tcb.has(TcbFlag.FIN_RECEIVED) && isWindowWorthTelling(tcp)) oweAckNow(tcp);
 }
 
 /** Gives back all slabs of a list. @param headAt  first slab, or NO_SLAB */
@@ -149,8 +156,8 @@ function keep(tcp: TcpContext, at: number, length: number): number {
     let free = slabAt === NO_SLAB ? 0 : tcp.slabs.payloadOf(slabAt) - used;
     if (free === 0) {
       // A backlog that has begun will grow: small slabs are for the first bytes only.
-      const wanted = Math.max(length - kept, slabAt === NO_SLAB ? 0 : MEDIUM_PAYLOAD_BYTES);
-      slabAt = takeSlab(tcp, Math.min(wanted, SLAB_PAYLOAD_BYTES[2]!));
+      const wanted = Math.max(length - kept, slabAt === NO_SLAB ? 0 : MEDIUM_SLAB_PAYLOAD_BYTES);
+      slabAt = takeSlab(tcp, Math.min(wanted, LARGE_SLAB_PAYLOAD_BYTES));
       if (slabAt === NO_SLAB) break;
       linkBacklog(tcp, slabAt);
       view.setUint32(slabAt + SlabField.LENGTH, 0, true);
@@ -163,7 +170,6 @@ function keep(tcp: TcpContext, at: number, length: number): number {
     kept += part;
   }
   tcb.backlogBytes += kept;
-  tcp.counters.add(Counter.UPSTREAM_COPIED_BYTES, kept);
   return kept;
 }
 
@@ -190,8 +196,8 @@ function linkBacklog(tcp: TcpContext, slabAt: number): void {
 
 function takeSlab(tcp: TcpContext, payloadLength: number): number {
   const slabAt = tcp.slabs.take(payloadLength);
-  if (slabAt === NO_SLAB && payloadLength > MEDIUM_PAYLOAD_BYTES) {
-    return tcp.slabs.take(MEDIUM_PAYLOAD_BYTES);
+  if (slabAt === NO_SLAB && payloadLength > MEDIUM_SLAB_PAYLOAD_BYTES) {
+    return tcp.slabs.take(MEDIUM_SLAB_PAYLOAD_BYTES);
   }
   return slabAt;
 }
@@ -202,7 +208,7 @@ function assemble(tcp: TcpContext): DropReason {
   const { view, bytes } = tcp.arena;
   tcp.counters.add(Counter.TCP_OUT_OF_ORDER);
   acknowledgeQuickly(tcb);
-  oweAck(tcp, true);
+  oweAckNow(tcp);
   if (segment.payloadLength === 0) return DropReason.NONE;
   // Segments may overlap, so that the window alone does not bound what they hold.
   const bytesLeft = receiveBuffer(tcp) - tcb.assemblyBytes;

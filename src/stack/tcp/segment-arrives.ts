@@ -14,6 +14,13 @@ import { after, type Instant, micros, NEVER, seconds } from '../time.ts';
 import { asSeq, seqAdd, seqDiff, seqGe, seqGt, seqLe } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { processAck } from './acknowledgment.ts';
+import {
+  acknowledgeQuickly,
+  answerAtOnce,
+  oweAckNow,
+  oweAnswer,
+  sendChallengeAck,
+} from './answers.ts';
 import { startBbr } from './bbr.ts';
 import { endFlow, freeFlow, settle, TIME_WAIT_US } from './close.ts';
 import { CongestionControl, congestionOf, startCongestion } from './congestion.ts';
@@ -22,14 +29,7 @@ import { isDialing } from './dialing.ts';
 import { noteMark, noteRepeatedSyn } from './ecn.ts';
 import { startEcho } from './ecn-echo.ts';
 import { startAfterLosses } from './lost-handshake.ts';
-import {
-  acknowledgeQuickly,
-  answerAtOnce,
-  oweAck,
-  oweAnswer,
-  sendChallengeAck,
-  sendSynAck,
-} from './output.ts';
+import { sendSynAck } from './output.ts';
 import { startPathMtu } from './path-mtu.ts';
 import { startRack } from './rack.ts';
 import { acceptText, announceFin, takeFin } from './receive.ts';
@@ -280,7 +280,7 @@ function takeText(tcp: TcpContext, now: Instant): DropReason {
     case TcpState.ESTABLISHED:
     case TcpState.FIN_WAIT_1:
     case TcpState.FIN_WAIT_2:
-      if (noteMark(tcp)) oweAck(tcp, true);
+      if (noteMark(tcp)) oweAckNow(tcp);
       return acceptText(tcp, now);
     default:
       // "This should not occur since a FIN has been received from the remote side."
@@ -292,7 +292,7 @@ function takeText(tcp: TcpContext, now: Instant): DropReason {
 function onFinSegment(tcp: TcpContext, now: Instant): void {
   const { tcb, segment } = tcp;
   if (tcb.has(TcbFlag.FIN_RECEIVED)) {
-    oweAck(tcp, true);
+    oweAckNow(tcp);
     if (tcb.state === TcpState.TIME_WAIT) restartTimeWait(tcp, now);
     return;
   }
@@ -301,7 +301,7 @@ function onFinSegment(tcp: TcpContext, now: Instant): void {
   if (tcb.has(TcbFlag.FIN_SEEN) && tcb.finSeq !== finSeq && finSeq !== tcb.rcvNxt) return;
   tcb.finSeq = finSeq;
   tcb.raise(TcbFlag.FIN_SEEN);
-  if (!seqGe(tcb.rcvNxt, finSeq)) oweAck(tcp, true);
+  if (!seqGe(tcb.rcvNxt, finSeq)) oweAckNow(tcp);
 }
 
 /** Eighth step, second part: the FIN arrived in order. */

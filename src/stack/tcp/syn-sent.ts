@@ -7,9 +7,10 @@ import type { Instant } from '../time.ts';
 import { seqAdd, seqGt, seqLe } from '../wire/seq.ts';
 import { TcpFlag } from '../wire/tcp.ts';
 import { processAck } from './acknowledgment.ts';
+import { oweAckNow } from './answers.ts';
 import { endFlow } from './close.ts';
 import type { TcpContext } from './context.ts';
-import { oweAck, sendSynAck } from './output.ts';
+import { sendSynAck } from './output.ts';
 import { readSyn } from './peer-syn.ts';
 import { armRetransmission, stopTiming } from './rtt.ts';
 import {
@@ -66,7 +67,7 @@ function onSyn(tcp: TcpContext, now: Instant): DropReason {
   segment.trimFront(1);
   trimToWindow(tcp);
   // At the end of the batch, unless the owner's first bytes carry it.
-  oweAck(tcp, true);
+  oweAckNow(tcp);
   establish(tcp, now);
   if (tcb.isGone) return DropReason.NONE;
   const refused = processAck(tcp, now);

@@ -1,21 +1,8 @@
 /** ICMP for IPv4, RFC 792. */
 import { DropReason } from '../drop-reason.ts';
-import { copyBytes } from './bytes.ts';
-import { adjust, checksum } from './checksum.ts';
+import { checksum } from './checksum.ts';
+import { emitQuote, ICMP_HEADER_BYTES, IcmpField, icmpType } from './icmp.ts';
 import { IPV4_HEADER_BYTES } from './ipv4.ts';
-
-/** Offsets in bytes. */
-export const Icmpv4Field = {
-  TYPE: 0,
-  CODE: 1,
-  CHECKSUM: 2,
-  /** Echo: identifier and sequence number. Errors: a parameter, zero in most. */
-  IDENTIFIER: 4,
-  SEQUENCE: 6,
-  PARAMETER: 4,
-  /** Echo: payload. Errors: the packet they are about. */
-  BODY: 8,
-} as const;
 
 export const Icmpv4Type = {
   ECHO_REPLY: 0,
@@ -40,25 +27,13 @@ export const Icmpv4Unreachable = {
 /** Codes of TIME_EXCEEDED. */
 export const Icmpv4TimeExceeded = { TTL: 0, REASSEMBLY: 1 } as const;
 
-export const ICMPV4_HEADER_BYTES = 8;
-
 /** RFC 1812 §4.3.2.3: an error is at most this long, its IP header included. */
 const MAX_ERROR_BYTES = 576;
-const MAX_QUOTED_BYTES = MAX_ERROR_BYTES - IPV4_HEADER_BYTES - ICMPV4_HEADER_BYTES;
-
-export const icmpType = (view: DataView, at: number): number =>
-  view.getUint8(at + Icmpv4Field.TYPE);
-
-export const icmpCode = (view: DataView, at: number): number =>
-  view.getUint8(at + Icmpv4Field.CODE);
-
-/** Identifier of an echo request or reply. */
-export const echoIdentifier = (view: DataView, at: number): number =>
-  view.getUint16(at + Icmpv4Field.IDENTIFIER);
+const MAX_QUOTED_BYTES = MAX_ERROR_BYTES - IPV4_HEADER_BYTES - ICMP_HEADER_BYTES;
 
 /** The door check of the message in [at, end), its checksum included. */
 export function checkIcmpv4(view: DataView, at: number, end: number): DropReason {
-  if (end - at < ICMPV4_HEADER_BYTES) return DropReason.BAD_ICMP_HEADER;
+  if (end - at < ICMP_HEADER_BYTES) return DropReason.BAD_ICMP_HEADER;
   return checksum(view, at, end - at) === 0 ? DropReason.NONE : DropReason.BAD_ICMP_CHECKSUM;
 }
 
@@ -74,25 +49,6 @@ export function isIcmpError(view: DataView, at: number): boolean {
     default:
       return false;
   }
-}
-
-/**
- * Writes the reply to the echo request of `length` bytes at `requestAt`.
- *
- * @param at  `requestAt` itself, or a place that does not overlap the request
- */
-export function emitEchoReplyV4(
-  view: DataView,
-  at: number,
-  requestAt: number,
-  length: number,
-): void {
-  if (at !== requestAt) copyBytes(view, at, requestAt, length);
-  const oldWord = view.getUint16(at + Icmpv4Field.TYPE);
-  view.setUint16(at + Icmpv4Field.TYPE, Icmpv4Type.ECHO_REPLY << 8);
-  const newWord = view.getUint16(at + Icmpv4Field.TYPE);
-  const field = at + Icmpv4Field.CHECKSUM;
-  view.setUint16(field, adjust(view.getUint16(field), oldWord, newWord));
 }
 
 /**
@@ -114,12 +70,7 @@ export function emitErrorV4(
   quotedLength: number,
 ): number {
   const quoted = Math.min(quotedLength, MAX_QUOTED_BYTES);
-  view.setUint8(at + Icmpv4Field.TYPE, type);
-  view.setUint8(at + Icmpv4Field.CODE, code);
-  view.setUint16(at + Icmpv4Field.CHECKSUM, 0);
-  view.setUint32(at + Icmpv4Field.PARAMETER, parameter);
-  copyBytes(view, at + Icmpv4Field.BODY, quotedAt, quoted);
-  const length = ICMPV4_HEADER_BYTES + quoted;
-  view.setUint16(at + Icmpv4Field.CHECKSUM, checksum(view, at, length));
+  const length = emitQuote(view, at, type, code, parameter, quotedAt, quoted);
+  view.setUint16(at + IcmpField.CHECKSUM, checksum(view, at, length));
   return length;
 }

@@ -1,22 +1,9 @@
 /** ICMPv6, RFC 4443. Its checksum covers the pseudo header, so addresses are needed. */
 import { DropReason } from '../drop-reason.ts';
-import { copyBytes } from './bytes.ts';
-import { adjust, checksum, pseudoHeaderSum } from './checksum.ts';
+import { checksum, pseudoHeaderSum } from './checksum.ts';
+import { emitQuote, ICMP_HEADER_BYTES, IcmpField, icmpType } from './icmp.ts';
 import { IPV6_ADDRESS_BYTES, IPV6_HEADER_BYTES, IPV6_MIN_MTU } from './ipv6.ts';
 import { Protocol } from './protocol.ts';
-
-/** Offsets in bytes. */
-export const Icmpv6Field = {
-  TYPE: 0,
-  CODE: 1,
-  CHECKSUM: 2,
-  /** Echo: identifier and sequence number. Errors: a parameter, zero in most. */
-  IDENTIFIER: 4,
-  SEQUENCE: 6,
-  PARAMETER: 4,
-  /** Echo: payload. Errors: the packet they are about. */
-  BODY: 8,
-} as const;
 
 /** Types below 128 are errors: RFC 4443 §2.1. */
 export const Icmpv6Type = {
@@ -46,18 +33,9 @@ export const Icmpv6ParameterProblem = {
   UNRECOGNIZED_OPTION: 2,
 } as const;
 
-export const ICMPV6_HEADER_BYTES = 8;
-
 const FIRST_INFORMATIONAL_TYPE = 128;
 /** RFC 4443 §3.1: as much as fits into the least MTU of IPv6. */
-const MAX_QUOTED_BYTES = IPV6_MIN_MTU - IPV6_HEADER_BYTES - ICMPV6_HEADER_BYTES;
-
-export const icmpType = (view: DataView, at: number): number =>
-  view.getUint8(at + Icmpv6Field.TYPE);
-
-/** Identifier of an echo request or reply. */
-export const echoIdentifier = (view: DataView, at: number): number =>
-  view.getUint16(at + Icmpv6Field.IDENTIFIER);
+const MAX_QUOTED_BYTES = IPV6_MIN_MTU - IPV6_HEADER_BYTES - ICMP_HEADER_BYTES;
 
 /** The door check of the message in [at, end), its checksum included. */
 export function checkIcmpv6(
@@ -67,7 +45,7 @@ export function checkIcmpv6(
   at: number,
   end: number,
 ): DropReason {
-  if (end - at < ICMPV6_HEADER_BYTES) return DropReason.BAD_ICMP_HEADER;
+  if (end - at < ICMP_HEADER_BYTES) return DropReason.BAD_ICMP_HEADER;
   return icmpv6Checksum(view, ipSourceAt, ipDestinationAt, at, end) === 0
     ? DropReason.NONE
     : DropReason.BAD_ICMP_CHECKSUM;
@@ -76,26 +54,6 @@ export function checkIcmpv6(
 /** An error is never answered with an error: RFC 4443 §2.4 (e). */
 export const isIcmpError = (view: DataView, at: number): boolean =>
   icmpType(view, at) < FIRST_INFORMATIONAL_TYPE;
-
-/**
- * Writes the reply to the echo request of `length` bytes at `requestAt`. Its checksum is right
- * when the reply goes out with the addresses of the request, swapped.
- *
- * @param at  `requestAt` itself, or a place that does not overlap the request
- */
-export function emitEchoReplyV6(
-  view: DataView,
-  at: number,
-  requestAt: number,
-  length: number,
-): void {
-  if (at !== requestAt) copyBytes(view, at, requestAt, length);
-  const oldWord = view.getUint16(at + Icmpv6Field.TYPE);
-  view.setUint16(at + Icmpv6Field.TYPE, Icmpv6Type.ECHO_REPLY << 8);
-  const newWord = view.getUint16(at + Icmpv6Field.TYPE);
-  const field = at + Icmpv6Field.CHECKSUM;
-  view.setUint16(field, adjust(view.getUint16(field), oldWord, newWord));
-}
 
 /**
  * Writes an ICMPv6 error that quotes the packet at `quotedAt`, of any protocol and with whatever
@@ -119,14 +77,9 @@ export function emitErrorV6(
   quotedLength: number,
 ): number {
   const quoted = Math.min(quotedLength, MAX_QUOTED_BYTES);
-  view.setUint8(at + Icmpv6Field.TYPE, type);
-  view.setUint8(at + Icmpv6Field.CODE, code);
-  view.setUint16(at + Icmpv6Field.CHECKSUM, 0);
-  view.setUint32(at + Icmpv6Field.PARAMETER, parameter);
-  copyBytes(view, at + Icmpv6Field.BODY, quotedAt, quoted);
-  const length = ICMPV6_HEADER_BYTES + quoted;
+  const length = emitQuote(view, at, type, code, parameter, quotedAt, quoted);
   const value = icmpv6Checksum(view, ipSourceAt, ipDestinationAt, at, at + length);
-  view.setUint16(at + Icmpv6Field.CHECKSUM, value);
+  view.setUint16(at + IcmpField.CHECKSUM, value);
   return length;
 }
 

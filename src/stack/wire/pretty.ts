@@ -3,6 +3,7 @@
  * it allocates, and it takes any bytes.
  */
 import { DROP_REASON_NAMES, DropReason } from '../drop-reason.ts';
+import { ICMP_HEADER_BYTES, icmpCode, icmpType } from './icmp.ts';
 import * as icmpv4 from './icmpv4.ts';
 import * as icmpv6 from './icmpv6.ts';
 import { formatAddress } from './ip-address.ts';
@@ -150,13 +151,13 @@ function describeUdp(view: DataView, carrier: Carrier): string {
 function describeIcmp(view: DataView, carrier: Carrier): string {
   const { source, destination, transportAt: at, end, protocol } = carrier;
   const name = protocol === Protocol.ICMP ? 'icmp' : 'icmp6';
-  if (end - at < icmpv4.ICMPV4_HEADER_BYTES) {
+  if (end - at < ICMP_HEADER_BYTES) {
     return `${source} > ${destination}: ${malformed(name, DropReason.BAD_ICMP_HEADER, end - at)}`;
   }
   const types = protocol === Protocol.ICMP ? icmpv4.Icmpv4Type : icmpv6.Icmpv6Type;
-  const type = icmpv4.icmpType(view, at);
+  const type = icmpType(view, at);
   const known = Object.entries(types).find(([, value]) => value === type);
   const typeName = known?.[0].toLowerCase().replaceAll('_', ' ') ?? `type ${type}`;
-  const code = icmpv4.icmpCode(view, at);
+  const code = icmpCode(view, at);
   return `${source} > ${destination}: ${name} ${typeName}, code ${code}, ${lengthOf(carrier)}`;
 }

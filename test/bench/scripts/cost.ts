@@ -14,8 +14,8 @@ type Values = Readonly<Record<string, number>>;
 
 /** Ways to decide; the first is what the others are compared with. */
 export const DECIDERS = {
-  'a listener': Port.LISTENER,
-  'a script': Port.SYNC,
+  'a listener': Port.DIAL_LISTENER,
+  'a script': Port.DIAL_SYNC,
   'an async script': Port.ASYNC,
   'a counter in KV': Port.KV,
   'a set of 100,000 networks': Port.SET,

@@ -10,7 +10,10 @@ import { peer as culvert } from '../peers/culvert.ts';
 import { goProgram } from '../requirements.ts';
 import { inside, type Topology } from '../topology.ts';
 
-/** Behind those with an echo of the server; `ECHO` and `CLAIM` are answered by the script alone. */
+/**
+ * Behind some is an echo of the server, behind those that are only dialled a sink, so that the
+ * server leaves the processors to the gateway. `ECHO` and `CLAIM` are answered by the script alone.
+ */
 export const Port = {
   LISTENER: 7100,
   SYNC: 7101,
@@ -20,12 +23,15 @@ export const Port = {
   SPLICE: 7105,
   CLAIM: 7106,
   ECHO: 7107,
+  DIAL_LISTENER: 7108,
+  DIAL_SYNC: 7109,
   FORWARD_BULK: 5202,
   SPLICE_BULK: 5203,
   BAIT: 666,
 } as const;
 
-const ECHOES = [Port.LISTENER, Port.SYNC, Port.ASYNC, Port.KV, Port.SET, Port.SPLICE];
+const ECHOES = [Port.LISTENER, Port.SYNC, Port.SPLICE];
+const SINKS = [Port.DIAL_LISTENER, Port.DIAL_SYNC, Port.ASYNC, Port.KV, Port.SET];
 const BULK = [Port.FORWARD_BULK, Port.SPLICE_BULK];
 
 const SET_ENTRIES = 100_000;
@@ -79,7 +85,7 @@ const networks = (): string =>
 
 const config = ({ tun, mtu, folder }: Place, scripts: readonly string[]) => ({
   device: { name: tun, mtu, addresses: [] },
-  listeners: [{ name: 'static', ports: Port.LISTENER, action: 'forward' }],
+  listeners: [{ name: 'static', ports: [Port.LISTENER, Port.DIAL_LISTENER], action: 'forward' }],
   scripts: {
     load: scripts.map((name) => ({ name, file: join(folder, `${name}.ts`) })),
     sets: { blocked: { type: 'cidr', file: join(folder, 'blocked.txt') } },
@@ -112,5 +118,8 @@ export function startServices(topology: Topology, folder: string): void {
   };
   const echo = [goProgram('lt'), 'echo', '-buffer', `${64 * 1024}`];
   for (const port of ECHOES) start(`echo-${port}`, [...echo, '-listen', `:${port}`]);
+  for (const port of SINKS) {
+    start(`sink-${port}`, [goProgram('lt'), 'sink', '-listen', `:${port}`]);
+  }
   for (const port of BULK) start(`iperf3-${port}`, ['iperf3', '-s', '-p', `${port}`]);
 }

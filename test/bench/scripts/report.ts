@@ -114,9 +114,9 @@ const TABLES: readonly Table[] = [
 const LEGENDS: Readonly<Record<TestName, string>> = {
   syn: `SYN to SYN-ACK is what the client's kernel measured (TCP_INFO), for flows that begin at a
 fixed rate. It holds the dial to the server, but for a claim, which is answered before anybody is
-dialled; so what a decision adds is the difference to the listener in the same repetition. Client,
-gateway and server share the processors of this machine: at 5,000 flows/s they are all busy, and
-what a decision adds is then mostly waiting for a processor.`,
+dialled; so what a decision adds is the difference to the listener in the same repetition. Client
+and gateway share the processors of this machine: at 5,000 flows/s they are all busy, and what a
+decision adds is then mostly waiting for a processor. The server accepts a few times a second.`,
   bulk: `Forward and splice take turns, A B B A; a ratio is that of two runs side by side. The echo
 through forward() and splice is that of a server; the script itself sees each byte twice.`,
   memory: 'Proportional set size of each process, less that before, over the connections.',

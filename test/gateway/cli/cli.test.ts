@@ -6,8 +6,8 @@ import { listen } from '../../../src/gateway/supervisor/api/listen.ts';
 import type { ApiServer } from '../../../src/gateway/supervisor/api/transport/server.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../src/scripts-runtime/limits.ts';
 import { apiOf, type FakePlane, fakePlane } from '../supervisor/api/fake-plane.ts';
+import { culvertIn } from './run-cli.ts';
 
-const MAIN = `${import.meta.dir}/../../../src/gateway/main.ts`;
 const folder = mkdtempSync(join(tmpdir(), 'culvert-'));
 const socket = join(folder, 'admin.sock');
 let plane: FakePlane;
@@ -21,21 +21,9 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-/** Runs culvert from source; it finds the API of the fake gateway. */
-async function culvert(args: readonly string[], env: Record<string, string> = {}) {
-  const child = Bun.spawn([process.execPath, MAIN, ...args], {
-    cwd: folder,
-    env: { ...process.env, CULVERT_ADMIN: socket, ...env },
-    stdout: 'pipe',
-    stderr: 'pipe',
-  });
-  const [out, err, code] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  return { code, out, err };
-}
+/** Runs culvert; it finds the API of the fake gateway. */
+const culvert = (args: readonly string[], env: Readonly<Record<string, string>> = {}) =>
+  culvertIn(folder, '', { CULVERT_ADMIN: socket, ...env })(...args);
 
 function file(name: string, text: string): string {
   writeFileSync(join(folder, name), text);
@@ -57,6 +45,18 @@ describe('usage', () => {
     const { code, out, err } = await culvert(args);
     expect({ code, out }).toEqual({ code: 2, out: '' });
     expect(err).toMatch(/^culvert: /);
+  });
+
+  test('a mistyped command is told once, with what was meant and where help is', async () =>
+    expect((await culvert(['statsu'])).err).toBe(
+      "culvert: unknown command 'statsu' (Did you mean status?)\n" +
+        '(culvert --help lists commands and flags)\n',
+    ));
+
+  test('no command at all is answered with the help', async () => {
+    const { code, err } = await culvert([]);
+    expect(code).toBe(2);
+    expect(err).toStartWith('Usage: culvert ');
   });
 
   test('help and version end with 0', async () => {
@@ -205,7 +205,7 @@ describe('a gateway whose config is changed', () => {
     expect(out).toMatch(/^# etag: ".*"\n/);
     const edited = file('edited.yaml', out.replace('level: info', 'level: warn'));
     const dry = await culvert(['config', 'put', edited, '--dry-run']);
-    expect(dry.out).toBe('would change 1 places\n  log.level: "info" -> "warn"\n');
+    expect(dry.out).toBe('would change 1 place\n  log.level: "info" -> "warn"\n');
     expect((await culvert(['config', 'put', edited])).out).toStartWith('now config 2\n');
     expect(plane.configState.config.log.level).toBe('warn');
     expect((await culvert(['config', 'put', edited])).code).toBe(5);
@@ -274,7 +274,7 @@ describe('a config', () => {
       const { code, err } = await culvert(args);
       expect(code).toBe(1);
       expect(err).toContain(`${config}:2:8: device.mtu: `);
-      expect(err).toContain(`${config}:3:7: nope: unknown key`);
+      expect(err).toContain(`${config}:3:1: nope: unknown key`);
     }
   });
 

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'bun:test';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { createProgram } from '../../../src/gateway/cli/program.ts';
@@ -16,6 +16,7 @@ const folder = scratchFolder('completion');
 beforeAll(() => {
   writeFileSync(join(folder, 'culvert.bash'), bashCompletion(tree));
   writeFileSync(join(folder, 'a file.yaml'), '');
+  mkdirSync(join(folder, 'a folder'));
 });
 
 /** What bash offers for a line whose last word is being typed. */
@@ -32,6 +33,64 @@ function completions(...words: readonly string[]): string[] {
   return stdout.toString().split('\n').filter(Boolean);
 }
 
+/**
+ * What zsh offers for each line that is typed and followed by a tab, in a terminal of its own. The
+ * function `compadd` notes what it is given, as far as it begins like the word.
+ */
+function zshCompletions(lines: readonly string[]): ReadonlyMap<string, readonly string[]> {
+  writeFileSync(
+    join(folder, '.zshrc'),
+    `PS1=; unsetopt beep; setopt no_list_beep
+    fpath=($PWD $fpath); autoload -Uz compinit; compinit -D -u
+    compadd() {
+      local -a words
+      if [[ \${argv[(I)-[OAD]]} -eq 0 ]]; then
+        builtin compadd -O words "$@"
+        print -rl -- "\${(Q@)words}" >> offered
+      fi
+      builtin compadd "$@"
+    }
+    comppostfuncs=(_end)
+    _end() { print END >> offered; comppostfuncs=(_end) }
+    print READY > ready`,
+  );
+  const driver = `zmodload zsh/zpty
+    wait_for() {
+      local -i i; local text
+      for ((i = 0; i < 500; i++)); do
+        while zpty -rt shell text; do :; done
+        [[ -s $1 && "$(tail -n 1 $1)" == $2 ]] && return
+        sleep 0.02
+      done
+    }
+    zpty -b shell zsh -i
+    wait_for ready READY
+    for line; do
+      : > offered
+      zpty -wn shell "$line"$'\\t'
+      wait_for offered END
+      print -r -- "LINE $line"
+      sed -e /^END/d -e /^$/d offered | sort -u
+      zpty -wn shell $'\\x15'
+    done
+    zpty -d shell`;
+  const env = { ...process.env, ZDOTDIR: folder, TERM: 'dumb' };
+  const { stdout } = Bun.spawnSync(['zsh', '-f', '-c', driver, 'zsh', ...lines], {
+    cwd: folder,
+    env,
+  });
+  const sections = stdout
+    .toString()
+    .split(/^LINE /m)
+    .slice(1);
+  return new Map(
+    sections.map((section) => {
+      const [line = '', ...words] = section.split('\n');
+      return [line, words.filter(Boolean)];
+    }),
+  );
+}
+
 describe.skipIf(Bun.which('bash') === null)('bash', () => {
   test.each([
     [['ru'], ['run']],
@@ -43,8 +102,9 @@ describe.skipIf(Bun.which('bash') === null)('bash', () => {
     [['run', '--log-l'], ['--log-level']],
     [['run', '--log-level', 'de'], ['debug']],
     [['run', '--log-level', '=', 'w'], ['warn']],
-    [['run', '-c', 'a'], ['a file.yaml']],
-    [['script', 'check', 'a'], ['a file.yaml']],
+    [['run', '-c', 'a fi'], ['a file.yaml']],
+    [['run', '-C', ''], ['a folder']],
+    [['script', 'check', 'a fi'], ['a file.yaml']],
     [
       ['completion', ''],
       ['bash', 'zsh', 'fish'],
@@ -58,23 +118,58 @@ describe.skipIf(Bun.which('bash') === null)('bash', () => {
 });
 
 describe.skipIf(Bun.which('zsh') === null)('zsh', () => {
-  test('reads the script', () => {
+  const LINES = {
+    'culvert ro': ['route'],
+    'culvert route ': ['apply', 'plan', 'undo'],
+    'culvert -h route u': ['undo'],
+    'culvert run --log-l': ['--log-level'],
+    'culvert run --log-level de': ['debug'],
+    'culvert run --log-level=w': ['warn'],
+    'culvert run -c a': ['a file.yaml', 'a folder'],
+    'culvert run --config=a': ['a file.yaml', 'a folder'],
+    'culvert run -C ': ['a folder'],
+    'culvert script check a\\ fi': ['a file.yaml'],
+    'culvert validate --js': ['--json'],
+    'culvert run --device ': [],
+    'culvert completion ': ['bash', 'fish', 'zsh'],
+  };
+  let offered: ReadonlyMap<string, readonly string[]>;
+  beforeAll(() => {
     writeFileSync(join(folder, '_culvert'), zshCompletion(tree));
-    expect(Bun.spawnSync(['zsh', '-n', join(folder, '_culvert')]).stderr.toString()).toBe('');
+    offered = zshCompletions(Object.keys(LINES));
   });
+
+  test.each(Object.entries(LINES))('completes "%s" with %p', (line, words) =>
+    expect(offered.get(line)).toEqual(words),
+  );
 });
 
 describe.skipIf(Bun.which('fish') === null)('fish', () => {
-  test('completes commands and values', () => {
-    writeFileSync(join(folder, 'culvert.fish'), fishCompletion(tree));
-    const complete = (line: string) =>
-      Bun.spawnSync(['fish', '-c', `source culvert.fish; complete -C '${line}'`], { cwd: folder })
-        .stdout.toString()
-        .split('\n')
-        .map((row) => row.split('\t')[0]);
-    expect(complete('culvert ru')).toContain('run');
-    expect(complete('culvert run --log-level de')).toContain('debug');
-  });
+  beforeAll(() => writeFileSync(join(folder, 'culvert.fish'), fishCompletion(tree)));
+
+  const complete = (line: string) => {
+    const script = `source culvert.fish; complete -C ${JSON.stringify(line)}`;
+    const { stdout, stderr } = Bun.spawnSync(['fish', '--no-config', '-c', script], {
+      cwd: folder,
+    });
+    expect(stderr.toString()).toBe('');
+    const rows = stdout.toString().split('\n').filter(Boolean);
+    return rows.map((row) => row.split('\t')[0]).sort();
+  };
+
+  test.each([
+    ['culvert ro', ['route']],
+    ['culvert route ', ['apply', 'plan', 'undo']],
+    ['/usr/bin/culvert -h route u', ['undo']],
+    ['culvert run --log-l', ['--log-level']],
+    ['culvert run --log-format ', ['json', 'logfmt', 'text']],
+    ['culvert run --log-level=w', ['--log-level=warn']],
+    ['culvert run -c a', ['a file.yaml', 'a folder/']],
+    ['culvert run -C ', ['a folder/']],
+    ['culvert validate --js', ['--json']],
+    ['culvert run --device ', []],
+    ['culvert completion ', ['bash', 'fish', 'zsh']],
+  ])('completes "%s" with %p', (line, words) => expect(complete(line)).toEqual(words));
 });
 
 test('every command and every option stands in each script and in the man page', () => {

@@ -3,29 +3,14 @@ import { beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { culvertIn } from './run-cli.ts';
 
 /** Each starts processes; a busy machine takes its time. */
 setDefaultTimeout(60_000);
 
-const MAIN = `${import.meta.dir}/../../../src/gateway/main.ts`;
 const folder = mkdtempSync(join(tmpdir(), 'culvert-'));
 
-const culvert = (...args: readonly string[]) => culvertWith({}, args);
-
-async function culvertWith(env: Record<string, string>, args: readonly string[]) {
-  const child = Bun.spawn([process.execPath, MAIN, ...args], {
-    cwd: folder,
-    env: { ...process.env, ...env },
-    stdout: 'pipe',
-    stderr: 'pipe',
-  });
-  const [out, err, code] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  return { code, out, err };
-}
+const culvert = culvertIn(folder);
 
 const write = (name: string, text: string): void => writeFileSync(join(folder, name), text);
 
@@ -230,11 +215,11 @@ describe('script new', () => {
 describe('script check', () => {
   const bin = `${import.meta.dir}/../../../node_modules/.bin`;
 
-  const withTsc = { PATH: `${bin}:${process.env['PATH']}` };
+  const withTsc = culvertIn(folder, '', { PATH: `${bin}:${process.env['PATH']}` });
 
   test('finds what types forbid, where there is a tsc', async () => {
     write('typed.ts', script('reject({ with: "nothing" })'));
-    const { code, out } = await culvertWith(withTsc, ['script', 'check', '--json', 'typed.ts']);
+    const { code, out } = await withTsc('script', 'check', '--json', 'typed.ts');
     expect(JSON.parse(out)).toMatchObject({
       ok: false,
       types_checked: true,
@@ -244,20 +229,19 @@ describe('script check', () => {
   });
 
   test('checks types as strictly as the tsconfig.json beside the script wants', async () => {
-    expect((await culvertWith(withTsc, ['script', 'check', 'good/route.ts'])).code).toBe(0);
+    expect((await withTsc('script', 'check', 'good/route.ts')).code).toBe(0);
     await culvert('script', 'new', 'strict/made');
     write('strict/loose.ts', script('reject()'));
-    expect((await culvertWith(withTsc, ['script', 'check', 'strict/made.ts'])).code).toBe(0);
-    expect((await culvertWith(withTsc, ['script', 'check', 'strict/loose.ts'])).err).toContain(
+    expect((await withTsc('script', 'check', 'strict/made.ts')).code).toBe(0);
+    expect((await withTsc('script', 'check', 'strict/loose.ts')).err).toContain(
       "strict/loose.ts:2:23: TS7006: Parameter 'f' implicitly has an 'any' type.",
     );
   });
 
   test('says when there is none', async () => {
+    const withoutTsc = culvertIn(folder, '', { PATH: '/nonexistent' });
     write('untyped.ts', script('reject({ with: "rst" })'));
-    const { code, out } = await culvertWith({ PATH: '/nonexistent' }, [
-      ...['script', 'check', 'untyped.ts'],
-    ]);
+    const { code, out } = await withoutTsc('script', 'check', 'untyped.ts');
     expect({ code, out }).toEqual({
       code: 0,
       out: 'untyped.ts: ok (no tsc found: types unchecked)\n',

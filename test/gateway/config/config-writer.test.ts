@@ -55,4 +55,12 @@ describe('the new content of a file', () => {
     expect(() => stageFile(place, 'new').commit()).toThrow(`${place} cannot be written: `);
     expect(readdirSync(folder).sort()).toEqual(['c.yaml', 'folder']);
   });
+
+  test('does not take the place of what an editor has saved meanwhile', () => {
+    const staged = stageFile(file, 'new', 'old');
+    writeFileSync(file, 'edited');
+    expect(staged.commit).toThrow(`${file} was changed by somebody else meanwhile`);
+    expect(readFileSync(file, 'utf8')).toBe('edited');
+    expect(readdirSync(folder)).toEqual(['c.yaml']);
+  });
 });

@@ -1,6 +1,10 @@
-import { expect, test } from 'bun:test';
+import { describe, expect, test } from 'bun:test';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
-import { collectOverrides } from '../../../src/gateway/config/overrides.ts';
+import {
+  CONFIG_FLAGS,
+  collectOverrides,
+  variableOf,
+} from '../../../src/gateway/config/overrides.ts';
 
 const TEXT = 'device: {name: file0, mtu: 1400}\nlog: {level: warn}\n';
 
@@ -59,3 +63,40 @@ test('an error inside of a list names the variable that holds it', () =>
   expect(() =>
     parseConfig('', 'c', collectOverrides({}, { TUN_INCLUDED_ROUTES: '10.0.0.0/8,x' })),
   ).toThrow('TUN_INCLUDED_ROUTES: routes.include[1]'));
+
+describe('every flag that stands for a key of the config', () => {
+  /** How each is said by flag and variable, and what a file says for the same. */
+  const SAID: Readonly<Record<string, readonly [text: string, file: string]>> = {
+    device: ['tun7', 'device: {name: tun7}'],
+    mtu: ['1300', 'device: {mtu: 1300}'],
+    interface: ['eth7', 'egress: {interface: eth7}'],
+    proxy: ['socks5://10.0.0.3:1080', 'egress: {via: "socks5://10.0.0.3:1080"}'],
+    fwmark: ['0x22b', 'egress: {fwmark: 555}'],
+    'auto-route': ['true', 'routes: {auto: true}'],
+    table: ['77', 'routes: {table: 77}'],
+    'included-routes': ['10.0.0.0/8, fd00::/8', 'routes: {include: [10.0.0.0/8, "fd00::/8"]}'],
+    'excluded-routes': ['10.1.0.0/16', 'routes: {exclude: [10.1.0.0/16]}'],
+    admin: ['127.0.0.1:9901', 'admin: {listen: "127.0.0.1:9901"}'],
+    'log-level': ['debug', 'log: {level: debug}'],
+    'log-format': ['logfmt', 'log: {format: logfmt}'],
+    'log-time': ['epoch', 'log: {time: epoch}'],
+    'state-dir': ['/srv/state', 'state: {folder: /srv/state}'],
+  };
+  const configOf = (flags: Record<string, string>, env: Record<string, string>) =>
+    parseConfig(REST, 'c', collectOverrides(flags, env));
+  /** What some of them cannot be without. */
+  const REST = 'admin: {token: 0123456789abcdef0123}';
+  const bare = parseConfig(REST, 'c');
+
+  test.each([...CONFIG_FLAGS])('--%s is the same in a file and as a variable', (flag, short) => {
+    const [text = '', file = ''] = SAID[flag] ?? [];
+    const admin = flag === 'admin' ? file.replace('}', ', token: 0123456789abcdef0123}') : file;
+    const wanted = parseConfig(flag === 'admin' ? admin : `${REST}\n${file}`, 'c');
+    expect(wanted).not.toEqual(bare);
+    const name = flag.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+    expect(configOf({ [name]: text }, {})).toEqual(wanted);
+    for (const variable of [variableOf(flag), ...short]) {
+      expect(configOf({}, { [variable]: text })).toEqual(wanted);
+    }
+  });
+});

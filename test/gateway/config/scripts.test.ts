@@ -62,6 +62,11 @@ test.each([
   expect(() => scriptsOf(`scripts: {load: ${load}}`, {})).toThrow(message);
 });
 
+test('a script that cannot be read is named with its place in the config', () =>
+  expect(() => scriptsOf('drain: 1s\nscripts:\n  load:\n    - nope.ts\n', {})).toThrow(
+    /c\.yaml:4:7: scripts\.load\[0\]\.file: .* cannot be read: ENOENT$/,
+  ));
+
 test('the tests of a script belong to it', () => {
   const [script] = scriptsOf('scripts: {load: [route.ts]}', {
     'route.ts': 'one',

@@ -13,6 +13,7 @@ import {
 } from '../../../src/gateway/messages/decision.ts';
 import type { Decision } from '../../../src/scripts-runtime/decide.ts';
 import { Counter } from '../../../src/stack/counters.ts';
+import { FlowPhase } from '../../../src/stack/flow-row.ts';
 import type { Verdict } from '../../../src/stack/verdict.ts';
 import { DataPlaneRig } from '../../support/dataplane-rig.ts';
 
@@ -23,7 +24,9 @@ function setUp() {
   const [mine, theirs] = socketPair('seqpacket');
   for (const fd of [mine, theirs]) setNonBlocking(fd);
   const { counters, stack } = rig;
-  const decisions = new Decisions(stack, new UpstreamTable(stack), counters, mine, 0);
+  const decisions = new Decisions(stack, new UpstreamTable(stack), counters, {
+    ...{ fd: mine, before: 0 },
+  });
   const io = allocateStruct(DECISION_BYTES_MAX);
   /** Kinds and requests of what the data plane has said. */
   const heard = () => {
@@ -75,7 +78,7 @@ test('a claim of a flow that is gone is taken back: its script would wait for it
 test('what a host says to the data plane before is no answer to this one', () => {
   using world = setUp();
   const { rig, counters, fds } = world;
-  const next = new Decisions(rig.stack, new UpstreamTable(rig.stack), counters, fds[0]);
+  const next = new Decisions(rig.stack, new UpstreamTable(rig.stack), counters, { fd: fds[0] });
   rig.peer.sends('S 0:0(0) win 65535 <mss 1460>');
   expect(next.ask(0, EPOCH)).toBe(true);
   const answered: number[] = [];
@@ -105,4 +108,18 @@ test('an answer is for one request, and taken once', () => {
   expect(world.answer(1, CLAIM)).toEqual([0]);
   expect(world.answer(1, CLAIM)).toEqual([]);
   expect(world.heard()).toEqual(['REQUEST 1', 'CANCEL 2', 'CANCEL 65537', 'CANCEL 1']);
+});
+
+test('answers that came together are all taken, each with what it says', () => {
+  using world = setUp();
+  const { rig, decisions } = world;
+  world.ask();
+  for (let late = 100; late < 140; late++) world.say(late, { kind: 'decline' });
+  world.say(1, { kind: 'reject', with: 'drop', reason: 'the last of many' });
+  world.say(141, { kind: 'reject', with: 'rst', reason: 'too late' });
+  const told: string[] = [];
+  decisions.read((row, answer) => told.push(`${row} ${decisions.text(answer)}`));
+  expect(told).toEqual(['0 the last of many']);
+  expect(world.counters.get(Counter.DECISIONS_LATE)).toBe(41);
+  expect(rig.stack.tcb(0).phase).toBe(FlowPhase.DECIDING);
 });

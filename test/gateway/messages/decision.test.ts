@@ -14,14 +14,13 @@ import {
   epochOf,
   failureName,
   HandshakeCode,
-  RejectCode,
   requestIdOf,
   VERDICT_FAILED,
 } from '../../../src/gateway/messages/decision.ts';
 import type { Decision } from '../../../src/scripts-runtime/decide.ts';
 import { FAILURE_KINDS } from '../../../src/scripts-runtime/errors.ts';
 import { Service, VerdictCode } from '../../../src/stack/flow-row.ts';
-import { CONGESTION_NAMES, type NatVerdict } from '../../../src/stack/verdict.ts';
+import { CONGESTION_NAMES, type NatVerdict, REJECT_WITHS } from '../../../src/stack/verdict.ts';
 import { formatAddress, writeAddress } from '../../../src/stack/wire/ip-address.ts';
 
 const AT = 8;
@@ -145,9 +144,9 @@ test('decline, reject and redirect arrive with their text', () => {
   const verdict = (v: Extract<Decision, { kind: 'verdict' }>['verdict']) =>
     roundTrip({ kind: 'verdict', verdict: v, by: BY });
   expect(verdict({ kind: 'decline' }).answer.verdict).toBe(VerdictCode.DECLINE);
-  for (const how of ['rst', 'icmp', 'drop'] as const) {
+  for (const how of REJECT_WITHS) {
     const { view, answer } = verdict({ kind: 'reject', with: how, reason: 'weil: ä' });
-    expect([answer.verdict, answer.detail]).toEqual([VerdictCode.REJECT, RejectCode[how]]);
+    expect([answer.verdict, REJECT_WITHS[answer.detail]]).toEqual([VerdictCode.REJECT, how]);
     expect(answerText(view, answer)).toBe('weil: ä');
   }
   const { view, answer } = verdict({

@@ -99,6 +99,87 @@ describe.skipIf(!isRoot)('routes and rules in the kernel', () => {
     expect(existsSync(record.file)).toBe(false);
   });
 
+  /** Of our priority and table, and not ours. */
+  const FOREIGN = [
+    'from 198.51.100.0/24',
+    'to 198.51.100.0/24',
+    'fwmark 0x1/0xff',
+    'oif uplink',
+    'uidrange 1000-1001',
+    'ipproto 6 dport 80-90',
+    'tos 0x10',
+  ];
+  const rules4 = () => ip('-4', 'rule', 'show');
+  const foreignOf = (routes: string) => compareRoutes(planOf(routes), DEVICE, record).foreign;
+  const NETWORK = '{include: [203.0.113.0/24]}';
+
+  test.each(FOREIGN)('are not mistaken for a rule of others: %s', (words) => {
+    ip('rule', 'add', ...words.split(' '), 'lookup', TABLE, 'priority', '7102');
+    const before = kernelState();
+    const [command = '', ...more] = foreignOf(NETWORK);
+    expect(more).toEqual([]);
+    expect(compareRoutes(planOf(NETWORK), DEVICE, record).made).toHaveLength(2);
+    // What is printed is that rule: `ip` takes it away by it.
+    ip(...command.replace(' add ', ' del ').split(' ').slice(1));
+    expect(rules4()).not.toContain('7102:');
+    ip(...command.split(' ').slice(1));
+    expect(kernelState()).toEqual(before);
+  });
+
+  const BEFORE = ['oif uplink', 'uidrange 1000-1001', 'not fwmark 0x99'];
+  test.each(BEFORE)('are known from a rule of others before them by who made it: %s', (text) => {
+    const { steps } = planRoutes(configOf(NETWORK, 'egress: {interface: uplink}'), DEVICE);
+    ip('rule', 'add', ...text.split(' '), 'lookup', TABLE, 'priority', '7102');
+    const before = kernelState();
+    applyRoutes(steps, DEVICE, record);
+    undoRoutes(DEVICE, record);
+    expect(kernelState()).toEqual(before);
+  });
+
+  test.each(BEFORE)('are left with one that the kernel would take in their place: %s', (text) => {
+    const words = [...text.split(' '), 'protocol', 'static'];
+    const { steps } = planRoutes(configOf(NETWORK, 'egress: {interface: uplink}'), DEVICE);
+    ip('rule', 'add', ...words, 'lookup', TABLE, 'priority', '7102');
+    const before = kernelState();
+    applyRoutes(steps, DEVICE, record);
+    expect(rules4().match(/^7102:/gm)).toHaveLength(2);
+    const undo = () => undoRoutes(DEVICE, record);
+    expect(undo).toThrow('netlink(RTM_DELRULE) on rule 7102: EEXIST (one of others stands');
+    expect(rules4().match(/^7102:/gm)).toHaveLength(2);
+    // All else was taken back, and the record has what was not.
+    expect(record.read()).toHaveLength(1);
+    ip('rule', 'del', ...words, 'lookup', TABLE, 'priority', '7102');
+    ip('rule', 'add', ...words, 'lookup', TABLE, 'priority', '7102');
+    undo();
+    expect(kernelState()).toEqual(before);
+    expect(record.read()).toEqual([]);
+  });
+
+  test('that the kernel takes for one of others say what to do', () => {
+    const mark = ['fwmark', '7100', 'lookup', TABLE, 'priority', '7102', 'protocol', 'static'];
+    ip('rule', 'add', 'not', 'from', '198.51.100.0/24', ...mark);
+    const before = kernelState();
+    expect(() => apply(NETWORK)).toThrow('a rule of others has this priority and table');
+    expect(kernelState()).toEqual(before);
+  });
+
+  test('are not mistaken for routes of others to the same network', () => {
+    ip('route', 'add', '203.0.113.0/24', 'dev', DEVICE, 'metric', '9', 'table', TABLE);
+    expect(apply(NETWORK).made).toHaveLength(2);
+    undoRoutes(DEVICE, record);
+    expect(ip('route', 'show', 'table', TABLE)).toContain('metric 9');
+  });
+
+  test('are changed by one process at a time', async () => {
+    await using holder = Bun.spawn(['flock', record.lockFile, 'sh', '-c', 'echo; exec cat'], {
+      stdin: 'pipe',
+      stdout: 'pipe',
+    });
+    await holder.stdout.getReader().read();
+    expect(() => apply(NETWORK)).toThrow('another culvert is changing the routes');
+    expect(record.read()).toEqual([]);
+  });
+
   test('outlive a device that is gone, and are found and taken back then', () => {
     const before = kernelState();
     apply(AUTO);

@@ -13,5 +13,5 @@ test('a record that cannot be kept refuses the config, and is no fault of the ga
   using routes = new HostRoutes(loadedOf(''), () => 'none0', record, log);
   const follow = () => routes.follow(loadedOf('routes: {auto: true, include: [203.0.113.0/24]}'));
   expect(follow).toThrow(ConfigError);
-  expect(follow).toThrow('routes: /dev/null/routes-none0.json: ENOTDIR');
+  expect(follow).toThrow('routes: /dev/null/routes-none0.lock: ENOTDIR');
 });

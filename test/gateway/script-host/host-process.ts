@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { monotonicNow } from '../../../src/ffi/clock.ts';
 import { allocateStruct, SharedMemory } from '../../../src/ffi/memory.ts';
+import { ANY_PROCESSOR } from '../../../src/ffi/scheduling.ts';
 import { closeFd, receive, send, socketPair } from '../../../src/ffi/sockets.ts';
 import {
   answerText,
@@ -66,6 +67,8 @@ export class HostProcess {
   readonly epoch: number;
   /** Position of the script that was entered last, when the watchdog killed. */
   culprit: number | undefined;
+  /** Where the data plane says that it runs. */
+  processor = ANY_PROCESSOR;
   readonly #process: Bun.Subprocess<'pipe', 'pipe', 'inherit'>;
   readonly #heartbeat = SharedMemory.create('host', HOST_MEMORY_BYTES);
   readonly #fd: number;
@@ -116,6 +119,14 @@ export class HostProcess {
     return end.kind === 'load-failed' ? end.issues : [];
   }
 
+  /** Waits for what its messages are together: `isReached` is asked once for each look at them. */
+  async until(isReached: () => boolean): Promise<void> {
+    while (!isReached()) {
+      if (!this.isAlive) throw new Error('the script host ended');
+      await Bun.sleep(POLL_MS);
+    }
+  }
+
   /** Waits for a message, sent before or after. */
   async message(isWanted: (message: FromScriptHost) => boolean): Promise<FromScriptHost> {
     for (;;) {
@@ -156,6 +167,7 @@ export class HostProcess {
       7,
       64,
       0,
+      this.processor,
     );
     send(this.#fd, this.#io.address, length);
     return id;

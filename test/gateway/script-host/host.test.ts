@@ -1,4 +1,7 @@
-import { expect, test } from 'bun:test';
+import { expect, setDefaultTimeout, test } from 'bun:test';
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { ANY_PROCESSOR } from '../../../src/ffi/scheduling.ts';
 import {
   encodeJsonFrame,
   FrameReader,
@@ -8,6 +11,9 @@ import { kvChunks } from '../../../src/gateway/messages/kv-chunks.ts';
 import type { FromScriptHost } from '../../../src/gateway/messages/script-control.ts';
 import { VerdictCode } from '../../../src/stack/flow-row.ts';
 import { command, HostProcess, makeBundle } from './host-process.ts';
+
+/** Processes start, and megabytes cross, on a machine that may have much else to do. */
+setDefaultTimeout(30_000);
 
 const scriptOf = (body: string) => `import { decline, forward, reject } from 'culvert';
 export default { async flow(flow: any, env: any, ctx: any) {
@@ -27,6 +33,29 @@ test('a burst of requests is answered once each', async () => {
     });
   }
 });
+
+test.skipIf(availableParallelism() < 2)(
+  'a host goes where its data plane is, stays there, and is let go again',
+  async () => {
+    await using host = new HostProcess();
+    const processors = () =>
+      /^Cpus_allowed_list:\s+(\S+)/m.exec(readFileSync(`/proc/${host.pid}/status`, 'utf8'))?.[1];
+    await host.load(makeBundle({ a: scriptOf('return forward()') }));
+    const all = processors();
+    for (const [processor, wanted] of [
+      [1, '1'],
+      [0, '0'],
+      [ANY_PROCESSOR, all],
+    ] as const) {
+      host.processor = processor;
+      // It moves behind an answer, and when it has been idle for a while.
+      while (processors() !== wanted) {
+        expect(await host.decide()).toMatchObject({ script: 0 });
+        await Bun.sleep(40);
+      }
+    }
+  },
+);
 
 test('requests of another epoch, or cancelled, are not answered', async () => {
   await using host = new HostProcess(5);
@@ -123,7 +152,7 @@ test('KV stores larger than a frame come and go in parts', async () => {
   await writer.load(makeBundle(scripts, { limits }));
   expect(await writer.decide('192.0.2.1', 1)).toMatchObject({ verdict: VerdictCode.DECLINE });
   const journal = () => writer.messages.flatMap((m) => (m.kind === 'kv' ? m.entries : []));
-  await writer.message(() => journal().length === entries.length);
+  await writer.until(() => journal().length === entries.length);
   expect(journal()).toEqual(entries);
 
   await using reader = new HostProcess();
@@ -143,7 +172,7 @@ test('a script that measures more than a frame holds does not end its host', asy
   await host.load(makeBundle({ a: source }, { limits: { ...time, metrics: 100 } }));
   await host.decide();
   const told = () => host.messages.flatMap((m) => (m.kind === 'metrics' ? m.series : []));
-  await host.message(() => told().length === 3000);
+  await host.until(() => told().length === 3000);
   expect(await host.decide()).toMatchObject({ verdict: VerdictCode.FORWARD });
 });
 

@@ -58,3 +58,8 @@ test('the user of the unit has an entry for sysusers', () => {
   expect(unit({ user: 'edge' })).toContain('User=edge\nGroup=edge\n');
   expect(sysusersEntry('edge')).toStartWith('u edge - ');
 });
+
+test('an end is a drain, and not a failure that starts the gateway again', () => {
+  expect(unit()).toContain('\nKillMode=mixed\n');
+  expect(unit()).toContain('\nSuccessExitStatus=2 3\n');
+});

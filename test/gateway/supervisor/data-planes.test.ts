@@ -1,10 +1,12 @@
-import { expect, test } from 'bun:test';
+import { expect, setDefaultTimeout, test } from 'bun:test';
 import { createEventFd } from '../../../src/ffi/eventfd.ts';
 import { socketPair } from '../../../src/ffi/sockets.ts';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
 import { toLiveConfig, toStartConfig } from '../../../src/gateway/config/plane.ts';
 import { DataPlanes } from '../../../src/gateway/supervisor/data-planes.ts';
-import { fakeCommand, rememberingLog, told, until } from './support.ts';
+import { fakeCommand, PATIENT_TEST_MS, rememberingLog, told, until } from './support.ts';
+
+setDefaultTimeout(PATIENT_TEST_MS);
 
 const config = parseConfig('device: { queues: 2 }\nlimits: { flows: 100, heldSyns: 10 }', 'c');
 const ROWS_EACH = 50;

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { CrashPolicy } from '../../../src/gateway/supervisor/backoff.ts';
 import { KillBreaker } from '../../../src/gateway/supervisor/scripts/breaker.ts';
-import { KvJournal } from '../../../src/gateway/supervisor/scripts/kv-journal.ts';
 import { ScriptTotalsTable } from '../../../src/gateway/supervisor/scripts/script-totals.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../src/scripts-runtime/limits.ts';
 
@@ -47,34 +46,6 @@ describe('a script that gets its host killed', () => {
     breaker.reset();
     expect(breaker.disabled).toEqual([]);
     expect(breaker.killed('a', 3, limits)).toBe(false);
-  });
-});
-
-describe('the KV journal', () => {
-  test('has the last write of each key, and no deleted or expired one', () => {
-    const journal = new KvJournal();
-    journal.record([
-      { script: 'a', key: 'x', value: 1 },
-      { script: 'a', key: 'x', value: 2 },
-      { script: 'a', key: 'gone', value: 1 },
-      { script: 'b', key: 'x', value: 'other' },
-      { script: 'a', key: 'old', value: 1, expiresAt: 100 },
-    ]);
-    journal.record([{ script: 'a', key: 'gone' }]);
-    expect(journal.entries(100)).toEqual([
-      { script: 'a', key: 'x', value: 2 },
-      { script: 'b', key: 'x', value: 'other' },
-    ]);
-  });
-
-  test('forgets scripts that are gone', () => {
-    const journal = new KvJournal();
-    journal.record([
-      { script: 'a', key: 'x', value: 1 },
-      { script: 'b', key: 'x', value: 1 },
-    ]);
-    journal.prune(new Set(['b']), 0);
-    expect(journal.entries(0).map((entry) => entry.script)).toEqual(['b']);
   });
 });
 

@@ -22,9 +22,14 @@ export const told = (lines: readonly LogLine[], kind: string): Record<string, un
     .map((line) => JSON.parse(String(line['seen'])) as Record<string, unknown>)
     .filter((message) => message['kind'] === kind);
 
+/** Longer than a machine that has much else to do takes for what takes milliseconds. */
+const PATIENCE_MS = 25_000;
+/** Of a test that waits with `until`: so that this ends first, and says what for. */
+export const PATIENT_TEST_MS = PATIENCE_MS + 5_000;
+
 /** Waits for a child process to get somewhere. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + PATIENCE_MS;
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`waited in vain for ${what}`);
     await Bun.sleep(5);

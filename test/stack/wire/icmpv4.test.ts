@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test';
 import { DropReason } from '../../../src/stack/drop-reason.ts';
+import { echoIdentifier, emitEchoReply, icmpType } from '../../../src/stack/wire/icmp.ts';
 import * as icmpv4 from '../../../src/stack/wire/icmpv4.ts';
 import { KERNEL_PACKETS } from '../../support/kernel-packets.ts';
 import {
@@ -16,8 +17,8 @@ const { echoRequestV4 } = KERNEL_PACKETS;
 test('the checksum of an echo request from the kernel is right until a bit flips', () => {
   const bytes = echoRequestV4.slice();
   expect(icmpv4.checkIcmpv4(viewOf(bytes), 20, 36)).toBe(DropReason.NONE);
-  expect(icmpv4.icmpType(viewOf(bytes), 20)).toBe(icmpv4.Icmpv4Type.ECHO_REQUEST);
-  expect(icmpv4.echoIdentifier(viewOf(bytes), 20)).toBe(0x2e04);
+  expect(icmpType(viewOf(bytes), 20)).toBe(icmpv4.Icmpv4Type.ECHO_REQUEST);
+  expect(echoIdentifier(viewOf(bytes), 20)).toBe(0x2e04);
   bytes[35] = 0;
   expect(icmpv4.checkIcmpv4(viewOf(bytes), 20, 36)).toBe(DropReason.BAD_ICMP_CHECKSUM);
   expect(icmpv4.checkIcmpv4(viewOf(bytes), 20, 27)).toBe(DropReason.BAD_ICMP_HEADER);
@@ -28,7 +29,7 @@ test.each([
   ['elsewhere', 64],
 ])('an echo reply %s differs in type and checksum only', (_name, at) => {
   const bytes = concat([echoRequestV4, new Uint8Array(64)]);
-  icmpv4.emitEchoReplyV4(viewOf(bytes), at, 20, 16);
+  emitEchoReply(viewOf(bytes), at, 20, 16, icmpv4.Icmpv4Type.ECHO_REPLY);
   expect(icmpv4.checkIcmpv4(viewOf(bytes), at, at + 16)).toBe(DropReason.NONE);
   expect(bytes[at]).toBe(icmpv4.Icmpv4Type.ECHO_REPLY);
   expect(bytes.slice(at + 4, at + 16)).toEqual(echoRequestV4.slice(24, 36));

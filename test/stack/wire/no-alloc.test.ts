@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test';
 import { adjust, checksum } from '../../../src/stack/wire/checksum.ts';
+import { emitEchoReply } from '../../../src/stack/wire/icmp.ts';
 import * as icmpv4 from '../../../src/stack/wire/icmpv4.ts';
 import * as icmpv6 from '../../../src/stack/wire/icmpv6.ts';
 import { matchesPrefix, parseCidr } from '../../../src/stack/wire/ip-address.ts';
@@ -94,8 +95,8 @@ test('UDP and ICMP allocate nothing', () => {
       udp.emitUdpHeader(datagram, OUT, 53, 4000, 15);
       udp.emitUdpChecksum(datagram, 12, 16, 4, OUT);
       seen += icmpv4.checkIcmpv4(echo, 20, 36) + icmpv6.checkIcmpv6(echo6, 8, 24, 40, 56);
-      icmpv4.emitEchoReplyV4(echo, OUT, 20, 16);
-      icmpv6.emitEchoReplyV6(echo6, OUT, 40, 16);
+      emitEchoReply(echo, OUT, 20, 16, icmpv4.Icmpv4Type.ECHO_REPLY);
+      emitEchoReply(echo6, OUT, 40, 16, icmpv6.Icmpv6Type.ECHO_REPLY);
       seen += icmpv4.emitErrorV4(echo, OUT, 3, 3, 0, 0, 36);
       seen += icmpv6.emitErrorV6(echo6, 24, 8, OUT, 1, 4, 0, 0, 56);
       seen += checksum(echo, 0, 36) + adjust(call & 0xffff, 1, 2);

@@ -82,7 +82,7 @@ function describe(change: z.output<typeof configChange>): string {
     return `  ${path}: ${side(before)} -> ${side(after)}`;
   });
   const head = change.dry_run
-    ? `would change ${differences.length} places`
+    ? `would change ${differences.length} ${differences.length === 1 ? 'place' : 'places'}`
     : change.changed
       ? `now config ${generation}${change.persisted ? ', written to its file' : ''}`
       : `nothing changed: still config ${generation}`;

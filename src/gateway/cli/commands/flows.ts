@@ -78,6 +78,6 @@ async function render(
 ): Promise<string> {
   const { value } = await client.call(flowInfos, 'GET', `/v1/flows?${query}`);
   if (json) return JSON.stringify(value, undefined, 2);
-  const table = info ? flowInfoText(value.flows) : flowTable(value.flows);
+  const table = info ? flowInfoText(value.flows) || 'no flows' : flowTable(value.flows);
   return value.next === undefined ? table : `${table}\n… more: raise --limit, or filter`;
 }

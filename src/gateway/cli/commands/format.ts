@@ -37,7 +37,7 @@ function format(file: string, flags: FormatFlags): boolean {
   const differs = formatted !== text;
   if (!flags.write && !flags.check) print(formatted.trimEnd());
   if (!differs) return false;
-  if (flags.write) replace(file, formatted);
+  if (flags.write) replace(file, formatted, text);
   if (flags.write || flags.check) print(file);
   return true;
 }
@@ -61,9 +61,9 @@ function canonical(text: string, file: string): string {
 }
 
 /** As a whole or not at all, with the mode and the owner that it had. */
-function replace(file: string, text: string): void {
+function replace(file: string, text: string, before: string): void {
   try {
-    stageFile(file, text).commit();
+    stageFile(file, text, before).commit();
   } catch (cause) {
     if (!(cause instanceof ConfigFileError)) throw cause;
     throw new CommandError(ExitCode.FAILED, cause.message, { cause });

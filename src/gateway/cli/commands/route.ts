@@ -42,7 +42,7 @@ export function addRoute(program: Command): void {
 function plan(flags: RouteFlags): void {
   const { planned, record, warnings } = prepare(flags);
   const { steps, device, table, priority, mark } = planned;
-  const { made, removed } = compareRoutes(steps, device, record);
+  const { made, removed, foreign } = compareRoutes(steps, device, record);
   const missing = new Set(made.map(keyOf));
   if (flags.json) {
     const described = steps.map((step) => ({
@@ -50,7 +50,7 @@ function plan(flags: RouteFlags): void {
       present: !missing.has(keyOf(step)),
     }));
     const obsolete = removed.map((step) => ipCommand(step, device, 'del'));
-    printJson({ device, table, priority, mark, steps: described, obsolete, warnings });
+    printJson({ device, table, priority, mark, steps: described, obsolete, foreign, warnings });
     return;
   }
   const marked = mark === 0 ? '' : `, 0x${mark.toString(16)} marks the dials of the gateway`;
@@ -61,6 +61,7 @@ function plan(flags: RouteFlags): void {
     print(`${ipCommand(step, device)}${isPresent ? '  # is there' : ''}`);
   }
   for (const step of removed) print(`${ipCommand(step, device, 'del')}  # is not wanted any more`);
+  for (const command of foreign) print(`# of others, left alone: ${command}`);
   warn(warnings);
 }
 

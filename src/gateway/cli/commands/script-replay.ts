@@ -1,7 +1,7 @@
 /** `culvert script replay` and `diff`: what scripts decide about flows that were seen before. */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { RecordedFlow, ReplayedVerdict } from '../../../scripts-runtime/offline/report.ts';
-import type { Endpoint } from '../../../stack/verdict.ts';
+import { formatEndpoint } from '../../../stack/verdict.ts';
 import { FlowsFileError, readFlowsFile } from '../../author/flows-file.ts';
 import { readBundle } from '../../author/script-sources.ts';
 import { replayAside } from '../../author/work-aside.ts';
@@ -104,15 +104,12 @@ function flowsOf(file: string, limit: number): readonly RecordedFlow[] {
   }
 }
 
-const show = ({ ip, port, family }: Endpoint): string =>
-  family === 6 ? `[${ip}]:${port}` : `${ip}:${port}`;
-
 /** Rows, and below them how often each verdict came. */
 function formatVerdicts(verdicts: readonly ReplayedVerdict[]): string {
   const rows = verdicts.map(({ flow, text, script, cpuUs }) => [
     flow.protocol,
-    show(flow.source),
-    show(flow.destination),
+    formatEndpoint(flow.source),
+    formatEndpoint(flow.destination),
     script,
     cpuUs,
     text,
@@ -131,8 +128,8 @@ function formatChanges(changes: readonly Change[], flows: number): string {
   if (changes.length === 0) return summary;
   const rows = changes.map(({ flow, before, after }) => [
     flow.protocol,
-    show(flow.source),
-    show(flow.destination),
+    formatEndpoint(flow.source),
+    formatEndpoint(flow.destination),
     before.text,
     after.text,
   ]);

@@ -44,9 +44,9 @@ function complete({ kind, choices }: ValueInfo): string {
     case 'file':
       return '-F';
     case 'folder':
-      return "-a '(__fish_complete_directories)'";
+      return "-f -a '(__fish_complete_directories)'";
     case 'choice':
-      return `-a ${quoted(choices.join(' '))}`;
+      return `-f -a ${quoted(choices.join(' '))}`;
     case 'text':
       return '-f';
   }

@@ -28,16 +28,22 @@ export function zshCompletion(tree: CommandInfo): string {
   return `#compdef culvert
 # zsh completion of culvert: a file _culvert in $fpath, or source <(culvert completion zsh)
 _culvert() {
-  local place= word
+  local place= word flag=\${words[CURRENT-1]}
   local -a entries
   for word in \${words[2,CURRENT-1]}; do
     case "$place $word" in
 ${indent(walk, 6)}
     esac
   done
-  case "$place \${words[CURRENT-1]}" in
+  # "--name=value" is one word here.
+  if [[ $PREFIX == --*=* ]]; then
+    flag=\${PREFIX%%=*}
+    compset -P '*='
+  fi
+  case "$place $flag" in
 ${indent(values, 4)}
   esac
+  [[ -n $IPREFIX ]] && return
   if [[ $PREFIX == -* ]]; then
     case "$place" in
 ${indent(options, 6)}

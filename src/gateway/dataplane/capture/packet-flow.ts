@@ -8,6 +8,7 @@ import { NO_FLOW } from '../../../stack/flow-table.ts';
 import { readQuote } from '../../../stack/nat/translate-error.ts';
 import { emptyPacket, type Packet } from '../../../stack/packet.ts';
 import type { Stack } from '../../../stack/stack.ts';
+import { echoIdentifier, ICMP_HEADER_BYTES, icmpType } from '../../../stack/wire/icmp.ts';
 import * as icmpv4 from '../../../stack/wire/icmpv4.ts';
 import * as icmpv6 from '../../../stack/wire/icmpv6.ts';
 import * as ipv4 from '../../../stack/wire/ipv4.ts';
@@ -115,9 +116,9 @@ export class PacketFlow {
     if (hasPorts && end - at >= PORTS_BYTES) {
       this.#packet.sourcePort = view.getUint16(at);
       this.#packet.destinationPort = view.getUint16(at + 2);
-    } else if (this.#isIcmp && end - at >= icmpv4.ICMPV4_HEADER_BYTES) {
-      const type = icmpv4.icmpType(view, at);
-      const identifier = icmpv4.echoIdentifier(view, at);
+    } else if (this.#isIcmp && end - at >= ICMP_HEADER_BYTES) {
+      const type = icmpType(view, at);
+      const identifier = echoIdentifier(view, at);
       if (type === icmpv4.Icmpv4Type.ECHO_REQUEST || type === icmpv6.Icmpv6Type.ECHO_REQUEST) {
         this.#packet.sourcePort = identifier;
       } else if (type === icmpv4.Icmpv4Type.ECHO_REPLY || type === icmpv6.Icmpv6Type.ECHO_REPLY) {
@@ -137,7 +138,7 @@ export class PacketFlow {
     if (row !== NO_FLOW || !this.#isIcmp) return row;
     const { view } = this.#stack.arena;
     const { transportAt: at, end, addressLength } = this.#packet;
-    if (end - at < icmpv4.ICMPV4_HEADER_BYTES) return NO_FLOW;
+    if (end - at < ICMP_HEADER_BYTES) return NO_FLOW;
     const isError =
       addressLength === 4 ? icmpv4.isIcmpError(view, at) : icmpv6.isIcmpError(view, at);
     if (!isError || !readQuote(view, this.#packet, this.#quote)) return NO_FLOW;
@@ -152,11 +153,9 @@ export class PacketFlow {
     const destinationAt = isTurned ? packet.sourceAt : packet.destinationAt;
     const sourcePort = isTurned ? packet.destinationPort : packet.sourcePort;
     const destinationPort = isTurned ? packet.sourcePort : packet.destinationPort;
-    const ports = (sourcePort << 16) | destinationPort;
     // The stack may be between a search and its answer.
     const { foundReply } = flows;
-    const row = flows.find(
-      flows.hashOf(sourceAt, destinationAt, addressLength, ports, protocol),
+    const row = flows.findTuple(
       sourceAt,
       destinationAt,
       addressLength,

@@ -87,7 +87,7 @@ export class ClaimOrders {
   /** A claim without a client is over: all of its sockets are reset. */
   endOwn(claim: Claim, reason: CloseReason): void {
     for (const socket of claim.sockets) {
-      this.#sockets.close(socket, true);
+      this.#sockets.abort(socket);
       socket.queue.release();
     }
     claim.sockets = [];
@@ -216,7 +216,7 @@ export class ClaimOrders {
       this.#stack.abort(row, CloseReason.ABORTED, ClosedBy.SCRIPT, now);
       return;
     }
-    this.#sockets.close(end, true);
+    this.#sockets.abort(end);
     end.queue.release();
     if (end.dialed === undefined) failedDial(end, DialResult.FAILED, this.#counters);
     else if (end.dialed === DialResult.OK) end.over = CloseReason.ABORTED;

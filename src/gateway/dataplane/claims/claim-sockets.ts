@@ -140,7 +140,7 @@ export class ClaimSockets {
     const to = { view, at: addressAt, family, port: message.port } as const;
     const result = this.#connect(end, fd, index, to, undefined, now);
     if (result >= 0) return;
-    this.close(end, true);
+    this.abort(end);
     failedDial(end, resultOfErrno(-result), this.#counters);
   }
 
@@ -165,17 +165,22 @@ export class ClaimSockets {
       this.#viaFailed(end, via, DIAL_TIMEOUT, 0, now);
       return;
     }
-    this.close(end, true);
+    this.abort(end);
     failedDial(end, DialResult.TIMEOUT, this.#counters);
   }
 
   /** Closes the socket that `end` has, if it has one of the kernel. */
-  close(end: ClaimEnd, isAbort: boolean): void {
+  close(end: ClaimEnd): void {
     const { port } = end;
     if (!(port instanceof FdPort)) return;
-    if (isAbort) resetOnClose(port.fd);
     closeFd(port.fd);
     this.#release(end, port);
+  }
+
+  /** As `close`, and the far side sees a reset. */
+  abort(end: ClaimEnd): void {
+    if (end.port instanceof FdPort) resetOnClose(end.port.fd);
+    this.close(end);
   }
 
   /** Gives the socket away, open, to be watched with another token. @returns its descriptor */
@@ -275,7 +280,7 @@ export class ClaimSockets {
   /** Of a dial that failed, and leaves its address itself. */
   #closeUnconnected(end: ClaimEnd): void {
     if (end.port instanceof FdPort) end.port.upstreamSlot = NO_SLOT;
-    this.close(end, true);
+    this.abort(end);
   }
 
   #viaOfEnd({ port }: ClaimEnd): ViaDial | undefined {
@@ -289,7 +294,7 @@ export class ClaimSockets {
     const errno = wasTalking ? 0 : takeError(port.fd);
     if (via !== undefined && !this.#isThrough(end, port, via, errno, now)) return;
     if (errno !== 0) {
-      this.close(end, true);
+      this.abort(end);
       failedDial(end, resultOfErrno(Math.abs(errno)), this.#counters);
       return;
     }

@@ -23,6 +23,7 @@ import { failedDial, resultOfReason } from '../forward/dial-result.ts';
 import type { Splice } from '../forward/splice.ts';
 import type { UpstreamTable } from '../forward/upstream-table.ts';
 import type { LoopGuard } from '../loop-guard.ts';
+import { STARVED_WAIT_MS } from '../next-turn.ts';
 import { RowPort } from '../row-port.ts';
 import { type Claim, type ClaimEnd, ClaimPhase, pushEnd } from './claim.ts';
 import { ClaimHandover } from './claim-handover.ts';
@@ -40,8 +41,6 @@ const NO_EPOCH = -1;
 const LOOK_STEP_US = 4_000;
 /** Calls that throw away what a socket sends, before the others have their turn. */
 const DISCARD_SHARE = 16;
-/** As of `Splice`: how long what found no slab waits. */
-const STARVED_WAIT_MS = 2;
 
 export interface ClaimsParts {
   readonly stack: Stack;
@@ -290,10 +289,10 @@ export class Claims implements FlowService {
     if (port === undefined || socket.over !== CloseReason.NONE) return true;
     const isRead = port.hasEnded && (socket.isFinTold || socket.isDiscarding);
     if (port.isBroken) {
-      this.#sockets.close(socket, true);
+      this.#sockets.abort(socket);
       socket.over = CloseReason.UPSTREAM_RESET;
     } else if (port instanceof FdPort && socket.isFinSent && isRead) {
-      this.#sockets.close(socket, false);
+      this.#sockets.close(socket);
       socket.over = CloseReason.EOF;
     } else {
       return true;
@@ -307,7 +306,8 @@ export class Claims implements FlowService {
     if (!(socket.port instanceof FdPort)) return;
     const isOrderly = reason === CloseReason.EOF && socket.isOpen;
     if (isOrderly) pushEnd(socket, now);
-    this.#sockets.close(socket, !isOrderly || socket.queue.length > 0);
+    if (isOrderly && socket.queue.length === 0) this.#sockets.close(socket);
+    else this.#sockets.abort(socket);
     socket.queue.release();
   }
 
@@ -360,7 +360,7 @@ export class Claims implements FlowService {
       this.#sockets.onTimeout(end, now);
       this.#wakeAt(end.deadline);
     } else {
-      this.#sockets.close(end, true);
+      this.#sockets.abort(end);
       end.over = CloseReason.HALF_CLOSE_TIMEOUT;
       end.queue.release();
     }

@@ -13,11 +13,10 @@ import { NO_SLAB, SLAB_PAYLOAD_AT } from '../../../stack/slab-pool.ts';
 import type { Stack } from '../../../stack/stack.ts';
 import type { Instant } from '../../../stack/time.ts';
 import type { FlowService } from '../flow-service.ts';
+import { STARVED_WAIT_MS } from '../next-turn.ts';
 
 /** Superpackets that a row may move before the others have their turn. */
 const SHARE = 8;
-/** How long a row waits that found no slab: an acknowledgment brings one back sooner or later. */
-const STARVED_WAIT_MS = 2;
 
 /** One direction of a pair: bytes that arrive in `row` leave by that of `other`. */
 interface Direction {
@@ -58,7 +57,7 @@ export class Relay implements FlowService {
     this.#byRow = Array.from({ length: stack.flows.capacity });
   }
 
-  /** Milliseconds that the loop may sleep: as `Splice.patienceMs`. */
+  /** Milliseconds that the loop may sleep: as `NextTurn.patienceMs`. */
   get patienceMs(): number {
     if (this.#listed.length === 0) return Number.POSITIVE_INFINITY;
     return this.#isStarved ? STARVED_WAIT_MS : 0;

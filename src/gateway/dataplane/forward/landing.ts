@@ -6,6 +6,7 @@
 import { ReceiveVector, receive, receiveVector } from '../../../ffi/sockets.ts';
 import {
   LARGE_SLAB_PAYLOAD_BYTES,
+  MEDIUM_SLAB_PAYLOAD_BYTES,
   NO_SLAB,
   SLAB_PAYLOAD_AT,
   SLAB_PAYLOAD_BYTES,
@@ -14,7 +15,6 @@ import {
 
 const SLABS = 4;
 const SMALL = SLAB_PAYLOAD_BYTES[0]!;
-const MEDIUM = SLAB_PAYLOAD_BYTES[1]!;
 
 export class Landing {
   readonly #slabs: SlabPool;
@@ -58,8 +58,8 @@ export class Landing {
   /** The next slab, or the smallest that holds its `length` bytes, which are copied there. */
   take(length: number): number {
     const slabAt = this.#ready[this.#count - 1]!;
-    if (length <= MEDIUM) {
-      const fittingAt = this.#slabs.take(length <= SMALL ? SMALL : MEDIUM);
+    if (length <= MEDIUM_SLAB_PAYLOAD_BYTES) {
+      const fittingAt = this.#slabs.take(length <= SMALL ? SMALL : MEDIUM_SLAB_PAYLOAD_BYTES);
       if (fittingAt !== NO_SLAB) {
         const from = slabAt + SLAB_PAYLOAD_AT;
         this.#bytes.copyWithin(fittingAt + SLAB_PAYLOAD_AT, from, from + length);

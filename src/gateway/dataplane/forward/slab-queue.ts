@@ -2,14 +2,12 @@
 import { copyBytes } from '../../../ffi/memory.ts';
 import type { Arena } from '../../../stack/arena.ts';
 import {
+  MEDIUM_SLAB_PAYLOAD_BYTES,
   NO_SLAB,
   SLAB_PAYLOAD_AT,
-  SLAB_PAYLOAD_BYTES,
   SlabField,
   type SlabPool,
 } from '../../../stack/slab-pool.ts';
-
-const MEDIUM_PAYLOAD_BYTES = SLAB_PAYLOAD_BYTES[1]!;
 
 export class SlabQueue {
   readonly #arena: Arena;
@@ -96,7 +94,7 @@ export class SlabQueue {
 
   /** Many small writes share slabs: one of its own for each would hold far more than they are. */
   #grow(wanted: number): boolean {
-    const least = this.#tail === NO_SLAB ? 0 : MEDIUM_PAYLOAD_BYTES;
+    const least = this.#tail === NO_SLAB ? 0 : MEDIUM_SLAB_PAYLOAD_BYTES;
     const slabAt = this.#slabs.take(Math.max(wanted, least));
     if (slabAt === NO_SLAB) return false;
     const { view } = this.#arena;

@@ -14,13 +14,13 @@ import { Counter, type Counters } from '../../../stack/counters.ts';
 import { ClosedBy, FlowField } from '../../../stack/flow-row.ts';
 import type { Stack } from '../../../stack/stack.ts';
 import type { Instant } from '../../../stack/time.ts';
+import { NextTurn } from '../next-turn.ts';
+import { NO_ROW } from '../row-queues.ts';
 import { Landing } from './landing.ts';
 import { UpstreamBit, type UpstreamTable } from './upstream-table.ts';
 
 /** Calls of `recv` that one flow may make before the others have their turn. */
 const SHARE = 8;
-/** How long a flow waits that found no slab: an acknowledgment brings one back sooner or later. */
-const STARVED_WAIT_MS = 2;
 
 export class Splice {
   readonly #stack: Stack;
@@ -29,12 +29,7 @@ export class Splice {
   readonly #base: number;
   readonly #landing: Landing;
   readonly #counters: Counters;
-  /** Rows to go on with in the next turn. */
-  #again: Int32Array;
-  #againCount = 0;
-  /** The budget of slabs is used up. */
-  #isStarved = false;
-  #current: Int32Array;
+  readonly #next: NextTurn;
 
   constructor(stack: Stack, upstreams: UpstreamTable, base: number, counters: Counters) {
     this.#stack = stack;
@@ -42,29 +37,20 @@ export class Splice {
     this.#upstreams = upstreams;
     this.#base = base;
     this.#landing = new Landing(stack.slabs, stack.arena.bytes, base);
-    // A row may stand here twice, when its flow ended while it was listed.
-    this.#again = new Int32Array(stack.flows.capacity * 2);
-    this.#current = new Int32Array(stack.flows.capacity * 2);
+    this.#next = new NextTurn(upstreams, UpstreamBit.LISTED, stack.flows.capacity);
   }
 
-  /** Milliseconds that the loop may sleep: none while a flow goes on, few while slabs are short. */
+  /** Milliseconds that the loop may sleep. */
   get patienceMs(): number {
-    if (this.#againCount === 0) return Number.POSITIVE_INFINITY;
-    return this.#isStarved ? STARVED_WAIT_MS : 0;
+    return this.#next.patienceMs;
   }
 
   /** Goes on with those whose share was used up, and ends those whose socket failed. */
   runListed(now: Instant): void {
-    const rows = this.#again;
-    const count = this.#againCount;
-    this.#again = this.#current;
-    this.#current = rows;
-    this.#againCount = 0;
-    this.#isStarved = false;
+    const count = this.#next.begin();
     for (let i = 0; i < count; i++) {
-      const row = rows[i]!;
-      if (!this.#upstreams.has(row, UpstreamBit.LISTED)) continue;
-      this.#upstreams.lower(row, UpstreamBit.LISTED);
+      const row = this.#next.take(i);
+      if (row === NO_ROW) continue;
       if (this.#upstreams.has(row, UpstreamBit.BROKEN)) this.#breakOff(row, now);
       else this.download(row, now);
     }
@@ -84,8 +70,8 @@ export class Splice {
       const count = this.#landing.prepare(Math.floor(room / piece));
       if (count === 0) {
         // Over budget: the fast side waits; a slab that comes back lets it go on.
-        this.#isStarved = true;
-        this.#list(row);
+        this.#next.isStarved = true;
+        this.#next.add(row);
         return;
       }
       const got = this.#landing.receive(fd, piece, count);
@@ -96,7 +82,7 @@ export class Splice {
           : this.#onReceived(row, fd, got, piece, count, now);
       if (!goesOn) return;
     }
-    this.#list(row);
+    this.#next.add(row);
   }
 
   /** Bytes of the client. @returns how many the socket took */
@@ -122,7 +108,7 @@ export class Splice {
   /** The socket failed, or a limit is passed: ended later, as the stack may be at work on it. */
   markBroken(row: number): void {
     this.#upstreams.raise(row, UpstreamBit.BROKEN);
-    this.#list(row);
+    this.#next.add(row);
   }
 
   /** The client's FIN goes to the upstream; the other direction goes on. */
@@ -240,11 +226,5 @@ export class Splice {
     if (limit === 0) return false;
     const up = view.getFloat64(at + FlowField.BYTES_UP, true);
     return up + uncounted + view.getFloat64(at + FlowField.BYTES_DOWN, true) > limit;
-  }
-
-  #list(row: number): void {
-    if (this.#upstreams.has(row, UpstreamBit.LISTED)) return;
-    this.#upstreams.raise(row, UpstreamBit.LISTED);
-    this.#again[this.#againCount++] = row;
   }
 }

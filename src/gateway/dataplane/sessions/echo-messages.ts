@@ -1,6 +1,8 @@
 /** ICMP echo messages between clients and sockets: RFC 792, RFC 4443 §4. */
+
 import { checksum } from '../../../stack/wire/checksum.ts';
-import { ICMPV4_HEADER_BYTES, Icmpv4Field, Icmpv4Type } from '../../../stack/wire/icmpv4.ts';
+import { ICMP_HEADER_BYTES, IcmpField } from '../../../stack/wire/icmp.ts';
+import { Icmpv4Type } from '../../../stack/wire/icmpv4.ts';
 import { Icmpv6Type } from '../../../stack/wire/icmpv6.ts';
 import { headerLength } from '../../../stack/wire/ipv4.ts';
 import { SessionKind, type SessionTable } from './session-table.ts';
@@ -21,12 +23,12 @@ export function prepareRequest(
   family: 4 | 6,
 ): void {
   const type = family === 4 ? Icmpv4Type.ECHO_REQUEST : Icmpv6Type.ECHO_REQUEST;
-  view.setUint8(at + Icmpv4Field.TYPE, type);
+  view.setUint8(at + IcmpField.TYPE, type);
   if (table.kind[row] !== SessionKind.RAW_ECHO) return;
-  view.setUint16(at + Icmpv4Field.IDENTIFIER, table.identifier[row]!);
+  view.setUint16(at + IcmpField.IDENTIFIER, table.identifier[row]!);
   if (family === 6) return;
-  view.setUint16(at + Icmpv4Field.CHECKSUM, 0);
-  view.setUint16(at + Icmpv4Field.CHECKSUM, checksum(view, at, length));
+  view.setUint16(at + IcmpField.CHECKSUM, 0);
+  view.setUint16(at + IcmpField.CHECKSUM, checksum(view, at, length));
 }
 
 /**
@@ -43,10 +45,10 @@ export function echoReplyAt(
 ): number {
   const isRaw = table.kind[row] === SessionKind.RAW_ECHO;
   const at = isRaw && family === 4 ? start + headerLength(view, start) : start;
-  if (end - at < ICMPV4_HEADER_BYTES) return NO_REPLY;
+  if (end - at < ICMP_HEADER_BYTES) return NO_REPLY;
   const type = family === 4 ? Icmpv4Type.ECHO_REPLY : Icmpv6Type.ECHO_REPLY;
-  if (view.getUint8(at + Icmpv4Field.TYPE) !== type) return NO_REPLY;
+  if (view.getUint8(at + IcmpField.TYPE) !== type) return NO_REPLY;
   // The filter was put on after the socket was made.
-  const isOther = isRaw && view.getUint16(at + Icmpv4Field.IDENTIFIER) !== table.identifier[row];
+  const isOther = isRaw && view.getUint16(at + IcmpField.IDENTIFIER) !== table.identifier[row];
   return isOther ? NO_REPLY : at;
 }

@@ -14,7 +14,8 @@ import { OWN_ADDRESS } from '../../../stack/icmp-sender.ts';
 import { NO_SLAB, SLAB_PAYLOAD_AT } from '../../../stack/slab-pool.ts';
 import type { Instant } from '../../../stack/time.ts';
 import { adjust } from '../../../stack/wire/checksum.ts';
-import { Icmpv4Field, Icmpv4Type } from '../../../stack/wire/icmpv4.ts';
+import { IcmpField } from '../../../stack/wire/icmp.ts';
+import { Icmpv4Type } from '../../../stack/wire/icmpv4.ts';
 import { Icmpv6Type } from '../../../stack/wire/icmpv6.ts';
 import { addressEquals } from '../../../stack/wire/ip-address.ts';
 import { IPV4_HEADER_BYTES } from '../../../stack/wire/ipv4.ts';
@@ -209,15 +210,15 @@ export class SessionErrors {
    * puts there. @returns false when it is of somebody else: a raw socket hears of all echoes
    */
   #restoreEcho(row: number, at: number, length: number): boolean {
-    if (length < Icmpv4Field.BODY) return false;
+    if (length < IcmpField.BODY) return false;
     const view = this.#stack.arena.view;
-    const ours = view.getUint16(at + Icmpv4Field.IDENTIFIER);
+    const ours = view.getUint16(at + IcmpField.IDENTIFIER);
     if (this.#table.kind[row] === SessionKind.RAW_ECHO && ours !== this.#table.identifier[row]) {
       return false;
     }
     const theirs = view.getUint16(this.#stack.flows.rowAt(row) + FlowField.SOURCE_PORT, true);
-    const sum = view.getUint16(at + Icmpv4Field.CHECKSUM);
-    view.setUint16(at + Icmpv4Field.CHECKSUM, adjust(sum, ours, theirs));
+    const sum = view.getUint16(at + IcmpField.CHECKSUM);
+    view.setUint16(at + IcmpField.CHECKSUM, adjust(sum, ours, theirs));
     return true;
   }
 }

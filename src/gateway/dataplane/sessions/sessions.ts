@@ -33,6 +33,7 @@ import {
 import { CONFIGURED_MARK, type DialPlan } from '../forward/dialer.ts';
 import { UpstreamBit, type UpstreamTable } from '../forward/upstream-table.ts';
 import type { LoopGuard } from '../loop-guard.ts';
+import { NextTurn } from '../next-turn.ts';
 import { NO_ROW } from '../row-queues.ts';
 import { DIAL_FAILED, type Upstream } from '../upstream/upstream.ts';
 import { DatagramDownload, Left } from './datagram-download.ts';
@@ -50,8 +51,6 @@ import { ShortageNotice } from './shortage-notice.ts';
 
 /** Receiving calls that one session may make before the others have their turn. */
 const SHARE = 4;
-/** How long a session waits that found no slab. */
-const STARVED_WAIT_MS = 2;
 const DNS_PORT = 53;
 
 export interface SessionOptions {
@@ -81,10 +80,7 @@ export class Sessions {
   /** What was opened last. */
   readonly #opened = { kind: SessionKind.NONE as SessionKind, identifier: 0 };
   /** Rows to go on with, or to end, in the next turn. */
-  #again: Int32Array;
-  #againCount = 0;
-  #current: Int32Array;
-  #isStarved = false;
+  readonly #next: NextTurn;
   #egress: Pick<LiveConfig['egress'], 'fwmark' | 'interface'> = { fwmark: 0, interface: '' };
 
   /** @param base  address of the arena's first byte, for the kernel */
@@ -120,9 +116,7 @@ export class Sessions {
       new DatagramLanding(stack.slabs, base),
       counters,
     );
-    // A row may stand here twice, when its session ended while it was listed.
-    this.#again = new Int32Array(rows * 2);
-    this.#current = new Int32Array(rows * 2);
+    this.#next = new NextTurn(upstreams, UpstreamBit.SESSION_LISTED, rows);
   }
 
   configure(live: Pick<LiveConfig, 'egress'>): void {
@@ -131,8 +125,7 @@ export class Sessions {
 
   /** Milliseconds that the loop may sleep. */
   get patienceMs(): number {
-    if (this.#againCount === 0) return Number.POSITIVE_INFINITY;
-    return this.#isStarved ? STARVED_WAIT_MS : 0;
+    return this.#next.patienceMs;
   }
 
   /** Opens a socket to the upstream that stands in `row`, which waits for its verdict. */
@@ -215,16 +208,10 @@ export class Sessions {
   /** Ends a turn of the loop: sends what was gathered, and goes on with what had no share left. */
   finishTurn(now: Instant): void {
     this.#upload.flush(now);
-    const rows = this.#again;
-    const count = this.#againCount;
-    this.#again = this.#current;
-    this.#current = rows;
-    this.#againCount = 0;
-    this.#isStarved = false;
+    const count = this.#next.begin();
     for (let i = 0; i < count; i++) {
-      const row = rows[i]!;
-      if (!this.#upstreams.has(row, UpstreamBit.SESSION_LISTED)) continue;
-      this.#upstreams.lower(row, UpstreamBit.SESSION_LISTED);
+      const row = this.#next.take(i);
+      if (row === NO_ROW) continue;
       if (this.#table.kind[row] !== SessionKind.NONE) this.#receive(row, now);
       else this.#stack.abort(row, CloseReason.LIMIT, ClosedBy.LIMIT, now);
     }
@@ -283,24 +270,18 @@ export class Sessions {
         return;
       }
       if (left === Left.STARVED) {
-        this.#isStarved = true;
+        this.#next.isStarved = true;
         break;
       }
     }
-    this.#list(row);
+    this.#next.add(row);
   }
 
   /** Closes the socket now, and ends the flow when the stack is not in the middle of another. */
   #endLater(row: number, now: Instant): void {
     this.#upload.flushRow(row, now);
     this.release(row);
-    this.#list(row);
-  }
-
-  #list(row: number): void {
-    if (this.#upstreams.has(row, UpstreamBit.SESSION_LISTED)) return;
-    this.#upstreams.raise(row, UpstreamBit.SESSION_LISTED);
-    this.#again[this.#againCount++] = row;
+    this.#next.add(row);
   }
 
   /** The session has moved more than its verdict allows. */

@@ -73,12 +73,18 @@ export function requireScope(rules: () => AccessRules): MiddlewareHandler<ApiEnv
   return async (context, next) => {
     const { peer } = context.env;
     const wanted = scopeOf(context);
-    const caller = identify(peer, context.req.header('Authorization'), rules(), ownUid);
+    const shown = context.req.header('Authorization');
+    const identified = () => identify(peer, shown, rules(), ownUid);
+    const caller = identified();
     if (wanted !== 'open') check(caller, wanted, context);
     if (caller !== undefined) context.set('caller', caller);
+    context.set('isLetIn', () => wanted === 'open' || isEnough(identified(), wanted));
     await next();
   };
 }
+
+const isEnough = (caller: Caller | undefined, wanted: Scope | undefined): boolean =>
+  caller !== undefined && (wanted === undefined || hasScope(caller, wanted));
 
 /** Of the route that will answer; undefined when none does. */
 export function scopeOf(context: Context<ApiEnv>): Scope | 'open' | undefined {
@@ -100,7 +106,7 @@ function check(
   if (caller === undefined) {
     throw new ProblemError(401, 'a bearer token is needed: Authorization: Bearer …');
   }
-  if (wanted === undefined || hasScope(caller, wanted)) return;
+  if (isEnough(caller, wanted)) return;
   const has = [...caller.scopes].join(', ');
   throw new ProblemError(403, `the scope "${wanted}" is needed; ${nameOf(caller)} has ${has}`);
 }

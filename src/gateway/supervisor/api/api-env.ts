@@ -6,5 +6,7 @@ export interface ApiEnv {
   readonly Variables: {
     /** Absent on routes that are open to everybody. */
     caller: Caller | undefined;
+    /** Whether the rules of now would let the caller in, too. */
+    isLetIn: () => boolean;
   };
 }

@@ -11,6 +11,7 @@ import { auditWrites } from './audit.ts';
 import { guardBrowser } from './browser-guard.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { answerError, ProblemError } from './problem.ts';
+import { endRevoked } from './revocation.ts';
 import { captureRoutes } from './routes/capture.ts';
 import { clashRoutes } from './routes/clash.ts';
 import { configRoutes } from './routes/config.ts';
@@ -50,6 +51,7 @@ export function createApi(plane: ControlPlane, { log, logTap }: ApiOptions): Hon
   app.use(
     guardBrowser(() => plane.config.isClash),
     requireScope(() => plane.config.access),
+    endRevoked((listener) => plane.config.onAccess(listener)),
   );
   app.use(
     bodyLimit({

@@ -1,7 +1,9 @@
 /** Configs as requests bring them, and where in the body something is wrong. */
 import type { Context } from 'hono';
-import { isNode, LineCounter, parseDocument } from 'yaml';
-import { ConfigError } from '../../config/load.ts';
+import { type Document, isNode, LineCounter, parseDocument } from 'yaml';
+import { FILE_MAX_BYTES } from '../../config/documents.ts';
+import { ConfigError, type ConfigIssue } from '../../config/load.ts';
+import { NESTING_MAX, tooDeep } from '../../config/nesting.ts';
 import { ProblemError } from './problem.ts';
 
 /** Parts of a body that errors name. */
@@ -21,7 +23,9 @@ export const PATCH_TYPES = ['application/merge-patch+json', ...JSON_TYPES];
 export const wantsYaml = (context: Context): boolean =>
   YAML_TYPES.some((type) => context.req.header('Accept')?.includes(type));
 
-/** @throws ProblemError  415 for another type, 400 for what is no YAML or JSON */
+const TOO_DEEP = `nested more than ${NESTING_MAX} deep`;
+
+/** @throws ProblemError  415 for another type, 413 for too much, 400 for what is no YAML or JSON */
 export async function readConfigBody(
   context: Context,
   types: readonly string[],
@@ -30,10 +34,16 @@ export async function readConfigBody(
   if (!types.includes(type)) {
     throw new ProblemError(415, `"${type}" is no config: send ${types.join(', ')}`);
   }
+  const text = await context.req.text();
+  if (Buffer.byteLength(text) > FILE_MAX_BYTES) {
+    throw new ProblemError(413, `a config has at most ${FILE_MAX_BYTES} bytes`);
+  }
   const lines = new LineCounter();
-  const document = parseDocument(await context.req.text(), {
+  const document = parseDocument(text, {
     lineCounter: lines,
     prettyErrors: false,
+    // A key that is no text is refused as one that nobody knows, and needs no line elsewhere.
+    logLevel: 'error',
     // JSON has no aliases, and a merge patch no merge keys.
     schema: type.endsWith('json') ? 'json' : 'core',
   });
@@ -41,14 +51,14 @@ export async function readConfigBody(
     const { line, col: column } = lines.linePos(offset);
     return { line, column };
   };
-  const faults = document.errors.map(({ message, pos }) => ({ path: '', message, ...at(pos[0]) }));
-  const [first] = faults;
-  if (first !== undefined) {
-    const place = `${first.line}:${first.column}`;
-    throw new ProblemError(400, `the body cannot be read: ${place}: ${first.message}`, faults);
-  }
-  const locate = (path: string) => {
-    const keys = path.split(/[.[\]]+/).filter(Boolean);
+  const faults = document.errors.map(({ code, message, pos }) => ({
+    path: '',
+    // So the parser calls the end of its stack.
+    message: code === 'RESOURCE_EXHAUSTION' ? TOO_DEEP : message,
+    ...at(pos[0]),
+  }));
+  refuseFor(faults);
+  const locate = (keys: readonly string[]) => {
     for (let depth = keys.length; depth > 0; depth--) {
       const node = document.getIn(keys.slice(0, depth), true);
       if (isNode(node) && node.range) return at(node.range[0]);
@@ -58,16 +68,29 @@ export async function readConfigBody(
   const placed = ({ issues, cause }: ConfigError) =>
     new ConfigError(
       'the body',
-      issues.map((issue) => ({ ...issue, ...locate(issue.path) })),
+      issues.map((issue) => ({ ...issue, ...locate(keysOf(issue.path)) })),
       { cause },
     );
   // Who sent nothing by mistake would get a gateway of defaults.
   if (document.contents === null) throw new ProblemError(400, 'the body is empty');
-  return { value: toValue(document), placed };
+  const value = toValue(document);
+  const path = tooDeep(value);
+  if (path !== undefined) refuseFor([{ path: '', message: TOO_DEEP, ...locate(path) }]);
+  return { value, placed };
+}
+
+type BodyFault = Pick<ConfigIssue, 'path' | 'message' | 'line' | 'column'>;
+
+/** @throws ProblemError  400, if there is a fault */
+function refuseFor(faults: readonly BodyFault[]): void {
+  const [first] = faults;
+  if (first === undefined) return;
+  const place = `${first.line}:${first.column}`;
+  throw new ProblemError(400, `the body cannot be read: ${place}: ${first.message}`, faults);
 }
 
 /** @throws ProblemError  400 for an alias of nothing, or of too much */
-function toValue(document: { toJS: () => unknown }): unknown {
+function toValue(document: Pick<Document, 'toJS'>): unknown {
   try {
     return document.toJS() ?? {};
   } catch (cause) {
@@ -75,3 +98,6 @@ function toValue(document: { toJS: () => unknown }): unknown {
     throw new ProblemError(400, `the body cannot be read: ${cause.message}`);
   }
 }
+
+/** Of `listeners[0].ports`. */
+const keysOf = (path: string): string[] => path.split(/[.[\]]+/).filter(Boolean);

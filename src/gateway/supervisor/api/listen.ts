@@ -1,12 +1,15 @@
 /** Where the API listens: a unix socket, whose peers the kernel names, or TCP for tokens. */
-import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
-import { connect } from 'node:net';
-import { dirname } from 'node:path';
 import { type AdminAddress, parseAdminAddress } from '../../config/admin-address.ts';
 import type { AdminConfig } from '../../config/admin-schema.ts';
-import { ConfigError } from '../../config/load.ts';
-import { explained } from '../start-error.ts';
+import { ConfigError, type LoadedConfig } from '../../config/load.ts';
+import { explained, StartError } from '../start-error.ts';
 import { idOf } from './accounts.ts';
+import {
+  AddressInUseError,
+  SOCKET_MODE,
+  SocketFile,
+  type SocketPermissions,
+} from './socket-file.ts';
 import type { Handler } from './transport/answer-of.ts';
 import { ApiServer, type ApiServerOptions } from './transport/server.ts';
 
@@ -14,19 +17,14 @@ import { ApiServer, type ApiServerOptions } from './transport/server.ts';
 const SOCKET_PATH_BYTES_MAX = 107;
 
 /** What a socket file is like, and how its clients are served. */
-export interface ListenOptions extends ApiServerOptions {
-  /** Permission bits of the file. */
-  readonly mode?: number;
-  /** Its group, when it is not that of the gateway. */
-  readonly gid?: number;
+export interface ListenOptions extends ApiServerOptions, SocketPermissions {
+  /** Where it was claimed before. */
+  readonly file?: SocketFile | undefined;
 }
 
-export interface AdminPlace extends ListenOptions {
+export interface AdminPlace extends SocketPermissions {
   readonly address: AdminAddress;
 }
-
-/** Of the gateway alone. */
-const SOCKET_MODE = 0o600;
 
 /**
  * The place that a config names.
@@ -63,12 +61,6 @@ function socketMode({ allow, tokens, socket: { mode, group } }: AdminConfig): nu
   return allow.length + tokens.length > 0 ? 0o666 : SOCKET_MODE;
 }
 
-/** The path is in use by a gateway that runs, or by what is no socket. */
-export class AddressInUseError extends Error {
-  override readonly name = 'AddressInUseError';
-  readonly code = 'EADDRINUSE';
-}
-
 /**
  * Starts to serve. A socket file that nobody listens on is replaced.
  *
@@ -78,44 +70,56 @@ export class AddressInUseError extends Error {
 export async function listen(
   address: AdminAddress,
   handler: Handler,
-  { mode = SOCKET_MODE, gid, ...options }: ListenOptions = {},
+  { mode, gid, file: claimed, ...options }: ListenOptions = {},
 ): Promise<ApiServer> {
-  const server = new ApiServer(handler, options);
   if (address.kind === 'tcp') {
     const { ip: host, port } = address;
+    const server = new ApiServer(handler, options);
     await serveAt(`port ${port} of ${host}`, () => server.listen({ host, port }));
     return server;
   }
-  await claimAddress(address);
   const { path } = address;
-  explained(`${dirname(path)} cannot be made`, () => mkdirSync(dirname(path), { recursive: true }));
-  // Between bind and chmod the mode is what the umask leaves.
-  const umask = process.umask(0o177);
+  const file = claimed ?? (await SocketFile.claim(path));
+  const server = new ApiServer(handler, { ...options, place: file });
   try {
-    await serveAt(path, () => server.listen({ path }));
-  } finally {
-    process.umask(umask);
+    await file.make(() => serveAt(path, () => server.listen({ path })));
+  } catch (error) {
+    file[Symbol.dispose]();
+    throw error;
   }
-  explained(`the group of ${path} cannot be ${gid}`, () => {
-    if (gid !== undefined) chownSync(path, -1, gid);
-  });
-  chmodSync(path, mode);
+  try {
+    file.admit({ mode, gid });
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
   return server;
 }
 
 /**
- * Makes sure that the address is free, and removes a socket file that nobody listens on.
+ * Makes sure that the address is free, and keeps it so. Undefined for TCP, where the kernel does.
  *
- * @throws AddressInUseError
+ * @throws AddressInUseError, StartError
  */
-export async function claimAddress(address: AdminAddress): Promise<void> {
-  if (address.kind !== 'unix' || !existsSync(address.path)) return;
-  const { path } = address;
-  if (!lstatSync(path).isSocket()) throw new AddressInUseError(`${path} exists and is no socket`);
-  if (await isAnswered(path)) {
-    throw new AddressInUseError(`${path} is in use: another culvert runs (see --admin)`);
+export const claimAddress = async (address: AdminAddress): Promise<SocketFile | undefined> =>
+  address.kind === 'unix' ? SocketFile.claim(address.path) : undefined;
+
+/**
+ * Lets the file of the socket let in whom another config names.
+ *
+ * @throws ConfigError  nothing has changed
+ */
+export function followAdmin(
+  { config, file = 'embedded default' }: LoadedConfig,
+  socket: SocketFile | undefined,
+): void {
+  const { address: _, ...permissions } = resolveAdmin(config.admin, file);
+  try {
+    socket?.admit(permissions);
+  } catch (cause) {
+    if (!(cause instanceof StartError)) throw cause;
+    throw new ConfigError(file, [{ path: 'admin.socket', message: cause.message }], { cause });
   }
-  unlinkSync(path);
 }
 
 /** @throws AddressInUseError, StartError */
@@ -131,12 +135,4 @@ async function serveAt(place: string, serve: () => Promise<void>): Promise<void>
       throw cause;
     });
   }
-}
-
-function isAnswered(path: string): Promise<boolean> {
-  const { promise, resolve: settle } = Promise.withResolvers<boolean>();
-  const socket = connect(path);
-  socket.once('connect', () => settle(true));
-  socket.once('error', () => settle(false));
-  return promise.finally(() => socket.destroy());
 }

@@ -7,6 +7,10 @@ import type { DeviceState } from './device-state.ts';
 
 const NAMES = Object.entries(TunOffload).map(([name, bit]) => ({ name: name.toLowerCase(), bit }));
 
+/** `csum`, `tso4`, …: of bits TUN_F_*. */
+export const offloadNames = (bits: number): string[] =>
+  NAMES.filter(({ bit }) => (bits & bit) !== 0).map(({ name }) => name);
+
 /** @param hasOffload  segmentation is in use now */
 export function viewDevice(
   device: Device,
@@ -20,7 +24,7 @@ export function viewDevice(
     up: state.isUp && tun.probe() === 'up',
     persistent: tun.probe() !== 'gone' && tun.isPersistent(),
     vnet_header: tun.vnetHeader,
-    offloads: NAMES.filter(({ bit }) => (tun.offloads & bit) !== 0).map(({ name }) => name),
+    offloads: offloadNames(tun.offloads),
     offload: hasOffload,
     events: last.map((entry) => ({
       number: entry.number,

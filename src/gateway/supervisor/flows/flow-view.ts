@@ -1,6 +1,6 @@
 /** A flow as logs and the API show it: one set of names for both. */
 import type { FlowSnapshot } from '../../../stack/flow-row.ts';
-import { DIRECT, type Endpoint } from '../../../stack/verdict.ts';
+import { DIRECT, formatEndpoint } from '../../../stack/verdict.ts';
 import type { FlowContext, FlowFacts, FlowNames } from '../../flow-filter/flow-context.ts';
 
 /** The fields of a flow, named as in the log; times in milliseconds. */
@@ -112,9 +112,5 @@ const UNTRACKED = 'NONE';
 
 export const flowState = ({ trackState, tcpState }: FlowSnapshot): string =>
   trackState === UNTRACKED ? tcpState : trackState;
-
-/** `10.0.0.1:443`, `[fd00::1]:443` */
-const formatEndpoint = ({ ip, port, family }: Endpoint): string =>
-  family === 6 ? `[${ip}]:${port}` : `${ip}:${port}`;
 
 const toMs = (us: number): number => Math.round(us) / 1000;

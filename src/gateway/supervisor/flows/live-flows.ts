@@ -192,7 +192,7 @@ function byName(verdicts: ReadonlyMap<number, number>): FlowCount[] {
 
 /** Those with a name, which are always there, and `other`. */
 function sumByName(counts: Float64Array): ReadonlyMap<string, number> {
-  const sums = new Map(Object.values(PROTOCOL_NAMES).map((name) => [name, 0]));
+  const sums = new Map<string, number>(Object.values(PROTOCOL_NAMES).map((name) => [name, 0]));
   sums.set('other', 0);
   for (const [protocol, count] of counts.entries()) {
     const name = PROTOCOL_NAMES[protocol] ?? 'other';

@@ -2,9 +2,9 @@
  * How much is logged: as the config says, and for a while as somebody asked. Data plane and script
  * host log through the supervisor, and so follow.
  */
+import { LOG_LEVELS } from '../../config/schema.ts';
 import type { Logger } from './logger.ts';
 
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevelName = (typeof LOG_LEVELS)[number];
 
 export interface LogLevelState {

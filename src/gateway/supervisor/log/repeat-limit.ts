@@ -13,13 +13,15 @@ interface Count {
 
 export class RepeatLimit {
   readonly #onDropped: (event: string, dropped: number) => void;
+  readonly #periodMs: number;
   /** Events of this period. */
   #counts = new Map<string, Count>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** @param onDropped  told at the end of a period, for each event of which lines were dropped */
-  constructor(onDropped: (event: string, dropped: number) => void) {
+  constructor(onDropped: (event: string, dropped: number) => void, periodMs = PERIOD_MS) {
     this.#onDropped = onDropped;
+    this.#periodMs = periodMs;
   }
 
   /** Whether a line about the event is written. */
@@ -27,7 +29,7 @@ export class RepeatLimit {
     const count = this.#counts.get(event) ?? { passed: 0, dropped: 0 };
     this.#counts.set(event, count);
     // A gateway that only logs must be able to end.
-    this.#timer ??= setTimeout(() => this.endPeriod(), PERIOD_MS).unref();
+    this.#timer ??= setTimeout(() => this.endPeriod(), this.#periodMs).unref();
     if (count.passed < LINES_PER_PERIOD) {
       count.passed++;
       return true;

@@ -39,5 +39,10 @@ export interface HistoryStore {
   readonly generations: readonly Generation[];
   /** No number up to this one is given again. */
   readonly lastNumber: number;
-  write(generation: Generation): void;
+  /** Keys the hash, in which there may be secrets: see `hashOf`. */
+  readonly hashKey: Uint8Array;
+  /** Before it decides about anything: its number is never another's then. Never rejects. */
+  prepare(generation: Generation): Promise<void>;
+  /** It decides now. Never rejects. */
+  commit(generation: Generation): Promise<void>;
 }

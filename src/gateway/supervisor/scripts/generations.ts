@@ -3,6 +3,7 @@
  * then activated, under one lock; what does not load changes nothing. A rollback is a new
  * generation with old content, so that a number never means two things.
  */
+import { randomBytes } from 'node:crypto';
 import { bundleFaults } from '../../config/scripts.ts';
 import { setFaults } from '../../config/sets.ts';
 import type {
@@ -12,7 +13,7 @@ import type {
   ScriptSource,
 } from '../../messages/script-control.ts';
 import { Mutex } from '../mutex.ts';
-import { hashOf, shareSets } from './bundle-content.ts';
+import { HASH_KEY_BYTES, hashOf, shareSets } from './bundle-content.ts';
 import type { Checked, HistoryStore, Trial, TrialPlan, TrialRunner } from './generation-parts.ts';
 import type { Replay } from './replay.ts';
 import type { RevalidateMode, Revalidation } from './revalidation.ts';
@@ -137,6 +138,7 @@ export class Generations {
   readonly #now: () => number;
   readonly #store: HistoryStore | undefined;
   readonly #trials: TrialRunner | undefined;
+  readonly #hashKey: Uint8Array;
   readonly #lock = new Mutex();
   readonly #names = new Map<number, readonly string[]>();
   #history: readonly Generation[] = [];
@@ -155,13 +157,16 @@ export class Generations {
     this.#now = now;
     this.#store = store;
     this.#trials = trials;
-    this.#history = store?.generations.slice(0, HISTORY_LENGTH) ?? [];
+    this.#hashKey = store?.hashKey ?? randomBytes(HASH_KEY_BYTES);
+    const stored = store?.generations.slice(0, HISTORY_LENGTH) ?? [];
+    // The key may be another one than when they were written.
+    this.#history = stored.map((old) => ({ ...old, hash: hashOf(old, this.#hashKey) }));
     this.#lastNumber = store?.lastNumber ?? 0;
     const nothing = { scripts: [], vars: {}, limits };
     this.#active = {
       ...nothing,
       number: 0,
-      hash: hashOf(nothing),
+      hash: hashOf(nothing, this.#hashKey),
       origin: 'start',
       createdAt: now(),
     };
@@ -243,7 +248,7 @@ export class Generations {
       if (trial === undefined || this.#trials === undefined) throw noTrial();
       rejectOn(await this.#trials.promote(trial.generation, trial.plan));
       this.#trial = undefined;
-      this.#commit(trial.generation);
+      await this.#commit(trial.generation);
       return this.#changed(trial.generation);
     });
   }
@@ -271,7 +276,7 @@ export class Generations {
   ): Promise<Change> {
     this.#checkMatch(ifMatch);
     const { content, origin, copyOf } = propose();
-    const hash = hashOf(content);
+    const hash = hashOf(content, this.#hashKey);
     if (hash === this.#active.hash && !force) return { generation: this.#active, changed: false };
     const next = this.#resumed(hash) ?? this.#successor(content, origin, copyOf);
     const faults = [...bundleFaults(next.scripts), ...setFaults(next.sets ?? {})];
@@ -281,13 +286,14 @@ export class Generations {
     const shown = { tests, ...(replay === undefined ? {} : { replay }) };
     if (dryRun) return { generation: next, changed: false, ...shown };
     onApplying?.();
+    if (next !== this.#history[0]) await this.#store?.prepare(next);
     if (trial !== undefined && this.#active.scripts.length > 0) {
       this.#endTrial();
       return { ...(await this.#try(next, trial)), ...shown };
     }
     rejectOn(await this.#activator.activate(next));
     this.#endTrial();
-    this.#commit(next);
+    await this.#commit(next);
     return { ...this.#changed(next), ...shown };
   }
 
@@ -335,7 +341,7 @@ export class Generations {
     const sets = shareSets(content.sets ?? {}, this.#active.sets ?? {});
     return {
       number: this.#lastNumber + 1,
-      hash: hashOf(content),
+      hash: hashOf(content, this.#hashKey),
       origin,
       createdAt: this.#now(),
       scripts,
@@ -347,14 +353,14 @@ export class Generations {
     };
   }
 
-  #commit(next: Generation): void {
+  /** Settles when it is written down: whoever is told of a change finds it after a crash. */
+  async #commit(next: Generation): Promise<void> {
     this.#active = next;
-    if (next !== this.#history[0]) {
-      this.#history = [next, ...this.#history].slice(0, HISTORY_LENGTH);
-      this.#lastNumber = Math.max(this.#lastNumber, next.number);
-      this.#store?.write(next);
-    }
     this.#name(next);
+    if (next === this.#history[0]) return;
+    this.#history = [next, ...this.#history].slice(0, HISTORY_LENGTH);
+    this.#lastNumber = Math.max(this.#lastNumber, next.number);
+    await this.#store?.commit(next);
   }
 
   #name({ number, scripts }: Generation): void {

@@ -1,21 +1,15 @@
 /**
  * The history of generations on disk: a file for each, so that numbers and contents outlive the
- * supervisor. A file is whole or not there (written aside, synced, renamed); one that was spoilt
- * since says so by its checksum, is named in the log, and left out. Losing the history costs a
- * rollback, never the gateway: no failure here is an error of the change that is written down.
+ * supervisor. A generation is written before anything decides by it, under a name of its own, and
+ * gets its real name when it has taken over. So the process may die at any moment: what has taken
+ * over is there whole, and a number that flows may have seen is never given again.
+ *
+ * A file that was spoilt since says so by its checksum, is named in the log, and left out. Losing
+ * the history costs a rollback, never the gateway: no failure here is an error of the change that
+ * is written down. Disks are slow, and the supervisor has other work: it waits for none.
  */
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { type Dirent, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../scripts-runtime/limits.ts';
@@ -32,7 +26,8 @@ const FILE_BYTES_MAX = 64 * 1024 * 1024;
 /** Rows of flows have 32 bits for it; what is above was not counted up to here. */
 const NUMBER_MAX = 2 ** 31;
 const NAME = /^(\d{8,})\.generation$/;
-const UNFINISHED = /^\d+\.generation\.new$/;
+/** Written, and not yet, or never, the one that decides. */
+const PREPARED = /^(\d{8,})\.generation\.new$/;
 
 const generationFile = z.looseObject({
   number: z.int().positive(),
@@ -49,7 +44,7 @@ const generationFile = z.looseObject({
 export interface StoredHistory {
   /** Newest first. */
   readonly generations: readonly Generation[];
-  /** The highest number ever written, also of what cannot be read any more. */
+  /** The highest number ever prepared, also of what cannot be read any more. */
   readonly lastNumber: number;
 }
 
@@ -57,6 +52,8 @@ export class HistoryFiles {
   readonly #folder: string;
   readonly #log: Logger;
   readonly #length: number;
+  /** Number of what is written under the name of what is not finished. */
+  #prepared = 0;
 
   /** @param length  files that are kept */
   constructor(folder: string, log: Logger, length: number) {
@@ -65,48 +62,62 @@ export class HistoryFiles {
     this.#length = length;
   }
 
-  /** Reads what is there, and clears away what was never finished. */
+  /** Reads what is there. */
   load(): StoredHistory {
     try {
       mkdirSync(this.#folder, { recursive: true, mode: FOLDER_MODE });
-      const files = this.#files();
-      const generations = files.flatMap(({ name, number }) => this.#read(name, number));
-      return { generations, lastNumber: files[0]?.number ?? 0 };
+      const { finished, prepared } = filesIn(readdirSync(this.#folder, { withFileTypes: true }));
+      const generations = finished.flatMap(({ name, number }) => this.#read(name, number));
+      // What was prepared last may have decided about flows, whatever became of it.
+      const lastNumber = Math.max(0, ...[...finished, ...prepared].map(({ number }) => number));
+      return { generations, lastNumber };
     } catch (error) {
       this.#log.warn({ folder: this.#folder, err: error }, 'history-not-read');
       return { generations: [], lastNumber: 0 };
     }
   }
 
-  /** Writes a generation, and forgets the oldest ones. */
-  write(generation: Generation): void {
-    const path = join(this.#folder, nameOf(generation.number));
+  /** Writes a generation that is about to decide; then its number is taken for good. */
+  prepare(generation: Generation): Promise<void> {
+    return this.#try(generation, () => this.#prepare(generation));
+  }
+
+  /** It has taken over: makes it a part of the history, and forgets the oldest ones. */
+  commit(generation: Generation): Promise<void> {
+    const { number } = generation;
+    return this.#try(generation, async () => {
+      if (this.#prepared !== number) await this.#prepare(generation);
+      this.#prepared = 0;
+      const path = this.#pathOf(number);
+      await rename(`${path}.new`, path);
+      await this.#syncFolder();
+      await this.#forgetOld(number);
+    });
+  }
+
+  async #prepare(generation: Generation): Promise<void> {
+    const { number } = generation;
+    const file = await open(`${this.#pathOf(number)}.new`, 'w', FILE_MODE);
     try {
-      const aside = `${path}.new`;
-      const file = openSync(aside, 'w', FILE_MODE);
-      try {
-        writeFileSync(file, encode(generation));
-        fsyncSync(file);
-      } finally {
-        closeSync(file);
-      }
-      renameSync(aside, path);
-      this.#forgetOld();
-      this.#syncFolder();
+      await file.writeFile(encode(generation));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await this.#syncFolder();
+    this.#prepared = number;
+  }
+
+  async #try({ number }: Generation, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
     } catch (error) {
-      this.#log.error({ file: path, err: error }, 'history-not-written');
+      this.#log.error({ file: this.#pathOf(number), err: error }, 'history-not-written');
     }
   }
 
-  /** Newest first. */
-  #files(): { readonly name: string; readonly number: number }[] {
-    return readdirSync(this.#folder)
-      .flatMap((name) => {
-        if (UNFINISHED.test(name)) this.#remove(name);
-        const number = Number(NAME.exec(name)?.[1] ?? Number.NaN);
-        return number <= NUMBER_MAX ? [{ name, number }] : [];
-      })
-      .sort((a, b) => b.number - a.number);
+  #pathOf(number: number): string {
+    return join(this.#folder, `${String(number).padStart(8, '0')}.generation`);
   }
 
   #read(name: string, number: number): Generation[] {
@@ -120,27 +131,55 @@ export class HistoryFiles {
     }
   }
 
-  #forgetOld(): void {
-    for (const { name } of this.#files().slice(this.#length)) this.#remove(name);
-  }
-
-  /** Whatever it is that has the name. */
-  #remove(name: string): void {
-    rmSync(join(this.#folder, name), { force: true, recursive: true });
+  /** @param number  whose file keeps all numbers before it taken */
+  async #forgetOld(number: number): Promise<void> {
+    const { finished, prepared, strange } = filesIn(
+      await readdir(this.#folder, { withFileTypes: true }),
+    );
+    const passed = prepared.filter((file) => file.number <= number);
+    for (const { name } of [...finished.slice(this.#length), ...passed, ...strange]) {
+      // Whatever it is that has the name.
+      await rm(join(this.#folder, name), { force: true, recursive: true });
+    }
   }
 
   /** A rename is on disk when its folder is. */
-  #syncFolder(): void {
-    const folder = openSync(this.#folder, 'r');
+  async #syncFolder(): Promise<void> {
+    const folder = await open(this.#folder, 'r');
     try {
-      fsyncSync(folder);
+      await folder.sync();
     } finally {
-      closeSync(folder);
+      await folder.close();
     }
   }
 }
 
-const nameOf = (number: number): string => `${String(number).padStart(8, '0')}.generation`;
+interface HistoryFile {
+  readonly name: string;
+  readonly number: number;
+}
+
+/** Each newest first. */
+function filesIn(entries: readonly Dirent[]): {
+  readonly finished: readonly HistoryFile[];
+  readonly prepared: readonly HistoryFile[];
+  /** Has the name of what was prepared, and cannot be it. */
+  readonly strange: readonly { readonly name: string }[];
+} {
+  const named = (pattern: RegExp) =>
+    entries
+      .flatMap((entry) => {
+        const number = Number(pattern.exec(entry.name)?.[1] ?? Number.NaN);
+        return number <= NUMBER_MAX ? [{ name: entry.name, number, isFile: entry.isFile() }] : [];
+      })
+      .sort((a, b) => b.number - a.number);
+  const prepared = named(PREPARED);
+  return {
+    finished: named(NAME),
+    prepared: prepared.filter(({ isFile }) => isFile),
+    strange: prepared.filter(({ isFile }) => !isFile),
+  };
+}
 
 const checksumOf = (text: string): string =>
   new Bun.CryptoHasher('sha256').update(text).digest('hex');

@@ -1,4 +1,5 @@
 /** A flow by its addresses alone, as it would begin. */
+import { familyOf } from '../../config/value-texts.ts';
 import type { RecordedFlow } from '../../messages/script-control.ts';
 
 /** As the API and logs name it. */
@@ -19,5 +20,3 @@ export const toRecordedFlow = (flow: FlowAddresses): RecordedFlow => ({
   destination: { ip: flow.dst, port: flow.dst_port, family: familyOf(flow.dst) },
   ...(flow.proto === 'tcp' ? { syn: USUAL_SYN } : {}),
 });
-
-const familyOf = (ip: string): 4 | 6 => (ip.includes(':') ? 6 : 4);

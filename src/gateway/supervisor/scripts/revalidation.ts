@@ -4,7 +4,7 @@
  * state notice; a flow about which the new bundle fails is left alone.
  */
 import type { FlowSnapshot } from '../../../stack/flow-row.ts';
-import type { Endpoint } from '../../../stack/verdict.ts';
+import { formatEndpoint } from '../../../stack/verdict.ts';
 import { parseFilter } from '../../flow-filter/parse.ts';
 import type { FlowRef } from '../../messages/control.ts';
 import type { AskedVerdict, RecordedFlow } from '../../messages/script-control.ts';
@@ -129,8 +129,8 @@ export class Revalidation {
   async #isSame(flow: FlowSnapshot, { kind, to }: AskedVerdict): Promise<boolean> {
     if (kind !== flow.verdict) return false;
     if ((kind !== 'forward' && kind !== 'nat') || flow.upstream === undefined) return true;
-    if (to === undefined) return show(flow.upstream) === show(flow.destination);
-    if (to === show(flow.upstream)) return true;
+    if (to === undefined) return formatEndpoint(flow.upstream) === formatEndpoint(flow.destination);
+    if (to === formatEndpoint(flow.upstream)) return true;
     const at = to.lastIndexOf(':');
     if (Number(to.slice(at + 1)) !== flow.upstream.port) return false;
     return (await this.#resolve(to.slice(0, at))).includes(flow.upstream.ip);
@@ -146,7 +146,7 @@ export class Revalidation {
 }
 
 const describe = ({ verdict, upstream }: FlowSnapshot): string =>
-  upstream === undefined ? verdict : `${verdict} ${show(upstream)}`;
+  upstream === undefined ? verdict : `${verdict} ${formatEndpoint(upstream)}`;
 
 /** A row keeps no options of the SYN: it looks as if it had none. */
 function toRecorded({ protocol, source, destination }: FlowSnapshot): RecordedFlow {
@@ -154,6 +154,3 @@ function toRecorded({ protocol, source, destination }: FlowSnapshot): RecordedFl
   const syn = { mss: destination.family === 6 ? 1220 : 536, windowScale: 0, ttl: 64, ecn: false };
   return { protocol: known, source, destination, ...(known === 'tcp' ? { syn } : {}) };
 }
-
-const show = ({ ip, port, family }: Endpoint): string =>
-  family === 6 ? `[${ip}]:${port}` : `${ip}:${port}`;

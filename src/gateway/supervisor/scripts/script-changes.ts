@@ -1,9 +1,11 @@
 /** Every way in which scripts change, and the record of how it went: log, counters, reloads. */
 import { readAuthorities } from '../../config/authorities.ts';
 import { ConfigError, type LoadedConfig } from '../../config/load.ts';
-import { readScripts, scriptPlaces } from '../../config/scripts.ts';
+import { readScripts } from '../../config/scripts.ts';
 import { readSets } from '../../config/sets.ts';
+import type { WatchedFiles } from '../../config/watched-files.ts';
 import type { ScriptSource } from '../../messages/script-control.ts';
+import { type DiskChange, DiskWatch } from '../disk-watch.ts';
 import type { Logger } from '../log/logger.ts';
 import { Mutex } from '../mutex.ts';
 import type { Notices } from '../notices.ts';
@@ -19,12 +21,12 @@ import {
   HISTORY_LENGTH,
   NoTrialError,
 } from './generations.ts';
+import { readHashKey } from './hash-key.ts';
 import { HistoryFiles } from './history-files.ts';
 import { ReloadHistory } from './reload-history.ts';
 import { type ReloadRecord, Reloads } from './reloads.ts';
 import type { RevalidateMode, Revalidation } from './revalidation.ts';
 import { scriptLimits } from './script-limits.ts';
-import { ScriptWatch } from './script-watch.ts';
 
 export type NewScript = ScriptSource;
 export type NewBundle = Pick<BundleContent, 'scripts'> & {
@@ -45,8 +47,8 @@ export interface ScriptChangesOptions {
     generation: Generation,
     mode: Exclude<RevalidateMode, 'keep'>,
   ) => Revalidation;
-  /** Files of scripts have changed, and the config wants to know. */
-  readonly onDiskChange: () => void;
+  /** Files have changed that the gateway was made from, and the config wants to know. */
+  readonly onDiskChange: (change: DiskChange) => void;
   readonly loaded: LoadedConfig;
   readonly notices: Notices;
   /** Where the history of scripts is kept; absent: in memory only. */
@@ -61,7 +63,7 @@ export class ScriptChanges {
   readonly #revalidation: ScriptChangesOptions['revalidation'];
   readonly #notices: Notices;
   readonly #reloadLock = new Mutex();
-  readonly #watcher: ScriptWatch;
+  readonly #watcher: DiskWatch;
   #lastLogged = 0;
 
   constructor({
@@ -77,9 +79,9 @@ export class ScriptChanges {
     this.#log = log;
     this.#notices = notices;
     this.#revalidation = revalidation;
-    this.#watcher = new ScriptWatch(log, () => {
+    this.#watcher = new DiskWatch(log, (change) => {
       try {
-        onDiskChange();
+        onDiskChange(change);
       } catch (error) {
         log.error({ err: error }, 'reload-failed');
       }
@@ -102,9 +104,9 @@ export class ScriptChanges {
     this.#lastLogged = this.generations.active.number;
   }
 
-  /** Looks after the files of the scripts, where the config wants that. */
-  watchDisk(loaded: LoadedConfig): void {
-    this.#watcher.watch(loaded.config.scripts.reload.watch ? scriptPlaces(loaded) : []);
+  /** Looks after these files, and no others any more. */
+  watchDisk(files: readonly WatchedFiles[]): void {
+    this.#watcher.watch(files);
   }
 
   close(): void {
@@ -262,5 +264,10 @@ function withScript({ scripts }: BundleContent, script: NewScript): readonly New
 
 function openHistory(folder: string, log: Logger): HistoryStore {
   const files = new HistoryFiles(folder, log, HISTORY_LENGTH);
-  return { ...files.load(), write: (generation) => files.write(generation) };
+  return {
+    ...files.load(),
+    hashKey: readHashKey(folder, log),
+    prepare: (generation) => files.prepare(generation),
+    commit: (generation) => files.commit(generation),
+  };
 }

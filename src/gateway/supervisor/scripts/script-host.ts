@@ -40,7 +40,9 @@ export class ScriptHost implements Activator {
   /** Ends of host processes, by cause. */
   readonly restarts = { cpu: 0, wall: 0, crash: 0 };
   readonly #options: ScriptHostOptions;
-  readonly #journal = new KvJournal();
+  readonly #journal = new KvJournal((script) =>
+    this.#options.log.warn({ script }, 'kv-journal-refused'),
+  );
   readonly #resolver = new Resolver();
   readonly #crashes = new CrashPolicy();
   readonly #breaker = new KillBreaker();
@@ -99,6 +101,7 @@ export class ScriptHost implements Activator {
         throw new ScriptHostError('no script host runs that could take a canary');
       }
       const { busyAllowanceMs = BUSY_ALLOWANCE_MS } = this.#options;
+      this.#journal.admit('canary', bundle);
       const { share, errors, windowMs } = plan;
       const how = { canary: { share, errors, windowMs }, drainMs: this.#drainMs };
       const outcome = await host.load(bundle, NO_MEMORY, loadTimeMs(bundle) + busyAllowanceMs, how);
@@ -141,6 +144,7 @@ export class ScriptHost implements Activator {
         this.#pruneJournal(bundle);
         return [];
       }
+      this.#journal.admit('next', bundle);
       try {
         const issues = await this.#change(bundle);
         if (issues.length === 0) this.#commit(bundle);
@@ -253,9 +257,8 @@ export class ScriptHost implements Activator {
 
   /** Forgets what scripts kept that are no more; only once their bundle has left for good. */
   #pruneJournal(bundle: Generation): void {
-    const names = new Set(bundle.scripts.map((script) => script.name));
-    this.#journal.prune(names, Date.now());
-    this.accounts.prune(names);
+    this.#journal.prune(bundle, Date.now());
+    this.accounts.prune(new Set(bundle.scripts.map((script) => script.name)));
   }
 
   #tellUp(): void {

@@ -3,6 +3,7 @@
 //	lt connrate -addr A:P -ips N -c C -d 5s   new connection + one HTTP request + close, per second
 //	lt hold     -addr A:P -ips N -n 9500      opens n connections, keeps them until a line on stdin
 //	lt echo     -listen :7000                 TCP echo server
+//	lt sink     -listen :7108                 TCP server that takes connections and closes them
 //	lt udp      -addr A:P -server-ns PATH     datagrams per second without loss, one direction
 //	lt syn      -addr A:P -ips N -rate R      time from SYN to SYN-ACK at a fixed rate
 //	lt pump     -addr A:P -d 4s               bytes that an echo gives back
@@ -22,7 +23,7 @@ import (
 func main() {
 	raiseFileLimit()
 	if len(os.Args) < 2 {
-		log.Fatal("usage: lt connrate|hold|echo|udp|syn|pump|ping [flags]")
+		log.Fatal("usage: lt connrate|hold|echo|sink|udp|syn|pump|ping [flags]")
 	}
 	switch command, flags := os.Args[1], os.Args[2:]; command {
 	case "connrate":
@@ -31,6 +32,8 @@ func main() {
 		hold(flags)
 	case "echo":
 		echo(flags)
+	case "sink":
+		sink(flags)
 	case "udp":
 		udp(flags)
 	case "syn":

@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'bun:test';
+import { join } from 'node:path';
 import { Upstream } from '../../../../src/gateway/dataplane/upstream/upstream.ts';
 import { Counter } from '../../../../src/stack/counters.ts';
 import { DropReason } from '../../../../src/stack/drop-reason.ts';
-import { descriptorCount, withoutDescriptors } from '../../../ffi/support/descriptors.ts';
+import { descriptorCount } from '../../../ffi/support/descriptors.ts';
 import { SessionRig, UdpUpstream } from '../../../support/session-rig.ts';
+import { waitFor } from '../../../support/wait.ts';
 
 /** `length` bytes that tell where they are. */
 const pattern = (length: number): Uint8Array<ArrayBuffer> =>
@@ -253,23 +255,17 @@ describe('sessions', () => {
 });
 
 test('without a descriptor a flow is dropped with no error, and the operator is told', async () => {
-  const lines: unknown[] = [];
   using upstream = await UdpUpstream.open();
-  using rig = new SessionRig({
-    report: (message) => {
-      if (message.kind === 'log') lines.push([message.level, message.event, message.fields]);
-    },
+  const program = join(import.meta.dir, 'shortage-child.ts');
+  const child = Bun.spawnSync([process.execPath, program, String(upstream.port)]);
+  expect(child.stderr.toString()).toBe('');
+  expect(JSON.parse(child.stdout.toString())).toEqual({
+    ended: ['0 dial-shortage', '1 dial-shortage', '2 dial-shortage'],
+    rejections: ['drop', 'drop', 'drop'],
+    lines: [['warn', 'socket-shortage', { why: 'EMFILE', flows: 1 }]],
+    failed: 3,
   });
-  const start = () => rig.start({ port: upstream.port });
-  withoutDescriptors(() => {
-    for (let i = 0; i < 3; i++) start();
-  });
-  expect(rig.ended).toEqual(['0 dial-shortage', '1 dial-shortage', '2 dial-shortage']);
-  expect(rig.rejections).toEqual(['drop', 'drop', 'drop']);
-  expect(lines).toEqual([['warn', 'socket-shortage', { why: 'EMFILE', flows: 1 }]]);
-  expect(rig.counters.get(Counter.DIALS_FAILED)).toBe(3);
-  rig.send(start(), 'again');
-  await rig.until(() => upstream.texts.length === 1);
+  await waitFor('the next datagram', () => upstream.texts.length === 1);
 });
 
 describe('the oldest session gives way', () => {

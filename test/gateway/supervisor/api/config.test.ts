@@ -304,6 +304,22 @@ egress:
     expect(file()).toContain('level: info');
   });
 
+  test('is no news where the API has written it, or somebody has only touched it', async () => {
+    const isNew = () => plane.configChanges.isNews({ isConfigOnly: true });
+    await patch('{"log":{"level":"warn"}}', ANY, '?persist=true');
+    expect(isNew()).toBe(false);
+    expect(plane.configChanges.isNews({ isConfigOnly: false })).toBe(true);
+    // It runs, and is not what the file says.
+    await patch('{"log":{"level":"error"}}');
+    expect(isNew()).toBe(false);
+    appendFileSync(plane.configFile, '# a remark\n');
+    expect(isNew()).toBe(false);
+    appendFileSync(plane.configFile, 'drain: 5s\n');
+    expect(isNew()).toBe(true);
+    appendFileSync(plane.configFile, 'nonsense: [\n');
+    expect(isNew()).toBe(true);
+  });
+
   test('that cannot be written refuses the change before routes follow it', async () => {
     let followed = 0;
     plane.configHooks.prepare = () => void followed++;
@@ -322,6 +338,14 @@ egress:
     expect(await answer.json()).toMatchObject({ changed: true, persisted: false });
     expect(level()).toBe('warn');
     expect(readdirSync(dirname(plane.configFile)).sort()).toEqual(['autosave.json', 'config.yaml']);
+  });
+
+  test('that an editor saves meanwhile is not written over, and the answer says so', async () => {
+    plane.configHooks.prepare = () => appendFileSync(plane.configFile, 'drain: 5s\n');
+    const answer = await patch('{"log":{"level":"warn"}}', ANY, '?persist=true');
+    expect(await answer.json()).toMatchObject({ changed: true, persisted: false });
+    expect(file()).toContain('level: info');
+    expect(file()).toEndWith('drain: 5s\n');
   });
 
   test('is not written by a dry run', async () => {

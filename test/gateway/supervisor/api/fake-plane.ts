@@ -52,10 +52,13 @@ export interface FakePlane extends ControlPlane {
   readonly swapped: (string | undefined)[];
   readonly deviceEvents: DeviceEvents;
   reasons: string[];
-  readonly config: { access: AccessRules; isClash: boolean };
+  readonly config: ControlPlane['config'] & { access: AccessRules; isClash: boolean };
+  /** As a reload does it. */
+  readonly setAccess: (access: AccessRules) => void;
   readonly logTap: LogTap;
   readonly configFile: string;
   readonly configState: ConfigState;
+  readonly configChanges: ConfigChanges;
   /** Is called when routes and their like follow a config. */
   readonly configHooks: { prepare: () => void };
   /** What it was asked to do to itself. */
@@ -128,6 +131,7 @@ function fakeConfig(generations: Generations, notices: Notices) {
     started,
     announce: () => {},
     read,
+    files: () => ({ file }),
     validate: (value, name) => validateConfig(value, name, []),
     stateFolder: folder,
     prepare: () => hooks.prepare(),
@@ -173,10 +177,22 @@ export function fakePlane(): FakePlane {
   const memory = memoryOfFlows();
   const reloads = new Reloads();
   const disk: FakePlane['disk'] = { read: (active) => active };
+  const accessListeners = new Set<() => void>();
   return {
     disk,
     reasons: [],
-    config: { access: { tokens: [], peers: [] }, isClash: true },
+    config: {
+      access: { tokens: [], peers: [] },
+      isClash: true,
+      onAccess: (listener) => {
+        accessListeners.add(listener);
+        return () => accessListeners.delete(listener);
+      },
+    },
+    setAccess(access) {
+      this.config.access = access;
+      for (const listener of [...accessListeners]) listener();
+    },
     killed,
     ring,
     captureOrders,

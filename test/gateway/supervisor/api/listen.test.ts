@@ -1,21 +1,34 @@
 import { describe, expect, test } from 'bun:test';
-import { existsSync, mkdtempSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { parseAdminAddress } from '../../../../src/gateway/config/admin-address.ts';
 import { admin } from '../../../../src/gateway/config/admin-schema.ts';
+import { ConfigError, validateConfig } from '../../../../src/gateway/config/load.ts';
 import {
-  AddressInUseError,
   claimAddress,
+  followAdmin,
   listen,
   resolveAdmin,
 } from '../../../../src/gateway/supervisor/api/listen.ts';
+import { AddressInUseError } from '../../../../src/gateway/supervisor/api/socket-file.ts';
 import { StartError } from '../../../../src/gateway/supervisor/start-error.ts';
 
 const socketPath = () => join(mkdtempSync(join(tmpdir(), 'culvert-')), 'admin.sock');
 const resolve = (input: unknown) => resolveAdmin(admin.parse(input), 'c.yaml');
 const answer = () => new Response('here');
+
+/** A socket file whose process was killed. */
+async function leaveSocket(path: string): Promise<void> {
+  const source = `require("net").createServer().listen(${JSON.stringify(path)}, () => {
+    process.kill(process.pid, "SIGKILL");
+  })`;
+  const leftOver = Bun.spawn([process.execPath, '-e', source]);
+  await leftOver.exited;
+  expect(leftOver.signalCode).toBe('SIGKILL');
+  expect(existsSync(path)).toBe(true);
+}
 
 describe('an address', () => {
   test.each([
@@ -87,28 +100,46 @@ describe('a unix socket', () => {
     await server.stop();
   });
 
+  test('follows the config of a reload, and is as it was where that cannot be', async () => {
+    const path = socketPath();
+    const file = await claimAddress({ kind: 'unix', path });
+    const follow = (input: object) =>
+      followAdmin(
+        { config: validateConfig({ admin: { listen: path, ...input } }, 'c', []), folder: '/' },
+        file,
+      );
+    const server = await listen({ kind: 'unix', path }, answer, { file });
+    const mode = () => statSync(path).mode & 0o777;
+    const allow = [{ uid: 1000, scopes: ['read'] }];
+    follow({ allow });
+    expect(mode()).toBe(0o666);
+    follow({ allow, socket: { mode: '0660', group: process.getgid?.() } });
+    expect(mode()).toBe(0o660);
+    expect(() => follow({ allow, socket: { group: 'no-such-group' } })).toThrow(ConfigError);
+    expect(mode()).toBe(0o660);
+    follow({});
+    expect(mode()).toBe(0o600);
+    await server.stop();
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('has its old group when it loses a new one', async () => {
+    const path = socketPath();
+    const file = await claimAddress({ kind: 'unix', path });
+    const server = await listen({ kind: 'unix', path }, answer, { file });
+    file?.admit({ mode: 0o660, gid: 4 });
+    expect(statSync(path).gid).toBe(4);
+    file?.admit({ mode: 0o660 });
+    expect(statSync(path).gid).toBe(process.getgid?.() ?? -1);
+    await server.stop();
+  });
+
   test('that nobody listens on is replaced', async () => {
     const path = socketPath();
-    const source = `require("net").createServer().listen(${JSON.stringify(path)}, () => {
-      process.kill(process.pid, "SIGKILL");
-    })`;
-    const leftOver = Bun.spawnSync([process.execPath, '-e', source]);
-    expect(leftOver.signalCode).toBe('SIGKILL');
-    expect(existsSync(path)).toBe(true);
+    await leaveSocket(path);
     const server = await listen({ kind: 'unix', path }, answer);
     expect((await fetch('http://localhost/', { unix: path })).status).toBe(200);
     await server.stop();
   });
-
-  test('waits for an answer longer than Bun does by itself', async () => {
-    const path = socketPath();
-    const server = await listen({ kind: 'unix', path }, async () => {
-      await Bun.sleep(12_000);
-      return answer();
-    });
-    expect(await (await fetch('http://localhost/', { unix: path })).text()).toBe('here');
-    await server.stop();
-  }, 20_000);
 
   test('with a path that no socket can have is an error of the config', () => {
     const listenAt = (length: number) => () => resolve({ listen: `/${'x'.repeat(length - 1)}` });
@@ -127,6 +158,29 @@ describe('a unix socket', () => {
     await new Promise((done) => other.once('listening', done));
     await expect(claimAddress({ kind: 'unix', path })).rejects.toThrow('another culvert runs');
     other.close();
+  });
+
+  test('is that of one of two gateways that start together', async () => {
+    const path = socketPath();
+    await leaveSocket(path);
+    const both = await Promise.allSettled([
+      listen({ kind: 'unix', path }, answer),
+      listen({ kind: 'unix', path }, answer),
+    ]);
+    expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    const { reason } = both.find(({ status }) => status === 'rejected') as PromiseRejectedResult;
+    expect(reason).toBeInstanceOf(AddressInUseError);
+    // The one that came too late has removed nothing.
+    expect((await fetch('http://localhost/', { unix: path })).status).toBe(200);
+    for (const one of both) if (one.status === 'fulfilled') await one.value.stop();
+  });
+
+  test('leaves nothing behind, and its path is free', async () => {
+    const path = socketPath();
+    const server = await listen({ kind: 'unix', path }, answer);
+    await server.stop();
+    expect(readdirSync(dirname(path))).toEqual([]);
+    await (await listen({ kind: 'unix', path }, answer)).stop();
   });
 
   test('does not replace a file that is none', async () => {

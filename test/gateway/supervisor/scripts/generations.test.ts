@@ -97,6 +97,69 @@ describe('a change', () => {
     expect(again.changed).toBe(false);
   });
 
+  test('has a hash in which nobody without the key can try guesses of a variable', async () => {
+    const hashes = async (vars: BundleContent['vars'], fill: number) => {
+      const store = {
+        ...{ generations: [], lastNumber: 0, hashKey: new Uint8Array(32).fill(fill) },
+        prepare: async () => {},
+        commit: async () => {},
+      };
+      const all = new Generations(new FakeActivator(), DEFAULT_SCRIPT_LIMITS, () => 1, { store });
+      await all.apply('api', (active) => ({ ...active, scripts: [SCRIPT], vars }));
+      return all.active.hash;
+    };
+    const pin = { PIN: '1234' };
+    expect(await hashes(pin, 1)).toBe(await hashes(pin, 1));
+    expect(await hashes(pin, 1)).not.toBe(await hashes({ PIN: '1235' }, 1));
+    expect(await hashes(pin, 1)).not.toBe(await hashes(pin, 2));
+    // Where nothing is secret, two gateways can be compared.
+    expect(await hashes({}, 1)).toBe(await hashes({}, 2));
+  });
+
+  test('is written down before it decides, and made a part of the history after that', async () => {
+    const steps: string[] = [];
+    const generations = new Generations(
+      {
+        check: async () => ({ issues: [] }),
+        activate: async ({ number }) => {
+          steps.push(`activate ${number}`);
+          return [];
+        },
+      },
+      DEFAULT_SCRIPT_LIMITS,
+      () => 1,
+      {
+        store: {
+          ...{ generations: [], lastNumber: 4, hashKey: new Uint8Array(32) },
+          prepare: async ({ number }) => void steps.push(`prepare ${number}`),
+          commit: async ({ number }) => void steps.push(`commit ${number}`),
+        },
+        trials: {
+          start: async ({ number }) => {
+            steps.push(`try ${number}`);
+            return [];
+          },
+          promote: async () => [],
+          abort: () => {},
+        },
+      },
+    );
+    const put = (source: string, options = {}) =>
+      generations.apply(
+        'api',
+        (active) => ({ ...active, scripts: [{ ...SCRIPT, source }] }),
+        options,
+      );
+    await put('one', { dryRun: true });
+    await put('one');
+    await put('two', { trial: { mode: 'shadow' } });
+    await generations.promote();
+    expect(steps).toEqual([
+      ...['prepare 5', 'activate 5', 'commit 5'],
+      ...['prepare 6', 'try 6', 'commit 6'],
+    ]);
+  });
+
   test('has a hash that is too long for two bundles to share it', async () => {
     const { generations, put } = setUp();
     await put('one');

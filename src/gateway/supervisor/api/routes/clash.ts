@@ -8,6 +8,7 @@ import { parseFlowId } from '../../../flow-filter/flow-id.ts';
 import { everyFlow } from '../../../flow-filter/parse.ts';
 import { viewLiveFlow } from '../../flows/live-flows.ts';
 import type { LogTap } from '../../log/log-tap.ts';
+import type { ApiEnv } from '../api-env.ts';
 import {
   connections,
   levelOf,
@@ -36,8 +37,12 @@ const connectionParam = z.object({ id: z.string() });
 
 export function clashRoutes(plane: ControlPlane, logTap: LogTap): Hono {
   const app = new Hono();
-  const guard: MiddlewareHandler = async (_, next) => {
-    if (plane.config.isClash) return next();
+  const guard: MiddlewareHandler<ApiEnv> = async (context, next) => {
+    if (plane.config.isClash) {
+      const isLetIn = context.get('isLetIn');
+      context.set('isLetIn', () => plane.config.isClash && isLetIn());
+      return next();
+    }
     throw new ProblemError(404, 'the routes of Clash are off: see admin.clash of the config');
   };
 

@@ -18,8 +18,8 @@ export function deviceRoutes(plane: ControlPlane): Hono {
     '/v1/device/events',
     describeText(
       'What happens to the device: up, down, mtu, queue, renamed, moved, returned, gone, ' +
-        'recreated, swapped; `dropped` where events are missing. `Last-Event-ID` goes on where a ' +
-        'client left.',
+        'recreated, swapped; `dropped` where events are missing, `revoked` as of all events. ' +
+        '`Last-Event-ID` goes on where a client left.',
       [400, 429],
       'text/event-stream',
     ),

@@ -21,7 +21,8 @@ export function eventRoutes(plane: ControlPlane): Hono {
     describeText(
       'Events of flows: NEW, UPDATE, DESTROY; `filter` as of flows, `type` as in `NEW,DESTROY`. ' +
         'Without a filter also of the gateway: GENERATION, RELOAD, DEVICE, AUDIT, LIMIT; ' +
-        '`dropped` where events are missing. `Last-Event-ID` goes on where a client left.',
+        '`dropped` where events are missing, `revoked` at the end where a reload takes the right ' +
+        'to read them. `Last-Event-ID` goes on where a client left.',
       [400, 429],
       'text/event-stream',
     ),

@@ -1,8 +1,9 @@
 /** How much is logged, for a while. */
 import { Hono } from 'hono';
 import { z } from 'zod';
+import { LOG_LEVELS } from '../../../config/schema.ts';
 import { duration } from '../../../config/values.ts';
-import { LOG_LEVELS, type LogLevel } from '../../log/log-level.ts';
+import type { LogLevel } from '../../log/log-level.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeJson } from '../describe.ts';
 import { validate } from '../validate.ts';

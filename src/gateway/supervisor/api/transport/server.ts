@@ -14,7 +14,8 @@ import {
   Connections,
   DEFAULT_LIMITS,
 } from './connections.ts';
-import { answerUpgrade } from './websocket.ts';
+import { headWithoutUpgrade } from './upgrade.ts';
+import { answerUpgrade, asksForWebSocket } from './websocket.ts';
 import { writeAnswer } from './write-answer.ts';
 
 /** A path, a query with a filter, a token: all that a request has in front of its body. */
@@ -26,6 +27,8 @@ export interface ApiServerOptions {
   readonly limits?: ConnectionLimits;
   /** An answer has failed on its way; its connection has ended. */
   readonly onError?: (error: unknown) => void;
+  /** Given free when the server has stopped. */
+  readonly place?: Disposable;
 }
 
 export class ApiServer {
@@ -35,12 +38,17 @@ export class ApiServer {
   readonly #onError: (error: unknown) => void;
   readonly #connections: Connections;
   readonly #bySocket = new WeakMap<Socket, Connection>();
+  readonly #place: Disposable | undefined;
   readonly #http;
 
-  constructor(handler: Handler, { limits = DEFAULT_LIMITS, onError = rethrow }: ApiServerOptions) {
+  constructor(
+    handler: Handler,
+    { limits = DEFAULT_LIMITS, onError = rethrow, place }: ApiServerOptions,
+  ) {
     this.#handler = handler;
     this.#limits = limits;
     this.#onError = onError;
+    this.#place = place;
     this.#connections = new Connections(limits);
     this.#listener = createListener({ noDelay: true }, (socket) => this.#onSocket(socket));
     this.#http = createServer({
@@ -50,7 +58,9 @@ export class ApiServer {
       requestTimeout: 0,
     });
     this.#http.on('request', (message, out) => this.#onRequest(message, out));
-    this.#http.on('upgrade', (message, socket) => this.#onUpgrade(message, socket as Socket));
+    this.#http.on('upgrade', (message, socket, rest) =>
+      this.#onUpgrade(message, socket as Socket, rest),
+    );
     this.#http.on('clientError', (error, socket) => refuse(socket as Socket, error));
   }
 
@@ -71,6 +81,7 @@ export class ApiServer {
     this.#listener.close(() => resolve());
     this.#connections.close();
     await promise;
+    this.#place?.[Symbol.dispose]();
   }
 
   #onSocket(socket: Socket): void {
@@ -113,9 +124,16 @@ export class ApiServer {
     connection.expect(isRead ? keepAliveMs : LINGER_MS);
   }
 
-  #onUpgrade(message: IncomingMessage, socket: Socket): void {
+  /** @param rest  what has come behind the head of the request */
+  #onUpgrade(message: IncomingMessage, socket: Socket, rest: Buffer): void {
     const connection = this.#bySocket.get(socket);
     connection?.inTurn(async () => {
+      if (!asksForWebSocket(message)) {
+        // The parser has let go of the socket, and begins anew with a request that asks for less.
+        socket.unshift(Buffer.concat([headWithoutUpgrade(message), rest]));
+        this.#http.emit('connection', socket);
+        return;
+      }
       connection.calm();
       await answerUpgrade(message, connection, this.#handler, this.#limits.answerMs);
       // All is said; who does not hang up would keep a place for good.

@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { LINES_TYPE } from '../lines.ts';
+import { RevokedError } from '../revocation.ts';
 import { answerOf, type Handler } from './answer-of.ts';
 import type { Connection } from './connections.ts';
 import { acceptOf, encodeFrame, FrameReader, Opcode } from './websocket-frames.ts';
@@ -14,8 +15,16 @@ const PROTOCOL = 'culvert';
 /** With more than that waiting for a client, its pings get no answer: RFC 6455 §5.5.3. */
 const UNREAD_BYTES_MAX = 64 * 1024;
 
+/** "The endpoint has received a message that violates its policy", RFC 6455 §7.4.1. */
+const POLICY_VIOLATION = 1008;
+/** Closes without a reason, RFC 6455 §5.5.1. */
+const NO_REASON = new Uint8Array(0);
+
 const utf8 = new TextEncoder();
-const NOTHING = new Uint8Array(0);
+
+/** Whether it is a handshake, however wrong; RFC 6455 §4.2.1. */
+export const asksForWebSocket = ({ method, headers }: IncomingMessage): boolean =>
+  method === 'GET' && /(^|,)\s*websocket\s*(,|$)/i.test(headers.upgrade ?? '');
 
 /**
  * Answers a request to speak WebSocket; settles when that is over.
@@ -33,11 +42,11 @@ export async function answerUpgrade(
   socket.once('close', () => gone.abort());
   const key = message.headers['sec-websocket-key'];
   const offered = (message.headers['sec-websocket-protocol'] ?? '').split(/\s*,\s*/);
-  const isSpoken =
-    message.headers.upgrade?.toLowerCase() === 'websocket' &&
-    message.headers['sec-websocket-version'] === '13' &&
-    /^[A-Za-z0-9+/]{22}==$/.test(key ?? '');
-  if (!isSpoken) return refuse(connection, 426, 'Upgrade: websocket\r\nSec-WebSocket-Version: 13');
+  // RFC 6455 §4.4: who speaks another version hears which one is spoken here.
+  if (message.headers['sec-websocket-version'] !== '13') {
+    return refuse(connection, 426, 'Upgrade: websocket\r\nSec-WebSocket-Version: 13');
+  }
+  if (!/^[A-Za-z0-9+/]{22}==$/.test(key ?? '')) return refuse(connection, 400, '');
   const response = await answerOf(message, peer, handler, gone.signal);
   if (response.status !== 200) return refuse(connection, response.status, '', response);
   if (response.headers.get('Content-Type') !== LINES_TYPE) {
@@ -90,8 +99,12 @@ async function sendLines(
     void reader.cancel().catch(() => undefined);
   });
   let rest = '';
+  let farewell = NO_REASON;
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch((error: unknown) => {
+      farewell = farewellOf(error);
+      return { value: '', done: true };
+    });
     if (done || socket.destroyed) break;
     const lines = (rest + value).split('\n');
     rest = lines.pop() ?? '';
@@ -104,7 +117,17 @@ async function sendLines(
       connection.calm();
     }
   }
-  if (!socket.destroyed) socket.end(encodeFrame(Opcode.CLOSE, NOTHING));
+  if (!socket.destroyed) socket.end(encodeFrame(Opcode.CLOSE, farewell));
+}
+
+/** What a client is told of an answer that ended so. @throws the error, if it is a failure */
+function farewellOf(error: unknown): Uint8Array<ArrayBuffer> {
+  if (!(error instanceof RevokedError)) throw error;
+  const reason = utf8.encode(error.message);
+  const payload = new Uint8Array(2 + reason.length);
+  new DataView(payload.buffer).setUint16(0, POLICY_VIOLATION);
+  payload.set(reason, 2);
+  return payload;
 }
 
 async function refuse(

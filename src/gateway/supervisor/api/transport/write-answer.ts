@@ -1,5 +1,6 @@
 /** Writes an answer of a route, as fast as its client takes it and no faster. */
 import type { ServerResponse } from 'node:http';
+import { RevokedError } from '../revocation.ts';
 import type { Connection } from './connections.ts';
 
 /** Each piece has a deadline of its own, so that it bounds how slow a client may be. */
@@ -27,7 +28,7 @@ export async function writeAnswer(
   else out.once('close', () => void reader.cancel().catch(() => undefined));
   out.flushHeaders();
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch(endOf);
     if (done || out.destroyed || connection.socket.destroyed) break;
     for (let at = 0; at < value.length; at += PIECE_BYTES) {
       if (out.write(value.subarray(at, at + PIECE_BYTES))) continue;
@@ -40,6 +41,12 @@ export async function writeAnswer(
     }
   }
   await finish(out, connection, answerMs, gone.promise);
+}
+
+/** Lines have no last word in HTTP but their end. @throws the error, if it is a failure */
+function endOf(error: unknown): { readonly value: Uint8Array; readonly done: boolean } {
+  if (!(error instanceof RevokedError)) throw error;
+  return { value: new Uint8Array(0), done: true };
 }
 
 async function finish(

@@ -1,5 +1,5 @@
 /** The server over real sockets: who is at the other end, and clients that do not behave. */
-import { afterEach, describe, expect, test } from 'bun:test';
+import { afterEach, describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { mkdtempSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,9 @@ import { listen } from '../../../../../src/gateway/supervisor/api/listen.ts';
 import type { Handler } from '../../../../../src/gateway/supervisor/api/transport/answer-of.ts';
 import { DEFAULT_LIMITS } from '../../../../../src/gateway/supervisor/api/transport/connections.ts';
 import type { ApiServer } from '../../../../../src/gateway/supervisor/api/transport/server.ts';
-import { until } from '../../support.ts';
+import { PATIENT_TEST_MS, until } from '../../support.ts';
+
+setDefaultTimeout(PATIENT_TEST_MS);
 
 const path = join(mkdtempSync(join(tmpdir(), 'culvert-')), 'api.sock');
 /** Fast enough for a test; what is not said is as in a gateway. */
@@ -135,6 +137,53 @@ describe('a request', () => {
     await Bun.sleep(30);
     seen.socket.destroy();
     await until(() => isAborted, 'the signal');
+  });
+});
+
+describe('an upgrade to what nobody speaks here is ignored', () => {
+  const asking = (protocol: string, method = 'GET', rest = '') =>
+    `${method} /a?b=c HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade, HTTP2-Settings\r\n` +
+    `Upgrade: ${protocol}\r\nHTTP2-Settings: AAMAAABkAAQAoAAA\r\nX-Name: Jürgen\r\n${rest}`;
+  const echo: Handler = async (request) => {
+    const { method, url, headers } = request;
+    const names = [...headers.keys()].join();
+    return new Response(
+      `${method} ${url} ${names} ${headers.get('x-name')} ${await request.text()}.`,
+    );
+  };
+
+  test.each(['h2c', 'h2c, TLS/1.0', 'websockets'])('%s', async (protocol) => {
+    await serve(echo);
+    const seen = client('');
+    seen.socket.write(Buffer.from(`${asking(protocol)}\r\n`, 'latin1'));
+    await until(() => seen.text.includes('rgen'), 'an answer');
+    expect(seen.text).toStartWith('HTTP/1.1 200 ');
+    const body = Buffer.from(seen.text, 'latin1').toString();
+    expect(body).toContain('GET http://localhost/a?b=c connection,host,x-name Jürgen .');
+  });
+
+  test('with its body, and the requests behind it are answered in their order', async () => {
+    await serve(echo);
+    const post = asking('h2c', 'POST', 'Content-Length: 5\r\n\r\nhello');
+    const seen = client(`${GET}${post}${GET.replace('/', '/last')}`);
+    await until(() => seen.text.includes('/last'), 'all answers');
+    expect(seen.text.split('HTTP/1.1 200 ')).toHaveLength(4);
+    expect(seen.text).toMatch(/GET .*localhost\/ .*POST .*a\?b=c.* hello\..*GET .*\/last/s);
+    expect(seen.isClosed).toBe(false);
+  });
+
+  test('with a body that comes later, in parts', async () => {
+    await serve(echo);
+    const seen = client(asking('h2c', 'POST', 'Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n'));
+    await Bun.sleep(20);
+    seen.socket.write('2\r\nlo\r\n0\r\n\r\n');
+    await until(() => seen.text.includes('hello.'), 'the answer');
+  });
+
+  test('and its client has no more time than others', async () => {
+    await serve(hello, FAST);
+    const seen = client(asking('h2c', 'POST', 'Content-Length: 5\r\n\r\n'));
+    await until(() => seen.isClosed, 'the end');
   });
 });
 

@@ -24,7 +24,7 @@ afterEach(async () => {
   await server?.stop();
 });
 
-async function client(handler: Handler, version: string) {
+async function client(handler: Handler, version: string, upgrade = UPGRADE) {
   server = await listen({ kind: 'unix', path }, handler);
   const socket = connect({ path, allowHalfOpen: true });
   sockets.push(socket);
@@ -36,7 +36,7 @@ async function client(handler: Handler, version: string) {
     seen.isClosed = true;
   });
   socket.on('error', () => undefined);
-  socket.write(`${UPGRADE}${version}\r\n\r\n`);
+  socket.write(`${upgrade}${version}\r\n\r\n`);
   await until(() => seen.text.includes('\r\n\r\n'), 'an answer');
   return seen;
 }
@@ -66,6 +66,15 @@ test('who pings and reads no answer does not have them all kept', async () => {
   }, 'an answer to the last one');
   // What waits in the kernel is read, and no more than that was kept.
   expect(seen.text.length).toBeLessThan((PINGS * PING_BYTES) / 4);
+});
+
+test('a key that is none is a bad request, and another version hears of ours', async () => {
+  const bad = await client(silence, '13', UPGRADE.replace('dGhl', '!'));
+  expect(bad.text).toStartWith('HTTP/1.1 400 ');
+  await server?.stop();
+  const old = await client(silence, '8');
+  expect(old.text).toStartWith('HTTP/1.1 426 ');
+  expect(old.text).toContain('\r\nSec-WebSocket-Version: 13\r\n');
 });
 
 test('who is refused and does not hang up loses its place all the same', async () => {

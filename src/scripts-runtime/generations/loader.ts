@@ -1,14 +1,14 @@
 /** From a bundle to a generation. All of its scripts load, or none is used. */
 
+import type { ScriptBundle, ScriptIssue, ScriptSource } from '../bundle/bundle.ts';
+import { transpile } from '../bundle/transpile.ts';
 import { Egress } from '../conns/egress.ts';
 import { makeBareEngine } from '../engine/bare-engine.ts';
-import { Generation } from '../generations/registry.ts';
 import { checkLimits } from '../limits.ts';
 import { Script } from '../script/script.ts';
 import type { OpenedMemory } from '../script/script-memory.ts';
 import type { ScriptPorts } from '../script/script-ports.ts';
-import type { ScriptBundle, ScriptIssue, ScriptSource } from './bundle.ts';
-import { transpile } from './transpile.ts';
+import { Generation } from './registry.ts';
 
 export interface ScriptStores extends OpenedMemory {
   /** First argument of the hook `load`, as JSON; '' where nothing was before. */

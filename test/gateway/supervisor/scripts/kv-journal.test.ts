@@ -1,0 +1,108 @@
+import { beforeEach, describe, expect, test } from 'bun:test';
+import type { BundleContent } from '../../../../src/gateway/supervisor/scripts/generations.ts';
+import { KvJournal } from '../../../../src/gateway/supervisor/scripts/kv-journal.ts';
+import { kvEntryBytes } from '../../../../src/scripts-runtime/kv/kv.ts';
+import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
+
+const bundle = (names: readonly string[], limits = {}): BundleContent => ({
+  scripts: names.map((name) => ({ name, file: `${name}.ts`, source: '' })),
+  vars: {},
+  limits: { ...DEFAULT_SCRIPT_LIMITS, ...limits },
+});
+
+let refused: string[];
+let journal: KvJournal;
+beforeEach(() => {
+  refused = [];
+  journal = new KvJournal((script) => void refused.push(script));
+  journal.admit('active', bundle(['a', 'b']));
+});
+
+test('has the last write of each key, and no deleted or expired one', () => {
+  journal.record([
+    { script: 'a', key: 'x', value: 1 },
+    { script: 'a', key: 'x', value: 2 },
+    { script: 'a', key: 'gone', value: 1 },
+    { script: 'b', key: 'x', value: 'other' },
+    { script: 'a', key: 'old', value: 1, expiresAt: 100 },
+  ]);
+  journal.record([{ script: 'a', key: 'gone' }]);
+  expect(journal.entries(100)).toEqual([
+    { script: 'a', key: 'x', value: 2 },
+    { script: 'b', key: 'x', value: 'other' },
+  ]);
+});
+
+test('forgets scripts that are gone', () => {
+  journal.record([
+    { script: 'a', key: 'x', value: 1 },
+    { script: 'b', key: 'x', value: 1 },
+  ]);
+  journal.prune(bundle(['b']), 0);
+  expect(journal.entries(0).map((entry) => entry.script)).toEqual(['b']);
+  journal.record([{ script: 'a', key: 'x', value: 1 }]);
+  expect(refused).toEqual(['a']);
+});
+
+describe('of a host that lies, it leaves out', () => {
+  const size = () => journal.entries(0).length;
+
+  test('scripts that no bundle in memory has', () => {
+    for (let i = 0; i < 100; i++) journal.record([{ script: `liar-${i}`, key: 'x', value: 1 }]);
+    expect(size()).toBe(0);
+    expect(refused).toHaveLength(100);
+  });
+
+  test('keys and values that are too long for the limits', () => {
+    journal.admit('active', bundle(['a'], { kvKeyBytes: 4, kvValueBytes: 8 }));
+    journal.record([
+      { script: 'a', key: 'éé', value: 'x'.repeat(8) },
+      { script: 'a', key: 'ééx', value: 1 },
+      { script: 'a', key: 'x', value: 'x'.repeat(9) },
+    ]);
+    expect(journal.entries(0)).toEqual([{ script: 'a', key: 'éé', value: 'x'.repeat(8) }]);
+  });
+
+  test('what is more than a store can have, and what it had before', () => {
+    const one = kvEntryBytes('0000', 'x');
+    journal.admit('active', bundle(['a', 'b'], { kvBytes: 10 * one }));
+    for (let i = 0; i < 1000; i++) {
+      journal.record([{ script: 'a', key: String(i).padStart(4, '0'), value: 'x' }]);
+    }
+    expect(size()).toBe(20);
+    // The store of another has its own room, and what is deleted makes some.
+    journal.record([
+      { script: 'b', key: '0000', value: 'x' },
+      { script: 'a', key: '0000' },
+      { script: 'a', key: '0999', value: 'y' },
+      { script: 'a', key: '0999', value: 'z' },
+    ]);
+    expect(size()).toBe(21);
+    expect(journal.entries(0)).toContainEqual({ script: 'a', key: '0999', value: 'z' });
+  });
+});
+
+test('what expired makes room when scripts change', () => {
+  const room = { kvBytes: kvEntryBytes('x', 1) };
+  journal.prune(bundle(['a'], room), 0);
+  const write = (key: string, expiresAt?: number) =>
+    journal.record([{ script: 'a', key, value: 1, ...(expiresAt && { expiresAt }) }]);
+  write('x', 100);
+  write('y', 100);
+  write('z');
+  expect(refused).toEqual(['a']);
+  journal.prune(bundle(['a'], room), 100);
+  write('z');
+  expect(journal.entries(100).map(({ key }) => key)).toEqual(['z']);
+});
+
+test('takes what a bundle writes while it is loaded, and what a canary does', () => {
+  journal.admit('canary', bundle(['c']));
+  journal.admit('next', bundle(['d'], { kvBytes: 0 }));
+  journal.record(['a', 'c', 'd'].map((script) => ({ script, key: 'x', value: 1 })));
+  expect(journal.entries(0).map(({ script }) => script)).toEqual(['a', 'c']);
+  // Of bundles in memory together the larger limits hold.
+  journal.admit('next', bundle(['a'], { kvBytes: 0 }));
+  journal.record([{ script: 'a', key: 'y', value: 1 }]);
+  expect(refused).toEqual(['d']);
+});
