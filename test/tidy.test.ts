@@ -89,6 +89,8 @@ const LAYERS: readonly { readonly path: string; readonly allowed: readonly strin
     path: 'src/gateway/flow-filter/',
     allowed: ['src/gateway/flow-filter/', 'src/gateway/config/value-texts.ts', 'src/stack/'],
   },
+  // Both children measure their sleep with it.
+  { path: 'src/gateway/idle-share.ts', allowed: [] },
   { path: 'src/gateway/config/value-texts.ts', allowed: ['src/stack/wire/'] },
   {
     path: 'src/gateway/config/',
@@ -101,13 +103,14 @@ const LAYERS: readonly { readonly path: string; readonly allowed: readonly strin
     path: 'src/gateway/dataplane/',
     allowed: [
       ...['src/gateway/dataplane/', 'src/gateway/messages/', 'src/gateway/flow-filter/'],
-      ...['src/ffi/', 'src/stack/'],
+      ...['src/gateway/idle-share.ts', 'src/ffi/', 'src/stack/'],
     ],
   },
   {
     path: 'src/gateway/script-host/',
     allowed: [
       ...['src/gateway/script-host/', 'src/gateway/messages/', 'src/scripts-runtime/'],
+      'src/gateway/idle-share.ts',
       ...['src/ffi/', 'src/stack/', 'node:net', 'node:stream', 'node:tls'],
     ],
   },

@@ -10,9 +10,9 @@
  * one whose questions are not answered, for the host may be in a script that does not end. So it
  * does from time to time without all that, for the kernel may know a better place by now.
  */
+import { IdleShare } from '../../ffi/idle-share.ts';
 import { type Affinity, ANY_PROCESSOR } from '../../ffi/scheduling.ts';
 import type { Instant } from '../../stack/time.ts';
-import { IdleShare } from '../idle-share.ts';
 
 /** Shares of its time that the loop sleeps: from one on it stays, below the other it leaves. */
 const STAY_IDLE = 0.6;

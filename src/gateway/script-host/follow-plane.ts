@@ -3,8 +3,8 @@
  * (dataplane/host-placement.ts) and the host has little to do itself. A script that carries bytes
  * or computes needs a processor of its own, and leaves the other one to the data plane.
  */
+import { IdleShare } from '../../ffi/idle-share.ts';
 import { type Affinity, ANY_PROCESSOR } from '../../ffi/scheduling.ts';
-import { IdleShare } from '../idle-share.ts';
 
 /** Of its time that the host sleeps. */
 const FOLLOW_IDLE = 0.6;
