@@ -20,13 +20,20 @@ interface Looking {
   readonly deadline: number;
 }
 
+type OnSniffed = (
+  requestId: number,
+  request: ConnectionRequest,
+  arrivedAt: number,
+  sniffed: Sniffed,
+) => void;
+
 export class FlowSniffing {
-  readonly #onKnown: (requestId: number, request: ConnectionRequest, arrivedAt: number) => void;
+  readonly #onKnown: OnSniffed;
   /** By request id, oldest first. */
   readonly #looking = new RenewedMap<number, Looking>();
 
   /** @param onKnown  takes the request with `sniffed`, which may be `unknown` */
-  constructor(onKnown: (requestId: number, request: ConnectionRequest, arrivedAt: number) => void) {
+  constructor(onKnown: OnSniffed) {
     this.#onKnown = onKnown;
   }
 
@@ -70,6 +77,7 @@ export class FlowSniffing {
 
   #end(requestId: number, { request, arrivedAt }: Looking, sniffed: Sniffed): void {
     this.#looking.delete(requestId);
-    this.#onKnown(requestId, { ...request, sniffed: JSON.stringify(sniffed) }, arrivedAt);
+    const known = { ...request, sniffed: JSON.stringify(sniffed) };
+    this.#onKnown(requestId, known, arrivedAt, sniffed);
   }
 }

@@ -4,6 +4,7 @@ import type { ConnPorts } from './conns/ports.ts';
 import type { Decision } from './decide.ts';
 import type { EngineClock } from './engine/engine.ts';
 import type { GuestExtension } from './engine/guest-extension.ts';
+import type { OnNoted } from './flow-note.ts';
 import type { CanaryCounts, CanaryPlan } from './generations/canary.ts';
 import type { OnDecided } from './recent-flows.ts';
 
@@ -33,6 +34,8 @@ export interface HostPorts extends EngineClock {
   canary?(counts: CanaryCounts): void;
   /** Called while somebody watches. */
   decided?: OnDecided;
+  /** Something is known of a flow that is to be answered about, or that a script talks to. */
+  noted?: OnNoted;
 }
 
 export interface LoadOptions {

@@ -10,6 +10,7 @@ import type { ConnEvents } from './conns/ports.ts';
 import { type Decision, Decisions } from './decide.ts';
 import { closersOf, EndedFlowQueue } from './ended-flow-queue.ts';
 import { SpareEngine } from './engine/spare-engine.ts';
+import { sniffNote } from './flow-note.ts';
 import { FlowSniffing } from './flow-sniffing.ts';
 import { lastWord } from './generations/last-word.ts';
 import { loadBundle } from './generations/loader.ts';
@@ -39,9 +40,10 @@ export class ScriptHost {
   readonly #registry = new Registry();
   readonly #lookups: Lookups;
   readonly #decisions: Decisions;
-  readonly #sniffing = new FlowSniffing((requestId, request, arrivedAt) =>
-    this.#start(requestId, request, arrivedAt),
-  );
+  readonly #sniffing = new FlowSniffing((requestId, request, arrivedAt, sniffed) => {
+    this.#ports.noted?.(request.flow, { sniff: sniffNote(sniffed) });
+    this.#start(requestId, request, arrivedAt);
+  });
   readonly #conns: Conns;
   readonly #memory: ScriptMemory;
   readonly #timetable = new Timetable();
@@ -65,7 +67,11 @@ export class ScriptHost {
     this.#scriptPorts = this.#makeScriptPorts();
     this.#lookups = new Lookups((id, name) => ports.resolve(id, name));
     const upstreams = () => this.upstreams;
-    this.#conns = new Conns(ports.conns, this.#lookups, () => ports.now(), upstreams);
+    this.#conns = new Conns(ports.conns, this.#lookups, {
+      now: () => ports.now(),
+      upstreams,
+      noted: (flow, note) => ports.noted?.(flow, note),
+    });
     this.#rollout = new Rollout(this.#registry, {
       now: () => ports.now(),
       changed: () => this.#generationsChanged(),
@@ -79,6 +85,8 @@ export class ScriptHost {
       now: () => ports.now(),
       nextCall: this.#scriptPorts.nextCall,
       answer: (requestId, decision, request) => {
+        const dnsName = decision.kind === 'verdict' ? decision.name : undefined;
+        if (dnsName !== undefined) ports.noted?.(request.flow, { dnsName });
         ports.answer(requestId, decision);
         this.#answered(decision, request);
       },
@@ -91,7 +99,7 @@ export class ScriptHost {
       upstreams,
       limitHit: (script, limit) => this.#countFailure(script, limit),
       unresolved: (script, flow, verdict, name, error) =>
-        this.#logUnresolved(script, flow, `${verdict}(): "${name}"`, error),
+        script.reports.unresolved(`${verdict}(): "${name}"`, error, flow),
     });
   }
 
@@ -384,17 +392,5 @@ export class ScriptHost {
   #countFailure(script: Script, limit: 'wall' | 'pending' | 'claims'): void {
     script.counters.hit(limit);
     script.counters.errors++;
-  }
-
-  #logUnresolved(script: Script, flow: number, what: string, error: string): void {
-    script.counters.errors++;
-    this.#ports.log({
-      level: 'warn',
-      script: script.name,
-      generation: script.generation,
-      flow,
-      message: `${what} does not resolve: ${error || 'no address'}`,
-      fields: { error: 'error' },
-    });
   }
 }

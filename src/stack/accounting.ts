@@ -13,7 +13,7 @@
  * an ICMP error that was due is not sent.
  */
 import { Counter, type Counters } from './counters.ts';
-import { DropReason } from './drop-reason.ts';
+import { DROP_REASON_COUNT, DropReason } from './drop-reason.ts';
 
 type Named = readonly [counter: Counter, word: string];
 
@@ -63,10 +63,24 @@ const LATER: ReadonlySet<number> = new Set([
 export const isDroppedOnArrival = (reason: number): boolean =>
   reason !== DropReason.NONE && !LATER.has(reason);
 
-/** A data plane that died took with it what waited there. */
-export function forgetWaiting(counters: Counters): void {
-  for (const [counter] of WAITING) {
-    counters.drop(DropReason.FLOW_ENDED, counters.get(counter));
-    counters.set(counter, 0);
+/**
+ * A data plane that died took with it what waited there, and the frame that it was at: one that had
+ * come, or one that was about to leave.
+ */
+export function forgetUnsettled(counters: Counters): void {
+  for (const [counter] of WAITING) counters.set(counter, 0);
+  const get = (counter: Counter) => counters.get(counter);
+  const came =
+    get(Counter.DEVICE_FRAMES_IN) + get(Counter.PEER_FRAMES_IN) - get(Counter.PEER_FRAMES_OUT);
+  let settled = sumOf(counters, OUTCOMES);
+  for (let reason = 0; reason < DROP_REASON_COUNT; reason++) {
+    if (isDroppedOnArrival(reason)) settled += counters.dropped(reason);
   }
+  if (came > settled) counters.drop(DropReason.FLOW_ENDED, came - settled);
+  const left = get(Counter.DEVICE_FRAMES_OUT) + counters.dropped(DropReason.DEVICE_WRITE_FAILED);
+  const unsent = sumOf(counters, CAUSES) - left;
+  if (unsent > 0) counters.drop(DropReason.DEVICE_WRITE_FAILED, unsent);
 }
+
+const sumOf = (counters: Counters, named: readonly Named[]): number =>
+  named.reduce((sum, [counter]) => sum + counters.get(counter), 0);

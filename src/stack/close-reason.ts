@@ -60,6 +60,8 @@ export const CloseReason = {
   NAT_PORT_LIMIT: 31,
   /** This host lacks descriptors, memory or ports for the socket of its datagrams. */
   DIAL_SHORTAGE: 32,
+  /** Other scripts were loaded: they would decide otherwise, or the time of its own is over. */
+  RELOADED: 33,
 } as const;
 
 export type CloseReason = (typeof CloseReason)[keyof typeof CloseReason];

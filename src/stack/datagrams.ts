@@ -164,6 +164,8 @@ export class Datagrams {
     if (view.getUint8(rowAt + FlowField.PROTOCOL) !== Protocol.TCP && !isShortage) {
       this.#refusals.add(rowAt, told, now);
     }
+    // It lasted until it was decided about.
+    view.setFloat64(rowAt + FlowField.LAST_USED_AT, now, true);
     this.end(row, reason, by, now);
   }
 

@@ -100,6 +100,8 @@ export const FlowField = {
   WINDOW_ORIGINAL: 216,
   /** uint32, microseconds to the first byte of the upstream; of flows that NAT does not carry. */
   FIRST_BYTE_US: 216,
+  /** uint8: Handshake, of TCP that is not rewritten. */
+  HANDSHAKE: 220,
   WINDOW_REPLY: 232,
   /**
    * uint8 each: bits of SenderBit for the two senders, bits of LastBit, event and options of the
@@ -201,8 +203,30 @@ export const Decider = { NONE: 0, LISTENER: 1, SCRIPT: 2, FALLBACK: 3 } as const
 export type Decider = (typeof Decider)[keyof typeof Decider];
 export const DECIDER_NAMES = Object.keys(Decider).map((n) => n.toLowerCase());
 
-/** Who ended the flow. */
-export const ClosedBy = { NONE: 0, CLIENT: 1, UPSTREAM: 2, GATEWAY: 3, SCRIPT: 4 } as const;
+/** When the SYN of a client is answered. */
+export const Handshake = {
+  NONE: 0,
+  DIAL_FIRST: 1,
+  ACCEPT_FIRST: 2,
+  /** Before anybody was asked: there were too many SYNs. */
+  COOKIE: 3,
+} as const;
+export type Handshake = (typeof Handshake)[keyof typeof Handshake];
+/** By value of `Handshake`: `dial-first`. */
+export const HANDSHAKE_NAMES = Object.keys(Handshake).map((n) =>
+  n.toLowerCase().replaceAll('_', '-'),
+);
+
+/** Who ended the flow; RELOAD and LIMIT are the gateway, when it had such a cause. */
+export const ClosedBy = {
+  NONE: 0,
+  CLIENT: 1,
+  UPSTREAM: 2,
+  GATEWAY: 3,
+  SCRIPT: 4,
+  RELOAD: 5,
+  LIMIT: 6,
+} as const;
 export type ClosedBy = (typeof ClosedBy)[keyof typeof ClosedBy];
 const CLOSED_BY_NAMES = Object.keys(ClosedBy).map((n) => n.toLowerCase());
 
@@ -256,6 +280,8 @@ export interface FlowSnapshot {
   readonly decisionUs: number;
   /** 0 when none came, or it was not measured. */
   readonly firstByteUs: number;
+  /** `dial-first`, `accept-first`, `cookie`; undefined where there is none. */
+  readonly handshake: string | undefined;
   readonly startedAt: Instant;
   readonly lastUsedAt: Instant;
   readonly closeReason: string;
@@ -275,6 +301,9 @@ export const PROTOCOL_NAMES: Readonly<Record<number, FlowProtocol>> = {
 
 const serviceName = (service: number): string | undefined =>
   service === Service.NONE ? undefined : SERVICE_NAMES[service];
+
+const handshakeName = (handshake: number): string | undefined =>
+  handshake === Handshake.NONE ? undefined : HANDSHAKE_NAMES[handshake];
 
 function endpoint(view: DataView, addressAt: number, family: number, port: number): Endpoint {
   return {
@@ -298,6 +327,18 @@ export const flowVia = (view: DataView, at: number): number =>
   view.getUint8(at + FlowField.CARRIER) === Carrier.NAT
     ? 0
     : view.getUint16(at + FlowField.VIA, true);
+
+/** A `Handshake`. */
+export const flowHandshake = (view: DataView, at: number): number =>
+  view.getUint8(at + FlowField.CARRIER) === Carrier.NAT
+    ? Handshake.NONE
+    : view.getUint8(at + FlowField.HANDSHAKE);
+
+/** Notes when a client is answered; one that came back with a cookie has been. */
+export function noteHandshake(view: DataView, at: number, handshake: Handshake): void {
+  if (view.getUint8(at + FlowField.HANDSHAKE) === Handshake.COOKIE) return;
+  view.setUint8(at + FlowField.HANDSHAKE, handshake);
+}
 
 /** Decodes the row at `at`; undefined when it is free or changed hands while it was read. */
 export function readFlowRow(view: DataView, at: number): FlowSnapshot | undefined {
@@ -349,6 +390,7 @@ export function readFlowRow(view: DataView, at: number): FlowSnapshot | undefine
     connectUs: u32(FlowField.CONNECT_US),
     decisionUs: u32(FlowField.DECISION_US),
     firstByteUs: u8(FlowField.CARRIER) === Carrier.NAT ? 0 : u32(FlowField.FIRST_BYTE_US),
+    handshake: handshakeName(flowHandshake(view, at)),
     startedAt: f64(FlowField.STARTED_AT) as Instant,
     lastUsedAt: f64(FlowField.LAST_USED_AT) as Instant,
     closeReason: CLOSE_REASON_NAMES[u8(FlowField.CLOSE_REASON) as CloseReason] ?? 'unknown',

@@ -13,7 +13,7 @@
 import { CloseReason } from './close-reason.ts';
 import { Counter } from './counters.ts';
 import { DropReason } from './drop-reason.ts';
-import { ClosedBy, FlowField, FlowPhase } from './flow-row.ts';
+import { ClosedBy, FlowField, FlowPhase, Handshake, noteHandshake } from './flow-row.ts';
 import { NO_FLOW } from './flow-table.ts';
 import type { IcmpErrorKind } from './icmp-error-kind.ts';
 import type { IcmpSender } from './icmp-sender.ts';
@@ -214,6 +214,7 @@ export class Forwarder {
   #enterSynReceived(): void {
     const { tcb, segment } = this.#tcp;
     tcb.transition(TcpState.SYN_RECEIVED);
+    noteHandshake(this.#tcp.arena.view, tcb.flowAt, Handshake.COOKIE);
     tcb.tsOffset = this.#cookies.tsOffset;
     tcb.iss = seqAdd(segment.ack, -1);
     tcb.sndUna = tcb.recover = tcb.rtxNxt = tcb.iss;

@@ -26,6 +26,10 @@ export const HISTOGRAM_COUNT = HISTOGRAM_BOUNDS.length;
 export const HISTOGRAM_CELLS = 16;
 export const SUM_CELL = HISTOGRAM_CELLS - 1;
 
+/** Buckets of a histogram, with that of the rest. */
+export const bucketCount = (histogram: Histogram): number =>
+  HISTOGRAM_BOUNDS[histogram]!.length + 1;
+
 /** Which bucket counts the value. */
 export function bucketOf(histogram: Histogram, value: number): number {
   const bounds = HISTOGRAM_BOUNDS[histogram]!;

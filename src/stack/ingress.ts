@@ -107,11 +107,29 @@ export class Ingress {
   again(at: number, end: number, headerBytes: number, now: Instant): void {
     const isReassembled = this.#isReassembled;
     // What was reassembled lies there without a vnet header, and is no fragment any more.
-    this.#isReassembled = false;
+    this.#setReassembled(false);
     this.#isAgain = true;
     this.#counters.settleArrival(this.#frame(at, end, headerBytes > 0, now));
     this.#isAgain = false;
-    this.#isReassembled = isReassembled;
+    this.#setReassembled(isReassembled);
+  }
+
+  /**
+   * Takes a frame [at, end) that the stack behind another queue has counted and handed over.
+   *
+   * @param headerBytes  of its vnet header
+   */
+  handedOver(at: number, end: number, headerBytes: number, now: Instant): void {
+    const counters = this.#counters;
+    const tap = this.#tap;
+    const isReassembled = this.#tcp.peers?.takesMark(at) === true;
+    if (tap.isOn && !isReassembled) tap.arrives(at, end, headerBytes);
+    counters.arrivedReason = DropReason.NONE;
+    this.again(at, end, headerBytes, now);
+    if (!tap.isOn) return;
+    const reason = counters.arrivedReason;
+    if (!isReassembled) tap.arrived(reason);
+    else if (reason !== DropReason.NONE) tap.drops(at, end, headerBytes, reason);
   }
 
   #frame(at: number, end: number, hasVnetHeader: boolean, now: Instant): DropReason {
@@ -232,11 +250,17 @@ export class Ingress {
     const reassembly = this.#reassembly;
     const reason = reassembly.add(this.#fragment, now);
     if (reason !== DropReason.NONE || !reassembly.isWhole) return reason;
-    this.#isReassembled = true;
+    this.#setReassembled(true);
     // What the device says of a fragment's checksum says nothing of the packet's.
     const ended = this.#frame(reassembly.packetAt, reassembly.packetEnd, false, now);
-    this.#isReassembled = false;
+    this.#setReassembled(false);
     return ended;
+  }
+
+  #setReassembled(is: boolean): void {
+    this.#isReassembled = is;
+    const { peers } = this.#tcp;
+    if (peers !== undefined) peers.isReassembled = is;
   }
 
   #transport(now: Instant): DropReason {

@@ -15,6 +15,8 @@ export interface PacketTap {
   arrives(at: number, end: number, headerBytes: number): void;
   /** What became of it: NONE, or why it was dropped. */
   arrived(reason: DropReason): void;
+  /** Before `arrived`: the stack of another queue has it now, and its tap sees it arrive. */
+  handedOver(): void;
   /** The frame [frameAt, end) leaves, for a reason that is one of the counters `OUT_…`. */
   leaves(frameAt: number, ipAt: number, end: number, cause: Counter): void;
   /** The device refused the frame that left last. */
@@ -27,6 +29,7 @@ export const NO_TAP: PacketTap = {
   isOn: false,
   arrives() {},
   arrived() {},
+  handedOver() {},
   leaves() {},
   refused() {},
   drops() {},

@@ -10,7 +10,14 @@ import { DropReason } from './drop-reason.ts';
 import type { FlowTable } from './flow-table.ts';
 import { readQuote } from './nat/translate-error.ts';
 import { emptyPacket, hashPacket, type Packet } from './packet.ts';
+import type { PacketTap } from './packet-tap.ts';
 import type { PeerTable } from './peer-table.ts';
+
+/**
+ * A bit of the first byte of what is handed over: it was put together of fragments, each of which
+ * its sender's tap has seen. The upper half of that byte is 4 or 6, or 0 of a vnet header.
+ */
+const REASSEMBLED = 0x80;
 
 /** How a frame gets to another stack. */
 export interface PeerSink {
@@ -28,10 +35,13 @@ export class Peers {
   readonly #tables: readonly PeerTable[];
   readonly #sink: PeerSink;
   readonly #counters: Counters;
+  readonly #tap: PacketTap;
   /** The packet that an error quotes; reused. */
   readonly #quote: Packet = emptyPacket();
   /** What a peer has handed over stays here: its flow may have ended meanwhile. */
   isPaused = false;
+  /** What arrives was put together of fragments. */
+  isReassembled = false;
 
   constructor(
     view: DataView,
@@ -39,7 +49,9 @@ export class Peers {
     tables: readonly PeerTable[],
     sink: PeerSink,
     counters: Counters,
+    tap: PacketTap,
   ) {
+    this.#tap = tap;
     this.#view = view;
     this.#flows = flows;
     this.#tables = tables;
@@ -76,11 +88,26 @@ export class Peers {
 
   #handOver({ frameAt, end }: Packet, peer: number): boolean {
     if (peer < 0) return false;
-    if (this.#sink.handOver(peer, frameAt, end - frameAt)) {
+    if (this.isReassembled) this.#mark(frameAt, REASSEMBLED);
+    const isTaken = this.#sink.handOver(peer, frameAt, end - frameAt);
+    if (this.isReassembled) this.#mark(frameAt, 0);
+    if (isTaken) {
       this.#counters.add(Counter.PEER_FRAMES_OUT);
+      if (this.#tap.isOn && !this.isReassembled) this.#tap.handedOver();
     } else {
       this.#counters.settleArrival(DropReason.PEER_FULL);
     }
     return true;
+  }
+
+  /** Takes the mark off what a peer has handed over. @returns whether it had one */
+  takesMark(at: number): boolean {
+    const isMarked = (this.#view.getUint8(at) & REASSEMBLED) !== 0;
+    if (isMarked) this.#mark(at, 0);
+    return isMarked;
+  }
+
+  #mark(at: number, bit: number): void {
+    this.#view.setUint8(at, (this.#view.getUint8(at) & ~REASSEMBLED) | bit);
   }
 }

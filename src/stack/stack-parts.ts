@@ -1,5 +1,5 @@
 /** What a stack is made of, and in which order: each part takes its share of the arena. */
-import { forgetWaiting } from './accounting.ts';
+import { forgetUnsettled } from './accounting.ts';
 import { Arena } from './arena.ts';
 import { CloseReason } from './close-reason.ts';
 import { Conntrack } from './conntrack/conntrack.ts';
@@ -101,7 +101,7 @@ export function assemble(options: StackOptions): StackParts {
   const { limits, counters, capabilities, secrets } = options;
   const secret: Secret = (pair) => new HalfSipHash(secrets[pair * 2]!, secrets[pair * 2 + 1]!);
   const arena = new Arena(options.memory);
-  forgetWaiting(counters);
+  forgetUnsettled(counters);
   const { queue } = options;
   const tupleHash = queue === undefined ? secret(0) : new HalfSipHash(...queue.hashSecret);
   const flows = new FlowTable(arena, limits.flows, tupleHash, limits.flowBuckets, queue?.serials);
@@ -212,7 +212,7 @@ function tcpContext(
     news: new AckNews(),
     rate: new RateSample(),
     settings,
-    peers: queue && new Peers(arena.view, flows, queue.tables, queue.sink, counters),
+    peers: queue && new Peers(arena.view, flows, queue.tables, queue.sink, counters, tap),
     asideAt: arena.take(SLAB_HEADROOM_BYTES),
     ackHead: NO_ROW,
   };

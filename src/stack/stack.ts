@@ -131,7 +131,7 @@ export class Stack {
     // The flags of a vnet header take the lower half of its first byte, the IP version the upper.
     const hasHeader = this.arena.view.getUint8(at) >> 4 === 0;
     if (peers !== undefined) peers.isPaused = true;
-    this.#ingress.again(at, at + length, hasHeader ? VNET_HEADER_BYTES : 0, now);
+    this.#ingress.handedOver(at, at + length, hasHeader ? VNET_HEADER_BYTES : 0, now);
     if (peers !== undefined) peers.isPaused = false;
   }
 

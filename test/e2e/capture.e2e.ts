@@ -198,3 +198,45 @@ test('the sums of all frames hold, and every frame out has a cause', async () =>
     return accounted === (await into('frame')) + (await into('superframe')) && accounted > 0;
   });
 });
+
+describe('with two queues', () => {
+  const SOCKETS = 20;
+  const listeners = [{ name: 'out', protocol: 'any', action: 'nat' }] as const;
+
+  test.each(FAMILIES)(
+    'an error that comes to another queue than its $name flow is there once, with it, in order',
+    async ({ name, host }) => {
+      const config = { device: { queues: 2 }, listeners: [...listeners] };
+      await using natWorld = await World.startNat({ config });
+      const { gateway, client, topology } = natWorld;
+      const family = name === 'IPv4' ? 4 : 6;
+      // Else the kernel of the server tells only some of them.
+      const limit = family === 4 ? 'net.ipv4.icmp_ratelimit' : 'net.ipv6.icmp.ratelimit';
+      topology.exec(topology.server, 'sysctl', '-qw', `${limit}=0`);
+      const path = join(gateway.folder, 'queues.pcapng');
+      const done = gateway.cli('capture', '--seconds', '3', 'dport = 9', '-w', path);
+      await waitFor('the capture to begin', async () => {
+        return (await gateway.metric('culvert_captures_active')) > 0;
+      });
+      for (let i = 0; i < SOCKETS; i++) {
+        const { id } = await client.call('udpOpen', { family, to: { host, port: 9 } });
+        await client.call('udpSend', { id, text: 'x' });
+        const news = await client.call('udpNext', { id, timeoutMs: 3000 });
+        expect(news).toEqual({ error: 'ECONNREFUSED' });
+      }
+      expect((await done).code).toBe(0);
+      const handedOver = await gateway.metric('culvert_queue_frames_handed_over_total');
+      expect(handedOver).toBeGreaterThan(0);
+      const columns = ['-e', 'frame.comment', '-e', 'frame.time_epoch'];
+      const args = ['-n', '-r', path, '-T', 'fields', ...columns];
+      const { stdout } = await topology.run(topology.gw, 'tshark', ...args);
+      const rows = stdout.trimEnd().split('\n');
+      // Datagram and error, each into the gateway and out of it.
+      expect(rows).toHaveLength(SOCKETS * 2 * 2);
+      const [comments, times] = [0, 1].map((at) => rows.map((row) => row.split('\t')[at] ?? ''));
+      expect(comments?.filter((comment) => !/(^|; )flow \w+, udp /.test(comment))).toEqual([]);
+      expect(times).toEqual(times?.toSorted((a, b) => Number(a) - Number(b)));
+    },
+    60_000,
+  );
+});

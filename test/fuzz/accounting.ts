@@ -20,12 +20,12 @@ import { icmpPacket, pattern, tcpPacket, udpPacket } from '../support/packet-bui
 import type { TcpRig } from '../support/tcp-rig.ts';
 import { trackSettings } from '../support/tracking.ts';
 
-type Random = (below: number) => number;
+export type Random = (below: number) => number;
 
 const STEPS = 400;
-const POOL = ['192.0.2.1', '2001:db8:1::1'];
-const GATEWAY = ['198.18.0.1', 'fd00::1'];
-const LIMITS = {
+export const POOL = ['192.0.2.1', '2001:db8:1::1'];
+export const GATEWAY = ['198.18.0.1', 'fd00::1'];
+export const LIMITS = {
   flows: 40,
   flowsPerSource: 30,
   heldSyns: 24,
@@ -100,7 +100,7 @@ async function checkCapture(world: CaptureRig, capture: Capture): Promise<void> 
 }
 
 /** What operators, scripts and upstreams do between two packets. */
-function operate(rig: TcpRig, random: Random): void {
+export function operate(rig: TcpRig, random: Random): void {
   if (random(6) === 0) rig.wait(random(300));
   if (random(60) === 0) rig.wait(random(40_000));
   if (random(50) === 0) rig.stack.forgetRefusals();
@@ -113,7 +113,7 @@ function operate(rig: TcpRig, random: Random): void {
   }
 }
 
-function decideRandomly(rig: TcpRig, random: Random): void {
+export function decideRandomly(rig: TcpRig, random: Random): void {
   rig.owner.reactions.syn = (row, now) => {
     rig.owner.flow(row).isStranger = true;
     if (random(2) === 0) decide(rig, random, row, now);
@@ -146,7 +146,7 @@ function decide(rig: TcpRig, random: Random, row: number, now: Instant): void {
 }
 
 /** One or some packets, each with the payload bytes after which the device would cut it. */
-function traffic(rig: TcpRig, random: Random): [Uint8Array, number][] {
+export function traffic(rig: TcpRig, random: Random): [Uint8Array, number][] {
   const isIpv4 = random(2) === 0;
   const source = isIpv4 ? `198.18.7.${1 + random(3)}` : `fd00::7:${1 + random(3)}`;
   const destination = isIpv4 ? '203.0.113.80' : '2001:db8::80';

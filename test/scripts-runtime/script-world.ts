@@ -14,6 +14,7 @@ import type {
 import { NO_CONNS } from '../../src/scripts-runtime/conns/no-conns.ts';
 import type { ConnPorts } from '../../src/scripts-runtime/conns/ports.ts';
 import type { Decision } from '../../src/scripts-runtime/decide.ts';
+import type { FlowNote } from '../../src/scripts-runtime/flow-note.ts';
 import type { CanaryCounts } from '../../src/scripts-runtime/generations/canary.ts';
 import { ScriptHost } from '../../src/scripts-runtime/host.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../src/scripts-runtime/limits.ts';
@@ -72,6 +73,8 @@ export class ScriptWorld {
   /** What the host said of its canary, of its generations, to who watches. */
   readonly canaries: CanaryCounts[] = [];
   readonly generations: (readonly number[])[] = [];
+  /** What it knows of flows, by serial number; the latest of each kind. */
+  readonly notes = new Map<number, FlowNote>();
   readonly decided: { flows: readonly DecidedFlow[]; left: number }[] = [];
   readonly host: ScriptHost;
   #requestId = 0;
@@ -108,6 +111,7 @@ export class ScriptWorld {
         canary: (counts) => this.canaries.push(counts),
         generations: (numbers) => this.generations.push(numbers),
         decided: (flows, left) => this.decided.push({ flows, left }),
+        noted: (flow, note) => this.notes.set(flow, { ...this.notes.get(flow), ...note }),
       },
       ['welcome'],
     );

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'bun:test';
 import { CloseReason } from '../../src/stack/close-reason.ts';
 import { Counter } from '../../src/stack/counters.ts';
-import { ClosedBy } from '../../src/stack/flow-row.ts';
+import { ClosedBy, flowDurationUs } from '../../src/stack/flow-row.ts';
 import { IcmpErrorKind } from '../../src/stack/icmp-error-kind.ts';
 import { SLAB_PAYLOAD_AT } from '../../src/stack/slab-pool.ts';
 import type { RejectWith } from '../../src/stack/verdict.ts';
@@ -174,6 +174,18 @@ for (const ends of FAMILIES) {
       reject(rig, 'drop');
       expect(rig.drops).toEqual({ 'verdict-drop': 1 });
       rig.expectEmpty();
+    });
+
+    test('a refused flow lasted as long as its decision took', () => {
+      const rig = new TcpRig();
+      let durationUs = 0;
+      rig.owner.reactions.closed = (row) => {
+        durationUs = flowDurationUs(rig.stack.arena.view, rig.stack.rowAt(row));
+      };
+      rig.deliver(datagram(ends));
+      rig.wait(20);
+      reject(rig, 'icmp');
+      expect(durationUs).toBe(20_000);
     });
 
     for (const [how, [type, code]] of answers) {

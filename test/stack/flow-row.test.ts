@@ -92,6 +92,7 @@ test('a row becomes a plain value with the words of the field', () => {
     srttUs: 5,
     connectUs: 6,
     firstByteUs: 0,
+    handshake: undefined,
     decisionUs: 7,
     startedAt: 1000.5,
     lastUsedAt: 2000,

@@ -8,13 +8,16 @@ import { flowContext } from '../gateway/supervisor/flows/flow-memory.ts';
 import { type PcapngPacket, packetsOf } from './pcapng.ts';
 import { type RigOptions, TcpRig } from './tcp-rig.ts';
 
-const ALL: CaptureRequest = { filter: '', snapLength: 262_144, count: 0, durationMs: 0 };
+export const ALL: CaptureRequest = { filter: '', snapLength: 262_144, count: 0, durationMs: 0 };
 
 export class CaptureRig {
   readonly counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
   readonly captures: Captures;
   readonly rig: TcpRig;
   readonly tap: CaptureTap;
+  /** Orders are on their way, and the tap goes on with those before. */
+  areOrdersHeld = false;
+  #held: (() => void) | undefined;
 
   constructor(options: RigOptions = {}) {
     const memory = new ArrayBuffer(CAPTURE_RING_BYTES);
@@ -26,8 +29,17 @@ export class CaptureRig {
       mtu: () => 1500,
       context: flowContext,
       lost: () => this.counters.get(Counter.CAPTURE_LOST),
-      order: (orders) => this.tap.configure(orders),
+      order: (orders) => {
+        this.#held = () => this.tap.configure(orders);
+        if (!this.areOrdersHeld) this.#held();
+      },
     });
+  }
+
+  /** What was held arrives. */
+  releaseOrders(): void {
+    this.areOrdersHeld = false;
+    this.#held?.();
   }
 
   start(request: Partial<CaptureRequest> = {}): Capture {
@@ -38,15 +50,20 @@ export class CaptureRig {
   async fileOf(capture: Capture): Promise<Uint8Array> {
     this.captures.poll();
     capture.end();
-    const chunks: Uint8Array[] = [];
-    for (;;) {
-      const chunk = await capture.next();
-      if (chunk === undefined) return new Uint8Array(Buffer.concat(chunks));
-      chunks.push(chunk);
-    }
+    return restOf(capture);
   }
 
   async packetsOf(capture: Capture): Promise<PcapngPacket[]> {
     return packetsOf(await this.fileOf(capture));
+  }
+}
+
+/** What a capture that has ended still has to say. */
+export async function restOf(capture: Capture): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for (;;) {
+    const chunk = await capture.next();
+    if (chunk === undefined) return new Uint8Array(Buffer.concat(chunks));
+    chunks.push(chunk);
   }
 }

@@ -36,6 +36,17 @@ behind that: \`device-write-failed\`, \`packet-too-big\`, \`upstream-full\`,
 \`upstream-send-failed\`, \`upstream-too-long\`; and \`icmp-rate-limit\` is an error that was due
 and not sent.
 
+All times are histograms, so that they can be added up and a percentile be taken of the sum:
+\`histogram_quantile(0.99, sum by (le) (rate(culvert_upstream_connect_seconds_bucket[5m])))\`.
+
+Labels that one might look for: \`culvert_flows_total\` and \`culvert_flow_bytes_total\` have no
+\`verdict\`, as a flow begins, and bytes move, before there is one or where nobody looks at it;
+\`culvert_flow_duration_seconds_count\` has flows by \`proto\` and \`verdict\` once they have
+ended. \`culvert_conntrack_entries_limit\` has no \`proto\`: the table is one for all.
+\`culvert_script_decision_seconds\` is measured in the data plane, from the question to the
+answer, which knows no scripts: what each of them costs is
+\`culvert_script_cpu_seconds_total\` by \`culvert_script_decisions_total\`.
+
 | name | type | labels | what it says |
 |---|---|---|---|
 `;

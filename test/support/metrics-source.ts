@@ -53,7 +53,8 @@ export function sampleMetrics(): MetricsSource {
     },
     scriptHost: { restarts: { cpu: 1, wall: 0, crash: 0 }, drains: { inMemory: [3, 4] } },
     dataPlaneRestarts: 2,
-    durations: new Map([['forward', histogram]]),
+    notesLost: 0,
+    durations: [{ proto: 'tcp', verdict: 'forward', histogram }],
     upstreams: [
       {
         ...{ name: 'web', kind: 'pool', healthy: true, connects: 3, failures: 2 },
@@ -64,5 +65,6 @@ export function sampleMetrics(): MetricsSource {
         ],
       },
     ],
+    connectTimes: () => histogram,
   };
 }

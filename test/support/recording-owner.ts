@@ -10,7 +10,7 @@ import type { FlowOwner } from '../../src/stack/tcp/owner.ts';
 import type { Instant } from '../../src/stack/time.ts';
 import { checkStream, fillStream, Stream } from './byte-stream.ts';
 
-const CLOSED_BY_NAMES = ['none', 'client', 'upstream', 'gateway', 'script'];
+const CLOSED_BY_NAMES = ['none', 'client', 'upstream', 'gateway', 'script', 'reload', 'limit'];
 
 /** What the owner keeps of one flow. */
 export interface OwnedFlow {

@@ -5,16 +5,23 @@ import type { Instant } from '../../stack/time.ts';
 import type { FlowRef } from '../messages/control.ts';
 
 /**
- * Ends the flows that an operator named, with a reset where there is one to send.
+ * Ends the flows that an operator named, or a reload, with a reset where there is one to send.
  *
+ * @param isReload  scripts that were loaded would decide otherwise about them
  * @returns how many of them still lived. One that our TCP keeps in TIME-WAIT is over: what is left
  *          of it is there for segments that come late
  */
-export function killFlows(stack: Stack, flows: readonly FlowRef[], now: Instant): number {
+export function killFlows(
+  stack: Stack,
+  flows: readonly FlowRef[],
+  now: Instant,
+  isReload = false,
+): number {
   let killed = 0;
   for (const { row, serial } of flows) {
     if (!stack.flows.isLive(row, serial) || isOver(stack, row)) continue;
-    stack.abort(row, CloseReason.KILLED, ClosedBy.GATEWAY, now);
+    if (isReload) stack.abort(row, CloseReason.RELOADED, ClosedBy.RELOAD, now);
+    else stack.abort(row, CloseReason.KILLED, ClosedBy.GATEWAY, now);
     killed++;
   }
   return killed;

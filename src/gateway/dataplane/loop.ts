@@ -188,7 +188,7 @@ export class Loop {
         break;
       case 'kill': {
         const { id } = message;
-        const count = killFlows(stack, message.flows, now);
+        const count = killFlows(stack, message.flows, now, message.isReload);
         reports.message({ kind: 'killed', id, count });
         break;
       }

@@ -5,7 +5,15 @@
  */
 import { CloseReason } from '../../stack/close-reason.ts';
 import { Counter } from '../../stack/counters.ts';
-import { ClosedBy, Decider, FlowField, Service, VerdictCode } from '../../stack/flow-row.ts';
+import {
+  ClosedBy,
+  Decider,
+  FlowField,
+  Handshake,
+  noteHandshake,
+  Service,
+  VerdictCode,
+} from '../../stack/flow-row.ts';
 import { IcmpErrorKind } from '../../stack/icmp-error-kind.ts';
 import { type Instant, NEVER } from '../../stack/time.ts';
 import {
@@ -221,7 +229,9 @@ export class Verdicts {
       return;
     }
     this.#noteVerdict(row, VerdictCode.REDIRECT);
-    stack.arena.view.setUint8(stack.rowAt(row) + FlowField.SERVICE, answer.detail);
+    const at = stack.rowAt(row);
+    stack.arena.view.setUint8(at + FlowField.SERVICE, answer.detail);
+    noteHandshake(stack.arena.view, at, Handshake.ACCEPT_FIRST);
     welcome.open(row, decisions.text(answer));
     stack.setDeadline(row, NEVER);
     stack.accept(row, now);

@@ -4,7 +4,9 @@ import {
   DECIDER_NAMES,
   Decider,
   FlowField,
+  flowHandshake,
   flowVia,
+  HANDSHAKE_NAMES,
   PHASE_NAMES,
   PROTOCOL_NAMES,
   SERVICE_NAMES,
@@ -17,7 +19,7 @@ import { DIRECT } from '../../stack/verdict.ts';
 import { matchesPrefix, parseAddress } from '../../stack/wire/ip-address.ts';
 import { parseCidr, parseSize, parseSpan } from '../config/value-texts.ts';
 import { FilterError } from './filter-error.ts';
-import type { FlowContext, FlowNames } from './flow-context.ts';
+import type { FlowContext, FlowFacts, FlowNames } from './flow-context.ts';
 import { parseFlowId } from './flow-id.ts';
 import type { Token } from './tokens.ts';
 
@@ -79,6 +81,11 @@ export const FIELDS: Readonly<Record<string, Field>> = {
     names.listenerName(generation, index),
   ),
   via: upstreamName,
+  handshake: codes(wordsOf('handshake', HANDSHAKE_NAMES), flowHandshake),
+  sniff: noted(({ sniff }) => sniff?.proto),
+  sni: noted(({ sniff }) => sniff?.sni),
+  host: noted(({ sniff, dnsName }) => sniff?.sni ?? sniff?.host ?? dnsName),
+  dns_name: noted(({ dnsName }) => dnsName),
   generation: counts(u32(FlowField.GENERATION)),
   service: codes(wordsOf('service', SERVICE_NAMES), u8(FlowField.SERVICE)),
   bytes: sizes(sum(FlowField.BYTES_UP, FlowField.BYTES_DOWN)),
@@ -219,6 +226,21 @@ function upstreamName(_: Compare, { text }: Token, sign?: Token): Filter {
       if (id !== 0) return names.upstreamName(id)?.toLowerCase() === wanted;
       return wanted === DIRECT && view.getUint8(at + FlowField.UPSTREAM_FAMILY) !== 0;
     };
+}
+
+/** A name, or `*.` and a domain of which it is a part; a flow without one is not meant. */
+function noted(nameOf: (facts: FlowFacts) => string | undefined): Field {
+  return (_, { text }, sign) => {
+    refuseOrder(sign);
+    const wanted = text.toLowerCase();
+    const suffix = wanted.startsWith('*.') ? wanted.slice(1) : undefined;
+    return ({ noteOf }) =>
+      (view, at) => {
+        const note = noteOf?.(view.getFloat64(at + FlowField.SERIAL, true));
+        const name = note && nameOf(note)?.toLowerCase();
+        return suffix === undefined ? name === wanted : name?.endsWith(suffix) === true;
+      };
+  };
 }
 
 /** A flow that does not expire by itself is infinitely far from it. */

@@ -7,6 +7,19 @@ export interface FlowNames {
   upstreamName(id: number): string | undefined;
 }
 
+/** What script hosts have found out about a flow. */
+export interface FlowFacts {
+  /** What its client speaks. */
+  readonly sniff?: {
+    readonly proto: string;
+    readonly sni?: string;
+    readonly host?: string;
+    readonly alpn?: readonly string[];
+  };
+  /** By which its upstream was dialled; empty of an address. */
+  readonly dnsName?: string;
+}
+
 export interface FlowContext {
   readonly names: FlowNames;
   readonly iface: string;
@@ -14,4 +27,6 @@ export interface FlowContext {
   readonly nowUs: number;
   /** Milliseconds since 1970 at `nowUs`. */
   readonly nowMs: number;
+  /** What is known of a flow, by its serial number, that is not in its row. */
+  readonly noteOf?: (serial: number) => FlowFacts | undefined;
 }

@@ -31,7 +31,10 @@ const noFlow: Filter = () => () => false;
 export const parseFilter = (text: string): Filter => new Parser(tokenize(text)).filter();
 
 /** Fields whose value is not in the row alone. */
-const NOT_IN_ROW = new Set(['script', 'rule', 'age', 'idle', 'expires']);
+const NOT_IN_ROW = new Set([
+  ...['script', 'rule', 'via', 'age', 'idle', 'expires'],
+  ...['sniff', 'sni', 'host', 'dns_name'],
+]);
 
 /**
  * A filter for those who know neither names nor the time: it lets pass what the whole filter may.

@@ -131,6 +131,8 @@ export interface QueuePlace {
 export interface CaptureOrder {
   /** 0 to 7, of those that run. */
   readonly slot: number;
+  /** Counts up: one that gets a slot anew is another capture. */
+  readonly number: number;
   /** Text of a filter. */
   readonly filter: string;
   /** Only packets that are dropped: for this reason, or `any`. */
@@ -161,6 +163,8 @@ export type ToDataPlane =
       readonly kind: 'kill';
       readonly id: number;
       readonly flows: readonly FlowRef[];
+      /** Scripts that were loaded would decide otherwise about them. */
+      readonly isReload?: boolean;
     }
   /** Asks what the kernel knows of the upstream sockets of flows; answered by `inspected`. */
   | { readonly kind: 'inspect'; readonly id: number; readonly flows: readonly FlowRef[] }

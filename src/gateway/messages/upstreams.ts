@@ -74,6 +74,8 @@ export interface UpstreamReport {
   readonly failures: number;
   /** Microseconds that those took which succeeded, with the handshake of a proxy. */
   readonly connectUs: number;
+  /** How many of them took how long, as the buckets of Histogram.DIAL_US. */
+  readonly connectBuckets: readonly number[];
   /** None of an upstream that is options of sockets only. */
   readonly addresses: readonly AddressReport[];
 }

@@ -9,6 +9,7 @@ import { raise } from '../../ffi/errors.ts';
 import { allocateStruct } from '../../ffi/memory.ts';
 import { receive, send } from '../../ffi/sockets.ts';
 import type {
+  AbortCause,
   ConnDial,
   DialFailure,
   PlainConnEvents,
@@ -50,6 +51,11 @@ const FAILURES: ReadonlyMap<number, DialFailure> = new Map([
   [DialResult.LIMIT, 'limit'],
   [DialResult.FAILED, 'failed'],
 ]);
+
+const ABORT_REASONS: Readonly<Record<AbortCause, CloseReason>> = {
+  limit: CloseReason.LIMIT,
+  reload: CloseReason.RELOADED,
+};
 
 export class ConnChannel implements PlainConnPorts {
   /** Of this host, as in requests for decisions; what is for another is not for us. */
@@ -149,8 +155,8 @@ export class ConnChannel implements PlainConnPorts {
     this.#signal(ConnKind.FIN, conn, end);
   }
 
-  abort(conn: number, end: number, why?: 'limit'): void {
-    this.#signal(ConnKind.ABORT, conn, end, why === 'limit' ? CloseReason.LIMIT : 0);
+  abort(conn: number, end: number, why?: AbortCause): void {
+    this.#signal(ConnKind.ABORT, conn, end, why === undefined ? 0 : ABORT_REASONS[why]);
   }
 
   close(conn: number, end: number): void {

@@ -15,6 +15,7 @@ import { ScriptHost } from '../../scripts-runtime/host.ts';
 import type { LoadOptions } from '../../scripts-runtime/host-ports.ts';
 import { SLICE_US } from '../../scripts-runtime/limits.ts';
 import { SERVICE_NAMES, Service } from '../../stack/flow-row.ts';
+import { HOST_MEMORY_BYTES, noteRing, writeNote } from '../messages/flow-notes.ts';
 import { kvChunks } from '../messages/kv-chunks.ts';
 import { metricChunks } from '../messages/metric-chunks.ts';
 import {
@@ -38,9 +39,9 @@ const US_PER_MS = 1000;
 export const SERVICES = SERVICE_NAMES.filter((_, service) => service === Service.WELCOME);
 
 export class HostLoop {
-  readonly #heartbeat = new DataView(
-    SharedMemory.map(ScriptHostFd.HEARTBEAT, HEARTBEAT_BYTES).buffer,
-  );
+  readonly #memory = SharedMemory.map(ScriptHostFd.HEARTBEAT, HOST_MEMORY_BYTES).buffer;
+  readonly #heartbeat = new DataView(this.#memory, 0, HEARTBEAT_BYTES);
+  readonly #notes = noteRing(this.#memory);
   readonly #control = new ControlChannel();
   readonly #epoll = new Epoll();
   readonly #planes: PlaneLinks;
@@ -79,6 +80,7 @@ export class HostLoop {
         canary: (counts) => control.send({ kind: 'canary', ...counts }),
         generations: (numbers) => control.send({ kind: 'generations', numbers }),
         decided: (flows, left) => control.send({ kind: 'decided', flows, left }),
+        noted: (flow, note) => writeNote(this.#notes, flow, note),
       },
       SERVICES,
     );

@@ -1,6 +1,7 @@
 /** All data planes as one: what is said about a request or a conn goes to the one that has it. */
 import type { Epoll } from '../../ffi/epoll.ts';
 import type {
+  AbortCause,
   ConnDial,
   PlainConnEvents,
   PlainConnPorts,
@@ -100,7 +101,7 @@ export class PlaneLinks implements PlainConnPorts {
     this.#conns(conn).fin(conn, end);
   }
 
-  abort(conn: number, end: number, why?: 'limit'): void {
+  abort(conn: number, end: number, why?: AbortCause): void {
     this.#conns(conn).abort(conn, end, why);
   }
 

@@ -5,6 +5,7 @@
  */
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
 import {
+  type AbortCause,
   CLIENT_END,
   type ConnDial,
   type ConnEvents,
@@ -129,7 +130,7 @@ export class TlsCarrier implements ConnPorts {
     else found.fin();
   }
 
-  abort(conn: number, end: number, why?: 'limit'): void {
+  abort(conn: number, end: number, why?: AbortCause): void {
     if (end === CLIENT_END) this.#dropAll(conn);
     else this.#drop(conn, end);
     this.#carrier.abort(conn, end, why);

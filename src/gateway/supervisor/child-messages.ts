@@ -37,6 +37,7 @@ const upstreamReport = z.object({
   connects: count,
   failures: count,
   connectUs: count,
+  connectBuckets: z.array(count),
   addresses: z.array(
     z.object({
       address: z.string(),

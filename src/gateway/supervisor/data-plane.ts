@@ -203,11 +203,13 @@ export class DataPlane {
   /**
    * Ends flows, a batch after the other; how many of them were not gone already. A data plane that
    * does not answer is not asked for the rest.
+   *
+   * @param isReload  scripts that were loaded would decide otherwise about them
    */
-  async kill(flows: readonly FlowRef[]): Promise<number> {
+  async kill(flows: readonly FlowRef[], isReload = false): Promise<number> {
     let killed = 0;
     for (let from = 0; from < flows.length; from += KILL_BATCH) {
-      const count = await this.#kill(flows.slice(from, from + KILL_BATCH));
+      const count = await this.#kill(flows.slice(from, from + KILL_BATCH), isReload);
       if (count === undefined) break;
       killed += count;
     }
@@ -276,7 +278,7 @@ export class DataPlane {
     this.#child?.kill();
   }
 
-  #kill(flows: readonly FlowRef[]): Promise<number | undefined> {
+  #kill(flows: readonly FlowRef[], isReload: boolean): Promise<number | undefined> {
     const id = this.#nextKill++;
     const { promise, resolve } = Promise.withResolvers<number | undefined>();
     const timer = setTimeout(() => this.#killed(id, undefined), KILL_TIMEOUT_MS);
@@ -284,7 +286,7 @@ export class DataPlane {
       clearTimeout(timer);
       resolve(count);
     });
-    this.#send({ kind: 'kill', id, flows });
+    this.#send({ kind: 'kill', id, flows, ...(isReload ? { isReload } : {}) });
     return promise;
   }
 

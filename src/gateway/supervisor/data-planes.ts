@@ -123,10 +123,10 @@ export class DataPlanes implements DevicePlane {
   }
 
   /** Ends flows, whose rows are numbered through all queues; see `DataPlane.kill`. */
-  async kill(flows: readonly FlowRef[]): Promise<number> {
+  async kill(flows: readonly FlowRef[], isReload = false): Promise<number> {
     const killed = this.#planes.map((plane, index) => {
       const own = this.#ownOf(index, flows);
-      return own.length === 0 ? 0 : plane.kill(own);
+      return own.length === 0 ? 0 : plane.kill(own, isReload);
     });
     return sum(await Promise.all(killed));
   }

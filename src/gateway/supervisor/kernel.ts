@@ -8,7 +8,7 @@ import { ConfigError, type LoadedConfig } from '../config/load.ts';
 import { queueLimits } from '../config/queues.ts';
 import type { Config } from '../config/schema.ts';
 import { CAPTURE_RING_BYTES } from '../messages/capture-ring.ts';
-import { HEARTBEAT_BYTES } from '../messages/script-control.ts';
+import { HOST_MEMORY_BYTES } from '../messages/flow-notes.ts';
 import { Device } from './device/device.ts';
 import type { OnNoIpv6 } from './device/device-setup.ts';
 
@@ -34,8 +34,11 @@ export interface QueueKernel {
 export interface Kernel extends Disposable {
   readonly device: Device;
   readonly queues: readonly QueueKernel[];
-  /** Two, so that a new script host does not write over the signs of life of the old one. */
-  readonly heartbeats: readonly [SharedMemory, SharedMemory];
+  /**
+   * What each script host shares with us: signs of life and notes about flows. Two, so that a new
+   * host does not write over what the old one says.
+   */
+  readonly hostPages: readonly [SharedMemory, SharedMemory];
 }
 
 export interface KernelOptions {
@@ -66,11 +69,11 @@ export function openKernel(config: Config, { onNoIpv6 }: KernelOptions = {}): Ke
     inbox: sockets(stack),
     handover: sockets(stack),
   }));
-  const heartbeat = () => stack.use(SharedMemory.create('culvert-heartbeat', HEARTBEAT_BYTES));
-  const heartbeats = [heartbeat(), heartbeat()] as const;
+  const hostPage = () => stack.use(SharedMemory.create('culvert-host', HOST_MEMORY_BYTES));
+  const hostPages = [hostPage(), hostPage()] as const;
   const owned = stack.move();
   return {
-    ...{ device, queues, heartbeats },
+    ...{ device, queues, hostPages },
     [Symbol.dispose]: () => owned.dispose(),
   };
 }

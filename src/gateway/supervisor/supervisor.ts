@@ -86,11 +86,11 @@ export class Supervisor implements ControlPlane {
       reader: new FlowReader(states, queueLimits(loaded.config)),
       context: () => this.#flowContext(),
       lostReports: () => this.#counters.get(Counter.REPORTS_LOST),
-      notices: this.notices,
+      ...{ notices: this.notices, mtu: () => this.device.state.mtu },
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
       inspect: async (flows) => (await this.#dataPlane?.inspect(flows)) ?? [],
       rings: kernel.queues.map(({ capture }) => capture.buffer),
-      mtu: () => this.device.state.mtu,
+      notes: kernel.hostPages.map(({ buffer }) => buffer),
       lostCaptured: () => this.#counters.get(Counter.CAPTURE_LOST),
       capture: (orders) => this.#dataPlane?.setCaptures(orders),
     });
@@ -102,7 +102,7 @@ export class Supervisor implements ControlPlane {
     this.#scriptHost = new ScriptHost({
       log,
       fds: scriptHostFds(kernel),
-      pages: [pageOf(kernel.heartbeats[0]), pageOf(kernel.heartbeats[1])],
+      pages: [pageOf(kernel.hostPages[0]), pageOf(kernel.hostPages[1])],
       iface: () => this.device.state.name,
       facts: () => this.config.facts,
       monotonicUs: monotonicNow,
@@ -302,16 +302,16 @@ export class Supervisor implements ControlPlane {
       counters: this.#counters,
       queues: this.#queues,
       device: { events: this.device.events.counts, watchErrors: this.device.watchErrors },
-      reloads: this.#changes.outcomes,
-      active: this.#generations.active,
+      ...{ reloads: this.#changes.outcomes, active: this.#generations.active },
       trials: this.#trials.outcomes,
       trial: this.#trials.report,
       accounts: this.#scriptHost.accounts,
       census: this.flows.live.census(),
       scriptHost: this.#scriptHost,
       dataPlaneRestarts: this.#dataPlane?.restarts ?? 0,
-      durations: this.flows.ended.durations,
+      ...{ durations: this.flows.ended.durations, notesLost: this.flows.notesLost },
       upstreams: this.upstreams,
+      connectTimes: (name) => this.#upstreams.connectTimes(name),
     });
   }
 
@@ -337,7 +337,7 @@ export class Supervisor implements ControlPlane {
       log: this.#options.log,
       live: this.flows.live,
       resolver: this.#resolver,
-      kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
+      kill: async (flows) => (await this.#dataPlane?.kill(flows, true)) ?? 0,
       asideOptions: () => this.#scriptHost.asideOptions(),
     };
   }

@@ -1,8 +1,10 @@
 /** How upstreams that have names are: what a configuration says, and what data planes tell. */
+import { Histogram as Cells } from '../../stack/histograms.ts';
 import type { UpstreamKind } from '../../stack/verdict.ts';
 import type { Config } from '../config/schema.ts';
 import { allUpstreams, type UpstreamConfig } from '../config/upstream-schema.ts';
 import type { AddressReport, UpstreamEndpoint, UpstreamReport } from '../messages/upstreams.ts';
+import { boundsOf, Histogram } from './metrics/histogram.ts';
 
 /** An upstream, named as in the API. */
 export interface UpstreamState {
@@ -37,6 +39,19 @@ export class UpstreamStates {
     const known = this.#queues[queue] ?? new Map<string, UpstreamReport>();
     this.#queues[queue] = known;
     for (const report of reports) known.set(report.name, report);
+  }
+
+  /** How long the dials by an upstream took that succeeded, in seconds. */
+  connectTimes(name: string): Histogram {
+    const histogram = new Histogram(boundsOf(Cells.DIAL_US, US_PER_S));
+    for (const known of this.#queues) {
+      const report = known?.get(name);
+      histogram.sum += (report?.connectUs ?? 0) / US_PER_S;
+      for (const [bucket, count] of report?.connectBuckets.entries() ?? []) {
+        if (bucket < histogram.counts.length) histogram.counts[bucket]! += count;
+      }
+    }
+    return histogram;
   }
 
   /** All of a configuration, in its order. */

@@ -1,5 +1,6 @@
 /** What the sandboxes of scripts ask for about their connections. */
 
+import { type OnNoted, sniffNote } from '../flow-note.ts';
 import type { RenewedMap } from '../renewed-map.ts';
 import type { Script } from '../script/script.ts';
 import type { ConnRow, EndRow } from './conn-row.ts';
@@ -15,6 +16,9 @@ const UINT32_MAX = 0xffff_ffff;
 export interface CallPorts {
   /** Microseconds. */
   now(): number;
+  readonly noted: OnNoted;
+  /** Its upstream was dialled by this name; empty of an address. */
+  named(row: ConnRow, name: string): void;
   /** A connection goes on without its script. */
   spliced(): void;
 }
@@ -99,6 +103,7 @@ export class ConnCalls {
       splice: (conn, id, idleTimeoutMs, halfCloseTimeoutMs, maxBytes) =>
         end(conn, id, (row, found) => {
           row.splicedWith = found;
+          this.#ports.named(row, found.name);
           this.#ports.spliced();
           carrier.splice(row.carrier, found.carrier, {
             idleTimeoutMs: toUint32(idleTimeoutMs),
@@ -106,6 +111,10 @@ export class ConnCalls {
             maxBytes: Math.min(Math.max(maxBytes, 0), Number.MAX_VALUE) || 0,
           });
         }),
+      sniffed: (conn, sniffed) => {
+        const row = this.#rowOf(conn, script());
+        if (row?.claim !== undefined) this.#ports.noted(row.flow, { sniff: sniffNote(sniffed) });
+      },
       note: (conn, reason) => {
         const row = this.#rowOf(conn, script());
         row?.script.reports.aborted(reason, row.flow);

@@ -25,6 +25,8 @@ export class EndRow {
   /** What the carrier calls it: CLIENT_END, or the number of the attempt that was taken. */
   carrier: number = CLIENT_END;
   isOpen = false;
+  /** That a script dialled; empty of an address, and of a client. */
+  name = '';
   /** Bytes that were wanted and have not come. */
   credit = 0;
   /** Bytes that were written and not taken over. */
@@ -69,6 +71,8 @@ export class ConnRow {
   /** The carrier has ended it; its script is to hear of that. */
   isOver = false;
   isGone = false;
+  /** By which its upstream was dialled, as was noted; empty of an address. */
+  dnsName = '';
   /** Microseconds in the sandbox. */
   cpuUs = 0;
   lastEnd = 0;

@@ -8,6 +8,7 @@
  */
 
 import type { ConnectionRequest, Endpoint } from '../../stack/verdict.ts';
+import type { OnNoted } from '../flow-note.ts';
 import type { Generation } from '../generations/registry.ts';
 import { SLICE_US } from '../limits.ts';
 import type { Lookups } from '../lookups.ts';
@@ -38,6 +39,13 @@ const US_PER_MS = 1000;
 const HANDSHAKE_US = 126_000_000;
 const PeekFlag = { FIN: 1, TIMED_OUT: 2 } as const;
 
+export interface ConnsPorts {
+  /** Microseconds. */
+  now(): number;
+  readonly upstreams: () => KnownUpstreams | undefined;
+  readonly noted: OnNoted;
+}
+
 export class Conns implements ConnEvents {
   readonly #carrier: ConnPorts;
   readonly #now: () => number;
@@ -52,13 +60,9 @@ export class Conns implements ConnEvents {
   #lastConn = 0;
   #spliced = 0;
 
-  /** @param now  microseconds */
-  constructor(
-    carrier: ConnPorts,
-    lookups: Lookups,
-    now: () => number,
-    upstreams: () => KnownUpstreams | undefined,
-  ) {
+  constructor(carrier: ConnPorts, lookups: Lookups, ports: ConnsPorts) {
+    const { upstreams, noted } = ports;
+    const now = () => ports.now();
     this.#carrier = carrier;
     this.#now = now;
     const tell = (row: ConnRow, news: ConnNews) => this.#tell(row, news);
@@ -69,9 +73,16 @@ export class Conns implements ConnEvents {
       cancel: (row) => this.#outbound.cancelAll(row),
       drop: (row, end) => this.#outbound.drop(row, end),
     });
-    this.#outbound = new Outbound(carrier, lookups, now, tell, this.#errands, upstreams);
+    const named = (row: ConnRow, name: string) => {
+      if (row.claim === undefined || row.dnsName === name) return;
+      row.dnsName = name;
+      noted(row.flow, { dnsName: name });
+    };
+    this.#outbound = new Outbound(carrier, lookups, { now, tell, upstreams, named }, this.#errands);
     this.#calls = new ConnCalls(carrier, this.#rows, this.#outbound, this.#errands, {
       now,
+      noted,
+      named,
       spliced: () => {
         this.#spliced++;
       },
@@ -164,7 +175,7 @@ export class Conns implements ConnEvents {
       if (row.claim === undefined) {
         this.#errands.end(row, 'aborted', 'a new generation took over');
       } else if (row.isSpliced) this.#forget(row);
-      else if (!row.isOver) this.#carrier.abort(row.carrier, CLIENT_END);
+      else if (!row.isOver) this.#carrier.abort(row.carrier, CLIENT_END, 'reload');
     }
   }
 

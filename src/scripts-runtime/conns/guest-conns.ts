@@ -9,7 +9,7 @@ import type { Engine, SharedPage } from '../engine/engine.ts';
 import { writeRequest } from '../engine/request-page.ts';
 import { type HostFunction, readNumber, readText } from '../host-functions/arguments.ts';
 import { STREAM_PROTOCOLS, sniff, sniffLast } from '../sniff/sniff.ts';
-import type { SniffedNothing, SniffProtocol } from '../sniff/sniffed.ts';
+import type { Sniffed, SniffedNothing, SniffProtocol } from '../sniff/sniffed.ts';
 import { CHUNK_BYTES_MAX } from './ports.ts';
 
 /** Offsets in bytes of the page. The same as in guest/page.js. */
@@ -66,6 +66,8 @@ export interface GuestConnPorts {
   /** Begins TLS; OPENED or FAILED will come. @returns in words why not */
   secure(conn: number, end: number, options: string): string | undefined;
   splice(conn: number, end: number, idleMs: number, halfCloseMs: number, maxBytes: number): void;
+  /** What its client speaks, as one of our sniffers says. */
+  sniffed(conn: number, sniffed: Sniffed): void;
   /** Why the script ends it, in its own words. */
   note(conn: number, reason: string): void;
   /** The hook threw; its error as guest/show.js describes it. */
@@ -200,15 +202,16 @@ export function connFunctions(
       view.setUint32(ConnField.LENGTH, written, true);
       return undefined;
     },
-    connSniff: (protocols, why) => {
+    connSniff: (conn, protocols, why) => {
       const [wanted, last] = [text(protocols), text(why)];
       const outcome = sniffChunk(chunk(), wanted, last);
+      if (outcome !== 'need-more') ports.sniffed(number(conn), outcome);
       return context.newString(JSON.stringify(outcome));
     },
   };
 }
 
-function sniffChunk(bytes: Uint8Array, protocols: string, why: string): unknown {
+function sniffChunk(bytes: Uint8Array, protocols: string, why: string): Sniffed | 'need-more' {
   const chosen: unknown = protocols === '' ? undefined : JSON.parse(protocols);
   const wanted = Array.isArray(chosen) ? (chosen as SniffProtocol[]) : STREAM_PROTOCOLS;
   return why === '' ? sniff(bytes, wanted) : sniffLast(bytes, wanted, why as SniffedNothing['why']);

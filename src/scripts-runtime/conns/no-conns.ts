@@ -29,6 +29,7 @@ export const NO_GUEST_CONNS: GuestConnPorts = {
   dial: () => ({ code: 'denied', message: 'there is no network here' }),
   secure: () => 'there is no network here',
   splice: () => {},
+  sniffed: () => {},
   note: () => {},
   failed: () => {},
 };

@@ -33,11 +33,21 @@ const MEANINGS: Readonly<Record<DialFailure, string>> = {
   failed: 'it cannot be dialled from here',
 };
 
+export interface OutboundPorts {
+  /** Microseconds. */
+  readonly now: () => number;
+  readonly tell: (row: ConnRow, news: ConnNews) => void;
+  readonly upstreams: () => KnownUpstreams | undefined;
+  /** A socket that was dialled by this name is open; empty of an address. */
+  readonly named: (row: ConnRow, name: string) => void;
+}
+
 export class Outbound {
   readonly #carrier: ConnPorts;
   readonly #lookups: Lookups;
   readonly #now: () => number;
-  readonly #tell: (row: ConnRow, news: ConnNews) => void;
+  readonly #tell: OutboundPorts['tell'];
+  readonly #named: OutboundPorts['named'];
   readonly #errands: Errands;
   /** Dials that wait for `started`. */
   #postponed: { readonly end: EndRow; readonly begin: () => void }[] = [];
@@ -46,19 +56,13 @@ export class Outbound {
   readonly #dialing = new Map<EndRow, ConnRow>();
   #lastSocket = NO_SOCKET;
 
-  constructor(
-    carrier: ConnPorts,
-    lookups: Lookups,
-    now: () => number,
-    tell: (row: ConnRow, news: ConnNews) => void,
-    errands: Errands,
-    upstreams: () => KnownUpstreams | undefined,
-  ) {
-    this.#upstreams = upstreams;
+  constructor(carrier: ConnPorts, lookups: Lookups, ports: OutboundPorts, errands: Errands) {
+    this.#upstreams = ports.upstreams;
     this.#carrier = carrier;
     this.#lookups = lookups;
-    this.#now = now;
-    this.#tell = tell;
+    this.#now = ports.now;
+    this.#tell = ports.tell;
+    this.#named = ports.named;
     this.#errands = errands;
   }
 
@@ -111,6 +115,7 @@ export class Outbound {
     const end = new EndRow(row.lastEnd);
     end.carrier = NO_SOCKET;
     end.secure = secure;
+    end.name = isNamed(target) ? target.name : '';
     row.ends.set(end.id, end);
     this.#dialing.set(end, row);
     const begin = () => {
@@ -189,6 +194,7 @@ export class Outbound {
 
   #open(row: ConnRow, end: EndRow, alpn?: string): void {
     end.isOpen = true;
+    if (end.name !== '') this.#named(row, end.name);
     this.#settle(end);
     const text = JSON.stringify({ ...end.info, alpn });
     this.#tell(row, { event: ConnEvent.OPENED, end: end.id, text });

@@ -27,6 +27,9 @@ export const CONN_WINDOW_BYTES = 65_536;
 /** How a dial ended, but for success. `failed`: a local address that is not ours, and the like. */
 export type DialFailure = 'refused' | 'unreachable' | 'timeout' | 'loop' | 'limit' | 'failed';
 
+/** A limit of its script is broken, or other scripts were loaded and its time is over. */
+export type AbortCause = 'limit' | 'reload';
+
 /** What a socket is dialled with; names were resolved and addresses were checked before. */
 export interface ConnDial {
   readonly to: Endpoint;
@@ -87,9 +90,9 @@ export interface PlainConnPorts {
   /**
    * The end sees a reset; that of CLIENT_END ends the conn and its sockets.
    *
-   * @param why  the conn has broken a limit of its script
+   * @param why  absent: its script wants it so
    */
-  abort(conn: number, end: number, why?: 'limit'): void;
+  abort(conn: number, end: number, why?: AbortCause): void;
   /** No interest any more in what this end still sends; it is gone when both directions ended. */
   close(conn: number, end: number): void;
   /** Answered once by `dialed`. */

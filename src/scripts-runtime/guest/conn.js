@@ -67,8 +67,8 @@ export class Conn extends Socket {
     }
     if (this.#isSniffing) throw new TypeError('sniff(): another one is not done yet');
     this.#end.check('sniff()');
-    const look = sniffer === undefined ? lookFor(protocols) : lookWith(sniffer);
     const { conn } = this.#end;
+    const look = sniffer === undefined ? lookFor(conn, protocols) : lookWith(sniffer);
     const sockets = [...endsOf(conn)].filter(({ id }) => id !== 0);
     this.#isSniffing = true;
     try {

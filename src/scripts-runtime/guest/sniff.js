@@ -72,9 +72,10 @@ const whyLast = (bytes, max, isEnd) => {
 /**
  * The gateway's own sniffers. `why` is given when nothing more will come: what to answer then.
  */
-export const lookFor = (protocols) => (bytes, why) => {
+export const lookFor = (conn, protocols) => (bytes, why) => {
   putChunk(bytes, 0, lengthOf(bytes));
-  return parse(host.connSniff(protocols === undefined ? '' : stringify(protocols), why ?? ''));
+  const wanted = protocols === undefined ? '' : stringify(protocols);
+  return parse(host.connSniff(conn, wanted, why ?? ''));
 };
 
 /** A script's own, which sees a copy. */

@@ -59,4 +59,11 @@ export class ScriptReports {
     this.#logger.complain(new ScriptError('bad-verdict', message), flow);
     this.#counters.errors++;
   }
+
+  /** A name that it gave for an upstream has no address. @param what  the verdict and the name */
+  unresolved(what: string, error: string, flow: number): void {
+    const message = `${what} does not resolve: ${error || 'no address'}`;
+    this.#logger.complain(new ScriptError('error', message), flow);
+    this.#counters.errors++;
+  }
 }

@@ -261,7 +261,7 @@ export class Conntrack {
     const row = this.#reaper.findVictim(now);
     if (row === NO_FLOW) return false;
     this.#context.counters.add(Counter.FLOWS_EARLY_DROPPED);
-    this.end(row, CloseReason.EARLY_DROP, ClosedBy.GATEWAY, now);
+    this.end(row, CloseReason.EARLY_DROP, ClosedBy.LIMIT, now);
     return true;
   }
 

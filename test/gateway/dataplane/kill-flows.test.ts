@@ -37,3 +37,9 @@ test('a flow that our TCP keeps in TIME-WAIT is over, one that is only watched i
   expect(killFlows(rig.stack, flows, rig.now)).toBe(1);
   expect(aborted).toEqual([0]);
 });
+
+test('what a reload ends says so', () => {
+  const rig = inState('ESTABLISHED');
+  expect(killFlows(rig.stack, [{ row: 0, serial: serialOf(rig) }], rig.now, true)).toBe(1);
+  expect(rig.flow.calls.at(-1)).toBe('closed reloaded by reload');
+});

@@ -157,14 +157,17 @@ test('what the host asks for goes out with the epoch of the data plane', () => {
   expect(pair.take()).toMatchObject({ kind: ConnKind.SPLICE, end: 4, ...times });
 });
 
-test('a conn that has broken a limit ends for that reason', () => {
+test.each([
+  ['limit', CloseReason.LIMIT],
+  ['reload', CloseReason.RELOADED],
+] as const)('a conn that ends for %s says so', (why, detail) => {
   using pair = new Pair();
   pair.tell((view) => encodeStarted(view, 0, EPOCH));
   expect(pair.channel.reach).toBe('starting');
   pair.read();
   expect<string>(pair.channel.reach).toBe('up');
-  pair.channel.abort(5, 0, 'limit');
-  expect(pair.take()).toMatchObject({ kind: ConnKind.ABORT, detail: CloseReason.LIMIT });
+  pair.channel.abort(5, 0, why);
+  expect(pair.take()).toMatchObject({ kind: ConnKind.ABORT, detail });
 });
 
 test('conns without a client have numbers of their queue, which no claim has', () => {

@@ -13,10 +13,10 @@ import {
   failureName,
   VERDICT_FAILED,
 } from '../../../src/gateway/messages/decision.ts';
+import { HOST_MEMORY_BYTES } from '../../../src/gateway/messages/flow-notes.ts';
 import { encodeJsonFrame, FrameReader } from '../../../src/gateway/messages/framing.ts';
 import {
   type FromScriptHost,
-  HEARTBEAT_BYTES,
   HeartbeatField,
   type ScriptBundle,
   type ScriptIssue,
@@ -67,7 +67,7 @@ export class HostProcess {
   /** Position of the script that was entered last, when the watchdog killed. */
   culprit: number | undefined;
   readonly #process: Bun.Subprocess<'pipe', 'pipe', 'inherit'>;
-  readonly #heartbeat = SharedMemory.create('heartbeat', HEARTBEAT_BYTES);
+  readonly #heartbeat = SharedMemory.create('host', HOST_MEMORY_BYTES);
   readonly #fd: number;
   readonly #connsFd: number;
   readonly #io = allocateStruct(DECISION_BYTES_MAX);

@@ -79,7 +79,7 @@ test('upstream sockets are asked for where their rows are, and captures everywhe
   const asked = told(lines, 'inspect').map(({ flows }) => flows);
   expect(asked).toContainEqual([{ row: 3, serial: 1 }]);
   expect(asked).toContainEqual([{ row: 7, serial: 2 }]);
-  planes.setCaptures([{ slot: 0, filter: '', snapLength: 96 }]);
+  planes.setCaptures([{ slot: 0, number: 1, filter: '', snapLength: 96 }]);
   await until(() => told(lines, 'captures').length === 2, 'two orders');
   await planes.stop();
 });

@@ -14,6 +14,7 @@ const config = parseConfig(
 
 const webOf = (healthy: boolean, count: number): UpstreamReport => ({
   ...{ name: 'web', connects: count, failures: 1, connectUs: 500_000 },
+  connectBuckets: [0, count, 1],
   addresses: [
     { address: '10.0.0.5:80', healthy, active: count, connects: count, failures: 0 },
     {
@@ -49,11 +50,29 @@ test('what the queues tell is summed, and one that leaves an address out is enou
   });
 });
 
+test('how long dials took is summed, bucket by bucket', () => {
+  const upstreams = new UpstreamStates();
+  upstreams.take(0, [webOf(true, 2)]);
+  upstreams.take(1, [webOf(true, 3)]);
+  const { bounds, counts, sum } = upstreams.connectTimes('web');
+  expect(bounds.slice(0, 3)).toEqual([0.0001, 0.0003, 0.001]);
+  expect(counts).toEqual([0, 5, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+  expect(sum).toBe(1);
+  expect(upstreams.connectTimes('none').counts.every((count) => count === 0)).toBe(true);
+});
+
 test('one that has no address left is told as unhealthy', () => {
   const upstreams = new UpstreamStates();
   const address = { address: '10.0.0.3:1080', healthy: false, active: 0, connects: 0, failures: 3 };
   upstreams.take(0, [
-    { name: 'out', connects: 0, failures: 3, connectUs: 0, addresses: [address] },
+    {
+      name: 'out',
+      connects: 0,
+      failures: 3,
+      connectUs: 0,
+      connectBuckets: [],
+      addresses: [address],
+    },
   ]);
   expect(countUpstreams(upstreams.of(config))).toEqual({ total: 3, unhealthy: ['out'] });
 });

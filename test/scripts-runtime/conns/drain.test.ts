@@ -25,7 +25,8 @@ async function replaced(port: number): Promise<{ world: ConnWorld; conn: number 
 test('a connection ends with its generation: its script is told, then it is reset', async () => {
   const { world, conn } = await replaced(443);
   expect(world.client(conn).wasAborted).toBe(true);
-  world.finish(conn, 'script-aborted');
+  expect(world.carrier.outdated).toEqual([conn]);
+  world.finish(conn, 'reloaded');
   world.advance(1);
   expect(world.host.generations).toEqual([2]);
 });

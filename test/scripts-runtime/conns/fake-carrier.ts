@@ -1,5 +1,6 @@
 /** A network in memory that carries scripts' connections, with the test at all far ends. */
 import {
+  type AbortCause,
   CLIENT_END,
   CONN_WINDOW_BYTES,
   type ConnDial,
@@ -65,6 +66,8 @@ export class FakeCarrier implements ConnPorts {
   readonly givenUp: number[] = [];
   /** Conns that were ended for a limit of their script. */
   readonly limited: number[] = [];
+  /** Conns whose scripts were replaced, and had their time. */
+  readonly outdated: number[] = [];
   #news: (() => void)[] = [];
   #lastConn = 100;
 
@@ -148,8 +151,8 @@ export class FakeCarrier implements ConnPorts {
     });
   }
 
-  abort(conn: number, end: number, why?: 'limit'): void {
-    if (why === 'limit') this.limited.push(conn);
+  abort(conn: number, end: number, why?: AbortCause): void {
+    if (why !== undefined) this[why === 'limit' ? 'limited' : 'outdated'].push(conn);
     if (conn >= FIRST_OWN && end === CLIENT_END) {
       this.#abortOwn(conn);
       return;

@@ -174,7 +174,7 @@ test('a full table makes room at the cost of a flow that was never answered', ()
   rig.clientUdp({ sourcePort: 2 });
   expect(rig.clientUdp({ sourcePort: 3 })).toBe('flow-table-full');
   expect(rig.conntrack.earlyDrop(rig.now)).toBe(true);
-  expect(rig.closed).toEqual(['early-drop by gateway']);
+  expect(rig.closed).toEqual(['early-drop by limit']);
   expect(rig.counters.get(Counter.FLOWS_EARLY_DROPPED)).toBe(1);
   expect(rig.clientUdp({ sourcePort: 3 })).toBe('none');
   expect(rig.flow(0).source.port).toBe(1);

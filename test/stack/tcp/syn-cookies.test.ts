@@ -421,3 +421,10 @@ const syn = (port: number, source: string) =>
     flags: SYN,
     seq: port,
   });
+
+test('the row of a client that came back says that it was answered with a cookie', () => {
+  const rig = proved();
+  rig.accept();
+  const flow = readFlowRow(rig.stack.arena.view, rig.stack.rowAt(rig.row));
+  expect(flow?.handshake).toBe('cookie');
+});

@@ -22,12 +22,15 @@ import {
 } from '../../../stack/wire/virtio-net.ts';
 import type { RowTest } from '../../flow-filter/fields.ts';
 import { parseRowFilter } from '../../flow-filter/parse.ts';
-import { CaptureRing, NO_RECORD, PacketWay, RecordField } from '../../messages/capture-ring.ts';
+import { captureRing, PacketWay, RecordField } from '../../messages/capture-ring.ts';
 import type { CaptureOrder } from '../../messages/control.ts';
+import { NO_RECORD, type SharedRing } from '../../messages/shared-ring.ts';
 import { PacketFlow } from './packet-flow.ts';
 
 /** Every reason will do. */
 const ANY_REASON = -1;
+/** One that this binary does not have: nothing is dropped for it. */
+const NO_REASON = -2;
 const NO_NAMES = {
   scriptName: () => undefined,
   listenerName: () => undefined,
@@ -43,12 +46,13 @@ interface Wanted {
 
 export class CaptureTap implements PacketTap {
   isOn = false;
-  readonly #ring: CaptureRing;
+  readonly #ring: SharedRing;
   readonly #counters: Counters;
   #stack: Stack | undefined;
   #flow: PacketFlow | undefined;
   #wanted: readonly Wanted[] = [];
   #snapLength = 0;
+  #newest = 0;
   /** The record of the frame that came in, while the stack is at it. */
   #arriving = NO_RECORD;
   #isArriving = false;
@@ -57,7 +61,7 @@ export class CaptureTap implements PacketTap {
 
   /** @param memory  of the ring */
   constructor(memory: ArrayBuffer, counters: Counters) {
-    this.#ring = new CaptureRing(memory);
+    this.#ring = captureRing(memory);
     this.#counters = counters;
     counters.set(Counter.CAPTURES_NOW, 0);
   }
@@ -76,6 +80,7 @@ export class CaptureTap implements PacketTap {
       reason: drops === undefined ? undefined : reasonOf(drops),
     }));
     this.#snapLength = Math.max(0, ...orders.map(({ snapLength }) => snapLength));
+    this.#newest = Math.max(0, ...orders.map(({ number }) => number));
     this.#counters.set(Counter.CAPTURES_NOW, orders.length);
     this.isOn = orders.length > 0;
   }
@@ -95,6 +100,11 @@ export class CaptureTap implements PacketTap {
       this.#settle(at, reason);
     }
     this.#ring.publish();
+  }
+
+  handedOver(): void {
+    if (this.#arriving !== NO_RECORD) this.#ring.takeBack(this.#arriving);
+    this.#arriving = NO_RECORD;
   }
 
   leaves(frameAt: number, ipAt: number, end: number, cause: Counter): void {
@@ -131,7 +141,7 @@ export class CaptureTap implements PacketTap {
     const { arena } = this.#stack!;
     const length = end - ipAt;
     const captured = Math.min(length, this.#snapLength);
-    const at = this.#ring.begin(captured);
+    const at = this.#ring.begin(RecordField.PACKET + captured);
     if (at === NO_RECORD) {
       this.#counters.add(Counter.CAPTURE_LOST);
       return at;
@@ -143,6 +153,7 @@ export class CaptureTap implements PacketTap {
     view.setUint32(at + RecordField.CAPTURED, captured, true);
     view.setUint32(at + RecordField.PACKET_LENGTH, length, true);
     view.setFloat64(at + RecordField.TIME, monotonicNanoseconds(), true);
+    view.setUint32(at + RecordField.NEWEST, this.#newest, true);
     const hasHeader = ipAt - frameAt === VNET_HEADER_BYTES;
     const isPartial = hasHeader && (vnetFlags(arena.view, frameAt) & VnetFlag.NEEDS_CSUM) !== 0;
     const from = isPartial ? checksumStart(arena.view, frameAt) : 0;
@@ -179,5 +190,8 @@ export class CaptureTap implements PacketTap {
   }
 }
 
-const reasonOf = (drops: string): number =>
-  drops === 'any' ? ANY_REASON : DROP_REASON_NAMES.indexOf(drops);
+function reasonOf(drops: string): number {
+  if (drops === 'any') return ANY_REASON;
+  const reason = DROP_REASON_NAMES.indexOf(drops);
+  return reason < 0 ? NO_REASON : reason;
+}

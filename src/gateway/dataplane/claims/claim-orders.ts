@@ -71,9 +71,10 @@ export class ClaimOrders {
       return;
     }
     if (isEnd(message)) {
-      if (message.detail === CloseReason.LIMIT) {
-        this.#end(claim, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
-      } else this.#abort(claim.client, now);
+      const { detail } = message;
+      if (detail === CloseReason.LIMIT) this.#end(claim, detail, ClosedBy.LIMIT, now);
+      else if (detail === CloseReason.RELOADED) this.#end(claim, detail, ClosedBy.RELOAD, now);
+      else this.#abort(claim.client, now);
       return;
     }
     if (claim.phase !== ClaimPhase.OPEN || !this.#carryOut(claim, message, now)) {
@@ -152,7 +153,7 @@ export class ClaimOrders {
     if (end.dialed !== undefined && end.dialed !== DialResult.OK) return true;
     if (!end.queue.append(this.#channel.inBytes, payloadAt, payloadLength)) {
       // The slab budget is used up, and what the host has sent cannot be left where it is.
-      this.#end(end.claim, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
+      this.#end(end.claim, CloseReason.LIMIT, ClosedBy.LIMIT, now);
       return true;
     }
     pushEnd(end, now);

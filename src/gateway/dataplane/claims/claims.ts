@@ -10,7 +10,7 @@
  */
 import { CloseReason } from '../../../stack/close-reason.ts';
 import { Counter, type Counters } from '../../../stack/counters.ts';
-import { ClosedBy, FlowField, Service } from '../../../stack/flow-row.ts';
+import { ClosedBy, FlowField, Handshake, noteHandshake, Service } from '../../../stack/flow-row.ts';
 import { IcmpErrorKind } from '../../../stack/icmp-error-kind.ts';
 import type { Stack } from '../../../stack/stack.ts';
 import { type Instant, NEVER } from '../../../stack/time.ts';
@@ -120,11 +120,13 @@ export class Claims implements FlowService {
     const [stack, counters] = [this.#stack, this.#counters];
     if (this.#table.isFull) {
       counters.add(Counter.CLAIMS_REFUSED);
-      stack.reject(row, 'rst', IcmpErrorKind.PORT, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
+      stack.reject(row, 'rst', IcmpErrorKind.PORT, CloseReason.LIMIT, ClosedBy.LIMIT, now);
       return false;
     }
     counters.add(Counter.CLAIMS_TOTAL);
-    stack.arena.view.setUint8(stack.rowAt(row) + FlowField.SERVICE, Service.SCRIPT);
+    const at = stack.rowAt(row);
+    stack.arena.view.setUint8(at + FlowField.SERVICE, Service.SCRIPT);
+    noteHandshake(stack.arena.view, at, Handshake.ACCEPT_FIRST);
     this.#table.add(row, this.#epoch, answer.requestId);
     stack.setDeadline(row, NEVER);
     stack.accept(row, now);

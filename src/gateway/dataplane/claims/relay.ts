@@ -157,7 +157,7 @@ export class Relay implements FlowService {
       if (!this.#moveSlab(row, other.row, now)) return;
       if (this.#byRow[row] !== direction) return;
       if (this.#isOverLimit(direction.flowRow)) {
-        stack.abort(direction.flowRow, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
+        stack.abort(direction.flowRow, CloseReason.LIMIT, ClosedBy.LIMIT, now);
         return;
       }
     }

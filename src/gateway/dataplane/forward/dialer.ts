@@ -9,7 +9,13 @@ import { type Epoll, EpollEvent } from '../../../ffi/epoll.ts';
 import { addressOf } from '../../../ffi/memory.ts';
 import { closeFd, resetOnClose, send, shutdownWrite, takeError } from '../../../ffi/sockets.ts';
 import { Counter, type Counters } from '../../../stack/counters.ts';
-import { ClosedBy, FlowField, FlowPhase } from '../../../stack/flow-row.ts';
+import {
+  ClosedBy,
+  FlowField,
+  FlowPhase,
+  Handshake,
+  noteHandshake,
+} from '../../../stack/flow-row.ts';
 import { Histogram } from '../../../stack/histograms.ts';
 import type { Stack } from '../../../stack/stack.ts';
 import { after, type Instant, millis, NEVER } from '../../../stack/time.ts';
@@ -100,6 +106,7 @@ export class Dialer {
     const at = stack.rowAt(row);
     const view = stack.arena.view;
     unmapUpstream(view, at);
+    noteHandshake(view, at, plan.acceptFirst ? Handshake.ACCEPT_FIRST : Handshake.DIAL_FIRST);
     stack.tcb(row).phase = FlowPhase.DIALING;
     this.#table.setSince(row, now);
     this.#table.raise(row, UpstreamBit.CONNECTING);

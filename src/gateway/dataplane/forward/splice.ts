@@ -209,7 +209,7 @@ export class Splice {
   #breakOff(row: number, now: Instant): void {
     const isLimit = this.#isBeyondLimit(row, 0);
     const reason = isLimit ? CloseReason.LIMIT : CloseReason.UPSTREAM_RESET;
-    this.#stack.abort(row, reason, isLimit ? ClosedBy.GATEWAY : ClosedBy.UPSTREAM, now);
+    this.#stack.abort(row, reason, isLimit ? ClosedBy.LIMIT : ClosedBy.UPSTREAM, now);
   }
 
   /** Ends a flow that has moved more than its verdict allows. */

@@ -146,7 +146,7 @@ export class Sessions {
     if (plan.via === undefined) this.#counters.add(Counter.DIALS);
     if (!this.#makeRoom(at, now)) {
       const kind = IcmpErrorKind.PROHIBITED;
-      stack.reject(row, 'icmp', kind, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
+      stack.reject(row, 'icmp', kind, CloseReason.LIMIT, ClosedBy.LIMIT, now);
       return;
     }
     const family = view.getUint8(at + FlowField.UPSTREAM_FAMILY) === 4 ? 4 : 6;
@@ -222,7 +222,7 @@ export class Sessions {
       const row = this.#next.take(i);
       if (row === NO_ROW) continue;
       if (this.#table.kind[row] !== SessionKind.NONE) this.#receive(row, now);
-      else this.#stack.abort(row, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
+      else this.#stack.abort(row, CloseReason.LIMIT, ClosedBy.LIMIT, now);
     }
   }
 
@@ -270,7 +270,7 @@ export class Sessions {
     for (let turn = 0; turn < SHARE; turn++) {
       const left = this.#download.receive(row, now);
       if (this.#isOverLimit(row)) {
-        this.#stack.abort(row, CloseReason.LIMIT, ClosedBy.GATEWAY, now);
+        this.#stack.abort(row, CloseReason.LIMIT, ClosedBy.LIMIT, now);
         return;
       }
       if (left === Left.NOTHING) return;

@@ -1,4 +1,5 @@
 /** An upstream that has a name: what the configuration says of it, and how its dials go. */
+import { bucketCount, bucketOf, Histogram } from '../../../stack/histograms.ts';
 import type { UpstreamKind } from '../../../stack/verdict.ts';
 import type { UpstreamReport, UpstreamRule } from '../../messages/upstreams.ts';
 import type { HealthRule, UpstreamAddress } from './address.ts';
@@ -15,7 +16,14 @@ export interface UpstreamSums {
   connects: number;
   failures: number;
   connectUs: number;
+  /** How many took how long, as the buckets of Histogram.DIAL_US. */
+  connectBuckets: number[];
 }
+
+const noSums = (): UpstreamSums => ({
+  ...{ connects: 0, failures: 0, connectUs: 0 },
+  connectBuckets: Array.from({ length: bucketCount(Histogram.DIAL_US) }, () => 0),
+});
 
 export class Upstream {
   readonly rule: UpstreamRule;
@@ -33,7 +41,7 @@ export class Upstream {
     this.rule = rule;
     this.addresses = addresses;
     this.health = rule.kind === 'pool' ? rule.health : PROXY_HEALTH;
-    this.sums = before?.sums ?? { connects: 0, failures: 0, connectUs: 0 };
+    this.sums = before?.sums ?? noSums();
     this.pool =
       rule.kind === 'pool'
         ? new Pool(addresses, rule.policy, rule.health, before?.pool?.turn)
@@ -69,6 +77,7 @@ export class Upstream {
     }
     this.sums.connects++;
     this.sums.connectUs += tookUs;
+    this.sums.connectBuckets[bucketOf(Histogram.DIAL_US, tookUs)]! += 1;
   }
 
   /** Something has changed since the last report. */

@@ -49,7 +49,7 @@ export function viewConnection(flow: LiveFlowView): z.output<typeof connection> 
       destinationIP: flow.dst,
       sourcePort: String(flow.src_port),
       destinationPort: String(flow.dst_port),
-      host: '',
+      host: flow.sniff?.sni ?? flow.sniff?.host ?? flow.dns_name ?? '',
       dnsMode: 'normal',
       processPath: '',
     },

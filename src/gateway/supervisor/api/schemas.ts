@@ -205,6 +205,17 @@ export const flow = z.object({
   dst: z.string(),
   dst_port: z.number(),
   iface: z.string(),
+  /** What the client speaks, where a script has looked. */
+  sniff: z
+    .object({
+      proto: z.string(),
+      sni: z.string().optional(),
+      host: z.string().optional(),
+      alpn: z.array(z.string()).readonly().optional(),
+    })
+    .optional(),
+  /** The name that the script gave for the upstream. */
+  dns_name: z.string().optional(),
   phase: z.string(),
   state: z.string(),
   carrier: z.string(),
@@ -216,6 +227,8 @@ export const flow = z.object({
   upstream: z.string().optional(),
   upstream_addr: z.string().optional(),
   nat_addr: z.string().optional(),
+  /** `dial-first`, `accept-first` or `cookie`. */
+  handshake: z.string().optional(),
   start: z.string(),
   duration_ms: z.number(),
   decision_ms: z.number(),

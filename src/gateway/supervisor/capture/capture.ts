@@ -2,10 +2,12 @@
 
 import type { RowTest } from '../../flow-filter/fields.ts';
 import type { FlowContext } from '../../flow-filter/flow-context.ts';
+import { RecordField } from '../../messages/capture-ring.ts';
 import type { CaptureOrder } from '../../messages/control.ts';
 import { buildInfo } from '../build-info.ts';
 import { packetBlock } from './captured-packet.ts';
 import { interfaceDescription, interfaceStatistics, sectionHeader } from './pcapng.ts';
+import { TimeOrder } from './time-order.ts';
 
 /** Bytes that may wait for a client that is slower than its packets. */
 const BACKLOG_MAX = 16 * 1024 * 1024;
@@ -28,8 +30,9 @@ export interface CaptureRequest {
   readonly durationMs: number;
 }
 
-export interface CaptureSource {
-  readonly slot: number;
+export interface CaptureSource extends Pick<CaptureOrder, 'slot' | 'number'> {
+  /** Packets come from several queues, and have to be put in order. */
+  readonly isMerged: boolean;
   /** The whole filter, with names and the time. */
   readonly test: (context: FlowContext) => RowTest;
   /** Nanoseconds since 1970 at the beginning of CLOCK_MONOTONIC. */
@@ -47,6 +50,7 @@ export class Capture {
   readonly #source: CaptureSource;
   readonly #startedAt = now();
   readonly #lostBefore: number;
+  readonly #merge = new TimeOrder();
   #blocks: Uint8Array[] = [];
   #waiting = 0;
   #received = 0;
@@ -63,7 +67,7 @@ export class Capture {
     this.#request = request;
     this.#source = source;
     this.#lostBefore = source.lost();
-    this.order = { slot: source.slot, filter, drops, snapLength };
+    this.order = { slot: source.slot, number: source.number, filter, drops, snapLength };
     const what = drops === undefined ? 'packets' : `dropped packets (${drops})`;
     const comment = `${what} of ${filter === '' ? 'all flows' : filter}`;
     this.#push(sectionHeader(`culvert ${buildInfo.version}`, comment));
@@ -75,14 +79,28 @@ export class Capture {
   /** A record of the ring, which the data plane took for one of ours. */
   take(view: DataView, at: number, rowAt: number, context: FlowContext): void {
     if (this.#isEnded || !this.#source.test(context)(view, rowAt)) return;
-    this.#received++;
     if (this.#waiting > BACKLOG_MAX) {
+      this.#received++;
       this.#tooSlow++;
       return;
     }
-    const { snapLength, count } = this.#request;
-    this.#push(packetBlock(view, at, snapLength, this.#source.epoch, context));
-    if (count > 0 && this.#received >= count) this.end();
+    const block = packetBlock(view, at, this.#request.snapLength, this.#source.epoch, context);
+    if (this.#source.isMerged)
+      this.#merge.push(view.getFloat64(at + RecordField.TIME, true), block);
+    else this.#add(block);
+  }
+
+  /** No packet comes any more with a time until then, in nanoseconds of CLOCK_MONOTONIC. */
+  release(until: number): void {
+    for (const block of this.#merge.take(until)) this.#add(block);
+  }
+
+  #add(block: Uint8Array): void {
+    if (this.#isEnded) return;
+    this.#received++;
+    this.#push(block);
+    const { count } = this.#request;
+    if (count > 0 && this.#received >= count) this.#finish();
   }
 
   /**
@@ -117,6 +135,12 @@ export class Capture {
   /** The file is complete; what waits can still be read. */
   end(): void {
     if (this.#isEnded) return;
+    this.release(Number.POSITIVE_INFINITY);
+    this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#isEnded) return;
     this.#pushStatistics();
     this.#isEnded = true;
     this.#leave();
@@ -128,6 +152,7 @@ export class Capture {
     this.#isClosed = true;
     this.#blocks = [];
     this.#waiting = 0;
+    this.#merge.clear();
     if (!this.#isEnded) this.#leave();
     this.#isEnded = true;
   }

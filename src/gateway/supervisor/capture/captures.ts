@@ -2,9 +2,11 @@
 import { monotonicNanoseconds } from '../../../ffi/clock.ts';
 import type { FlowContext } from '../../flow-filter/flow-context.ts';
 import { parseFilter } from '../../flow-filter/parse.ts';
-import { CaptureRing, RecordField } from '../../messages/capture-ring.ts';
+import { captureRing, RecordField } from '../../messages/capture-ring.ts';
 import type { CaptureOrder } from '../../messages/control.ts';
+import type { SharedRing } from '../../messages/shared-ring.ts';
 import { Capture, type CaptureRequest } from './capture.ts';
+import { ORDER_WINDOW_NS } from './time-order.ts';
 
 /** Each costs the data plane a look at every packet. */
 const CAPTURES_MAX = 4;
@@ -30,18 +32,21 @@ export interface CapturesOptions {
   readonly lost: () => number;
   /** Tells the data planes what is wanted. */
   readonly order: (orders: readonly CaptureOrder[]) => void;
+  /** CLOCK_MONOTONIC in nanoseconds. */
+  readonly now?: () => number;
 }
 
 export class Captures {
   readonly #options: CapturesOptions;
-  readonly #rings: readonly CaptureRing[];
+  readonly #rings: readonly SharedRing[];
   /** By slot. */
   readonly #running = new Map<number, Capture>();
   #timer: ReturnType<typeof setInterval> | undefined;
+  #last = 0;
 
   constructor(options: CapturesOptions) {
     this.#options = options;
-    this.#rings = options.memories.map((memory) => new CaptureRing(memory));
+    this.#rings = options.memories.map(captureRing);
   }
 
   /** @throws FilterError, TooManyCapturesError */
@@ -55,7 +60,7 @@ export class Captures {
     // What an earlier capture has left in the rings is not ours.
     if (this.#running.size === 0) for (const ring of this.#rings) ring.read(() => {});
     const capture = new Capture(request, {
-      ...{ slot, test, lost },
+      ...{ slot, test, lost, number: ++this.#last, isMerged: this.#rings.length > 1 },
       mtu: mtu(),
       iface: context().iface,
       epoch: BigInt(Date.now()) * NS_PER_MS - BigInt(monotonicNanoseconds()),
@@ -67,11 +72,17 @@ export class Captures {
     return capture;
   }
 
-  /** Takes what the data planes have written, of one after the other. */
+  /** Takes what the data planes have written. */
   poll(): void {
-    const context = this.#options.context();
-    for (const ring of this.#rings) this.#take(ring, context);
-    for (const capture of this.#running.values()) capture.tellLost();
+    const { context, now = monotonicNanoseconds } = this.#options;
+    // Before it is read: what comes while we read one queue may be earlier than what another had.
+    const until = now() - ORDER_WINDOW_NS;
+    const facts = context();
+    for (const ring of this.#rings) this.#take(ring, facts);
+    for (const capture of this.#running.values()) {
+      capture.release(until);
+      capture.tellLost();
+    }
   }
 
   /** Ends all of them. */
@@ -79,12 +90,14 @@ export class Captures {
     for (const capture of [...this.#running.values()]) capture.end();
   }
 
-  #take(ring: CaptureRing, context: FlowContext): void {
+  #take(ring: SharedRing, context: FlowContext): void {
     const { view } = ring;
     ring.read((at) => {
       const wantedBy = view.getUint8(at + RecordField.WANTED_BY);
+      const newest = view.getUint32(at + RecordField.NEWEST, true);
       for (const [slot, capture] of this.#running) {
-        if ((wantedBy & (1 << slot)) === 0) continue;
+        // One that is newer than what was known there: its slot was that of another.
+        if ((wantedBy & (1 << slot)) === 0 || newest < capture.order.number) continue;
         capture.take(view, at, at + RecordField.ROW, context);
       }
     });

@@ -1,9 +1,11 @@
 /** What becomes of rows of flows that ended: a log line and a place in the histogram. */
 import {
   FLOW_ROW_BYTES,
+  FlowField,
   type FlowSnapshot,
   flowDurationUs,
   flowVerdict,
+  PROTOCOL_NAMES,
   readFlowRow,
 } from '../../../stack/flow-row.ts';
 import type { FlowContext } from '../../flow-filter/flow-context.ts';
@@ -17,9 +19,14 @@ const DURATION_BOUNDS_S = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 86_400];
 
 const US_PER_S = 1_000_000;
 
+export interface FlowDurations {
+  readonly proto: string;
+  readonly verdict: string;
+  readonly histogram: Histogram;
+}
+
 export class EndedFlows {
-  /** By verdict. */
-  readonly durations = new Map<string, Histogram>();
+  readonly #durations = new Map<string, FlowDurations>();
   readonly #log: Logger;
   readonly #context: () => FlowContext;
 
@@ -28,11 +35,17 @@ export class EndedFlows {
     this.#context = context;
   }
 
+  /** How long flows lived. */
+  get durations(): readonly FlowDurations[] {
+    return [...this.#durations.values()];
+  }
+
   /** @param logged  write a line for each flow */
   take(rows: Uint8Array, logged: boolean): void {
     const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
     for (let at = 0; at + FLOW_ROW_BYTES <= rows.byteLength; at += FLOW_ROW_BYTES) {
-      this.#duration(flowVerdict(view, at)).observe(flowDurationUs(view, at) / US_PER_S);
+      const proto = PROTOCOL_NAMES[view.getUint8(at + FlowField.PROTOCOL)] ?? 'other';
+      this.#of(proto, flowVerdict(view, at)).observe(flowDurationUs(view, at) / US_PER_S);
     }
     if (!logged) return;
     const context = this.#context();
@@ -48,9 +61,12 @@ export class EndedFlows {
     this.#log.info({ ...line, orig_dst: fields.dst }, 'flow');
   }
 
-  #duration(verdict: string): Histogram {
-    const histogram = this.durations.get(verdict) ?? new Histogram(DURATION_BOUNDS_S);
-    this.durations.set(verdict, histogram);
+  #of(proto: string, verdict: string): Histogram {
+    const key = `${proto} ${verdict}`;
+    const known = this.#durations.get(key);
+    if (known !== undefined) return known.histogram;
+    const histogram = new Histogram(DURATION_BOUNDS_S);
+    this.#durations.set(key, { proto, verdict, histogram });
     return histogram;
   }
 }

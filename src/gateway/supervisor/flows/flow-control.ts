@@ -1,9 +1,11 @@
 /** All that an operator can ask of flows: look, count, filter, end, listen, capture. */
+import { FLOW_ROW_BYTES, FlowField } from '../../../stack/flow-row.ts';
 import type { FlowReader } from '../../../stack/layout.ts';
 import type { Filter } from '../../flow-filter/fields.ts';
 import type { FlowContext } from '../../flow-filter/flow-context.ts';
 import { flowId } from '../../flow-filter/flow-id.ts';
 import type { CaptureOrder, FlowRef } from '../../messages/control.ts';
+import { noteRing } from '../../messages/flow-notes.ts';
 import type { Capture, CaptureRequest } from '../capture/capture.ts';
 import { Captures } from '../capture/captures.ts';
 import type { Sockets } from '../data-plane.ts';
@@ -14,6 +16,7 @@ import { EndedFlows } from './ended-flows.ts';
 import type { EventReader, EventRequest } from './event-reader.ts';
 import { FlowEvents } from './flow-events.ts';
 import { type FlowInfoView, viewSocket } from './flow-info.ts';
+import { FlowNotes } from './flow-notes.ts';
 import {
   LiveFlows,
   type LiveFlowView,
@@ -36,6 +39,8 @@ export interface FlowControlOptions {
   /** Packets that the data planes copy for captures, and how many they had no room for. */
   readonly rings: readonly ArrayBuffer[];
   readonly lostCaptured: () => number;
+  /** What script hosts and we share: notes about flows lie there. */
+  readonly notes: readonly ArrayBuffer[];
   /** Tells the data planes what to copy. */
   readonly capture: (orders: readonly CaptureOrder[]) => void;
   /** Of the device. */
@@ -47,11 +52,19 @@ export class FlowControl {
   readonly ended: EndedFlows;
   readonly #events: FlowEvents;
   readonly #captures: Captures;
+  readonly #notes: FlowNotes;
   readonly #options: FlowControlOptions;
 
   constructor(options: FlowControlOptions) {
-    const { log, reader, context, lostReports, notices } = options;
+    const { log, reader, lostReports, notices } = options;
     this.#options = options;
+    const notes = new FlowNotes(options.notes.map(noteRing), 2 * reader.capacity);
+    this.#notes = notes;
+    const noteOf = (serial: number) => notes.of(serial);
+    const context = (): FlowContext => {
+      notes.read();
+      return { ...options.context(), noteOf };
+    };
     this.live = new LiveFlows(reader, context);
     this.ended = new EndedFlows(log, context);
     const listened = notices === undefined ? {} : { notices };
@@ -63,6 +76,11 @@ export class FlowControl {
       lost: options.lostCaptured,
       order: options.capture,
     });
+  }
+
+  /** Notes about flows so far that found no room. */
+  get notesLost(): number {
+    return this.#notes.lost;
   }
 
   /** Rows that the table has. */
@@ -131,11 +149,16 @@ export class FlowControl {
   takeEnded(rows: Uint8Array, logged: boolean): void {
     this.ended.take(rows, logged);
     this.#events.ended(rows);
+    const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
+    for (let at = 0; at + FLOW_ROW_BYTES <= rows.byteLength; at += FLOW_ROW_BYTES) {
+      this.#notes.ended(view.getFloat64(at + FlowField.SERIAL, true));
+    }
   }
 
   /** Ends all event streams and captures. */
   close(): void {
     this.#events.close();
     this.#captures.close();
+    this.#notes.close();
   }
 }

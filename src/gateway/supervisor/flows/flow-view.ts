@@ -1,7 +1,7 @@
 /** A flow as logs and the API show it: one set of names for both. */
 import type { FlowSnapshot } from '../../../stack/flow-row.ts';
 import { DIRECT, formatEndpoint } from '../../../stack/verdict.ts';
-import type { FlowContext, FlowNames } from '../../flow-filter/flow-context.ts';
+import type { FlowContext, FlowFacts, FlowNames } from '../../flow-filter/flow-context.ts';
 
 /** The fields of a flow, named as in the log; times in milliseconds. */
 export interface FlowView {
@@ -11,6 +11,10 @@ export interface FlowView {
   readonly dst: string;
   readonly dst_port: number;
   readonly iface: string;
+  /** What the client speaks, where a script has looked. */
+  readonly sniff?: FlowFacts['sniff'] | undefined;
+  /** The name that the script gave for the upstream. */
+  readonly dns_name?: string | undefined;
   readonly phase: string;
   /** Of RFC 9293 where our TCP ends the flow, of nf_conntrack where it is only watched. */
   readonly state: string;
@@ -27,6 +31,8 @@ export interface FlowView {
   readonly upstream_addr?: string | undefined;
   /** The source that the upstream sees, when it is not the client. */
   readonly nat_addr?: string | undefined;
+  /** When the client is answered: after the dial, before it, or with a SYN cookie. */
+  readonly handshake?: string | undefined;
   /** RFC 3339 */
   readonly start: string;
   readonly duration_ms: number;
@@ -51,6 +57,7 @@ export interface EndedFlowView extends FlowView {
 export function viewFlow(flow: FlowSnapshot, untilUs: number, context: FlowContext): FlowView {
   const { names, iface, nowMs, nowUs } = context;
   const isScript = flow.decider === 'script';
+  const { sniff, dnsName } = context.noteOf?.(flow.serial) ?? {};
   return {
     proto: flow.protocol,
     src: flow.source.ip,
@@ -58,6 +65,8 @@ export function viewFlow(flow: FlowSnapshot, untilUs: number, context: FlowConte
     dst: flow.destination.ip,
     dst_port: flow.destination.port,
     iface,
+    sniff,
+    dns_name: dnsName === '' ? undefined : dnsName,
     phase: flow.phase,
     state: flowState(flow),
     carrier: flow.carrier,
@@ -72,6 +81,7 @@ export function viewFlow(flow: FlowSnapshot, untilUs: number, context: FlowConte
     upstream: flow.service ?? upstreamOf(flow, names),
     upstream_addr: flow.upstream === undefined ? undefined : formatEndpoint(flow.upstream),
     nat_addr: flow.natSource === undefined ? undefined : formatEndpoint(flow.natSource),
+    handshake: flow.handshake,
     start: new Date(nowMs - (nowUs - flow.startedAt) / 1000).toISOString(),
     duration_ms: toMs(Math.max(0, untilUs - flow.startedAt)),
     decision_ms: toMs(flow.decisionUs),

@@ -1,12 +1,12 @@
 /** What the metrics are made of. */
 import type { CounterReader } from '../../../stack/counters.ts';
 import type { DeviceCounts } from '../device/device-metrics.ts';
+import type { FlowDurations } from '../flows/ended-flows.ts';
 import type { Census } from '../flows/live-flows.ts';
 import type { Generation } from '../scripts/generations.ts';
 import type { ScriptTotals } from '../scripts/script-totals.ts';
 import type { TrialOutcomes, TrialReport } from '../scripts/trials.ts';
-import type { UpstreamState } from '../upstream-states.ts';
-import type { Histogram } from './histogram.ts';
+import type { UpstreamState, UpstreamStates } from '../upstream-states.ts';
 import type { ScriptSeries } from './script-series.ts';
 
 export interface MetricsSource {
@@ -38,6 +38,9 @@ export interface MetricsSource {
     readonly drains: { readonly inMemory: readonly number[] };
   };
   readonly dataPlaneRestarts: number;
-  readonly durations: ReadonlyMap<string, Histogram>;
+  readonly durations: readonly FlowDurations[];
+  /** Notes of script hosts about flows that found no room. */
+  readonly notesLost: number;
   readonly upstreams: readonly UpstreamState[];
+  readonly connectTimes: UpstreamStates['connectTimes'];
 }

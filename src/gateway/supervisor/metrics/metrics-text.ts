@@ -1,7 +1,7 @@
 /** The Prometheus text format, version 0.0.4. */
 import type { CounterReader } from '../../../stack/counters.ts';
-import { type Histogram as Cells, HISTOGRAM_BOUNDS } from '../../../stack/histograms.ts';
-import { Histogram } from './histogram.ts';
+import type { Histogram as Cells } from '../../../stack/histograms.ts';
+import { type Histogram, histogramOf } from './histogram.ts';
 
 export type Labels = Readonly<Record<string, string | number>>;
 export type Sample = readonly [value: number, labels?: Labels];
@@ -20,26 +20,7 @@ export class MetricsText {
 
   /** A histogram of the data plane. @param scale  how many of its units make one of the metric */
   cells(name: string, help: string, counters: CounterReader, cells: Cells, scale: number): void {
-    const bounds = HISTOGRAM_BOUNDS[cells] ?? [];
-    const histogram = new Histogram(bounds.map((bound) => bound / scale));
-    for (let bucket = 0; bucket <= bounds.length; bucket++) {
-      histogram.counts[bucket] = counters.bucket(cells, bucket);
-    }
-    histogram.sum = counters.sum(cells) / scale;
-    this.histograms(name, help, [[{}, histogram]]);
-  }
-
-  /** As `summary`, of several series. */
-  summaries(
-    name: string,
-    help: string,
-    series: readonly (readonly [Labels, sum: number, count: number])[],
-  ): void {
-    this.#head(name, help, 'summary');
-    for (const [labels, sum, count] of series) {
-      this.#sample(`${name}_sum`, [sum, labels]);
-      this.#sample(`${name}_count`, [count, labels]);
-    }
+    this.histograms(name, help, [[{}, histogramOf(counters, cells, scale)]]);
   }
 
   histograms(name: string, help: string, series: readonly (readonly [Labels, Histogram])[]): void {

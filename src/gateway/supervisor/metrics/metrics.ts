@@ -13,13 +13,11 @@ import { writeQueues } from './queue-metrics.ts';
 import { writeScripts } from './script-metrics.ts';
 import { writeUpstreams } from './upstream-metrics.ts';
 
-const US_PER_S = 1_000_000;
-
 export function renderMetrics(source: MetricsSource): string {
   const text = new MetricsText();
   writeGateway(text, source);
   writeFlows(text, source);
-  writeUpstreams(text, source.counters, source.upstreams);
+  writeUpstreams(text, source.counters, source.upstreams, source.connectTimes);
   writeTracking(text, source);
   writePackets(text, source.counters);
   writeDevice(text, source.counters);
@@ -66,7 +64,7 @@ function writeFlows(text: MetricsText, { counters, durations, census }: MetricsS
   text.histograms(
     'culvert_flow_duration_seconds',
     'How long flows lived.',
-    [...durations].map(([verdict, histogram]) => [{ verdict }, histogram]),
+    durations.map(({ proto, verdict, histogram }) => [{ proto, verdict }, histogram]),
   );
   text.counter(
     'culvert_flow_closed_total',
@@ -77,13 +75,6 @@ function writeFlows(text: MetricsText, { counters, durations, census }: MetricsS
   text.gauge('culvert_slab_bytes_limit', 'Buffer memory that may be used.', [
     [get(Counter.SLAB_BYTES_LIMIT_NOW)],
   ]);
-  text.cells(
-    'culvert_dial_seconds',
-    'Time that dials took which succeeded, by no upstream that has a name.',
-    counters,
-    Cells.DIAL_US,
-    US_PER_S,
-  );
   text.counter('culvert_upstream_bytes_total', 'Payload through the sockets of upstreams.', [
     [get(Counter.UPSTREAM_BYTES_SENT), { direction: 'up' }],
     [get(Counter.UPSTREAM_BYTES_RECEIVED), { direction: 'down' }],

@@ -85,6 +85,16 @@ function writeTotals(
   totals: readonly (readonly [string, ScriptTotals])[],
 ): void {
   text.counter(
+    'culvert_script_decisions_total',
+    'Verdicts of each script, those by which it declined too.',
+    totals.map(([script, { decisions }]) => [decisions, { script }]),
+  );
+  text.counter(
+    'culvert_script_cpu_seconds_total',
+    'Processor time of each script.',
+    totals.map(([script, { cpuUs }]) => [cpuUs / US_PER_S, { script }]),
+  );
+  text.counter(
     'culvert_script_errors_total',
     'Decisions that failed in the script.',
     totals.map(([script, { errors }]) => [errors, { script }]),
@@ -134,7 +144,8 @@ function writeTrials(text: MetricsText, { trials, trial }: MetricsSource): void 
   );
 }
 
-function writeHosts(text: MetricsText, { active, accounts, scriptHost }: MetricsSource): void {
+function writeHosts(text: MetricsText, source: MetricsSource): void {
+  const { active, accounts, scriptHost } = source;
   text.gauge(
     'culvert_script_limit',
     'What each script may use, in the unit that ends the name of the limit.',
@@ -142,6 +153,9 @@ function writeHosts(text: MetricsText, { active, accounts, scriptHost }: Metrics
   );
   text.counter('culvert_script_closed_dropped_total', 'Ends of flows that no script heard of.', [
     [accounts.closed.dropped],
+  ]);
+  text.counter('culvert_script_flow_notes_lost_total', 'Notes about flows that found no room.', [
+    [source.notesLost],
   ]);
   text.counter(
     'culvert_script_restarts_total',

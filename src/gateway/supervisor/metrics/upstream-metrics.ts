@@ -2,7 +2,8 @@
 import { Counter, type CounterReader } from '../../../stack/counters.ts';
 import { Histogram } from '../../../stack/histograms.ts';
 import { DIRECT } from '../../../stack/verdict.ts';
-import type { UpstreamState } from '../upstream-states.ts';
+import type { UpstreamState, UpstreamStates } from '../upstream-states.ts';
+import { histogramOf } from './histogram.ts';
 import type { MetricsText } from './metrics-text.ts';
 
 const US_PER_S = 1_000_000;
@@ -11,6 +12,7 @@ export function writeUpstreams(
   text: MetricsText,
   counters: CounterReader,
   upstreams: readonly UpstreamState[],
+  connectTimes: UpstreamStates['connectTimes'],
 ): void {
   const get = (counter: Counter) => counters.get(counter);
   const dials = get(Counter.DIALS) - get(Counter.DIALS_NOW);
@@ -30,12 +32,9 @@ export function writeUpstreams(
   text.gauge('culvert_upstream_connects_in_flight', 'Dials that run.', [
     [get(Counter.DIALS_NOW) + get(Counter.VIA_DIALS_NOW)],
   ]);
-  text.summaries('culvert_upstream_connect_seconds', 'Time that dials took.', [
-    [{ upstream: DIRECT }, counters.sum(Histogram.DIAL_US) / US_PER_S, direct.connects],
-    ...upstreams.map(
-      ({ name: upstream, connect_seconds: sum, connects }) =>
-        [{ upstream }, sum, connects] as const,
-    ),
+  text.histograms('culvert_upstream_connect_seconds', 'Time that dials took which succeeded.', [
+    [{ upstream: DIRECT }, histogramOf(counters, Histogram.DIAL_US, US_PER_S)],
+    ...upstreams.map(({ name: upstream }) => [{ upstream }, connectTimes(upstream)] as const),
   ]);
   text.gauge(
     'culvert_upstream_healthy',

@@ -323,13 +323,16 @@ describe('the end', () => {
     expectEmpty(rig);
   });
 
-  test('by abort for a limit of the script says so', () => {
+  test.each([
+    ['limit', CloseReason.LIMIT, 'limit'],
+    ['reloaded', CloseReason.RELOADED, 'reload'],
+  ] as const)('by abort because it was %s says so', (word, reason, closedBy) => {
     using rig = opened();
-    rig.host.abort(CLIENT_END, CloseReason.LIMIT);
+    rig.host.abort(CLIENT_END, reason);
     rig.turn();
     rig.peer.expects('R. 1:1(0) ack 1');
-    expect(rig.host.take()).toEqual(['CLOSED 0 limit']);
-    expect(rig.endedRows[0]).toMatchObject({ closeReason: 'limit', closedBy: 'gateway' });
+    expect(rig.host.take()).toEqual([`CLOSED 0 ${word}`]);
+    expect(rig.endedRows[0]).toMatchObject({ closeReason: word, closedBy });
     expectEmpty(rig);
   });
 

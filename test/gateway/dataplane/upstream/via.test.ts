@@ -54,6 +54,7 @@ describe('a pool', () => {
     expect(rig.row(row)?.upstream?.port).toBe(server.port);
     const { addresses, ...sums } = rig.upstream('web');
     expect(sums).toMatchObject({ connects: 1, failures: 1 });
+    expect(sums.connectBuckets.reduce((sum, count) => sum + count, 0)).toBe(1);
     expect(addresses.map(({ active }) => active)).toEqual([0, 1]);
     expect(addresses[0]?.last_error).toBe('ECONNREFUSED');
   });

@@ -18,7 +18,7 @@ test('the file begins at once, and the data plane is told what is wanted', async
   const { value } = await response.body!.getReader().read();
   expect(readBlocks(value!).map(({ type }) => type)).toEqual([0x0a0d0d0a, 1]);
   expect(plane.captureOrders).toEqual([
-    [{ slot: 0, filter: 'proto=tcp', drops: 'paws', snapLength: 100 }],
+    [{ slot: 0, number: 1, filter: 'proto=tcp', drops: 'paws', snapLength: 100 }],
   ]);
 });
 

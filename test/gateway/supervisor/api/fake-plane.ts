@@ -323,6 +323,7 @@ export function fakePlane(): FakePlane {
       rings: [ring],
       mtu: () => 1500,
       lostCaptured: () => 0,
+      notes: [],
       capture: (orders) => captureOrders.push(orders),
     }),
     get activeGeneration() {

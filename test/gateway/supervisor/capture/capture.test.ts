@@ -4,6 +4,7 @@ import type { Capture } from '../../../../src/gateway/supervisor/capture/capture
 import { TooManyCapturesError } from '../../../../src/gateway/supervisor/capture/captures.ts';
 import { CloseReason } from '../../../../src/stack/close-reason.ts';
 import { Counter } from '../../../../src/stack/counters.ts';
+import { FlowField } from '../../../../src/stack/flow-row.ts';
 import { CaptureRig } from '../../../support/capture-rig.ts';
 import {
   pattern,
@@ -147,6 +148,55 @@ describe('a filter', () => {
   });
 });
 
+test('a filter with the name of an upstream is asked by who knows names', async () => {
+  const world = new CaptureRig();
+  const chosen = started(world, { filter: 'via = pool-b' });
+  const other = started(world, { filter: 'via = pool-c' });
+  const { rig } = world;
+  rig.owner.reactions.syn = (row, now) => {
+    const { view } = rig.stack.arena;
+    view.setUint16(rig.stack.rowAt(row) + FlowField.VIA, 7, true);
+    rig.stack.accept(row, now);
+  };
+  rig.connect();
+  expect(await world.packetsOf(chosen)).toHaveLength(3);
+  expect(await world.packetsOf(other)).toHaveLength(0);
+});
+
+describe('a slot that was just freed', () => {
+  const ends = { source: '198.18.0.1', destination: '203.0.113.9' };
+
+  test('brings nothing of the capture before, which goes on for a while', async () => {
+    const world = new CaptureRig();
+    started(world, { filter: 'dport = 1' });
+    const before = started(world);
+    world.areOrdersHeld = true;
+    before.close();
+    const after = started(world, { drops: 'any' });
+    expect(after.order.slot).toBe(before.order.slot);
+    world.rig.deliver(udpPacket({ ...ends, payload: pattern(10) }));
+    world.captures.poll();
+    world.releaseOrders();
+    world.rig.deliverFrame(Uint8Array.from({ length: 40 }, (_, at) => (at < 10 ? 0 : 0xff)));
+    const comments = (await world.packetsOf(after)).map(({ comment }) => comment);
+    expect(comments).toEqual(['dropped: bad-ip-version; no flow']);
+  });
+
+  test('does not end those that run: they miss nothing', async () => {
+    const world = new CaptureRig();
+    const first = started(world);
+    const second = started(world);
+    second.close();
+    world.areOrdersHeld = true;
+    started(world);
+    world.rig.deliver(udpPacket({ ...ends, payload: pattern(10) }));
+    world.captures.poll();
+    world.releaseOrders();
+    world.rig.deliver(udpPacket({ ...ends, payload: pattern(11) }));
+    expect(await world.packetsOf(first)).toHaveLength(2);
+  });
+});
+
 describe('drops', () => {
   const noise = (world: CaptureRig) => {
     world.rig.connect();
@@ -170,6 +220,15 @@ describe('drops', () => {
     const capture = started(world, { drops: 'out-of-window' });
     noise(world);
     expect(await world.packetsOf(capture)).toHaveLength(1);
+  });
+
+  test('of a reason that the data plane does not know: none', () => {
+    const world = new CaptureRig();
+    world.tap.configure([
+      { slot: 0, number: 1, filter: '', drops: 'no-such-reason', snapLength: 100 },
+    ]);
+    noise(world);
+    expect(world.counters.get(Counter.CAPTURED)).toBe(0);
   });
 
   test('of packets that waited for a verdict, which was to drop them', async () => {

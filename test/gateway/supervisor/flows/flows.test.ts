@@ -135,5 +135,7 @@ test('a flow that ended is one line, with its reason, and one value of the histo
     duration_ms: 10_000,
     close_reason: 'eof',
   });
-  expect(ended.durations.get('forward')?.counts).toEqual([0, 0, 0, 0, 3, 0, 0, 0, 0, 0]);
+  expect(ended.durations.find(({ verdict }) => verdict === 'forward')?.histogram.counts).toEqual([
+    0, 0, 0, 0, 3, 0, 0, 0, 0, 0,
+  ]);
 });

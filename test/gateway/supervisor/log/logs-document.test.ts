@@ -78,6 +78,11 @@ function keysOf(text: string): string[] {
   return keys;
 }
 
+const NOTE = {
+  sniff: { proto: 'tls', sni: 'a.example', host: 'a.example', alpn: ['h2'] },
+  dnsName: 'b.example',
+} as const;
+
 /** They have sections of their own. */
 const isOwnSection = ({ event }: LogCall): boolean => event === 'flow';
 
@@ -101,7 +106,8 @@ test('every event of the document is in the source', () => {
 test('the line of a flow has the fields of the document, and no others', () => {
   const memory = new FlowMemory(1);
   memory.put(0, { upstream: '10.9.0.1', natSource: '192.0.2.1' });
-  const { phase: _, ...view } = viewEndedFlow(readFlowRow(memory.view, 0)!, flowContext());
+  const context = { ...flowContext(), noteOf: () => NOTE };
+  const { phase: _, ...view } = viewEndedFlow(readFlowRow(memory.view, 0)!, context);
   const fields = new Set(
     Array.from(flowTable.matchAll(/^\| ([^|]+)\|/gm), ([, cell = '']) => wordsOf(cell)).flat(),
   );

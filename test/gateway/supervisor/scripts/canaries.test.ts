@@ -13,7 +13,7 @@ import {
   encodeDecisionRequest,
   VERDICT_FAILED,
 } from '../../../../src/gateway/messages/decision.ts';
-import { HEARTBEAT_BYTES } from '../../../../src/gateway/messages/script-control.ts';
+import { HOST_MEMORY_BYTES } from '../../../../src/gateway/messages/flow-notes.ts';
 import type { CanaryTrial } from '../../../../src/gateway/supervisor/scripts/generation-parts.ts';
 import { Generations } from '../../../../src/gateway/supervisor/scripts/generations.ts';
 import { ScriptHost } from '../../../../src/gateway/supervisor/scripts/script-host.ts';
@@ -118,7 +118,7 @@ function setUp() {
   const asker = new Asker(dataPlane);
   const { lines, log } = rememberingLog();
   const page = () => {
-    const { fd, buffer } = SharedMemory.create('heartbeat', HEARTBEAT_BYTES);
+    const { fd, buffer } = SharedMemory.create('host', HOST_MEMORY_BYTES);
     return { fd, view: new DataView(buffer) };
   };
   const host = new ScriptHost({

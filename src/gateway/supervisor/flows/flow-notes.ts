@@ -1,0 +1,88 @@
+/** What script hosts have noted about flows, for as long as somebody may ask for it. */
+import type { FlowNote } from '../../../scripts-runtime/flow-note.ts';
+import { readNotes } from '../../messages/flow-notes.ts';
+import type { SharedRing } from '../../messages/shared-ring.ts';
+import { parseNote } from './parse-note.ts';
+
+/** Flows that ended, of which events are still told. */
+const ENDED_MAX = 8192;
+/** How often what nobody asks for is read, so that the rings have room. */
+const READ_PERIOD_MS = 200;
+
+export class FlowNotes {
+  readonly #rings: readonly SharedRing[];
+  readonly #max: number;
+  readonly #notes = new Map<number, FlowNote>();
+  /** In the order in which they ended. */
+  readonly #ended = new Map<number, FlowNote>();
+  readonly #timer: ReturnType<typeof setInterval>;
+
+  /**
+   * @param rings  of the script hosts
+   * @param max    flows that live at a time; notes of one whose end nobody reported give way
+   */
+  constructor(rings: readonly SharedRing[], max: number) {
+    this.#rings = rings;
+    this.#max = max;
+    this.#timer = setInterval(() => this.read(), READ_PERIOD_MS);
+    this.#timer.unref();
+  }
+
+  /** Notes so far that found no room. */
+  get lost(): number {
+    return this.#rings.reduce((sum, { lost }) => sum + lost, 0);
+  }
+
+  /** Takes what was written. Before the row of a flow is shown, its notes have been. */
+  read(): void {
+    for (const ring of this.#rings) {
+      readNotes(ring, (flow, text) => {
+        const note = parseNote(text);
+        if (note !== undefined) this.#keep(flow, note);
+      });
+    }
+  }
+
+  of(flow: number): FlowNote | undefined {
+    return this.#notes.get(flow) ?? this.#ended.get(flow);
+  }
+
+  /** The flow is over, and was told of. */
+  ended(flow: number): void {
+    const note = this.#notes.get(flow);
+    if (note === undefined) return;
+    this.#notes.delete(flow);
+    this.#ended.set(flow, note);
+    forgetOldest(this.#ended, ENDED_MAX);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  #keep(flow: number, { sniff, dnsName }: FlowNote): void {
+    const known = this.of(flow);
+    // Who looks a second time, for something else, takes nothing back.
+    const isNews = sniff !== undefined && (sniff.proto !== 'unknown' || known?.sniff === undefined);
+    const note = {
+      ...known,
+      ...(isNews ? { sniff } : {}),
+      ...(dnsName === undefined ? {} : { dnsName }),
+    };
+    if (this.#ended.has(flow)) {
+      this.#ended.set(flow, note);
+      return;
+    }
+    this.#notes.set(flow, note);
+    forgetOldest(this.#notes, this.#max);
+  }
+}
+
+/** Keys of a map stand in the order in which they were made. */
+function forgetOldest(notes: Map<number, FlowNote>, max: number): void {
+  if (notes.size <= max) return;
+  for (const flow of notes.keys()) {
+    notes.delete(flow);
+    return;
+  }
+}

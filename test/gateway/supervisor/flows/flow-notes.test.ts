@@ -1,0 +1,120 @@
+/** Notes of script hosts about flows: in lists, in the log and for filters. */
+import { afterEach, describe, expect, test } from 'bun:test';
+import { parseFilter } from '../../../../src/gateway/flow-filter/parse.ts';
+import {
+  HOST_MEMORY_BYTES,
+  noteRing,
+  writeNote,
+} from '../../../../src/gateway/messages/flow-notes.ts';
+import { FlowControl } from '../../../../src/gateway/supervisor/flows/flow-control.ts';
+import { FlowNotes } from '../../../../src/gateway/supervisor/flows/flow-notes.ts';
+import type { FlowNote } from '../../../../src/scripts-runtime/flow-note.ts';
+import { rememberingLog } from '../support.ts';
+import { FlowMemory, flowContext } from './flow-memory.ts';
+
+const TLS: FlowNote = { sniff: { proto: 'tls', sni: 'a.example', alpn: ['h2'] } };
+
+const controls: { close(): void }[] = [];
+afterEach(() => {
+  for (const control of controls.splice(0)) control.close();
+});
+
+/** Flows 100 and 101, and two script hosts that write notes. */
+function setUp() {
+  const memory = new FlowMemory(8);
+  memory.put(0);
+  memory.put(1);
+  const notes = [0, 1].map(() => new ArrayBuffer(HOST_MEMORY_BYTES));
+  const hosts = notes.map(noteRing);
+  const { log, lines } = rememberingLog();
+  const control = new FlowControl({
+    ...{ log, reader: memory.reader, context: flowContext, notes },
+    ...{ rings: [], lostReports: () => 0, lostCaptured: () => 0, mtu: () => 1500 },
+    kill: async () => 0,
+    inspect: async () => [],
+    capture: () => {},
+  });
+  controls.push(control);
+  const note = (flow: number, what: FlowNote, host = 0) => writeNote(hosts[host]!, flow, what);
+  const found = (filter: string) =>
+    control.list({ filter: parseFilter(filter), from: 0, limit: 9 }).items.map(({ id }) => id);
+  return { memory, control, note, found, lines };
+}
+
+describe('a flow that lives', () => {
+  test('is shown with what was noted of it, by whichever host', () => {
+    const { control, note } = setUp();
+    note(100, TLS);
+    note(100, { dnsName: 'up.example' }, 1);
+    expect(control.find(100)).toMatchObject({ sniff: TLS.sniff, dns_name: 'up.example' });
+    expect(control.find(101)).toMatchObject({ sniff: undefined, dns_name: undefined });
+  });
+
+  test('is found by it', () => {
+    const { note, found } = setUp();
+    note(100, TLS);
+    note(101, { sniff: { proto: 'http', host: 'B.example' }, dnsName: 'up.example' });
+    const [first, second] = ['2s', '2t'];
+    expect(found('sniff = tls')).toEqual([first]);
+    expect(found('sni = A.example')).toEqual([first]);
+    expect(found('host in (a.example, b.example)')).toEqual([first, second]);
+    expect(found('host = *.example')).toEqual([first, second]);
+    expect(found('host = *.xample')).toEqual([]);
+    expect(found('dns_name = up.example')).toEqual([second]);
+    expect(found('not sniff = tls')).toEqual([second]);
+  });
+
+  test('is not taken for something unknown again, once it was known', () => {
+    const { control, note } = setUp();
+    note(100, { sniff: { proto: 'unknown' } });
+    expect(control.find(100)?.sniff).toEqual({ proto: 'unknown' });
+    note(100, TLS);
+    note(100, { sniff: { proto: 'unknown' } });
+    expect(control.find(100)?.sniff).toEqual(TLS.sniff);
+  });
+
+  test('loses a name that no longer holds', () => {
+    const { control, note } = setUp();
+    note(100, { dnsName: 'up.example' });
+    note(100, { dnsName: '' });
+    expect(control.find(100)?.dns_name).toBeUndefined();
+  });
+});
+
+test('the line of a flow that ends has what was noted a moment before', () => {
+  const { memory, control, note, lines } = setUp();
+  note(100, { ...TLS, dnsName: 'up.example' });
+  control.takeEnded(memory.rowBytes(0).slice(), true);
+  expect(lines[0]).toMatchObject({ event: 'flow', sniff: TLS.sniff, dns_name: 'up.example' });
+});
+
+describe('memory of notes', () => {
+  const ring = () => {
+    const memory = new ArrayBuffer(HOST_MEMORY_BYTES);
+    const notes = new FlowNotes([noteRing(memory)], 10);
+    controls.push(notes);
+    return { host: noteRing(memory), notes };
+  };
+
+  test('is bounded by the flows that may live; the oldest give way', () => {
+    const { host, notes } = ring();
+    for (let flow = 1; flow <= 12; flow++) writeNote(host, flow, TLS);
+    notes.read();
+    expect([1, 2, 3, 12].map((flow) => notes.of(flow) !== undefined)).toEqual([
+      ...[false, false, true, true],
+    ]);
+  });
+
+  test('of flows that ended lasts for those who hear of it later, and is bounded too', () => {
+    const { host, notes } = ring();
+    const count = 9000;
+    for (let flow = 1; flow <= count; flow++) {
+      writeNote(host, flow, TLS);
+      notes.read();
+      notes.ended(flow);
+    }
+    expect(notes.of(count)).toEqual(TLS);
+    expect(notes.of(1)).toBeUndefined();
+    notes.ended(123_456);
+  });
+});
