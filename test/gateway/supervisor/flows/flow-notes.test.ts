@@ -64,6 +64,17 @@ describe('a flow that lives', () => {
     expect(found('not sniff = tls')).toEqual([second]);
   });
 
+  test('is found by any of its names', () => {
+    const { note, found } = setUp();
+    const sniff = { proto: 'tls', sni: 'a.example', host: 'b.example' } as const;
+    note(100, { sniff, dnsName: 'up.test' });
+    for (const name of ['a.example', 'B.example', 'up.test', '*.example', '*.test']) {
+      expect(found(`host = ${name}`)).toEqual(['2s']);
+    }
+    expect(found('host = c.example')).toEqual([]);
+    expect(found('sni = b.example')).toEqual([]);
+  });
+
   test('is not taken for something unknown again, once it was known', () => {
     const { control, note } = setUp();
     note(100, { sniff: { proto: 'unknown' } });
