@@ -58,7 +58,8 @@ test('leaves no descriptor behind where the system cannot lock', () => {
   const path = lockPath();
   const { flock: real } = libc;
   // errno is that of a call that fails, EBADF.
-  const flock = spyOn(libc, 'flock').mockImplementation((_, operation) => real(-1, operation));
+  const failing = (_: number, operation: number): number => real(-1, operation);
+  const flock = spyOn(libc, 'flock').mockImplementation(failing as typeof real);
   const before = readdirSync('/proc/self/fd').length;
   try {
     expect(() => FileLock.tryLock(path)).toThrow('flock');
