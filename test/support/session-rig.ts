@@ -95,7 +95,7 @@ export class SessionRig {
     const ownerAt = this.#arena.take(ROWS * OWNER_ROW_BYTES);
     this.#frameAt = this.#arena.take(FRAME_BYTES);
     const slabs = new SlabPool(this.#arena, slabBytes);
-    this.#upstreams = new UpstreamTable({ arena: this.#arena, ownerAt });
+    this.#upstreams = new UpstreamTable({ arena: this.#arena, ownerAt, flows: { capacity: ROWS } });
     this.#slabs = slabs;
     const stack = this.#stack(rowsAt, slabs);
     this.sessions = new Sessions(

@@ -5,6 +5,8 @@ import type { Stack } from '../../stack/stack.ts';
 import { after, type Instant, millis } from '../../stack/time.ts';
 import type { Orphans } from './forward/orphans.ts';
 
+type LeftBehind = Pick<Orphans, 'count' | 'endAll'>;
+
 /**
  * The end of a gateway that is asked to stop: it takes no new flow, and waits for connections.
  *
@@ -14,12 +16,12 @@ import type { Orphans } from './forward/orphans.ts';
  */
 export class Drain {
   readonly #stack: Stack;
-  readonly #orphans: Pick<Orphans, 'count'>;
+  readonly #orphans: LeftBehind;
   #until: Instant | undefined;
   /** The connection that is waited for: until it is over, no other has to be looked for. */
   #row = 0;
 
-  constructor(stack: Stack, orphans: Pick<Orphans, 'count'>) {
+  constructor(stack: Stack, orphans: LeftBehind) {
     this.#stack = stack;
     this.#orphans = orphans;
   }
@@ -58,7 +60,7 @@ export class Drain {
       if (stack.nextConnection(row) === row) cut += 1;
       if (!this.#isReported(row)) stack.abort(row, CloseReason.DRAIN, ClosedBy.GATEWAY, now);
     }
-    return cut;
+    return cut + this.#orphans.endAll();
   }
 
   /** A connection of our TCP is reported when TIME-WAIT begins, a rewritten one when it is over. */

@@ -100,7 +100,8 @@ export class Loop {
   /** Runs until the supervisor is gone, or everything is drained. */
   run(): void {
     while (this.#isRunning) this.#turn();
-    const { reports } = this.#parts;
+    const { orphans, reports } = this.#parts;
+    orphans.endAll();
     // The supervisor may be behind; what ended is still reported to it.
     for (let i = 0; i < LAST_FLUSHES && reports.flushAll() && reports.isBehind; i++) {
       Bun.sleepSync(LAST_FLUSH_PAUSE_MS);

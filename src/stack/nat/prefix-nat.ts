@@ -11,14 +11,15 @@ import { Counter, type Counters } from '../counters.ts';
 import { DropReason } from '../drop-reason.ts';
 import { IcmpErrorKind } from '../icmp-error-kind.ts';
 import { type IcmpSender, OWN_ADDRESS } from '../icmp-sender.ts';
-import { emptyPacket, type Packet, superpacketCount } from '../packet.ts';
+import { type Packet, superpacketCount } from '../packet.ts';
 import type { FlowOwner } from '../tcp/owner.ts';
+import { ICMP_HEADER_BYTES } from '../wire/icmp.ts';
 import type { Cidr } from '../wire/ip-address.ts';
-import { IPV6_ADDRESS_BYTES } from '../wire/ipv6.ts';
+import { version } from '../wire/ipv4.ts';
+import { IPV6_ADDRESS_BYTES, IPV6_HEADER_BYTES, Ipv6Field } from '../wire/ipv6.ts';
 import { Protocol } from '../wire/protocol.ts';
 import { PrefixTranslation } from './prefix.ts';
 import { clampMss, decrementHopLimit } from './rewrite.ts';
-import { readQuote } from './translate-error.ts';
 
 /** No rule translates the packet: it goes the way of all others. */
 export const NOT_TRANSLATED = -1;
@@ -36,8 +37,6 @@ export class PrefixNat {
   readonly #counters: Counters;
   readonly #settings: Pick<TrackSettings, 'clampMss'>;
   #rules: readonly PrefixTranslation[] = [];
-  /** The packet that an ICMPv6 error quotes; reused. */
-  readonly #quote: Packet = emptyPacket();
 
   constructor(
     view: DataView,
@@ -95,16 +94,9 @@ export class PrefixNat {
     const rule = this.#find(packet);
     if (rule === undefined) return NOT_TRANSLATED;
     if (packet.hopLimit <= 1) return DropReason.HOP_LIMIT_EXCEEDED;
-    const view = this.#view;
-    const quote = this.#quote;
-    const isQuoted = readQuote(view, packet, quote);
     const reason = this.#translate(rule, packet);
     if (reason !== DropReason.NONE) return reason;
-    // It goes to who sent what it quotes: from there, that came with the other prefix.
-    if (isQuoted) {
-      if (rule.isOutside(view, quote.sourceAt)) rule.inward(view, quote.sourceAt);
-      if (rule.isInside(view, quote.destinationAt)) rule.outward(view, quote.destinationAt);
-    }
+    this.#translateQuote(rule, packet);
     this.#counters.add(Counter.ICMP_ERRORS_RELAYED);
     return this.#forward(packet);
   }
@@ -141,6 +133,21 @@ export class PrefixNat {
     if (!leaves || rule.outward(view, sourceAt)) return DropReason.NONE;
     if (enters) rule.outward(view, destinationAt);
     return DropReason.BAD_SOURCE_ADDRESS;
+  }
+
+  /**
+   * The error goes to who sent what it quotes: from there, that came with the other prefix. Only
+   * its addresses matter, so any quote of a whole fixed header will do: a fragment, extension
+   * headers, no transport header at all.
+   */
+  #translateQuote(rule: PrefixTranslation, packet: Packet): void {
+    const view = this.#view;
+    const at = packet.transportAt + ICMP_HEADER_BYTES;
+    if (packet.end - at < IPV6_HEADER_BYTES || version(view, at) !== 6) return;
+    const sourceAt = at + Ipv6Field.SOURCE;
+    const destinationAt = at + Ipv6Field.DESTINATION;
+    if (rule.isOutside(view, sourceAt)) rule.inward(view, sourceAt);
+    if (rule.isInside(view, destinationAt)) rule.outward(view, destinationAt);
   }
 
   #tell(packet: Packet, kind: IcmpErrorKind): void {

@@ -25,8 +25,10 @@ const DOWN = {
 const datagram = () => udpPacket({ ...ENDS, sourcePort: 5000, destinationPort: 443 });
 const ping = () => icmpPacket({ ...ENDS, type: 8, rest: 0x0001_0001 });
 
-function draining(rig: TcpRig): Drain {
-  const drain = new Drain(rig.stack, { count: 0 });
+const NOBODY = { count: 0, endAll: () => 0 };
+
+function draining(rig: TcpRig, orphans = NOBODY): Drain {
+  const drain = new Drain(rig.stack, orphans);
   expect(drain.check(rig.now)).toBeUndefined();
   drain.begin(DEADLINE_MS, rig.now);
   return drain;
@@ -120,4 +122,22 @@ test('a rewritten connection that was reset is not waited for', () => {
   rig.deliver(tcpPacket({ ...DOWN, flags: 0x14, seq: 501, ack: 101 }));
   expect(draining(rig).check(rig.now)).toBe(0);
   expect(closed(rig)).toEqual(['closed upstream-reset by upstream']);
+});
+
+test('what clients have left is waited for, and cut at the deadline', () => {
+  const rig = new TcpRig();
+  const orphans = {
+    count: 2,
+    endAll: () => {
+      const { count } = orphans;
+      orphans.count = 0;
+      return count;
+    },
+  };
+  const drain = draining(rig, orphans);
+  rig.wait(DEADLINE_MS - 1);
+  expect(drain.check(rig.now)).toBeUndefined();
+  rig.wait(1);
+  expect(drain.check(rig.now)).toBe(2);
+  expect(orphans.count).toBe(0);
 });

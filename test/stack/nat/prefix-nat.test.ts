@@ -154,6 +154,36 @@ describe('an ICMPv6 error', () => {
     expectOut(rig, error({ source: OUTSIDE, destination: SERVER, ttl: 63 }, about));
   });
 
+  const FRAGMENT = 44;
+  const fragment = (offset: number) => Uint8Array.of(17, 0, offset >> 8, offset & 0xff, 0, 0, 0, 9);
+  test.each([
+    [
+      'a fragment that is not the first',
+      (ends: object) =>
+        ipPacket(
+          { ...ends, extensionHeader: FRAGMENT, extra: fragment(1480) },
+          17,
+          pattern(60),
+          -1,
+        ),
+    ],
+    ['half a transport header', (ends: object) => tcpPacket(ends).slice(0, 40 + 4)],
+    ['no transport header', (ends: object) => tcpPacket(ends).slice(0, 40)],
+    [
+      'extension headers that go on behind its end',
+      (ends: object) =>
+        ipPacket({ ...ends, extensionHeader: 60, extra: Uint8Array.of(6, 9) }, 6, pattern(20), -1),
+    ],
+  ])('quotes who sent the packet, whatever else it quotes: %s', (_, packet) => {
+    const rig = prefixRig();
+    rig.deliver(error({ source: ROUTER, destination: OUTSIDE }, packet(SEEN_UP)));
+    const about = packet({ ...UP, ttl: 63 });
+    expectOut(rig, error({ source: ROUTER, destination: INSIDE, ttl: 63 }, about));
+    rig.deliver(error({ source: INSIDE, destination: SERVER }, packet(SEEN_DOWN)));
+    const sent = packet({ ...DOWN, ttl: 63 });
+    expectOut(rig, error({ source: OUTSIDE, destination: SERVER, ttl: 63 }, sent));
+  });
+
   test('that quotes too little passes all the same', () => {
     const rig = prefixRig();
     const short = (ends: object) => icmpPacket({ ...ends, type: 1, payload: pattern(20) });

@@ -146,6 +146,14 @@ export class Orphans {
     this.#counters.set(Counter.ORPHANS_NOW, this.#count);
   }
 
+  /** Ends them all, as the gateway does itself. @returns how many that were */
+  endAll(): number {
+    const count = this.#count;
+    while (this.#count > 0) this.#end(this.#count - 1);
+    this.#counters.set(Counter.ORPHANS_NOW, 0);
+    return count;
+  }
+
   /** Of a flow with a socket: its client has ended it, and the upstream is there. */
   #isLeftByClient(row: number): boolean {
     const { view } = this.#stack.arena;
@@ -202,7 +210,8 @@ export class Orphans {
   /** Closes the socket; what it has not taken is lost. */
   #end(index: number): void {
     const orphan = this.#orphans[index]!;
-    const lost = orphan.bytes + orphan.inKernel;
+    // A FIN that was sent, and is not acknowledged, counts there for a byte.
+    const lost = orphan.bytes + Math.max(0, orphan.inKernel - (orphan.isShut ? 1 : 0));
     if (lost > 0 || !orphan.hasEnd) resetOnClose(orphan.fd);
     closeFd(orphan.fd);
     this.#lose(lost);

@@ -54,13 +54,23 @@ const TOKEN_ROW_MASK = (1 << TOKEN_ROW_BITS) - 1;
 /** The socket of an event is closed. */
 export const STALE_TOKEN = -1;
 
+/** Of a stack, where its owner's rows lie. */
+interface OwnerRows extends Pick<Stack, 'arena' | 'ownerAt'> {
+  readonly flows: { readonly capacity: number };
+}
+
 export class UpstreamTable {
   readonly #view: DataView;
   readonly #rowsAt: number;
 
-  constructor(stack: Pick<Stack, 'arena' | 'ownerAt'>) {
-    this.#view = stack.arena.view;
-    this.#rowsAt = stack.ownerAt;
+  /**
+   * All rows begin empty: what an earlier data plane has left in this memory are numbers of its own
+   * descriptors, dials and requests.
+   */
+  constructor({ arena, ownerAt, flows }: OwnerRows) {
+    this.#view = arena.view;
+    this.#rowsAt = ownerAt;
+    arena.bytes.fill(0, ownerAt, ownerAt + flows.capacity * OWNER_ROW_BYTES);
   }
 
   /** A fresh row for a new flow; the turn goes on counting. */

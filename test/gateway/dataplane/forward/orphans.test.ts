@@ -176,4 +176,15 @@ describe('what a client has left', () => {
     expect(lost(rig)).toBeGreaterThanOrEqual(WAITING_BYTES);
     expect(rig.stack.slabs.bytesUsed).toBe(0);
   });
+
+  test('is cut by a reset when the gateway ends', async () => {
+    using upstream = await SlowUpstream.open();
+    using rig = new DataPlaneRig({ port: upstream.port });
+    const sent = await fill(rig, upstream);
+    rig.peer.sends(`R ${1 + sent}:${1 + sent}(0)`);
+    expect(rig.orphans.endAll()).toBe(1);
+    expect(rig.orphans.count).toBe(0);
+    expect(lost(rig)).toBeGreaterThanOrEqual(WAITING_BYTES);
+    expect(rig.stack.slabs.bytesUsed).toBe(0);
+  });
 });
