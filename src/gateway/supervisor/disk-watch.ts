@@ -102,5 +102,9 @@ export class DiskWatch {
   }
 }
 
+/** Of routes that were made; see `RouteRecord`. */
+const ROUTE_RECORD = /^routes-.*\.(json|lock)$/;
+
 /** What a reload writes itself would be followed by the next one. */
-const isContent = (name: string): boolean => !SCRATCH.test(name) && name !== AUTOSAVE_NAME;
+const isContent = (name: string): boolean =>
+  !SCRATCH.test(name) && !ROUTE_RECORD.test(name) && name !== AUTOSAVE_NAME;
