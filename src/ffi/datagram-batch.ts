@@ -19,22 +19,29 @@ export class DatagramBatch {
   readonly #headers: StructMemory;
   readonly #vectors: StructMemory;
   readonly #controls: StructMemory;
+  readonly #controlBytes: number;
   /** Headers that the last call has written to. */
   #used: number;
   #segmentBytes = 0;
   #trafficClass = 0;
 
-  constructor(capacity: number) {
+  /**
+   * @param hasControl  for `readControl`. Not where the sender is not trusted and has a unix
+   *                    socket: with room for them, the kernel would open its descriptors here
+   */
+  constructor(capacity: number, hasControl = false) {
     this.#headers = allocateStruct(capacity * MMsgHdr.BYTES);
     this.#vectors = allocateStruct(capacity * IoVec.BYTES);
     this.#controls = allocateStruct(capacity * CONTROL_BYTES);
+    this.#controlBytes = hasControl ? CONTROL_BYTES : 0;
     this.#used = capacity;
     for (let i = 0; i < capacity; i++) {
       const at = i * MMsgHdr.BYTES;
       const view = this.#headers.view;
       setWord(view, at + MsgHdr.VECTOR, this.#vectors.address + i * IoVec.BYTES);
       setWord(view, at + MsgHdr.VECTOR_LENGTH, 1);
-      setWord(view, at + MsgHdr.CONTROL, this.#controls.address + i * CONTROL_BYTES);
+      const controlAt = this.#controls.address + i * CONTROL_BYTES;
+      setWord(view, at + MsgHdr.CONTROL, hasControl ? controlAt : 0);
     }
   }
 
@@ -54,7 +61,7 @@ export class DatagramBatch {
   receive(fd: number, count: number): number {
     for (let i = 0; i < this.#used; i++) {
       const at = i * MMsgHdr.BYTES + MsgHdr.CONTROL_LENGTH;
-      this.#headers.view.setUint32(at, CONTROL_BYTES, HOST_ORDER);
+      this.#headers.view.setUint32(at, this.#controlBytes, HOST_ORDER);
     }
     const got = libc.recvmmsg(fd, this.#headers.address, count, MSG_DONTWAIT, 0);
     // A call that fails may have written to the first header.

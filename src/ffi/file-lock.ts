@@ -27,19 +27,21 @@ export class FileLock {
    * Makes the file where it is missing, and locks it.
    *
    * @returns undefined when another process, or this one, has it
-   * @throws Error with the code of the system: `EACCES`, `ELOOP` for a symbolic link
+   * @throws Error with the code of the system: `EACCES`, `ELOOP` for a symbolic link, `ENOLCK`
    */
   static tryLock(path: string): FileLock | undefined {
     const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
     for (;;) {
       const fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, OWNER_ONLY);
-      if (!tryLock(fd)) {
-        closeSync(fd);
-        return undefined;
+      let lock: FileLock | undefined;
+      try {
+        if (!tryLock(fd)) return undefined;
+        // Whoever had it may have removed it since it was opened: that is the lock of nobody.
+        if (isAt(path, fd)) lock = new FileLock(path, fd);
+      } finally {
+        if (lock === undefined) closeSync(fd);
       }
-      if (isAt(path, fd)) return new FileLock(path, fd);
-      // Whoever had it has removed it since it was opened: that is the lock of nobody.
-      closeSync(fd);
+      if (lock !== undefined) return lock;
     }
   }
 

@@ -67,8 +67,6 @@ const SYMBOLS = {
 
   // The process
   getpid: { args: [], returns: 'i32' },
-  /** Of calls that no C library names: a thread, a structure, and what else they want. */
-  syscall: { args: [LONG, 'i32', ADDRESS, 'u32', 'u32'], returns: 'i32' },
   geteuid: { args: [], returns: 'u32' },
   kill: { args: ['i32', 'i32'], returns: 'i32' },
   signal: { args: ['i32', ADDRESS], returns: ADDRESS },

@@ -3,7 +3,13 @@ import { Errno } from './errno.ts';
 import { checked, raise } from './errors.ts';
 import { cString, lastErrno, libc } from './libc.ts';
 
+// include/uapi/linux/memfd.h, include/uapi/linux/fcntl.h
 const MFD_CLOEXEC = 1;
+const MFD_ALLOW_SEALING = 2;
+const F_ADD_SEALS = 1033;
+const F_SEAL_SEAL = 1;
+const F_SEAL_SHRINK = 2;
+const F_SEAL_GROW = 4;
 const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
@@ -51,6 +57,7 @@ export function allocateStruct(byteLength: number): StructMemory {
 /**
  * Memory that several processes see: a `memfd`, mapped. The maker owns the file and hands `fd` to
  * its children at spawn, which clears close-on-exec for them; each child maps what it inherits.
+ * Its length is sealed: a child that made it shorter would kill all others, by SIGBUS.
  */
 export class SharedMemory {
   readonly fd: number;
@@ -77,11 +84,12 @@ export class SharedMemory {
    * @throws SystemError  `EMFILE`, `ENOMEM`, `EFBIG` above 4 GiB
    */
   static create(name: string, bytes: number): SharedMemory {
-    const fd = checked(libc.memfd_create(cString(name), MFD_CLOEXEC), 'memfd_create', {
-      device: name,
-    });
+    const flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    const fd = checked(libc.memfd_create(cString(name), flags), 'memfd_create', { device: name });
     try {
       checked(libc.ftruncate(fd, bytes), 'ftruncate', { device: name });
+      const seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW;
+      checked(libc.fcntl(fd, F_ADD_SEALS, seals), 'fcntl(F_ADD_SEALS)', { device: name });
       return new SharedMemory(fd, bytes);
     } catch (error) {
       libc.close(fd);

@@ -25,16 +25,23 @@ export function moveRoutes(netlink: Netlink, from: number, to: number): void {
 /**
  * What has the kernel forget routes, with none of them lost: the last address of an interface takes
  * all of its family along. A route that can no more be, as its own source has gone, is no more.
+ *
+ * @throws  what `work` throws; the routes are there all the same
  */
 export function keepingRoutes(netlink: Netlink, index: number, work: () => void): void {
   const routes = routesOf(netlink, index);
-  work();
-  for (const route of routes) {
-    try {
-      putRoute(netlink, route, index);
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-    }
+  try {
+    work();
+  } finally {
+    for (const route of routes) putRouteBack(netlink, route, index);
+  }
+}
+
+function putRouteBack(netlink: Netlink, route: Uint8Array<ArrayBuffer>, index: number): void {
+  try {
+    putRoute(netlink, route, index);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
   }
 }
 

@@ -90,9 +90,6 @@ export const UCred = { PID: 0, UID: 4, GID: 8, BYTES: 12 } as const;
 /** `struct rlimit64`, linux/resource.h. */
 export const RLimit = { SOFT: 0, HARD: 8, BYTES: 16 } as const;
 
-/** `struct sched_attr` in its first version, linux/sched/types.h. */
-export const SchedAttr = { SIZE: 0, POLICY: 4, NICE: 16, RUNTIME: 24, BYTES: 48 } as const;
-
 /** `struct timespec` with 64-bit seconds, linux/time_types.h. */
 export const TimeSpec = { SECONDS: 0, NANOSECONDS: 8, BYTES: 16 } as const;
 

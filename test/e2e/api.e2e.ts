@@ -160,7 +160,7 @@ describe('over the unix socket', () => {
     const before = (await world.gateway.api('/v1/config')).headers.get('ETag');
     const wrong = await patch({ listeners: [{ name: 'x', action: 'explode' }] });
     expect(wrong.status).toBe(422);
-    expect((await patch({ device: { mtu: 9000 } })).status).toBe(409);
+    expect((await patch({ device: { name: 'other0' } })).status).toBe(409);
     expect((await world.gateway.api('/v1/config')).headers.get('ETag')).toBe(before);
     const listeners = [{ name: 'closed', ports: port, action: 'reject' }];
     expect((await patch({ listeners })).status).toBe(200);

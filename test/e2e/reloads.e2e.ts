@@ -30,6 +30,8 @@ const LIVE: readonly (readonly [port: number, flows: number])[] = [
   [ECHO_PORT, 100],
 ];
 const ECHO_FLOWS = 200;
+/** Some 2,500 blocks a second in all: a load, and time left for reloads on two processors. */
+const LIVE_INTERVAL_MS = 400;
 const RELOADS = 100;
 /** How long a canary is tried that takes over by itself. */
 const CANARY_FOR_MS = 200;
@@ -78,7 +80,8 @@ const hold = (world: World, host: string, port: number, flows: number, intervalM
 async function holdAll(world: World): Promise<number[]> {
   const ids: number[] = [];
   for (const { server: host } of FAMILIES) {
-    for (const [port, flows] of LIVE) ids.push(await hold(world, host, port, flows, 200));
+    for (const [port, flows] of LIVE)
+      ids.push(await hold(world, host, port, flows, LIVE_INTERVAL_MS));
   }
   return ids;
 }

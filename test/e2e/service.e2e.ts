@@ -160,6 +160,15 @@ describe('the end', () => {
     expect(await ended(start())).toBe(1);
   });
 
+  test('of one that ran and has lost its device has code 7, which a unit restarts', async () => {
+    const text = CONFIG.replace('culvert0,', 'culvert0, recreate: false,');
+    writeFileSync(join(folder, 'config.yaml'), text);
+    const child = start();
+    await told('READY');
+    topology.ip(topology.gw, 'link del culvert0');
+    expect(await ended(child)).toBe(7);
+  });
+
   test('by a second signal has code 2, and does not wait', async () => {
     const { child, holder } = await startWithFlow('1h');
     child.kill('SIGTERM');

@@ -29,7 +29,7 @@ function describeBatch(batch: DatagramBatch, count: number): string[] {
 }
 
 function newBatch(pair: DatagramPair, count: number, length = STRIDE): DatagramBatch {
-  const batch = new DatagramBatch(count);
+  const batch = new DatagramBatch(count, true);
   for (let i = 0; i < count; i++) batch.set(i, pair.address + STRIDE * (i + 4), length);
   return batch;
 }

@@ -1,8 +1,9 @@
-import { expect, test } from 'bun:test';
-import { existsSync, mkdtempSync, symlinkSync, unlinkSync } from 'node:fs';
+import { expect, spyOn, test } from 'bun:test';
+import { existsSync, mkdtempSync, readdirSync, symlinkSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FileLock } from '../../src/ffi/file-lock.ts';
+import { libc } from '../../src/ffi/libc.ts';
 
 const lockPath = () => join(mkdtempSync(join(tmpdir(), 'culvert-')), 'x.lock');
 
@@ -51,4 +52,19 @@ test('does not remove the file of another, nor follow a link', () => {
   second?.[Symbol.dispose]();
   symlinkSync('/dev/null', path);
   expect(() => FileLock.tryLock(path)).toThrow('ELOOP');
+});
+
+test('leaves no descriptor behind where the system cannot lock', () => {
+  const path = lockPath();
+  const { flock: real } = libc;
+  // errno is that of a call that fails, EBADF.
+  const failing = (_: number, operation: number): number => real(-1, operation);
+  const flock = spyOn(libc, 'flock').mockImplementation(failing as typeof real);
+  const before = readdirSync('/proc/self/fd').length;
+  try {
+    expect(() => FileLock.tryLock(path)).toThrow('flock');
+  } finally {
+    flock.mockRestore();
+  }
+  expect(readdirSync('/proc/self/fd')).toHaveLength(before);
 });

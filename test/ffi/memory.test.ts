@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'bun:test';
+import { Errno } from '../../src/ffi/errno.ts';
 import { SystemError } from '../../src/ffi/errors.ts';
+import { lastErrno, libc } from '../../src/ffi/libc.ts';
 import { addressOf, allocateStruct, copyBytes, SharedMemory } from '../../src/ffi/memory.ts';
 import { allocatedTypes } from '../support/no-alloc.ts';
 import { runChild } from './support/child.ts';
@@ -48,6 +50,16 @@ describe('SharedMemory', () => {
   test('a descriptor that cannot be mapped is an error with its call', () => {
     expect(() => SharedMemory.map(-1, PAGE_BYTES)).toThrow(SystemError);
     expect(() => SharedMemory.map(-1, PAGE_BYTES)).toThrow(/^mmap on .* EBADF/);
+  });
+
+  test('nobody changes its length, nor that this is so: beyond the end an access kills', () => {
+    using memory = SharedMemory.create('culvert-test', PAGE_BYTES);
+    const addSeals = 1033;
+    for (const bytes of [0, 2 * PAGE_BYTES]) {
+      expect([libc.ftruncate(memory.fd, bytes), lastErrno()]).toEqual([-1, Errno.EPERM]);
+    }
+    expect([libc.fcntl(memory.fd, addSeals, 0), lastErrno()]).toEqual([-1, Errno.EPERM]);
+    new DataView(memory.buffer).setUint8(PAGE_BYTES - 1, 7);
   });
 
   test('nothing stays open', () => {

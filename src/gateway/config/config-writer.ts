@@ -9,8 +9,9 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { type Document, parseDocument, stringify } from 'yaml';
+import { type Document, stringify } from 'yaml';
 import { differencesOf } from './config-value.ts';
+import { parseYaml } from './parse-yaml.ts';
 import { readTextFile, UnreadableError } from './read-text-file.ts';
 
 const FILE_MAX_BYTES = 4 * 1024 * 1024;
@@ -41,7 +42,7 @@ export interface Rewrite {
 export function rewriteConfig(file: string | undefined, read: unknown, wanted: unknown): Rewrite {
   if (file === undefined) throw new ConfigFileError('there is no config file to write');
   const before = readConfigText(file);
-  const document = parseDocument(before);
+  const document = parseYaml(before);
   if (document.errors.length > 0 || !Bun.deepEquals(document.toJS() ?? {}, read)) {
     throw new ConfigFileError(`${file} has changed since it was read: reload it first`);
   }

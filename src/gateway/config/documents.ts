@@ -4,17 +4,9 @@
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  type Alias,
-  type Document,
-  isMap,
-  isNode,
-  isScalar,
-  LineCounter,
-  parseDocument,
-  visit,
-} from 'yaml';
+import { type Alias, type Document, isMap, isNode, isScalar, LineCounter, visit } from 'yaml';
 import { isMapping } from './config-value.ts';
+import { parseYaml } from './parse-yaml.ts';
 import { readTextFile, UnreadableError } from './read-text-file.ts';
 
 /** Something wrong in a document; line and column are 1-based, absent when unknown. */
@@ -97,7 +89,7 @@ export function readDocument(file: string): ConfigDocument {
 /** @throws DocumentError  for what is no YAML */
 export function parseText(text: string, file: string): ConfigDocument {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const document = parseYaml(text, { lineCounter: lines });
   if (document.errors.length === 0) return { file, document, lines };
   throw new DocumentError(
     file,

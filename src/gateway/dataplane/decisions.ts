@@ -129,10 +129,12 @@ export class Decisions {
       const got = this.#batch.receive(this.#fd, BATCH);
       if (got === -Errno.EINTR) continue;
       for (let i = 0; i < got; i++) {
-        this.#take(i * DECISION_BYTES_MAX, this.#batch.length(i), onAnswer);
+        const length = this.#batch.length(i);
+        if (length > 0) this.#take(i * DECISION_BYTES_MAX, length, onAnswer);
       }
-      // Fewer than there is room for are all that there were: another call would say so.
-      if (got < BATCH) return;
+      // Fewer than there is room for are all that there were: another call would say so. At the
+      // end of the socket there are always as many, without a byte.
+      if (got < BATCH || this.#batch.length(got - 1) === 0) return;
     }
   }
 

@@ -33,6 +33,7 @@ import type { Dialer } from './forward/dialer.ts';
 import type { Orphans } from './forward/orphans.ts';
 import type { Splice } from './forward/splice.ts';
 import { FIRST_FLOW_TOKEN, STALE_TOKEN, type UpstreamTable } from './forward/upstream-table.ts';
+import { HOST_SOCKET_EVENTS, HostSockets } from './host-sockets.ts';
 import { inspectFlows } from './inspect-flows.ts';
 import { killFlows } from './kill-flows.ts';
 import type { PeerSockets } from './peer-sockets.ts';
@@ -81,16 +82,18 @@ export interface LoopParts {
 export class Loop {
   readonly #parts: LoopParts;
   readonly #drain: Drain;
+  readonly #hostSockets: HostSockets;
   #isRunningDrained = false;
   #isRunning = true;
 
   constructor(parts: LoopParts) {
     this.#parts = parts;
     this.#drain = new Drain(parts.stack, parts.orphans);
-    const { epoll } = parts;
+    const { epoll, reports } = parts;
+    this.#hostSockets = new HostSockets(epoll, (message) => reports.message(message));
     parts.device.watch(epoll, Token.DEVICE);
     epoll.add(STDIN, EpollEvent.IN, Token.CONTROL);
-    epoll.add(DataPlaneFd.SCRIPTS, EpollEvent.IN, Token.SCRIPTS);
+    epoll.add(DataPlaneFd.SCRIPTS, HOST_SOCKET_EVENTS, Token.SCRIPTS);
     parts.peers?.watch(epoll, Token.PEERS);
   }
 
@@ -111,12 +114,14 @@ export class Loop {
     const now = monotonicNow();
     counters.add(Counter.LOOP_TURNS);
     // A batch of frames may take milliseconds, and each answer ends the wait of a flow.
-    for (let i = 0; i < count; i++) if (epoll.token(i) === Token.SCRIPTS) this.#takeAnswers(now);
+    for (let i = 0; i < count; i++) {
+      if (epoll.token(i) === Token.SCRIPTS) this.#takeAnswers(epoll.events(i), now);
+    }
     for (let i = 0; i < count; i++) {
       const token = epoll.token(i);
       if (token >= FIRST_CLAIM_TOKEN) claims.onSocketEvent(token, epoll.events(i), now);
       else if (token >= FIRST_FLOW_TOKEN) this.#upstreamEvent(token, epoll.events(i), now);
-      else if (token !== Token.SCRIPTS) this.#ownEvent(token, now);
+      else if (token !== Token.SCRIPTS) this.#ownEvent(token, epoll.events(i), now);
     }
     splice.runListed(now);
     orphans.run(now);
@@ -155,18 +160,21 @@ export class Loop {
     else dialer.onEvent(row, events, now);
   }
 
-  #takeAnswers(now: Instant): void {
+  #takeAnswers(events: number, now: Instant): void {
     const { decisions, flows } = this.#parts;
     decisions.read((row, answer) => flows.onAnswer(row, answer, now));
+    this.#hostSockets.onEvents(DataPlaneFd.SCRIPTS, 'decisions', events);
   }
 
-  #ownEvent(token: number, now: Instant): void {
+  #ownEvent(token: number, events: number, now: Instant): void {
     const { claims, control, device, input, swap, peers, stack } = this.#parts;
     if (token === Token.DEVICE) input.readBatch(device, now);
     else if (token === Token.OLD_DEVICE) swap.readOld(now);
     else if (token === Token.PEERS) peers?.read(stack, now);
-    else if (token === Token.CONNS) claims.onChannelEvent(now);
-    else if (!control.read((message) => this.onMessage(message, now))) {
+    else if (token === Token.CONNS) {
+      claims.onChannelEvent(now);
+      this.#hostSockets.onEvents(DataPlaneFd.CONNS, 'conns', events);
+    } else if (!control.read((message) => this.onMessage(message, now))) {
       this.#isRunning = false;
     }
   }

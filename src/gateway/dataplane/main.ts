@@ -4,7 +4,6 @@ import { monotonicNow } from '../../ffi/clock.ts';
 import { Epoll, EpollEvent } from '../../ffi/epoll.ts';
 import { SharedMemory } from '../../ffi/memory.ts';
 import { dieWithParent, leaveSignalsToParent, raiseFileLimit } from '../../ffi/process.ts';
-import { requestSlices, SHORTEST_SLICE_NS } from '../../ffi/scheduling.ts';
 import { setNonBlocking } from '../../ffi/sockets.ts';
 import { TunDevice } from '../../ffi/tun-device.ts';
 import { COUNTERS_BYTES, Counters } from '../../stack/counters.ts';
@@ -52,8 +51,6 @@ export function runDataPlane(): void {
   leaveSignalsToParent();
   dieWithParent();
   const fileLimit = raiseFileLimit();
-  // Before whatever else runs here, scripts included. Without it we only wait a bit longer.
-  requestSlices(SHORTEST_SLICE_NS);
   setNonBlocking(STDIN);
   setNonBlocking(STDOUT);
   const control = new ControlInput();

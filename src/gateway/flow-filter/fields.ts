@@ -82,10 +82,10 @@ export const FIELDS: Readonly<Record<string, Field>> = {
   ),
   via: upstreamName,
   handshake: codes(wordsOf('handshake', HANDSHAKE_NAMES), flowHandshake),
-  sniff: noted(({ sniff }) => sniff?.proto),
-  sni: noted(({ sniff }) => sniff?.sni),
-  host: noted(({ sniff, dnsName }) => sniff?.sni ?? sniff?.host ?? dnsName),
-  dns_name: noted(({ dnsName }) => dnsName),
+  sniff: noted(({ sniff }) => [sniff?.proto]),
+  sni: noted(({ sniff }) => [sniff?.sni]),
+  host: noted(({ sniff, dnsName }) => [sniff?.sni, sniff?.host, dnsName]),
+  dns_name: noted(({ dnsName }) => [dnsName]),
   generation: counts(u32(FlowField.GENERATION)),
   service: codes(wordsOf('service', SERVICE_NAMES), u8(FlowField.SERVICE)),
   bytes: sizes(sum(FlowField.BYTES_UP, FlowField.BYTES_DOWN)),
@@ -228,17 +228,19 @@ function upstreamName(_: Compare, { text }: Token, sign?: Token): Filter {
     };
 }
 
-/** A name, or `*.` and a domain of which it is a part; a flow without one is not meant. */
-function noted(nameOf: (facts: FlowFacts) => string | undefined): Field {
+/** A name, or `*.` and a domain of which it is a part; a flow of which none is so is not meant. */
+function noted(namesOf: (facts: FlowFacts) => readonly (string | undefined)[]): Field {
   return (_, { text }, sign) => {
     refuseOrder(sign);
     const wanted = text.toLowerCase();
     const suffix = wanted.startsWith('*.') ? wanted.slice(1) : undefined;
+    const isMeant = (name: string) =>
+      suffix === undefined ? name === wanted : name.endsWith(suffix);
     return ({ noteOf }) =>
       (view, at) => {
         const note = noteOf?.(view.getFloat64(at + FlowField.SERIAL, true));
-        const name = note && nameOf(note)?.toLowerCase();
-        return suffix === undefined ? name === wanted : name?.endsWith(suffix) === true;
+        if (note === undefined) return false;
+        return namesOf(note).some((name) => name !== undefined && isMeant(name.toLowerCase()));
       };
   };
 }

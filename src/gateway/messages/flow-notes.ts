@@ -54,6 +54,6 @@ export function readNotes(ring: SharedRing, onNote: (flow: number, text: string)
     if (textLength > Math.min(length - NoteField.TEXT, TEXT_MAX)) return;
     const textAt = at + NoteField.TEXT;
     const text = fromUtf8.decode(ring.bytes.slice(textAt, textAt + textLength));
-    if (Number.isSafeInteger(flow)) onNote(flow, text);
+    if (Number.isSafeInteger(flow) && flow > 0) onNote(flow, text);
   });
 }

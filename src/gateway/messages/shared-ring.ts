@@ -5,8 +5,11 @@
  *   | head | tail | lost | … | record | record | pad |
  *
  * A record never goes round the end: where it does not fit, a pad fills what is left. Positions are
- * of 32 bits and go on beyond the size of the ring, which is a power of two. The reader takes no
- * word of the writer for where a record ends: it may be a process that runs code of strangers.
+ * of 32 bits and go on beyond the size of the ring, which is a power of two.
+ *
+ * The writer may be a process that runs code of strangers, and may write anywhere. So the reader
+ * knows its own position by itself, and takes no word of the writer for where a record ends, nor
+ * for how much there is: a call looks at no more than the ring can hold.
  */
 
 /** Of 32 bits each: positions of the writer and of the reader, and records without room. */
@@ -16,6 +19,8 @@ const LOST = 2;
 const HEADER_WORDS = 3;
 const HEADER_BYTES = 64;
 const ALIGNMENT = 8;
+/** A record for each of so many bytes of the ring is the most that a call reads. */
+const BYTES_PER_RECORD = 64;
 
 /** How every record begins, in host order. */
 export const RingField = {
@@ -39,6 +44,8 @@ export class SharedRing {
   readonly #size: number;
   /** Of the writer, ahead of what the reader sees. */
   #head: number;
+  /** Of the reader; the writer gets a copy. */
+  #tail: number;
 
   /**
    * @param at    where its memory begins in the buffer
@@ -50,7 +57,9 @@ export class SharedRing {
     this.#positions = new Int32Array(buffer, at, HEADER_WORDS);
     this.#recordsAt = at + HEADER_BYTES;
     this.#size = size;
-    this.#head = this.#load(HEAD);
+    // A writer before this one may have left anything.
+    this.#head = alignDown(this.#load(HEAD));
+    this.#tail = alignDown(this.#load(TAIL));
   }
 
   /** Begins a record of so many bytes. @returns its position, or NO_RECORD */
@@ -87,23 +96,31 @@ export class SharedRing {
   }
 
   /**
-   * Hands over what is published, oldest first, and makes room of it.
+   * Hands over what is published, oldest first, and makes room of it. Of many small records some
+   * may be left for the next call; a head that cannot be loses what is there.
    *
    * @param onRecord  gets its position and its length, rounded up to 8
    */
   read(onRecord: (at: number, length: number) => void): void {
     const head = this.#load(HEAD);
-    let tail = this.#load(TAIL);
-    while (tail !== head) {
+    if (head % ALIGNMENT !== 0 || (head - this.#tail) >>> 0 > this.#size) {
+      this.#goTo(alignDown(head));
+      return;
+    }
+    let tail = this.#tail;
+    for (let left = this.#size / BYTES_PER_RECORD; tail !== head && left > 0; left--) {
       const at = this.#at(tail);
       // The writer may have died inside a record that was there before it: begin afresh.
       const length = this.view.getUint32(at + RingField.LENGTH, true);
       const most = Math.min((head - tail) >>> 0, this.#toEnd(tail));
-      if (length < ALIGNMENT || length % ALIGNMENT !== 0 || length > most) break;
+      if (length < ALIGNMENT || length % ALIGNMENT !== 0 || length > most) {
+        tail = head;
+        break;
+      }
       if (this.view.getUint8(at + RingField.IS_WANTED) !== 0) onRecord(at, length);
       tail = (tail + length) >>> 0;
     }
-    Atomics.store(this.#positions, TAIL, head | 0);
+    this.#goTo(tail);
   }
 
   /** Records so far for which there was no room. */
@@ -113,6 +130,12 @@ export class SharedRing {
 
   get #used(): number {
     return (this.#head - this.#load(TAIL)) >>> 0;
+  }
+
+  /** What is before is read. */
+  #goTo(tail: number): void {
+    this.#tail = tail;
+    Atomics.store(this.#positions, TAIL, tail | 0);
   }
 
   #load(which: number): number {
@@ -128,4 +151,5 @@ export class SharedRing {
   }
 }
 
+const alignDown = (position: number): number => (position & -ALIGNMENT) >>> 0;
 const roundUp = (bytes: number): number => (bytes + ALIGNMENT - 1) & ~(ALIGNMENT - 1);

@@ -5,6 +5,8 @@
  */
 import {
   closeSync,
+  constants,
+  fstatSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -97,13 +99,31 @@ export class RouteRecord {
 
   #text(): string | undefined {
     return explained(this.file, () => {
+      const fd = openThere(this.file);
+      if (fd === undefined) return undefined;
       try {
-        return readFileSync(this.file, 'utf8');
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-        throw error;
+        if (fstatSync(fd).isFile()) return readFileSync(fd, 'utf8');
+        throw new StartError('NOT_A_FILE', `${this.file} is no regular file: remove it`);
+      } finally {
+        closeSync(fd);
       }
     });
+  }
+}
+
+/**
+ * Never through a link, and never waiting for who writes a pipe: the folder may be that of the
+ * gateway's user, and this process root.
+ *
+ * @returns undefined where there is no such file
+ */
+function openThere(file: string): number | undefined {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+  try {
+    return openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
   }
 }
 

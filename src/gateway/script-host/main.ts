@@ -2,18 +2,13 @@
  * The hidden sub-commands in which scripts run. Each starts over first, so what they need is
  * imported after that.
  */
-import { requestSlices, SHORTEST_SLICE_NS } from '../../ffi/scheduling.ts';
 import { queueFds, ScriptHostFd } from '../messages/script-control.ts';
 import { confine, restartWithoutPrivileges } from './confine.ts';
-
-/** A decision and some more; shorter than what others have, longer than what the data plane has. */
-const SLICE_NS = 2 * SHORTEST_SLICE_NS;
 
 /** `__script-host QUEUES`: runs scripts until the supervisor is gone. */
 export async function runScriptHost(queues: number): Promise<never> {
   const links = Array.from({ length: queues }, (_, queue) => Object.values(queueFds(queue)));
   restartWithoutPrivileges([...Object.values(ScriptHostFd), ...links.flat()]);
-  requestSlices(SLICE_NS);
   const { HostLoop } = await import('./host-loop.ts');
   const loop = new HostLoop(queues);
   confine();

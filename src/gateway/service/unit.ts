@@ -28,7 +28,8 @@ ${type === 'notify' ? `ExecReload=${quote(binary)} reload\n` : ''}\
 EnvironmentFile=-/etc/default/culvert
 Restart=on-failure
 RestartSec=1
-# The config is wrong or the device is taken: starting again does not help.
+# The config is wrong or the device is taken: starting again does not help. It may when a gateway
+# that ran has lost its device or its data plane (7).
 RestartPreventExitStatus=1
 # It was told to end: flows were cut at the end of the drain (3), or at once (2).
 SuccessExitStatus=2 3

@@ -4,7 +4,14 @@
  */
 import { z } from 'zod';
 import type { SocketInfo } from '../../ffi/tcp-info.ts';
+import {
+  HISTOGRAM_BOUNDS,
+  LABEL_LENGTH,
+  LABELS_MAX,
+  METRIC_NAME,
+} from '../../scripts-runtime/metrics/script-metrics.ts';
 import type { OfflineVerdict, TestReport } from '../../scripts-runtime/offline/report.ts';
+import { scriptName } from '../config/script-schema.ts';
 import type { FromDataPlane } from '../messages/control.ts';
 import type { FromScriptHost } from '../messages/script-control.ts';
 
@@ -97,16 +104,22 @@ const scriptStats = z.object({
   disabled: z.boolean(),
 });
 
-/** As Prometheus wants names: they stand in the text as they are. */
-const metricName = z.string().regex(/^[a-zA-Z_][a-zA-Z0-9_]*$/);
+/** What a script can have measured; names stand as they are in a text that is kept. */
+const metricName = z.string().regex(METRIC_NAME);
+const metricLabels = z
+  .record(metricName, z.string().max(LABEL_LENGTH))
+  .refine((labels) => Object.keys(labels).length <= LABELS_MAX, 'too many labels');
 
 const metricDelta = z.object({
-  script: z.string(),
+  script: scriptName,
   name: metricName,
   kind: z.enum(['counter', 'gauge', 'histogram']),
-  labels: z.record(metricName, z.string()),
+  labels: metricLabels,
   value: z.number(),
-  buckets: z.array(count).exactOptional(),
+  buckets: z
+    .array(count)
+    .max(HISTOGRAM_BOUNDS.length + 1)
+    .exactOptional(),
 });
 
 const endpoint = z.object({

@@ -14,5 +14,7 @@ export const ExitCode = {
   /** The state changed since it was read (412, 428). */
   PRECONDITION: 5,
   UNREACHABLE: 6,
+  /** It ran, and lost for good what it needs: a start from scratch may help. */
+  BROKEN: 7,
 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];

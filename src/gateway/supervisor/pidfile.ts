@@ -16,7 +16,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { StartError } from './start-error.ts';
+import type { Logger } from './log/logger.ts';
+import { explained, StartError } from './start-error.ts';
 
 const MODE = 0o644;
 const SUFFIX_BYTES = 6;
@@ -34,6 +35,20 @@ export function checkPidfile(path: string): void {
     throw new StartError('NOT_A_FILE', `--pidfile ${path} ${what}: remove it, or name another`);
   }
   accessSync(dirname(path), constants.W_OK);
+}
+
+/**
+ * Writes it for a gateway that serves already: what is wrong with the file does not end that. In a
+ * sticky folder, such as /tmp, only its owner may replace a file that is there.
+ */
+export function keepPidfile(path: string, log: Logger): Disposable {
+  try {
+    return explained(`--pidfile ${path}`, () => writePidfile(path));
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    log.warn({ file: path, why: error.message }, 'pidfile-not-written');
+    return { [Symbol.dispose]: () => {} };
+  }
 }
 
 /**

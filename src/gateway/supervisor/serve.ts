@@ -21,7 +21,7 @@ import { openKernel, routePoolOf } from './kernel.ts';
 import { LogSink } from './log/log-sink.ts';
 import { LogTap } from './log/log-tap.ts';
 import { createLogger, type Logger } from './log/logger.ts';
-import { checkPidfile, writePidfile } from './pidfile.ts';
+import { checkPidfile, keepPidfile } from './pidfile.ts';
 import type { ReloadRecord } from './scripts/reloads.ts';
 import { ServiceManager } from './service-manager.ts';
 import { onSignals } from './signals.ts';
@@ -68,6 +68,7 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   const onNoIpv6 = (error: Error) => log.warn({ why: error.message }, 'no-ipv6');
   const kernel = cleanup.use(openKernel(loaded.config, isDefault ? { onNoIpv6 } : {}));
   const end = Promise.withResolvers<ExitCode>();
+  let onFatal: ExitCode = ExitCode.FAILED;
   const routes = cleanup.use(
     new HostRoutes(
       loaded,
@@ -100,7 +101,7 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
     },
     historyFolder: historyFolder(loaded, source, kernel.device.tun.name),
     onStop: (ms) => ending.request({ stop: 'api' }, ms),
-    onFatal: () => end.resolve(ExitCode.FAILED),
+    onFatal: () => end.resolve(onFatal),
   });
   const ending = new Ending({
     log,
@@ -119,6 +120,7 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   try {
     const isUp = await Promise.race([supervisor.start().then(() => true), end.promise]);
     if (isUp === true) {
+      onFatal = ExitCode.BROKEN;
       await routes.begin();
       announce(options, loaded, script, log, cleanup);
       manager.ready(
@@ -139,9 +141,7 @@ function announce(
   log: Logger,
   cleanup: DisposableStack,
 ): void {
-  if (pidfile !== undefined) {
-    cleanup.use(explained(`--pidfile ${pidfile}`, () => writePidfile(pidfile)));
-  }
+  if (pidfile !== undefined) cleanup.use(keepPidfile(pidfile, log));
   if (readyFd !== undefined) explained(`--ready-fd ${readyFd}`, () => writeSync(readyFd, '1'));
   log.info({ config: loaded.file, workdir: source.stateFolder, script }, 'started');
   // With a proxy, listeners take what the welcome would have people try.

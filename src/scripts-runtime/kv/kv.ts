@@ -131,16 +131,17 @@ export class Kv {
       .map(([key, { value }]) => [key, value]);
   }
 
-  /** Takes an entry of a journal. What no longer fits is left out. */
-  restore({ key, value, expiresAt }: KvEntry): void {
+  /** Takes an entry of a journal. What expired or no longer fits is left out, and told as gone. */
+  restore({ key, value, expiresAt = Number.POSITIVE_INFINITY }: KvEntry): void {
     this.#journalled.add(key);
-    if (value === undefined || (expiresAt ?? Number.POSITIVE_INFINITY) <= this.#epochMs()) return;
+    this.#changed.add(key);
+    if (value === undefined || expiresAt <= this.#epochMs()) return;
     try {
-      this.#put(key, value, expiresAt ?? Number.POSITIVE_INFINITY);
+      this.#put(key, value, expiresAt);
+      this.#changed.delete(key);
     } catch (error) {
       if (!(error instanceof KvError)) throw error;
     }
-    this.#changed.delete(key);
   }
 
   /** What changed since the last call: one entry for each key, as it is now. */

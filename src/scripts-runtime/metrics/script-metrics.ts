@@ -41,12 +41,13 @@ export const RESERVED_NAMES: ReadonlySet<string> = new Set([
   'own_dials_total',
 ]);
 
-const NAME = /^[a-zA-Z_][a-zA-Z0-9_]{0,63}$/;
+/** Of metrics and labels. */
+export const METRIC_NAME = /^[a-zA-Z_][a-zA-Z0-9_]{0,63}$/;
 /** What a histogram adds to its name. */
 const HISTOGRAM_ENDINGS = /_(bucket|sum|count)$/;
-const LABELS_MAX = 8;
+export const LABELS_MAX = 8;
 /** UTF-16 units; the rest is cut off. */
-const LABEL_LENGTH = 128;
+export const LABEL_LENGTH = 128;
 
 /** A call made no sense, or went over a limit; the script sees `name` and `message`. */
 export interface MetricFault {
@@ -226,11 +227,12 @@ const typeError = (message: string): MetricFault => ({ name: 'TypeError', messag
 
 function nameFault(kind: MetricKind, name: string, labels: readonly string[]): string | undefined {
   const isTaken = RESERVED_NAMES.has(name) || HISTOGRAM_ENDINGS.test(name);
-  if (!NAME.test(name) || isTaken) return `"${name}" cannot be the name of a metric`;
+  if (!METRIC_NAME.test(name) || isTaken) return `"${name}" cannot be the name of a metric`;
   if (kind === 'histogram' && RESERVED_NAMES.has(`${name}_count`)) return `"${name}" is taken`;
   if (labels.length > LABELS_MAX) return `metric "${name}" has more than ${LABELS_MAX} labels`;
   const wrong = labels.find(
-    (label) => !NAME.test(label) || ['script', 'le'].includes(label) || label.startsWith('__'),
+    (label) =>
+      !METRIC_NAME.test(label) || ['script', 'le'].includes(label) || label.startsWith('__'),
   );
   return wrong === undefined ? undefined : `"${wrong}" cannot be the name of a label`;
 }

@@ -222,7 +222,7 @@ describe.skipIf(Bun.which('groff') === null)('the man page', () => {
     expect(out).toContain('--log-level <level>');
     expect(out).toContain('One of: debug, info, warn, error, silent.');
     expect(out).toContain('CULVERT_LOG_LEVEL, LOGLEVEL');
-    expect(out).toContain('device.mtu *');
+    expect(out).toContain('device.name *');
     expect(out).toContain('culvert 1.2.3');
   });
 

@@ -1,7 +1,15 @@
 /** Answers that come when nobody waits any more, over the real socket. */
 import { expect, test } from 'bun:test';
-import { allocateStruct } from '../../../src/ffi/memory.ts';
-import { closeFd, receive, send, setNonBlocking, socketPair } from '../../../src/ffi/sockets.ts';
+import { sendDescriptor } from '../../../src/ffi/fd-passing.ts';
+import { allocateStruct, SharedMemory } from '../../../src/ffi/memory.ts';
+import {
+  closeFd,
+  receive,
+  send,
+  setNonBlocking,
+  shutdownWrite,
+  socketPair,
+} from '../../../src/ffi/sockets.ts';
 import { Decisions } from '../../../src/gateway/dataplane/decisions.ts';
 import { UpstreamTable } from '../../../src/gateway/dataplane/forward/upstream-table.ts';
 import {
@@ -14,6 +22,7 @@ import {
 import type { Decision } from '../../../src/scripts-runtime/decide.ts';
 import { Counter } from '../../../src/stack/counters.ts';
 import type { Verdict } from '../../../src/stack/verdict.ts';
+import { descriptorCount } from '../../ffi/support/descriptors.ts';
 import { DataPlaneRig } from '../../support/dataplane-rig.ts';
 
 const EPOCH = 3;
@@ -105,4 +114,34 @@ test('an answer is for one request, and taken once', () => {
   expect(world.answer(1, CLAIM)).toEqual([0]);
   expect(world.answer(1, CLAIM)).toEqual([]);
   expect(world.heard()).toEqual(['REQUEST 1', 'CANCEL 2', 'CANCEL 65537', 'CANCEL 1']);
+});
+
+test('a host that passes descriptors passes none: nobody here would close them', () => {
+  using world = setUp();
+  using memory = SharedMemory.create('passed', 4096);
+  const before = descriptorCount('memfd:passed');
+  for (let i = 0; i < 40; i++) sendDescriptor(world.fds[1], memory.fd, i);
+  world.decisions.read(() => {});
+  expect(descriptorCount('memfd:passed')).toBe(before);
+  expect(world.counters.get(Counter.DECISIONS_LATE)).toBe(40);
+});
+
+test('the end of the socket is no answer, and what was said before it is heard', () => {
+  using world = setUp();
+  world.ask();
+  world.say(1, CLAIM);
+  shutdownWrite(world.fds[1]);
+  const answered: number[] = [];
+  for (let turn = 0; turn < 3; turn++) world.decisions.read((row) => answered.push(row));
+  expect(answered).toEqual([0]);
+  expect(world.counters.get(Counter.DECISIONS_LATE)).toBe(0);
+});
+
+test('a datagram without a byte is passed over, and ends nothing', () => {
+  using world = setUp();
+  world.ask();
+  const nothing = allocateStruct(1);
+  for (let i = 0; i < 3; i++) expect(send(world.fds[1], nothing.address, 0)).toBe(0);
+  expect(world.answer(1, CLAIM)).toEqual([0]);
+  expect(world.counters.get(Counter.DECISIONS_LATE)).toBe(0);
 });

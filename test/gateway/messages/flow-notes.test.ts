@@ -1,4 +1,4 @@
-import { expect, test } from 'bun:test';
+import { describe, expect, test } from 'bun:test';
 import {
   HOST_MEMORY_BYTES,
   noteRing,
@@ -72,16 +72,75 @@ test('whatever a host writes there, it is read to its end and nothing is believe
       expect(note.dnsName?.length ?? 0).toBeLessThan(256);
     }
     // And then it goes on.
-    const view = new DataView(memory);
-    expect(view.getInt32(HEARTBEAT_BYTES)).toBe(view.getInt32(HEARTBEAT_BYTES + 4));
+    writeNote(noteRing(memory), 9, NOTE);
+    expect(read().at(-1)).toEqual([9, NOTE]);
   }
+});
+
+describe('a host that writes over positions', () => {
+  const positions = (memory: ArrayBuffer) => new Int32Array(memory, HEARTBEAT_BYTES, 2);
+  const RECORD_AT = HEARTBEAT_BYTES + 64;
+  const SIZE = 2 ** 20;
+
+  test('does not move that of the reader: a record would lie across the end of the memory', () => {
+    const { memory, writer, read } = rings();
+    writeNote(writer, 1, NOTE);
+    positions(memory)[1] = SIZE - 1;
+    expect(read()).toEqual([[1, NOTE]]);
+  });
+
+  test('cannot say that there is more than the ring holds', () => {
+    const { memory, writer, read } = rings();
+    const view = new DataView(memory);
+    for (let at = 0; at < SIZE; at += 8) view.setUint32(RECORD_AT + at, 8, true);
+    const startedAt = performance.now();
+    positions(memory)[0] = -8;
+    expect(read()).toEqual([]);
+    // Half a billion records would be looked at otherwise.
+    expect(performance.now() - startedAt).toBeLessThan(1000);
+    expect(writeNote(writer, 1, NOTE)).toBe(true);
+  });
+
+  test('has a bounded number of small ones read at a time, and the others later', () => {
+    const { memory } = rings();
+    const view = new DataView(memory);
+    for (let at = 0; at < SIZE; at += 8) {
+      view.setUint32(RECORD_AT + at, 8, true);
+      view.setUint8(RECORD_AT + at + 4, 1);
+    }
+    const reader = noteRing(memory);
+    positions(memory)[0] = SIZE;
+    const counts = Array.from({ length: 9 }, () => {
+      let count = 0;
+      reader.read(() => count++);
+      return count;
+    });
+    expect(counts).toEqual([...Array<number>(8).fill(SIZE / 64), 0]);
+  });
+
+  test('leaves nothing that the next host stumbles over', () => {
+    for (const [head, tail] of [
+      [3, 0],
+      [0, 5],
+      [-1, 2 ** 30],
+      [-5, -9],
+    ] as const) {
+      const { memory, read } = rings();
+      positions(memory)[0] = head;
+      positions(memory)[1] = tail;
+      read();
+      const next = noteRing(memory);
+      for (let flow = 1; flow <= 3; flow++) expect(writeNote(next, flow, NOTE)).toBe(true);
+      expect(read().map(([flow]) => flow)).toEqual([1, 2, 3]);
+    }
+  });
 });
 
 test('what is longer than names are, or no JSON, is passed over', () => {
   const { writer, read } = rings();
   writeNote(writer, 1, { dnsName: 'x'.repeat(300) });
   writeNote(writer, 1, { sniff: { proto: 'smtp' as 'tls' } });
-  writeNote(writer, 1.5, NOTE);
+  for (const flow of [1.5, 0, -1]) writeNote(writer, flow, NOTE);
   writeNote(writer, 9, NOTE);
   expect(read().map(([flow]) => flow)).toEqual([9]);
 });

@@ -4,6 +4,8 @@ import {
   existsSync,
   linkSync,
   readFileSync,
+  renameSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -52,6 +54,24 @@ describe('a record of what was made', () => {
     record.write(steps);
     expect(readFileSync(other, 'utf8')).toBe('precious');
     expect(record.read()).toEqual([...steps]);
+  });
+
+  test('is not read through a link that somebody has put there', () => {
+    const record = written();
+    const other = `${record.file}.other`;
+    renameSync(record.file, other);
+    symlinkSync(other, record.file);
+    expect(() => record.read()).toThrow(`${record.file}: ELOOP`);
+  });
+
+  test('that is a pipe is refused, and nobody is waited for', async () => {
+    const record = written();
+    rmSync(record.file);
+    Bun.spawnSync(['mkfifo', record.file]);
+    // Who would wait for the pipe gets this, and says something else.
+    await using writer = Bun.spawn(['sh', '-c', 'echo x > "$0"', record.file]);
+    expect(() => record.read()).toThrow(`${record.file} is no regular file`);
+    writer.kill();
   });
 
   test.skipIf(!isRoot)('that root writes belongs to the user whose folder it is', () => {

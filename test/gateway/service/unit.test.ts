@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemdUnit, sysusersEntry, UNIT_TYPES } from '../../../src/gateway/service/unit.ts';
+import { ExitCode } from '../../../src/gateway/supervisor/exit-code.ts';
 import { scratchFolder } from '../../support/scratch.ts';
 
 const HAS_SYSTEMD = Bun.which('systemd-analyze') !== null;
@@ -57,6 +58,12 @@ test('a unit that systemd signals has no command of its own to reload', () => {
 test('the user of the unit has an entry for sysusers', () => {
   expect(unit({ user: 'edge' })).toContain('User=edge\nGroup=edge\n');
   expect(sysusersEntry('edge')).toStartWith('u edge - ');
+});
+
+test('a gateway that ran and cannot go on is started again, and one that cannot start is not', () => {
+  const prevented = /^RestartPreventExitStatus=(.*)$/m.exec(unit())?.[1]?.split(' ').map(Number);
+  expect(prevented).toEqual([ExitCode.FAILED]);
+  expect(unit()).toContain('\nRestart=on-failure\n');
 });
 
 test('an end is a drain, and not a failure that starts the gateway again', () => {

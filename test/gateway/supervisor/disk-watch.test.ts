@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, setDefaultTimeout, test } from 'bun:test';
-import { mkdirSync, mkdtempSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { validateConfig } from '../../../src/gateway/config/load.ts';
@@ -66,6 +66,77 @@ test('a folder that is not watched any more is not; one that is not there is tol
   writeFileSync(file, 'two');
   await Bun.sleep(4 * SETTLE_MS);
   expect(seen.changes).toBe(0);
+});
+
+describe('of a folder whose name another one has', () => {
+  const LOOK_MS = 30;
+  /** A folder in one that nobody watches; who looks never finds out by `watch` alone. */
+  function setUpInside(lookMs: number) {
+    const outside = mkdtempSync(join(tmpdir(), 'culvert-'));
+    const folder = join(outside, 'scripts');
+    mkdirSync(folder);
+    const { log, lines } = rememberingLog();
+    const seen = { changes: 0 };
+    const watch = new DiskWatch(log, () => seen.changes++, SETTLE_MS, lookMs);
+    watches.push(watch);
+    const replace = () => {
+      mkdirSync(join(outside, 'new'));
+      renameSync(folder, `${mkdtempSync(join(outside, 'old-'))}/scripts`);
+      renameSync(join(outside, 'new'), folder);
+    };
+    return { outside, folder, lines, seen, watch, replace };
+  }
+  const quiet = () => Bun.sleep(4 * SETTLE_MS);
+
+  test('the next reload goes on with the new one', async () => {
+    const { folder, seen, watch, replace } = setUpInside(1e6);
+    watch.watch(all(folder));
+    replace();
+    await quiet();
+    watch.watch(all(folder));
+    seen.changes = 0;
+    writeFileSync(join(folder, 'a.ts'), 'x');
+    await until(() => seen.changes === 1, 'the change');
+  });
+
+  test('without a reload it is found, and is a change', async () => {
+    const { outside, folder, lines, seen, watch } = setUpInside(LOOK_MS);
+    const link = join(outside, 'current');
+    symlinkSync(folder, link);
+    mkdirSync(join(outside, 'next'));
+    watch.watch(all(link));
+    await quiet();
+    expect(seen.changes).toBe(0);
+    symlinkSync(join(outside, 'next'), join(outside, 'aside'));
+    renameSync(join(outside, 'aside'), link);
+    await until(() => seen.changes === 1, 'the change');
+    expect(lines).toMatchObject([{ msg: 'watch-moved', folder: link }]);
+    writeFileSync(join(outside, 'next', 'a.ts'), 'x');
+    await until(() => seen.changes === 2, 'the change in the new one');
+  });
+
+  test('one that is deleted and made again is, also with the inode that it had', async () => {
+    const { folder, seen, watch } = setUpInside(LOOK_MS);
+    watch.watch(all(folder));
+    rmSync(folder, { recursive: true });
+    mkdirSync(folder);
+    await until(() => seen.changes > 0, 'the end of the old one');
+    await quiet();
+    seen.changes = 0;
+    writeFileSync(join(folder, 'a.ts'), 'x');
+    await until(() => seen.changes === 1, 'the change');
+  });
+
+  test('one that comes later is, and its absence is told once', async () => {
+    const { outside, lines, seen, watch } = setUpInside(LOOK_MS);
+    const late = join(outside, 'late');
+    watch.watch(all(late));
+    await Bun.sleep(5 * LOOK_MS);
+    expect(lines.map(({ msg }) => msg)).toEqual(['watch-failed']);
+    mkdirSync(late);
+    await until(() => seen.changes === 1, 'the folder');
+    expect(lines.map(({ msg }) => msg)).toEqual(['watch-failed', 'watch-moved']);
+  });
 });
 
 describe('of a config', () => {

@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test';
 import {
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -9,7 +10,12 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { checkPidfile, writePidfile } from '../../../src/gateway/supervisor/pidfile.ts';
+import {
+  checkPidfile,
+  keepPidfile,
+  writePidfile,
+} from '../../../src/gateway/supervisor/pidfile.ts';
+import { rememberingLog } from './support.ts';
 
 const pidPath = () => join(mkdtempSync(join(tmpdir(), 'culvert-')), 'x.pid');
 
@@ -45,4 +51,16 @@ test('of another gateway is not removed at the end', () => {
   expect(readFileSync(path, 'utf8')).toBe('2\n');
   second[Symbol.dispose]();
   expect(existsSync(path)).toBe(false);
+});
+
+test('of a gateway that serves is a warning where it cannot be written', () => {
+  const path = pidPath();
+  const { log, lines } = rememberingLog();
+  keepPidfile(path, log)[Symbol.dispose]();
+  expect(existsSync(path)).toBe(false);
+  expect(lines).toEqual([]);
+  mkdirSync(path);
+  keepPidfile(path, log)[Symbol.dispose]();
+  expect(lines).toMatchObject([{ level: 'warn', msg: 'pidfile-not-written', file: path }]);
+  expect(existsSync(path)).toBe(true);
 });

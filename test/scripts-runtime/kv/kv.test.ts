@@ -154,6 +154,17 @@ test('an entry of the journal that does not fit any more can still be deleted th
   expect(kv.takeChanges()).toEqual([{ script: 'a', key: 'k' }]);
 });
 
+test('an entry of the journal that is left out, as expired or too large, is told as gone', () => {
+  const { kv, clock } = makeKv({ kvValueBytes: 10 });
+  kv.restore({ script: 'a', key: 'old', value: 1, expiresAt: clock.ms });
+  kv.restore({ script: 'a', key: 'large', value: 'x'.repeat(11) });
+  kv.restore({ script: 'a', key: 'kept', value: 1 });
+  expect(kv.takeChanges()).toEqual([
+    { script: 'a', key: 'old' },
+    { script: 'a', key: 'large' },
+  ]);
+});
+
 test('the store of a script: every method, through the sandbox', async () => {
   const world = new ScriptWorld();
   await world.load({

@@ -175,3 +175,19 @@ test('a host that makes up series without end is not believed', () => {
   );
   expect(linesOf(table)).toHaveLength(50_000);
 });
+
+test('nor one that makes up families without end', () => {
+  const table = new ScriptSeries();
+  const counter = (name: string) => ({
+    script: 'a',
+    name,
+    kind: 'counter' as const,
+    labels: {},
+    value: 1,
+  });
+  table.record(Array.from({ length: 50_010 }, (_, i) => counter(`x${i}`)));
+  let families = 0;
+  const count = () => void families++;
+  table.write({ counter: count, gauge: count, histograms: count } as unknown as MetricsText);
+  expect(families).toBe(50_000);
+});

@@ -24,6 +24,7 @@ const CODES: readonly (readonly [string, string])[] = [
   ['4', 'the gateway refused the request'],
   ['5', 'the state changed since it was read'],
   ['6', 'no gateway answers'],
+  ['7', 'a gateway that ran has lost its device or its data plane for good; start it again'],
 ];
 
 /** @param version  of the program, for the foot of the page */

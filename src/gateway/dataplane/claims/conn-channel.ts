@@ -10,6 +10,7 @@ import { receive, send } from '../../../ffi/sockets.ts';
 import { Counter, type Counters } from '../../../stack/counters.ts';
 import { CONN_BYTES_MAX, CONN_PAYLOAD_AT } from '../../messages/conn.ts';
 import { ConnMessage, decodeToDataPlane } from '../../messages/conn-decode.ts';
+import { HOST_SOCKET_EVENTS } from '../host-sockets.ts';
 
 /** Messages taken in one turn: a megabyte of bytes for clients at most. */
 const BATCH = 64;
@@ -48,7 +49,7 @@ export class ConnChannel {
     this.#epoll = epoll;
     this.#token = token;
     this.#counters = counters;
-    epoll.add(fd, EpollEvent.IN, token);
+    epoll.add(fd, HOST_SOCKET_EVENTS, token);
   }
 
   /** A message may be written and sent. */
@@ -68,7 +69,7 @@ export class ConnChannel {
   flush(): void {
     if (this.#unsent === 0 || !this.#isTaken(this.#unsent)) return;
     this.#unsent = 0;
-    this.#epoll.modify(this.#fd, EpollEvent.IN, this.#token);
+    this.#epoll.modify(this.#fd, HOST_SOCKET_EVENTS, this.#token);
   }
 
   /**
@@ -86,11 +87,14 @@ export class ConnChannel {
     }
   }
 
-  /** Both ends of the socket are open in the supervisor: there is no failure but a full queue. */
+  /**
+   * Both ends of the socket are open in the supervisor: there is no failure but a full queue, or a
+   * host that has shut its end down. That one hears nothing, and nobody waits for it.
+   */
   #isTaken(length: number): boolean {
     for (;;) {
       const sent = send(this.#fd, this.#outAddress, length);
-      if (sent !== -Errno.EINTR) return sent >= 0;
+      if (sent !== -Errno.EINTR) return sent >= 0 || sent === -Errno.EPIPE;
     }
   }
 }

@@ -17,7 +17,7 @@ const DATAGRAMS = 32;
 const BUDGET_PART = 16;
 
 export class DatagramLanding {
-  readonly batch = new DatagramBatch(DATAGRAMS);
+  readonly batch = new DatagramBatch(DATAGRAMS, true);
   readonly #slabs: SlabPool;
   readonly #base: number;
   readonly #wanted: number;

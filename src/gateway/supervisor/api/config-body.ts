@@ -1,9 +1,10 @@
 /** Configs as requests bring them, and where in the body something is wrong. */
 import type { Context } from 'hono';
-import { type Document, isNode, LineCounter, parseDocument } from 'yaml';
+import { type Document, isNode, LineCounter } from 'yaml';
 import { FILE_MAX_BYTES } from '../../config/documents.ts';
 import { ConfigError, type ConfigIssue } from '../../config/load.ts';
 import { NESTING_MAX, tooDeep } from '../../config/nesting.ts';
+import { parseYaml } from '../../config/parse-yaml.ts';
 import { ProblemError } from './problem.ts';
 
 /** Parts of a body that errors name. */
@@ -39,9 +40,8 @@ export async function readConfigBody(
     throw new ProblemError(413, `a config has at most ${FILE_MAX_BYTES} bytes`);
   }
   const lines = new LineCounter();
-  const document = parseDocument(text, {
+  const document = parseYaml(text, {
     lineCounter: lines,
-    prettyErrors: false,
     // A key that is no text is refused as one that nobody knows, and needs no line elsewhere.
     logLevel: 'error',
     // JSON has no aliases, and a merge patch no merge keys.

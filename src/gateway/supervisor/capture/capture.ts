@@ -41,6 +41,8 @@ export interface CaptureSource extends Pick<CaptureOrder, 'slot' | 'number'> {
   readonly mtu: number;
   /** Packets so far that the data plane had no room for. */
   readonly lost: () => number;
+  /** What the data planes have written can be taken a last time. */
+  readonly onEnding: () => void;
   readonly onClosed: () => void;
 }
 
@@ -135,6 +137,7 @@ export class Capture {
   /** The file is complete; what waits can still be read. */
   end(): void {
     if (this.#isEnded) return;
+    this.#source.onEnding();
     this.release(Number.POSITIVE_INFINITY);
     this.#finish();
   }

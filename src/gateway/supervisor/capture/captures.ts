@@ -64,6 +64,7 @@ export class Captures {
       mtu: mtu(),
       iface: context().iface,
       epoch: BigInt(Date.now()) * NS_PER_MS - BigInt(monotonicNanoseconds()),
+      onEnding: () => this.poll(),
       onClosed: () => this.#remove(slot),
     });
     this.#running.set(slot, capture);

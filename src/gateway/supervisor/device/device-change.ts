@@ -42,6 +42,9 @@ export interface ChangedDevice {
 /** What the kernel has to know of. */
 const KERNEL_KEYS = ['mtu', 'txQueueLength', 'addresses', 'routes'] as const;
 
+/** Bytes, and packets. */
+type LinkValues = Partial<Record<'mtu' | 'txQueueLength', number>>;
+
 type Prefix = Pick<Cidr, 'ip' | 'prefixLength'>;
 type Step = (netlink: Netlink, index: number) => void;
 
@@ -86,20 +89,29 @@ export class DeviceChange {
     );
   }
 
-  /** Takes off what the config has no more. @throws SystemError  the device was deleted */
-  finish(): void {
+  /**
+   * Takes off what the config has no more.
+   *
+   * @param onNoIpv6      see `DeviceSetup.configure`
+   * @throws SystemError  the first refusal; the rest was done
+   */
+  finish(onNoIpv6: OnNoIpv6 | undefined): void {
     const { tun, setup } = this.#device();
     const { addresses, routes } = missing(this.before, this.#wanted);
     if (addresses.length + routes.length === 0) return;
     onLink(tun, (netlink, index) => {
-      if (addresses.length > 0) {
-        keepingRoutes(netlink, index, () => this.#removeAddresses(netlink, index, addresses));
-      }
-      for (const prefix of routes) {
-        if (setup.isPooled(prefix)) continue;
-        const { ip, prefixLength } = prefix;
-        netlink.removeRoute(index, maskHostBits(bytesOf(ip), prefixLength), prefixLength);
-      }
+      const removeAddresses = (): void => {
+        if (addresses.length === 0) return;
+        keepingRoutes(netlink, index, () =>
+          this.#removeAddresses(netlink, index, addresses, onNoIpv6),
+        );
+      };
+      const removals = routes
+        .filter((prefix) => !setup.isPooled(prefix))
+        .map(({ ip, prefixLength }) => (): void => {
+          netlink.removeRoute(index, maskHostBits(bytesOf(ip), prefixLength), prefixLength);
+        });
+      throwRefusal(attemptAll([removeAddresses, ...removals]));
     });
   }
 
@@ -115,15 +127,12 @@ export class DeviceChange {
       this.#undo.push((link, now) => addRouteOnce(link, now, prefix, prefixLength));
     }
     if (this.#undo.length === 0) return;
-    onLink(this.#device().tun, (netlink, index) => {
-      const refusal = this.#takeBack(netlink, index);
-      if (refusal !== undefined) throw refusal;
-    });
+    onLink(this.#device().tun, (netlink, index) => throwRefusal(this.#takeBack(netlink, index)));
   }
 
-  #setLink(netlink: Netlink, index: number, key: 'mtu' | 'txQueueLength', present: number): void {
-    const wanted = this.#wanted[key];
-    if (wanted === undefined || wanted === this.before[key]) return;
+  #setLink(netlink: Netlink, index: number, key: keyof LinkValues, present: number): void {
+    const wanted = linkChanges(this.before, this.#wanted)[key];
+    if (wanted === undefined) return;
     at(['device', key], () => netlink.configureLink(index, { [key]: wanted }));
     this.#undo.push((link, now) => link.configureLink(now, { [key]: present }));
   }
@@ -157,34 +166,61 @@ export class DeviceChange {
   }
 
   /** With the first address of a network the kernel takes off all others of it. */
-  #removeAddresses(netlink: Netlink, index: number, gone: readonly Cidr[]): void {
+  #removeAddresses(
+    netlink: Netlink,
+    index: number,
+    gone: readonly Cidr[],
+    onNoIpv6: OnNoIpv6 | undefined,
+  ): void {
     const stay = givenAddresses(netlink, index).filter(
       (given) => !includes(gone, given, addressKey),
     );
-    for (const { ip, prefixLength } of gone) {
-      netlink.removeAddress(index, bytesOf(ip), prefixLength);
-    }
-    for (const given of stay) giveAddress(netlink, index, given);
-    // Of IPv6, an address is there once: only now there is room for it with another prefix length.
-    for (const { ip, prefixLength } of this.#wanted.addresses) {
-      if (!gone.some((old) => old.ip === ip)) continue;
+    // Of IPv6, an address is there once: only then there is room for it with another prefix length.
+    const again = this.#wanted.addresses.filter(({ ip }) => gone.some((old) => old.ip === ip));
+    const add = ({ ip, prefixLength }: Cidr): void =>
       netlink.addAddress(index, bytesOf(ip), prefixLength);
-    }
+    const refusal = attemptAll([
+      ...gone.map(({ ip, prefixLength }) => (): void => {
+        netlink.removeAddress(index, bytesOf(ip), prefixLength);
+      }),
+      ...stay.map((given) => (): void => giveAddress(netlink, index, given)),
+      ...again.map((address) => (): void => addAddresses([address], add, onNoIpv6)),
+    ]);
+    throwRefusal(refusal);
   }
 
   #takeBack(netlink: Netlink, index: number): SystemError | undefined {
-    let refusal: SystemError | undefined;
-    for (const step of this.#undo.reverse()) {
-      try {
-        step(netlink, index);
-      } catch (error) {
-        if (!(error instanceof SystemError)) throw error;
-        refusal ??= error;
-      }
-    }
+    const steps = this.#undo.reverse();
     this.#undo = [];
-    return refusal;
+    return attemptAll(steps.map((step) => (): void => step(netlink, index)));
   }
+}
+
+/** MTU and queue, where `wanted` has others; what it does not name stays as it is. */
+export function linkChanges(before: DeviceConfig, wanted: DeviceConfig): LinkValues {
+  const { mtu, txQueueLength } = wanted;
+  return {
+    ...(mtu === undefined || mtu === before.mtu ? {} : { mtu }),
+    ...(txQueueLength === before.txQueueLength ? {} : { txQueueLength }),
+  };
+}
+
+/** What the kernel refuses of it keeps back nothing else. @returns the first refusal */
+function attemptAll(works: readonly (() => void)[]): SystemError | undefined {
+  let refusal: SystemError | undefined;
+  for (const work of works) {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      refusal ??= error;
+    }
+  }
+  return refusal;
+}
+
+function throwRefusal(refusal: SystemError | undefined): void {
+  if (refusal !== undefined) throw refusal;
 }
 
 /** What `before` has and `wanted` has not. */

@@ -4,7 +4,7 @@ import type { GivenAddress } from '../../../ffi/netlink-addresses.ts';
 import type { TunDevice } from '../../../ffi/tun-device.ts';
 import { type DeviceConfig, parseDeviceSource } from '../../config/device-schema.ts';
 import type { DeviceFacts } from '../../messages/control.ts';
-import { DeviceChange } from './device-change.ts';
+import { DeviceChange, linkChanges } from './device-change.ts';
 import { DeviceSetup, type OnNoIpv6 } from './device-setup.ts';
 import { openDevice, openQueues, type Queues } from './device-source.ts';
 import { type DeviceState, lookAtDevice } from './device-state.ts';
@@ -22,10 +22,13 @@ export class Device implements Disposable {
   #setup: DeviceSetup;
   #isOwn: boolean;
   #lastName: string;
+  /** What the interface was set by; one that is gone knows nothing of later reloads. */
+  #applied: DeviceConfig;
 
   private constructor(tuns: Queues, config: DeviceConfig, onNoIpv6: OnNoIpv6 | undefined) {
     this.#tuns = tuns;
     this.#config = config;
+    this.#applied = config;
     this.#onNoIpv6 = onNoIpv6;
     this.#setup = new DeviceSetup(tuns[0], config);
     this.#isOwn = parseDeviceSource(config.name).kind === 'interface';
@@ -117,20 +120,25 @@ export class Device implements Disposable {
       tun: this.tun,
       setup: this.#setup,
     }));
-    if (!this.#isGone) change.begin(this.#onNoIpv6);
+    if (!this.#isGone) {
+      change.begin(this.#onNoIpv6);
+      this.#applied = wanted;
+    }
     this.#follow(wanted);
     return change;
   }
 
   /** Its second half. @throws SystemError */
   finishChange(change: DeviceChange): void {
-    if (!this.#isGone) change.finish();
+    if (!this.#isGone) change.finish(this.#onNoIpv6);
   }
 
   /** In the place of the second half. @throws SystemError  the first refusal; the rest was done */
   undoChange(change: DeviceChange): void {
     this.#follow(change.before);
-    if (!this.#isGone) change.undo();
+    if (this.#isGone) return;
+    this.#applied = change.before;
+    change.undo();
   }
 
   /** Sets again what an interface loses that goes down. @throws SystemError */
@@ -140,7 +148,8 @@ export class Device implements Disposable {
 
   /**
    * Makes another device beside this one, up, without routes, and with what this one has: MTU,
-   * queue, addresses; also where somebody has set them by hand.
+   * queue, addresses; also where somebody has set them by hand, but for what a reload has changed
+   * since it is gone.
    *
    * @param name  that of this device, or of another
    * @param last  what was seen of this one last, should it be gone
@@ -158,7 +167,8 @@ export class Device implements Disposable {
     try {
       // Where we may not look at it, its MTU is 0.
       const seen = [present, last].find((state) => state !== undefined && state.mtu > 0);
-      setup.configure(this.#onNoIpv6, seen);
+      const changed = linkChanges(this.#applied, this.#config);
+      setup.configure(this.#onNoIpv6, seen && { ...seen, ...changed });
       const given = present?.isHere && !isShared ? setup.takeAddresses(this.#setup) : [];
       const facts = factsOf(tun, lookAtDevice(tun));
       return { tuns, setup, name, isGone, isShared, given, facts };
@@ -192,6 +202,7 @@ export class Device implements Disposable {
     closeAll(this.#tuns);
     this.#tuns = tuns;
     this.#setup = setup;
+    this.#applied = this.#config;
     this.#isOwn = true;
   }
 

@@ -147,6 +147,8 @@ export class FlowControl {
 
   /** Takes rows of flows that ended. @param logged  write a line for each */
   takeEnded(rows: Uint8Array, logged: boolean): void {
+    // A note that is read after the end of its flow would be taken for that of a flow that lives.
+    this.#notes.read();
     this.ended.take(rows, logged);
     this.#events.ended(rows);
     const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);

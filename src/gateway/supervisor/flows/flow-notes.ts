@@ -2,19 +2,21 @@
 import type { FlowNote } from '../../../scripts-runtime/flow-note.ts';
 import { readNotes } from '../../messages/flow-notes.ts';
 import type { SharedRing } from '../../messages/shared-ring.ts';
+import { NoteStore } from './note-store.ts';
 import { parseNote } from './parse-note.ts';
 
 /** Flows that ended, of which events are still told. */
 const ENDED_MAX = 8192;
+/** A host that runs code of strangers may make notes as long as they get, of flows it invents. */
+const LIVE_BYTES_MAX = 24 * 1024 * 1024;
+const ENDED_BYTES_MAX = 8 * 1024 * 1024;
 /** How often what nobody asks for is read, so that the rings have room. */
 const READ_PERIOD_MS = 200;
 
 export class FlowNotes {
   readonly #rings: readonly SharedRing[];
-  readonly #max: number;
-  readonly #notes = new Map<number, FlowNote>();
-  /** In the order in which they ended. */
-  readonly #ended = new Map<number, FlowNote>();
+  readonly #notes: NoteStore;
+  readonly #ended = new NoteStore(ENDED_MAX, ENDED_BYTES_MAX);
   readonly #timer: ReturnType<typeof setInterval>;
 
   /**
@@ -23,7 +25,7 @@ export class FlowNotes {
    */
   constructor(rings: readonly SharedRing[], max: number) {
     this.#rings = rings;
-    this.#max = max;
+    this.#notes = new NoteStore(max, LIVE_BYTES_MAX);
     this.#timer = setInterval(() => this.read(), READ_PERIOD_MS);
     this.#timer.unref();
   }
@@ -53,7 +55,6 @@ export class FlowNotes {
     if (note === undefined) return;
     this.#notes.delete(flow);
     this.#ended.set(flow, note);
-    forgetOldest(this.#ended, ENDED_MAX);
   }
 
   close(): void {
@@ -69,20 +70,7 @@ export class FlowNotes {
       ...(isNews ? { sniff } : {}),
       ...(dnsName === undefined ? {} : { dnsName }),
     };
-    if (this.#ended.has(flow)) {
-      this.#ended.set(flow, note);
-      return;
-    }
-    this.#notes.set(flow, note);
-    forgetOldest(this.#notes, this.#max);
-  }
-}
-
-/** Keys of a map stand in the order in which they were made. */
-function forgetOldest(notes: Map<number, FlowNote>, max: number): void {
-  if (notes.size <= max) return;
-  for (const flow of notes.keys()) {
-    notes.delete(flow);
-    return;
+    const hasEnded = this.#ended.get(flow) !== undefined;
+    (hasEnded ? this.#ended : this.#notes).set(flow, note);
   }
 }

@@ -95,6 +95,7 @@ export class ScriptSeries {
       if ([...known.series.values()].some((series) => series.script !== script)) return undefined;
       this.#count -= known.series.size;
     }
+    if (this.#count >= SERIES_MAX) return undefined;
     const family: Family = { kind, series: new Map() };
     this.#families.set(name, family);
     return family;

@@ -286,6 +286,8 @@ export class Generations {
     const shown = { tests, ...(replay === undefined ? {} : { replay }) };
     if (dryRun) return { generation: next, changed: false, ...shown };
     if (next !== this.#history[0]) await this.#store?.prepare(next);
+    // It may have decided about flows, or have its number on disk, whatever becomes of it.
+    this.#lastNumber = Math.max(this.#lastNumber, next.number);
     await onApplying?.();
     if (trial !== undefined && this.#active.scripts.length > 0) {
       this.#endTrial();
@@ -299,8 +301,6 @@ export class Generations {
 
   async #try(next: Generation, trial: TrialPlan): Promise<Change> {
     if (this.#trials === undefined) throw new Error('nobody runs trials here');
-    // Also where it is stopped at once, it may have decided about flows.
-    this.#lastNumber = next.number;
     rejectOn(await this.#trials.start(next, trial));
     this.#trial = { generation: next, plan: trial };
     this.#name(next);
@@ -359,7 +359,6 @@ export class Generations {
     this.#name(next);
     if (next === this.#history[0]) return;
     this.#history = [next, ...this.#history].slice(0, HISTORY_LENGTH);
-    this.#lastNumber = Math.max(this.#lastNumber, next.number);
     await this.#store?.commit(next);
   }
 

@@ -6,8 +6,8 @@
  * of the bundles in memory may have by their limits, and leaves out the rest.
  */
 
-import { kvEntryBytes } from '../../../scripts-runtime/kv/kv.ts';
-import type { KvEntry, ScriptLimits } from '../../messages/script-control.ts';
+import { type KvLimits, kvEntryBytes } from '../../../scripts-runtime/kv/kv.ts';
+import type { KvEntry } from '../../messages/script-control.ts';
 import type { BundleContent } from './generations.ts';
 
 /**
@@ -49,11 +49,13 @@ export class KvJournal {
     }
   }
 
-  /** What is alive at `nowMs`, milliseconds since 1970. */
+  /**
+   * What is alive at `nowMs`, milliseconds since 1970. The rest is forgotten: a host that starts
+   * from these never knew it, and so will not tell that it went.
+   */
   entries(nowMs: number): KvEntry[] {
-    return [...this.#stores.values()].flatMap(({ entries }) =>
-      [...entries.values()].filter(({ expiresAt }) => expiresAt === undefined || expiresAt > nowMs),
-    );
+    this.#forgetExpired(nowMs);
+    return [...this.#stores.values()].flatMap(({ entries }) => [...entries.values()]);
   }
 
   /** From now on there is this bundle and no other: forgets its others, and what expired. */
@@ -61,9 +63,13 @@ export class KvJournal {
     this.#writers.clear();
     this.admit('active', bundle);
     const names = new Set(bundle.scripts.map(({ name }) => name));
-    for (const [script, store] of this.#stores) {
-      if (!names.has(script)) this.#stores.delete(script);
-      for (const entry of [...store.entries.values()]) {
+    for (const script of this.#stores.keys()) if (!names.has(script)) this.#stores.delete(script);
+    this.#forgetExpired(nowMs);
+  }
+
+  #forgetExpired(nowMs: number): void {
+    for (const { entries } of this.#stores.values()) {
+      for (const entry of entries.values()) {
         if (entry.expiresAt !== undefined && entry.expiresAt <= nowMs) this.#delete(entry);
       }
     }
@@ -90,22 +96,26 @@ export class KvJournal {
     store.entries.delete(key);
   }
 
-  /** Of bundles that are in memory together, the larger ones; undefined for no script of theirs. */
-  #limitsOf(script: string): ScriptLimits | undefined {
-    let found: ScriptLimits | undefined;
-    for (const { scripts, limits } of this.#writers.values()) {
-      if (!scripts.some(({ name }) => name === script)) continue;
-      if (found === undefined || limits.kvBytes > found.kvBytes) found = limits;
-    }
-    return found;
+  /** Of bundles in memory together, the larger of each; undefined for no script of theirs. */
+  #limitsOf(script: string): KvLimits | undefined {
+    return [...this.#writers.values()]
+      .filter(({ scripts }) => scripts.some(({ name }) => name === script))
+      .map(({ limits }): KvLimits => limits)
+      .reduce<KvLimits | undefined>(largerOf, undefined);
   }
 }
+
+const largerOf = (a: KvLimits | undefined, b: KvLimits): KvLimits => ({
+  kvBytes: Math.max(a?.kvBytes ?? 0, b.kvBytes),
+  kvKeyBytes: Math.max(a?.kvKeyBytes ?? 0, b.kvKeyBytes),
+  kvValueBytes: Math.max(a?.kvValueBytes ?? 0, b.kvValueBytes),
+});
 
 const bytesOf = (entry: KvEntry | undefined): number =>
   entry?.value === undefined ? 0 : kvEntryBytes(entry.key, entry.value);
 
 const isWithin = (
-  { kvKeyBytes, kvValueBytes }: ScriptLimits,
+  { kvKeyBytes, kvValueBytes }: KvLimits,
   key: string,
   value: string | number,
 ): boolean =>

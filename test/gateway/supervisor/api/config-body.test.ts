@@ -9,6 +9,9 @@ const YAML = 'application/yaml';
 const JSON_TYPE = 'application/json';
 const PATCH = 'application/merge-patch+json';
 
+/** Of 50 000 keys, each compared with all before it, in microseconds: well below that. */
+const QUADRATIC_US = 8_000_000;
+
 let plane: FakePlane;
 let api: Hono;
 beforeEach(() => {
@@ -64,6 +67,25 @@ describe('what is nested too deeply is refused with that reason', () => {
     expect(tooDeep(list(NESTING_MAX))).toBeUndefined();
     expect(tooDeep(list(NESTING_MAX + 1))).toHaveLength(NESTING_MAX);
     expect(tooDeep('text')).toBeUndefined();
+  });
+});
+
+describe.each([YAML, JSON_TYPE])('a mapping of many keys as %s', (type) => {
+  const keys = Array.from({ length: 50_000 }, (_, i) => `"k${i}": 1`);
+
+  test('is read in a time that grows with its length, not with the square of it', async () => {
+    const startedAt = process.cpuUsage();
+    const { status } = await send(type, `{"x": {${keys.join(',')}}}`);
+    expect(status).toBe(422);
+    const { user } = process.cpuUsage(startedAt);
+    expect(user).toBeLessThan(QUADRATIC_US);
+  }, 60_000);
+
+  test('is refused for one that stands there twice, with its place', async () => {
+    const { status, problem } = await send(type, `{"x": {"a": 1,\n "b": {"a": 1}, "a": 2}}`);
+    expect(status).toBe(400);
+    expect(problem.detail).toContain('Map keys must be unique');
+    expect(problem.errors).toMatchObject([{ line: 2, column: 17 }]);
   });
 });
 

@@ -172,6 +172,17 @@ describe('packets of several queues', () => {
     expect(times.map((time) => time - now)).toEqual([10, 20, 25, 30, 40, 50, 60]);
   });
 
+  test('that were written just before the end are in the file, too', async () => {
+    for (const end of ['one capture', 'all'] as const) {
+      const rings = new Rings();
+      const capture = rings.start();
+      rings.write(0, 20);
+      rings.write(1, 10);
+      if (end === 'all') rings.captures.close();
+      expect(await rings.timesOf(capture)).toEqual([10, 20]);
+    }
+  });
+
   test('leave when nothing earlier can come any more, and not before', async () => {
     const rings = new Rings();
     const capture = rings.start();

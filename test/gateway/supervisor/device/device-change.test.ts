@@ -199,11 +199,65 @@ describe.skipIf(!isRoot)('the device of another config', () => {
     expect(ip('route', 'show', 'table', '88')).toContain(`default dev ${NAME}`);
   });
 
+  const disableIpv6 = () => writeFileSync(`/proc/sys/net/ipv6/conf/${NAME}/disable_ipv6`, '1');
+  const notSettled = () => lines.filter(({ msg }) => msg === 'device-not-settled');
+
+  test('loses what it shall lose, whatever else the kernel refuses then', async () => {
+    const { finish } = await keeper.change(sectionOf('addresses: [10.9.0.1/24, fd09::1/48]'));
+    disableIpv6();
+    await finish();
+    expect(notSettled()).toMatchObject([{ why: expect.stringContaining('EACCES') }]);
+    expect(shown()).toMatchObject({ addresses: ['10.9.0.1/24'], routes: ['203.0.113.7'] });
+  });
+
+  test('does without IPv6 where the gateway has started without', async () => {
+    device[Symbol.dispose]();
+    const left: string[] = [];
+    device = Device.open(sectionOf('addresses: [fd09::1/64]'), {}, ({ code }) => left.push(code));
+    disableIpv6();
+    const change = device.change(sectionOf('addresses: [fd09::1/48]'));
+    device.finishChange(change);
+    expect(left).toEqual(['EACCES', 'EACCES']);
+  });
+
+  describe('while it is deleted', () => {
+    /** MTU and queue of the next one, and of the one before as it was seen last. */
+    const next = () => {
+      const last = { ...keeper.state, mtu: 1333, txQueueLength: 5 };
+      device.commit(device.prepare(NAME, last));
+      const { mtu, txQueueLength } = device.state();
+      return { mtu, txQueueLength };
+    };
+    beforeEach(() => {
+      keeper[Symbol.dispose]();
+      ip('link', 'del', NAME);
+    });
+
+    test('has the next one made as the last, where it says as before', () => {
+      device.change(sectionOf('addresses: [10.10.0.1/16]'));
+      expect(next()).toEqual({ mtu: 1333, txQueueLength: 5 });
+    });
+
+    test('has the next one made with its MTU and queue, and the one after as that was seen', () => {
+      device.change(sectionOf('mtu: 1400'));
+      device.change(sectionOf('mtu: 1400, txQueueLength: 77'));
+      expect(next()).toEqual({ mtu: 1400, txQueueLength: 77 });
+      ip('link', 'del', NAME);
+      expect(next()).toEqual({ mtu: 1333, txQueueLength: 5 });
+    });
+
+    test('leaves no trace when it is taken back', () => {
+      const change = device.change(sectionOf('mtu: 1400, txQueueLength: 77'));
+      device.undoChange(change);
+      expect(next()).toEqual({ mtu: 1333, txQueueLength: 5 });
+    });
+  });
+
   test('is what a device gets that was deleted meanwhile', async () => {
     ip('link', 'del', NAME);
     await take('mtu: 1400, addresses: [10.10.0.1/16], routes: [192.0.2.0/24]');
     await until(() => keeper.events.counts.has('recreated'), 'recreated');
-    expect(shown()).toMatchObject({ addresses: ['10.10.0.1/16'] });
+    expect(shown()).toMatchObject({ mtu: 1400, addresses: ['10.10.0.1/16'] });
     expect(shown().routes).toContain('192.0.2.0/24');
     expect(lines.some(({ msg }) => msg === 'device-not-settled')).toBe(false);
   });

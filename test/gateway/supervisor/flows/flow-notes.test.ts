@@ -64,6 +64,17 @@ describe('a flow that lives', () => {
     expect(found('not sniff = tls')).toEqual([second]);
   });
 
+  test('is found by any of its names', () => {
+    const { note, found } = setUp();
+    const sniff = { proto: 'tls', sni: 'a.example', host: 'b.example' } as const;
+    note(100, { sniff, dnsName: 'up.test' });
+    for (const name of ['a.example', 'B.example', 'up.test', '*.example', '*.test']) {
+      expect(found(`host = ${name}`)).toEqual(['2s']);
+    }
+    expect(found('host = c.example')).toEqual([]);
+    expect(found('sni = b.example')).toEqual([]);
+  });
+
   test('is not taken for something unknown again, once it was known', () => {
     const { control, note } = setUp();
     note(100, { sniff: { proto: 'unknown' } });
@@ -88,10 +99,22 @@ test('the line of a flow that ends has what was noted a moment before', () => {
   expect(lines[0]).toMatchObject({ event: 'flow', sniff: TLS.sniff, dns_name: 'up.example' });
 });
 
+test('notes of flows that ended take no place of those that live, with no line for them', () => {
+  const { memory, control, note } = setUp();
+  note(101, TLS);
+  // Twice as many as the table has rows are the most that live.
+  for (let serial = 200; serial < 230; serial++) {
+    memory.put(0, { serial });
+    note(serial, TLS);
+    control.takeEnded(memory.rowBytes(0).slice(), false);
+  }
+  expect(control.find(101)?.sniff).toEqual(TLS.sniff);
+});
+
 describe('memory of notes', () => {
-  const ring = () => {
+  const ring = (max = 10) => {
     const memory = new ArrayBuffer(HOST_MEMORY_BYTES);
-    const notes = new FlowNotes([noteRing(memory)], 10);
+    const notes = new FlowNotes([noteRing(memory)], max);
     controls.push(notes);
     return { host: noteRing(memory), notes };
   };
@@ -103,6 +126,34 @@ describe('memory of notes', () => {
     expect([1, 2, 3, 12].map((flow) => notes.of(flow) !== undefined)).toEqual([
       ...[false, false, true, true],
     ]);
+  });
+
+  test('a flow that is noted again is not the oldest any more', () => {
+    const { host, notes } = ring();
+    for (let flow = 1; flow <= 10; flow++) writeNote(host, flow, TLS);
+    writeNote(host, 1, { dnsName: 'up.example' });
+    writeNote(host, 11, TLS);
+    notes.read();
+    expect(notes.of(1)).toEqual({ ...TLS, dnsName: 'up.example' });
+    expect(notes.of(2)).toBeUndefined();
+  });
+
+  test('is bounded in bytes too, whatever flows a host invents', () => {
+    const { host, notes } = ring(2 ** 20);
+    const name = 'x'.repeat(255);
+    const alpn = Array<string>(8).fill(name);
+    const count = 6000;
+    for (let flow = 1; flow <= count; flow++) {
+      writeNote(host, flow, { sniff: { proto: 'tls', sni: name, host: name, alpn } });
+      notes.read();
+    }
+    // 5.5 KB each, by the count of two bytes for a character: 24 MiB are some 4500.
+    const kept = () =>
+      Array.from({ length: count }, (_, i) => notes.of(i + 1)).filter((note) => note !== undefined);
+    expect(kept().length).toBeWithin(4000, 5000);
+    expect(notes.of(count)).toBeDefined();
+    for (let flow = 1; flow <= count; flow++) notes.ended(flow);
+    expect(kept().length).toBeWithin(1300, 1700);
   });
 
   test('of flows that ended lasts for those who hear of it later, and is bounded too', () => {

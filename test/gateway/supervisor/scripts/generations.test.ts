@@ -11,6 +11,7 @@ import {
   type Generation,
   Generations,
   NoSuchGenerationError,
+  ScriptHostError,
   StaleChangeError,
 } from '../../../../src/gateway/supervisor/scripts/generations.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
@@ -158,6 +159,33 @@ describe('a change', () => {
       ...['prepare 5', 'activate 5', 'commit 5'],
       ...['prepare 6', 'try 6', 'commit 6'],
     ]);
+  });
+
+  test('that no host could activate does not give its number to other content', async () => {
+    const prepared: [number, string | undefined][] = [];
+    const store = {
+      hashKey: new Uint8Array(32),
+      generations: [],
+      lastNumber: 0,
+      prepare: async ({ number, scripts }: Generation) =>
+        void prepared.push([number, scripts[0]?.source]),
+      commit: async () => {},
+    };
+    const activator = new FakeActivator();
+    activator.activate = async ({ number }) => {
+      if (number === 1) throw new ScriptHostError('busy');
+      return [];
+    };
+    const generations = new Generations(activator, DEFAULT_SCRIPT_LIMITS, () => 1, { store });
+    const put = (source: string) =>
+      generations.apply('api', (active) => ({ ...active, scripts: [{ ...SCRIPT, source }] }));
+    await expect(put('one')).rejects.toThrow(ScriptHostError);
+    await put('two');
+    expect(prepared).toEqual([
+      [1, 'one'],
+      [2, 'two'],
+    ]);
+    expect(generations.active.number).toBe(2);
   });
 
   test('has a hash that is too long for two bundles to share it', async () => {

@@ -96,6 +96,27 @@ test('what expired makes room when scripts change', () => {
   expect(journal.entries(100).map(({ key }) => key)).toEqual(['z']);
 });
 
+test('what expired before a host started makes room for that host, which never knew it', () => {
+  journal.admit('active', bundle(['a'], { kvBytes: kvEntryBytes('x', 1) }));
+  const write = (key: string, expiresAt?: number) =>
+    journal.record([{ script: 'a', key, value: 1, ...(expiresAt && { expiresAt }) }]);
+  write('x', 100);
+  write('y', 100);
+  expect(journal.entries(100)).toEqual([]);
+  write('z');
+  expect(refused).toEqual([]);
+  expect(journal.entries(100).map(({ key }) => key)).toEqual(['z']);
+});
+
+test('of bundles in memory together, each limit is the larger one', () => {
+  journal.admit('active', bundle(['a'], { kvBytes: 500, kvKeyBytes: 8, kvValueBytes: 4 }));
+  journal.admit('next', bundle(['a'], { kvBytes: 1000, kvKeyBytes: 2, kvValueBytes: 100 }));
+  journal.record([{ script: 'a', key: '12345678', value: 'x'.repeat(100) }]);
+  journal.admit('next', bundle(['a'], { kvBytes: 1, kvKeyBytes: 2, kvValueBytes: 100 }));
+  journal.record([{ script: 'a', key: '87654321', value: 'x'.repeat(100) }]);
+  expect(refused).toEqual([]);
+});
+
 test('takes what a bundle writes while it is loaded, and what a canary does', () => {
   journal.admit('canary', bundle(['c']));
   journal.admit('next', bundle(['d'], { kvBytes: 0 }));
