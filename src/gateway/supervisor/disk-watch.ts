@@ -105,7 +105,8 @@ export class DiskWatch {
   /**
    * A folder, because a file that is replaced is another file under its name.
    *
-   * @param identity  of before it is opened: what takes its place meanwhile is found by the next look
+   * @param identity  of before it is opened: what takes its place meanwhile is found by the next
+   *   look
    */
   #begin(folder: string, identity: string | undefined): boolean {
     try {

@@ -60,7 +60,7 @@ test('the user of the unit has an entry for sysusers', () => {
   expect(sysusersEntry('edge')).toStartWith('u edge - ');
 });
 
-test('a gateway that ran and cannot go on is started again, and one that cannot start is not', () => {
+test('a gateway that ran is started again, and one that cannot start is not', () => {
   const prevented = /^RestartPreventExitStatus=(.*)$/m.exec(unit())?.[1]?.split(' ').map(Number);
   expect(prevented).toEqual([ExitCode.FAILED]);
   expect(unit()).toContain('\nRestart=on-failure\n');
