@@ -86,6 +86,32 @@ describe('with routes.auto', () => {
     await reload({ auto: false }, 0);
     expect(await gateway.stop()).toBe(0);
   });
+
+  test('they are there again when the device is back, and reloads go on after a swap', async () => {
+    await using world = await World.startRouted({ config });
+    const { topology, client, server, gateway } = world;
+    const table = () =>
+      [4, 6].map((family) => topology.ip(topology.gw, `-${family} route show table 7100`)).join();
+    const restored = () => waitFor('the routes', () => table().match(/default/g)?.length === 2);
+    await restored();
+    const swap = await gateway.api('/v1/device/swap', {
+      method: 'POST',
+      body: '{}',
+      headers: { 'Content-Type': 'application/json', 'If-Match': '*' },
+    });
+    expect(swap.ok).toBe(true);
+    expect(await gateway.cli('reload')).toMatchObject({ code: 0 });
+    topology.ip(topology.gw, `link set ${DEVICE} down`);
+    topology.ip(topology.gw, `link set ${DEVICE} up`);
+    await restored();
+    topology.ip(topology.gw, `link del ${DEVICE}`);
+    await gateway.waitForLog('the device', ({ msg }) => msg === 'device-recreated');
+    await restored();
+    const transfer = transferBetween(client, server, IPV4.server, TRANSFER);
+    expect(await transfer).toMatchObject(intact(TRANSFER));
+    expect(await gateway.stop()).toBe(0);
+    expect(rules(topology)).toEqual([]);
+  });
 });
 
 test('plan prints what apply does, and undo takes back only that', async () => {

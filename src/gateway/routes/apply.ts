@@ -10,6 +10,7 @@ import {
   listTableRoutes,
 } from '../../ffi/policy-routes.ts';
 import type { ListedRule } from '../../ffi/rule-message.ts';
+import { StartError } from '../supervisor/start-error.ts';
 import { keyOf, MAIN_TABLE, ruleCommand, type Step } from './plan.ts';
 import type { RouteRecord } from './record.ts';
 import { lockRecord } from './record-lock.ts';
@@ -55,6 +56,12 @@ export function compareRoutes(
   };
 }
 
+/** What was done, and what could not be. */
+export interface RouteOutcome extends RouteChange {
+  /** Why something was not removed: it is in the record still. */
+  readonly failure: SystemError | undefined;
+}
+
 /**
  * Makes what is missing and removes what we made and is not wanted any more; done again, it does
  * nothing. Where a step fails, what this call has made is taken back; what cannot be taken away is
@@ -68,40 +75,83 @@ export function applyRoutes(
   device: string,
   record: RouteRecord,
 ): RouteChange {
-  using netlink = new Netlink();
   // Two that read and then write the record would forget what the other has made.
   using _ = lockRecord(record, wanted.length > 0);
+  const { failure, ...change } = applyLocked(wanted, device, record);
+  if (failure !== undefined) throw failure;
+  return change;
+}
+
+/**
+ * The same for who has the lock of the record. What cannot be removed is no error: it is told.
+ *
+ * @throws SystemError, StartError  all is as it was
+ */
+export function applyLocked(
+  wanted: readonly Step[],
+  device: string,
+  record: RouteRecord,
+): RouteOutcome {
+  using netlink = new Netlink();
   const { ours, made, kept, removed } = compareRoutes(wanted, device, record);
+  const noted = new RecordedSteps(record, ours);
   // Before the first step: should this process die in the middle, the next one knows.
-  if (made.length > 0) record.write([...ours, ...made]);
-  addAll(netlink, made, device, () => record.write(ours));
+  noted.write([...ours, ...made]);
+  addAll(netlink, made, device, (left) => noted.write([...ours, ...left]));
   const { left, failure } = removeAll(netlink, removed, device);
   const keys = new Set(ours.map(keyOf));
-  record.write([...kept.filter((step) => keys.has(keyOf(step))), ...made, ...left.reverse()]);
-  if (failure !== undefined) throw failure;
-  return { made, removed, kept };
+  noted.write([...kept.filter((step) => keys.has(keyOf(step))), ...made, ...left.toReversed()]);
+  const stay = new Set(left);
+  return { made, removed: removed.filter((step) => !stay.has(step)), kept, failure };
 }
 
 /** Takes back what was made, and nothing else. @throws SystemError `EPERM` */
 export const undoRoutes = (device: string, record: RouteRecord): readonly Step[] =>
   applyRoutes([], device, record).removed;
 
+/** Writes what is news only: its folder may be one whose changes cause a reload. */
+class RecordedSteps {
+  readonly #record: RouteRecord;
+  #keys: ReadonlySet<string>;
+
+  constructor(record: RouteRecord, steps: readonly Step[]) {
+    this.#record = record;
+    this.#keys = new Set(steps.map(keyOf));
+  }
+
+  /** What is there twice, as it was lost and made again, is written once. @throws StartError */
+  write(steps: readonly Step[]): void {
+    const byKey = new Map(steps.map((step) => [keyOf(step), step]));
+    const keys = new Set(byKey.keys());
+    // A file that means nothing any more, as it is of before a reboot, goes.
+    if (keys.size > 0 && Bun.deepEquals(keys, this.#keys)) return;
+    this.#record.write([...byKey.values()]);
+    this.#keys = keys;
+  }
+}
+
+/** @param onFailure  gets those that were made and cannot be taken back */
 function addAll(
   netlink: Netlink,
   steps: readonly Step[],
   device: string,
-  onFailure: () => void,
+  onFailure: (left: readonly Step[]) => void,
 ): void {
   const done: Step[] = [];
-  const index = steps.some(isAtDevice) ? netlink.linkIndex(device) : 0;
   try {
+    const index = steps.some(isAtDevice) ? netlink.linkIndex(device) : 0;
     for (const step of steps) {
       add(netlink, step, index);
       done.push(step);
     }
   } catch (error) {
-    for (const step of done.reverse()) remove(netlink, step, index);
-    onFailure();
+    const { left } = removeAll(netlink, done.reverse(), device);
+    try {
+      onFailure(left);
+    } catch (unwritten) {
+      // The record names more than was made then, which harms nobody: why it failed is the news.
+      if (!(unwritten instanceof StartError)) throw unwritten;
+    }
     throw error;
   }
 }

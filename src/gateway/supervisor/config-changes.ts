@@ -223,7 +223,7 @@ export class ConfigChanges {
     const { log, notices, state, kernel, onTaken } = this.#options;
     const checked = checkConfig(loaded);
     const { file } = loaded;
-    const kernelChange = new KernelChange(kernel, state.loaded, loaded);
+    const kernelChange = new KernelChange(kernel, log, state.loaded, loaded);
     // Before the kernel follows: a disk that is full must not leave it to a config that is refused.
     const staged =
       rewrite && file !== undefined ? stageFile(file, rewrite.text, rewrite.before) : undefined;

@@ -164,6 +164,9 @@ export class DiskWatch {
   }
 }
 
+/** Of routes that were made; see `RouteRecord`. */
+const ROUTE_RECORD = /^routes-.*\.(json|lock)$/;
+
 /** @returns undefined where there is none, or none that may be seen */
 function identityOf(folder: string): string | undefined {
   try {
@@ -175,4 +178,5 @@ function identityOf(folder: string): string | undefined {
 }
 
 /** What a reload writes itself would be followed by the next one. */
-const isContent = (name: string): boolean => !SCRATCH.test(name) && name !== AUTOSAVE_NAME;
+const isContent = (name: string): boolean =>
+  !SCRATCH.test(name) && !ROUTE_RECORD.test(name) && name !== AUTOSAVE_NAME;

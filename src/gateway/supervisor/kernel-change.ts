@@ -8,22 +8,39 @@ import { ConfigError, type LoadedConfig } from '../config/load.ts';
 import { nameOf } from './config-state.ts';
 import { DeviceChangeError } from './device/device-change.ts';
 import type { DeviceKeeper, PendingDeviceChange } from './device/device-keeper.ts';
+import type { Logger } from './log/logger.ts';
+
+/** Takes back what was done for a config. @throws what the kernel says */
+type TakeBack = () => void | Promise<void>;
+
+/**
+ * Has a part of the kernel, or of the host, follow a config that comes after another one.
+ *
+ * @throws ConfigError  all is as it was
+ */
+export type Follower = (
+  wanted: LoadedConfig,
+  before: LoadedConfig,
+) => TakeBack | undefined | Promise<TakeBack | undefined>;
 
 export interface KernelPorts {
   readonly device: Pick<DeviceKeeper, 'change'>;
-  /** Has routes follow the config; called again with the one before, all is as it was. */
-  readonly follow: (loaded: LoadedConfig) => void;
+  /** After the device, in this order. */
+  readonly followers: readonly Follower[];
 }
 
 export class KernelChange {
   readonly #ports: KernelPorts;
+  readonly #log: Logger;
   readonly #before: LoadedConfig;
   readonly #wanted: LoadedConfig;
+  readonly #done: TakeBack[] = [];
   #device: PendingDeviceChange | undefined;
   #hasBegun = false;
 
-  constructor(ports: KernelPorts, before: LoadedConfig, wanted: LoadedConfig) {
+  constructor(ports: KernelPorts, log: Logger, before: LoadedConfig, wanted: LoadedConfig) {
     this.#ports = ports;
+    this.#log = log;
     this.#before = before;
     this.#wanted = wanted;
   }
@@ -32,8 +49,13 @@ export class KernelChange {
   async begin(): Promise<void> {
     if (this.#hasBegun) return;
     this.#hasBegun = true;
-    this.#device = await this.#changeDevice();
-    this.#ports.follow(this.#wanted);
+    const device = await this.#changeDevice();
+    this.#device = device;
+    this.#done.push(() => device.undo());
+    for (const follow of this.#ports.followers) {
+      const takeBack = await follow(this.#wanted, this.#before);
+      if (takeBack !== undefined) this.#done.push(takeBack);
+    }
   }
 
   /** The config is in force. */
@@ -41,13 +63,15 @@ export class KernelChange {
     await this.#device?.finish();
   }
 
-  /** The config is refused. Nothing, where it was not begun. */
+  /** The config is refused: takes back what was begun, as much as can be; the log says the rest. */
   async undo(): Promise<void> {
-    if (!this.#hasBegun) return;
-    try {
-      this.#ports.follow(this.#before);
-    } finally {
-      await this.#device?.undo();
+    for (const takeBack of this.#done.splice(0).reverse()) {
+      try {
+        await takeBack();
+      } catch (error) {
+        // Why the config was refused is what its sender has to know.
+        this.#log.error({ err: error }, 'change-not-undone');
+      }
     }
   }
 

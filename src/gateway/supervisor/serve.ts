@@ -72,23 +72,26 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   const routes = cleanup.use(
     new HostRoutes(
       loaded,
-      () => kernel.device.tun.name,
+      () => kernel.device.name(),
       recordOf(loaded, source.stateFolder, kernel.device.tun.name),
       log,
     ),
   );
   const manager = cleanup.use(new ServiceManager(process.env, log));
-  let drainMs = loaded.config.drain;
   const supervisor = new Supervisor({
     log,
     kernel,
     loaded,
-    followConfig: (next) => {
-      routePoolOf(next, kernel);
-      followAdmin(next, socketFile);
-      routes.follow(next);
-      drainMs = next.config.drain;
-    },
+    followers: [
+      // Addresses of the pool stay routed: see `DeviceSetup.routePool`.
+      (wanted) => void routePoolOf(wanted, kernel),
+      (wanted, before) => {
+        followAdmin(wanted, socketFile);
+        return () => followAdmin(before, socketFile);
+      },
+      (wanted) => routes.follow(wanted),
+    ],
+    onDeviceBack: () => void routes.restore(),
     onReload: (record) => tellReload(record, manager, () => statusOf(supervisor)),
     configSource: {
       read: () => loadConfig(source),
@@ -103,7 +106,7 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   const ending = new Ending({
     log,
     drain: (ms) => supervisor.drain(ms),
-    drainMs: () => drainMs,
+    drainMs: () => supervisor.config.config.drain,
     onEnding: (ms) => manager.stopping(ms),
     end: end.resolve,
   });
@@ -118,7 +121,7 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
     const isUp = await Promise.race([supervisor.start().then(() => true), end.promise]);
     if (isUp === true) {
       onFatal = ExitCode.BROKEN;
-      routes.follow(loaded);
+      await routes.begin();
       announce(options, loaded, script, log, cleanup);
       manager.ready(
         () => statusOf(supervisor),

@@ -2,6 +2,7 @@
 import type { LoadedConfig } from '../config/load.ts';
 import type { ConfigOrigin } from './config-changes.ts';
 import type { Kernel } from './kernel.ts';
+import type { Follower } from './kernel-change.ts';
 import type { Logger } from './log/logger.ts';
 import type { ReloadRecord } from './scripts/reloads.ts';
 
@@ -10,13 +11,10 @@ export interface SupervisorOptions {
   readonly kernel: Kernel;
   readonly loaded: LoadedConfig;
   readonly configSource: ConfigOrigin;
-  /**
-   * Has the host do what a config wants of it: routes. Called before anything else is changed, and
-   * with the config that runs when a change fails after that.
-   *
-   * @throws ConfigError  the kernel refuses; all is as it was
-   */
-  readonly followConfig: (loaded: LoadedConfig) => void;
+  /** Have the host do what a config wants of it: routes, the file of the socket. */
+  readonly followers: readonly Follower[];
+  /** The device is up again, or another one is in its place: what the kernel forgot is missing. */
+  readonly onDeviceBack: () => void;
   /** A reload has begun. */
   readonly onReload: (record: ReloadRecord) => void;
   /** Where the history of scripts is kept; absent: in memory only. */

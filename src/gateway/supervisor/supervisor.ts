@@ -97,7 +97,7 @@ export class Supervisor implements ControlPlane {
     this.device = new DeviceKeeper({
       ...{ log, device: kernel.device, counters: this.#counters, notices: this.notices },
       plane: () => this.#dataPlane,
-      onFatal: options.onFatal,
+      ...{ onFatal: options.onFatal, onBack: options.onDeviceBack },
     });
     this.#scriptHost = new ScriptHost({
       log,
@@ -143,7 +143,7 @@ export class Supervisor implements ControlPlane {
       scripts: this.#changes,
       started: loaded,
       ...options.configSource,
-      kernel: { device: this.device, follow: options.followConfig },
+      kernel: { device: this.device, followers: options.followers },
       announce: (live) => this.#tellConfig(live),
       onTaken: (next, live) => this.#taken(next, live),
     });

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
 import { applyRoutes, compareRoutes, undoRoutes } from '../../../src/gateway/routes/apply.ts';
 import { checkLoops } from '../../../src/gateway/routes/loop-check.ts';
@@ -10,6 +10,7 @@ import { scratchFolder } from '../../support/scratch.ts';
 
 const DEVICE = 'cvroute0';
 const TABLE = '7100';
+const NETWORK = '{include: [203.0.113.0/24]}';
 const AUTO = '{auto: true, exclude: [10.0.0.0/8, fd00::/8]}';
 const configOf = (routes: string, more = '') =>
   parseConfig(`device: {name: ${DEVICE}}\nroutes: ${routes}\n${more}`, 'c');
@@ -91,6 +92,39 @@ describe.skipIf(!isRoot)('routes and rules in the kernel', () => {
     expect(kernelState()).toEqual(followed);
   });
 
+  test('are written to the record when it changes, and not when nothing does', () => {
+    apply(AUTO);
+    const written = () => statSync(record.file, { bigint: true }).ctimeNs;
+    const before = written();
+    apply(AUTO);
+    expect(written()).toBe(before);
+    // What the kernel has lost is ours already.
+    ip('route', 'flush', 'table', TABLE);
+    expect(apply(AUTO).made.length).toBeGreaterThan(0);
+    expect(written()).toBe(before);
+    expect(record.read()).toHaveLength(10);
+  });
+
+  test('that cannot be made for want of the device leave the record as it was', () => {
+    apply(AUTO);
+    ip('link', 'del', DEVICE);
+    expect(() => apply(AUTO)).toThrow(`netlink(RTM_GETLINK) on ${DEVICE}: ENODEV`);
+    expect(record.read()).toHaveLength(10);
+  });
+
+  test('that fail and cannot be taken back stay in the record, which says why they failed', () => {
+    const { steps } = planRoutes(configOf(NETWORK, 'egress: {interface: uplink}'), DEVICE);
+    const words = ['uidrange', '1000-1001', 'protocol', 'static'];
+    ip('rule', 'add', ...words, 'lookup', TABLE, 'priority', '7102');
+    const [route, rule] = steps;
+    // The kernel refuses the third step; the second then cannot be told from the rule of others.
+    const refused = planOf('{include: [198.51.100.0/24], table: 7101}').at(0);
+    ip('route', 'add', '198.51.100.0/24', 'dev', 'uplink', 'table', '7101');
+    const failing = () => applyRoutes([route!, rule!, refused!], DEVICE, record);
+    expect(failing).toThrow('netlink(RTM_NEWROUTE)');
+    expect(record.read()).toEqual([rule!]);
+  });
+
   test('are as before when one of them fails', () => {
     ip('-6', 'route', 'add', 'default', 'dev', 'uplink', 'table', TABLE);
     const before = kernelState();
@@ -111,7 +145,6 @@ describe.skipIf(!isRoot)('routes and rules in the kernel', () => {
   ];
   const rules4 = () => ip('-4', 'rule', 'show');
   const foreignOf = (routes: string) => compareRoutes(planOf(routes), DEVICE, record).foreign;
-  const NETWORK = '{include: [203.0.113.0/24]}';
 
   test.each(FOREIGN)('are not mistaken for a rule of others: %s', (words) => {
     ip('rule', 'add', ...words.split(' '), 'lookup', TABLE, 'priority', '7102');

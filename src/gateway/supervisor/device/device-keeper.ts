@@ -70,6 +70,8 @@ export interface DeviceKeeperOptions {
   readonly plane: () => DevicePlane | undefined;
   /** The device is gone for good. */
   readonly onFatal: () => void;
+  /** It is up again after it was not, or another one is: its routes in other tables are lost. */
+  readonly onBack: () => void;
 }
 
 export class DeviceKeeper implements Disposable {
@@ -171,7 +173,7 @@ export class DeviceKeeper implements Disposable {
     this.#watchErrors.set(code, (this.#watchErrors.get(code) ?? 0) + 1);
     if (!isFirst) return;
     // The watch may be in the middle of being made, and has no state to be asked for.
-    this.#options.log.warn({ device: this.#device.tun.name, why: message }, 'device-not-seen');
+    this.#options.log.warn({ device: this.#device.name(), why: message }, 'device-not-seen');
   }
 
   #changed(state: DeviceState, before: DeviceState): void {
@@ -189,7 +191,10 @@ export class DeviceKeeper implements Disposable {
     if (isKnown && txQueueLength !== before.txQueueLength) {
       tell('queue', { tx_queue_length: txQueueLength, before: before.txQueueLength });
     }
-    if (isUp && !before.isUp && isHere) this.#refresh();
+    if (isUp && isHere && !(before.isUp && before.isHere)) {
+      this.#refresh();
+      this.#options.onBack();
+    }
     plane()?.deviceChanged(this.#device.facts(state));
   }
 
@@ -283,6 +288,7 @@ export class DeviceKeeper implements Disposable {
     plane()?.deviceChanged(device.facts());
     this.events.add(event, this.state);
     log.info({ device: this.state.name, before }, `device-${event}`);
+    this.#options.onBack();
   }
 
   #abandon(next: NextDevice): void {

@@ -21,6 +21,7 @@ export class Device implements Disposable {
   #tuns: Queues;
   #setup: DeviceSetup;
   #isOwn: boolean;
+  #lastName: string;
   /** What the interface was set by; one that is gone knows nothing of later reloads. */
   #applied: DeviceConfig;
 
@@ -31,6 +32,7 @@ export class Device implements Disposable {
     this.#onNoIpv6 = onNoIpv6;
     this.#setup = new DeviceSetup(tuns[0], config);
     this.#isOwn = parseDeviceSource(config.name).kind === 'interface';
+    this.#lastName = tuns[0].name;
   }
 
   /**
@@ -76,11 +78,21 @@ export class Device implements Disposable {
     return this.#isOwn;
   }
 
+  /** As it is now, also after a swap or a rename; of one that is gone, as it was last. */
+  name(): string {
+    try {
+      this.#lastName = this.tun.currentName();
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+    }
+    return this.#lastName;
+  }
+
   /** As the kernel says it now; of one that it does not tell of, as it was asked for. */
   state(): DeviceState {
     return (
       this.#look() ?? {
-        ...{ name: this.tun.name, isUp: false, isHere: true, index: 0 },
+        ...{ name: this.name(), isUp: false, isHere: true, index: 0 },
         mtu: this.#config.mtu ?? UNKNOWN_MTU,
         txQueueLength: this.#config.txQueueLength,
       }

@@ -154,7 +154,7 @@ function fakeConfig(generations: Generations, notices: Notices) {
           };
         },
       },
-      follow: () => hooks.follow(),
+      followers: [() => void hooks.follow()],
     },
     onTaken: () => undefined,
   });

@@ -41,6 +41,7 @@ describe.skipIf(!isRoot)('the device of another config', () => {
         deviceChanged: (facts) => void told.push(facts),
       }),
       onFatal: () => {},
+      onBack: () => {},
     });
   });
 

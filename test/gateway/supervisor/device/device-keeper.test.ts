@@ -49,6 +49,7 @@ describe.skipIf(!isRoot)('a device', () => {
   let keeper: DeviceKeeper;
   let plane: FakePlane;
   let fatal: number;
+  let backs: number;
   let lines: ReturnType<typeof rememberingLog>['lines'];
 
   beforeEach(() => {
@@ -67,6 +68,7 @@ describe.skipIf(!isRoot)('a device', () => {
     device.routePool(['203.0.113.7']);
     plane = new FakePlane();
     fatal = 0;
+    backs = 0;
     const remembered = rememberingLog();
     lines = remembered.lines;
     keeper = new DeviceKeeper({
@@ -76,6 +78,7 @@ describe.skipIf(!isRoot)('a device', () => {
       notices: new Notices(),
       plane: () => plane,
       onFatal: () => fatal++,
+      onBack: () => backs++,
     });
   }
 
@@ -107,8 +110,10 @@ describe.skipIf(!isRoot)('a device', () => {
     ip('link', 'set', NAME, 'up');
     await happens('up');
     leadsTo(NAME);
+    expect(backs).toBe(1);
     ip('link', 'set', NAME, 'name', 'cvkeep1');
     await happens('renamed');
+    expect(device.name()).toBe('cvkeep1');
     expect(keeper.state.name).toBe('cvkeep1');
     expect(plane.changes.at(-1)).toMatchObject({ name: 'cvkeep1' });
     expect(keeper.view()).toMatchObject({ name: 'cvkeep1', mtu: 1400, tx_queue_length: 77 });
@@ -162,6 +167,18 @@ describe.skipIf(!isRoot)('a device', () => {
     await until(() => plane.swapped.length === 2, 'the second');
     leadsTo(NAME);
     expect(fatal).toBe(0);
+  });
+
+  test('has its name after a swap and a deletion, and tells when it is back', async () => {
+    keep();
+    await keeper.swap();
+    expect(device.name()).toBe(NAME);
+    expect(backs).toBe(1);
+    ip('link', 'del', NAME);
+    expect(device.name()).toBe(NAME);
+    await happens('recreated');
+    expect(device.name()).toBe(NAME);
+    await until(() => backs === 2, 'the device is back');
   });
 
   test('that is made again has the MTU and the queue that were seen last', async () => {
