@@ -62,8 +62,10 @@ describe('with routes.auto', () => {
     process.kill(gateway.pid, 'SIGKILL');
     await gateway.exited;
     expect(rules(topology)).toHaveLength(6);
-    const way = topology.ip(topology.gw, `route get ${IPV4.server}`);
-    expect(way).toContain('dev up0');
+    // The data plane follows its supervisor a moment later, and the device goes with it.
+    await waitFor('the way past the gateway', () => {
+      return topology.ip(topology.gw, `route get ${IPV4.server}`).includes('dev up0');
+    });
     const undone = await cli(gateway, 'route', 'undo');
     expect(undone).toMatchObject({ code: 0, stderr: '' });
     expect(undone.stdout.split('\n').filter(Boolean)).toHaveLength(8);
