@@ -142,7 +142,7 @@ export class DeviceKeeper implements Disposable {
   change(wanted: DeviceConfig): Promise<PendingDeviceChange> {
     const device = this.#device;
     return this.#swaps.run(async () => {
-      const change = device.change(wanted);
+      const change = device.change(wanted, this.state);
       // The data plane is to know before the kernel's own message is here.
       this.look();
       return {

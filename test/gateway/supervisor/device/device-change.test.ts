@@ -215,16 +215,18 @@ describe.skipIf(!isRoot)('the device of another config', () => {
     const left: string[] = [];
     device = Device.open(sectionOf('addresses: [fd09::1/64]'), {}, ({ code }) => left.push(code));
     disableIpv6();
-    const change = device.change(sectionOf('addresses: [fd09::1/48]'));
+    const change = device.change(sectionOf('addresses: [fd09::1/48]'), keeper.state);
     device.finishChange(change);
     expect(left).toEqual(['EACCES', 'EACCES']);
   });
 
   describe('while it is deleted', () => {
-    /** MTU and queue of the next one, and of the one before as it was seen last. */
+    /** The one before, as it was seen last. */
+    const last = () => ({ ...keeper.state, mtu: 1333, txQueueLength: 5 });
+    const change = (text: string) => device.change(sectionOf(text), last());
+    /** MTU and queue of the next one. */
     const next = () => {
-      const last = { ...keeper.state, mtu: 1333, txQueueLength: 5 };
-      device.commit(device.prepare(NAME, last));
+      device.commit(device.prepare(NAME, last()));
       const { mtu, txQueueLength } = device.state();
       return { mtu, txQueueLength };
     };
@@ -234,23 +236,68 @@ describe.skipIf(!isRoot)('the device of another config', () => {
     });
 
     test('has the next one made as the last, where it says as before', () => {
-      device.change(sectionOf('addresses: [10.10.0.1/16]'));
+      change('addresses: [10.10.0.1/16]');
       expect(next()).toEqual({ mtu: 1333, txQueueLength: 5 });
     });
 
     test('has the next one made with its MTU and queue, and the one after as that was seen', () => {
-      device.change(sectionOf('mtu: 1400'));
-      device.change(sectionOf('mtu: 1400, txQueueLength: 77'));
+      change('mtu: 1400');
+      change('mtu: 1400, txQueueLength: 77');
       expect(next()).toEqual({ mtu: 1400, txQueueLength: 77 });
       ip('link', 'del', NAME);
       expect(next()).toEqual({ mtu: 1333, txQueueLength: 5 });
     });
 
     test('leaves no trace when it is taken back', () => {
-      const change = device.change(sectionOf('mtu: 1400, txQueueLength: 77'));
-      device.undoChange(change);
+      device.undoChange(change('mtu: 1400, txQueueLength: 77'));
       expect(next()).toEqual({ mtu: 1333, txQueueLength: 5 });
     });
+  });
+
+  const REFUSED =
+    'mtu: 1400, txQueueLength: 77, addresses: [10.9.0.1/24, fd09::1/64, 10.10.0.1/16, fd0a::1/64], ' +
+    'routes: [198.51.100.0/24, 2001:db8:5::/48, 192.0.2.0/24, 2001:db8:6::/48]';
+  const madeAgain = () => until(() => keeper.events.counts.has('recreated'), 'made again');
+
+  test('leaves nothing on a device that was made with it, when it is taken back', async () => {
+    ip('link', 'set', NAME, 'mtu', '1333');
+    await until(() => keeper.state.mtu === 1333, 'the MTU is seen');
+    ip('link', 'del', NAME);
+    const { undo } = await keeper.change(sectionOf(REFUSED));
+    await madeAgain();
+    expect(shown()).toMatchObject({ mtu: 1400, txqlen: 77 });
+    expect(shown().routes).toContain('192.0.2.0/24');
+    await undo();
+    expect(shown()).toEqual({ ...STARTED, mtu: 1333 });
+  });
+
+  test('leaves the addresses of before, though the kernel mixes them with the refused', async () => {
+    ip('link', 'del', NAME);
+    const text = 'addresses: [10.9.0.2/24, 10.9.0.1/24, fd09::1/48]';
+    const { undo } = await keeper.change(sectionOf(text));
+    await madeAgain();
+    expect(shown().addresses).toEqual(['10.9.0.1/24', '10.9.0.2/24', 'fd09::1/48']);
+    await undo();
+    expect(shown()).toEqual(STARTED);
+    expect(notSettled()).toEqual([]);
+  });
+
+  test('leaves nothing on one that was deleted in between, when it is taken back', async () => {
+    const { undo } = await keeper.change(sectionOf(REFUSED));
+    ip('link', 'del', NAME);
+    await madeAgain();
+    expect(shown()).toMatchObject({ mtu: 1400, txqlen: 77 });
+    await undo();
+    expect(shown()).toEqual(STARTED);
+  });
+
+  test('leaves nothing for one that is made after it was taken back', async () => {
+    ip('link', 'set', NAME, 'mtu', '1333');
+    const { undo } = await keeper.change(sectionOf(REFUSED));
+    ip('link', 'del', NAME);
+    await undo();
+    await madeAgain();
+    expect(shown()).toEqual({ ...STARTED, mtu: 1333 });
   });
 
   test('is what a device gets that was deleted meanwhile', async () => {
