@@ -19,6 +19,7 @@ import { ExitCode } from './exit-code.ts';
 import { watchExitFd } from './exit-fd.ts';
 import { openKernel, routePoolOf } from './kernel.ts';
 import { LogSink } from './log/log-sink.ts';
+import { LogStyle } from './log/log-style.ts';
 import { LogTap } from './log/log-tap.ts';
 import { createLogger, type Logger } from './log/logger.ts';
 import { checkPidfile, keepPidfile } from './pidfile.ts';
@@ -63,7 +64,8 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   const socketFile = await claimAddress(address);
   cleanup.use(socketFile);
   const logTap = new LogTap();
-  const log = createLogger(loaded.config.log, new LogSink(), logTap);
+  const logStyle = new LogStyle(loaded.config.log);
+  const log = createLogger(loaded.config.log, new LogSink(), logTap, logStyle);
 
   const onNoIpv6 = (error: Error) => log.warn({ why: error.message }, 'no-ipv6');
   const kernel = cleanup.use(openKernel(loaded.config, isDefault ? { onNoIpv6 } : {}));
@@ -79,9 +81,7 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   );
   const manager = cleanup.use(new ServiceManager(process.env, log));
   const supervisor = new Supervisor({
-    log,
-    kernel,
-    loaded,
+    ...{ log, logStyle, kernel, loaded },
     followers: [
       // Addresses of the pool stay routed: see `DeviceSetup.routePool`.
       (wanted) => void routePoolOf(wanted, kernel),

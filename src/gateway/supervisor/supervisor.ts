@@ -7,7 +7,7 @@ import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import { FlowReader } from '../../stack/layout.ts';
 import type { LoadedConfig } from '../config/load.ts';
-import { toStartConfig } from '../config/plane.ts';
+import { toPlaneBounds, toStartConfig } from '../config/plane.ts';
 import { queueLimits } from '../config/queues.ts';
 import { watchedFiles } from '../config/watched-files.ts';
 import type { FlowContext, FlowNames } from '../flow-filter/flow-context.ts';
@@ -82,11 +82,11 @@ export class Supervisor implements ControlPlane {
     this.#counters = new CounterSum(this.#queues);
     const states = kernel.queues.map(({ state }) => state.buffer);
     this.flows = new FlowControl({
-      log,
+      ...{ log, notices: this.notices },
       reader: new FlowReader(states, queueLimits(loaded.config)),
-      context: () => this.#flowContext(),
+      limit: () => this.#counters.get(Counter.FLOWS_LIMIT_NOW),
       lostReports: () => this.#counters.get(Counter.REPORTS_LOST),
-      ...{ notices: this.notices, mtu: () => this.device.state.mtu },
+      ...{ context: () => this.#flowContext(), mtu: () => this.device.state.mtu },
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
       inspect: async (flows) => (await this.#dataPlane?.inspect(flows)) ?? [],
       rings: kernel.queues.map(({ capture }) => capture.buffer),
@@ -347,8 +347,8 @@ export class Supervisor implements ControlPlane {
     this.#dataPlane = new DataPlanes({
       log,
       start: toStartConfig(loaded.config, kernel.device.facts()),
-      live: this.config.nextLive(),
-      scripts: this.#scriptsState,
+      bounds: toPlaneBounds(loaded.config),
+      ...{ live: this.config.nextLive(), scripts: this.#scriptsState },
       queues: this.#queues.map((counters, index) => ({
         fds: dataPlaneFds(kernel, index),
         handover: kernel.queues[index]!.handover[0],
@@ -376,9 +376,10 @@ export class Supervisor implements ControlPlane {
 
   #taken(next: LoadedConfig, live: LiveConfig | undefined): void {
     this.#watchDisk(next);
-    this.#dataPlane?.setBounds(toStartConfig(next.config, this.#options.kernel.device.facts()));
+    this.#dataPlane?.setBounds(toPlaneBounds(next.config));
     this.#tellConfig(live);
     this.logLevel.configure(next.config.log.level);
+    this.#options.logStyle.configure(next.config.log);
   }
 
   #tellConfig(live: LiveConfig | undefined): void {

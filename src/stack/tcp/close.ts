@@ -88,7 +88,7 @@ export interface Reclaimer {
  * TIME-WAIT gives way, or a flow that has least to lose of those that are not terminated here.
  */
 export function makeRoom(tcp: TcpContext, tracked: Reclaimer, now: Instant): void {
-  if (tcp.flows.used < tcp.flows.capacity) return;
+  if (!tcp.flows.isFull) return;
   if (tcp.timeWait.count === 0) {
     tracked.earlyDrop(now);
     return;

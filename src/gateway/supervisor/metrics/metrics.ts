@@ -100,7 +100,7 @@ function writeTracking(text: MetricsText, { counters, census }: MetricsSource): 
     'Rows of the flow table in use.',
     [...census.protocols].map(([proto, count]) => [count, { proto }]),
   );
-  text.gauge('culvert_conntrack_entries_limit', 'Rows of the flow table.', [
+  text.gauge('culvert_conntrack_entries_limit', 'Flows that there may be: `limits.flows`.', [
     [get(Counter.FLOWS_LIMIT_NOW)],
   ]);
   text.counter('culvert_conntrack_reaped_total', 'Flows taken out as their time was over.', [
