@@ -98,7 +98,7 @@ test('they stay as they are when another part of the reload is refused', async (
   expect(await seenOfNew()).toEqual(['bbr true']);
 }, 60_000);
 
-test('limits.flows and limits.slabBytes may be less than at the start, and as much again', async () => {
+test('limits.flows and limits.slabBytes may be less than at the start, and as much', async () => {
   const { gateway } = world;
   const limits = async () => [
     await gateway.metric('culvert_conntrack_entries_limit'),

@@ -40,10 +40,7 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
     'each has a process with its part of memory and ports, and flows cannot move to another',
   ),
   'device.recreate': live('Make an interface anew that somebody deletes.'),
-  'device.offload': fixed(
-    'Exchange superpackets with the kernel (TSO, USO, checksums).',
-    'the kernel is asked for it when the device is opened',
-  ),
+  'device.offload': live('Exchange superpackets with the kernel (TSO, USO, checksums).'),
 
   local: live('Addresses besides those of the device that the gateway answers for.'),
   'local.addresses': live('Addresses, without prefix length.'),

@@ -27,7 +27,7 @@ export class DeviceChangeError extends Error {
   /** Of the value, as `['device', 'routes', 1]`. */
   readonly path: readonly PropertyKey[];
 
-  constructor(path: readonly PropertyKey[], cause: SystemError) {
+  constructor(path: readonly PropertyKey[], cause: Error) {
     super(cause.message, { cause });
     this.path = path;
   }

@@ -22,12 +22,15 @@ export class Device implements Disposable {
   #setup: DeviceSetup;
   #isOwn: boolean;
   #lastName: string;
+  /** `device.offload` as the present one was opened with. */
+  #offload: boolean;
   /** MTU and queue that the next interface is to have, where the one that is gone had others. */
   #owed: LinkValues = {};
 
   private constructor(tuns: Queues, config: DeviceConfig, onNoIpv6: OnNoIpv6 | undefined) {
     this.#tuns = tuns;
     this.#config = config;
+    this.#offload = config.offload;
     this.#onNoIpv6 = onNoIpv6;
     this.#setup = new DeviceSetup(tuns[0], config);
     this.#isOwn = parseDeviceSource(config.name).kind === 'interface';
@@ -75,6 +78,11 @@ export class Device implements Disposable {
   /** The gateway has opened it itself, by its name. */
   get isOwn(): boolean {
     return this.#isOwn;
+  }
+
+  /** It is there, and was opened with another `device.offload` than is configured now. */
+  get isToBeReopened(): boolean {
+    return this.#offload !== this.#config.offload && !this.#isGone;
   }
 
   /** As it is now, also after a swap or a rename; of one that is gone, as it was last. */
@@ -160,6 +168,7 @@ export class Device implements Disposable {
   prepare(name: string, last?: DeviceState): NextDevice {
     const present = lookAtDevice(this.tun);
     const isSame = name === present?.name && !this.tun.isPersistent();
+    const { offload } = this.#config;
     const tuns = openQueues(isSame ? TEMPORARY_NAME : name, this.#config);
     const [tun] = tuns;
     const setup = new DeviceSetup(tun, this.#config);
@@ -172,7 +181,7 @@ export class Device implements Disposable {
       setup.configure(this.#onNoIpv6, seen && { ...seen, ...this.#owed });
       const given = present?.isHere && !isShared ? setup.takeAddresses(this.#setup) : [];
       const facts = factsOf(tun, lookAtDevice(tun));
-      return { tuns, setup, name, isGone, isShared, given, facts };
+      return { tuns, setup, name, offload, isGone, isShared, given, facts };
     } catch (error) {
       if (!isShared) tidyUp(tun, setup);
       closeAll(tuns);
@@ -198,12 +207,13 @@ export class Device implements Disposable {
   }
 
   /** Goes on with the next one. Its name is still to be given, see `DeviceKeeper`. */
-  commit({ tuns, setup, isShared, given }: NextDevice): void {
+  commit({ tuns, setup, offload, isShared, given }: NextDevice): void {
     if (!isShared) tidyUp(this.tun, this.#setup, given);
     closeAll(this.#tuns);
     this.#tuns = tuns;
     this.#setup = setup;
     this.#owed = {};
+    this.#offload = offload;
     this.#isOwn = true;
   }
 
@@ -251,6 +261,8 @@ export interface NextDevice {
   readonly setup: DeviceSetup;
   /** That it shall have. */
   readonly name: string;
+  /** Superpackets were asked for. */
+  readonly offload: boolean;
   /** The one before was deleted. */
   readonly isGone: boolean;
   /** It is the same interface, by other queues. */

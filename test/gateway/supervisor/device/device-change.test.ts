@@ -5,7 +5,10 @@ import { parseConfig } from '../../../../src/gateway/config/load.ts';
 import type { DeviceFacts } from '../../../../src/gateway/messages/control.ts';
 import { Device } from '../../../../src/gateway/supervisor/device/device.ts';
 import { DeviceChangeError } from '../../../../src/gateway/supervisor/device/device-change.ts';
-import { DeviceKeeper } from '../../../../src/gateway/supervisor/device/device-keeper.ts';
+import {
+  DeviceKeeper,
+  SwapError,
+} from '../../../../src/gateway/supervisor/device/device-keeper.ts';
 import { Notices } from '../../../../src/gateway/supervisor/notices.ts';
 import { COUNTERS_BYTES, Counters } from '../../../../src/stack/counters.ts';
 import { ip, isRoot, NetworkNamespace } from '../../../ffi/support/namespace.ts';
@@ -21,6 +24,7 @@ describe.skipIf(!isRoot)('the device of another config', () => {
   let device: Device;
   let keeper: DeviceKeeper;
   let told: DeviceFacts[];
+  let planeRefuses: boolean;
   let lines: ReturnType<typeof rememberingLog>['lines'];
 
   beforeEach(() => {
@@ -28,6 +32,7 @@ describe.skipIf(!isRoot)('the device of another config', () => {
     device = Device.open(sectionOf(START), {});
     device.routePool(['203.0.113.7']);
     told = [];
+    planeRefuses = false;
     const remembered = rememberingLog();
     lines = remembered.lines;
     keeper = new DeviceKeeper({
@@ -36,7 +41,9 @@ describe.skipIf(!isRoot)('the device of another config', () => {
       counters: new Counters(new ArrayBuffer(COUNTERS_BYTES)),
       notices: new Notices(),
       plane: () => ({
-        swapDevice: async () => {},
+        swapDevice: async () => {
+          if (planeRefuses) throw new SwapError('DATA_PLANE_NOT_READY', 'it does not run');
+        },
         releaseDevice: async () => {},
         deviceChanged: (facts) => void told.push(facts),
       }),
@@ -254,6 +261,36 @@ describe.skipIf(!isRoot)('the device of another config', () => {
     });
   });
 
+  test('with another offload is another device, and comes back with the one before', async () => {
+    const { fd } = device.tun;
+    expect(device.tun.vnetHeader).toBe(true);
+    const { undo } = await keeper.change(sectionOf(`${START}, mtu: 1400, offload: false`));
+    expect(device.tun.vnetHeader).toBe(false);
+    expect(device.tun.fd).not.toBe(fd);
+    expect(shown()).toEqual({ ...STARTED, mtu: 1400 });
+    await undo();
+    expect(device.tun.vnetHeader).toBe(true);
+    expect(shown()).toEqual(STARTED);
+    await take(`${START}, offload: false`);
+    await take(`${START}, offload: false, mtu: 1400`);
+    expect(keeper.events.counts.get('swapped')).toBe(3);
+    expect(told.at(-1)).toMatchObject({ vnetHeader: false, mtu: 1400 });
+    expect(shown()).toEqual({ ...STARTED, mtu: 1400 });
+  });
+
+  test('with another offload is refused whole when there can be no other device', async () => {
+    planeRefuses = true;
+    const text = `${START}, mtu: 1400, offload: false`;
+    const error = await keeper.change(sectionOf(text)).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(DeviceChangeError);
+    expect(error).toMatchObject({ path: ['device', 'offload'] });
+    expect(shown()).toEqual(STARTED);
+    planeRefuses = false;
+    await take(`${START}, mtu: 1300`);
+    expect(device.tun.vnetHeader).toBe(true);
+    expect(shown()).toEqual({ ...STARTED, mtu: 1300 });
+  });
+
   const REFUSED =
     'mtu: 1400, txQueueLength: 77, ' +
     'addresses: [10.9.0.1/24, fd09::1/64, 10.10.0.1/16, fd0a::1/64], ' +
@@ -272,7 +309,7 @@ describe.skipIf(!isRoot)('the device of another config', () => {
     expect(shown()).toEqual({ ...STARTED, mtu: 1333 });
   });
 
-  test('leaves the addresses of before, though those that go are of the same networks', async () => {
+  test('leaves the addresses of before, though those that go share their networks', async () => {
     ip('link', 'del', NAME);
     const text = 'addresses: [10.9.0.2/24, 10.9.0.1/24, fd09::1/48]';
     const { undo } = await keeper.change(sectionOf(text));
