@@ -22,7 +22,11 @@ const ROWS = 4096;
 const LIMITS: ConfigInput['limits'] = { flows: ROWS, slabBytes: '64MiB' };
 
 interface FlowAnswer {
-  readonly tcp: { readonly congestion: string; readonly options: readonly string[] };
+  readonly tcp: {
+    readonly congestion: string;
+    readonly options: readonly string[];
+    readonly bytes_received: number;
+  };
 }
 
 let world: World;
@@ -53,7 +57,11 @@ async function hold() {
     /** Controls and ECN that they have. */
     seen: async () => {
       const path = `/v1/flows?view=tcp&limit=100&filter=${filter}`;
-      const { flows } = await world.gateway.json<{ flows: FlowAnswer[] }>(path);
+      // The client takes a connection for open a moment before it is here, and has its control.
+      const flows = await waitFor('bytes on each flow', async () => {
+        const answer = await world.gateway.json<{ flows: FlowAnswer[] }>(path);
+        return answer.flows.every(({ tcp }) => tcp.bytes_received > 0) && answer.flows;
+      });
       expect(flows).toHaveLength(2 * FLOWS);
       const words = flows.map(({ tcp }) => `${tcp.congestion} ${tcp.options.includes('ecn')}`);
       return [...new Set(words)];
