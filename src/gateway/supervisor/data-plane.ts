@@ -21,6 +21,7 @@ import { DeviceHandover } from './device/device-handover.ts';
 import { SwapError } from './device/device-keeper.ts';
 import type { Logger } from './log/logger.ts';
 import { Mutex } from './mutex.ts';
+import { PendingAnswers } from './pending-answers.ts';
 
 /** Crashes within a minute after which the gateway ends: something is broken for good. */
 const CRASHES_MAX = 8;
@@ -81,9 +82,8 @@ export class DataPlane {
   #start: StartConfig;
   #fds: readonly number[];
   readonly #crashes = new CrashPolicy(CRASHES_MAX);
-  readonly #kills = new Map<number, (count: number | undefined) => void>();
-  readonly #inspections = new Map<number, (sockets: Sockets) => void>();
-  #nextKill = 1;
+  readonly #kills = new PendingAnswers<number | undefined>();
+  readonly #inspections = new PendingAnswers<Sockets>();
   #child: Child | undefined;
   #live: LiveConfig;
   #scripts: ScriptsState;
@@ -155,16 +155,9 @@ export class DataPlane {
   }
 
   /** What the kernel knows of upstream sockets; nothing of a data plane that does not answer. */
-  async inspect(flows: readonly FlowRef[]): Promise<Sockets> {
-    const id = this.#nextKill++;
-    const { promise, resolve } = Promise.withResolvers<Sockets>();
-    this.#inspections.set(id, resolve);
-    const timer = setTimeout(() => resolve([]), INSPECT_TIMEOUT_MS);
-    this.#send({ kind: 'inspect', id, flows });
-    const sockets = await promise;
-    clearTimeout(timer);
-    this.#inspections.delete(id);
-    return sockets;
+  inspect(flows: readonly FlowRef[]): Promise<Sockets> {
+    const ask = (id: number) => this.#send({ kind: 'inspect', id, flows });
+    return this.#inspections.ask(ask, INSPECT_TIMEOUT_MS, []);
   }
 
   setCaptures(orders: readonly CaptureOrder[]): void {
@@ -279,15 +272,9 @@ export class DataPlane {
   }
 
   #kill(flows: readonly FlowRef[], isReload: boolean): Promise<number | undefined> {
-    const id = this.#nextKill++;
-    const { promise, resolve } = Promise.withResolvers<number | undefined>();
-    const timer = setTimeout(() => this.#killed(id, undefined), KILL_TIMEOUT_MS);
-    this.#kills.set(id, (count) => {
-      clearTimeout(timer);
-      resolve(count);
-    });
-    this.#send({ kind: 'kill', id, flows, ...(isReload ? { isReload } : {}) });
-    return promise;
+    const ask = (id: number) =>
+      this.#send({ kind: 'kill', id, flows, ...(isReload ? { isReload } : {}) });
+    return this.#kills.ask(ask, KILL_TIMEOUT_MS, undefined);
   }
 
   #send(message: ToDataPlane): void {
@@ -303,10 +290,10 @@ export class DataPlane {
         this.#ready.resolve();
         break;
       case 'killed':
-        this.#killed(message.id, message.count);
+        this.#kills.answered(message.id, message.count);
         break;
       case 'inspected':
-        this.#inspections.get(message.id)?.(message.sockets);
+        this.#inspections.answered(message.id, message.sockets);
         break;
       case 'drained':
         this.#drained?.(message.cut);
@@ -329,11 +316,6 @@ export class DataPlane {
         this.#options.log[message.level](message.fields, message.event);
         break;
     }
-  }
-
-  #killed(id: number, count: number | undefined): void {
-    this.#kills.get(id)?.(count);
-    this.#kills.delete(id);
   }
 
   /** Has it go back to the device that is in use, and flows live on. */
