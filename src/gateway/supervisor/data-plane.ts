@@ -3,15 +3,17 @@
  * process that died is replaced by one on the same state: its flows are reset, no client hangs.
  */
 import { boundsOf } from '../../stack/layout.ts';
-import type {
-  CaptureOrder,
-  DeviceFacts,
-  FlowRef,
-  FromDataPlane,
-  LiveConfig,
-  ScriptsState,
-  StartConfig,
-  ToDataPlane,
+import {
+  type CaptureOrder,
+  DataPlaneFd,
+  type DeviceFacts,
+  type FlowRef,
+  type FromDataPlane,
+  type HostSocket,
+  type LiveConfig,
+  type ScriptsState,
+  type StartConfig,
+  type ToDataPlane,
 } from '../messages/control.ts';
 import type { UpstreamReport } from '../messages/upstreams.ts';
 import { CrashPolicy } from './backoff.ts';
@@ -19,6 +21,8 @@ import { Child, type ChildExit, selfCommand } from './child.ts';
 import { parseFromDataPlane } from './child-messages.ts';
 import { DeviceHandover } from './device/device-handover.ts';
 import { SwapError } from './device/device-keeper.ts';
+import { HostSocketHandover } from './host-socket-handover.ts';
+import type { HostSocketFds } from './host-sockets.ts';
 import type { Logger } from './log/logger.ts';
 import { Mutex } from './mutex.ts';
 import { PendingAnswers } from './pending-answers.ts';
@@ -56,6 +60,8 @@ export interface DataPlaneOptions {
   readonly fds: readonly number[];
   /** Our end of what is HANDOVER there. */
   readonly handover: number;
+  /** A script host has shut down a socket to this data plane. */
+  readonly onHostSocketShut: (socket: HostSocket) => void;
   /** Reads or writes have shown that the device is up, down or gone. */
   readonly onDeviceState: () => void;
   /** Turns of the loop so far, from the counters. */
@@ -73,6 +79,7 @@ export interface DataPlaneOptions {
 export class DataPlane {
   readonly #options: DataPlaneOptions;
   readonly #handover: DeviceHandover;
+  readonly #hostSockets: HostSocketHandover;
   /** One device at a time is handed over. */
   readonly #swaps = new Mutex();
   /** It uses a device that was given up, as its answer came late. */
@@ -112,6 +119,12 @@ export class DataPlane {
       (message) => this.#send(message),
       options.answerTimeoutMs,
     );
+    this.#hostSockets = new HostSocketHandover({
+      socket: options.handover,
+      send: (message) => this.#send(message),
+      onShut: options.onHostSocketShut,
+      onFailed: (why) => this.#replace(why),
+    });
     this.#live = options.live;
     this.#scripts = options.scripts;
     this.#spawn();
@@ -158,6 +171,15 @@ export class DataPlane {
   inspect(flows: readonly FlowRef[]): Promise<Sockets> {
     const ask = (id: number) => this.#send({ kind: 'inspect', id, flows });
     return this.#inspections.ask(ask, INSPECT_TIMEOUT_MS, []);
+  }
+
+  /** Goes on with these; those before are of no use. */
+  setHostSockets(sockets: HostSocketFds): void {
+    const { TUN: first, SCRIPTS, CONNS } = DataPlaneFd;
+    this.#fds = this.#fds
+      .with(SCRIPTS - first, sockets.decisions)
+      .with(CONNS - first, sockets.conns);
+    this.#hostSockets.pass(sockets);
   }
 
   setCaptures(orders: readonly CaptureOrder[]): void {
@@ -249,6 +271,7 @@ export class DataPlane {
       onExit: (exit) => this.#exited(exit),
     });
     this.#isRunning = true;
+    this.#hostSockets.started();
     this.#looks = 0;
     this.#watch = setInterval(() => this.#look(), this.#options.lookPeriodMs ?? LOOK_PERIOD_MS);
     this.#send({ kind: 'start', start: this.#start, live: this.#live, scripts: this.#scripts });
@@ -287,6 +310,7 @@ export class DataPlane {
         this.#isReady = true;
         this.#isStuck = false;
         this.#wasReady = true;
+        this.#hostSockets.ready();
         this.#ready.resolve();
         break;
       case 'killed':
@@ -308,6 +332,12 @@ export class DataPlane {
         break;
       case 'device-released':
         this.#handover.released();
+        break;
+      case 'host-socket-shut':
+        this.#hostSockets.shut(message.socket);
+        break;
+      case 'host-sockets':
+        this.#hostSockets.answered(message);
         break;
       case 'device-state':
         this.#options.onDeviceState();
