@@ -9,7 +9,6 @@ import {
   materialiseDefaultScript,
 } from '../config/default-config.ts';
 import { type LoadedConfig, validateConfig } from '../config/load.ts';
-import { HostRoutes, recordOf } from '../routes/host-routes.ts';
 import { createApi } from './api/app.ts';
 import { claimAddress, followAdmin, listen, resolveAdmin } from './api/listen.ts';
 import { welcomeText } from './banner.ts';
@@ -17,6 +16,7 @@ import { nameOf } from './config-state.ts';
 import { Ending } from './ending.ts';
 import { ExitCode } from './exit-code.ts';
 import { watchExitFd } from './exit-fd.ts';
+import { HostRoutes, recordOf } from './host-routes/host-routes.ts';
 import { openKernel, routePoolOf } from './kernel.ts';
 import { LogSink } from './log/log-sink.ts';
 import { LogTap } from './log/log-tap.ts';
