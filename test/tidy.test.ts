@@ -268,6 +268,15 @@ test('the parts of the supervisor know of the API its shapes at most', () => {
   expect(upward.map(({ from, to }) => `${from} imports ${to}`)).toEqual([]);
 });
 
+test('what decides about flows knows nothing of the tools that decide without a gateway', () => {
+  const tools = 'src/scripts-runtime/offline/';
+  const upward = edges.filter(
+    ({ from, to }) =>
+      from.startsWith('src/scripts-runtime/') && !from.startsWith(tools) && to.startsWith(tools),
+  );
+  expect(upward.map(({ from, to }) => `${from} imports ${to}`)).toEqual([]);
+});
+
 test('a child process loads the packages that it needs, and no others', () => {
   expect(packagesOf('src/gateway/dataplane/main.ts')).toEqual(['bun:ffi', 'node:fs']);
   const ofHost = packagesOf('src/gateway/script-host/main.ts');

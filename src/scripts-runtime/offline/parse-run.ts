@@ -7,9 +7,9 @@ import type { Endpoint } from '../../stack/verdict.ts';
 import type { FlowResult, ScriptSet } from '../bundle/bundle.ts';
 import type { DialFailure, SecureResult } from '../conns/ports.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../limits.ts';
+import type { RecordedFlow } from '../recorded-flow.ts';
 import { isNamed, parseTarget } from '../verdict/parse-verdict.ts';
 import type { UpstreamPlan } from './fake-network.ts';
-import type { RecordedFlow } from './report.ts';
 
 /** What a test asked for cannot be done; the message is for its author. */
 export class RunError extends Error {
