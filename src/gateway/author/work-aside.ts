@@ -8,7 +8,7 @@ import type { ScriptBundle, ToScriptHost } from '../messages/script-control.ts';
 import { Child, selfCommand } from '../supervisor/child.ts';
 import { parseFromScriptHost } from '../supervisor/child-messages.ts';
 import { Aside } from '../supervisor/scripts/aside.ts';
-import { BundleRejectedError } from '../supervisor/scripts/generations.ts';
+import { BundleRejectedError } from '../supervisor/scripts/change-errors.ts';
 import { unnumbered } from '../supervisor/scripts/script-check.ts';
 import { frameFault } from '../supervisor/scripts/script-load.ts';
 
