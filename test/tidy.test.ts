@@ -373,8 +373,8 @@ test('files and folders that the documents name exist', () => {
   const missing = [
     'ARCHITECTURE.md',
     'BENCHMARKS.md',
-    'DEVICE.md',
-    'NAT.md',
+    'docs/device.md',
+    'docs/nat.md',
     'docs/parity.md',
   ].flatMap((file) =>
     [...textOf(file).matchAll(PATH_PATTERN)]
