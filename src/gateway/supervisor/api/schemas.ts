@@ -4,7 +4,7 @@ import { scriptName } from '../../config/script-schema.ts';
 import { duration } from '../../config/values.ts';
 import { FLOW_EVENT_NAMES } from '../flows/event-ring.ts';
 import { NOTICE_NAMES } from '../notices.ts';
-import { ORIGINS } from '../scripts/generations.ts';
+import { ORIGINS } from '../scripts/generation.ts';
 import { REVALIDATE_MODES } from '../scripts/revalidation.ts';
 
 const PAGE_DEFAULT = 100;

@@ -12,7 +12,7 @@ import { CrashPolicy } from '../backoff.ts';
 import type { Logger } from '../log/logger.ts';
 import { Mutex } from '../mutex.ts';
 import type { Notices } from '../notices.ts';
-import { StaleChangeError } from '../scripts/generations.ts';
+import { StaleChangeError } from '../scripts/change-errors.ts';
 import type { Device, NextDevice } from './device.ts';
 import { DeviceEvents } from './device-events.ts';
 import type { DeviceState } from './device-state.ts';

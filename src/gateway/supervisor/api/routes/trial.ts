@@ -1,6 +1,6 @@
 /** The bundle on trial: how it does, and its end. */
 import { Hono } from 'hono';
-import { NoTrialError } from '../../scripts/generations.ts';
+import { NoTrialError } from '../../scripts/change-errors.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeJson } from '../describe.ts';
 import { preconditionOf } from '../precondition.ts';
