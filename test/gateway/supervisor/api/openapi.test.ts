@@ -77,6 +77,29 @@ test('a write that has a version says so, and one without has none', () => {
   });
 });
 
+test('a parameter that a route does not know is refused, with what may have been meant', async () => {
+  const strict = operationsOf(described).filter(
+    ({ method, path, operation: { parameters = [] } }) =>
+      path.startsWith('/v1/') && (method !== 'GET' || parameters.some((one) => one.in === 'query')),
+  );
+  expect(strict.length).toBeGreaterThan(20);
+  const plane = fakePlane();
+  for (const { method, path, route } of strict) {
+    const place = path.replace(/\{\w+\}/g, 'a');
+    const headers = { 'If-Match': '*', 'Content-Type': 'application/json' };
+    const answer = await apiOf(plane).request(`${place}?nonsense=1`, { method, headers });
+    const { errors } = (await answer.json()) as { errors: object[] };
+    const fault = { path: '', message: 'unknown parameter "nonsense"' };
+    expect([route, answer.status, errors]).toEqual([route, 400, expect.arrayContaining([fault])]);
+  }
+  expect([plane.killed, plane.ended, plane.swapped]).toEqual([[], [], []]);
+  const answer = await apiOf(plane).request('/v1/flows?all=true&dryrun=true', { method: 'DELETE' });
+  expect(((await answer.json()) as { detail: string }).detail).toEndWith(
+    'unknown parameter "dryrun", did you mean "dry_run"?',
+  );
+  expect(plane.killed).toEqual([]);
+});
+
 test('examples are what their schemas say', () => {
   let examples = 0;
   const check = (value: unknown): void => {

@@ -4,12 +4,13 @@ import { z } from 'zod';
 import { duration } from '../../../config/values.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeAccepted } from '../describe.ts';
+import { query } from '../query.ts';
 import { validate } from '../validate.ts';
 
 const DAY_MS = 24 * 3_600_000;
 
 /** How long live flows may take; absent: as the config says. */
-const endQuery = z.object({
+const endQuery = query({
   deadline: duration(0, DAY_MS)
     .meta({ examples: ['30s'] })
     .optional(),

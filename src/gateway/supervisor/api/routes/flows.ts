@@ -7,6 +7,7 @@ import { describeEmpty, describeJson } from '../describe.ts';
 import { flowInfo, flowInfos, flowsViewQuery, flowViewQuery } from '../flow-info-schemas.ts';
 import { parseIfMatch } from '../precondition.ts';
 import { ProblemError } from '../problem.ts';
+import { noQuery } from '../query.ts';
 import { flowParam, killed, killQuery } from '../schemas.ts';
 import { validate } from '../validate.ts';
 
@@ -74,8 +75,12 @@ export function flowRoutes(plane: ControlPlane): Hono {
   // No If-Match is demanded here: an id is never used twice, so no one else's flow can be meant.
   app.delete(
     '/v1/flows/:id',
-    describeEmpty('Resets a flow. Its id is never used again, so no ETag is needed.', [404, 412]),
+    describeEmpty(
+      'Resets a flow. Its id is never used again, so no ETag is needed.',
+      [400, 404, 412],
+    ),
     validate('param', flowParam),
+    validate('query', noQuery),
     async (context) => {
       const { id } = context.req.valid('param');
       const ifMatch = parseIfMatch(context);

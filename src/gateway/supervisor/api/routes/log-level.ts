@@ -6,13 +6,14 @@ import { duration } from '../../../config/values.ts';
 import type { LogLevel } from '../../log/log-level.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeJson } from '../describe.ts';
+import { noQuery, query } from '../query.ts';
 import { validate } from '../validate.ts';
 
 /** A level that is forgotten fills a disk; below the 2^31 ms of a timer. */
 const FOR_MS_MAX = 24 * 3_600_000;
 
 const level = z.enum(LOG_LEVELS);
-const levelQuery = z.object({
+const levelQuery = query({
   level,
   /** Then the level of the config comes back; `0s`: when it is asked to. */
   for: duration(0, FOR_MS_MAX)
@@ -44,7 +45,8 @@ export function logLevelRoutes(plane: Pick<ControlPlane, 'logLevel'>): Hono {
   );
   app.delete(
     '/v1/log-level',
-    describeJson('Logs as the config says again.', logLevel),
+    describeJson('Logs as the config says again.', logLevel, [400]),
+    validate('query', noQuery),
     (context) => {
       plane.logLevel.reset();
       return context.json(view(plane.logLevel));
