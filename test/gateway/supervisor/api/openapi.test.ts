@@ -56,7 +56,16 @@ test('every reference leads somewhere, and every schema is one', () => {
   }
 });
 
-test('a write that has a version says so, and one without has none', () => {
+test('every write says what its If-Match means; a question is no write', () => {
+  const writes = operationsOf(described).filter(({ method }) => method !== 'GET');
+  const deaf = writes.filter(
+    ({ operation: { responses, parameters = [] } }) =>
+      !('412' in responses && parameters.some(({ name }) => name === 'If-Match')),
+  );
+  expect(deaf.map(({ route }) => route)).toEqual(['POST /v1/explain']);
+});
+
+test('a write that demands a version says so', () => {
   const versioned = operationsOf(described)
     .filter(({ operation }) => '428' in operation.responses)
     .map(({ route, operation }) => {
