@@ -23,6 +23,7 @@ import { answerLines, everyPeriod, type LineSource } from '../lines.ts';
 import { demandMatch } from '../precondition.ts';
 import { ProblemError } from '../problem.ts';
 import { validate } from '../validate.ts';
+import { clashStartRoutes } from './clash-start.ts';
 
 const SHOWN_MAX = 10_000;
 const SECOND_MS = 1000;
@@ -96,6 +97,7 @@ export function clashRoutes(plane: ControlPlane, logTap: LogTap): Hono {
     validate('query', logsQuery),
     (context) => lines(context, logLines(logTap, levelOf(context.req.valid('query').level))),
   );
+  app.route('/', clashStartRoutes(plane, guard));
   return app;
 }
 
