@@ -48,7 +48,7 @@ export function createApi(plane: ControlPlane, { log, logTap }: ApiOptions): Hon
   app.notFound((context) => answerUnrouted(app, context));
   app.use(auditWrites(plane, log));
   app.use(
-    guardBrowser(() => plane.config.isClash),
+    guardBrowser(plane),
     requireScope(() => plane.config.access),
     endRevoked((listener) => plane.config.onAccess(listener)),
   );
