@@ -86,7 +86,7 @@ test('a write that demands a version says so', () => {
   });
 });
 
-test('a parameter that a route does not know is refused, with what may have been meant', async () => {
+test('a parameter that a route does not know is refused, with what was meant', async () => {
   const strict = operationsOf(described).filter(
     ({ method, path, operation: { parameters = [] } }) =>
       path.startsWith('/v1/') && (method !== 'GET' || parameters.some((one) => one.in === 'query')),
