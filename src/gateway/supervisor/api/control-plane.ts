@@ -19,7 +19,7 @@ import type { DropCount, ReasonCount, Status } from './schemas.ts';
 
 export interface ControlPlane {
   /** What of the config the API itself goes by, as it is now. */
-  readonly config: Pick<ConfigState, 'access' | 'isClash' | 'onAccess'>;
+  readonly config: Pick<ConfigState, 'access' | 'hosts' | 'isClash' | 'onAccess'>;
   /** Bytes of clients so far, up and down. */
   traffic(): { readonly up: number; readonly down: number };
   readonly notices: Notices;

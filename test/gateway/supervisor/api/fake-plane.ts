@@ -54,7 +54,11 @@ export interface FakePlane extends ControlPlane {
   /** Names that a swap was asked for with. */
   readonly swapped: (string | undefined)[];
   reasons: string[];
-  readonly config: ControlPlane['config'] & { access: AccessRules; isClash: boolean };
+  readonly config: ControlPlane['config'] & {
+    access: AccessRules;
+    hosts: string[];
+    isClash: boolean;
+  };
   /** As a reload does it. */
   readonly setAccess: (access: AccessRules) => void;
   readonly logTap: LogTap;
@@ -203,6 +207,7 @@ export function fakePlane(): FakePlane {
     reasons: [],
     config: {
       access: { tokens: [], peers: [] },
+      hosts: [],
       isClash: true,
       onAccess: (listener) => {
         accessListeners.add(listener);
