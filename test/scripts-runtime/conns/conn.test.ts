@@ -222,10 +222,28 @@ test('one read, one peek and one sniff at a time', async () => {
 });
 
 test('`await using` closes a connection', async () => {
-  const world = await ConnWorld.of(claiming('await conn[Symbol.asyncDispose](); say("there");'));
+  const world = await ConnWorld.of(
+    claiming('{ await using client = conn; say(typeof client.read); }\nsay("there");'),
+  );
   const conn = world.connect();
   expect(world.client(conn)).toMatchObject({ gotFin: true, wasClosed: true });
-  expect(world.lines).toEqual(['there']);
+  expect(world.lines).toEqual(['function', 'there']);
+});
+
+test('`using` disposes of what scripts make themselves, also when they throw', async () => {
+  const world = await ConnWorld.of(
+    claiming(`
+      const open = (name) => ({ [Symbol.dispose]() { say('closed', name); } });
+      try {
+        using a = open('a');
+        using b = open('b');
+        throw new Error('no');
+      } catch (error) {
+        say(error.message);
+      }`),
+  );
+  world.connect();
+  expect(world.lines).toEqual(['closed b', 'closed a', 'no']);
 });
 
 test('what the hook throws resets the client, and is logged with its place', async () => {
