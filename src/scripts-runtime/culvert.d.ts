@@ -258,6 +258,7 @@ declare module 'culvert' {
     /**
      * Gets all bytes that have arrived, again each time there are more, as long as it answers
      * `need-more`. Nothing (undefined, null) is `unknown`; any other answer is that of `sniff()`.
+     * It answers at once: a promise is an error.
      */
     with: (bytes: Uint8Array) => T | 'need-more' | undefined | null;
     timeoutMs?: number;
@@ -299,6 +300,7 @@ declare module 'culvert' {
     splice(socket: Socket, options?: SpliceOptions): Promise<SpliceResult>;
   }
 
+  /** `sni` and `alpn` are for TLS, and by default also those of `startTls()`. */
   export interface ConnectOptions extends TlsOptions {
     /**
      * `on`: TLS from the first byte; `opened` waits for the handshake. `starttls`: later, with
@@ -402,7 +404,7 @@ declare module 'culvert' {
     /**
      * Of networks: whether the address `value` lies in one. Of names: whether `value` is one of
      * them (`example.com`), or lies below one (`*.example.com`), or either (`.example.com`).
-     * A set that does not exist is an error.
+     * A set that does not exist is an error, and so is a value with a port (`String(flow.src)`).
      */
     has(set: string, value: string): boolean;
   }
@@ -440,7 +442,8 @@ declare module 'culvert' {
     readonly limits: Readonly<Record<string, number>>;
     /**
      * Keeps this generation of the script until the promise is settled, for `limits.waitMs` at
-     * most. Where it is rejected, the log says so. Over `limits.waits` it throws `LimitError`.
+     * most. Where it is rejected, the log says so; what rejects where nobody waits is lost in
+     * silence, so give it here. Over `limits.waits` it throws `LimitError`.
      */
     waitUntil(promise: Promise<unknown>): void;
   }

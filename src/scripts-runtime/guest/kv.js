@@ -1,6 +1,7 @@
 /** `env.KV`: values that outlive the sandbox. */
 import { host, isPlainText, parse, stringify } from './host.js';
 import { show } from './show.js';
+import { checkOptions } from './verdicts.js';
 
 const canCross = (value) => typeof value !== 'string' || isPlainText(value);
 const toJson = (value) => (typeof value === 'string' ? stringify(value) : value);
@@ -29,30 +30,39 @@ function checkKvValue(value) {
   if (typeof value === 'string' || typeof value === 'number') return value;
   throw new TypeError(`KV: a value must be text or a number, not ${show(value)}`);
 }
-function checkKvNumber(name, value, least) {
-  if (value === undefined || (typeof value === 'number' && value >= least)) return value;
-  throw new TypeError(`KV: ${name} cannot be ${show(value)}`);
+const atLeast = (least) => (value) => typeof value === 'number' && value >= least;
+const anyNumber = atLeast(Number.NEGATIVE_INFINITY);
+const SET_OPTIONS = { ttlMs: atLeast(1) };
+const INCR_OPTIONS = { ...SET_OPTIONS, init: anyNumber };
+const KEYS_OPTIONS = { prefix: (value) => typeof value === 'string', limit: atLeast(0) };
+
+/** Each option once, as a getter may answer differently the second time. */
+function optionsOf(options, known) {
+  if (options === undefined) return {};
+  const own = typeof options === 'object' && options !== null ? { ...options } : options;
+  checkOptions('KV', own, known);
+  return own;
 }
-const ttlOf = (options) => checkKvNumber('ttlMs', options?.ttlMs, 1);
 
 export const KV = Object.freeze({
   get: (key) => kv('get', key),
   set: (key, value, options) => {
-    kv('set', key, checkKvValue(value), ttlOf(options));
+    kv('set', key, checkKvValue(value), optionsOf(options, SET_OPTIONS).ttlMs);
   },
-  add: (key, value, options) => kv('add', key, checkKvValue(value), ttlOf(options)),
+  add: (key, value, options) =>
+    kv('add', key, checkKvValue(value), optionsOf(options, SET_OPTIONS).ttlMs),
   cas: (key, old, value) => {
     if (old !== undefined) checkKvValue(old);
     return kv('cas', key, checkKvValue(value), old);
   },
   incr: (key, by = 1, options = undefined) => {
-    checkKvNumber('by', by, Number.NEGATIVE_INFINITY);
-    const init = checkKvNumber('init', options?.init, Number.NEGATIVE_INFINITY) ?? 0;
-    return kv('incr', key, by, init, ttlOf(options));
+    if (!anyNumber(by)) throw new TypeError(`KV: by cannot be ${show(by)}`);
+    const { init = 0, ttlMs } = optionsOf(options, INCR_OPTIONS);
+    return kv('incr', key, by, init, ttlMs);
   },
   delete: (key) => kv('delete', key),
   keys: (options) => {
-    const limit = checkKvNumber('limit', options?.limit, 0);
-    return parse(kv('keys', options?.prefix ?? '', limit));
+    const { prefix = '', limit } = optionsOf(options, KEYS_OPTIONS);
+    return parse(kv('keys', prefix, limit));
   },
 });

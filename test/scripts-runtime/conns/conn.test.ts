@@ -185,6 +185,7 @@ test('options that make no sense are an error where they are given', async () =>
       await fails(() => conn.peek({ min: 5, max: 4 })); await fails(() => conn.peek(7));
       await fails(() => conn.peek({ mni: 1 })); await fails(() => conn.sniff({ with: 1 }));
       await fails(() => conn.sniff({ protocols: ['smtp'] }));
+      await fails(() => conn.sniff({ protocols: ['quic'] }));
       await fails(() => conn.sniff({ protocols: [], with: () => 1 }));
       await fails(() => conn.write(5)); await fails(() => conn.write([1]));
       await fails(() => conn.splice()); await fails(() => conn.splice(conn));
@@ -198,6 +199,7 @@ test('options that make no sense are an error where they are given', async () =>
     'TypeError - peek(): no option "mni"',
     'TypeError - sniff(): with cannot be 1',
     'TypeError - sniff(): protocols cannot be ["smtp"]',
+    'TypeError - sniff(): protocols cannot be ["quic"]',
     'TypeError - sniff(): "protocols" and "with" exclude each other',
     'TypeError - write(): a Uint8Array or text, not 5',
     'TypeError - write(): a Uint8Array or text, not [1]',

@@ -194,6 +194,11 @@ test.each([
   ["KV.set('k', {} as any)", 'TypeError: KV: a value must be text or a number, not {}'],
   ['KV.get(5 as any)', 'TypeError: KV: a key must be text, not 5'],
   ["KV.set('k', 1, { ttlMs: -1 })", 'TypeError: KV: ttlMs cannot be -1'],
+  ["KV.set('k', 1, { ttl: 5 } as any)", 'TypeError: KV: no option "ttl"'],
+  ["KV.add('k', 1, 5 as any)", 'TypeError: KV: options must be an object'],
+  ["KV.incr('k', NaN)", 'TypeError: KV: by cannot be NaN'],
+  ["KV.incr('k', 1, { init: '1' } as any)", 'TypeError: KV: init cannot be "1"'],
+  ['KV.keys({ prefix: 5 } as any)', 'TypeError: KV: prefix cannot be 5'],
   ["KV.set('k', 'x'); KV.incr('k')", 'TypeError: KV "k" is not a number'],
   ["KV.set('k', NaN)", 'TypeError: KV cannot hold NaN'],
 ])('a script that calls %s gets an error that it can catch', async (call, expected) => {
