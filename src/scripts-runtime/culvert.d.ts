@@ -391,7 +391,10 @@ declare module 'culvert' {
     keys(options?: { prefix?: string; limit?: number }): string[];
   }
 
-  /** Fields first, then the message: `log.info({ port: 80 }, 'new flow')`; or text alone. */
+  /**
+   * Fields first, then the message: `log.info({ port: 80 }, 'new flow')`; or text alone. An error
+   * as a field, `{ err }`, has `type`, `message` and `stack`; an error alone is shown with its stack.
+   */
   export interface Log {
     debug(first: object | string, message?: string): void;
     info(first: object | string, message?: string): void;

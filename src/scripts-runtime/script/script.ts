@@ -359,7 +359,9 @@ export class Script {
     return {
       log: (level, flow, message, fields) => {
         if (this.#logger.admitsLine()) {
-          this.#logger.write(level, flow, message, parseLogFields(fields));
+          const places = (text: string) => this.#diagnostics.withPlaces(text);
+          const told = parseLogFields(fields === undefined ? undefined : places(fields));
+          this.#logger.write(level, flow, places(message), told);
         } else {
           counters.hit('log');
         }
