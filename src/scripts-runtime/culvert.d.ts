@@ -372,19 +372,29 @@ declare module 'culvert' {
       | 'aborted';
   }
 
+  export interface StoreOptions {
+    /** Time to live; for ever by default. */
+    ttlMs?: number;
+    /**
+     * Where `limits.kvBytes` is full, what was made first goes (counted as `kv-evicted`). For
+     * counters by client, which strangers can fill. By default the call throws `LimitError`.
+     */
+    evict?: boolean;
+  }
+
   /**
    * Values that outlive a reload of the script, and a restart of the process it runs in. Keys,
    * values and the sum of all are limited (`ctx.limits`); over a limit a call throws `LimitError`.
    */
   export interface KV {
     get(key: string): string | number | undefined;
-    set(key: string, value: string | number, options?: { ttlMs?: number }): void;
+    set(key: string, value: string | number, options?: StoreOptions): void;
     /** Sets only where there is nothing; tells whether it did. */
-    add(key: string, value: string | number, options?: { ttlMs?: number }): boolean;
+    add(key: string, value: string | number, options?: StoreOptions): boolean;
     /** Sets only where `old` is (`undefined`: nothing); tells whether it did. */
     cas(key: string, old: string | number | undefined, value: string | number): boolean;
     /** Adds `by` (1), starting at `init` (0). `ttlMs` counts from the first call. */
-    incr(key: string, by?: number, options?: { init?: number; ttlMs?: number }): number;
+    incr(key: string, by?: number, options?: StoreOptions & { init?: number }): number;
     /** Tells whether there was something. */
     delete(key: string): boolean;
     /** At most `limit` (1000), oldest first. */

@@ -1,24 +1,29 @@
 /** `env.KV`: values that outlive the sandbox. */
 import { host, isPlainText, parse, stringify } from './host.js';
 import { show } from './show.js';
-import { checkOptions } from './verdicts.js';
+import { checkOptions, oneOf } from './verdicts.js';
 
 const canCross = (value) => typeof value !== 'string' || isPlainText(value);
 const toJson = (value) => (typeof value === 'string' ? stringify(value) : value);
 
+/** The same in host-functions/kv.ts. */
+const JSON_FLAG = 1;
+const EVICT_FLAG = 2;
+
 /** Text as it is, and as JSON where that would change it. */
-function cross(operation, key, value, a, b) {
+function cross(operation, key, value, a, b, flags) {
   return canCross(key) && canCross(value) && canCross(a)
-    ? host.kv(operation, key, value, a, b, 0)
-    : host.kv(operation, toJson(key), toJson(value), toJson(a), b, 1);
+    ? host.kv(operation, key, value, a, b, flags)
+    : host.kv(operation, toJson(key), toJson(value), toJson(a), b, flags | JSON_FLAG);
 }
 
 /** `host.kv` answers null where it refuses, and then tells why. */
-function kv(operation, key, value, a, b) {
+function kv(operation, key, value, a, b, evict = false) {
   if (typeof key !== 'string') throw new TypeError(`KV: a key must be text, not ${show(key)}`);
-  const result = cross(operation, key, value, a, b);
+  const result = cross(operation, key, value, a, b, evict ? EVICT_FLAG : 0);
   // There is text, which cannot come as it is.
-  if (operation === 'get' && result === true) return parse(cross('getJson', key));
+  if (operation === 'get' && result === true)
+    return parse(cross('getJson', key, undefined, undefined, undefined, 0));
   if (result !== null) return result;
   const { name, message } = parse(host.kv('error', '', undefined, undefined, undefined));
   if (name === 'TypeError') throw new TypeError(message);
@@ -32,7 +37,7 @@ function checkKvValue(value) {
 }
 const atLeast = (least) => (value) => typeof value === 'number' && value >= least;
 const anyNumber = atLeast(Number.NEGATIVE_INFINITY);
-const SET_OPTIONS = { ttlMs: atLeast(1) };
+const SET_OPTIONS = { ttlMs: atLeast(1), evict: oneOf(true, false) };
 const INCR_OPTIONS = { ...SET_OPTIONS, init: anyNumber };
 const KEYS_OPTIONS = { prefix: (value) => typeof value === 'string', limit: atLeast(0) };
 
@@ -47,18 +52,21 @@ function optionsOf(options, known) {
 export const KV = Object.freeze({
   get: (key) => kv('get', key),
   set: (key, value, options) => {
-    kv('set', key, checkKvValue(value), optionsOf(options, SET_OPTIONS).ttlMs);
+    const { ttlMs, evict } = optionsOf(options, SET_OPTIONS);
+    kv('set', key, checkKvValue(value), ttlMs, undefined, evict);
   },
-  add: (key, value, options) =>
-    kv('add', key, checkKvValue(value), optionsOf(options, SET_OPTIONS).ttlMs),
+  add: (key, value, options) => {
+    const { ttlMs, evict } = optionsOf(options, SET_OPTIONS);
+    return kv('add', key, checkKvValue(value), ttlMs, undefined, evict);
+  },
   cas: (key, old, value) => {
     if (old !== undefined) checkKvValue(old);
     return kv('cas', key, checkKvValue(value), old);
   },
   incr: (key, by = 1, options = undefined) => {
     if (!anyNumber(by)) throw new TypeError(`KV: by cannot be ${show(by)}`);
-    const { init = 0, ttlMs } = optionsOf(options, INCR_OPTIONS);
-    return kv('incr', key, by, init, ttlMs);
+    const { init = 0, ttlMs, evict } = optionsOf(options, INCR_OPTIONS);
+    return kv('incr', key, by, init, ttlMs, evict);
   },
   delete: (key) => kv('delete', key),
   keys: (options) => {
