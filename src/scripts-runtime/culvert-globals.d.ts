@@ -20,8 +20,8 @@ declare const console: Console;
 declare const InternalError: ErrorConstructor;
 
 /**
- * Delays are from 10 ms to a day, and what is beyond becomes that; `ctx.limits.timers` says how many
- * timers a script may have.
+ * Delays are from 10 ms to a day, and what is beyond becomes that; `ctx.limits.timers` says how
+ * many timers a script may have.
  */
 declare function setTimeout<A extends unknown[]>(
   callback: (...args: A) => void,

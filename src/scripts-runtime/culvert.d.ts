@@ -403,7 +403,7 @@ declare module 'culvert' {
 
   /**
    * Fields first, then the message: `log.info({ port: 80 }, 'new flow')`; or text alone. An error
-   * as a field, `{ err }`, has `type`, `message` and `stack`; an error alone is shown with its stack.
+   * as a field, `{ err }`, has `type`, `message` and `stack`; an error alone is shown with that.
    */
   export interface Log {
     debug(first: object | string, message?: string): void;

@@ -12,7 +12,7 @@ export type KvValue = string | number;
 const ENTRY_OVERHEAD_BYTES = 64;
 const NUMBER_BYTES = 8;
 const KEYS_LIMIT_DEFAULT = 1000;
-/** A store that evicts is full all the time: to look through all of it for each entry is too much. */
+/** A store that evicts is full all the time: too much to look through for each entry. */
 const SWEEP_MS = 1000;
 
 interface Entry {
