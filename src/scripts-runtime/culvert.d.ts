@@ -110,7 +110,7 @@ declare module 'culvert' {
     bind?: string;
     /** Firewall mark of the connection to the upstream. */
     mark?: number;
-    /** Of TCP. Here and of those below, 0 is as if it were not given: what the configuration says. */
+    /** Of TCP. Here and below, 0 is as if it were not given: what the configuration says. */
     connectTimeoutMs?: number;
     /** Silence after which the flow ends. */
     idleTimeoutMs?: number;
