@@ -32,6 +32,7 @@ import { Dialer } from './forward/dialer.ts';
 import { Orphans } from './forward/orphans.ts';
 import { Splice } from './forward/splice.ts';
 import { UpstreamTable } from './forward/upstream-table.ts';
+import { HostSockets } from './host-sockets.ts';
 import { Loop, Token } from './loop.ts';
 import { LoopGuard } from './loop-guard.ts';
 import { PeerSockets } from './peer-sockets.ts';
@@ -106,7 +107,11 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   const vias = new Upstreams(reports);
   const parts = { stack, upstreams, vias, splice, epoll, counters, guard, base: memory.address };
   const dialer = new Dialer(parts);
+  const hostSockets = new HostSockets(epoll, (said) => reports.message(said));
   const decisions = new Decisions(stack, upstreams, counters);
+  decisions.onDeaf = () => hostSockets.over('decisions');
+  const conns = new ConnChannel(DataPlaneFd.CONNS, epoll, Token.CONNS, counters);
+  conns.onDeaf = () => hostSockets.over('conns');
   const relay = new Relay(stack);
   const bounds = sessionOptions(start.sessions, fileLimit, reports);
   const sessions = new Sessions(parts, bounds);
@@ -115,7 +120,7 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
     {
       ...parts,
       relay,
-      channel: new ConnChannel(DataPlaneFd.CONNS, epoll, Token.CONNS, counters),
+      channel: conns,
       sockets: new ClaimSockets(parts, socketsMax),
     },
     start.claims,
@@ -131,7 +136,7 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   const swapped = { epoll, port: device, input, stack, guard, reports, base: memory.address };
   const swap = new DeviceSwap(swapped, Token.OLD_DEVICE);
   const around = { epoll, device, input, swap, flows, control, capture, reports, counters, peers };
-  return new Loop({ ...shared, ...around });
+  return new Loop({ ...shared, ...around, conns, hostSockets });
 }
 
 /** What the configuration and the moment say; the rest is made of parts. */
