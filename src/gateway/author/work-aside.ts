@@ -2,16 +2,13 @@
  * Tests and replays, in a process that is ended when it shows no sign of life: the engine has
  * native operations that no limit of scripts stops.
  */
-import type {
-  RecordedFlow,
-  ReplayedVerdict,
-  TestReport,
-} from '../../scripts-runtime/offline/report.ts';
+import type { ReplayedVerdict, TestReport } from '../../scripts-runtime/offline/report.ts';
+import type { RecordedFlow } from '../../scripts-runtime/recorded-flow.ts';
 import type { ScriptBundle, ToScriptHost } from '../messages/script-control.ts';
 import { Child, selfCommand } from '../supervisor/child.ts';
 import { parseFromScriptHost } from '../supervisor/child-messages.ts';
 import { Aside } from '../supervisor/scripts/aside.ts';
-import { BundleRejectedError } from '../supervisor/scripts/generations.ts';
+import { BundleRejectedError } from '../supervisor/scripts/change-errors.ts';
 import { unnumbered } from '../supervisor/scripts/script-check.ts';
 import { frameFault } from '../supervisor/scripts/script-load.ts';
 

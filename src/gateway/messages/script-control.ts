@@ -14,13 +14,10 @@ import type {
 } from '../../scripts-runtime/bundle/bundle.ts';
 import type { CanaryCounts, CanaryPlan } from '../../scripts-runtime/generations/canary.ts';
 import type { ScriptLimits } from '../../scripts-runtime/limits.ts';
-import type {
-  DecisionStep,
-  OfflineVerdict,
-  RecordedFlow,
-  TestReport,
-} from '../../scripts-runtime/offline/report.ts';
+import type { DecisionStep, TestReport } from '../../scripts-runtime/offline/report.ts';
 import type { DecidedFlow } from '../../scripts-runtime/recent-flows.ts';
+import type { RecordedFlow } from '../../scripts-runtime/recorded-flow.ts';
+import type { ShownVerdict } from '../../scripts-runtime/verdict/show-verdict.ts';
 
 export type {
   CanaryCounts,
@@ -139,7 +136,7 @@ export interface AskedVerdict {
 
 /** How a verdict came about. */
 export interface ExplainedVerdict {
-  readonly verdict: OfflineVerdict;
+  readonly verdict: ShownVerdict;
   /** The script that decided; absent when all declined. */
   readonly script?: string;
   readonly steps: readonly DecisionStep[];

@@ -8,6 +8,7 @@ import { CLIENT_END } from '../conns/ports.ts';
 import type { Decision } from '../decide.ts';
 import { ScriptHost } from '../host.ts';
 import type { ScheduledEvent } from '../schedule/schedule.ts';
+import { type ShownVerdict, showVerdict, verdictText } from '../verdict/show-verdict.ts';
 import {
   type Dialed,
   FakeNetwork,
@@ -15,8 +16,7 @@ import {
   type NetworkResult,
   type UpstreamPlan,
 } from './fake-network.ts';
-import type { DecisionStep, OfflineVerdict } from './report.ts';
-import { toOfflineVerdict, verdictText } from './show-verdict.ts';
+import type { DecisionStep } from './report.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 import { virtualDate } from './virtual-date.ts';
 
@@ -32,7 +32,7 @@ export interface OfflineOptions {
 }
 
 export interface OfflineDecision {
-  readonly verdict: OfflineVerdict;
+  readonly verdict: ShownVerdict;
   readonly text: string;
   readonly script: string | undefined;
   readonly steps: readonly DecisionStep[];
@@ -253,7 +253,7 @@ export class OfflineHost {
   }
 
   #describe(decision: Decision): OfflineDecision {
-    const verdict = toOfflineVerdict(decision, this.#options.show);
+    const verdict = showVerdict(decision, this.#options.show);
     const text = verdictText(verdict);
     const by = decision.by.script;
     const asked = this.#names.slice(0, by + 1);

@@ -1,24 +1,7 @@
 /** What running scripts without a gateway gives. Plain values; they cross a process boundary. */
-import type { ConnectionRequest, Verdict } from '../../stack/verdict.ts';
-import type { FailureKind, SourcePosition } from '../errors.ts';
-
-/** A flow that was seen somewhere, to be decided again. */
-export interface RecordedFlow extends Omit<ConnectionRequest, 'flow'> {
-  /** As a capture or a log calls it; shown, and nothing else. */
-  readonly id?: string;
-  /** Milliseconds since 1970; the clock of the scripts moves on to it. Absent: it stands. */
-  readonly atMs?: number;
-}
-
-/** A verdict with its upstream as text, `10.0.0.1:80` or `example.com:80`. */
-export interface OfflineVerdict {
-  readonly kind: Verdict['kind'] | 'failed';
-  readonly to?: string;
-  /** Of `failed`. */
-  readonly failure?: FailureKind;
-  /** The options of the verdict, by their names in the script API. */
-  readonly [option: string]: unknown;
-}
+import type { SourcePosition } from '../errors.ts';
+import type { RecordedFlow } from '../recorded-flow.ts';
+import type { ShownVerdict } from '../verdict/show-verdict.ts';
 
 /** One script that was asked about a flow. */
 export interface DecisionStep {
@@ -31,7 +14,7 @@ export interface DecisionStep {
 
 export interface ReplayedVerdict {
   readonly flow: RecordedFlow;
-  readonly verdict: OfflineVerdict;
+  readonly verdict: ShownVerdict;
   /** The verdict on one line: equal lines are equal verdicts. */
   readonly text: string;
   /** Name of the script that decided; absent when all declined. */

@@ -2,11 +2,11 @@
 import { DIRECT } from '../../stack/verdict.ts';
 import type { KvEntry, ScriptBundle, ScriptLog, ScriptSource } from '../bundle/bundle.ts';
 import { isOfPool } from '../conns/dial-via.ts';
+import type { ShownVerdict } from '../verdict/show-verdict.ts';
 import type { Dialed, NetworkResult, UpstreamPlan } from './fake-network.ts';
 import { NameBook } from './name-book.ts';
 import { OfflineHost } from './offline-host.ts';
 import { type HookRequest, RunError, type RunRequest, type WorldRequest } from './parse-run.ts';
-import type { OfflineVerdict } from './report.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 /** 2026-01-01T00:00:00Z: what a test does with time is the same on every day. */
@@ -62,7 +62,7 @@ function labelOf(host: OfflineHost, { to, via }: Dialed): string {
 
 /** The same of `run`. */
 export interface RunResult extends HookResult {
-  readonly verdict: OfflineVerdict;
+  readonly verdict: ShownVerdict;
   /** The verdict on one line. */
   readonly text: string;
   /** What the client of a claimed flow heard. */

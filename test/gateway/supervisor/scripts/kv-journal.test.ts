@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'bun:test';
-import type { BundleContent } from '../../../../src/gateway/supervisor/scripts/generations.ts';
+import type { BundleContent } from '../../../../src/gateway/supervisor/scripts/generation.ts';
 import { KvJournal } from '../../../../src/gateway/supervisor/scripts/kv-journal.ts';
 import { kvEntryBytes } from '../../../../src/scripts-runtime/kv/kv.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
