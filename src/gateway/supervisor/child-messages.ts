@@ -191,6 +191,7 @@ const testReport: z.ZodType<TestReport> = z.object({
       output: z.array(z.string()),
     }),
   ),
+  coverage: z.record(z.string(), z.array(count)).exactOptional(),
 });
 
 const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [

@@ -1,4 +1,5 @@
 /** What running scripts without a gateway gives. Plain values; they cross a process boundary. */
+
 import type { ConnectionRequest, Verdict } from '../../stack/verdict.ts';
 import type { FailureKind, SourcePosition } from '../errors.ts';
 
@@ -68,6 +69,9 @@ export interface TestFileReport {
   readonly output: readonly string[];
 }
 
+/** By the path of a file: how often each of its counters was passed, in the order of istanbul. */
+export type CoverageCounts = Readonly<Record<string, readonly number[]>>;
+
 export interface TestReport {
   /** Nothing failed. A bundle without tests is ok. */
   readonly ok: boolean;
@@ -75,4 +79,6 @@ export interface TestReport {
   readonly failed: number;
   readonly skipped: number;
   readonly files: readonly TestFileReport[];
+  /** Of scripts that count; only when it was asked for. */
+  readonly coverage?: CoverageCounts;
 }
