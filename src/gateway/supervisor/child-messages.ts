@@ -170,6 +170,7 @@ const testFailure = z.object({
   message: z.string(),
   position: z.object({ file: z.string(), line: count, column: count }).exactOptional(),
 });
+const testLog = scriptLog.pick({ level: true, script: true, message: true, fields: true });
 const testReport: z.ZodType<TestReport> = z.object({
   ok: z.boolean(),
   passed: count,
@@ -185,6 +186,8 @@ const testReport: z.ZodType<TestReport> = z.object({
           outcome: z.enum(['passed', 'failed', 'skipped']),
           tookMs: count,
           failure: testFailure.exactOptional(),
+          logs: z.array(testLog).exactOptional(),
+          logsLeft: count.exactOptional(),
         }),
       ),
       failure: testFailure.exactOptional(),

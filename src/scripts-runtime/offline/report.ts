@@ -1,6 +1,7 @@
 /** What running scripts without a gateway gives. Plain values; they cross a process boundary. */
 
 import type { ConnectionRequest, Verdict } from '../../stack/verdict.ts';
+import type { ScriptLog } from '../bundle/bundle.ts';
 import type { FailureKind, SourcePosition } from '../errors.ts';
 
 /** A flow that was seen somewhere, to be decided again. */
@@ -56,7 +57,12 @@ export interface TestResult {
   readonly tookMs: number;
   /** Of `failed`. */
   readonly failure?: TestFailure;
+  /** Of `failed`: what scripts wrote, the oldest first; `logsLeft` lines before are left out. */
+  readonly logs?: readonly TestLog[];
+  readonly logsLeft?: number;
 }
+
+export type TestLog = Pick<ScriptLog, 'level' | 'script' | 'message' | 'fields'>;
 
 export interface TestFileReport {
   /** Name of the script that the file belongs to. */

@@ -5,7 +5,7 @@
  * Nothing of a bundle is believed here: it may come over the API, tests and all.
  */
 import { posix } from 'node:path';
-import type { ScriptBundle, ScriptSource } from '../bundle/bundle.ts';
+import type { ScriptBundle, ScriptLog, ScriptSource } from '../bundle/bundle.ts';
 import { Diagnostics } from '../bundle/diagnostics.ts';
 import { type Externals, transpile } from '../bundle/transpile.ts';
 import { makeBareEngine } from '../engine/bare-engine.ts';
@@ -30,6 +30,8 @@ export interface TestOptions {
 const TEST_MS_DEFAULT = 5_000;
 const TESTS_MAX = 10_000;
 const OUTPUT_LINES_MAX = 1_000;
+/** Lines of scripts that are told of a test that failed: the last ones. */
+const LOGS_MAX = 100;
 const TEST_FILE = /\.test\.[cm]?[jt]s$/;
 
 /** Runs all tests of all scripts. What does not load or run is a failure of the report. */
@@ -155,7 +157,7 @@ class TestFile {
       results.push(
         failure === undefined
           ? { path, outcome: 'passed', tookMs }
-          : { path, outcome: 'failed', tookMs, failure },
+          : { path, outcome: 'failed', tookMs, failure, ...tellLogs(this.#world.logs) },
       );
     }
     return results;
@@ -211,6 +213,17 @@ class TestFile {
     this.#world.advance(ms);
     return this.#world.epochMs;
   }
+}
+
+/** The last ones, and how many there were before them. */
+function tellLogs(all: readonly ScriptLog[]): Pick<TestResult, 'logs' | 'logsLeft'> {
+  if (all.length === 0) return {};
+  const logs = all.slice(-LOGS_MAX).map(({ level, script, message, fields }) => ({
+    ...{ level, script, message },
+    ...(fields && { fields }),
+  }));
+  const logsLeft = all.length - logs.length;
+  return logsLeft === 0 ? { logs } : { logs, logsLeft };
 }
 
 /** Hooks that a test can call. */

@@ -99,6 +99,11 @@ export class TestWorld {
     this.#counters = counters;
   }
 
+  /** What scripts have written so far, the oldest first. */
+  get logs(): readonly ScriptLog[] {
+    return this.#logs;
+  }
+
   /** Milliseconds since 1970. */
   get epochMs(): number {
     return this.#clock.epochMs();

@@ -17,6 +17,7 @@ import { CommandError } from '../command-error.ts';
 import { withTimeout } from '../options.ts';
 import { print, printError, printJson } from '../output.ts';
 import type { Finish } from '../program.ts';
+import { scriptLogLine } from '../script-log-line.ts';
 
 interface TestFlags {
   readonly json?: boolean;
@@ -171,8 +172,10 @@ const formatFile = ({ file, tests, failure, output }: TestFileReport): string[] 
   `${file}:`,
   ...output,
   ...(failure === undefined ? [] : formatFailure(failure)),
-  ...tests.flatMap(({ path, outcome, tookMs, failure: why }) => [
+  ...tests.flatMap(({ path, outcome, tookMs, failure: why, logs = [], logsLeft }) => [
     ...(why === undefined ? [] : formatFailure(why)),
+    ...(logsLeft === undefined ? [] : [`  … ${logsLeft} lines before`]),
+    ...logs.map((line) => `  ${scriptLogLine(line)}`),
     `${WORDS[outcome]} ${path.join(' > ')}${
       outcome === 'skipped' ? '' : ` [${tookMs.toFixed(2)}ms]`
     }`,
