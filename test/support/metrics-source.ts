@@ -51,7 +51,10 @@ export function sampleMetrics(): MetricsSource {
       flows: [{ proto: 'udp', verdict: 'nat', count: 2 }],
       protocols: new Map([['udp', 2]]),
     },
-    scriptHost: { restarts: { cpu: 1, wall: 0, crash: 0 }, drains: { inMemory: [3, 4] } },
+    scriptHost: {
+      restarts: { cpu: 1, wall: 0, crash: 0, socket: 0 },
+      drains: { inMemory: [3, 4] },
+    },
     dataPlaneRestarts: 2,
     notesLost: 0,
     durations: [{ proto: 'tcp', verdict: 'forward', histogram }],

@@ -2,7 +2,8 @@
  * Stands in for a child of the supervisor. Run with a mode; it answers loads by what their source
  * says: `refuse` fails, `die` ends the process, `hang` stays silent, `burn` does so and works hard;
  * `late` and `sly` are answered late where another bundle was loaded before, and else `sly` fails.
- * A canary takes over so late that nobody waits for it any more.
+ * A canary takes over so late that nobody waits for it any more. A data plane of the mode `shut` is
+ * one to which the first script host has shut a socket.
  */
 import {
   encodeFrame,
@@ -49,6 +50,7 @@ async function load({ bundle, epoch }: Load): Promise<void> {
   if (source === 'hang') return;
   if (source === 'burn') for (;;);
   if ((source === 'late' || source === 'sly') && !isFirst) await Bun.sleep(LATE_MS);
+  if (source === 'fds') tell({ kind: 'fds', queues: process.argv.at(-1) });
   if (source === 'env') tell({ kind: 'env', names: Object.keys(process.env) });
   if (source === 'kv') send({ kind: 'kv', entries: [{ script: 'a', key: 'k', value: 1 }] });
   if (source === 'ask') send({ kind: 'resolve', id: 7, name: 'localhost' });
@@ -70,6 +72,7 @@ for await (const bytes of Bun.stdin.stream()) {
       flows?: unknown[];
       entries?: unknown[];
       start?: { queue?: { index: number } };
+      scripts?: { epoch: number };
       device?: { name: string };
       generation?: number;
     };
@@ -95,6 +98,10 @@ for await (const bytes of Bun.stdin.stream()) {
       answers = answers.then(() => void send(answer));
       device = name;
     }
+    if (message.kind === 'start' && mode === 'shut' && message.scripts?.epoch === 0) {
+      send({ kind: 'host-socket-shut', socket: 'decisions' });
+    }
+    if (message.kind === 'host-sockets') send({ kind: 'host-sockets' });
     if (message.kind === 'device-release') send({ kind: 'device-released' });
     if (message.kind === 'drain') send({ kind: 'drained', cut: 2 });
     if (message.kind === 'configure') {

@@ -37,7 +37,7 @@ const page = () => ({
 const pages = [page(), page()] as const;
 const host = new ScriptHost({
   log,
-  fds: [],
+  fds: () => [],
   pages,
   iface: () => 'x0',
   monotonicUs: () => performance.now() * 1000,

@@ -38,7 +38,7 @@ export type HostState = 'idle' | 'running' | 'waiting';
 export class ScriptHost implements Activator {
   readonly accounts = new ScriptAccounts((flows) => this.#host?.send({ kind: 'closed', flows }));
   /** Ends of host processes, by cause. */
-  readonly restarts = { cpu: 0, wall: 0, crash: 0 };
+  readonly restarts = { cpu: 0, wall: 0, crash: 0, socket: 0 };
   readonly #options: ScriptHostOptions;
   readonly #journal = new KvJournal((script) =>
     this.#options.log.warn({ script }, 'kv-journal-refused'),
@@ -132,6 +132,16 @@ export class ScriptHost implements Activator {
     this.#host?.send({ kind: 'watch', isOn });
   }
 
+  /**
+   * A data plane has seen the end of a socket that hosts share: those that live are lost. Which of
+   * them did it nobody can tell, so that a bundle which was being loaded is not to blame.
+   */
+  socketShut(): void {
+    this.#next?.lose({ cause: 'socket' }, { kind: 'stopped' });
+    const reason = 'a socket to the data plane was shut down';
+    this.#host?.lose({ cause: 'socket' }, { kind: 'lost', reason });
+  }
+
   /** Settles when no bundle is in memory but the active one and a canary. */
   drained(): Promise<void> {
     return this.drains.over;
@@ -222,7 +232,7 @@ export class ScriptHost implements Activator {
     const [first, second] = pages;
     const process: HostProcess = new HostProcess({
       command: hostCommand,
-      fds,
+      fds: fds(),
       page: this.#host?.page === first ? second : first,
       epoch: ++this.#epoch,
       iface,
