@@ -287,6 +287,17 @@ test('a child process loads the packages that it needs, and no others', () => {
   ]);
 });
 
+test('the parser that coverage needs is loaded by the command that wants it, and then only', () => {
+  const importers = (name: string): string[] =>
+    edges.filter(({ to, isType }) => to === name && !isType).map(({ from }) => from);
+  expect(importers('@babel/core')).toEqual(['src/gateway/author/instrument.ts']);
+  expect(importers('src/gateway/author/instrument.ts')).toEqual([
+    'src/gateway/author/covered-tests.ts',
+  ]);
+  expect(importers('src/gateway/author/covered-tests.ts')).toHaveLength(1);
+  expect(placesOf(/^(?:im|ex)port (?!type ).*\/covered-tests\.ts'/, sources)).toEqual([]);
+});
+
 test('every imported file exists', () => {
   const missing = edges.filter(({ to, isFile }) => isFile && !existsSync(join(ROOT, to)));
   expect(missing.map(({ from, to }) => `${from} imports ${to}`)).toEqual([]);

@@ -28,16 +28,22 @@ export class WorkLostError extends Error {
   }
 }
 
-/**
- * @param silenceMs  how long one test may take
- * @throws WorkLostError
- */
+export interface TestAsideOptions {
+  /** Only tests that have this in their names. */
+  readonly filter?: string;
+  /** How long one test may take. */
+  readonly silenceMs?: number;
+  /** The scripts are instrumented (instrument.ts), and the report has what they counted. */
+  readonly isCovered?: boolean;
+}
+
+/** @throws WorkLostError */
 export async function testAside(
   bundle: ScriptBundle,
-  { filter, silenceMs = SILENCE_MS }: { readonly filter?: string; readonly silenceMs?: number },
+  { filter, silenceMs = SILENCE_MS, isCovered = false }: TestAsideOptions,
 ): Promise<TestReport> {
   const order: ToScriptHost = {
-    ...{ kind: 'report', bundle },
+    ...{ kind: 'report', bundle, isCovered },
     ...(filter === undefined ? {} : { filter }),
   };
   const tooLong = frameFault(order);

@@ -72,7 +72,13 @@ export type ToScriptHost =
    * Of a host that serves nobody: run the tests of this bundle, those with `filter` in their names.
    * Answered by `testing` before each test, and `reported` at the end.
    */
-  | { readonly kind: 'report'; readonly bundle: ScriptBundle; readonly filter?: string }
+  | {
+      readonly kind: 'report';
+      readonly bundle: ScriptBundle;
+      readonly filter?: string;
+      /** Its scripts count what runs (author/instrument.ts). */
+      readonly isCovered?: boolean;
+    }
   /** Of a host that serves nobody: what its bundle decides about these; answered by `asked`. */
   | {
       readonly kind: 'ask';

@@ -173,6 +173,7 @@ const testFailure = z.object({
   message: z.string(),
   position: z.object({ file: z.string(), line: count, column: count }).exactOptional(),
 });
+const testLog = scriptLog.pick({ level: true, script: true, message: true, fields: true });
 const testReport: z.ZodType<TestReport> = z.object({
   ok: z.boolean(),
   passed: count,
@@ -188,12 +189,15 @@ const testReport: z.ZodType<TestReport> = z.object({
           outcome: z.enum(['passed', 'failed', 'skipped']),
           tookMs: count,
           failure: testFailure.exactOptional(),
+          logs: z.array(testLog).exactOptional(),
+          logsLeft: count.exactOptional(),
         }),
       ),
       failure: testFailure.exactOptional(),
       output: z.array(z.string()),
     }),
   ),
+  coverage: z.record(z.string(), z.array(count)).exactOptional(),
 });
 
 const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [

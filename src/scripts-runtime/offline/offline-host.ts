@@ -6,6 +6,7 @@ import type { ConnectionRequest, Endpoint } from '../../stack/verdict.ts';
 import type { FlowResult, ScriptBundle, ScriptIssue, ScriptLog } from '../bundle/bundle.ts';
 import { CLIENT_END } from '../conns/ports.ts';
 import type { Decision } from '../decide.ts';
+import { type GuestExtension, joinExtensions, NO_EXTENSION } from '../engine/guest-extension.ts';
 import { ScriptHost } from '../host.ts';
 import type { ScheduledEvent } from '../schedule/schedule.ts';
 import { type ShownVerdict, showVerdict, verdictText } from '../verdict/show-verdict.ts';
@@ -29,6 +30,8 @@ export interface OfflineOptions {
   /** An upstream as text. */
   readonly show: (endpoint: Endpoint) => string;
   readonly log: (line: ScriptLog) => void;
+  /** Of each sandbox, besides its clock. */
+  readonly extension?: GuestExtension;
 }
 
 export interface OfflineDecision {
@@ -73,7 +76,7 @@ export class OfflineHost {
   #requestId = 0;
 
   constructor(options: OfflineOptions) {
-    const { clock, log } = options;
+    const { clock, log, extension = NO_EXTENSION } = options;
     this.#options = options;
     this.#network = new FakeNetwork(() => clock.now());
     this.#host = new ScriptHost(
@@ -81,7 +84,7 @@ export class OfflineHost {
         now: () => clock.now(),
         cpuTime: () => clock.cpuTime(),
         epochMs: () => clock.epochMs(),
-        extension: virtualDate(clock),
+        extension: joinExtensions(virtualDate(clock), extension),
         enter: (_generation, position) => {
           this.#position = position;
           clock.enter();

@@ -1,4 +1,5 @@
 /** What running scripts without a gateway gives. Plain values; they cross a process boundary. */
+import type { ScriptLog } from '../bundle/bundle.ts';
 import type { SourcePosition } from '../errors.ts';
 import type { RecordedFlow } from '../recorded-flow.ts';
 import type { ShownVerdict } from '../verdict/show-verdict.ts';
@@ -38,7 +39,12 @@ export interface TestResult {
   readonly tookMs: number;
   /** Of `failed`. */
   readonly failure?: TestFailure;
+  /** Of `failed`: what scripts wrote, the oldest first; `logsLeft` lines before are left out. */
+  readonly logs?: readonly TestLog[];
+  readonly logsLeft?: number;
 }
+
+export type TestLog = Pick<ScriptLog, 'level' | 'script' | 'message' | 'fields'>;
 
 export interface TestFileReport {
   /** Name of the script that the file belongs to. */
@@ -51,6 +57,9 @@ export interface TestFileReport {
   readonly output: readonly string[];
 }
 
+/** By the path of a file: how often each of its counters was passed, in the order of istanbul. */
+export type CoverageCounts = Readonly<Record<string, readonly number[]>>;
+
 export interface TestReport {
   /** Nothing failed. A bundle without tests is ok. */
   readonly ok: boolean;
@@ -58,4 +67,6 @@ export interface TestReport {
   readonly failed: number;
   readonly skipped: number;
   readonly files: readonly TestFileReport[];
+  /** Of scripts that count; only when it was asked for. */
+  readonly coverage?: CoverageCounts;
 }

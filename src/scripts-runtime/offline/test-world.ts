@@ -3,6 +3,7 @@ import { DIRECT } from '../../stack/verdict.ts';
 import type { KvEntry, ScriptBundle, ScriptLog, ScriptSource } from '../bundle/bundle.ts';
 import { isOfPool } from '../conns/dial-via.ts';
 import type { ShownVerdict } from '../verdict/show-verdict.ts';
+import type { CoverageCounters } from './coverage-counters.ts';
 import type { Dialed, NetworkResult, UpstreamPlan } from './fake-network.ts';
 import { NameBook } from './name-book.ts';
 import { OfflineHost } from './offline-host.ts';
@@ -84,6 +85,7 @@ interface Tested {
 
 export class TestWorld {
   readonly #bundle: ScriptBundle;
+  readonly #counters: CoverageCounters | undefined;
   readonly #clock = new VirtualClock(TEST_EPOCH_MS);
   readonly #names = new NameBook();
   readonly #tested = new Map<string, Tested>();
@@ -91,8 +93,15 @@ export class TestWorld {
   #dns: WorldRequest['dns'] = {};
   #flows = 0;
 
-  constructor(bundle: ScriptBundle) {
+  /** @param counters  of the lines that scripts run, where they shall be counted */
+  constructor(bundle: ScriptBundle, counters?: CoverageCounters) {
     this.#bundle = bundle;
+    this.#counters = counters;
+  }
+
+  /** What scripts have written so far, the oldest first. */
+  get logs(): readonly ScriptLog[] {
+    return this.#logs;
   }
 
   /** Milliseconds since 1970. */
@@ -210,6 +219,7 @@ export class TestWorld {
   #makeHost(): OfflineHost {
     return new OfflineHost({
       clock: this.#clock,
+      ...(this.#counters && { extension: this.#counters.extension }),
       resolve: (name) => this.#dns[name] ?? this.#names.resolve(name),
       show: (endpoint) => this.#names.show(endpoint),
       log: (line) => {

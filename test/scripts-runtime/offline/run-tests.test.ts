@@ -283,3 +283,37 @@ test('Date of a script follows its clock, however it is asked', async () => {
     times,
   );
 });
+
+test('what scripts wrote in a test that failed is in the report', async () => {
+  const report = await runFile(
+    `const ask = (port) => run(script, flow({ src: '10.0.0.5:1', dst: \`192.0.2.1:\${port}\` }));
+     test('good', () => ask(1));
+     test('bad', async () => { await ask(2); await ask(3); expect.unreachable(); });`,
+    syncScriptOf(`ctx.log.warn({ port: flow.dst.port }, 'asked'); return decline();`),
+  );
+  expect(report.files[0]?.tests).toEqual([
+    expect.not.objectContaining({ logs: expect.anything() }),
+    expect.objectContaining({
+      outcome: 'failed',
+      logs: [2, 3].map((port) => ({
+        ...{ level: 'warn', script: 'route', message: 'asked', fields: { port } },
+      })),
+    }),
+  ]);
+});
+
+test('of many lines the last ones are told', async () => {
+  const report = await runFile(
+    `test('bad', async () => {
+       for (let port = 1; port <= 103; port++) {
+         await run(script, flow({ src: '10.0.0.5:1', dst: \`192.0.2.1:\${port}\` }));
+         await clock.advance(1000);
+       }
+       expect.unreachable();
+     });`,
+    syncScriptOf(`ctx.log.info(String(flow.dst.port)); return decline();`),
+  );
+  const { logs, logsLeft } = report.files[0]?.tests[0] ?? {};
+  expect({ count: logs?.length, logsLeft }).toEqual({ count: 100, logsLeft: 3 });
+  expect(logs?.at(-1)?.message).toBe('103');
+});
