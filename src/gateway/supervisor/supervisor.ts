@@ -25,6 +25,7 @@ import { FlowControl } from './flows/flow-control.ts';
 import { dataPlaneFds, scriptHostFds } from './kernel.ts';
 import { LogLevel } from './log/log-level.ts';
 import { CounterSum } from './metrics/counter-sum.ts';
+import { flowTraffic } from './metrics/flow-samples.ts';
 import { renderMetrics } from './metrics/metrics.ts';
 import { countReasons } from './metrics/reason-counts.ts';
 import { Mutex } from './mutex.ts';
@@ -203,8 +204,7 @@ export class Supervisor implements ControlPlane {
   }
 
   traffic() {
-    const counters = this.#counters;
-    return { up: counters.get(Counter.BYTES_UP), down: counters.get(Counter.BYTES_DOWN) };
+    return flowTraffic(this.#counters);
   }
 
   get activeGeneration() {

@@ -20,6 +20,7 @@ import type { AsideOptions } from './aside.ts';
 import { KillBreaker } from './breaker.ts';
 import type { CanaryTrial, Checked } from './generation-parts.ts';
 import { type Activator, bundleIssue, type Generation, ScriptHostError } from './generations.ts';
+import { HostEnds } from './host-ends.ts';
 import { type HostEnd, HostProcess } from './host-process.ts';
 import { Drains, HostQuestions } from './host-questions.ts';
 import { KvJournal } from './kv-journal.ts';
@@ -37,8 +38,7 @@ export type HostState = 'idle' | 'running' | 'waiting';
 
 export class ScriptHost implements Activator {
   readonly accounts = new ScriptAccounts((flows) => this.#host?.send({ kind: 'closed', flows }));
-  /** Ends of host processes, by cause. */
-  readonly restarts = { cpu: 0, wall: 0, crash: 0 };
+  readonly ends = new HostEnds();
   readonly #options: ScriptHostOptions;
   readonly #journal = new KvJournal((script) =>
     this.#options.log.warn({ script }, 'kv-journal-refused'),
@@ -70,6 +70,11 @@ export class ScriptHost implements Activator {
 
   get pid(): number | undefined {
     return this.#host?.pid;
+  }
+
+  /** Ends of host processes, by cause. */
+  get restarts() {
+    return this.ends.sums;
   }
 
   /** Scripts that are loaded but not asked any more. */
@@ -258,7 +263,9 @@ export class ScriptHost implements Activator {
   /** Forgets what scripts kept that are no more; only once their bundle has left for good. */
   #pruneJournal(bundle: Generation): void {
     this.#journal.prune(bundle, Date.now());
-    this.accounts.prune(new Set(bundle.scripts.map((script) => script.name)));
+    const names = new Set(bundle.scripts.map((script) => script.name));
+    this.accounts.prune(names);
+    this.ends.prune(names);
   }
 
   #tellUp(): void {
@@ -310,7 +317,7 @@ export class ScriptHost implements Activator {
     const active = this.#active;
     // Undefined while a bundle is only being tried: its refusal says enough.
     const script = active?.number === generation ? active.scripts[index]?.name : undefined;
-    this.restarts[end.cause]++;
+    this.ends.note(end.cause, script);
     logHostEnd(log, { script, pid: process.pid }, end);
     if (active !== undefined && script !== undefined) {
       const isDisabled = this.#breaker.killed(script, Date.now(), active.limits);

@@ -214,6 +214,7 @@ describe('a host', () => {
     await until(() => states.at(-1)?.state === 'down', 'the kill');
     await until(() => states.at(-1)?.state === 'up', 'the next host');
     expect(host.restarts.wall).toBe(1);
+    expect(host.ends.all.get('a')?.wall).toBe(1);
     expect(lines.find((line) => line.msg === 'script-host-killed')).toMatchObject({
       script: 'a',
       kind: 'wall',
