@@ -162,7 +162,7 @@ export class Supervisor implements ControlPlane {
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
     await this.#dataPlane?.untilReady();
-    this.configChanges.save();
+    void this.configChanges.save();
     const { name, vnetHeader } = kernel.device.tun;
     const offloads = offloadNames(kernel.device.tun.offloads).join();
     log.info(
@@ -196,7 +196,8 @@ export class Supervisor implements ControlPlane {
     this.device[Symbol.dispose]();
     this.flows.close();
     this.#changes.close();
-    await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop()]);
+    const { saved } = this.configChanges;
+    await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop(), saved]);
   }
 
   get upstreams() {
