@@ -196,7 +196,9 @@ export class ConfigChanges {
     }
     const { loaded: current } = state;
     const value = unmasked(make(current.value ?? {}), current);
-    const loaded = { ...current, value, config: validate(value, nameOf(current)) };
+    // Where the old text said what, the new one need not.
+    const { placeOf: _, ...origin } = current;
+    const loaded = { ...origin, value, config: validate(value, nameOf(current)) };
     assertReloadable(started.config, loaded);
     const rewrite = options.persist ? rewriteConfig(current.file, this.#read, value) : undefined;
     const differences = viewDifferences(current.value ?? {}, value);
