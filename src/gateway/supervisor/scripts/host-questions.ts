@@ -58,12 +58,17 @@ export class HostQuestions {
 /** Waits until no generation is in memory that was replaced. */
 export class Drains {
   readonly #active: () => number;
+  readonly #onTold: (inMemory: readonly number[]) => void;
   readonly #waiting = new Set<() => void>();
   #inMemory: readonly number[] = [];
 
-  /** @param active  number of the active generation */
-  constructor(active: () => number) {
+  /**
+   * @param active  number of the active generation
+   * @param onTold  is told what is in memory, each time that somebody says it
+   */
+  constructor(active: () => number, onTold: (inMemory: readonly number[]) => void = () => {}) {
     this.#active = active;
+    this.#onTold = onTold;
   }
 
   /** Generations that the host has in memory: active, on trial, or not drained yet. */
@@ -80,6 +85,7 @@ export class Drains {
 
   set(inMemory: readonly number[]): void {
     this.#inMemory = inMemory;
+    this.#onTold(inMemory);
     this.#settle();
   }
 

@@ -57,7 +57,10 @@ export class ScriptHost implements Activator {
   #epoch = 0;
   #isWatched = false;
   readonly #questions = new HostQuestions();
-  readonly drains = new Drains(() => this.#active?.number ?? 0);
+  readonly drains = new Drains(
+    () => this.#active?.number ?? 0,
+    (numbers) => this.#journal.retain(numbers),
+  );
 
   constructor(options: ScriptHostOptions) {
     this.#options = options;
@@ -112,6 +115,7 @@ export class ScriptHost implements Activator {
       const outcome = await host.load(bundle, NO_MEMORY, loadTimeMs(bundle) + busyAllowanceMs, how);
       this.accounts.closed.watch(host.closers);
       if (outcome.kind === 'loaded') return [];
+      this.#journal.retire('canary');
       if (outcome.kind === 'refused') return nonEmpty(outcome.issues, bundle);
       if (host.isUncertain) this.#restartAfter(0);
       throw new ScriptHostError(`the script host did not take the canary (${outcome.kind})`);
@@ -130,6 +134,7 @@ export class ScriptHost implements Activator {
 
   dropCanary(): void {
     this.#host?.send({ kind: 'drop-canary' });
+    this.#journal.retire('canary');
   }
 
   watch(isOn: boolean): void {
@@ -146,7 +151,7 @@ export class ScriptHost implements Activator {
     return this.#lock.run(async () => {
       if (bundle.scripts.length === 0) {
         await this.stop();
-        this.#pruneJournal(bundle);
+        this.#forgetScripts(bundle);
         return [];
       }
       this.#journal.admit('next', bundle);
@@ -155,6 +160,8 @@ export class ScriptHost implements Activator {
         if (issues.length === 0) this.#commit(bundle);
         return issues;
       } finally {
+        // Unless it has taken over.
+        this.#journal.retire('next');
         if (this.#active === undefined) await this.stop();
         else if (this.#host?.isUncertain) this.#restartAfter(0);
       }
@@ -168,8 +175,7 @@ export class ScriptHost implements Activator {
     const processes = [this.#host, this.#next].filter((process) => process !== undefined);
     this.#host = undefined;
     this.#next = undefined;
-    this.accounts.hostEnded();
-    this.drains.set([]);
+    this.#forgetHost();
     this.#options.onState({ state: 'none', epoch: this.#epoch });
     for (const process of processes) process.kill();
     await Promise.all(processes.map((process) => process.exited));
@@ -245,24 +251,30 @@ export class ScriptHost implements Activator {
   #takeOver(next: HostProcess, { number }: Generation): void {
     const old = this.#host;
     this.#host = next;
-    this.drains.set([number]);
+    this.#forgetHost([number]);
     if (this.#isWatched) next.send({ kind: 'watch', isOn: true });
     if (old === undefined) return;
-    this.accounts.hostEnded();
     old.kill();
     this.#options.onLost?.('the script host was replaced');
   }
 
+  /** A canary and all that drained go with it. @param inMemory  what the next host has */
+  #forgetHost(inMemory: readonly number[] = []): void {
+    this.accounts.hostEnded();
+    this.#journal.retire('canary');
+    this.drains.set(inMemory);
+  }
+
   #commit(bundle: Generation): void {
     this.#active = bundle;
-    this.#pruneJournal(bundle);
+    this.#forgetScripts(bundle);
     this.#breaker.reset();
     this.#tellUp();
   }
 
-  /** Forgets what scripts kept that are no more; only once their bundle has left for good. */
-  #pruneJournal(bundle: Generation): void {
-    this.#journal.prune(bundle, Date.now());
+  /** What was counted of others than those of the bundle; what they kept goes when they drained. */
+  #forgetScripts(bundle: Generation): void {
+    this.#journal.commit(bundle, Date.now());
     const names = new Set(bundle.scripts.map((script) => script.name));
     this.accounts.prune(names);
     this.ends.prune(names);
@@ -287,7 +299,9 @@ export class ScriptHost implements Activator {
         this.#journal.record(message.entries);
         break;
       case 'canary':
-        if (process === this.#host) this.#options.onCanary?.(message);
+        if (process !== this.#host) break;
+        if (message.stopped !== undefined) this.#journal.retire('canary');
+        this.#options.onCanary?.(message);
         break;
       case 'generations':
         if (process === this.#host) this.drains.set(message.numbers);
@@ -332,8 +346,7 @@ export class ScriptHost implements Activator {
     if (process !== this.#host) return;
     this.#host = undefined;
     process.kill();
-    this.accounts.hostEnded();
-    this.drains.set([]);
+    this.#forgetHost();
     this.#questions.lost();
     this.#options.onState({ state: 'down', epoch: this.#epoch + 1 });
     this.#options.onLost?.('the script host was lost');

@@ -203,6 +203,17 @@ describe('a host', () => {
     expect(host.restarts).toEqual({ cpu: 0, wall: 0, crash: 1 });
   });
 
+  test('may tell what scripts write that are no more, until they have drained', async () => {
+    const { host, lines } = setUp();
+    await host.activate(bundle(1, 'fine'));
+    const next = bundle(2, 'drains');
+    const renamed = next.scripts.map((script) => ({ ...script, name: 'b' }));
+    expect(await host.activate({ ...next, scripts: renamed })).toEqual([]);
+    await until(() => told(lines, 'drained').length > 0, 'the end of the drain');
+    const refused = lines.filter(({ msg }) => msg === 'kv-journal-refused');
+    expect(refused).toMatchObject([{ script: 'a' }]);
+  });
+
   test('that stays inside a script is killed, and the data plane is told at once', async () => {
     const { host, states, lines, heartbeat, clock } = setUp();
     await host.activate(bundle(1, 'fine'));
