@@ -1,6 +1,6 @@
 /**
- * `npm test`: installs what the tests need, builds, and runs all tests, two processes at a time. At
- * last those run that count what is lost, one by one, and once more what failed. What a process
+ * `npm test`: installs what the tests need, builds, and runs all tests, three processes at a time.
+ * At last those run that count what is lost, one by one, and once more what failed. What a process
  * printed is shown when it ends. The last lines are the sum of the summaries of the test runner.
  *
  *   npm test                    everything
@@ -34,7 +34,8 @@ const PROGRAMS = {
 const LONG = ['reloads', 'hostile', 'queues'];
 /** They count what is lost or late, and come when the machine has nothing else to do. */
 const ALONE = ['kernel-nat', 'loss', 'udp'];
-const LANES = 2;
+/** Two processors, and a third job for the time in which tests wait. */
+const LANES = 3;
 /** Found there also when the PATH of a user lacks it. */
 const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 const E2E_SUFFIX = '.e2e.ts';

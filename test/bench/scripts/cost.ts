@@ -22,6 +22,15 @@ export const DECIDERS = {
   'a claim': Port.CLAIM,
 } as const;
 
+/** The same without a dial: the answer is a reset. */
+export const REFUSERS = {
+  'a listener': Port.REFUSE_LISTENER,
+  'a script': Port.REFUSE_SYNC,
+  'an async script': Port.REFUSE_ASYNC,
+  'a counter in KV': Port.REFUSE_KV,
+  'a set of 100,000 networks': Port.REFUSE_SET,
+} as const;
+
 /** Ways to carry bytes up and down with iperf3; each is run beside the first, in turn. */
 export const CARRIERS = {
   'forward()': Port.FORWARD_BULK,
@@ -54,6 +63,28 @@ export async function handshakes(
     p99Us: answer.p99_us,
     retransmitted: answer.retransmitted,
     failed: answer.refused + answer.skipped + answer.unanswered,
+    gatewayCpuUs: (gatewayCpu * 1e6) / answer.n,
+  };
+}
+
+/** From a bare SYN to the reset that answers it, at a fixed rate. */
+export async function refusals(
+  running: RunningPeer,
+  port: number,
+  rate: number,
+  seconds: number,
+): Promise<Values> {
+  const target = ['-addr', `${SERVER_ADDRESS}:${port}`, '-ips', `${SERVER_ADDRESSES}`];
+  const load = ['-rate', `${rate}`, '-d', `${seconds}s`];
+  const command = [goProgram('lt'), 'ask', ...target, ...load];
+  const { output, gatewayCpu } = await underLoad(running, command, seconds);
+  const answer = JSON.parse(output);
+  if (answer.n === 0) throw new BenchError('no SYN was answered');
+  return {
+    perSecond: answer.per_second,
+    p50Us: answer.p50_us,
+    p99Us: answer.p99_us,
+    failed: answer.unanswered,
     gatewayCpuUs: (gatewayCpu * 1e6) / answer.n,
   };
 }

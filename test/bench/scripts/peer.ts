@@ -12,7 +12,8 @@ import { inside, type Topology } from '../topology.ts';
 
 /**
  * Behind some is an echo of the server, behind those that are only dialled a sink, so that the
- * server leaves the processors to the gateway. `ECHO` and `CLAIM` are answered by the script alone.
+ * server leaves the processors to the gateway. `ECHO` and `CLAIM` are answered by the script alone,
+ * the flows to `REFUSE_…` by a reset.
  */
 export const Port = {
   LISTENER: 7100,
@@ -25,6 +26,11 @@ export const Port = {
   ECHO: 7107,
   DIAL_LISTENER: 7108,
   DIAL_SYNC: 7109,
+  REFUSE_LISTENER: 7110,
+  REFUSE_SYNC: 7111,
+  REFUSE_ASYNC: 7112,
+  REFUSE_KV: 7113,
+  REFUSE_SET: 7114,
   FORWARD_BULK: 5202,
   SPLICE_BULK: 5203,
   BAIT: 666,
@@ -38,9 +44,9 @@ const SET_ENTRIES = 100_000;
 
 const SCRIPT = `import { claim, connect, forward, reject } from "culvert";
 
-const later = async () => {
+const later = async (verdict) => {
   await null;
-  return forward();
+  return verdict;
 };
 
 const echo = async (conn) => {
@@ -54,11 +60,21 @@ export default {
   flow(f, env) {
     switch (f.dst.port) {
       case ${Port.ASYNC}:
-        return later();
+        return later(forward());
+      case ${Port.REFUSE_ASYNC}:
+        return later(reject());
       case ${Port.KV}:
-        return env.KV.incr(f.src.ip, 1, { init: 0, ttlMs: 60000 }) > 1e12 ? reject() : forward();
+      case ${Port.REFUSE_KV}: {
+        const count = env.KV.incr(f.src.ip, 1, { init: 0, ttlMs: 60000 });
+        return count > 1e12 || f.dst.port === ${Port.REFUSE_KV} ? reject() : forward();
+      }
       case ${Port.SET}:
-        return env.sets.has("blocked", f.src.ip) ? reject() : forward();
+      case ${Port.REFUSE_SET}: {
+        const isBlocked = env.sets.has("blocked", f.src.ip);
+        return isBlocked || f.dst.port === ${Port.REFUSE_SET} ? reject() : forward();
+      }
+      case ${Port.REFUSE_SYNC}:
+        return reject();
       case ${Port.CLAIM}:
       case ${Port.ECHO}:
       case ${Port.SPLICE}:
@@ -85,7 +101,10 @@ const networks = (): string =>
 
 const config = ({ tun, mtu, folder }: Place, scripts: readonly string[]) => ({
   device: { name: tun, mtu, addresses: [] },
-  listeners: [{ name: 'static', ports: [Port.LISTENER, Port.DIAL_LISTENER], action: 'forward' }],
+  listeners: [
+    { name: 'static', ports: [Port.LISTENER, Port.DIAL_LISTENER], action: 'forward' },
+    { name: 'refused', ports: [Port.REFUSE_LISTENER], action: 'reject' },
+  ],
   scripts: {
     load: scripts.map((name) => ({ name, file: join(folder, `${name}.ts`) })),
     sets: { blocked: { type: 'cidr', file: join(folder, 'blocked.txt') } },

@@ -47,6 +47,21 @@ const withRatio = (title: string, metric: string): Column[] => [
 
 const TABLES: readonly Table[] = [
   {
+    title: 'From SYN to reset',
+    test: 'refuse',
+    head: 'decided by',
+    metric: 'p50Us',
+    columns: [
+      column('new flows/s', 'perSecond'),
+      column('p50 µs', 'p50Us'),
+      column('p99 µs', 'p99Us'),
+      added('added p50 µs', 'p50Us'),
+      added('added p99 µs', 'p99Us'),
+      column('gateway CPU µs/flow', 'gatewayCpuUs'),
+      column('no answer', 'failed'),
+    ],
+  },
+  {
     title: 'From SYN to SYN-ACK',
     test: 'syn',
     head: 'decided by',
@@ -112,6 +127,8 @@ const TABLES: readonly Table[] = [
 ];
 
 const LEGENDS: Readonly<Record<TestName, string>> = {
+  refuse: `SYN to reset is what a decision takes and nothing else: bare SYNs at a fixed rate, no
+TCP of a client, no dial, no server. The kernel says when each packet passed the device.`,
   syn: `SYN to SYN-ACK is what the client's kernel measured (TCP_INFO), for flows that begin at a
 fixed rate. It holds the dial to the server, but for a claim, which is answered before anybody is
 dialled; so what a decision adds is the difference to the listener in the same repetition. Client

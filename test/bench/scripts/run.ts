@@ -21,7 +21,17 @@ import {
 import { takeSamples } from '../sampling.ts';
 import { startServer } from '../server.ts';
 import type { Topology } from '../topology.ts';
-import { bulk, CARRIERS, DECIDERS, ECHOES, echoed, handshakes, memory } from './cost.ts';
+import {
+  bulk,
+  CARRIERS,
+  DECIDERS,
+  ECHOES,
+  echoed,
+  handshakes,
+  memory,
+  REFUSERS,
+  refusals,
+} from './cost.ts';
 import { HARMLESS, misbehave } from './hostile.ts';
 import { parseScriptOptions, type ScriptOptions, USAGE } from './options.ts';
 import { peer, peerBehindHostile, startServices } from './peer.ts';
@@ -31,7 +41,7 @@ import type { ScriptSample, TestName } from './samples.ts';
 const SAMPLES_FILE = join(CACHE, 'scripts.jsonl');
 /** Bytes are compared in so many pairs for each repetition. */
 const PAIRS = 3;
-const WARM_UP_RATE = 2000;
+const WARM_UP_RATE = 4000;
 
 type Samples = AsyncGenerator<ScriptSample>;
 
@@ -73,7 +83,14 @@ async function main(): Promise<number> {
 }
 
 const TEST_BODIES: Record<TestName, (bench: Bench) => Samples> = {
-  syn: (bench) => withPeer(bench, peer, (running) => decisions(running, bench.options)),
+  refuse: (bench) =>
+    withPeer(bench, peer, (running) => {
+      return decisions(running, bench.options, 'refuse', REFUSERS, refusals);
+    }),
+  syn: (bench) =>
+    withPeer(bench, peer, (running) => {
+      return decisions(running, bench.options, 'syn', DECIDERS, handshakes);
+    }),
   bulk: (bench) => withPeer(bench, peer, (running) => bytes(running, bench.options)),
   memory: memories,
   hostile: (bench) => withPeer(bench, peerBehindHostile, (running) => hostilities(running, bench)),
@@ -93,18 +110,23 @@ async function* withPeer(
   }
 }
 
-async function* decisions(running: RunningPeer, options: ScriptOptions): Samples {
-  const { seconds, warmUpSeconds } = options;
+async function* decisions(
+  running: RunningPeer,
+  { seconds, warmUpSeconds, repetitions, rates }: ScriptOptions,
+  test: TestName,
+  deciders: Readonly<Record<string, number>>,
+  measure: typeof handshakes,
+): Samples {
   if (warmUpSeconds > 0) {
-    for (const port of Object.values(DECIDERS)) {
-      await handshakes(running, port, WARM_UP_RATE, warmUpSeconds);
+    for (const port of Object.values(deciders)) {
+      await measure(running, port, WARM_UP_RATE, warmUpSeconds);
     }
   }
-  for (let repetition = 0; repetition < options.repetitions; repetition++) {
-    for (const rate of options.rates) {
-      for (const [row, port] of Object.entries(DECIDERS)) {
-        const work = () => handshakes(running, port, rate, seconds);
-        yield await sample({ test: 'syn', row, rate, repetition }, work);
+  for (let repetition = 0; repetition < repetitions; repetition++) {
+    for (const rate of rates) {
+      for (const [row, port] of Object.entries(deciders)) {
+        const work = () => measure(running, port, rate, seconds);
+        yield await sample({ test, row, rate, repetition }, work);
       }
     }
   }

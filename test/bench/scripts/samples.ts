@@ -1,6 +1,6 @@
 /** What the bench of scripts finds. */
 
-export const TESTS = ['syn', 'bulk', 'memory', 'hostile'] as const;
+export const TESTS = ['refuse', 'syn', 'bulk', 'memory', 'hostile'] as const;
 export type TestName = (typeof TESTS)[number];
 
 export interface ScriptSample {

@@ -6,6 +6,7 @@
 //	lt sink     -listen :7108                 TCP server that takes connections and closes them
 //	lt udp      -addr A:P -server-ns PATH     datagrams per second without loss, one direction
 //	lt syn      -addr A:P -ips N -rate R      time from SYN to SYN-ACK at a fixed rate
+//	lt ask      -addr A:P -ips N -rate R      time from a bare SYN to its answer at a fixed rate
 //	lt pump     -addr A:P -d 4s               bytes that an echo gives back
 //	lt ping     -addr A:P -c C -d 4s          round trips over connections that stay open
 //
@@ -23,7 +24,7 @@ import (
 func main() {
 	raiseFileLimit()
 	if len(os.Args) < 2 {
-		log.Fatal("usage: lt connrate|hold|echo|sink|udp|syn|pump|ping [flags]")
+		log.Fatal("usage: lt connrate|hold|echo|sink|udp|syn|ask|pump|ping [flags]")
 	}
 	switch command, flags := os.Args[1], os.Args[2:]; command {
 	case "connrate":
@@ -38,6 +39,8 @@ func main() {
 		udp(flags)
 	case "syn":
 		syn(flags)
+	case "ask":
+		ask(flags)
 	case "pump":
 		pump(flags)
 	case "ping":
