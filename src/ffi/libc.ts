@@ -24,6 +24,7 @@ const SYMBOLS = {
   // Descriptors
   open: { args: ['ptr', 'i32', 'u32'], returns: 'i32' },
   close: { args: ['i32'], returns: 'i32' },
+  dup3: { args: ['i32', 'i32', 'i32'], returns: 'i32' },
   read: { args: ['i32', ADDRESS, SIZE], returns: 'i32' },
   write: { args: ['i32', ADDRESS, SIZE], returns: 'i32' },
   fcntl: { args: ['i32', 'i32', 'i32'], returns: 'i32' },

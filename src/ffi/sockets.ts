@@ -218,6 +218,13 @@ export function resetOnClose(fd: number): number {
 /** Closes; the descriptor is gone whatever is returned. Returns 0 or a negative errno. */
 export const closeFd = (fd: number): number => (libc.close(fd) < 0 ? -lastErrno() : 0);
 
+/** Has `fd`, which is closed, stand for what `by` stood for. Returns 0 or a negative errno. */
+export function replaceFd(fd: number, by: number): number {
+  const result = libc.dup3(by, fd, SOCK_CLOEXEC) < 0 ? -lastErrno() : 0;
+  closeFd(by);
+  return result;
+}
+
 /** The local port of an IPv4 or IPv6 socket, 0 while it has none; or a negative errno. */
 export function localPort(fd: number): number {
   optionLength.view.setUint32(0, SockAddrIn6.BYTES, HOST_ORDER);

@@ -6,9 +6,12 @@
  *   client                       gw                            server
  *     live flows ─── culvert0 ── [ data plane ] ── up0 ═══ dn0 ── echo
  *     victims    ───                │
- *                                [ script host ]  ◄─ hangs, swallows memory, never answers
+ *                                [ script host ]  ◄─ hangs, swallows memory, never answers, or
+ *                                                    has been taken over and shuts its sockets
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { queueFds } from '../../src/gateway/messages/script-control.ts';
+import { Shut, shutForeignSockets } from '../support/foreign-socket.ts';
 import { HOSTILE_SCRIPTS, hostileScript } from '../support/hostile-scripts.ts';
 import { FAMILIES } from '../support/netns.ts';
 import { waitFor } from '../support/wait.ts';
@@ -114,6 +117,39 @@ test.each(Object.entries(HOSTILE_SCRIPTS))(
       expect(report.fewestRounds).toBeGreaterThan(0);
     }
     await gateway.flowLog(FAMILIES[0]?.server ?? '', BAIT_PORT, 'script-failed');
+  },
+);
+
+test.each([
+  ['decisions', 'WRITE', FORWARD_PORT],
+  ['decisions', 'READ', FORWARD_PORT],
+  ['conns', 'WRITE', SPLICE_PORT],
+  ['conns', 'READ', SPLICE_PORT],
+] as const)(
+  'a host that shuts %s for %s is replaced, and scripts decide',
+  async (socket, half, port) => {
+    const { client, gateway } = world;
+    gateway.logs.length = 0;
+    const restarts = () => gateway.metric('culvert_script_restarts_total{kind="socket"}');
+    const before = await restarts();
+    const ids = await holdOthers();
+    const [pid = 0] = gateway.children('__script-host');
+    const fds = gateway.children('__data-plane').map((_, queue) => queueFds(queue)[socket]);
+    shutForeignSockets(pid, fds, Shut[half]);
+    // What cannot be told to a host shows when there is something to tell.
+    await waitFor('the host to be ended', async () => {
+      await connects(port, 1, 1000);
+      return (await restarts()) > before;
+    });
+    await waitFor('the scripts to decide', async () => {
+      const probes = await connects(FORWARD_PORT, 1, 1000);
+      return probes.every(({ open }) => open);
+    });
+    await gateway.waitForLog('the socket', ({ msg }) => msg === 'script-socket-shut');
+    await gateway.waitForLog('the host', ({ msg }) => msg === 'script-host-killed');
+    ids.push(...(await holdOthers()));
+    expect(await restarts()).toBe(before + 1);
+    for (const id of ids) expectWhole(await client.call('holdStop', { id }), FLOWS);
   },
 );
 

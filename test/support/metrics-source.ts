@@ -63,7 +63,7 @@ export function sampleMetrics(): MetricsSource {
       protocols: new Map([['udp', 2]]),
     },
     scriptHost: {
-      ends: { all: new Map([['route', { cpu: 1, wall: 0, crash: 0 }]]) },
+      ends: { all: new Map([['route', { cpu: 1, wall: 0, crash: 0, socket: 0 }]]) },
       drains: { inMemory: [3, 4] },
     },
     dataPlaneRestarts: 2,

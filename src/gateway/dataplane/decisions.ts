@@ -58,6 +58,8 @@ export class Decisions {
     const bytes = encodeShown(this.#view, 0, this.#showing, this.#epoch, view, at, length);
     send(this.#fd, this.#address, bytes);
   };
+  /** The host takes nothing any more. */
+  onDeaf: () => void = () => {};
   readonly #fd: number;
   #lastRequest: number;
   #epoch = 0;
@@ -90,6 +92,7 @@ export class Decisions {
     const request = this.#nextRequest();
     if (request === 0) return false;
     const sent = send(this.#fd, this.#address, this.#encode(row, request));
+    if (sent === -Errno.EPIPE) this.onDeaf();
     if (sent < 0) return false;
     this.#rows[request % SLOTS] = row;
     this.#upstreams.setRequest(row, request);

@@ -103,6 +103,13 @@ export class Flows implements FlowOwner {
     this.#use.decisions.abandonAll((row) => this.#decide.fail(row, now));
   }
 
+  /** The sockets to the host are others: what was asked over those before has no answer. */
+  renewHost(now: Instant): void {
+    const scripts = this.#scripts;
+    this.setScripts({ ...scripts, state: 'down' }, now);
+    this.setScripts(scripts, now);
+  }
+
   isNat(protocol: number, destinationAt: number, addressLength: number, port: number): boolean {
     if (!this.#listeners.haveNat) return false;
     const { view } = this.#use.stack.arena;

@@ -21,6 +21,7 @@ import { DataPlaneFd, type ToDataPlane } from '../messages/control.ts';
 import type { CaptureTap } from './capture/capture-tap.ts';
 import { FIRST_CLAIM_TOKEN } from './claims/claim-sockets.ts';
 import type { Claims } from './claims/claims.ts';
+import type { ConnChannel } from './claims/conn-channel.ts';
 import type { Relay } from './claims/relay.ts';
 import type { ControlInput } from './control-input.ts';
 import type { Decisions } from './decisions.ts';
@@ -33,7 +34,7 @@ import type { Dialer } from './forward/dialer.ts';
 import type { Orphans } from './forward/orphans.ts';
 import type { Splice } from './forward/splice.ts';
 import { FIRST_FLOW_TOKEN, STALE_TOKEN, type UpstreamTable } from './forward/upstream-table.ts';
-import { HOST_SOCKET_EVENTS, HostSockets } from './host-sockets.ts';
+import { HOST_SOCKET_EVENTS, type HostSockets } from './host-sockets.ts';
 import { inspectFlows } from './inspect-flows.ts';
 import { killFlows } from './kill-flows.ts';
 import type { PeerSockets } from './peer-sockets.ts';
@@ -71,6 +72,8 @@ export interface LoopParts {
   readonly relay: Relay;
   readonly upstreams: UpstreamTable;
   readonly decisions: Decisions;
+  readonly conns: ConnChannel;
+  readonly hostSockets: HostSockets;
   readonly control: ControlInput;
   readonly capture: CaptureTap;
   readonly reports: Reports;
@@ -82,18 +85,16 @@ export interface LoopParts {
 export class Loop {
   readonly #parts: LoopParts;
   readonly #drain: Drain;
-  readonly #hostSockets: HostSockets;
   #isRunningDrained = false;
   #isRunning = true;
 
   constructor(parts: LoopParts) {
     this.#parts = parts;
     this.#drain = new Drain(parts.stack, parts.orphans);
-    const { epoll, reports } = parts;
-    this.#hostSockets = new HostSockets(epoll, (message) => reports.message(message));
+    const { epoll } = parts;
     parts.device.watch(epoll, Token.DEVICE);
     epoll.add(STDIN, EpollEvent.IN, Token.CONTROL);
-    epoll.add(DataPlaneFd.SCRIPTS, HOST_SOCKET_EVENTS, Token.SCRIPTS);
+    this.#watchDecisions();
     parts.peers?.watch(epoll, Token.PEERS);
   }
 
@@ -110,7 +111,7 @@ export class Loop {
 
   #turn(): void {
     const { epoll, stack, device, vias, splice, orphans, sessions, claims } = this.#parts;
-    const { relay, reports, counters } = this.#parts;
+    const { relay, control, reports, counters } = this.#parts;
     const count = epoll.wait(this.#waitMs());
     const now = monotonicNow();
     counters.add(Counter.LOOP_TURNS);
@@ -118,11 +119,17 @@ export class Loop {
     for (let i = 0; i < count; i++) {
       if (epoll.token(i) === Token.SCRIPTS) this.#takeAnswers(epoll.events(i), now);
     }
+    let hasControl = false;
     for (let i = 0; i < count; i++) {
       const token = epoll.token(i);
       if (token >= FIRST_CLAIM_TOKEN) claims.onSocketEvent(token, epoll.events(i), now);
       else if (token >= FIRST_FLOW_TOKEN) this.#upstreamEvent(token, epoll.events(i), now);
+      else if (token === Token.CONTROL) hasControl = true;
       else if (token !== Token.SCRIPTS) this.#ownEvent(token, epoll.events(i), now);
+    }
+    // Last: of a socket that it replaces no event is left.
+    if (hasControl && !control.read((message) => this.onMessage(message, now))) {
+      this.#isRunning = false;
     }
     splice.runListed(now);
     orphans.run(now);
@@ -162,26 +169,29 @@ export class Loop {
   }
 
   #takeAnswers(events: number, now: Instant): void {
-    const { decisions, flows } = this.#parts;
+    const { decisions, hostSockets, flows } = this.#parts;
     decisions.read((row, answer) => flows.onAnswer(row, answer, now));
-    this.#hostSockets.onEvents(DataPlaneFd.SCRIPTS, 'decisions', events);
+    hostSockets.onEvents('decisions', events);
+  }
+
+  #watchDecisions(): void {
+    this.#parts.epoll.add(DataPlaneFd.SCRIPTS, HOST_SOCKET_EVENTS, Token.SCRIPTS);
   }
 
   #ownEvent(token: number, events: number, now: Instant): void {
-    const { claims, control, device, input, swap, peers, stack } = this.#parts;
+    const { claims, hostSockets, device, input, swap, peers, stack } = this.#parts;
     if (token === Token.DEVICE) input.readBatch(device, now);
     else if (token === Token.OLD_DEVICE) swap.readOld(now);
     else if (token === Token.PEERS) peers?.read(stack, now);
     else if (token === Token.CONNS) {
       claims.onChannelEvent(now);
-      this.#hostSockets.onEvents(DataPlaneFd.CONNS, 'conns', events);
-    } else if (!control.read((message) => this.onMessage(message, now))) {
-      this.#isRunning = false;
+      hostSockets.onEvents('conns', events);
     }
   }
 
   onMessage(message: ToDataPlane, now: Instant): void {
     const { flows, stack, upstreams, sessions, reports, capture, swap } = this.#parts;
+    const { hostSockets, conns } = this.#parts;
     switch (message.kind) {
       case 'start':
         throw new Error('the data plane was started twice');
@@ -218,6 +228,12 @@ export class Loop {
         break;
       case 'device-release':
         swap.release(now);
+        break;
+      case 'host-sockets':
+        if (!hostSockets.replace(message)) break;
+        this.#watchDecisions();
+        conns.renew();
+        flows.renewHost(now);
         break;
       case 'drain':
         this.#drain.begin(message.deadlineMs, now);

@@ -32,6 +32,7 @@ import { Dialer } from './forward/dialer.ts';
 import { Orphans } from './forward/orphans.ts';
 import { Splice } from './forward/splice.ts';
 import { UpstreamTable } from './forward/upstream-table.ts';
+import { HostSockets } from './host-sockets.ts';
 import { Loop, Token } from './loop.ts';
 import { LoopGuard } from './loop-guard.ts';
 import { PeerSockets } from './peer-sockets.ts';
@@ -105,7 +106,11 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   const orphans = new Orphans(stack, upstreams, epoll, counters, memory.address);
   const vias = new Upstreams(reports);
   const dialer = new Dialer(stack, upstreams, vias, splice, epoll, counters, guard);
+  const hostSockets = new HostSockets(epoll, (said) => reports.message(said));
   const decisions = new Decisions(stack, upstreams, counters);
+  decisions.onDeaf = () => hostSockets.over('decisions');
+  const conns = new ConnChannel(DataPlaneFd.CONNS, epoll, Token.CONNS, counters);
+  conns.onDeaf = () => hostSockets.over('conns');
   const relay = new Relay(stack);
   const bounds = sessionOptions(start.sessions, fileLimit, reports);
   const sessions = new Sessions(stack, upstreams, epoll, counters, guard, memory.address, bounds);
@@ -118,7 +123,7 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
       upstreams,
       splice,
       relay,
-      channel: new ConnChannel(DataPlaneFd.CONNS, epoll, Token.CONNS, counters),
+      channel: conns,
       sockets: new ClaimSockets(epoll, counters, guard, memory.address, socketsMax, vias),
     },
     start.claims,
@@ -134,7 +139,7 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   const swapped = { epoll, port: device, input, stack, guard, reports, base: memory.address };
   const swap = new DeviceSwap(swapped, Token.OLD_DEVICE);
   const around = { epoll, device, input, swap, flows, control, capture, reports, counters, peers };
-  return new Loop({ ...shared, ...around });
+  return new Loop({ ...shared, ...around, conns, hostSockets });
 }
 
 /** What the configuration and the moment say; the rest is made of parts. */

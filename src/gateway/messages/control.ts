@@ -176,6 +176,11 @@ export type ToDataPlane =
   | { readonly kind: 'device-release' }
   /** The interface has another MTU or name. */
   | { readonly kind: 'device-changed'; readonly name: string; readonly mtu: number }
+  /**
+   * Goes on with other sockets to the script host, which were passed with these numbers over
+   * HANDOVER; answered by `host-sockets`.
+   */
+  | ({ readonly kind: 'host-sockets' } & Readonly<Record<HostSocket, number>>)
   /** No new flows; ends with `drained` when the last connection ended or the deadline passed. */
   | {
       readonly kind: 'drain';
@@ -194,6 +199,9 @@ export interface ScriptsState {
   readonly epoch: number;
 }
 
+/** For decisions, and for what is said about claimed connections. */
+export type HostSocket = 'decisions' | 'conns';
+
 export type FromDataPlane =
   | { readonly kind: 'ready' }
   /** How many of the flows still lived. */
@@ -208,6 +216,10 @@ export type FromDataPlane =
   | { readonly kind: 'device'; readonly id: number; readonly error?: string }
   /** The device before is closed. */
   | { readonly kind: 'device-released' }
+  /** A script host has shut it down: nothing comes or goes over it any more. */
+  | { readonly kind: 'host-socket-shut'; readonly socket: HostSocket }
+  /** The new ones are in use; or, with `error`, none is. */
+  | { readonly kind: 'host-sockets'; readonly error?: string }
   /** What reads and writes of the device showed. */
   | { readonly kind: 'device-state'; readonly state: 'up' | 'down' | 'gone' }
   /** Upstreams of which something has changed, at most once a second each. */

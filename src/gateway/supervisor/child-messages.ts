@@ -69,6 +69,8 @@ const fromDataPlane: z.ZodType<FromDataPlane> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('upstreams'), upstreams: z.array(upstreamReport) }),
   z.object({ kind: z.literal('device'), id: count, error: z.string().exactOptional() }),
   z.object({ kind: z.literal('device-released') }),
+  z.object({ kind: z.literal('host-socket-shut'), socket: z.enum(['decisions', 'conns']) }),
+  z.object({ kind: z.literal('host-sockets'), error: z.string().exactOptional() }),
   z.object({ kind: z.literal('device-state'), state: z.enum(['up', 'down', 'gone']) }),
   z.object({
     kind: z.literal('log'),

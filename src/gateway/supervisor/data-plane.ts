@@ -3,15 +3,17 @@
  * process that died is replaced by one on the same state: its flows are reset, no client hangs.
  */
 import { boundsOf } from '../../stack/layout.ts';
-import type {
-  CaptureOrder,
-  DeviceFacts,
-  FlowRef,
-  FromDataPlane,
-  LiveConfig,
-  ScriptsState,
-  StartConfig,
-  ToDataPlane,
+import {
+  type CaptureOrder,
+  DataPlaneFd,
+  type DeviceFacts,
+  type FlowRef,
+  type FromDataPlane,
+  type HostSocket,
+  type LiveConfig,
+  type ScriptsState,
+  type StartConfig,
+  type ToDataPlane,
 } from '../messages/control.ts';
 import type { UpstreamReport } from '../messages/upstreams.ts';
 import { CrashPolicy } from './backoff.ts';
@@ -19,8 +21,11 @@ import { Child, type ChildExit, selfCommand } from './child.ts';
 import { parseFromDataPlane } from './child-messages.ts';
 import { DeviceHandover } from './device/device-handover.ts';
 import { SwapError } from './device/device-keeper.ts';
+import { HostSocketHandover } from './host-socket-handover.ts';
+import type { HostSocketFds } from './host-sockets.ts';
 import type { Logger } from './log/logger.ts';
 import { Mutex } from './mutex.ts';
+import { PendingAnswers } from './pending-answers.ts';
 
 /** Crashes within a minute after which the gateway ends: something is broken for good. */
 const CRASHES_MAX = 8;
@@ -55,6 +60,8 @@ export interface DataPlaneOptions {
   readonly fds: readonly number[];
   /** Our end of what is HANDOVER there. */
   readonly handover: number;
+  /** A script host has shut down a socket to this data plane. */
+  readonly onHostSocketShut: (socket: HostSocket) => void;
   /** Reads or writes have shown that the device is up, down or gone. */
   readonly onDeviceState: () => void;
   /** Turns of the loop so far, from the counters. */
@@ -72,6 +79,7 @@ export interface DataPlaneOptions {
 export class DataPlane {
   readonly #options: DataPlaneOptions;
   readonly #handover: DeviceHandover;
+  readonly #hostSockets: HostSocketHandover;
   /** One device at a time is handed over. */
   readonly #swaps = new Mutex();
   /** It uses a device that was given up, as its answer came late. */
@@ -81,9 +89,8 @@ export class DataPlane {
   #start: StartConfig;
   #fds: readonly number[];
   readonly #crashes = new CrashPolicy(CRASHES_MAX);
-  readonly #kills = new Map<number, (count: number | undefined) => void>();
-  readonly #inspections = new Map<number, (sockets: Sockets) => void>();
-  #nextKill = 1;
+  readonly #kills = new PendingAnswers<number | undefined>();
+  readonly #inspections = new PendingAnswers<Sockets>();
   #child: Child | undefined;
   #live: LiveConfig;
   #scripts: ScriptsState;
@@ -112,6 +119,12 @@ export class DataPlane {
       (message) => this.#send(message),
       options.answerTimeoutMs,
     );
+    this.#hostSockets = new HostSocketHandover({
+      socket: options.handover,
+      send: (message) => this.#send(message),
+      onShut: options.onHostSocketShut,
+      onFailed: (why) => this.#replace(why),
+    });
     this.#live = options.live;
     this.#scripts = options.scripts;
     this.#spawn();
@@ -155,16 +168,18 @@ export class DataPlane {
   }
 
   /** What the kernel knows of upstream sockets; nothing of a data plane that does not answer. */
-  async inspect(flows: readonly FlowRef[]): Promise<Sockets> {
-    const id = this.#nextKill++;
-    const { promise, resolve } = Promise.withResolvers<Sockets>();
-    this.#inspections.set(id, resolve);
-    const timer = setTimeout(() => resolve([]), INSPECT_TIMEOUT_MS);
-    this.#send({ kind: 'inspect', id, flows });
-    const sockets = await promise;
-    clearTimeout(timer);
-    this.#inspections.delete(id);
-    return sockets;
+  inspect(flows: readonly FlowRef[]): Promise<Sockets> {
+    const ask = (id: number) => this.#send({ kind: 'inspect', id, flows });
+    return this.#inspections.ask(ask, INSPECT_TIMEOUT_MS, []);
+  }
+
+  /** Goes on with these; those before are of no use. */
+  setHostSockets(sockets: HostSocketFds): void {
+    const { TUN: first, SCRIPTS, CONNS } = DataPlaneFd;
+    this.#fds = this.#fds
+      .with(SCRIPTS - first, sockets.decisions)
+      .with(CONNS - first, sockets.conns);
+    this.#hostSockets.pass(sockets);
   }
 
   setCaptures(orders: readonly CaptureOrder[]): void {
@@ -256,6 +271,7 @@ export class DataPlane {
       onExit: (exit) => this.#exited(exit),
     });
     this.#isRunning = true;
+    this.#hostSockets.started();
     this.#looks = 0;
     this.#watch = setInterval(() => this.#look(), this.#options.lookPeriodMs ?? LOOK_PERIOD_MS);
     this.#send({ kind: 'start', start: this.#start, live: this.#live, scripts: this.#scripts });
@@ -279,15 +295,9 @@ export class DataPlane {
   }
 
   #kill(flows: readonly FlowRef[], isReload: boolean): Promise<number | undefined> {
-    const id = this.#nextKill++;
-    const { promise, resolve } = Promise.withResolvers<number | undefined>();
-    const timer = setTimeout(() => this.#killed(id, undefined), KILL_TIMEOUT_MS);
-    this.#kills.set(id, (count) => {
-      clearTimeout(timer);
-      resolve(count);
-    });
-    this.#send({ kind: 'kill', id, flows, ...(isReload ? { isReload } : {}) });
-    return promise;
+    const ask = (id: number) =>
+      this.#send({ kind: 'kill', id, flows, ...(isReload ? { isReload } : {}) });
+    return this.#kills.ask(ask, KILL_TIMEOUT_MS, undefined);
   }
 
   #send(message: ToDataPlane): void {
@@ -300,13 +310,14 @@ export class DataPlane {
         this.#isReady = true;
         this.#isStuck = false;
         this.#wasReady = true;
+        this.#hostSockets.ready();
         this.#ready.resolve();
         break;
       case 'killed':
-        this.#killed(message.id, message.count);
+        this.#kills.answered(message.id, message.count);
         break;
       case 'inspected':
-        this.#inspections.get(message.id)?.(message.sockets);
+        this.#inspections.answered(message.id, message.sockets);
         break;
       case 'drained':
         this.#drained?.(message.cut);
@@ -322,6 +333,12 @@ export class DataPlane {
       case 'device-released':
         this.#handover.released();
         break;
+      case 'host-socket-shut':
+        this.#hostSockets.shut(message.socket);
+        break;
+      case 'host-sockets':
+        this.#hostSockets.answered(message);
+        break;
       case 'device-state':
         this.#options.onDeviceState();
         break;
@@ -329,11 +346,6 @@ export class DataPlane {
         this.#options.log[message.level](message.fields, message.event);
         break;
     }
-  }
-
-  #killed(id: number, count: number | undefined): void {
-    this.#kills.get(id)?.(count);
-    this.#kills.delete(id);
   }
 
   /** Has it go back to the device that is in use, and flows live on. */

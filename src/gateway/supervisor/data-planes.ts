@@ -14,6 +14,7 @@ import type {
 import type { UpstreamReport } from '../messages/upstreams.ts';
 import { DataPlane, type DataPlaneOptions, type Sockets } from './data-plane.ts';
 import { type DevicePlane, type DeviceQueues, SwapError } from './device/device-keeper.ts';
+import type { HostSocketFds } from './host-sockets.ts';
 
 export interface DataPlanesOptions
   extends Pick<DataPlaneOptions, 'log' | 'onDeviceState' | 'onFlowRows' | 'onGivenUp' | 'command'> {
@@ -22,6 +23,8 @@ export interface DataPlanesOptions
   readonly live: LiveConfig;
   readonly scripts: ScriptsState;
   readonly onUpstreams?: (queue: number, upstreams: readonly UpstreamReport[]) => void;
+  /** A script host has shut one down: makes others. @returns those of the data planes, by queue */
+  readonly replaceHostSockets: () => readonly HostSocketFds[];
   /** By queue. */
   readonly queues: readonly Pick<DataPlaneOptions, 'fds' | 'handover' | 'loopTurns'>[];
 }
@@ -30,7 +33,8 @@ export class DataPlanes implements DevicePlane {
   readonly #planes: readonly DataPlane[];
   readonly #rowsEach: number;
 
-  constructor({ queues, start, live, onUpstreams, ...options }: DataPlanesOptions) {
+  constructor(all: DataPlanesOptions) {
+    const { queues, start, live, onUpstreams, replaceHostSockets, ...options } = all;
     const count = queues.length;
     const [low, high] = crypto.getRandomValues(new Uint32Array(2));
     const hashSecret = [low!, high!] as const;
@@ -41,6 +45,10 @@ export class DataPlanes implements DevicePlane {
           ...options,
           ...queue,
           onUpstreams: (upstreams) => onUpstreams?.(index, upstreams),
+          onHostSocketShut: (socket) => {
+            options.log.error({ queue: index, socket }, 'script-socket-shut');
+            this.#setHostSockets(replaceHostSockets());
+          },
           start: startOfQueue(start, { index, count, hashSecret }),
           live: liveOfQueue(live, index, count),
         }),
@@ -108,6 +116,10 @@ export class DataPlanes implements DevicePlane {
 
   deviceChanged(facts: DeviceFacts): void {
     for (const plane of this.#planes) plane.deviceChanged(facts);
+  }
+
+  #setHostSockets(sockets: readonly HostSocketFds[]): void {
+    for (const [index, plane] of this.#planes.entries()) plane.setHostSockets(sockets[index]!);
   }
 
   /** A data plane that cannot is replaced by one that begins with the device before. */

@@ -11,6 +11,7 @@ import { CAPTURE_RING_BYTES } from '../messages/capture-ring.ts';
 import { HOST_MEMORY_BYTES } from '../messages/flow-notes.ts';
 import { Device } from './device/device.ts';
 import type { OnNoIpv6 } from './device/device-setup.ts';
+import { HostSockets } from './host-sockets.ts';
 
 /** What the data plane of a queue needs besides the queue itself. */
 export interface QueueKernel {
@@ -18,13 +19,8 @@ export interface QueueKernel {
   readonly counters: SharedMemory;
   /** Packets on their way to captures; takes memory of the machine only when there are some. */
   readonly capture: SharedMemory;
-  /**
-   * Ends of the data plane and of the script host. Both stay open here, so that a child that is
-   * replaced finds the same socket.
-   */
-  readonly scripts: readonly [dataPlane: number, scriptHost: number];
-  /** The same for what is said about claimed connections. */
-  readonly conns: readonly [dataPlane: number, scriptHost: number];
+  /** Between it and the script host. */
+  readonly hostSockets: HostSockets;
   /** Ends of the data plane and of all others, which hand over frames. */
   readonly inbox: readonly [dataPlane: number, peers: number];
   /** Over which it gets the descriptors of devices that come later. */
@@ -64,8 +60,7 @@ export function openKernel(config: Config, { onNoIpv6 }: KernelOptions = {}): Ke
     state: stack.use(SharedMemory.create('culvert-state', bytes)),
     counters: stack.use(SharedMemory.create('culvert-counters', COUNTERS_BYTES)),
     capture: stack.use(SharedMemory.create('culvert-capture', CAPTURE_RING_BYTES)),
-    scripts: sockets(stack),
-    conns: sockets(stack),
+    hostSockets: stack.use(new HostSockets()),
     inbox: sockets(stack),
     handover: sockets(stack),
   }));
@@ -90,16 +85,17 @@ function sockets(stack: DisposableStack): [number, number] {
 export function dataPlaneFds({ device, queues }: Kernel, index: number): number[] {
   const own = queues[index]!;
   const peers = queues.filter((queue) => queue !== own);
+  const { decisions, conns } = own.hostSockets.dataPlane;
   return [
     ...[device.tuns[index]!.fd, own.state.fd, own.counters.fd],
-    ...[own.scripts[0], own.conns[0], own.handover[1], own.capture.fd, own.inbox[0]],
+    ...[decisions, conns, own.handover[1], own.capture.fd, own.inbox[0]],
     ...peers.flatMap(({ state, inbox }) => [state.fd, inbox[1]]),
   ];
 }
 
 /** What the script host inherits of the queues: as `queueFds` orders it. */
 export const scriptHostFds = ({ queues }: Kernel): number[] =>
-  queues.flatMap(({ scripts, conns }) => [scripts[1], conns[1]]);
+  queues.flatMap(({ hostSockets: { scriptHost } }) => [scriptHost.decisions, scriptHost.conns]);
 
 /**
  * Routes the pool of a configuration that comes to a running gateway.

@@ -22,6 +22,7 @@ import { DataPlanes } from './data-planes.ts';
 import { DeviceKeeper } from './device/device-keeper.ts';
 import { offloadNames } from './device/device-view.ts';
 import { FlowControl } from './flows/flow-control.ts';
+import { replaceHostSockets } from './host-sockets.ts';
 import { dataPlaneFds, scriptHostFds } from './kernel.ts';
 import { LogLevel } from './log/log-level.ts';
 import { CounterSum } from './metrics/counter-sum.ts';
@@ -102,7 +103,7 @@ export class Supervisor implements ControlPlane {
     });
     this.#scriptHost = new ScriptHost({
       log,
-      fds: scriptHostFds(kernel),
+      fds: () => scriptHostFds(kernel),
       pages: [pageOf(kernel.hostPages[0]), pageOf(kernel.hostPages[1])],
       iface: () => this.device.state.name,
       facts: () => this.config.facts,
@@ -196,8 +197,7 @@ export class Supervisor implements ControlPlane {
     this.device[Symbol.dispose]();
     this.flows.close();
     this.#changes.close();
-    const { saved } = this.configChanges;
-    await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop(), saved]);
+    await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop(), this.configChanges.saved]);
   }
 
   get upstreams() {
@@ -304,8 +304,7 @@ export class Supervisor implements ControlPlane {
       queues: this.#queues,
       device: { events: this.device.events.counts, watchErrors: this.device.watchErrors },
       ...{ reloads: this.#changes.outcomes, active: this.#generations.active },
-      trials: this.#trials.outcomes,
-      trial: this.#trials.report,
+      ...{ trials: this.#trials.outcomes, trial: this.#trials.report },
       accounts: this.#scriptHost.accounts,
       census: this.flows.live.census(),
       scriptHost: this.#scriptHost,
@@ -358,6 +357,7 @@ export class Supervisor implements ControlPlane {
       onDeviceState: () => this.device.look(),
       onFlowRows: (rows) => this.#takeEnded(rows),
       onUpstreams: (queue, reports) => this.#upstreams.take(queue, reports),
+      replaceHostSockets: () => replaceHostSockets(kernel.queues, this.#scriptHost),
       onGivenUp: onFatal,
     });
   }

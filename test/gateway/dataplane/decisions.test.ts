@@ -1,6 +1,7 @@
 /** Answers that come when nobody waits any more, over the real socket. */
 import { expect, test } from 'bun:test';
 import { sendDescriptor } from '../../../src/ffi/fd-passing.ts';
+import { libc } from '../../../src/ffi/libc.ts';
 import { allocateStruct, SharedMemory } from '../../../src/ffi/memory.ts';
 import {
   closeFd,
@@ -26,6 +27,7 @@ import { descriptorCount } from '../../ffi/support/descriptors.ts';
 import { DataPlaneRig } from '../../support/dataplane-rig.ts';
 
 const EPOCH = 3;
+const SHUT_RD = 0;
 
 function setUp() {
   const rig = new DataPlaneRig({ port: 1 });
@@ -135,6 +137,17 @@ test('the end of the socket is no answer, and what was said before it is heard',
   for (let turn = 0; turn < 3; turn++) world.decisions.read((row) => answered.push(row));
   expect(answered).toEqual([0]);
   expect(world.counters.get(Counter.DECISIONS_LATE)).toBe(0);
+});
+
+test('a host that takes no question is told of, and asked as one whose queue is full', () => {
+  using world = setUp();
+  let told = 0;
+  world.decisions.onDeaf = () => void told++;
+  world.ask();
+  expect(told).toBe(0);
+  libc.shutdown(world.fds[1], SHUT_RD);
+  expect(world.decisions.ask(0, EPOCH)).toBe(false);
+  expect(told).toBe(1);
 });
 
 test('a datagram without a byte is passed over, and ends nothing', () => {

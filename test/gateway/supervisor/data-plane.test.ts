@@ -28,6 +28,7 @@ function setUp(mode = 'plain') {
     // Less than a late answer takes, and more than half of it.
     answerTimeoutMs: 200,
     onDeviceState: () => {},
+    onHostSocketShut: () => {},
     loopTurns: () => (loop.stands ? loop.turns : ++loop.turns),
     lookPeriodMs: 5,
     onFlowRows: (rows) => {

@@ -4,6 +4,7 @@ import { socketPair } from '../../../src/ffi/sockets.ts';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
 import { toLiveConfig, toStartConfig } from '../../../src/gateway/config/plane.ts';
 import { DataPlanes } from '../../../src/gateway/supervisor/data-planes.ts';
+import type { HostSocketFds } from '../../../src/gateway/supervisor/host-sockets.ts';
 import { fakeCommand, PATIENT_TEST_MS, rememberingLog, told, until } from './support.ts';
 
 setDefaultTimeout(PATIENT_TEST_MS);
@@ -19,8 +20,9 @@ const queuesOf = (name: string) => ({
   facts: factsOf(name),
 });
 
-function setUp() {
+function setUp(mode = 'plain') {
   const { lines, log } = rememberingLog();
+  const replaced: HostSocketFds[] = [];
   let turns = 0;
   const planes = new DataPlanes({
     log,
@@ -28,16 +30,21 @@ function setUp() {
     live: toLiveConfig(config, 1),
     scripts: { state: 'none', epoch: 0 },
     queues: [1, 2].map(() => ({
-      fds: [],
+      fds: Array.from({ length: 8 }, createEventFd),
       handover: socketPair('seqpacket')[0],
       loopTurns: () => ++turns,
     })),
+    replaceHostSockets: () => {
+      const made = { decisions: createEventFd(), conns: createEventFd() };
+      replaced.push(made);
+      return [made, made];
+    },
     onDeviceState: () => undefined,
     onFlowRows: () => undefined,
     onGivenUp: () => undefined,
-    command: fakeCommand('plain'),
+    command: fakeCommand(mode),
   });
-  return { planes, lines };
+  return { planes, lines, replaced };
 }
 
 test('each is started as one of two, with one secret', async () => {
@@ -130,5 +137,25 @@ test('when one of them cannot, those that did go back to the device before', asy
   expect(given(lines)).toEqual(['half0', 'half0', 'x0']);
   expect(told(lines, 'device-release')).toHaveLength(1);
   expect(planes.restarts).toBe(0);
+  await planes.stop();
+});
+
+test('when a script host shuts a socket of one down, all go on with others', async () => {
+  const { planes, lines, replaced } = setUp('shut');
+  await planes.untilReady();
+  const orders = () => told(lines, 'host-sockets');
+  await until(() => orders().length === 2, 'the other sockets');
+  // Both see it, and the first to say so is enough.
+  expect(lines.find(({ msg }) => msg === 'script-socket-shut')).toMatchObject({
+    level: 'error',
+    queue: expect.any(Number),
+    socket: 'decisions',
+  });
+  expect(replaced).toHaveLength(1);
+  expect(planes.restarts).toBe(0);
+  planes.setScripts({ state: 'none', epoch: 1 });
+  await until(() => told(lines, 'start').length === 4, 'the next processes');
+  await planes.untilReady();
+  expect(orders()).toHaveLength(2);
   await planes.stop();
 });

@@ -3,7 +3,8 @@
  * says: `refuse` fails, `die` ends the process, `hang` stays silent, `burn` does so and works hard;
  * `late` and `sly` are answered late where another bundle was loaded before, and else `sly` fails.
  * A canary takes over so late that nobody waits for it any more. Of a bundle that `drains` the one
- * before, script `a` writes to its KV while it is in memory, and once more.
+ * before, script `a` writes to its KV while it is in memory, and once more. A data plane of the
+ * mode `shut` is one to which the first script host has shut a socket.
  */
 import {
   encodeFrame,
@@ -50,6 +51,7 @@ async function load({ bundle, epoch }: Load): Promise<void> {
   if (source === 'hang') return;
   if (source === 'burn') for (;;);
   if ((source === 'late' || source === 'sly') && !isFirst) await Bun.sleep(LATE_MS);
+  if (source === 'fds') tell({ kind: 'fds', queues: process.argv.at(-1) });
   if (source === 'env') tell({ kind: 'env', names: Object.keys(process.env) });
   if (source === 'kv') send({ kind: 'kv', entries: [{ script: 'a', key: 'k', value: 1 }] });
   if (source === 'drains') send({ kind: 'generations', numbers: [1, bundle.generation] });
@@ -82,6 +84,7 @@ for await (const bytes of Bun.stdin.stream()) {
       flows?: unknown[];
       entries?: unknown[];
       start?: { queue?: { index: number } };
+      scripts?: { epoch: number };
       device?: { name: string };
       generation?: number;
     };
@@ -107,6 +110,10 @@ for await (const bytes of Bun.stdin.stream()) {
       answers = answers.then(() => void send(answer));
       device = name;
     }
+    if (message.kind === 'start' && mode === 'shut' && message.scripts?.epoch === 0) {
+      send({ kind: 'host-socket-shut', socket: 'decisions' });
+    }
+    if (message.kind === 'host-sockets') send({ kind: 'host-sockets' });
     if (message.kind === 'device-release') send({ kind: 'device-released' });
     if (message.kind === 'drain') send({ kind: 'drained', cut: 2 });
     if (message.kind === 'configure') {

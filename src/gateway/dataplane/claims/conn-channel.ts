@@ -24,6 +24,8 @@ export class ConnChannel {
   /** The message that `read` hands over; its positions are in these. */
   readonly inView: DataView;
   readonly inBytes: Uint8Array;
+  /** The host takes nothing any more. */
+  onDeaf: () => void = () => {};
   readonly #fd: number;
   readonly #epoll: Epoll;
   readonly #token: number;
@@ -52,6 +54,12 @@ export class ConnChannel {
     epoll.add(fd, HOST_SOCKET_EVENTS, token);
   }
 
+  /** The descriptor stands for another socket: what waited was for the host before. */
+  renew(): void {
+    this.#unsent = 0;
+    this.#epoll.add(this.#fd, HOST_SOCKET_EVENTS, this.#token);
+  }
+
   /** A message may be written and sent. */
   get isReady(): boolean {
     return this.#unsent === 0;
@@ -62,7 +70,7 @@ export class ConnChannel {
     if (this.#isTaken(length)) return;
     this.#counters.add(Counter.CONN_STALLS);
     this.#unsent = length;
-    this.#epoll.modify(this.#fd, EpollEvent.OUT, this.#token);
+    this.#epoll.modify(this.#fd, EpollEvent.OUT | EpollEvent.RDHUP, this.#token);
   }
 
   /** The socket may take what waits. */
@@ -94,6 +102,7 @@ export class ConnChannel {
   #isTaken(length: number): boolean {
     for (;;) {
       const sent = send(this.#fd, this.#outAddress, length);
+      if (sent === -Errno.EPIPE) this.onDeaf();
       if (sent !== -Errno.EINTR) return sent >= 0 || sent === -Errno.EPIPE;
     }
   }

@@ -12,6 +12,7 @@ import { ClosedBy, FlowField, Service } from '../../../stack/flow-row.ts';
 import { NO_SLAB, SLAB_PAYLOAD_AT } from '../../../stack/slab-pool.ts';
 import type { Stack } from '../../../stack/stack.ts';
 import type { Instant } from '../../../stack/time.ts';
+import { isOverByteLimit } from '../byte-limit.ts';
 import type { FlowService } from '../flow-service.ts';
 import { STARVED_WAIT_MS } from '../next-turn.ts';
 
@@ -199,12 +200,7 @@ export class Relay implements FlowService {
   }
 
   #isOverLimit(flowRow: number): boolean {
-    const { view } = this.#stack.arena;
-    const at = this.#stack.rowAt(flowRow);
-    const limit = view.getFloat64(at + FlowField.MAX_BYTES, true);
-    if (limit === 0) return false;
-    const up = view.getFloat64(at + FlowField.BYTES_UP, true);
-    return up + view.getFloat64(at + FlowField.BYTES_DOWN, true) > limit;
+    return isOverByteLimit(this.#stack.arena.view, this.#stack.rowAt(flowRow));
   }
 
   #direction(row: number, flowRow: number, hasEnded: boolean): Direction {

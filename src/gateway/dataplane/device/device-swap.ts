@@ -5,15 +5,15 @@
  */
 import { type Epoll, EpollEvent } from '../../../ffi/epoll.ts';
 import { SystemError } from '../../../ffi/errors.ts';
-import { receiveDescriptor } from '../../../ffi/fd-passing.ts';
 import { TunOffload } from '../../../ffi/ioctls.ts';
 import { closeFd } from '../../../ffi/sockets.ts';
 import { TunDevice } from '../../../ffi/tun-device.ts';
 import type { DeviceCapabilities } from '../../../stack/device.ts';
 import type { Stack } from '../../../stack/stack.ts';
 import type { Instant } from '../../../stack/time.ts';
-import { DataPlaneFd, type DeviceFacts } from '../../messages/control.ts';
+import type { DeviceFacts } from '../../messages/control.ts';
 import type { LoopGuard } from '../loop-guard.ts';
+import { closePassed, takeDescriptor } from '../passed-descriptors.ts';
 import type { Reports } from '../reports.ts';
 import type { FrameSource, TunInput } from './tun-input.ts';
 import type { TunHandle, TunPort } from './tun-port.ts';
@@ -57,7 +57,7 @@ export class DeviceSwap {
     this.#parts = parts;
     this.#oldToken = oldToken;
     // Passed to a data plane that did not live to take it: here it would keep its device alive.
-    takeDescriptor(NO_SWAP);
+    closePassed();
   }
 
   /** Takes the descriptor that was passed as `id`, and tells how it went. */
@@ -122,19 +122,6 @@ export class DeviceSwap {
     this.#parts.epoll.remove(this.#old.fd);
     closeFd(this.#old.fd);
     this.#old = undefined;
-  }
-}
-
-/** The number of no swap. */
-const NO_SWAP = 0;
-
-/** Descriptors of swaps that a data plane before this one did not live to take are closed. */
-function takeDescriptor(id: number): number | undefined {
-  for (;;) {
-    const passed = receiveDescriptor(DataPlaneFd.HANDOVER);
-    if (typeof passed === 'number') return undefined;
-    if (passed.number === id) return passed.fd;
-    closeFd(passed.fd);
   }
 }
 

@@ -7,7 +7,7 @@
  *
  *   adopt → what waits in slabs is sent → what waits in the kernel is acknowledged → FIN or reset
  *
- * All of it is bounded: sockets, bytes, and the time for each.
+ * All of it is bounded: sockets, in all and per source, slabs, and the time for each.
  */
 import type { Epoll } from '../../../ffi/epoll.ts';
 import { Errno } from '../../../ffi/errno.ts';
@@ -24,10 +24,14 @@ import { ClosedBy, FlowField, Service } from '../../../stack/flow-row.ts';
 import { NO_SLAB, SLAB_PAYLOAD_AT, SlabField } from '../../../stack/slab-pool.ts';
 import type { Stack } from '../../../stack/stack.ts';
 import { after, type Instant, millis, NEVER, seconds } from '../../../stack/time.ts';
+import { isOverByteLimit } from '../byte-limit.ts';
+import { isOfSameSource, noOrphan, type Orphan, readSource } from './orphan.ts';
 import { UpstreamBit, type UpstreamTable } from './upstream-table.ts';
 
 /** A client that resets in a loop must not have the sockets of the others. */
 const ORPHANS_MAX = 256;
+/** Of one IPv4 address or IPv6 /64: seven others have room beside it. */
+const PER_SOURCE_MAX = ORPHANS_MAX / 8;
 /** Nor their slabs: an eighth of the budget. */
 const BUDGET_SHARE = 8;
 /** As long as Linux lets TIME-WAIT last; who reads nothing for so long will not begin. */
@@ -36,33 +40,9 @@ const LIFE_US = seconds(60);
 const PAUSE_MIN_MS = 5;
 const PAUSE_MAX_MS = 160;
 
-interface Orphan {
-  fd: number;
-  /** First slab that is not sent whole, or NO_SLAB. */
-  slabAt: number;
-  /** Bytes in slabs, and in the kernel as far as they are not acknowledged. */
-  bytes: number;
-  inKernel: number;
-  /** The client sent FIN first: the upstream gets one too, and no reset. */
-  hasEnd: boolean;
-  /** It was passed on. */
-  isShut: boolean;
-  deadline: Instant;
-  lookAt: Instant;
-  pauseMs: number;
-}
-
-const noOrphan = (): Orphan => ({
-  fd: -1,
-  slabAt: NO_SLAB,
-  bytes: 0,
-  inKernel: 0,
-  hasEnd: false,
-  isShut: false,
-  deadline: NEVER,
-  lookAt: NEVER,
-  pauseMs: 0,
-});
+/** Of what the kernel has not seen acknowledged: a FIN that was sent counts there for a byte. */
+const textOf = (inKernel: number, isShut: boolean): number =>
+  Math.max(0, inKernel - (isShut ? 1 : 0));
 
 export class Orphans {
   readonly #stack: Stack;
@@ -74,8 +54,8 @@ export class Orphans {
   /** The first `#count` are in use. */
   readonly #orphans: Orphan[] = Array.from({ length: ORPHANS_MAX }, noOrphan);
   #count = 0;
-  /** In slabs, of all. */
-  #bytes = 0;
+  /** Bytes of the slabs that all of them hold, however little lies in each. */
+  #size = 0;
 
   constructor(
     stack: Stack,
@@ -107,27 +87,32 @@ export class Orphans {
 
   /**
    * The flow in `row` ends, and its slabs are still its own: takes its socket, and what waits for
-   * that, when the client has left something behind, or has sent FIN.
+   * that, when the client has left something behind, or has sent FIN. A flow that has moved more
+   * than its verdict allows is owed nothing more.
    */
   adopt(row: number, now: Instant): void {
     const stack = this.#stack;
     const fd = this.#upstreams.fd(row);
     if (fd < 0 || !this.#isLeftByClient(row)) return;
+    const isShut = this.#upstreams.has(row, UpstreamBit.WRITE_SHUT);
     const bytes = stack.waiting(row);
-    const budget = stack.slabs.bytesLimit / BUDGET_SHARE;
-    if (this.#count === ORPHANS_MAX || this.#bytes + bytes > budget) {
-      this.#lose(bytes + Math.max(0, unacknowledged(fd)));
+    const slabAt = stack.takeWaiting(row);
+    const size = this.#sizeOf(slabAt);
+    if (!this.#hasPlace(stack.rowAt(row), size)) {
+      this.#lose(bytes + textOf(unacknowledged(fd), isShut));
+      this.#release(slabAt);
       return;
     }
     const orphan = this.#orphans[this.#count]!;
     this.#count += 1;
-    this.#bytes += bytes;
+    this.#size += size;
+    readSource(stack.arena.view, stack.rowAt(row), orphan);
     orphan.fd = fd;
-    orphan.slabAt = stack.takeWaiting(row);
+    orphan.slabAt = slabAt;
     orphan.bytes = bytes;
     orphan.inKernel = 0;
     orphan.hasEnd = stack.hasAllText(row);
-    orphan.isShut = this.#upstreams.has(row, UpstreamBit.WRITE_SHUT);
+    orphan.isShut = isShut;
     orphan.deadline = after(now, LIFE_US);
     orphan.pauseMs = PAUSE_MIN_MS;
     this.#upstreams.setFd(row, -1);
@@ -154,6 +139,18 @@ export class Orphans {
     return count;
   }
 
+  /** For what the client of the row at `rowAt` has left in slabs of `size` bytes. */
+  #hasPlace(rowAt: number, size: number): boolean {
+    const { slabs, arena } = this.#stack;
+    if (this.#count === ORPHANS_MAX) return false;
+    if (this.#size + size > slabs.bytesLimit / BUDGET_SHARE) return false;
+    let ofSource = 0;
+    for (let i = 0; i < this.#count; i++) {
+      if (isOfSameSource(arena.view, rowAt, this.#orphans[i]!)) ofSource += 1;
+    }
+    return ofSource < PER_SOURCE_MAX;
+  }
+
   /** Of a flow with a socket: its client has ended it, and the upstream is there. */
   #isLeftByClient(row: number): boolean {
     const { view } = this.#stack.arena;
@@ -162,6 +159,7 @@ export class Orphans {
     return (
       view.getUint8(at + FlowField.CLOSED_BY) === ClosedBy.CLIENT &&
       view.getUint8(at + FlowField.SERVICE) === Service.NONE &&
+      !isOverByteLimit(view, at) &&
       table.has(row, UpstreamBit.OPEN) &&
       !table.has(row, UpstreamBit.BROKEN | UpstreamBit.CONNECTING)
     );
@@ -184,7 +182,8 @@ export class Orphans {
 
   /** Sends what the socket takes, and FIN behind the last byte. @returns false when it failed */
   #sendOn(orphan: Orphan): boolean {
-    const { view } = this.#stack.arena;
+    const { arena, slabs } = this.#stack;
+    const { view } = arena;
     while (orphan.slabAt !== NO_SLAB) {
       const { slabAt } = orphan;
       const taken = view.getUint32(slabAt + SlabField.TAKEN, true);
@@ -192,13 +191,13 @@ export class Orphans {
       const sent = send(orphan.fd, this.#base + slabAt + SLAB_PAYLOAD_AT + taken, length);
       if (sent < 0) return sent === -Errno.EAGAIN;
       orphan.bytes -= sent;
-      this.#bytes -= sent;
       this.#counters.add(Counter.UPSTREAM_BYTES_SENT, sent);
       this.#counters.add(Counter.ORPHAN_BYTES_SENT, sent);
       view.setUint32(slabAt + SlabField.TAKEN, taken + sent, true);
       if (sent < length) return true;
       orphan.slabAt = view.getInt32(slabAt + SlabField.NEXT, true);
-      this.#stack.slabs.release(slabAt);
+      this.#size -= slabs.sizeOf(slabAt);
+      slabs.release(slabAt);
     }
     if (orphan.hasEnd && !orphan.isShut) {
       shutdownWrite(orphan.fd);
@@ -210,21 +209,37 @@ export class Orphans {
   /** Closes the socket; what it has not taken is lost. */
   #end(index: number): void {
     const orphan = this.#orphans[index]!;
-    // A FIN that was sent, and is not acknowledged, counts there for a byte.
-    const lost = orphan.bytes + Math.max(0, orphan.inKernel - (orphan.isShut ? 1 : 0));
+    const lost = orphan.bytes + textOf(orphan.inKernel, orphan.isShut);
     if (lost > 0 || !orphan.hasEnd) resetOnClose(orphan.fd);
     closeFd(orphan.fd);
     this.#lose(lost);
-    this.#bytes -= orphan.bytes;
-    const { slabs, arena } = this.#stack;
-    while (orphan.slabAt !== NO_SLAB) {
-      const next = arena.view.getInt32(orphan.slabAt + SlabField.NEXT, true);
-      slabs.release(orphan.slabAt);
-      orphan.slabAt = next;
-    }
+    this.#size -= this.#sizeOf(orphan.slabAt);
+    this.#release(orphan.slabAt);
+    orphan.slabAt = NO_SLAB;
     this.#count -= 1;
     this.#orphans[index] = this.#orphans[this.#count]!;
     this.#orphans[this.#count] = orphan;
+  }
+
+  /** Bytes of the slabs from this one on. */
+  #sizeOf(first: number): number {
+    const { slabs, arena } = this.#stack;
+    let size = 0;
+    for (let slabAt = first; slabAt !== NO_SLAB; ) {
+      size += slabs.sizeOf(slabAt);
+      slabAt = arena.view.getInt32(slabAt + SlabField.NEXT, true);
+    }
+    return size;
+  }
+
+  /** Gives back the slabs from this one on. */
+  #release(first: number): void {
+    const { slabs, arena } = this.#stack;
+    for (let slabAt = first; slabAt !== NO_SLAB; ) {
+      const next = arena.view.getInt32(slabAt + SlabField.NEXT, true);
+      slabs.release(slabAt);
+      slabAt = next;
+    }
   }
 
   #lose(bytes: number): void {

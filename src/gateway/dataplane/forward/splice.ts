@@ -14,6 +14,7 @@ import { Counter, type Counters } from '../../../stack/counters.ts';
 import { ClosedBy, FlowField } from '../../../stack/flow-row.ts';
 import type { Stack } from '../../../stack/stack.ts';
 import type { Instant } from '../../../stack/time.ts';
+import { isOverByteLimit } from '../byte-limit.ts';
 import { NextTurn } from '../next-turn.ts';
 import { NO_ROW } from '../row-queues.ts';
 import { Landing } from './landing.ts';
@@ -220,11 +221,6 @@ export class Splice {
   }
 
   #isBeyondLimit(row: number, uncounted: number): boolean {
-    const view = this.#stack.arena.view;
-    const at = this.#stack.rowAt(row);
-    const limit = view.getFloat64(at + FlowField.MAX_BYTES, true);
-    if (limit === 0) return false;
-    const up = view.getFloat64(at + FlowField.BYTES_UP, true);
-    return up + uncounted + view.getFloat64(at + FlowField.BYTES_DOWN, true) > limit;
+    return isOverByteLimit(this.#stack.arena.view, this.#stack.rowAt(row), uncounted);
   }
 }

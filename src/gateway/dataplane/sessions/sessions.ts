@@ -21,6 +21,7 @@ import { HalfSipHash } from '../../../stack/sip-hash.ts';
 import type { Instant } from '../../../stack/time.ts';
 import { Protocol } from '../../../stack/wire/protocol.ts';
 import type { FromDataPlane, LiveConfig, StartConfig } from '../../messages/control.ts';
+import { isOverByteLimit } from '../byte-limit.ts';
 import {
   DIAL_LOOP,
   type DialFailure,
@@ -295,12 +296,7 @@ export class Sessions {
 
   /** The session has moved more than its verdict allows. */
   #isOverLimit(row: number): boolean {
-    const { view } = this.#stack.arena;
-    const at = this.#stack.flows.rowAt(row);
-    const limit = view.getFloat64(at + FlowField.MAX_BYTES, true);
-    if (limit === 0) return false;
-    const up = view.getFloat64(at + FlowField.BYTES_UP, true);
-    return up + view.getFloat64(at + FlowField.BYTES_DOWN, true) > limit;
+    return isOverByteLimit(this.#stack.arena.view, this.#stack.flows.rowAt(row));
   }
 
   /** @param errno  positive: why there is no socket */

@@ -6,7 +6,7 @@ type Counts = Readonly<Record<Cause, number>>;
 
 /** Stands for no script, and for those that are no more. */
 const UNKNOWN = 'unknown';
-const NOTHING: Counts = { cpu: 0, wall: 0, crash: 0 };
+const NOTHING: Counts = { cpu: 0, wall: 0, crash: 0, socket: 0 };
 
 export class HostEnds {
   #counts = new Map<string, Counts>([[UNKNOWN, NOTHING]]);
@@ -40,4 +40,5 @@ const add = (a: Counts, b: Counts): Counts => ({
   cpu: a.cpu + b.cpu,
   wall: a.wall + b.wall,
   crash: a.crash + b.crash,
+  socket: a.socket + b.socket,
 });

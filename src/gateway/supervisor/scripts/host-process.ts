@@ -44,6 +44,8 @@ export type LoadOutcome =
 /** Why a process is lost. */
 export type HostEnd =
   | { readonly cause: 'cpu' | 'wall'; readonly insideMs: number }
+  /** A socket to a data plane was shut down. */
+  | { readonly cause: 'socket' }
   | { readonly cause: 'crash'; readonly exit: ChildExit };
 
 /** The script that was entered last, by its place in its generation. */
@@ -106,7 +108,8 @@ export class HostProcess {
     const queues = String(fds.length / FDS_OF_QUEUE);
     this.#child = new Child([...command, queues], [page.fd, ...fds], {
       onMessage: (raw) => this.#receive(parseFromScriptHost(raw)),
-      onExit: (exit) => this.#end({ cause: 'crash', exit }, describeExit(exit)),
+      onExit: (exit) =>
+        this.lose({ cause: 'crash', exit }, { kind: 'lost', reason: describeExit(exit) }),
     });
     this.#watchdog = new Watchdog(() => processCpuMs(this.#child.pid));
     this.#watch = setInterval(() => this.#look(), WATCHDOG_PERIOD_MS);
@@ -167,6 +170,14 @@ export class HostProcess {
     this.#child.send(message);
   }
 
+  /** Ends it for what was seen from outside. @param outcome  of loads that are under way */
+  lose(end: HostEnd, outcome: LoadOutcome): void {
+    if (this.#isOver) return;
+    this.#child.kill();
+    this.#finish(outcome);
+    this.#options.onEnd(end);
+  }
+
   /** Ends it, and nothing more is told. */
   kill(): void {
     this.#finish({ kind: 'stopped' });
@@ -180,8 +191,8 @@ export class HostProcess {
     const judgement = this.#watchdog.judge({ now, busySince }, this.#limits.watchdogMs);
     if (judgement === 'innocent') return;
     const insideMs = Math.round((now - busySince) / 1000);
-    this.#child.kill();
-    this.#end({ cause: judgement, insideMs }, `the script stayed ${insideMs} ms inside one call`);
+    const reason = `the script stayed ${insideMs} ms inside one call`;
+    this.lose({ cause: judgement, insideMs }, { kind: 'lost', reason });
   }
 
   #receive(message: FromScriptHost): void {
@@ -203,12 +214,6 @@ export class HostProcess {
       default:
         this.#options.onMessage(message);
     }
-  }
-
-  #end(end: HostEnd, reason: string): void {
-    if (this.#isOver) return;
-    this.#finish({ kind: 'lost', reason });
-    this.#options.onEnd(end);
   }
 
   #finish(outcome: LoadOutcome): void {

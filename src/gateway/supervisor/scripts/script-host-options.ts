@@ -7,8 +7,8 @@ import type { ConfigFacts } from './script-bundle.ts';
 
 export interface ScriptHostOptions {
   readonly log: Logger;
-  /** As `queueFds` orders them, two for each queue. */
-  readonly fds: readonly number[];
+  /** As `queueFds` orders them, two for each queue, of a host that begins now. */
+  readonly fds: () => readonly number[];
   readonly pages: readonly [HeartbeatPage, HeartbeatPage];
   readonly iface: () => string;
   /** What the configuration says beside the scripts, now. */

@@ -57,10 +57,7 @@ export class ScriptHost implements Activator {
   #epoch = 0;
   #isWatched = false;
   readonly #questions = new HostQuestions();
-  readonly drains = new Drains(
-    () => this.#active?.number ?? 0,
-    (numbers) => this.#journal.retain(numbers),
-  );
+  readonly drains = new Drains(() => this.#active?.number ?? 0, this.#journal);
 
   constructor(options: ScriptHostOptions) {
     this.#options = options;
@@ -73,11 +70,6 @@ export class ScriptHost implements Activator {
 
   get pid(): number | undefined {
     return this.#host?.pid;
-  }
-
-  /** Ends of host processes, by cause. */
-  get restarts() {
-    return this.ends.sums;
   }
 
   /** Scripts that are loaded but not asked any more. */
@@ -140,6 +132,16 @@ export class ScriptHost implements Activator {
   watch(isOn: boolean): void {
     this.#isWatched = isOn;
     this.#host?.send({ kind: 'watch', isOn });
+  }
+
+  /**
+   * A data plane has seen the end of a socket that hosts share: those that live are lost. Which of
+   * them did it nobody can tell, so that a bundle which was being loaded is not to blame.
+   */
+  socketShut(): void {
+    this.#next?.lose({ cause: 'socket' }, { kind: 'stopped' });
+    const reason = 'a socket to the data plane was shut down';
+    this.#host?.lose({ cause: 'socket' }, { kind: 'lost', reason });
   }
 
   /** Settles when no bundle is in memory but the active one and a canary. */
@@ -233,7 +235,7 @@ export class ScriptHost implements Activator {
     const [first, second] = pages;
     const process: HostProcess = new HostProcess({
       command: hostCommand,
-      fds,
+      fds: fds(),
       page: this.#host?.page === first ? second : first,
       epoch: ++this.#epoch,
       iface,

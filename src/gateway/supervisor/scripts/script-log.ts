@@ -44,6 +44,7 @@ export function logHostEnd(
     const { code, signal, protocolError } = end.exit;
     log.error({ script, code, signal, err: protocolError, pid }, 'script-host-exited');
   } else {
-    log.error({ script, kind: end.cause, inside_ms: end.insideMs, pid }, 'script-host-killed');
+    const inside = end.cause === 'socket' ? {} : { inside_ms: end.insideMs };
+    log.error({ script, kind: end.cause, ...inside, pid }, 'script-host-killed');
   }
 }

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import net from 'node:net';
 import { monotonicNow } from '../../../../src/ffi/clock.ts';
 import { Counter } from '../../../../src/stack/counters.ts';
+import { FlowField } from '../../../../src/stack/flow-row.ts';
 import { after, type Instant, seconds } from '../../../../src/stack/time.ts';
 import { descriptorCount } from '../../../ffi/support/descriptors.ts';
 import { checkStream, Stream } from '../../../support/byte-stream.ts';
@@ -11,6 +12,8 @@ import { DataPlaneRig } from '../../../support/dataplane-rig.ts';
 const SEGMENT_BYTES = 1400;
 /** Bytes that are to wait in the gateway: the socket's buffers are full before. */
 const WAITING_BYTES = 100_000;
+/** More than any kernel keeps for two sockets. */
+const SENT_MAX = 64 * 1024 * 1024;
 
 /** An upstream that reads only when it is told to. */
 class SlowUpstream {
@@ -68,6 +71,7 @@ async function fill(rig: DataPlaneRig, upstream: SlowUpstream): Promise<number> 
   await rig.until(() => upstream.hasClient);
   let sent = 0;
   while (rig.stack.waiting(0) < WAITING_BYTES) {
+    if (sent > SENT_MAX) throw new Error(`${sent} bytes, and none of them waits`);
     for (let i = 0; i < 10; i++) {
       const end = sent + SEGMENT_BYTES;
       rig.peer.sends(`. ${1 + sent}:${1 + end}(${SEGMENT_BYTES}) ack 1 win 512`);
@@ -165,6 +169,25 @@ describe('what a client has left', () => {
     await rig.until(() => rig.orphans.count === 0);
     expect(lost(rig)).toBeGreaterThanOrEqual(WAITING_BYTES);
     expect(rig.stack.slabs.bytesUsed).toBe(0);
+  });
+
+  test.each([
+    ['sent where the limit of its verdict is reached', 0, 1],
+    ['not sent where that is passed', 1, 0],
+  ])('is %s', async (_, beyond, orphans) => {
+    using upstream = await SlowUpstream.open();
+    using rig = new DataPlaneRig({ port: upstream.port });
+    const sent = await fill(rig, upstream);
+    const limitAt = rig.stack.rowAt(0) + FlowField.MAX_BYTES;
+    rig.stack.arena.view.setFloat64(limitAt, sent - beyond, true);
+    rig.peer.sends(`R ${1 + sent}:${1 + sent}(0)`);
+    expect(rig.ended).toEqual(['client-reset']);
+    expect(rig.orphans.count).toBe(orphans);
+    upstream.read();
+    await rig.until(() => upstream.ends.length > 0);
+    expect(upstream.ends).toEqual(['ECONNRESET']);
+    expect(upstream.bytes === sent).toBe(orphans === 1);
+    expect([lost(rig), rig.orphans.count, rig.stack.slabs.bytesUsed]).toEqual([0, 0, 0]);
   });
 
   test('is no more than a part of the slabs: the rest is thrown away, and counted', async () => {

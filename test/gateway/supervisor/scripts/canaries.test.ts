@@ -123,7 +123,7 @@ function setUp() {
   };
   const host = new ScriptHost({
     log,
-    fds: [scriptHost, conns[1]],
+    fds: () => [scriptHost, conns[1]],
     pages: [page(), page()],
     iface: () => 'x0',
     monotonicUs: monotonicNow,

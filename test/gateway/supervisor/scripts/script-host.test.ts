@@ -37,9 +37,10 @@ function setUp() {
   const pages = [page(), page()] as const;
   const heartbeat = pages[0].view;
   const clock = { us: 1_000_000 };
+  const descriptors: number[] = [];
   const host = new ScriptHost({
     log,
-    fds: [],
+    fds: () => descriptors,
     pages,
     iface: () => 'x0',
     monotonicUs: () => clock.us,
@@ -51,7 +52,7 @@ function setUp() {
   hosts.push(host);
   /** What the host got with each load. */
   const loads = () => told(lines, 'load');
-  return { host, states, lines, loads, heartbeat, pages, clock };
+  return { host, states, lines, loads, heartbeat, pages, clock, descriptors };
 }
 
 const isAlive = (pid: number): boolean => {
@@ -126,7 +127,7 @@ describe('a bundle', () => {
       [1, 2],
       [2, 2],
     ]);
-    expect(host.restarts.crash).toBe(0);
+    expect(host.ends.sums.crash).toBe(0);
   });
 
   test('that is refused by the new host never becomes active in the busy one', async () => {
@@ -200,7 +201,7 @@ describe('a host', () => {
     await until(() => states.at(-1)?.epoch === 2 && states.at(-1)?.state === 'up', 'the next host');
     expect(host.pid).not.toBe(pid);
     expect(loads().map((line) => line['kv'])).toEqual([0, 1]);
-    expect(host.restarts).toEqual({ cpu: 0, wall: 0, crash: 1 });
+    expect(host.ends.sums).toEqual({ cpu: 0, wall: 0, crash: 1, socket: 0 });
   });
 
   test('may tell what scripts write that are no more, until they have drained', async () => {
@@ -224,7 +225,7 @@ describe('a host', () => {
     clock.us += 2_500_000;
     await until(() => states.at(-1)?.state === 'down', 'the kill');
     await until(() => states.at(-1)?.state === 'up', 'the next host');
-    expect(host.restarts.wall).toBe(1);
+    expect(host.ends.sums.wall).toBe(1);
     expect(host.ends.all.get('a')?.wall).toBe(1);
     expect(lines.find((line) => line.msg === 'script-host-killed')).toMatchObject({
       script: 'a',
@@ -259,6 +260,51 @@ describe('a host', () => {
       { script: 'a', signal: 'SIGKILL' },
     ]);
     expect(lines.map((line) => line.msg)).toContain('script-disabled');
+  });
+
+  test('that has shut a socket is killed as one that crashed, and comes back', async () => {
+    const { host, states, lines, pages } = setUp();
+    await host.activate(bundle(1, 'fine', { breakerHits: 1 }));
+    const pid = host.pid as number;
+    for (const { view } of pages) view.setUint32(HeartbeatField.GENERATION, 1, true);
+    host.socketShut();
+    expect(states.at(-1)).toEqual({ state: 'down', epoch: 2 });
+    await until(() => states.at(-1)?.state === 'up', 'the next host');
+    expect(host.pid).not.toBe(pid);
+    await until(() => !isAlive(pid), 'the end of the old host');
+    expect(host.ends.sums).toEqual({ cpu: 0, wall: 0, crash: 0, socket: 1 });
+    const kills = lines.filter((line) => line.msg === 'script-host-killed');
+    expect(kills).toMatchObject([{ script: 'a', kind: 'socket', pid }]);
+    expect(host.disabled).toEqual(['a']);
+  });
+
+  test('that is loading when a socket is shut is not to blame, nor its bundle', async () => {
+    const { host, states, loads } = setUp();
+    await host.activate(bundle(1, 'fine'));
+    const change = host.activate(bundle(2, 'hang', { loadMs: 10 }));
+    await until(() => loads().length === 3, 'a host that has only this to load');
+    host.socketShut();
+    await expect(change).rejects.toThrow(ScriptHostError);
+    await until(() => states.at(-1)?.state === 'up' && states.length > 1, 'the first bundle');
+    expect(loads().at(-1)).toMatchObject({ generation: 1 });
+    expect(host.ends.sums.socket).toBe(2);
+  });
+
+  test('that is not there when a socket is shut comes when there is a bundle', async () => {
+    const { host, states } = setUp();
+    host.socketShut();
+    expect([states, host.state]).toEqual([[], 'idle']);
+    expect(await host.activate(bundle(1, 'fine'))).toEqual([]);
+    expect(host.ends.sums.socket).toBe(0);
+  });
+
+  test('gets other sockets than the one before where they are others', async () => {
+    const { host, states, descriptors, lines } = setUp();
+    await host.activate(bundle(1, 'fds'));
+    descriptors.push(devNull, devNull);
+    host.socketShut();
+    await until(() => states.length === 3, 'the next host');
+    expect(told(lines, 'fds').map((line) => line['queues'])).toEqual(['0', '1']);
   });
 
   test('knows nothing of the environment', async () => {
