@@ -18,7 +18,8 @@ export default {
     for (const { name, lengthMs, most } of WINDOWS) {
       const limit = Number(vars[name] ?? most);
       // The entry is made with the first connection and forgotten when the window has passed.
-      const count = KV.incr(`${name} ${client}`, 1, { ttlMs: lengthMs });
+      // Where a flood of clients fills the KV, the oldest counts go, and new clients still come in.
+      const count = KV.incr(`${name} ${client}`, 1, { ttlMs: lengthMs, evict: true });
       if (count <= limit) continue;
       // Once for each window: a flood of connections is no flood of lines.
       if (count === limit + 1) log.warn({ client, limit, window: name }, 'too many connections');

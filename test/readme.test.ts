@@ -10,7 +10,7 @@ import { ScriptWorld } from './scripts-runtime/script-world.ts';
 const ROOT = join(import.meta.dir, '..');
 const textOf = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 const README = textOf('README.md');
-const NAT = textOf('NAT.md');
+const NAT = textOf('docs/nat.md');
 
 /** Code of one language, in the order of the document. */
 const blocks = (text: string, language: string): string[] =>
@@ -63,7 +63,7 @@ describe('README', () => {
   });
 });
 
-describe('NAT.md', () => {
+describe('docs/nat.md', () => {
   test('the time-outs of its table are the defaults', () => {
     const { timeouts } = parseConfig('', 'c').conntrack;
     const said = Array.from(
@@ -78,12 +78,14 @@ describe('NAT.md', () => {
     ).flat();
     const config = `conntrack: {timeouts: {${said.join(', ')}}}`;
     expect(said).toHaveLength(Object.keys(timeouts).length);
-    expect(parseConfig(config, 'NAT.md').conntrack.timeouts).toEqual(timeouts);
+    expect(parseConfig(config, 'docs/nat.md').conntrack.timeouts).toEqual(timeouts);
   });
 
   test('every option that it names is one of the configuration', () => {
     const example = /`conntrack: (\{ timeouts.*?\})`/.exec(NAT)?.[1];
-    expect(parseConfig(`conntrack: ${example}`, 'NAT.md').conntrack.timeouts.udp).toBe(300_000);
+    expect(parseConfig(`conntrack: ${example}`, 'docs/nat.md').conntrack.timeouts.udp).toBe(
+      300_000,
+    );
     const config = parseConfig('', 'c');
     const sections: Readonly<Record<string, object>> = {
       nat: config.nat,

@@ -126,7 +126,7 @@ const LAYERS: readonly { readonly path: string; readonly allowed: readonly strin
     path: 'src/gateway/supervisor/',
     allowed: [
       ...['src/gateway/supervisor/', 'src/gateway/config/', 'src/gateway/flow-filter/'],
-      ...['src/gateway/messages/', 'src/gateway/routes/', 'src/ffi/', 'src/stack/'],
+      ...['src/gateway/messages/', 'src/ffi/', 'src/stack/'],
       // `explain` asks the same code as the data plane.
       'src/gateway/dataplane/listeners.ts',
       // Limits, checks of names, types; nothing that runs a script.
@@ -269,6 +269,15 @@ test('the parts of the supervisor know of the API its shapes at most', () => {
   expect(upward.map(({ from, to }) => `${from} imports ${to}`)).toEqual([]);
 });
 
+test('what decides about flows knows nothing of the tools that decide without a gateway', () => {
+  const tools = 'src/scripts-runtime/offline/';
+  const upward = edges.filter(
+    ({ from, to }) =>
+      from.startsWith('src/scripts-runtime/') && !from.startsWith(tools) && to.startsWith(tools),
+  );
+  expect(upward.map(({ from, to }) => `${from} imports ${to}`)).toEqual([]);
+});
+
 test('a child process loads the packages that it needs, and no others', () => {
   expect(packagesOf('src/gateway/dataplane/main.ts')).toEqual(['bun:ffi', 'node:fs']);
   const ofHost = packagesOf('src/gateway/script-host/main.ts');
@@ -277,6 +286,17 @@ test('a child process loads the packages that it needs, and no others', () => {
     'quickjs-emscripten-core',
     'web-streams-polyfill/dist/ponyfill.mjs',
   ]);
+});
+
+test('the parser that coverage needs is loaded by the command that wants it, and then only', () => {
+  const importers = (name: string): string[] =>
+    edges.filter(({ to, isType }) => to === name && !isType).map(({ from }) => from);
+  expect(importers('@babel/core')).toEqual(['src/gateway/author/instrument.ts']);
+  expect(importers('src/gateway/author/instrument.ts')).toEqual([
+    'src/gateway/author/covered-tests.ts',
+  ]);
+  expect(importers('src/gateway/author/covered-tests.ts')).toHaveLength(1);
+  expect(placesOf(/^(?:im|ex)port (?!type ).*\/covered-tests\.ts'/, sources)).toEqual([]);
 });
 
 test('every imported file exists', () => {
@@ -365,8 +385,8 @@ test('files and folders that the documents name exist', () => {
   const missing = [
     'ARCHITECTURE.md',
     'BENCHMARKS.md',
-    'DEVICE.md',
-    'NAT.md',
+    'docs/device.md',
+    'docs/nat.md',
     'docs/parity.md',
   ].flatMap((file) =>
     [...textOf(file).matchAll(PATH_PATTERN)]

@@ -2,6 +2,8 @@
  * Globals of a script beside the standard library of JavaScript (`"lib": ["ESNext"]`, without
  * "DOM"). They follow the standards of the web as far as they are declared here. Those that a
  * script does not use cost nothing. It has no network but `culvert`'s, no files, and no `eval`.
+ * Of that library it lacks `Intl`, `Atomics`, `DisposableStack`, `AsyncDisposableStack`,
+ * `Array.fromAsync`, and `toBase64`, `toHex` and their like of `Uint8Array`.
  */
 
 /** The same as `ctx.log`, without the flow. */
@@ -17,7 +19,10 @@ declare const console: Console;
 /** Thrown where the engine itself is at an end: `stack overflow`, `out of memory`. */
 declare const InternalError: ErrorConstructor;
 
-/** Delays are 10 ms at least; `ctx.limits.timers` says how many timers a script may have. */
+/**
+ * Delays are from 10 ms to a day, and what is beyond becomes that; `ctx.limits.timers` says how
+ * many timers a script may have.
+ */
 declare function setTimeout<A extends unknown[]>(
   callback: (...args: A) => void,
   delayMs?: number,

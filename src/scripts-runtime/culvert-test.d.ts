@@ -83,7 +83,10 @@ declare module 'culvert:test' {
   }
   export const expect: Expect;
 
-  /** `10.0.0.1:80` or `[fd00::1]:80`. The destination of a ping may have no port. */
+  /**
+   * Ends are `10.0.0.1:80` or `[fd00::1]:80`. A ping has its identifier as the port of `src`, 0
+   * when it is left out, and no port of `dst`.
+   */
   export interface FlowFields {
     proto?: 'tcp' | 'udp' | 'icmp';
     src: string;

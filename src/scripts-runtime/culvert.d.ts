@@ -110,7 +110,7 @@ declare module 'culvert' {
     bind?: string;
     /** Firewall mark of the connection to the upstream. */
     mark?: number;
-    /** Of TCP. */
+    /** Of TCP. Here and below, 0 is as if it were not given: what the configuration says. */
     connectTimeoutMs?: number;
     /** Silence after which the flow ends. */
     idleTimeoutMs?: number;
@@ -258,6 +258,7 @@ declare module 'culvert' {
     /**
      * Gets all bytes that have arrived, again each time there are more, as long as it answers
      * `need-more`. Nothing (undefined, null) is `unknown`; any other answer is that of `sniff()`.
+     * It answers at once: a promise is an error.
      */
     with: (bytes: Uint8Array) => T | 'need-more' | undefined | null;
     timeoutMs?: number;
@@ -299,6 +300,7 @@ declare module 'culvert' {
     splice(socket: Socket, options?: SpliceOptions): Promise<SpliceResult>;
   }
 
+  /** `sni` and `alpn` are for TLS, and by default also those of `startTls()`. */
   export interface ConnectOptions extends TlsOptions {
     /**
      * `on`: TLS from the first byte; `opened` waits for the handshake. `starttls`: later, with
@@ -370,26 +372,39 @@ declare module 'culvert' {
       | 'aborted';
   }
 
+  export interface StoreOptions {
+    /** Time to live; for ever by default. */
+    ttlMs?: number;
+    /**
+     * Where `limits.kvBytes` is full, what was made first goes (counted as `kv-evicted`). For
+     * counters by client, which strangers can fill. By default the call throws `LimitError`.
+     */
+    evict?: boolean;
+  }
+
   /**
    * Values that outlive a reload of the script, and a restart of the process it runs in. Keys,
    * values and the sum of all are limited (`ctx.limits`); over a limit a call throws `LimitError`.
    */
   export interface KV {
     get(key: string): string | number | undefined;
-    set(key: string, value: string | number, options?: { ttlMs?: number }): void;
+    set(key: string, value: string | number, options?: StoreOptions): void;
     /** Sets only where there is nothing; tells whether it did. */
-    add(key: string, value: string | number, options?: { ttlMs?: number }): boolean;
+    add(key: string, value: string | number, options?: StoreOptions): boolean;
     /** Sets only where `old` is (`undefined`: nothing); tells whether it did. */
     cas(key: string, old: string | number | undefined, value: string | number): boolean;
     /** Adds `by` (1), starting at `init` (0). `ttlMs` counts from the first call. */
-    incr(key: string, by?: number, options?: { init?: number; ttlMs?: number }): number;
+    incr(key: string, by?: number, options?: StoreOptions & { init?: number }): number;
     /** Tells whether there was something. */
     delete(key: string): boolean;
     /** At most `limit` (1000), oldest first. */
     keys(options?: { prefix?: string; limit?: number }): string[];
   }
 
-  /** Fields first, then the message: `log.info({ port: 80 }, 'new flow')`; or text alone. */
+  /**
+   * Fields first, then the message: `log.info({ port: 80 }, 'new flow')`; or text alone. An error
+   * as a field, `{ err }`, has `type`, `message` and `stack`; an error alone is shown with that.
+   */
   export interface Log {
     debug(first: object | string, message?: string): void;
     info(first: object | string, message?: string): void;
@@ -402,7 +417,7 @@ declare module 'culvert' {
     /**
      * Of networks: whether the address `value` lies in one. Of names: whether `value` is one of
      * them (`example.com`), or lies below one (`*.example.com`), or either (`.example.com`).
-     * A set that does not exist is an error.
+     * A set that does not exist is an error, and so is a value with a port (`String(flow.src)`).
      */
     has(set: string, value: string): boolean;
   }
@@ -440,7 +455,8 @@ declare module 'culvert' {
     readonly limits: Readonly<Record<string, number>>;
     /**
      * Keeps this generation of the script until the promise is settled, for `limits.waitMs` at
-     * most. Where it is rejected, the log says so. Over `limits.waits` it throws `LimitError`.
+     * most. Where it is rejected, the log says so; what rejects where nobody waits is lost in
+     * silence, so give it here. Over `limits.waits` it throws `LimitError`.
      */
     waitUntil(promise: Promise<unknown>): void;
   }

@@ -9,6 +9,7 @@ import type { Generation } from './generations/registry.ts';
 import { SLICE_US } from './limits.ts';
 import { RenewedMap } from './renewed-map.ts';
 import type { Script, ScriptAnswer } from './script/script.ts';
+import type { MissedLimit } from './script/script-reports.ts';
 import { isNamed, type NamedTarget, type TargetedVerdict } from './verdict/parse-verdict.ts';
 import { completePort, type KnownUpstreams, misfitOf } from './verdict/verdict-fit.ts';
 
@@ -43,8 +44,8 @@ export interface DecisionPorts {
   ): boolean;
   /** By name; undefined where nobody knows them. */
   upstreams?(): KnownUpstreams | undefined;
-  /** A limit of calls was hit by one of `script`. */
-  limitHit(script: Script, limit: 'wall' | 'pending' | 'claims'): void;
+  /** A limit of calls was hit by one of `script`. @param name  that is being resolved meanwhile */
+  limitHit(script: Script, limit: MissedLimit, flow: number, name?: string): void;
   /** A name that a script gave does not resolve; `verdict` is its kind. */
   unresolved(script: Script, flow: number, verdict: string, name: string, error: string): void;
 }
@@ -148,7 +149,7 @@ export class Decisions {
   }
 
   /** A promise was settled; it is looked at when the turn it was settled in is over. */
-  settled(script: Script, call: number, answer: () => ScriptAnswer): void {
+  settled(script: Script, call: number, answer: (flow: number) => ScriptAnswer): void {
     this.#backlog.push(() => this.#settle(script, call, answer));
   }
 
@@ -188,7 +189,9 @@ export class Decisions {
         continue;
       }
       const script = scriptOf(decision);
-      if (script !== undefined) this.#ports.limitHit(script, 'wall');
+      const { to } = decision.targeted ?? {};
+      const name = to !== undefined && isNamed(to) ? to.name : undefined;
+      if (script !== undefined) this.#ports.limitHit(script, 'wall', decision.request.flow, name);
       this.#fail(decision, 'wall');
       const { call } = decision;
       this.#backlog.push(() => script?.abort(call, 'the time for a verdict is over'));
@@ -254,7 +257,7 @@ export class Decisions {
   #wait(decision: Waiting, script: Script): boolean {
     if (!this.#waiting.has(decision.requestId)) {
       if (this.#waiting.size >= decision.generation.pendingMax) {
-        this.#ports.limitHit(script, 'pending');
+        this.#ports.limitHit(script, 'pending', decision.request.flow);
         this.#fail(decision, 'pending');
         script.abort(decision.call, 'too many decisions wait');
         return false;
@@ -323,7 +326,7 @@ export class Decisions {
       this.#finish(decision, verdict);
       return;
     }
-    this.#ports.limitHit(script, 'claims');
+    this.#ports.limitHit(script, 'claims', request.flow);
     this.#fail(decision, 'claims');
   }
 
@@ -366,12 +369,12 @@ export class Decisions {
     this.#lookupIds.delete(targeted.to.name);
   }
 
-  #settle(script: Script, call: number, answerOf: () => ScriptAnswer): void {
+  #settle(script: Script, call: number, answerOf: (flow: number) => ScriptAnswer): void {
     const requestId = this.#calls.get(call);
     const decision = requestId === undefined ? undefined : this.#waiting.get(requestId);
     if (decision === undefined || scriptOf(decision) !== script) return;
     this.#calls.delete(call);
-    const answer = answerOf();
+    const answer = answerOf(decision.request.flow);
     if (answer.kind === 'pending' || this.#conclude(decision, answer)) return;
     decision.position++;
     this.#ask(decision, true);

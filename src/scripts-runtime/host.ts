@@ -97,7 +97,7 @@ export class ScriptHost {
       claim: (requestId, request, generation, script) =>
         this.#conns.claim(requestId, request, generation, script),
       upstreams,
-      limitHit: (script, limit) => this.#countFailure(script, limit),
+      limitHit: (script, ...what) => script.reports.missedVerdict(...what),
       unresolved: (script, flow, verdict, name, error) =>
         script.reports.unresolved(`${verdict}(): "${name}"`, error, flow),
     });
@@ -387,10 +387,5 @@ export class ScriptHost {
     const { counts } = this.#rollout;
     if (counts !== undefined) this.#ports.canary?.(counts);
     this.#ports.stats(this.#memory.stats());
-  }
-
-  #countFailure(script: Script, limit: 'wall' | 'pending' | 'claims'): void {
-    script.counters.hit(limit);
-    script.counters.errors++;
   }
 }

@@ -1,8 +1,8 @@
 /** The flows that were decided last: another bundle may be asked about them too. */
 import type { ConnectionRequest, Endpoint } from '../stack/verdict.ts';
 import type { Decision } from './decide.ts';
-import type { RecordedFlow } from './offline/report.ts';
-import { toOfflineVerdict, verdictText } from './offline/show-verdict.ts';
+import type { RecordedFlow } from './recorded-flow.ts';
+import { showVerdict, verdictText } from './verdict/show-verdict.ts';
 
 /** A flow, and what was decided about it. */
 export interface DecidedFlow {
@@ -83,7 +83,7 @@ export class RecentFlows {
     return {
       flow: { ...rest, atMs },
       serial: flow,
-      verdict: verdictText(toOfflineVerdict(decision, show)),
+      verdict: verdictText(showVerdict(decision, show)),
       generation: decision.by.generation,
     };
   }

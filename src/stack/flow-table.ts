@@ -45,6 +45,8 @@ export class FlowTable {
   #nextSerial: number;
   /** The tuple that the last successful `find` met was that of replies. */
   foundReply = false;
+  /** Of what `#findEnds` has looked for. */
+  #foundHash = 0;
 
   /** @param buckets  of the hash; 0 leaves it to the capacity */
   static bytes(capacity: number, buckets = 0): number {
@@ -244,18 +246,13 @@ export class FlowTable {
   insertReply(row: number): number {
     const view = this.#view;
     const at = this.rowAt(row);
-    const length = view.getUint8(at + FlowField.FAMILY) === 4 ? 4 : 16;
-    const protocol = view.getUint8(at + FlowField.PROTOCOL);
     const sourcePort = view.getUint16(at + FlowField.UPSTREAM_PORT, true);
     const port = view.getUint16(at + FlowField.NAT_SOURCE_PORT, true);
-    const sourceAt = at + FlowField.UPSTREAM;
-    const destinationAt = at + FlowField.NAT_SOURCE;
-    const ports = (sourcePort << 16) | port;
-    const hash = this.hashOf(sourceAt, destinationAt, length, ports, protocol);
-    const found = this.find(hash, sourceAt, destinationAt, length, sourcePort, port, protocol);
+    const { UPSTREAM, NAT_SOURCE } = FlowField;
+    const found = this.#findEnds(at, at + UPSTREAM, at + NAT_SOURCE, sourcePort, port);
     if (found === row) return NO_FLOW;
     if (found !== NO_FLOW) return found;
-    this.#link(row * 2 + 1, at + REPLY_FIELDS, hash);
+    this.#link(row * 2 + 1, at + REPLY_FIELDS, this.#foundHash);
     const bits = view.getUint8(at + FlowField.TRACK_BITS);
     view.setUint8(at + FlowField.TRACK_BITS, bits | TrackBit.HAS_REPLY);
     return NO_FLOW;
@@ -270,23 +267,25 @@ export class FlowTable {
   adopt(row: number): boolean {
     const view = this.#view;
     const at = this.rowAt(row);
-    const length = view.getUint8(at + FlowField.FAMILY) === 4 ? 4 : 16;
-    const protocol = view.getUint8(at + FlowField.PROTOCOL);
     const sourcePort = view.getUint16(at + FlowField.SOURCE_PORT, true);
     const port = view.getUint16(at + FlowField.DESTINATION_PORT, true);
-    const sourceAt = at + FlowField.SOURCE;
-    const destinationAt = at + FlowField.DESTINATION;
-    const ports = (sourcePort << 16) | port;
-    const hash = this.hashOf(sourceAt, destinationAt, length, ports, protocol);
-    if (this.find(hash, sourceAt, destinationAt, length, sourcePort, port, protocol) !== NO_FLOW) {
-      return false;
-    }
-    this.#link(row * 2, at, hash);
+    const { SOURCE, DESTINATION } = FlowField;
+    const found = this.#findEnds(at, at + SOURCE, at + DESTINATION, sourcePort, port);
+    if (found !== NO_FLOW) return false;
+    this.#link(row * 2, at, this.#foundHash);
     const bits = view.getUint8(at + FlowField.TRACK_BITS);
     view.setUint8(at + FlowField.TRACK_BITS, bits & ~TrackBit.HAS_REPLY);
     this.#used += 1;
     this.#adoptedEnd = Math.max(this.#adoptedEnd, row + 1);
     return true;
+  }
+
+  /** As `find`, of two ends that stand in the row at `at`; keeps their hash. */
+  #findEnds(at: number, from: number, to: number, fromPort: number, toPort: number): number {
+    const length = this.#view.getUint8(at + FlowField.FAMILY) === 4 ? 4 : 16;
+    const protocol = this.#view.getUint8(at + FlowField.PROTOCOL);
+    this.#foundHash = this.hashOf(from, to, length, (fromPort << 16) | toPort, protocol);
+    return this.find(this.#foundHash, from, to, length, fromPort, toPort, protocol);
   }
 
   /** A free row; those that were taken over before any was used are passed by. */

@@ -16,6 +16,7 @@ import { NOT_TRANSLATED, type PrefixNat } from './nat/prefix-nat.ts';
 import type { Packet } from './packet.ts';
 import type { Peers } from './peers.ts';
 import { RateLimit } from './rate-limit.ts';
+import type { TcpContext } from './tcp/context.ts';
 import type { Instant } from './time.ts';
 import { copyBytes } from './wire/bytes.ts';
 import { echoIdentifier, emitEchoReply, icmpType } from './wire/icmp.ts';
@@ -26,6 +27,17 @@ import * as v6 from './wire/icmpv6.ts';
 const REPLIES_PER_SECOND = 1000;
 const BURST = 50;
 
+export interface IcmpParts {
+  readonly sender: IcmpSender;
+  readonly conntrack: Conntrack;
+  readonly datagrams: Datagrams;
+  /** Takes errors about what sessions sent. */
+  readonly answerErrors: DatagramErrors;
+  /** Takes errors about what our TCP sent. */
+  readonly errors: IcmpErrors;
+  readonly prefixes: PrefixNat;
+}
+
 export class Icmp {
   readonly #view: DataView;
   readonly #egress: Egress;
@@ -33,35 +45,23 @@ export class Icmp {
   readonly #sender: IcmpSender;
   readonly #conntrack: Conntrack;
   readonly #datagrams: Datagrams;
-  /** Who takes errors about what sessions sent, and our TCP. */
   readonly #answerErrors: DatagramErrors;
   readonly #errors: IcmpErrors;
   readonly #peers: Peers | undefined;
   readonly #prefixes: PrefixNat;
   readonly #echoes = new RateLimit(REPLIES_PER_SECOND, BURST);
 
-  constructor(
-    view: DataView,
-    egress: Egress,
-    counters: Counters,
-    sender: IcmpSender,
-    conntrack: Conntrack,
-    datagrams: Datagrams,
-    answerErrors: DatagramErrors,
-    errors: IcmpErrors,
-    peers: Peers | undefined,
-    prefixes: PrefixNat,
-  ) {
-    this.#view = view;
+  constructor({ arena, egress, counters, peers }: TcpContext, parts: IcmpParts) {
+    this.#view = arena.view;
     this.#egress = egress;
     this.#counters = counters;
-    this.#sender = sender;
-    this.#conntrack = conntrack;
-    this.#datagrams = datagrams;
-    this.#answerErrors = answerErrors;
-    this.#errors = errors;
+    this.#sender = parts.sender;
+    this.#conntrack = parts.conntrack;
+    this.#datagrams = parts.datagrams;
+    this.#answerErrors = parts.answerErrors;
+    this.#errors = parts.errors;
     this.#peers = peers;
-    this.#prefixes = prefixes;
+    this.#prefixes = parts.prefixes;
   }
 
   onMessage(packet: Packet, now: Instant): DropReason {

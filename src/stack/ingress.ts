@@ -4,7 +4,6 @@
  * Fragments wait in `reassembly` until their packet is whole, and arrive then; packets of a new
  * flow may wait for a verdict (parked-packets.ts), and arrive once more.
  */
-import type { Arena } from './arena.ts';
 import { Counter, type Counters } from './counters.ts';
 import type { Datagrams } from './datagrams.ts';
 import { DropReason } from './drop-reason.ts';
@@ -34,6 +33,15 @@ import {
   VnetFlag,
   vnetFlags,
 } from './wire/virtio-net.ts';
+
+export interface IngressParts {
+  readonly forwarder: Forwarder;
+  readonly icmp: Icmp;
+  readonly datagrams: Datagrams;
+  readonly reassembly: Reassembly;
+  readonly prefixes: PrefixNat;
+  readonly tap: PacketTap;
+}
 
 export class Ingress {
   readonly #view: DataView;
@@ -67,24 +75,15 @@ export class Ingress {
     ecn: 0,
   };
 
-  constructor(
-    arena: Arena,
-    tcp: TcpContext,
-    forwarder: Forwarder,
-    icmp: Icmp,
-    datagrams: Datagrams,
-    reassembly: Reassembly,
-    prefixes: PrefixNat,
-    tap: PacketTap,
-  ) {
-    this.#view = arena.view;
-    this.#tap = tap;
+  constructor(tcp: TcpContext, parts: IngressParts) {
+    this.#view = tcp.arena.view;
+    this.#tap = parts.tap;
     this.#tcp = tcp;
-    this.#forwarder = forwarder;
-    this.#icmp = icmp;
-    this.#datagrams = datagrams;
-    this.#reassembly = reassembly;
-    this.#prefixes = prefixes;
+    this.#forwarder = parts.forwarder;
+    this.#icmp = parts.icmp;
+    this.#datagrams = parts.datagrams;
+    this.#reassembly = parts.reassembly;
+    this.#prefixes = parts.prefixes;
     this.#counters = tcp.counters;
   }
 

@@ -133,21 +133,12 @@ export function assemble(options: StackOptions): StackParts {
   const datagrams = new Datagrams(tcp, conntrack, icmp, new Refusals(arena), prefixes);
   const cookies = new SynCookies(arena.view, options.randomize);
   const forwarder = new Forwarder(tcp, conntrack, icmp, secret(2), cookies);
-  const errors = new IcmpErrors(tcp);
   const paths = new PathMtuCache(arena, secret(4));
-  const answerErrors = new DatagramErrors(tcp, datagrams, paths);
-  const messages = new Icmp(
-    arena.view,
-    egress,
-    counters,
-    icmp,
-    conntrack,
-    datagrams,
-    answerErrors,
-    errors,
-    tcp.peers,
-    prefixes,
-  );
+  const messages = new Icmp(tcp, {
+    ...{ sender: icmp, conntrack, datagrams, prefixes },
+    answerErrors: new DatagramErrors(tcp, datagrams, paths),
+    errors: new IcmpErrors(tcp),
+  });
   const reassembly = new Reassembly(arena, counters, secret(3));
   counters.set(Counter.FLOWS_LIMIT_NOW, limits.flows);
   counters.set(Counter.SLAB_BYTES_LIMIT_NOW, tcp.slabs.bytesLimit);
@@ -161,16 +152,10 @@ export function assemble(options: StackOptions): StackParts {
     datagrams,
     prefixes,
     replies: new DatagramEgress(tcp, writer, conntrack, icmp, paths),
-    ingress: new Ingress(
-      arena,
-      tcp,
-      forwarder,
-      messages,
-      datagrams,
-      reassembly,
-      prefixes,
-      options.tap ?? NO_TAP,
-    ),
+    ingress: new Ingress(tcp, {
+      ...{ forwarder, icmp: messages, datagrams, reassembly, prefixes },
+      tap: options.tap ?? NO_TAP,
+    }),
     frameAt,
     ownerAt,
   };

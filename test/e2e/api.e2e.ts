@@ -267,7 +267,7 @@ describe('over TCP', () => {
     const host = ['-H', 'Host: evil.example'];
     expect((await ask('/v1/status', ...bearer('look'), ...host)).status).toBe(403);
     expect((await ask('/v1/status', '-H', `X: ${'y'.repeat(20_000)}`)).status).toBe(431);
-    expect((await ask('/v1/flows', '-X', 'TRACE', ...bearer('look'))).status).toBe(404);
+    expect((await ask('/v1/flows', '-X', 'TRACE', ...bearer('look'))).status).toBe(405);
     const large = ['-X', 'POST', '-H', 'Content-Length: 99999999', '-d', 'x'];
     expect((await ask('/v1/bundles', ...bearer('deploy'), ...large)).status).toBe(413);
   });

@@ -1,4 +1,5 @@
 import { expect, test } from 'bun:test';
+import { flowId } from '../../src/gateway/flow-filter/flow-id.ts';
 import { type Decision, Decisions } from '../../src/scripts-runtime/decide.ts';
 import { Generation } from '../../src/scripts-runtime/generations/registry.ts';
 import type { Script } from '../../src/scripts-runtime/script/script.ts';
@@ -31,8 +32,8 @@ test('a script sees the flow that the request describes', async () => {
       const shown = [id, proto, \`\${src} \${dst}\`, originalDst.family, iface, syn];
       return reject({ reason: JSON.stringify(shown) })`),
   });
-  expect(world.outcome('fd00::1', 443, { flow: 12 })).toBe(
-    'reject rst ["12","tcp","[fd00::2]:40000 [fd00::1]:443",6,"culvert0",' +
+  expect(world.outcome('fd00::1', 443, { flow: 12_345 })).toBe(
+    `reject rst ["${flowId(12_345)}","tcp","[fd00::2]:40000 [fd00::1]:443",6,"culvert0",` +
       '{"mss":1460,"wscale":7,"ttl":64,"ecn":false}]',
   );
   expect(world.outcome('192.0.2.1', 80)).toContain('198.18.0.2:40000 192.0.2.1:80');
@@ -177,6 +178,9 @@ test('a name whose answer comes too late is not used', async () => {
   const id = world.ask();
   world.advance(2000);
   expect(describe(world.answers.get(id))).toBe('failed wall');
+  expect(world.lines).toEqual([
+    'no verdict within 2000 ms (wallMs): "slow.example" is still being resolved',
+  ]);
   world.host.resolved(1, ['203.0.113.7'], '');
   expect(world.answers.size).toBe(1);
 });
@@ -192,7 +196,22 @@ test('a verdict that never comes fails by the wall limit, and fires the signal',
   expect(world.answers.has(id)).toBe(false);
   world.advance(1);
   expect(describe(world.answers.get(id))).toBe('failed wall');
-  expect(world.lines).toEqual(['the time for a verdict is over']);
+  expect(world.lines).toEqual([
+    'no verdict within 2000 ms (wallMs)',
+    'the time for a verdict is over',
+  ]);
+  expect(world.logs[0]).toMatchObject({ level: 'warn', flow: 7, fields: { limit: 'wall' } });
+});
+
+test('what an async verdict throws is logged with its flow, as all that fails it', async () => {
+  const world = await worldOf({
+    a: scriptOf("await 1; if (flow.dst.port === 1) throw new Error('no'); return 5"),
+  });
+  for (const port of [1, 2]) world.outcome('192.0.2.1', port, { flow: 70 + port });
+  expect(world.logs).toMatchObject([
+    { flow: 71, message: 'a.ts:3:50: Error: no' },
+    { flow: 72, message: 'flow() returned 5' },
+  ]);
 });
 
 test('a late verdict is ignored', async () => {

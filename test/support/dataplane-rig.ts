@@ -140,27 +140,22 @@ export class DataPlaneRig {
     const guard = new LoopGuard('cvt-none0');
     const vias = new Upstreams(this.#reports());
     this.#vias = vias;
-    const splice = this.#splice;
-    this.#dialer = new Dialer(this.stack, upstreams, vias, splice, this.#epoll, counters, guard);
-    const sessions = new Sessions(
-      this.stack,
-      upstreams,
-      this.#epoll,
-      counters,
-      guard,
-      this.#memory.address,
-      { limit: 32, perSource: 16, secrets: Uint32Array.of(1, 2, 3), report: () => {} },
-    );
+    const parts = {
+      ...{ stack: this.stack, upstreams, vias, splice: this.#splice },
+      ...{ epoll: this.#epoll, counters, guard, base: address },
+    };
+    this.#dialer = new Dialer(parts);
+    const bounds = { limit: 32, perSource: 16, secrets: Uint32Array.of(1, 2, 3) };
+    const sessions = new Sessions(parts, { ...bounds, report: () => {} });
     this.#relay = new Relay(this.stack);
     this.#connFds = socketPair('seqpacket');
     this.host = new ConnHost(this.#connFds[1]);
-    const base = this.#memory.address;
     this.#claims = new Claims(
       {
-        ...{ stack: this.stack, counters, guard, upstreams },
-        ...{ splice: this.#splice, relay: this.#relay },
+        ...parts,
+        relay: this.#relay,
         channel: new ConnChannel(this.#connFds[0], this.#epoll, Token.CONNS, counters),
-        sockets: new ClaimSockets(this.#epoll, counters, guard, base, options.sockets ?? 32, vias),
+        sockets: new ClaimSockets(parts, options.sockets ?? 32),
       },
       options.claims ?? 32,
       BOOT,

@@ -99,12 +99,14 @@ export class SessionRig {
     this.#slabs = slabs;
     const stack = this.#stack(rowsAt, slabs);
     this.sessions = new Sessions(
-      stack,
-      this.#upstreams,
-      this.#epoll,
-      this.counters,
-      new LoopGuard('cvt-none0'),
-      this.#memory.address,
+      {
+        stack,
+        upstreams: this.#upstreams,
+        epoll: this.#epoll,
+        counters: this.counters,
+        guard: new LoopGuard('cvt-none0'),
+        base: this.#memory.address,
+      },
       { limit: 32, perSource: 16, secrets: Uint32Array.of(1, 2, 3), report: () => {}, ...options },
     );
   }

@@ -1,5 +1,5 @@
 /** New flows in a capture: SYNs, first datagrams and first echo requests. */
-import type { RecordedFlow } from '../../scripts-runtime/offline/report.ts';
+import type { RecordedFlow } from '../../scripts-runtime/recorded-flow.ts';
 import { DropReason } from '../../stack/drop-reason.ts';
 import { DEFAULT_MSS } from '../../stack/tcp/peer-syn.ts';
 import type { Endpoint } from '../../stack/verdict.ts';

@@ -1,7 +1,7 @@
 /** Files of flows to decide again: captures, or what `culvert flows --json` printed. */
 import { readFileSync, statSync } from 'node:fs';
 import { z } from 'zod';
-import type { RecordedFlow } from '../../scripts-runtime/offline/report.ts';
+import type { RecordedFlow } from '../../scripts-runtime/recorded-flow.ts';
 import { toRecordedFlow } from '../supervisor/scripts/recorded-flow.ts';
 import { CaptureError } from './capture.ts';
 import { flowsOfCapture } from './captured-flows.ts';

@@ -2,16 +2,13 @@
  * Tests and replays, in a process that is ended when it shows no sign of life: the engine has
  * native operations that no limit of scripts stops.
  */
-import type {
-  RecordedFlow,
-  ReplayedVerdict,
-  TestReport,
-} from '../../scripts-runtime/offline/report.ts';
+import type { ReplayedVerdict, TestReport } from '../../scripts-runtime/offline/report.ts';
+import type { RecordedFlow } from '../../scripts-runtime/recorded-flow.ts';
 import type { ScriptBundle, ToScriptHost } from '../messages/script-control.ts';
 import { Child, selfCommand } from '../supervisor/child.ts';
 import { parseFromScriptHost } from '../supervisor/child-messages.ts';
 import { Aside } from '../supervisor/scripts/aside.ts';
-import { BundleRejectedError } from '../supervisor/scripts/generations.ts';
+import { BundleRejectedError } from '../supervisor/scripts/change-errors.ts';
 import { unnumbered } from '../supervisor/scripts/script-check.ts';
 import { frameFault } from '../supervisor/scripts/script-load.ts';
 
@@ -31,16 +28,22 @@ export class WorkLostError extends Error {
   }
 }
 
-/**
- * @param silenceMs  how long one test may take
- * @throws WorkLostError
- */
+export interface TestAsideOptions {
+  /** Only tests that have this in their names. */
+  readonly filter?: string;
+  /** How long one test may take. */
+  readonly silenceMs?: number;
+  /** The scripts are instrumented (instrument.ts), and the report has what they counted. */
+  readonly isCovered?: boolean;
+}
+
+/** @throws WorkLostError */
 export async function testAside(
   bundle: ScriptBundle,
-  { filter, silenceMs = SILENCE_MS }: { readonly filter?: string; readonly silenceMs?: number },
+  { filter, silenceMs = SILENCE_MS, isCovered = false }: TestAsideOptions,
 ): Promise<TestReport> {
   const order: ToScriptHost = {
-    ...{ kind: 'report', bundle },
+    ...{ kind: 'report', bundle, isCovered },
     ...(filter === undefined ? {} : { filter }),
   };
   const tooLong = frameFault(order);

@@ -7,7 +7,7 @@ import { ScriptFileError } from '../config/script-files.ts';
 import { AddressInUseError } from '../supervisor/api/socket-file.ts';
 import { buildInfo } from '../supervisor/build-info.ts';
 import { ExitCode } from '../supervisor/exit-code.ts';
-import { BundleRejectedError, ScriptHostError } from '../supervisor/scripts/generations.ts';
+import { BundleRejectedError, ScriptHostError } from '../supervisor/scripts/change-errors.ts';
 import { StartError } from '../supervisor/start-error.ts';
 import { CommandError } from './command-error.ts';
 import { addCapture } from './commands/capture.ts';

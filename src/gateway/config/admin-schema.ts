@@ -8,6 +8,8 @@ export const DEFAULT_ADMIN = 'unix:///run/culvert/admin.sock';
 const TOKEN_LENGTH_MIN = 16;
 /** Of uids and gids: the last one, 2^32 - 1, means "none" to the kernel. */
 const ID_MAX = 0xfffffffe;
+/** As many names as a gateway may reasonably have. */
+const HOSTS_MAX = 64;
 /** More than an operator can oversee. */
 const RULES_MAX = 256;
 
@@ -27,6 +29,10 @@ export const adminToken = z
   });
 const scopes = z.array(z.enum(SCOPES)).min(1);
 const id = z.int().min(0).max(ID_MAX);
+const hostName = z
+  .string()
+  .max(253)
+  .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i, 'expected a host name, without a port');
 const accountName = z.string().regex(/^[^\s:]+$/, 'expected a name of a user or group');
 
 const namedToken = z
@@ -79,6 +85,8 @@ export const admin = z
         group: z.union([id, accountName]).optional(),
       })
       .prefault({}),
+    /** Names in `Host`, besides addresses and localhost. */
+    hosts: z.array(hostName).max(HOSTS_MAX).prefault([]),
     /** Routes that dashboards of Clash know. */
     clash: z.boolean().default(false),
   })

@@ -198,6 +198,7 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'admin.socket': live('The file of the unix socket.'),
   'admin.socket.mode': live('Its mode, such as "0660".'),
   'admin.socket.group': live('Its group.'),
+  'admin.hosts': live('Names by which TCP clients may call it, besides addresses and localhost.'),
   'admin.clash': live('Routes that dashboards of Clash know.'),
 
   log: live('Logs, on standard error.'),

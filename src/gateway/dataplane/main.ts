@@ -82,7 +82,7 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   const reports = new Reports(counters);
   const tun = TunDevice.adopt(DataPlaneFd.TUN, start.device);
   const capabilities = capabilitiesOf(start.device);
-  const device = new TunPort(tun, capabilities, memory.buffer, memory.address, counters, reports);
+  const device = new TunPort({ device: tun, capabilities, memory, counters, reports });
   const ring = SharedMemory.map(DataPlaneFd.CAPTURE, CAPTURE_RING_BYTES);
   const capture = new CaptureTap(ring.buffer, counters);
   const flows = new Flows(live, scripts);
@@ -105,7 +105,8 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   const splice = new Splice(stack, upstreams, memory.address, counters);
   const orphans = new Orphans(stack, upstreams, epoll, counters, memory.address);
   const vias = new Upstreams(reports);
-  const dialer = new Dialer(stack, upstreams, vias, splice, epoll, counters, guard);
+  const parts = { stack, upstreams, vias, splice, epoll, counters, guard, base: memory.address };
+  const dialer = new Dialer(parts);
   const hostSockets = new HostSockets(epoll, (said) => reports.message(said));
   const decisions = new Decisions(stack, upstreams, counters);
   decisions.onDeaf = () => hostSockets.over('decisions');
@@ -113,18 +114,14 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   conns.onDeaf = () => hostSockets.over('conns');
   const relay = new Relay(stack);
   const bounds = sessionOptions(start.sessions, fileLimit, reports);
-  const sessions = new Sessions(stack, upstreams, epoll, counters, guard, memory.address, bounds);
+  const sessions = new Sessions(parts, bounds);
   const socketsMax = Math.min(start.claims * CONN_SOCKETS_MAX, Math.floor(fileLimit / 4));
   const claims = new Claims(
     {
-      stack,
-      counters,
-      guard,
-      upstreams,
-      splice,
+      ...parts,
       relay,
       channel: conns,
-      sockets: new ClaimSockets(epoll, counters, guard, memory.address, socketsMax, vias),
+      sockets: new ClaimSockets(parts, socketsMax),
     },
     start.claims,
     crypto.getRandomValues(new Uint16Array(1))[0]!,

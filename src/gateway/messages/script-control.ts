@@ -14,13 +14,10 @@ import type {
 } from '../../scripts-runtime/bundle/bundle.ts';
 import type { CanaryCounts, CanaryPlan } from '../../scripts-runtime/generations/canary.ts';
 import type { ScriptLimits } from '../../scripts-runtime/limits.ts';
-import type {
-  DecisionStep,
-  OfflineVerdict,
-  RecordedFlow,
-  TestReport,
-} from '../../scripts-runtime/offline/report.ts';
+import type { DecisionStep, TestReport } from '../../scripts-runtime/offline/report.ts';
 import type { DecidedFlow } from '../../scripts-runtime/recent-flows.ts';
+import type { RecordedFlow } from '../../scripts-runtime/recorded-flow.ts';
+import type { ShownVerdict } from '../../scripts-runtime/verdict/show-verdict.ts';
 
 export type {
   CanaryCounts,
@@ -75,7 +72,13 @@ export type ToScriptHost =
    * Of a host that serves nobody: run the tests of this bundle, those with `filter` in their names.
    * Answered by `testing` before each test, and `reported` at the end.
    */
-  | { readonly kind: 'report'; readonly bundle: ScriptBundle; readonly filter?: string }
+  | {
+      readonly kind: 'report';
+      readonly bundle: ScriptBundle;
+      readonly filter?: string;
+      /** Its scripts count what runs (author/instrument.ts). */
+      readonly isCovered?: boolean;
+    }
   /** Of a host that serves nobody: what its bundle decides about these; answered by `asked`. */
   | {
       readonly kind: 'ask';
@@ -139,7 +142,7 @@ export interface AskedVerdict {
 
 /** How a verdict came about. */
 export interface ExplainedVerdict {
-  readonly verdict: OfflineVerdict;
+  readonly verdict: ShownVerdict;
   /** The script that decided; absent when all declined. */
   readonly script?: string;
   readonly steps: readonly DecisionStep[];

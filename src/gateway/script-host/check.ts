@@ -75,11 +75,12 @@ async function check(bundle: ScriptBundle, control: ControlChannel): Promise<voi
 
 /** Runs tests for their author, who wants to know all about them. */
 const report = (
-  { bundle, filter }: Extract<ToScriptHost, { kind: 'report' }>,
+  { bundle, filter, isCovered = false }: Extract<ToScriptHost, { kind: 'report' }>,
   control: ControlChannel,
 ): Promise<TestReport> =>
   runScriptTests(bundle, {
     ...(filter === undefined ? {} : { filter }),
+    isCovered,
     onStart: (file, path) => control.send({ kind: 'testing', test: [file, ...path].join(' > ') }),
   });
 

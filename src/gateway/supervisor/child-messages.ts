@@ -10,7 +10,8 @@ import {
   LABELS_MAX,
   METRIC_NAME,
 } from '../../scripts-runtime/metrics/script-metrics.ts';
-import type { OfflineVerdict, TestReport } from '../../scripts-runtime/offline/report.ts';
+import type { TestReport } from '../../scripts-runtime/offline/report.ts';
+import type { ShownVerdict } from '../../scripts-runtime/verdict/show-verdict.ts';
 import { scriptName } from '../config/script-schema.ts';
 import type { FromDataPlane } from '../messages/control.ts';
 import type { FromScriptHost } from '../messages/script-control.ts';
@@ -150,11 +151,11 @@ const scriptLog = z.object({
   message: z.string(),
   fields: z.record(z.string(), z.unknown()).exactOptional(),
 });
-const offlineVerdict = z.custom<OfflineVerdict>(
+const shownVerdict = z.custom<ShownVerdict>(
   (value) => z.looseObject({ kind: z.string() }).safeParse(value).success,
 );
 const explainedVerdict = z.object({
-  verdict: offlineVerdict,
+  verdict: shownVerdict,
   script: z.string().exactOptional(),
   steps: z.array(z.object({ script: z.string(), outcome: z.string(), cpuUs: count })),
   logs: z.array(scriptLog),
@@ -172,6 +173,7 @@ const testFailure = z.object({
   message: z.string(),
   position: z.object({ file: z.string(), line: count, column: count }).exactOptional(),
 });
+const testLog = scriptLog.pick({ level: true, script: true, message: true, fields: true });
 const testReport: z.ZodType<TestReport> = z.object({
   ok: z.boolean(),
   passed: count,
@@ -187,12 +189,15 @@ const testReport: z.ZodType<TestReport> = z.object({
           outcome: z.enum(['passed', 'failed', 'skipped']),
           tookMs: count,
           failure: testFailure.exactOptional(),
+          logs: z.array(testLog).exactOptional(),
+          logsLeft: count.exactOptional(),
         }),
       ),
       failure: testFailure.exactOptional(),
       output: z.array(z.string()),
     }),
   ),
+  coverage: z.record(z.string(), z.array(count)).exactOptional(),
 });
 
 const fromScriptHost: z.ZodType<FromScriptHost> = z.discriminatedUnion('kind', [

@@ -33,12 +33,9 @@ import type { DiskChange } from './disk-watch.ts';
 import { KernelChange, type KernelPorts } from './kernel-change.ts';
 import type { Logger } from './log/logger.ts';
 import type { Notices } from './notices.ts';
-import {
-  type BundleContent,
-  type Change,
-  type ChangeOptions,
-  StaleChangeError,
-} from './scripts/generations.ts';
+import { StaleChangeError } from './scripts/change-errors.ts';
+import type { BundleContent } from './scripts/generation.ts';
+import type { Change, ChangeOptions } from './scripts/generations.ts';
 import { readBundle, type ScriptChanges } from './scripts/script-changes.ts';
 import { scriptLimits } from './scripts/script-limits.ts';
 

@@ -50,6 +50,11 @@ export class ConfigState {
   }
 
   /** Dashboards of Clash are wanted. */
+  /** Names that a `Host` may have. */
+  get hosts(): readonly string[] {
+    return this.config.admin.hosts;
+  }
+
   get isClash(): boolean {
     return this.config.admin.clash;
   }

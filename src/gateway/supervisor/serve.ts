@@ -9,7 +9,6 @@ import {
   materialiseDefaultScript,
 } from '../config/default-config.ts';
 import { type LoadedConfig, validateConfig } from '../config/load.ts';
-import { HostRoutes, recordOf } from '../routes/host-routes.ts';
 import { createApi } from './api/app.ts';
 import { claimAddress, followAdmin, listen, resolveAdmin } from './api/listen.ts';
 import { welcomeText } from './banner.ts';
@@ -17,6 +16,7 @@ import { nameOf } from './config-state.ts';
 import { Ending } from './ending.ts';
 import { ExitCode } from './exit-code.ts';
 import { watchExitFd } from './exit-fd.ts';
+import { HostRoutes, recordOf } from './host-routes/host-routes.ts';
 import { openKernel, routePoolOf } from './kernel.ts';
 import { LogSink } from './log/log-sink.ts';
 import { LogTap } from './log/log-tap.ts';
@@ -27,6 +27,7 @@ import { ServiceManager } from './service-manager.ts';
 import { onSignals } from './signals.ts';
 import { explained } from './start-error.ts';
 import { Supervisor } from './supervisor.ts';
+import type { SupervisorOptions } from './supervisor-options.ts';
 
 const STDOUT = 1;
 
@@ -52,12 +53,7 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   const loaded = (options.resume ? loadAutosave(source) : undefined) ?? loadConfig(source);
   const isDefault = loaded.file === undefined;
   checkOutputs(options);
-  const script = isDefault
-    ? explained(
-        `the default script cannot be written below ${source.stateFolder} (run as root, or see -D)`,
-        () => materialiseDefaultScript(source.stateFolder),
-      )
-    : undefined;
+  const script = isDefault ? writeDefaultScript(source) : undefined;
   const { address, ...place } = resolveAdmin(loaded.config.admin, nameOf(loaded));
   using cleanup = new DisposableStack();
   const socketFile = await claimAddress(address);
@@ -69,14 +65,8 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   const kernel = cleanup.use(openKernel(loaded.config, isDefault ? { onNoIpv6 } : {}));
   const end = Promise.withResolvers<ExitCode>();
   let onFatal: ExitCode = ExitCode.FAILED;
-  const routes = cleanup.use(
-    new HostRoutes(
-      loaded,
-      () => kernel.device.name(),
-      recordOf(loaded, source.stateFolder, kernel.device.tun.name),
-      log,
-    ),
-  );
+  const record = recordOf(loaded, source.stateFolder, kernel.device.tun.name);
+  const routes = cleanup.use(new HostRoutes(loaded, () => kernel.device.name(), record, log));
   const manager = cleanup.use(new ServiceManager(process.env, log));
   const supervisor = new Supervisor({
     log,
@@ -93,12 +83,7 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
     ],
     onDeviceBack: () => void routes.restore(),
     onReload: (record) => tellReload(record, manager, () => statusOf(supervisor)),
-    configSource: {
-      read: () => loadConfig(source),
-      files: () => configFilesOf(source),
-      validate: (value, name) => validateConfig(value, name, source.overrides),
-      stateFolder: stateFolder(loaded, source),
-    },
+    configSource: configSourceOf(loaded, source),
     historyFolder: historyFolder(loaded, source, kernel.device.tun.name),
     onStop: (ms) => ending.request({ stop: 'api' }, ms),
     onFatal: () => end.resolve(onFatal),
@@ -133,6 +118,22 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
     await supervisor.stop();
   }
 }
+
+const writeDefaultScript = ({ stateFolder }: ConfigSource): string =>
+  explained(
+    `the default script cannot be written below ${stateFolder} (run as root, or see -D)`,
+    () => materialiseDefaultScript(stateFolder),
+  );
+
+const configSourceOf = (
+  loaded: LoadedConfig,
+  source: ConfigSource,
+): SupervisorOptions['configSource'] => ({
+  read: () => loadConfig(source),
+  files: () => configFilesOf(source),
+  validate: (value, name) => validateConfig(value, name, source.overrides),
+  stateFolder: stateFolder(loaded, source),
+});
 
 function announce(
   { pidfile, readyFd, source }: ServeOptions,

@@ -5,7 +5,7 @@ import type { DeviceView } from './api/device-schemas.ts';
 import type { Status } from './api/schemas.ts';
 import { buildInfo } from './build-info.ts';
 import type { DataPlanes } from './data-planes.ts';
-import type { Generation } from './scripts/generations.ts';
+import type { Generation } from './scripts/generation.ts';
 import type { ScriptHost } from './scripts/script-host.ts';
 import { countUpstreams, type UpstreamState } from './upstream-states.ts';
 

@@ -7,6 +7,13 @@ import type { KnownUpstreams } from '../verdict/verdict-fit.ts';
 /** Texts by path from the folder of the script, with `/`: `lib/names.ts`, `../a.json`. */
 export type TextFiles = Readonly<Record<string, string>>;
 
+/** A text as its author wrote it, where what is loaded was made of it. */
+export interface OriginalText {
+  readonly text: string;
+  /** From places in what is loaded to places in `text` (ECMA-426); the only source is `text`. */
+  readonly mappings: string;
+}
+
 /** One script of a bundle. Order is the order of asking. */
 export interface ScriptSource {
   readonly name: string;
@@ -17,6 +24,8 @@ export interface ScriptSource {
   readonly modules?: TextFiles;
   /** Its own tests, which end in `.test.ts` or `.test.js`, and what only they import. */
   readonly tests?: TextFiles;
+  /** Of texts that were changed before they came here, by their path: errors point into these. */
+  readonly originals?: Readonly<Record<string, OriginalText>>;
   /** Where `connect()` may go, as the config has it: `10.0.0.0/8:443`, `*.corp.example:*`. */
   readonly allow?: readonly string[];
   /** When `scheduled` is called, by the name that it is told. */

@@ -17,13 +17,27 @@ export interface Description {
 /** As guest/show.js writes one. */
 const SOCKET_ERROR = /^SocketError\((?<code>\w+)(?: (?<peer>\S+))?\): (?<rest>.*)$/s;
 
+/** A frame of ours in a stack: in text, and in text that stands in JSON. */
+const OWN_FRAME = /(?:\n|\\n) {4}at [^\n\\]*\(culvert[/:][^)\n]*\)/g;
+
 export class Diagnostics {
   readonly #source: ScriptSource;
   readonly #code: Transpiled;
+  readonly #frame: RegExp;
 
   constructor(source: ScriptSource, code: Transpiled) {
     this.#source = source;
     this.#code = code;
+    this.#frame = new RegExp(`(?<= at |\\()${RegExp.escape(source.file)}:(\\d+):(\\d+)`, 'g');
+  }
+
+  /** What a script writes, with the stacks in it led to its source; frames of ours left out. */
+  withPlaces(text: string): string {
+    if (!text.includes('    at ')) return text;
+    return text.replace(OWN_FRAME, '').replace(this.#frame, (frame, line, column) => {
+      const place = this.#code.map.original({ line: Number(line), column: Number(column) });
+      return place === undefined ? frame : `${place.file}:${place.line}:${place.column}`;
+    });
   }
 
   /** @param description  from the guest: the error on its first lines, its stack below */

@@ -12,6 +12,8 @@ export interface SourceText {
   /** As errors should name it. */
   readonly file: string;
   readonly text: string;
+  /** To the text that it was made of, of the same name. */
+  readonly origin?: SourceMap;
 }
 
 /** Where a stretch of a generated line comes from; all 0-based. */
@@ -29,7 +31,7 @@ const VLQ_DIGIT_BITS = 5;
 
 export class SourceMap {
   readonly #generated: readonly string[];
-  readonly #sources: readonly { readonly file: string; readonly lines: readonly string[] }[];
+  readonly #sources: readonly (SourceText & { readonly lines: readonly string[] })[];
   readonly #lines: readonly (readonly Segment[])[];
 
   /**
@@ -40,7 +42,7 @@ export class SourceMap {
   constructor(mappings: string, generated: string, sources: readonly SourceText[]) {
     this.#lines = decodeMappings(mappings);
     this.#generated = generated.split('\n');
-    this.#sources = sources.map(({ file, text }) => ({ file, lines: text.split('\n') }));
+    this.#sources = sources.map((source) => ({ ...source, lines: source.text.split('\n') }));
   }
 
   /**
@@ -57,8 +59,10 @@ export class SourceMap {
     const at = segment.column + (isSame ? between.length : 0);
     // A non-null assertion is the one thing that a place can stand right behind and only here.
     const isAsserted = isSame && between !== '' && text[at] === '!' && text[at + 1] === '.';
-    const { file } = source;
-    return { file, line: segment.line + 1, column: at + 1 + (isAsserted ? 1 : 0) };
+    const place = { line: segment.line + 1, column: at + 1 + (isAsserted ? 1 : 0) };
+    return source.origin === undefined
+      ? { file: source.file, ...place }
+      : source.origin.original(place);
   }
 }
 

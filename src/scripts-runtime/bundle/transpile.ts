@@ -10,9 +10,9 @@
 import { posix } from 'node:path';
 import { cutText } from '../cut-text.ts';
 import type { SourcePosition } from '../errors.ts';
-import type { ScriptIssue, ScriptSource, TextFiles } from './bundle.ts';
+import type { OriginalText, ScriptIssue, ScriptSource, TextFiles } from './bundle.ts';
 import { isRelative, resolveModule } from './module-paths.ts';
-import { SourceMap, type SourceText } from './source-map.ts';
+import { type Place, SourceMap, type SourceText } from './source-map.ts';
 
 /** The only module a script can import that is not its own. */
 export const BUILTIN_MODULE = 'culvert';
@@ -30,6 +30,7 @@ interface ModuleSet {
   readonly entry: string;
   /** By path, the entry included. */
   readonly files: TextFiles;
+  readonly originals: Readonly<Record<string, OriginalText>>;
   readonly externals: Externals;
   /** What paths are relative to, as errors should show it: `scripts`. */
   readonly folder: string;
@@ -64,10 +65,11 @@ export async function transpile(
 }
 
 /** All modules of a script, by their path from its folder. */
-function modulesOf({ file, source, modules }: ScriptSource, externals: Externals): ModuleSet {
+function modulesOf(script: ScriptSource, externals: Externals): ModuleSet {
+  const { file, source, modules, originals = {} } = script;
   const entry = posix.basename(file);
   const files = { ...modules, [entry]: source };
-  return { entry, files, externals, folder: posix.dirname(file) };
+  return { entry, files, originals, externals, folder: posix.dirname(file) };
 }
 
 /** @returns the code, or what is wrong with the texts */
@@ -122,13 +124,12 @@ class World {
   readonly #names: readonly string[];
 
   constructor(modules: ModuleSet) {
-    const { entry, files, folder } = modules;
+    const { entry, files, folder, originals } = modules;
     this.#modules = modules;
     this.#paths = [entry, ...Object.keys(files).filter((path) => path !== entry)];
-    this.sources = this.#paths.map((path) => ({
-      file: posix.join(folder, path),
-      text: files[path] ?? '',
-    }));
+    this.sources = this.#paths.map((path) =>
+      sourceTextOf(posix.join(folder, path), files[path] ?? '', originals[path]),
+    );
     this.#names = this.#paths.map(
       (path, i) => `${FOLDER}/${i}/${posix.basename(path).replaceAll(/[^\w.-]/g, '_')}`,
     );
@@ -164,6 +165,12 @@ class World {
   }
 }
 
+function sourceTextOf(file: string, text: string, original?: OriginalText): SourceText {
+  if (original === undefined) return { file, text };
+  const sources = [{ file, text: original.text }];
+  return { file, text, origin: new SourceMap(original.mappings, text, sources) };
+}
+
 async function bundle(world: World): Promise<Transpiled | Complaint[]> {
   const refused: Complaint[] = [];
   const result = await Bun.build({
@@ -180,9 +187,7 @@ async function bundle(world: World): Promise<Transpiled | Complaint[]> {
   const complaints = result.logs
     .filter(({ level }) => level === 'error')
     .map(({ message, position }) => ({
-      file: (world.source(position?.file) ?? entry).file,
-      line: position?.line ?? 0,
-      column: position?.column ?? 0,
+      ...placeIn(world.source(position?.file) ?? entry, position ?? { line: 0, column: 0 }),
       kind: 'syntax',
       message: cutText(world.translate(message)),
     }));
@@ -265,7 +270,11 @@ function placeOfModule(source: SourceText, path: string, kind: Bun.ImportKind): 
 }
 
 /** @param index  in UTF-16 units */
-export function placeAt({ file, text }: SourceText, index: number): SourcePosition {
-  const before = text.slice(0, index).split('\n');
-  return { file, line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
+export function placeAt(source: SourceText, index: number): SourcePosition {
+  const before = source.text.slice(0, index).split('\n');
+  return placeIn(source, { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 });
 }
+
+/** The place as its author knows it. */
+const placeIn = ({ file, origin }: SourceText, { line, column }: Place): SourcePosition =>
+  origin?.original({ line, column }) ?? { file, line, column };

@@ -10,3 +10,8 @@ export interface GuestExtension {
 }
 
 export const NO_EXTENSION: GuestExtension = { modules: new Map(), functions: () => ({}) };
+
+export const joinExtensions = (...all: readonly GuestExtension[]): GuestExtension => ({
+  modules: new Map(all.flatMap(({ modules }) => [...modules])),
+  functions: (context) => Object.assign({}, ...all.map((one) => one.functions(context))),
+});

@@ -31,6 +31,7 @@ import log from '../guest/log.js' with { type: 'text' };
 import metrics from '../guest/metrics.js' with { type: 'text' };
 import page from '../guest/page.js' with { type: 'text' };
 import performance from '../guest/performance.js' with { type: 'text' };
+import plain from '../guest/plain.js' with { type: 'text' };
 import sets from '../guest/sets.js' with { type: 'text' };
 import show from '../guest/show.js' with { type: 'text' };
 import sniff from '../guest/sniff.js' with { type: 'text' };
@@ -67,6 +68,7 @@ const SOURCES: ReadonlyMap<string, string> = new Map([
   [`${FOLDER}metrics.js`, metrics],
   [`${FOLDER}page.js`, page],
   [`${FOLDER}performance.js`, performance],
+  [`${FOLDER}plain.js`, plain],
   [`${FOLDER}sets.js`, sets],
   [`${FOLDER}show.js`, show],
   [`${FOLDER}sniffs.js`, sniffs],

@@ -57,6 +57,9 @@ export class AbortSignal extends EventTarget {
     return signal;
   }
   static timeout(delayMs) {
+    if (typeof delayMs !== 'number' || !(delayMs >= 0)) {
+      throw new TypeError(`AbortSignal.timeout: the delay cannot be ${String(delayMs)}`);
+    }
     const signal = new AbortSignal(KEY);
     startTimer(() => {
       AbortSignal.#fire(signal, new DOMException('the time is over', 'TimeoutError'));

@@ -19,7 +19,7 @@ import { endTimersOf } from './timers.js';
 import { checkOptions, count, oneOf } from './verdicts.js';
 
 const PEEK_OPTIONS = { min: count, max: count, timeoutMs: count };
-const isProtocol = oneOf('tls', 'http', 'ssh', 'dns', 'quic');
+const isProtocol = oneOf('tls', 'http', 'ssh', 'dns');
 const SNIFF_OPTIONS = {
   protocols: (value) => Array.isArray(value) && value.every(isProtocol),
   timeoutMs: count,

@@ -34,8 +34,8 @@ export class End {
   flow = undefined;
   /** What it says and hears passes through TLS. */
   isTls = false;
-  /** Of one with which TLS can be begun: whose certificate the far side must have. */
-  tlsName = undefined;
+  /** Of one with which TLS can be begun: whose certificate the far side must have, and `alpn`. */
+  tls = undefined;
   /** Aborts it. */
   signal = undefined;
   /** With whom it is, as text. */

@@ -55,8 +55,9 @@ export class FlowInfo {
       };
     }
   }
+  /** As everywhere (`flowId` of the gateway). */
   get id() {
-    return String(this.#serial);
+    return this.#serial.toString(36);
   }
   get iface() {
     return settings.iface;

@@ -11,6 +11,12 @@ delete globalThis.culvertHost;
 // A function that is not there must not be looked for where a script can put one.
 Object.setPrototypeOf(host, null);
 
+// QuickJS does not have them, and `using` asks for them, in what the bundler makes of it too.
+for (const name of ['dispose', 'asyncDispose']) {
+  const value = Symbol(`Symbol.${name}`);
+  if (!(name in Symbol)) Object.defineProperty(Symbol, name, { value });
+}
+
 export const { parse, stringify } = JSON;
 const { call } = Function.prototype;
 /** A method as a function of `this` and its arguments, which no script can replace. */

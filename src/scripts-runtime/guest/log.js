@@ -1,21 +1,28 @@
 /** `ctx.log` and `console`. */
 import { host, lengths, slice, stringify } from './host.js';
+import { isError, toJson } from './plain.js';
 import { cut, describe, show } from './show.js';
+
+const isObject = (value) => typeof value === 'object' && value !== null;
+const textOf = (value) => {
+  if (isError(value)) return describe(value);
+  return isObject(value) ? show(value) : cut(String(value));
+};
 
 /** pino's order: fields first, then the message; text alone is the message. */
 function writeLog(level, serial, first, message) {
-  if (typeof first !== 'object' || first === null || first instanceof Error) {
-    const line = first instanceof Error ? describe(first) : cut(String(first));
-    host.log(level, serial, message === undefined ? line : `${line} ${cut(String(message))}`);
+  if (!isObject(first) || isError(first)) {
+    const line = textOf(first);
+    host.log(level, serial, message === undefined ? line : `${line} ${textOf(message)}`);
     return;
   }
   let fields;
   try {
-    fields = stringify(first);
+    fields = toJson(first);
   } catch (error) {
     fields = stringify({ unprintable: cut(String(error)) });
   }
-  const line = message === undefined ? '' : cut(String(message));
+  const line = message === undefined ? '' : textOf(message);
   host.log(
     level,
     serial,
@@ -33,9 +40,7 @@ export const makeLog = (serial) =>
   });
 
 const globalLog = makeLog(0);
-const showPrinted = (value) => (value instanceof Error ? describe(value) : show(value));
-const printAll = (values) =>
-  values.map((one) => (typeof one === 'string' ? one : showPrinted(one))).join(' ');
+const printAll = (values) => values.map(textOf).join(' ');
 export const console = Object.freeze({
   debug: (...values) => globalLog.debug(printAll(values)),
   log: (...values) => globalLog.info(printAll(values)),

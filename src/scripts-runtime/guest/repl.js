@@ -32,9 +32,18 @@ host.replConnect({
   /** Runs a line, and shows what it came to; of a promise, what becomes of it. */
   evaluate(code) {
     try {
-      const value = host.replEval(code);
-      if (value instanceof Promise) onSettled(value, done, failed);
-      else done(value);
+      // Awaiting `{ value }` gives it as it is; to await the value itself is another step.
+      onSettled(
+        host.replEval(code),
+        async ({ value }) => {
+          try {
+            done(await value);
+          } catch (error) {
+            failed(error);
+          }
+        },
+        failed,
+      );
     } catch (error) {
       failed(error);
     }

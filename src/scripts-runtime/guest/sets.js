@@ -1,6 +1,14 @@
 /** `env.sets`: networks and names that the gateway looks up. */
-import { host, isPlainText, lengths, settings } from './host.js';
+import { host, isPlainText, lengths, settings, uncurry } from './host.js';
 import { show } from './show.js';
+
+const indexOf = uncurry(String.prototype.indexOf);
+
+/** Neither an address nor a name, but one with a port: it would be in no set, whatever it has. */
+function hasPort(value) {
+  const colon = indexOf(value, ':');
+  return colon >= 0 && (value[0] === '[' || indexOf(value, ':', colon + 1) < 0);
+}
 
 const positions = Object.create(null);
 for (let i = 0; i < settings.sets.length; i++) positions[settings.sets[i]] = i;
@@ -14,6 +22,9 @@ export const sets = Object.freeze({
     }
     if (typeof value !== 'string') {
       throw new TypeError(`sets.has(): the value must be text, not ${show(value)}`);
+    }
+    if (hasPort(value)) {
+      throw new TypeError(`sets.has(): an address or a name alone, not ${show(value)}`);
     }
     const canBeIn = value.length <= lengths.setValue && isPlainText(value);
     return canBeIn && host.hasInSet(position, value);

@@ -82,5 +82,8 @@ export const lookFor = (conn, protocols) => (bytes, why) => {
 export const lookWith = (sniffer) => (bytes, why) => {
   if (why === 'timeout' || why === SERVER_FIRST) return unknown(why);
   const outcome = sniffer(copyOf(bytes, 0, lengthOf(bytes))) ?? unknown('no-match');
+  if (typeof outcome.then === 'function') {
+    throw new TypeError('sniff(): a sniffer must answer at once, and not by a promise');
+  }
   return outcome === 'need-more' && why !== undefined ? unknown(why) : outcome;
 };

@@ -146,8 +146,8 @@ function optionsOf(name, options, known) {
 }
 
 /** The same socket, with TLS on it. */
-function secured(plain, { sni = plain.tlsName, alpn }) {
-  if (plain.tlsName === undefined) {
+function secured(plain, { sni = plain.tls?.sni, alpn = plain.tls?.alpn }) {
+  if (plain.tls === undefined) {
     throw new TypeError("startTls(): the socket was not opened with secureTransport: 'starttls'");
   }
   plain.check('startTls()');
@@ -180,20 +180,30 @@ export function connect(to, options) {
   const { signal, ...dial } = optionsOf('connect()', options, CONNECT_OPTIONS);
   // A pool has addresses of its own.
   const address = to === undefined && dial.via !== undefined ? undefined : addressOf(to);
+  const { secureTransport = 'off', sni, alpn } = dial;
+  if (secureTransport === 'off' && (sni !== undefined || alpn !== undefined)) {
+    throw new TypeError("connect(): sni and alpn are of TLS: secureTransport: 'on' or 'starttls'");
+  }
+  if (signal?.aborted) return failed(address, 'aborted', 'the signal fired before');
   const conn = connOfSignal(signal) ?? words[TURN_OF];
   const answer = host.connDial(conn, stringify({ ...dial, to: address }));
-  const end = new End(conn, typeof answer === 'number' ? answer : -1);
-  end.peer = address;
-  const { secureTransport = 'off', sni } = dial;
-  end.isTls = secureTransport === 'on';
-  end.tlsName = secureTransport === 'starttls' ? (sni ?? hostOf(address)) : undefined;
-  const socket = new Socket(MAKING, end);
   if (typeof answer !== 'number') {
     const { code, message } = parse(answer);
     if (code === 'usage') throw new TypeError(`connect(): ${message}`);
-    end.fail(new SocketError(code, message));
-    return socket;
+    return failed(address, code, message);
   }
+  const end = new End(conn, answer);
+  end.peer = address;
+  end.isTls = secureTransport === 'on';
+  if (secureTransport === 'starttls') end.tls = { sni: sni ?? hostOf(address), alpn };
   attach(end, signal);
-  return socket;
+  return new Socket(MAKING, end);
+}
+
+/** A socket that was never dialled. */
+function failed(address, code, message) {
+  const end = new End(words[TURN_OF], -1);
+  end.peer = address;
+  end.fail(new SocketError(code, message));
+  return new Socket(MAKING, end);
 }

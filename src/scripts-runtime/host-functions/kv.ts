@@ -3,12 +3,19 @@ import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
 import type { KvCalls, KvResult } from '../kv/kv-calls.ts';
 import { type HostFunctions, readKvValue, readNumber, readText } from './arguments.ts';
 
+/** The same in guest/kv.js. */
+const JSON_FLAG = 1;
+const EVICT_FLAG = 2;
+
 export const kvFunctions = (context: QuickJSContext, kv: KvCalls): HostFunctions => ({
-  kv: (operation, key, value, a, b, isJson) => {
-    const areJson = readNumber(context, isJson) === 1;
+  kv: (operation, key, value, a, b, flagsGiven) => {
+    const flags = readNumber(context, flagsGiven);
+    const areJson = (flags & JSON_FLAG) !== 0;
     const read = (handle: QuickJSHandle | undefined) => readKvValue(context, handle, areJson);
     const name = readText(context, operation) ?? '';
-    return toHandle(context, kv.run(name, String(read(key) ?? ''), read(value), read(a), read(b)));
+    const evicts = (flags & EVICT_FLAG) !== 0;
+    const [k, v, first, second] = [String(read(key) ?? ''), read(value), read(a), read(b)];
+    return toHandle(context, kv.run(name, k, v, first, second, evicts));
   },
 });
 

@@ -6,11 +6,11 @@ export type KvResult = KvValue | boolean | null | undefined;
 
 export class KvCalls {
   readonly #kv: Kv;
-  readonly #onLimit: () => void;
+  readonly #onLimit: (limit: 'kv' | 'kv-evicted') => void;
   #lastError: KvError | undefined;
 
-  /** @param onLimit  a call was refused because of a limit */
-  constructor(kv: Kv, onLimit: () => void) {
+  /** @param onLimit  a call was refused because of a limit, or an entry went to make room */
+  constructor(kv: Kv, onLimit: (limit: 'kv' | 'kv-evicted') => void) {
     this.#kv = kv;
     this.#onLimit = onLimit;
   }
@@ -22,7 +22,9 @@ export class KvCalls {
     value: KvValue | undefined,
     a: KvValue | undefined,
     b: KvValue | undefined,
+    evicts: boolean,
   ): KvResult {
+    const onEvict = evicts ? () => this.#onLimit('kv-evicted') : undefined;
     try {
       switch (operation) {
         case 'get':
@@ -30,14 +32,14 @@ export class KvCalls {
         case 'getJson':
           return JSON.stringify(this.#kv.get(key));
         case 'set':
-          this.#kv.set(key, value ?? '', numberOf(a));
+          this.#kv.set(key, value ?? '', numberOf(a), onEvict);
           return undefined;
         case 'add':
-          return this.#kv.add(key, value ?? '', numberOf(a));
+          return this.#kv.add(key, value ?? '', numberOf(a), onEvict);
         case 'cas':
           return this.#kv.cas(key, a, value ?? '');
         case 'incr':
-          return this.#kv.incr(key, numberOf(value) ?? 1, numberOf(a) ?? 0, numberOf(b));
+          return this.#kv.incr(key, numberOf(value) ?? 1, numberOf(a) ?? 0, numberOf(b), onEvict);
         case 'delete':
           return this.#kv.delete(key);
         case 'keys':
@@ -49,7 +51,7 @@ export class KvCalls {
       }
     } catch (error) {
       if (!(error instanceof KvError)) throw error;
-      if (error.code === 'limit') this.#onLimit();
+      if (error.code === 'limit') this.#onLimit('kv');
       this.#lastError = error;
       return null;
     }

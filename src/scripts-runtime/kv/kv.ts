@@ -1,7 +1,7 @@
 /**
  * The key-value store of one script: `env.KV`. It outlives generations, and its changes are
- * journalled so that it outlives the host too. Everything is counted in bytes against a limit, and
- * nothing is evicted: a full store says so.
+ * journalled so that it outlives the host too. Everything is counted in bytes against a limit. A
+ * full store says so, unless the caller has it evict what was made first.
  */
 import type { KvEntry } from '../bundle/bundle.ts';
 import type { ScriptLimits } from '../limits.ts';
@@ -12,6 +12,8 @@ export type KvValue = string | number;
 const ENTRY_OVERHEAD_BYTES = 64;
 const NUMBER_BYTES = 8;
 const KEYS_LIMIT_DEFAULT = 1000;
+/** A store that evicts is full all the time: too much to look through for each entry. */
+const SWEEP_MS = 1000;
 
 interface Entry {
   readonly value: KvValue;
@@ -40,6 +42,9 @@ const valueBytesOf = (value: KvValue): number =>
 export const kvEntryBytes = (key: string, value: KvValue): number =>
   Buffer.byteLength(key) + valueBytesOf(value) + ENTRY_OVERHEAD_BYTES;
 
+/** Called for each entry that goes to make room; absent, none does. */
+export type OnEvict = (() => void) | undefined;
+
 export type KvLimits = Pick<ScriptLimits, 'kvBytes' | 'kvKeyBytes' | 'kvValueBytes'>;
 
 export class Kv {
@@ -51,6 +56,8 @@ export class Kv {
   /** Keys that the journal has: what came and went between two looks at it is not told. */
   readonly #journalled = new Set<string>();
   #bytes = 0;
+  /** When what has expired was looked for, in milliseconds since 1970. */
+  #sweptAt = Number.NEGATIVE_INFINITY;
 
   /** @param epochMs  milliseconds since 1970 */
   constructor(script: string, limits: KvLimits, epochMs: () => number) {
@@ -73,14 +80,14 @@ export class Kv {
   }
 
   /** @throws KvError  `limit` when key, value or store are too large; `type` for NaN */
-  set(key: string, value: KvValue, ttlMs?: number): void {
-    this.#put(key, value, this.#expiry(ttlMs));
+  set(key: string, value: KvValue, ttlMs?: number, onEvict?: OnEvict): void {
+    this.#put(key, value, this.#expiry(ttlMs), onEvict);
   }
 
   /** Sets only where there is nothing. @throws KvError */
-  add(key: string, value: KvValue, ttlMs?: number): boolean {
+  add(key: string, value: KvValue, ttlMs?: number, onEvict?: OnEvict): boolean {
     if (this.#live(key) !== undefined) return false;
-    this.set(key, value, ttlMs);
+    this.set(key, value, ttlMs, onEvict);
     return true;
   }
 
@@ -98,11 +105,11 @@ export class Kv {
    *
    * @throws KvError  `type` when the entry is text
    */
-  incr(key: string, by: number, init: number, ttlMs?: number): number {
+  incr(key: string, by: number, init: number, ttlMs?: number, onEvict?: OnEvict): number {
     const entry = this.#live(key);
     if (typeof entry?.value === 'string') throw new KvError('type', `KV "${key}" is not a number`);
     const value = (entry?.value ?? init) + by;
-    this.#put(key, value, entry?.expiresAt ?? this.#expiry(ttlMs));
+    this.#put(key, value, entry?.expiresAt ?? this.#expiry(ttlMs), onEvict);
     return value;
   }
 
@@ -170,7 +177,7 @@ export class Kv {
     return undefined;
   }
 
-  #put(key: string, value: KvValue, expiresAt: number): void {
+  #put(key: string, value: KvValue, expiresAt: number, onEvict?: OnEvict): void {
     const keyBytes = Buffer.byteLength(key);
     const valueBytes = valueBytesOf(value);
     const { kvKeyBytes, kvValueBytes, kvBytes } = this.limits;
@@ -189,7 +196,9 @@ export class Kv {
     }
     const bytes = kvEntryBytes(key, value);
     const growth = bytes - (this.#entries.get(key)?.bytes ?? 0);
-    if (this.#bytes + growth > kvBytes) this.#removeExpired();
+    const maySweep = onEvict === undefined || this.#epochMs() >= this.#sweptAt + SWEEP_MS;
+    if (this.#bytes + growth > kvBytes && maySweep) this.#removeExpired();
+    if (onEvict !== undefined && bytes <= kvBytes) this.#makeRoom(growth, key, onEvict);
     if (this.#bytes + growth > kvBytes) {
       throw new KvError('limit', `KV is full: ${kvBytes} bytes (kvBytes)`);
     }
@@ -207,7 +216,18 @@ export class Kv {
 
   #removeExpired(): void {
     const now = this.#epochMs();
+    this.#sweptAt = now;
     for (const [key, { expiresAt }] of this.#entries) if (expiresAt <= now) this.#remove(key);
+  }
+
+  /** Removes what was made first until `growth` fits; the entry of `key` itself stays. */
+  #makeRoom(growth: number, key: string, onEvict: () => void): void {
+    for (const oldest of this.#entries.keys()) {
+      if (this.#bytes + growth <= this.limits.kvBytes) return;
+      if (oldest === key) continue;
+      this.#remove(oldest);
+      onEvict();
+    }
   }
 
   #expiry(ttlMs: number | undefined): number {

@@ -6,8 +6,10 @@ import type { ConnectionRequest, Endpoint } from '../../stack/verdict.ts';
 import type { FlowResult, ScriptBundle, ScriptIssue, ScriptLog } from '../bundle/bundle.ts';
 import { CLIENT_END } from '../conns/ports.ts';
 import type { Decision } from '../decide.ts';
+import { type GuestExtension, joinExtensions, NO_EXTENSION } from '../engine/guest-extension.ts';
 import { ScriptHost } from '../host.ts';
 import type { ScheduledEvent } from '../schedule/schedule.ts';
+import { type ShownVerdict, showVerdict, verdictText } from '../verdict/show-verdict.ts';
 import {
   type Dialed,
   FakeNetwork,
@@ -15,8 +17,7 @@ import {
   type NetworkResult,
   type UpstreamPlan,
 } from './fake-network.ts';
-import type { DecisionStep, OfflineVerdict } from './report.ts';
-import { toOfflineVerdict, verdictText } from './show-verdict.ts';
+import type { DecisionStep } from './report.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 import { virtualDate } from './virtual-date.ts';
 
@@ -29,10 +30,12 @@ export interface OfflineOptions {
   /** An upstream as text. */
   readonly show: (endpoint: Endpoint) => string;
   readonly log: (line: ScriptLog) => void;
+  /** Of each sandbox, besides its clock. */
+  readonly extension?: GuestExtension;
 }
 
 export interface OfflineDecision {
-  readonly verdict: OfflineVerdict;
+  readonly verdict: ShownVerdict;
   readonly text: string;
   readonly script: string | undefined;
   readonly steps: readonly DecisionStep[];
@@ -73,7 +76,7 @@ export class OfflineHost {
   #requestId = 0;
 
   constructor(options: OfflineOptions) {
-    const { clock, log } = options;
+    const { clock, log, extension = NO_EXTENSION } = options;
     this.#options = options;
     this.#network = new FakeNetwork(() => clock.now());
     this.#host = new ScriptHost(
@@ -81,7 +84,7 @@ export class OfflineHost {
         now: () => clock.now(),
         cpuTime: () => clock.cpuTime(),
         epochMs: () => clock.epochMs(),
-        extension: virtualDate(clock),
+        extension: joinExtensions(virtualDate(clock), extension),
         enter: (_generation, position) => {
           this.#position = position;
           clock.enter();
@@ -253,7 +256,7 @@ export class OfflineHost {
   }
 
   #describe(decision: Decision): OfflineDecision {
-    const verdict = toOfflineVerdict(decision, this.#options.show);
+    const verdict = showVerdict(decision, this.#options.show);
     const text = verdictText(verdict);
     const by = decision.by.script;
     const asked = this.#names.slice(0, by + 1);

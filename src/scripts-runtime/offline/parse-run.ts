@@ -7,9 +7,9 @@ import type { Endpoint } from '../../stack/verdict.ts';
 import type { FlowResult, ScriptSet } from '../bundle/bundle.ts';
 import type { DialFailure, SecureResult } from '../conns/ports.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../limits.ts';
+import type { RecordedFlow } from '../recorded-flow.ts';
 import { isNamed, parseTarget } from '../verdict/parse-verdict.ts';
 import type { UpstreamPlan } from './fake-network.ts';
-import type { RecordedFlow } from './report.ts';
 
 /** What a test asked for cannot be done; the message is for its author. */
 export class RunError extends Error {
@@ -106,10 +106,9 @@ function parseWorld(
   };
 }
 
-const SYN_DEFAULT = { mss: 1460, wscale: 7, ttl: 64, ecn: false };
 const PROTOCOLS = ['tcp', 'udp', 'icmp'] as const;
 
-/** Of the fields that `FlowInfo` has in the script API. @throws RunError */
+/** Of the fields that `flow` of culvert:test has. @throws RunError */
 export function parseFlow(fields: Readonly<Record<string, unknown>>): RecordedFlow {
   const { proto = 'tcp', src, dst, syn, ...rest } = fields;
   const [unknown] = Object.keys(rest);
@@ -121,9 +120,28 @@ export function parseFlow(fields: Readonly<Record<string, unknown>>): RecordedFl
   const source = asEndpoint('src', src);
   const destination = asEndpoint('dst', dst);
   if (source.family !== destination.family) throw new RunError('src and dst are of two families');
-  if (protocol !== 'tcp') return { protocol, source, destination };
-  const { mss, wscale, ttl, ecn } = { ...SYN_DEFAULT, ...asRecord('syn', syn) };
-  return { protocol, source, destination, syn: { mss, windowScale: wscale, ttl, ecn } };
+  if (protocol !== 'tcp' && syn !== undefined) throw new RunError(`${protocol} has no syn`);
+  if (protocol === 'icmp') {
+    if (destination.port !== 0) throw new RunError(`dst of a ping has no port, as "${dst}" has`);
+    return { protocol, source, destination };
+  }
+  // A script would see port 0, which no client has.
+  if (source.port === 0) throw new RunError(`src "${src}" has no port, as in "${src}:40000"`);
+  if (destination.port === 0) throw new RunError(`dst "${dst}" has no port, as in "${dst}:443"`);
+  if (protocol === 'udp') return { protocol, source, destination };
+  return { protocol, source, destination, syn: asSyn(syn) };
+}
+
+const SYN_DEFAULT = { mss: 1460, wscale: 7, ttl: 64, ecn: false };
+
+function asSyn(value: unknown): NonNullable<RecordedFlow['syn']> {
+  const given = asRecord('syn', value);
+  for (const [field, one] of Object.entries(given)) {
+    if (typeof one === typeof SYN_DEFAULT[field as keyof typeof SYN_DEFAULT]) continue;
+    throw new RunError('syn has the numbers mss, wscale and ttl, and ecn, which is true or false');
+  }
+  const { wscale, ...others } = { ...SYN_DEFAULT, ...given };
+  return { ...others, windowScale: wscale };
 }
 
 function asEndpoint(what: string, value: unknown): Endpoint {

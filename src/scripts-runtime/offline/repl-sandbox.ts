@@ -19,6 +19,12 @@ const REPL_FILE = 'repl';
 const LINE_US = 2_000_000;
 const US_PER_MS = 1000;
 
+/**
+ * `JS_EVAL_FLAG_ASYNC` of quickjs.h: the line may await, and its value is `{ value }` in a promise.
+ * What it declares is global all the same.
+ */
+const EVAL_ASYNC = 1 << 7;
+
 /** What a line came to, as text: a value, or an error with its stack. */
 export interface Shown {
   readonly isValue: boolean;
@@ -121,7 +127,7 @@ export class ReplSandbox {
       },
       // The one function here that enters the engine: a line is a script of its own, in this turn.
       replEval: (code) => {
-        const result = context.evalCode(text(code), REPL_FILE);
+        const result = context.evalCode(text(code), REPL_FILE, EVAL_ASYNC);
         if (result.error !== undefined) throw result.error;
         return result.value;
       },

@@ -1,8 +1,9 @@
 /** Decides flows again that were seen before: nothing is dialled, and no time passes. */
 import type { ScriptBundle, ScriptIssue, ScriptLog } from '../bundle/bundle.ts';
+import type { RecordedFlow } from '../recorded-flow.ts';
 import { NameBook } from './name-book.ts';
 import { OfflineHost } from './offline-host.ts';
-import type { RecordedFlow, ReplayedVerdict } from './report.ts';
+import type { ReplayedVerdict } from './report.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 /** A bundle does not load, so it cannot be asked. */

@@ -1,24 +1,8 @@
 /** What running scripts without a gateway gives. Plain values; they cross a process boundary. */
-import type { ConnectionRequest, Verdict } from '../../stack/verdict.ts';
-import type { FailureKind, SourcePosition } from '../errors.ts';
-
-/** A flow that was seen somewhere, to be decided again. */
-export interface RecordedFlow extends Omit<ConnectionRequest, 'flow'> {
-  /** As a capture or a log calls it; shown, and nothing else. */
-  readonly id?: string;
-  /** Milliseconds since 1970; the clock of the scripts moves on to it. Absent: it stands. */
-  readonly atMs?: number;
-}
-
-/** A verdict with its upstream as text, `10.0.0.1:80` or `example.com:80`. */
-export interface OfflineVerdict {
-  readonly kind: Verdict['kind'] | 'failed';
-  readonly to?: string;
-  /** Of `failed`. */
-  readonly failure?: FailureKind;
-  /** The options of the verdict, by their names in the script API. */
-  readonly [option: string]: unknown;
-}
+import type { ScriptLog } from '../bundle/bundle.ts';
+import type { SourcePosition } from '../errors.ts';
+import type { RecordedFlow } from '../recorded-flow.ts';
+import type { ShownVerdict } from '../verdict/show-verdict.ts';
 
 /** One script that was asked about a flow. */
 export interface DecisionStep {
@@ -31,7 +15,7 @@ export interface DecisionStep {
 
 export interface ReplayedVerdict {
   readonly flow: RecordedFlow;
-  readonly verdict: OfflineVerdict;
+  readonly verdict: ShownVerdict;
   /** The verdict on one line: equal lines are equal verdicts. */
   readonly text: string;
   /** Name of the script that decided; absent when all declined. */
@@ -55,7 +39,12 @@ export interface TestResult {
   readonly tookMs: number;
   /** Of `failed`. */
   readonly failure?: TestFailure;
+  /** Of `failed`: what scripts wrote, the oldest first; `logsLeft` lines before are left out. */
+  readonly logs?: readonly TestLog[];
+  readonly logsLeft?: number;
 }
+
+export type TestLog = Pick<ScriptLog, 'level' | 'script' | 'message' | 'fields'>;
 
 export interface TestFileReport {
   /** Name of the script that the file belongs to. */
@@ -68,6 +57,9 @@ export interface TestFileReport {
   readonly output: readonly string[];
 }
 
+/** By the path of a file: how often each of its counters was passed, in the order of istanbul. */
+export type CoverageCounts = Readonly<Record<string, readonly number[]>>;
+
 export interface TestReport {
   /** Nothing failed. A bundle without tests is ok. */
   readonly ok: boolean;
@@ -75,4 +67,6 @@ export interface TestReport {
   readonly failed: number;
   readonly skipped: number;
   readonly files: readonly TestFileReport[];
+  /** Of scripts that count; only when it was asked for. */
+  readonly coverage?: CoverageCounts;
 }

@@ -5,10 +5,11 @@
  * Nothing of a bundle is believed here: it may come over the API, tests and all.
  */
 import { posix } from 'node:path';
-import type { ScriptBundle, ScriptSource } from '../bundle/bundle.ts';
+import type { ScriptBundle, ScriptLog, ScriptSource } from '../bundle/bundle.ts';
 import { Diagnostics } from '../bundle/diagnostics.ts';
 import { type Externals, transpile } from '../bundle/transpile.ts';
 import { makeBareEngine } from '../engine/bare-engine.ts';
+import { CoverageCounters, type CoverageSums } from './coverage-counters.ts';
 import { parseHook, parseRun, RunError } from './parse-run.ts';
 import type { TestFailure, TestFileReport, TestReport, TestResult } from './report.ts';
 import { SCRIPT_MODULE_PREFIX, TEST_MODULE, type TestAsk, TestSandbox } from './test-sandbox.ts';
@@ -20,6 +21,8 @@ export interface TestOptions {
   readonly filter?: string;
   /** Real time for one test, in milliseconds. */
   readonly testMs?: number;
+  /** Scripts are instrumented, and what they count is part of the report. */
+  readonly isCovered?: boolean;
   /** Called before a file is loaded, with no path, and before each of its tests. */
   readonly onStart?: (file: string, path: readonly string[]) => void;
 }
@@ -27,6 +30,8 @@ export interface TestOptions {
 const TEST_MS_DEFAULT = 5_000;
 const TESTS_MAX = 10_000;
 const OUTPUT_LINES_MAX = 1_000;
+/** Lines of scripts that are told of a test that failed: the last ones. */
+const LOGS_MAX = 100;
 const TEST_FILE = /\.test\.[cm]?[jt]s$/;
 
 /** Runs all tests of all scripts. What does not load or run is a failure of the report. */
@@ -35,16 +40,19 @@ export async function runScriptTests(
   options: TestOptions = {},
 ): Promise<TestReport> {
   const files: TestFileReport[] = [];
+  const sums: CoverageSums | undefined = options.isCovered ? new Map() : undefined;
   for (const script of bundle.scripts) {
     for (const path of Object.keys(script.tests ?? {})) {
-      if (TEST_FILE.test(path)) files.push(await new TestFile(bundle, script, path, options).run());
+      if (!TEST_FILE.test(path)) continue;
+      files.push(await new TestFile(bundle, script, path, options, sums).run());
     }
   }
   const count = (outcome: TestResult['outcome']) =>
     files.flatMap(({ tests }) => tests).filter((test) => test.outcome === outcome).length;
   const failed = count('failed') + files.filter(({ failure }) => failure !== undefined).length;
   const [passed, skipped] = [count('passed'), count('skipped')];
-  return { ok: failed === 0, passed, failed, skipped, files };
+  const report = { ok: failed === 0, passed, failed, skipped, files };
+  return sums === undefined ? report : { ...report, coverage: Object.fromEntries(sums) };
 }
 
 class TestFile {
@@ -53,19 +61,28 @@ class TestFile {
   readonly #source: ScriptSource;
   readonly #options: TestOptions;
   readonly #output: string[] = [];
+  readonly #sums: CoverageSums | undefined;
   #world: TestWorld;
 
-  constructor(bundle: ScriptBundle, script: ScriptSource, path: string, options: TestOptions) {
+  constructor(
+    bundle: ScriptBundle,
+    script: ScriptSource,
+    path: string,
+    options: TestOptions,
+    sums: CoverageSums | undefined,
+  ) {
     const tests = script.tests ?? {};
     this.#bundle = bundle;
     this.#script = script;
     this.#options = options;
+    this.#sums = sums;
     this.#world = new TestWorld(bundle);
     this.#source = {
       name: script.name,
       file: posix.join(posix.dirname(script.file), path),
       source: tests[path] ?? '',
       modules: { ...script.modules, ...tests },
+      ...(script.originals && { originals: script.originals }),
     };
   }
 
@@ -80,7 +97,10 @@ class TestFile {
       return { ...report, tests: [], failure: { message, position: { file, line, column } } };
     }
     const diagnostics = new Diagnostics(this.#source, code);
+    // A test may call what it imports of the script by itself.
+    const counters = this.#makeCounters();
     const sandbox = new TestSandbox(await makeBareEngine(), {
+      ...(counters && { extension: counters.extension }),
       clock: realClock,
       scripts: this.#bundle.scripts.map(({ name }) => name),
       now: () => this.#world.now,
@@ -91,7 +111,13 @@ class TestFile {
     const problem = sandbox.load(code.code, file);
     const failure = loadFailure(sandbox, problem, diagnostics);
     if (failure !== undefined) return { ...report, tests: [], failure };
-    return { ...report, tests: await this.#runAll(sandbox, diagnostics) };
+    const tests = await this.#runAll(sandbox, diagnostics);
+    counters?.collect();
+    return { ...report, tests };
+  }
+
+  #makeCounters(): CoverageCounters | undefined {
+    return this.#sums && new CoverageCounters(this.#sums);
   }
 
   /** A test imports the scripts of its folder as what `run` takes. */
@@ -122,13 +148,16 @@ class TestFile {
         continue;
       }
       this.#options.onStart?.(this.#source.file, path);
+      const counters = this.#makeCounters();
+      this.#world = new TestWorld(this.#bundle, counters);
       const startedAt = performance.now();
       const failure = await this.#runOne(sandbox, index, diagnostics);
       const tookMs = performance.now() - startedAt;
+      counters?.collect();
       results.push(
         failure === undefined
           ? { path, outcome: 'passed', tookMs }
-          : { path, outcome: 'failed', tookMs, failure },
+          : { path, outcome: 'failed', tookMs, failure, ...tellLogs(this.#world.logs) },
       );
     }
     return results;
@@ -142,7 +171,6 @@ class TestFile {
     if (sandbox.breakage !== undefined) {
       return { message: 'a test before this one broke the sandbox of the file' };
     }
-    this.#world = new TestWorld(this.#bundle);
     const testMs = this.#options.testMs ?? TEST_MS_DEFAULT;
     const endsAt = performance.now() + testMs;
     sandbox.begin(index, this.#world.epochMs);
@@ -185,6 +213,17 @@ class TestFile {
     this.#world.advance(ms);
     return this.#world.epochMs;
   }
+}
+
+/** The last ones, and how many there were before them. */
+function tellLogs(all: readonly ScriptLog[]): Pick<TestResult, 'logs' | 'logsLeft'> {
+  if (all.length === 0) return {};
+  const logs = all.slice(-LOGS_MAX).map(({ level, script, message, fields }) => ({
+    ...{ level, script, message },
+    ...(fields && { fields }),
+  }));
+  const logsLeft = all.length - logs.length;
+  return logsLeft === 0 ? { logs } : { logs, logsLeft };
 }
 
 /** Hooks that a test can call. */

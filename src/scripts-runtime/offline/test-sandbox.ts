@@ -4,6 +4,7 @@
  */
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
 import type { BareEngine, Breakage, EngineClock, Thrown } from '../engine/engine.ts';
+import { type GuestExtension, joinExtensions, NO_EXTENSION } from '../engine/guest-extension.ts';
 import equal from '../guest/equal.js' with { type: 'text' };
 import expect from '../guest/expect.js' with { type: 'text' };
 import testModule from '../guest/test.js' with { type: 'text' };
@@ -46,6 +47,7 @@ export interface SandboxOptions {
   /** Microseconds of the clock that its timers are on. */
   readonly now: () => number;
   readonly print: (line: string) => void;
+  readonly extension?: GuestExtension;
 }
 
 export class TestSandbox {
@@ -57,7 +59,8 @@ export class TestSandbox {
   /** How the test that runs has ended; null while it runs. */
   #ending: { readonly error: string | undefined } | undefined;
 
-  constructor(bare: BareEngine, { clock, scripts, now, print }: SandboxOptions) {
+  constructor(bare: BareEngine, options: SandboxOptions) {
+    const { clock, scripts, now, print, extension = NO_EXTENSION } = options;
     const sets = new Sets({});
     const metrics = new ScriptMetrics('test', LIMITS, new Map());
     const facts = { version: '0', iface: '', vars: {}, services: [], limits: LIMITS };
@@ -74,7 +77,7 @@ export class TestSandbox {
       new Kv('test', LIMITS, () => 0),
       toolPorts({ timers: this.#timers, timersMax: LIMITS.timers, now, print }),
       clock,
-      { modules, functions: (context) => this.#functions(context) },
+      joinExtensions({ modules, functions: (context) => this.#functions(context) }, extension),
     );
   }
 

@@ -2,11 +2,12 @@
 import { DIRECT } from '../../stack/verdict.ts';
 import type { KvEntry, ScriptBundle, ScriptLog, ScriptSource } from '../bundle/bundle.ts';
 import { isOfPool } from '../conns/dial-via.ts';
+import type { ShownVerdict } from '../verdict/show-verdict.ts';
+import type { CoverageCounters } from './coverage-counters.ts';
 import type { Dialed, NetworkResult, UpstreamPlan } from './fake-network.ts';
 import { NameBook } from './name-book.ts';
 import { OfflineHost } from './offline-host.ts';
 import { type HookRequest, RunError, type RunRequest, type WorldRequest } from './parse-run.ts';
-import type { OfflineVerdict } from './report.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 /** 2026-01-01T00:00:00Z: what a test does with time is the same on every day. */
@@ -62,7 +63,7 @@ function labelOf(host: OfflineHost, { to, via }: Dialed): string {
 
 /** The same of `run`. */
 export interface RunResult extends HookResult {
-  readonly verdict: OfflineVerdict;
+  readonly verdict: ShownVerdict;
   /** The verdict on one line. */
   readonly text: string;
   /** What the client of a claimed flow heard. */
@@ -84,6 +85,7 @@ interface Tested {
 
 export class TestWorld {
   readonly #bundle: ScriptBundle;
+  readonly #counters: CoverageCounters | undefined;
   readonly #clock = new VirtualClock(TEST_EPOCH_MS);
   readonly #names = new NameBook();
   readonly #tested = new Map<string, Tested>();
@@ -91,8 +93,15 @@ export class TestWorld {
   #dns: WorldRequest['dns'] = {};
   #flows = 0;
 
-  constructor(bundle: ScriptBundle) {
+  /** @param counters  of the lines that scripts run, where they shall be counted */
+  constructor(bundle: ScriptBundle, counters?: CoverageCounters) {
     this.#bundle = bundle;
+    this.#counters = counters;
+  }
+
+  /** What scripts have written so far, the oldest first. */
+  get logs(): readonly ScriptLog[] {
+    return this.#logs;
   }
 
   /** Milliseconds since 1970. */
@@ -210,6 +219,7 @@ export class TestWorld {
   #makeHost(): OfflineHost {
     return new OfflineHost({
       clock: this.#clock,
+      ...(this.#counters && { extension: this.#counters.extension }),
       resolve: (name) => this.#dns[name] ?? this.#names.resolve(name),
       show: (endpoint) => this.#names.show(endpoint),
       log: (line) => {

@@ -89,7 +89,7 @@ export class Guest {
     extension: GuestExtension = NO_EXTENSION,
   ) {
     this.#engine = new Engine(bare, settings.limits, clock);
-    this.#kv = new KvCalls(kv, () => ports.hit('kv'));
+    this.#kv = new KvCalls(kv, (limit) => ports.hit(limit));
     this.#ports = ports;
     const { context } = this.#engine;
     this.#page = this.#engine.sharePage(PAGE_BYTES);

@@ -22,8 +22,8 @@ export interface ScriptPorts extends EngineClock {
   enter(script: Script, aheadUs: number): void;
   leave(): void;
   log(line: ScriptLog): void;
-  /** A promise was settled while the turn of `script` goes on. */
-  settled(script: Script, call: number, answer: () => ScriptAnswer): void;
+  /** A promise was settled while the turn of `script` goes on; `answer` reads what for its flow. */
+  settled(script: Script, call: number, answer: (flow: number) => ScriptAnswer): void;
   /** The sandbox broke: every call that waits in it is lost. */
   lost(script: Script): void;
   /** What its connections ask for. */

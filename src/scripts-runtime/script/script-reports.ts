@@ -2,15 +2,31 @@
 
 import type { Diagnostics } from '../bundle/diagnostics.ts';
 import { ScriptError } from '../errors.ts';
+import type { ScriptLimits } from '../limits.ts';
 import type { ScriptCounters } from './counters.ts';
 import type { ScriptLogger } from './script-log.ts';
+
+/** Of the limits that cost a flow its verdict: what is said when one is hit. */
+const MISSED = {
+  wall: ({ wallMs }: ScriptLimits) => `no verdict within ${wallMs} ms (wallMs)`,
+  pending: ({ pending }: ScriptLimits) => `more than ${pending} decisions wait (pending)`,
+  claims: ({ claims }: ScriptLimits) => `more than ${claims} connections are claimed (claims)`,
+} as const;
+export type MissedLimit = keyof typeof MISSED;
 
 export class ScriptReports {
   readonly #logger: ScriptLogger;
   readonly #diagnostics: Diagnostics;
   readonly #counters: ScriptCounters;
+  readonly #limits: ScriptLimits;
 
-  constructor(logger: ScriptLogger, diagnostics: Diagnostics, counters: ScriptCounters) {
+  constructor(
+    logger: ScriptLogger,
+    diagnostics: Diagnostics,
+    counters: ScriptCounters,
+    limits: ScriptLimits,
+  ) {
+    this.#limits = limits;
     this.#logger = logger;
     this.#diagnostics = diagnostics;
     this.#counters = counters;
@@ -47,6 +63,14 @@ export class ScriptReports {
   hitLimit(limit: string, message: string, flow: number): void {
     this.#counters.hit(limit);
     if (this.#logger.admitsComplaint()) this.#logger.write('warn', flow, message, { limit });
+  }
+
+  /** A limit was hit that leaves a flow without a verdict. @param name  that did not resolve yet */
+  missedVerdict(limit: MissedLimit, flow: number, name?: string): void {
+    const text = MISSED[limit](this.#limits);
+    const what = name === undefined ? text : `${text}: "${name}" is still being resolved`;
+    this.hitLimit(limit, what, flow);
+    this.#counters.errors++;
   }
 
   /** Why the script aborts a connection. */

@@ -79,7 +79,7 @@ export class Script {
     this.#breaker = new Breaker(limits.breakerHits, limits.breakerWindowMs);
     const { name, generation } = this;
     this.#logger = new ScriptLogger(name, generation, limits.logLinesPerSecond, ports);
-    this.reports = new ScriptReports(this.#logger, this.#diagnostics, parts.counters);
+    this.reports = new ScriptReports(this.#logger, this.#diagnostics, parts.counters, limits);
     this.calls = new ScriptCalls((call) => ports.callOver(call));
     this.hooks = new ScriptHooks(this.#hookPorts());
     if (parts.isDisabled) this.#breaker.open();
@@ -147,7 +147,7 @@ export class Script {
     let answer: ScriptAnswer = PENDING;
     this.calls.decide(call, () => {
       this.#turn(() => guest.decide(call, request, this.#budget), request.flow);
-      const broken = this.#checkBreakage(guest);
+      const broken = this.#checkBreakage(guest, request.flow);
       const { reply, text } = guest.result;
       answer = broken ?? this.#answerOf(reply, text, request.flow);
       return answer.kind === 'pending';
@@ -251,14 +251,14 @@ export class Script {
     }
   }
 
-  #checkBreakage(guest: Guest): ScriptAnswer | undefined {
+  #checkBreakage(guest: Guest, flow = 0): ScriptAnswer | undefined {
     if (guest !== this.#guest) return this.#failed('killed');
     const { breakage } = guest;
-    if (breakage !== undefined) return this.#breakDown(breakage);
+    if (breakage !== undefined) return this.#breakDown(breakage, flow);
     return undefined;
   }
 
-  #breakDown(breakage: Breakage): ScriptAnswer {
+  #breakDown(breakage: Breakage, flow: number): ScriptAnswer {
     const { counters, settings } = this.#parts;
     this.#guest = undefined;
     this.#timers.clear();
@@ -268,7 +268,7 @@ export class Script {
     const failure = breakage === 'crash' ? 'killed' : breakage;
     counters.hit(failure);
     const text = breakageText(breakage, settings.limits.cpuHardMs, settings.limits);
-    this.#logger.complain(new ScriptError(failure, text), 0);
+    this.#logger.complain(new ScriptError(failure, text), flow);
     if (this.#breaker.hit(this.#ports.now() / US_PER_MS)) {
       this.#disable(
         `${settings.limits.breakerHits} hard limits hit in ${settings.limits.breakerWindowMs} ms`,
@@ -309,7 +309,7 @@ export class Script {
   #threw(text: string, flow: number): ScriptAnswer {
     const { message } = this.#diagnostics.read(text);
     // The script had enough memory left to catch it, but what it left undone is unknown.
-    if (message.endsWith('InternalError: out of memory')) return this.#breakDown('memory');
+    if (message.endsWith('InternalError: out of memory')) return this.#breakDown('memory', flow);
     if (message.endsWith('InternalError: stack overflow')) this.#parts.counters.hit('stack');
     this.reports.threw('', text, flow);
     return this.#failed('error');
@@ -359,14 +359,16 @@ export class Script {
     return {
       log: (level, flow, message, fields) => {
         if (this.#logger.admitsLine()) {
-          this.#logger.write(level, flow, message, parseLogFields(fields));
+          const places = (text: string) => this.#diagnostics.withPlaces(text);
+          const told = parseLogFields(fields === undefined ? undefined : places(fields));
+          this.#logger.write(level, flow, places(message), told);
         } else {
           counters.hit('log');
         }
       },
       settle: (call, reply, text) => {
         this.calls.end(call);
-        this.#ports.settled(this, call, () => this.#answerOf(reply, text, 0));
+        this.#ports.settled(this, call, (flow) => this.#answerOf(reply, text, flow));
       },
       startTimer: (id, delayMs) => {
         const isStarted = this.#timers.start(id, delayMs, this.#ports.now());

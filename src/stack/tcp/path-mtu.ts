@@ -4,8 +4,7 @@ import type { Instant } from '../time.ts';
 import { limitSuspicion, lossWindow } from './black-hole.ts';
 import type { TcpContext } from './context.ts';
 import { leastMtu, packetHeaders } from './packet-headers.ts';
-import { retransmitLost } from './retransmit.ts';
-import { armRetransmission } from './rtt.ts';
+import { goBack } from './retransmit.ts';
 import { recoverOnPathMtu } from './sack-recovery.ts';
 import { TcpState } from './states.ts';
 import { TcbFlag } from './tcb.ts';
@@ -27,7 +26,9 @@ export function lowerPathMtu(tcp: TcpContext, mtu: number, now: Instant): void {
   if (mss >= tcb.mss) return;
   tcb.mss = mss;
   tcp.counters.add(Counter.PATH_MTU_LOWERED);
-  resendFlight(tcp, now);
+  // As after a timeout, but at the speed that was reached.
+  if (tcb.has(TcbFlag.SACK)) recoverOnPathMtu(tcp, now);
+  else goBack(tcp, now);
 }
 
 /** The flow begins: an earlier one to the same client may have found the path narrow. */
@@ -35,20 +36,4 @@ export function startPathMtu(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
   const known = tcp.pathMtus.find(tcb.flowAt, now);
   if (known > 0) tcb.mss = Math.min(tcb.mss, known - packetHeaders(tcp));
-}
-
-/** As after a timeout, but at the speed that was reached. */
-function resendFlight(tcp: TcpContext, now: Instant): void {
-  const tcb = tcp.tcb;
-  if (tcb.has(TcbFlag.SACK)) {
-    recoverOnPathMtu(tcp, now);
-    return;
-  }
-  tcb.lower(TcbFlag.FAST_RECOVERY);
-  tcb.raise(TcbFlag.LOSS_RECOVERY);
-  tcb.dupAcks = 0;
-  tcb.recover = tcb.sndNxt;
-  tcb.rtxNxt = tcb.sndUna;
-  retransmitLost(tcp, now);
-  armRetransmission(tcp, now);
 }

@@ -12,7 +12,7 @@ import { TcpFlag } from '../wire/tcp.ts';
 import { noteMtuProbeLost } from './black-hole.ts';
 import type { TcpContext } from './context.ts';
 import { sendSegment, sendSyn, sendSynAck } from './output.ts';
-import { stopTiming } from './rtt.ts';
+import { armRetransmission, stopTiming } from './rtt.ts';
 import { TcpState } from './states.ts';
 import { TcbFlag } from './tcb.ts';
 
@@ -44,6 +44,18 @@ export function retransmitLost(tcp: TcpContext, now: Instant): void {
     if (sent === 0) return;
     tcb.rtxNxt = seqAdd(tcb.rtxNxt, sent);
   }
+}
+
+/** Begins to send the whole flight again, for a client that does not say what it has. */
+export function goBack(tcp: TcpContext, now: Instant): void {
+  const tcb = tcp.tcb;
+  tcb.lower(TcbFlag.FAST_RECOVERY);
+  tcb.raise(TcbFlag.LOSS_RECOVERY);
+  tcb.dupAcks = 0;
+  tcb.recover = tcb.sndNxt;
+  tcb.rtxNxt = tcb.sndUna;
+  retransmitLost(tcp, now);
+  armRetransmission(tcp, now);
 }
 
 /** @returns sequence numbers covered, 0 when there is nothing at `seq` */

@@ -11,7 +11,7 @@ import { CongestionControl, collapse } from './congestion.ts';
 import type { TcpContext } from './context.ts';
 import { giveUpDial, isDialing } from './dialing.ts';
 import { sendAck, sendReset, sendRoom, sendSegment } from './output.ts';
-import { retransmitLost, retransmitOldest } from './retransmit.ts';
+import { goBack, retransmitOldest } from './retransmit.ts';
 import { armRetransmission } from './rtt.ts';
 import { recoverOnReorderTimer, recoverOnTimeout } from './sack-recovery.ts';
 import { timestampClock } from './segment.ts';
@@ -131,13 +131,7 @@ function onRetransmission(tcp: TcpContext, now: Instant): boolean {
     return true;
   }
   collapse(tcb);
-  tcb.lower(TcbFlag.FAST_RECOVERY);
-  tcb.raise(TcbFlag.LOSS_RECOVERY);
-  tcb.dupAcks = 0;
-  tcb.recover = tcb.sndNxt;
-  tcb.rtxNxt = tcb.sndUna;
-  retransmitLost(tcp, now);
-  armRetransmission(tcp, now);
+  goBack(tcp, now);
   return true;
 }
 

@@ -2,7 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { bundleOf, readBundle } from '../../../src/gateway/author/script-sources.ts';
 import { replayAside, testAside, WorkLostError } from '../../../src/gateway/author/work-aside.ts';
-import { BundleRejectedError } from '../../../src/gateway/supervisor/scripts/generations.ts';
+import { BundleRejectedError } from '../../../src/gateway/supervisor/scripts/change-errors.ts';
 import { toRecordedFlow } from '../../../src/gateway/supervisor/scripts/recorded-flow.ts';
 
 setDefaultTimeout(60_000);

@@ -165,6 +165,14 @@ describe('a gateway that answers', () => {
   test('reloads, and says whether anything has changed', async () =>
     expect((await culvert(['reload'])).out).toStartWith('nothing changed: still generation'));
 
+  test.each([[['--wait']], [['--wait', '10s']], [['--wait', '--json']]])(
+    'waits, with a time or without: %s',
+    async (flags) => {
+      const { code, out } = await culvert(['reload', ...flags]);
+      expect([code, out]).toEqual([0, expect.stringMatching(/^nothing changed|"changed": false/)]);
+    },
+  );
+
   test('reloads without waiting, and says where the outcome is', async () => {
     const { code, out } = await culvert(['reload', '--no-wait']);
     const [, id = ''] = /^reload (\S+) is validating: GET \/v1\/reloads\/\1 /.exec(out) ?? [];

@@ -43,6 +43,18 @@ test('asks the scripts, which keep their KV, and waits for promises and timers',
   expect(out).toStartWith('"reject reason=n1"\n"reject reason=n2"\n"late"\nerror: Error: src is');
 });
 
+test('a line can await, and what it declares then is there for the next', async () => {
+  const ask = "const d = await decide(flow({ src: '10.0.0.5:1', dst: '192.0.2.1:22' }))";
+  const { out } = await repl([ask, 'd.text', "await Promise.reject(new Error('no'))"], 'route.ts');
+  expect(out).toStartWith('undefined\n"reject reason=n1"\nerror: Error: no\n');
+});
+
+test('shows maps, sets and bytes as what they are', async () => {
+  const digest = "await crypto.subtle.digest('SHA-1', new TextEncoder().encode('abc'))";
+  const { out } = await repl(['new Map([[1, new Set([2])]])', digest]);
+  expect(out).toStartWith('[[1,[2]]]\n"20 bytes: a9 99 3e 36 47 06 81 6a');
+});
+
 test('ends when a line breaks the sandbox, and when a script does not load', async () => {
   const broken = await repl(['for (;;);', '1']);
   expect(broken).toMatchObject({ code: 1, out: 'error: the sandbox broke: cpu\n' });

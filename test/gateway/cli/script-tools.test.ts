@@ -70,6 +70,17 @@ describe('script test', () => {
     });
   });
 
+  test('prints what a script wrote in a test that failed', async () => {
+    mkdirSync(join(folder, 'wordy'), { recursive: true });
+    const route = script(`(console.log('asked'), ctx.log.warn({ n: 1 }, 'twice'), decline())`);
+    write('wordy/talks.ts', route.replace('flow(f, env)', 'flow(f, env, ctx)'));
+    write('wordy/talks.test.ts', testOf('talks', 'reject'));
+    const { out } = await culvert('script', 'test', 'wordy');
+    expect(out).toContain(
+      '\n  actual: "decline"\n  info: asked\n  warn: twice {"n":1}\n(fail) port 22 is closed',
+    );
+  });
+
   test('ends with 1 when there is no test, or no such script', async () => {
     write('alone.ts', script('decline()'));
     expect(await culvert('script', 'test', 'alone.ts')).toMatchObject({

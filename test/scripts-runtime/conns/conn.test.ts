@@ -185,6 +185,7 @@ test('options that make no sense are an error where they are given', async () =>
       await fails(() => conn.peek({ min: 5, max: 4 })); await fails(() => conn.peek(7));
       await fails(() => conn.peek({ mni: 1 })); await fails(() => conn.sniff({ with: 1 }));
       await fails(() => conn.sniff({ protocols: ['smtp'] }));
+      await fails(() => conn.sniff({ protocols: ['quic'] }));
       await fails(() => conn.sniff({ protocols: [], with: () => 1 }));
       await fails(() => conn.write(5)); await fails(() => conn.write([1]));
       await fails(() => conn.splice()); await fails(() => conn.splice(conn));
@@ -198,6 +199,7 @@ test('options that make no sense are an error where they are given', async () =>
     'TypeError - peek(): no option "mni"',
     'TypeError - sniff(): with cannot be 1',
     'TypeError - sniff(): protocols cannot be ["smtp"]',
+    'TypeError - sniff(): protocols cannot be ["quic"]',
     'TypeError - sniff(): "protocols" and "with" exclude each other',
     'TypeError - write(): a Uint8Array or text, not 5',
     'TypeError - write(): a Uint8Array or text, not [1]',
@@ -222,10 +224,28 @@ test('one read, one peek and one sniff at a time', async () => {
 });
 
 test('`await using` closes a connection', async () => {
-  const world = await ConnWorld.of(claiming('await conn[Symbol.asyncDispose](); say("there");'));
+  const world = await ConnWorld.of(
+    claiming('{ await using client = conn; say(typeof client.read); }\nsay("there");'),
+  );
   const conn = world.connect();
   expect(world.client(conn)).toMatchObject({ gotFin: true, wasClosed: true });
-  expect(world.lines).toEqual(['there']);
+  expect(world.lines).toEqual(['function', 'there']);
+});
+
+test('`using` disposes of what scripts make themselves, also when they throw', async () => {
+  const world = await ConnWorld.of(
+    claiming(`
+      const open = (name) => ({ [Symbol.dispose]() { say('closed', name); } });
+      try {
+        using a = open('a');
+        using b = open('b');
+        throw new Error('no');
+      } catch (error) {
+        say(error.message);
+      }`),
+  );
+  world.connect();
+  expect(world.lines).toEqual(['closed b', 'closed a', 'no']);
 });
 
 test('what the hook throws resets the client, and is logged with its place', async () => {

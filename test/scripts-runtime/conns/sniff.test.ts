@@ -93,6 +93,7 @@ test('a script’s own sniffer: nothing, FIN, too much, too late, and an error',
   const world = await ConnWorld.of(
     claiming(`const more = { with: () => 'need-more' };
       say((await conn.sniff({ with: () => undefined })).why);
+      await fails(() => conn.sniff({ with: async () => 'need-more' }));
       await fails(() => conn.sniff({ with() { throw new RangeError('mine'); } }));
       say((await conn.sniff(more)).why); say((await conn.sniff(more)).why);
       say((await conn.sniff(more)).why);`),
@@ -100,9 +101,14 @@ test('a script’s own sniffer: nothing, FIN, too much, too late, and an error',
   const conn = world.connect();
   world.send(conn, 'x');
   world.advance(300);
-  expect(world.lines).toEqual(['no-match', 'RangeError - mine', 'timeout']);
+  expect(world.lines).toEqual([
+    'no-match',
+    'TypeError - sniff(): a sniffer must answer at once, and not by a promise',
+    'RangeError - mine',
+    'timeout',
+  ]);
   world.send(conn, 'x'.repeat(20_000));
-  expect(world.lines.slice(3)).toEqual(['limit', 'limit']);
+  expect(world.lines.slice(4)).toEqual(['limit', 'limit']);
   const other = await ConnWorld.of(
     claiming("say((await conn.sniff({ with: () => 'need-more' })).why);"),
   );

@@ -177,7 +177,9 @@ test('a signal aborts a socket, open or not, and one that has fired opens none',
   world.dialed('ok', 1);
   await world.load(claiming(''), { generation: 2 });
   world.run();
-  expect(world.lines).toEqual(Array(4).fill('SocketError aborted aborted here'));
+  const aborted: string[] = Array(3).fill('SocketError aborted aborted here');
+  expect(world.lines).toEqual([...aborted, 'SocketError aborted the signal fired before']);
+  expect(world.carrier.dials.map(({ dial }) => dial.to.port)).toEqual([1, 2]);
   expect(world.carrier.givenUp).toContain(1);
   expect(world.carrier.end(conn, 2).wasAborted).toBe(true);
 });

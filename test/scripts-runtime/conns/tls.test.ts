@@ -72,9 +72,10 @@ test('a handshake that is never done ends with the dial, or after ten seconds', 
 
 test('startTls: plain first, then another socket with TLS on the same connection', async () => {
   const world = await ConnWorld.of(
-    claiming(`const plain = connect('mail.example:25', { secureTransport: 'starttls' });
+    claiming(`const starttls = { secureTransport: 'starttls', alpn: ['smtp'] };
+      const plain = connect('mail.example:25', starttls);
       await plain.write('STARTTLS'); say(text(await plain.read()));
-      const s = plain.startTls({ alpn: ['smtp'] });
+      const s = plain.startTls();
       await fails(() => plain.read()); await fails(() => plain.write('x'));
       say((await s.opened).alpn, (await s.opened).remoteAddress);
       await s.write('EHLO'); say(text(await s.read()));
@@ -86,7 +87,7 @@ test('startTls: plain first, then another socket with TLS on the same connection
   const socket = world.dialed();
   world.send(conn, '220 go', socket);
   expect(world.carrier.secures).toMatchObject([
-    { conn, socket, options: { name: 'mail.example' } },
+    { conn, socket, options: { name: 'mail.example', alpn: ['smtp'] } },
   ]);
   world.carrier.secured({ alpn: 'smtp' });
   world.run();
@@ -160,7 +161,9 @@ test('what cannot be is said at once', async () => {
       await fails(() => connect('10.0.0.1:1', { secureTransport: 'yes' }));
       await fails(() => connect('10.0.0.1:1', { secureTransport: 'on', sni: 'a b' }));
       await fails(() => connect('10.0.0.1:1', { secureTransport: 'on', alpn: [''] }));
-      await fails(() => connect('10.0.0.1:1', { alpn: 'h2' }));`),
+      await fails(() => connect('10.0.0.1:1', { alpn: 'h2' }));
+      await fails(() => connect('10.0.0.1:1', { alpn: ['h2'] }));
+      await fails(() => connect('10.0.0.1:1', { secureTransport: 'off', sni: 'a.example' }));`),
   );
   world.connect();
   const notOpened =
@@ -173,6 +176,8 @@ test('what cannot be is said at once', async () => {
     'TypeError - connect(): sni is the name of a server, or its address',
     'TypeError - connect(): alpn is a list of names like "h2"',
     'TypeError - connect(): alpn cannot be "h2"',
+    "TypeError - connect(): sni and alpn are of TLS: secureTransport: 'on' or 'starttls'",
+    "TypeError - connect(): sni and alpn are of TLS: secureTransport: 'on' or 'starttls'",
   ]);
 });
 

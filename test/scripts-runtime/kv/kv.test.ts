@@ -107,6 +107,58 @@ test('a full store makes room by what has expired, and by nothing else', () => {
   expect(kv.keys()).toEqual(['b', 'c', 'd']);
 });
 
+test('a full store that may evict loses what expired, and then what was made first', () => {
+  const { kv, clock } = makeKv();
+  const gone: string[] = [];
+  const set = (key: string, ttlMs?: number) => {
+    const before = kv.keys();
+    kv.set(key, 'x'.repeat(100), ttlMs, () => gone.push(''));
+    gone.push(...before.filter((one) => !kv.keys().includes(one)));
+  };
+  // Six of 165 bytes fit.
+  for (const key of ['a', 'b', 'c', 'd', 'e', 'f']) set(key, key === 'c' ? 50 : undefined);
+  expect(gone).toEqual([]);
+  set('g');
+  expect(kv.keys()).toEqual(['b', 'c', 'd', 'e', 'f', 'g']);
+  clock.ms += 1000;
+  set('h');
+  expect(kv.keys()).toEqual(['b', 'd', 'e', 'f', 'g', 'h']);
+  expect(gone).toEqual(['', 'a']);
+  // What is written again stays, and so does its place.
+  set('b');
+  set('i');
+  expect(kv.keys()).toEqual(['d', 'e', 'f', 'g', 'h', 'i']);
+  expect(kv.incr('j', 1, 0, undefined, () => {})).toBe(1);
+  expect(kv.keys()).toContain('j');
+  expect(kv.bytes).toBeLessThanOrEqual(LIMITS.kvBytes);
+});
+
+test('what is larger than the store evicts nothing', () => {
+  const { kv } = makeKv({ kvBytes: 150 });
+  kv.set('a', 1);
+  expect(codeOf(() => kv.set('b', 'x'.repeat(100), undefined, () => {}))).toBe('limit');
+  expect(kv.keys()).toEqual(['a']);
+});
+
+test('a script says what may be evicted, and the statistics say how much was', async () => {
+  const world = new ScriptWorld();
+  const limits = { kvBytes: 1000, kvValueBytes: 100 };
+  await world.load(
+    {
+      a: syncScriptOf(`const evict = flow.dst.port === 80; const { KV } = env;
+        for (let i = 0; i < 30; i++) KV.incr(\`k\${i}\`, 1, { evict });
+        KV.set('\\0', 'x', { evict }); KV.add('last', 1, { evict, ttlMs: 10 });
+        return reject({ reason: KV.keys().slice(-2).join() + KV.get('k28') });`),
+    },
+    { limits },
+  );
+  expect(world.outcome()).toBe('reject rst \0,last1');
+  world.advance(1000);
+  expect(world.stats[0]?.limitHits).toEqual({ 'kv-evicted': expect.any(Number) });
+  expect(world.outcome('192.0.2.1', 81)).toBe('failed error');
+  expect(world.lines.at(-1)).toContain('LimitError: KV is full: 1000 bytes (kvBytes)');
+});
+
 test('the journal tells each changed key once, as it is, and restores a store', () => {
   const { kv, clock } = makeKv();
   kv.set('a', 1);
@@ -194,6 +246,11 @@ test.each([
   ["KV.set('k', {} as any)", 'TypeError: KV: a value must be text or a number, not {}'],
   ['KV.get(5 as any)', 'TypeError: KV: a key must be text, not 5'],
   ["KV.set('k', 1, { ttlMs: -1 })", 'TypeError: KV: ttlMs cannot be -1'],
+  ["KV.set('k', 1, { ttl: 5 } as any)", 'TypeError: KV: no option "ttl"'],
+  ["KV.add('k', 1, 5 as any)", 'TypeError: KV: options must be an object'],
+  ["KV.incr('k', NaN)", 'TypeError: KV: by cannot be NaN'],
+  ["KV.incr('k', 1, { init: '1' } as any)", 'TypeError: KV: init cannot be "1"'],
+  ['KV.keys({ prefix: 5 } as any)', 'TypeError: KV: prefix cannot be 5'],
   ["KV.set('k', 'x'); KV.incr('k')", 'TypeError: KV "k" is not a number'],
   ["KV.set('k', NaN)", 'TypeError: KV cannot hold NaN'],
 ])('a script that calls %s gets an error that it can catch', async (call, expected) => {

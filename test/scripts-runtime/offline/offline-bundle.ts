@@ -2,7 +2,8 @@
 import type { ScriptBundle } from '../../../src/scripts-runtime/bundle/bundle.ts';
 import { DEFAULT_SCRIPT_LIMITS, type ScriptLimits } from '../../../src/scripts-runtime/limits.ts';
 import { Replay } from '../../../src/scripts-runtime/offline/replay.ts';
-import type { RecordedFlow, ReplayedVerdict } from '../../../src/scripts-runtime/offline/report.ts';
+import type { ReplayedVerdict } from '../../../src/scripts-runtime/offline/report.ts';
+import type { RecordedFlow } from '../../../src/scripts-runtime/recorded-flow.ts';
 
 /** Scripts by name, in order. */
 export const bundleOf = (

@@ -96,7 +96,10 @@ test('a script sees the flow that the test made, of TCP, UDP and ping', () =>
        proto: 'udp', src: '1.1.1.1:1', dst: '1.1.1.2:53',
      });
      expect(await told({ proto: 'icmp', src: '1.1.1.1:9', dst: '1.1.1.2' })).toMatchObject({
-       proto: 'icmp', dst: '1.1.1.2:0',
+       proto: 'icmp', src: '1.1.1.1:9', dst: '1.1.1.2:0',
+     });
+     expect(await told({ proto: 'icmp', src: '1.1.1.1', dst: '1.1.1.2' })).toMatchObject({
+       src: '1.1.1.1:0', dst: '1.1.1.2:0',
      });`,
     syncScriptOf(
       `const { proto, src, dst, syn } = flow;
@@ -194,6 +197,18 @@ test('what cannot be run is said, at the line that asked for it', async () => {
   expect(await failureOf(`await run(script, flow({ src: 'x', dst: '1.1.1.1:1' }));`)).toBe(
     'route.test.ts:3:10: Error: src is like "10.0.0.1:80" or "[fd00::1]:80", not "x"',
   );
+  for (const [fields, why] of [
+    [`src: '10.0.0.5', dst: '1.1.1.1:1'`, 'src "10.0.0.5" has no port, as in "10.0.0.5:40000"'],
+    [`src: '[fd00::1]:9', dst: '[fd00::2]'`, 'dst "[fd00::2]" has no port, as in "[fd00::2]:443"'],
+    [`proto: 'udp', src: '1.1.1.1:1', dst: '1.1.1.2'`, 'dst "1.1.1.2" has no port'],
+    [`proto: 'icmp', src: '1.1.1.1', dst: '1.1.1.2:7'`, 'dst of a ping has no port'],
+    [`proto: 'udp', src: '1.1.1.1:1', dst: '1.1.1.2:53', syn: { mss: 1 }`, 'udp has no syn'],
+    [`src: '1.1.1.1:1', dst: '1.1.1.2:2', syn: { windowScale: 1 }`, 'syn has the numbers mss'],
+    [`src: '1.1.1.1:1', dst: '1.1.1.2:2', syn: { mss: '1' }`, 'syn has the numbers mss'],
+  ]) {
+    const failure = await failureOf(`await run(script, flow({ ${fields} }));`);
+    expect(failure).toStartWith(`route.test.ts:3:10: Error: ${why}`);
+  }
   expect(await failureOf(`await run(script, ${FLOW}, { nope: 1 });`)).toContain(
     'run has no option "nope"',
   );
@@ -267,4 +282,38 @@ test('Date of a script follows its clock, however it is asked', async () => {
     near(later, before + 3_600_000);`,
     times,
   );
+});
+
+test('what scripts wrote in a test that failed is in the report', async () => {
+  const report = await runFile(
+    `const ask = (port) => run(script, flow({ src: '10.0.0.5:1', dst: \`192.0.2.1:\${port}\` }));
+     test('good', () => ask(1));
+     test('bad', async () => { await ask(2); await ask(3); expect.unreachable(); });`,
+    syncScriptOf(`ctx.log.warn({ port: flow.dst.port }, 'asked'); return decline();`),
+  );
+  expect(report.files[0]?.tests).toEqual([
+    expect.not.objectContaining({ logs: expect.anything() }),
+    expect.objectContaining({
+      outcome: 'failed',
+      logs: [2, 3].map((port) => ({
+        ...{ level: 'warn', script: 'route', message: 'asked', fields: { port } },
+      })),
+    }),
+  ]);
+});
+
+test('of many lines the last ones are told', async () => {
+  const report = await runFile(
+    `test('bad', async () => {
+       for (let port = 1; port <= 103; port++) {
+         await run(script, flow({ src: '10.0.0.5:1', dst: \`192.0.2.1:\${port}\` }));
+         await clock.advance(1000);
+       }
+       expect.unreachable();
+     });`,
+    syncScriptOf(`ctx.log.info(String(flow.dst.port)); return decline();`),
+  );
+  const { logs, logsLeft } = report.files[0]?.tests[0] ?? {};
+  expect({ count: logs?.length, logsLeft }).toEqual({ count: 100, logsLeft: 3 });
+  expect(logs?.at(-1)?.message).toBe('103');
 });

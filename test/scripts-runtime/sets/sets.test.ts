@@ -245,6 +245,9 @@ describe('env.sets', () => {
     ["env.sets.has('toString', 'x')", 'no set "toString"'],
     ['env.sets.has({ toString() { return "blocked" } }, "x")', 'no set {}'],
     ["env.sets.has('blocked', flow.src)", 'the value must be text, not {"ip":"192.0.2.9"'],
+    ["env.sets.has('blocked', String(flow.src))", 'alone, not "192.0.2.9:40000"'],
+    ["env.sets.has('blocked', '[fd00::1]')", 'an address or a name alone, not "[fd00::1]"'],
+    ["env.sets.has('corp', 'a.corp.example:443')", 'alone, not "a.corp.example:443"'],
     ["env.sets.has('blocked')", 'the value must be text, not undefined'],
   ])('%s is an error', async (call, message) => {
     expect(await outcomeOf(`return ${call} ? forward() : decline()`)).toContain(message);

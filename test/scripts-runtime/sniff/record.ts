@@ -1,7 +1,8 @@
 /**
- * `bun test/scripts-runtime/sniff/record.ts`: records how the Chromium of this machine begins, and
- * writes it to `captures/`, so that it can be tested where it is not installed. Nothing leaves
- * the machine: it is sent to a port of loopback, with a profile that is new and thrown away.
+ * `bun test/scripts-runtime/sniff/record.ts [BROWSER]`: records how the browsers of this machine
+ * begin, and writes it to `captures/`, so that it can be tested where they are not installed.
+ * Nothing leaves the machine: it is sent to a port of loopback, with a profile that is new and
+ * thrown away.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -31,6 +32,20 @@ const chromium = (...options: string[]): StartClient =>
     `https://${NAME}:${port}/path?q=1`,
   ]);
 
+/** Its settings are a file of the profile; all names are of this machine. */
+const firefox =
+  (settings: (port: number) => Readonly<Record<string, unknown>>): StartClient =>
+  (port) => {
+    const folder = mkdtempSync(join(profile, 'firefox-'));
+    const all = { 'network.dns.forceResolve': '127.0.0.1', ...settings(port) };
+    const lines = Object.entries(all).map(
+      ([key, value]) => `user_pref(${JSON.stringify(key)}, ${JSON.stringify(value)});\n`,
+    );
+    writeFileSync(join(folder, 'user.js'), lines.join(''));
+    const options = ['--headless', '--no-remote', '--profile', folder];
+    return program(() => ['firefox-esr', ...options, `https://${NAME}:${port}/path?q=1`])(port);
+  };
+
 const versionOf = (browser: string): string =>
   Bun.spawnSync([browser, '--version']).stdout.toString().trim();
 
@@ -45,11 +60,24 @@ function write(file: string, what: string, pieces: readonly Uint8Array[]): void 
   console.log(`${file}: ${pieces.map(({ length }) => length).join(' + ')} bytes of ${what}`);
 }
 
-if (isInstalled('chromium')) {
+const [wanted] = process.argv.slice(2);
+const isRecorded = (browser: string): boolean =>
+  isInstalled(browser) && (wanted === undefined || wanted === browser);
+
+if (isRecorded('chromium')) {
   const version = versionOf('chromium');
   write('chromium-tls.txt', `${version}, TLS over TCP`, [await recordStream(chromium())]);
   const quic = chromium(`--origin-to-force-quic-on=${NAME}:PORT`, '--enable-quic');
   write('chromium-quic.txt', `${version}, QUIC`, await recordDatagrams(quic));
+}
+if (isRecorded('firefox-esr')) {
+  const version = versionOf('firefox-esr');
+  const tls = firefox(() => ({ 'network.http.http3.enable': false }));
+  write('firefox-tls.txt', `${version}, TLS over TCP`, [await recordStream(tls)]);
+  const quic = firefox((port) => ({
+    'network.http.http3.alt-svc-mapping-for-testing': `${NAME};h3=:${port}`,
+  }));
+  write('firefox-quic.txt', `${version}, QUIC`, await recordDatagrams(quic));
 }
 rmSync(profile, { recursive: true, force: true });
 process.exit(0);

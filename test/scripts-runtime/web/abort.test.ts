@@ -39,6 +39,18 @@ test('AbortSignal.timeout fires after its time, as a TimeoutError', async () => 
   ).toEqual([false, true, 'TimeoutError', true]);
 });
 
+test('AbortSignal.timeout wants a delay', async () => {
+  expect(
+    await evaluate(`return [-1, NaN, '5', undefined].map((delay) => {
+      try { return AbortSignal.timeout(delay); } catch (error) { return String(error); }
+    });`),
+  ).toEqual(
+    [-1, NaN, '5', undefined].map(
+      (delay) => `TypeError: AbortSignal.timeout: the delay cannot be ${delay}`,
+    ),
+  );
+});
+
 test('AbortSignal.any fires with the first of its signals, also through another any', async () => {
   expect(
     await evaluate(`const one = new AbortController(), two = new AbortController();

@@ -217,3 +217,13 @@ document.title = 'x';
 fetch('http://a.example');
 new AbortSignal();
 `;
+
+test('what the types say is missing of the standard library is missing', async () => {
+  const [, list = ''] = /Of that library it lacks (.*?) and their like/s.exec(GLOBALS) ?? [];
+  const names = Array.from(list.matchAll(/`([\w.]+)`/g), ([, name]) => name);
+  expect(names).toContain('Intl');
+  const there = names.map((name) => `'${name}' in globalThis, '${name}' in Uint8Array.prototype`);
+  expect(await evaluate(`return [${there.join()}, 'fromAsync' in Array].includes(true);`)).toBe(
+    false,
+  );
+});

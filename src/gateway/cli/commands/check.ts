@@ -10,7 +10,7 @@ import { readSets } from '../../config/sets.ts';
 import type { ScriptIssue, ScriptSource } from '../../messages/script-control.ts';
 import { resolveAdmin } from '../../supervisor/api/listen.ts';
 import { ExitCode } from '../../supervisor/exit-code.ts';
-import { formatScriptIssue } from '../../supervisor/scripts/generations.ts';
+import { formatScriptIssue } from '../../supervisor/scripts/change-errors.ts';
 import { tryScripts } from '../../supervisor/scripts/script-check.ts';
 import { scriptLimits } from '../../supervisor/scripts/script-limits.ts';
 import { type ConfigFlags, configSource, withConfig } from '../options.ts';

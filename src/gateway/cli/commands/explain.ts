@@ -14,6 +14,7 @@ import { unnumbered } from '../../supervisor/scripts/script-check.ts';
 import { CommandError } from '../command-error.ts';
 import { type ClientFlags, clientOf, withClient } from '../options.ts';
 import { print, printJson } from '../output.ts';
+import { scriptLogLine } from '../script-log-line.ts';
 
 interface ExplainFlags extends ClientFlags {
   readonly config?: string;
@@ -102,9 +103,6 @@ function formatStep(step: Explanation['steps'][number]): string[] {
   if (step.kind === 'listener') return [`${head}: ${step.matches ? 'matches' : `no, ${step.why}`}`];
   return [
     `${head}: ${step.outcome} (${step.cpu_us} us)`,
-    ...step.logs.map(
-      ({ level, message, fields }) =>
-        `  ${level}: ${message}${fields === undefined ? '' : ` ${JSON.stringify(fields)}`}`,
-    ),
+    ...step.logs.map((line) => `  ${scriptLogLine(line)}`),
   ];
 }

@@ -1,5 +1,5 @@
 /** `culvert reload`: config and scripts from disk again. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type change, reloaded, reload as reloadSchema } from '../../supervisor/api/schemas.ts';
 import { type ClientFlags, clientOf, withClient } from '../options.ts';
 import { print, printJson } from '../output.ts';
@@ -33,7 +33,11 @@ export const withChangeFlags = (command: Command): Command =>
 export function addReload(program: Command): void {
   withChangeFlags(withClient(program.command('reload')))
     .description('read config and scripts from disk again')
-    .option('--wait <duration>', 'how long to wait for how it goes', WAIT_DEFAULT)
+    .addOption(
+      new Option('--wait [duration]', 'how long to wait for how it goes')
+        .default(WAIT_DEFAULT)
+        .preset(WAIT_DEFAULT),
+    )
     .option('--no-wait', 'print the id of the reload and go')
     .action(reload);
 }

@@ -4,12 +4,17 @@ import { SystemError } from '../../../ffi/errors.ts';
 import { loadConfig } from '../../config/default-config.ts';
 import { parseDeviceSource } from '../../config/device-schema.ts';
 import type { Config } from '../../config/schema.ts';
-import { applyRoutes, compareRoutes, type RouteChange, undoRoutes } from '../../routes/apply.ts';
-import { hostFamilies } from '../../routes/families.ts';
-import { recordOf } from '../../routes/host-routes.ts';
-import { checkLoops, type RouteWarning } from '../../routes/loop-check.ts';
-import { ipCommand, keyOf, planRoutes, type RoutePlan } from '../../routes/plan.ts';
 import { ExitCode } from '../../supervisor/exit-code.ts';
+import {
+  applyRoutes,
+  compareRoutes,
+  type RouteChange,
+  undoRoutes,
+} from '../../supervisor/host-routes/apply.ts';
+import { hostFamilies } from '../../supervisor/host-routes/families.ts';
+import { recordOf } from '../../supervisor/host-routes/host-routes.ts';
+import { checkLoops, type RouteWarning } from '../../supervisor/host-routes/loop-check.ts';
+import { ipCommand, keyOf, planRoutes, type RoutePlan } from '../../supervisor/host-routes/plan.ts';
 import { CommandError } from '../command-error.ts';
 import { type ConfigFlags, configSource, withConfig } from '../options.ts';
 import { print, printError, printJson } from '../output.ts';

@@ -1,6 +1,7 @@
 /** `culvert script replay` and `diff`: what scripts decide about flows that were seen before. */
 import { type Command, InvalidArgumentError } from 'commander';
-import type { RecordedFlow, ReplayedVerdict } from '../../../scripts-runtime/offline/report.ts';
+import type { ReplayedVerdict } from '../../../scripts-runtime/offline/report.ts';
+import type { RecordedFlow } from '../../../scripts-runtime/recorded-flow.ts';
 import { formatEndpoint } from '../../../stack/verdict.ts';
 import { FlowsFileError, readFlowsFile } from '../../author/flows-file.ts';
 import { readBundle } from '../../author/script-sources.ts';

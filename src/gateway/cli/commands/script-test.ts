@@ -1,20 +1,23 @@
 /** `culvert script test`: runs the tests beside scripts, and prints what became of them. */
-import { existsSync, statSync } from 'node:fs';
-import type { Command } from 'commander';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { type Command, InvalidArgumentError } from 'commander';
+import type { ScriptBundle } from '../../../scripts-runtime/bundle/bundle.ts';
 import type {
   TestFailure,
   TestFileReport,
   TestReport,
   TestResult,
 } from '../../../scripts-runtime/offline/report.ts';
+import type { CoveredTests } from '../../author/covered-tests.ts';
 import { bundleOf, byFolder, readBundle, readScriptFile } from '../../author/script-sources.ts';
-import { testAside } from '../../author/work-aside.ts';
+import { type TestAsideOptions, testAside } from '../../author/work-aside.ts';
 import type { ScriptSource } from '../../messages/script-control.ts';
 import { ExitCode } from '../../supervisor/exit-code.ts';
 import { CommandError } from '../command-error.ts';
 import { withTimeout } from '../options.ts';
-import { print, printJson } from '../output.ts';
+import { print, printError, printJson } from '../output.ts';
 import type { Finish } from '../program.ts';
+import { scriptLogLine } from '../script-log-line.ts';
 
 interface TestFlags {
   readonly json?: boolean;
@@ -22,7 +25,19 @@ interface TestFlags {
   readonly config?: string;
   readonly testNamePattern?: string;
   readonly timeout: number;
+  readonly coverage?: boolean;
+  readonly coverageLcov?: string;
+  readonly coverageMin?: number;
 }
+
+/** As `testAside`. */
+type RunTests = (bundle: ScriptBundle, options: TestAsideOptions) => Promise<TestReport>;
+
+const HELP = `
+A folder stands for all tests below it; without files: this folder.
+
+Coverage is that of the scripts and of what they import. --coverage-lcov and --coverage-min switch
+it on, too. A comment /* istanbul ignore next */ leaves out what follows it.`;
 
 const TEST_FILE = /\.test(\.[jt]s)$/;
 
@@ -32,8 +47,11 @@ export function addScriptTest(script: Command, finish: Finish): void {
     .option('-t, --test-name-pattern <text>', 'only tests that have this in their names')
     .option('-c, --config <file>', 'take vars, limits and sets from a config')
     .option('--root <folder>', 'also import files below this folder')
+    .option('--coverage', 'show which statements, branches, functions and lines ran')
+    .option('--coverage-lcov <file>', 'write what ran to a file, in the format of lcov')
+    .option('--coverage-min <percent>', 'end with 1 when less ran of any of these', parsePercent)
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nA folder stands for all tests below it; without files: this folder.')
+    .addHelpText('after', HELP)
     .action(async (files: string[], flags: TestFlags) =>
       finish(await testFiles(files.length === 0 ? ['.'] : files, flags)),
     );
@@ -45,19 +63,56 @@ async function testFiles(files: readonly string[], flags: TestFlags): Promise<Ex
     throw new CommandError(ExitCode.FAILED, `no tests found: name them like NAME.test.ts`);
   }
   const startedAt = performance.now();
+  const covered = await startCoverage(flags);
+  const run: RunTests = covered === undefined ? testAside : covered.run.bind(covered);
   const reports: TestReport[] = [];
-  for (const neighbours of byFolder(scripts)) reports.push(await testFolder(neighbours, flags));
+  for (const neighbours of byFolder(scripts))
+    reports.push(await run(...orderOf(neighbours, flags)));
   const report = joinReports(reports);
-  if (flags.json) printJson(report);
+  const shares = covered?.coverage.report;
+  if (flags.json) printJson(shares === undefined ? report : { ...report, coverage: shares });
   else print(formatReport(report, performance.now() - startedAt));
-  return report.ok ? ExitCode.OK : ExitCode.FAILED;
+  const isEnough = covered === undefined || tellCoverage(covered, flags);
+  return report.ok && isEnough ? ExitCode.OK : ExitCode.FAILED;
 }
 
-function testFolder(scripts: readonly ScriptSource[], flags: TestFlags): Promise<TestReport> {
+function orderOf(scripts: readonly ScriptSource[], flags: TestFlags): Parameters<RunTests> {
   const { config, testNamePattern: filter, timeout: silenceMs } = flags;
   const base = config === undefined ? bundleOf([]) : readBundle([config]);
   const options = { silenceMs, ...(filter === undefined ? {} : { filter }) };
-  return testAside({ ...base, scripts }, options);
+  return [{ ...base, scripts }, options];
+}
+
+async function startCoverage(flags: TestFlags): Promise<CoveredTests | undefined> {
+  const { coverage = false, coverageLcov: file, coverageMin: min } = flags;
+  if (!coverage && file === undefined && min === undefined) return undefined;
+  const { CoveredTests } = await import('../../author/covered-tests.ts');
+  return new CoveredTests();
+}
+
+/** @returns whether enough was run */
+function tellCoverage({ coverage, uncounted }: CoveredTests, flags: TestFlags): boolean {
+  const { json = false, coverageLcov: file, coverageMin: min = 0 } = flags;
+  if (!json) print(`\n${coverage.table(process.stdout.columns ?? 0).trimEnd()}`);
+  if (file !== undefined) writeResult(file, coverage.lcov());
+  const missing = coverage.shortfalls(min);
+  for (const line of [...uncounted, ...missing]) printError(line);
+  return missing.length === 0;
+}
+
+function writeResult(file: string, text: string): void {
+  try {
+    writeFileSync(file, text);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new CommandError(ExitCode.FAILED, `cannot write ${file}: ${code}`, { cause });
+  }
+}
+
+function parsePercent(text: string): number {
+  const percent = Number(text);
+  if (text.trim() !== '' && percent >= 0 && percent <= 100) return percent;
+  throw new InvalidArgumentError('expected a percentage from 0 to 100');
 }
 
 /** Files of scripts, however they were named: themselves, their tests, or a folder. */
@@ -117,8 +172,10 @@ const formatFile = ({ file, tests, failure, output }: TestFileReport): string[] 
   `${file}:`,
   ...output,
   ...(failure === undefined ? [] : formatFailure(failure)),
-  ...tests.flatMap(({ path, outcome, tookMs, failure: why }) => [
+  ...tests.flatMap(({ path, outcome, tookMs, failure: why, logs = [], logsLeft }) => [
     ...(why === undefined ? [] : formatFailure(why)),
+    ...(logsLeft === undefined ? [] : [`  … ${logsLeft} lines before`]),
+    ...logs.map((line) => `  ${scriptLogLine(line)}`),
     `${WORDS[outcome]} ${path.join(' > ')}${
       outcome === 'skipped' ? '' : ` [${tookMs.toFixed(2)}ms]`
     }`,

@@ -10,7 +10,7 @@ import {
   trial as trialSchema,
 } from '../../supervisor/api/schemas.ts';
 import { ExitCode } from '../../supervisor/exit-code.ts';
-import { formatScriptIssue } from '../../supervisor/scripts/generations.ts';
+import { formatScriptIssue } from '../../supervisor/scripts/change-errors.ts';
 import { tryScripts } from '../../supervisor/scripts/script-check.ts';
 import { type ClientFlags, clientOf, withClient } from '../options.ts';
 import { print, printError, printJson } from '../output.ts';

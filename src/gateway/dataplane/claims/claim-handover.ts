@@ -17,6 +17,16 @@ import type { ClaimSockets } from './claim-sockets.ts';
 import type { ClaimTable } from './claim-table.ts';
 import type { Relay } from './relay.ts';
 
+export interface ClaimHandoverParts {
+  readonly stack: Stack;
+  readonly counters: Counters;
+  readonly table: ClaimTable;
+  readonly sockets: ClaimSockets;
+  readonly upstreams: UpstreamTable;
+  readonly splice: Splice;
+  readonly relay: Relay;
+}
+
 export class ClaimHandover {
   readonly #stack: Stack;
   readonly #counters: Counters;
@@ -26,22 +36,14 @@ export class ClaimHandover {
   readonly #splice: Splice;
   readonly #relay: Relay;
 
-  constructor(
-    stack: Stack,
-    counters: Counters,
-    table: ClaimTable,
-    sockets: ClaimSockets,
-    upstreams: UpstreamTable,
-    splice: Splice,
-    relay: Relay,
-  ) {
-    this.#stack = stack;
-    this.#counters = counters;
-    this.#table = table;
-    this.#sockets = sockets;
-    this.#upstreams = upstreams;
-    this.#splice = splice;
-    this.#relay = relay;
+  constructor(parts: ClaimHandoverParts) {
+    this.#stack = parts.stack;
+    this.#counters = parts.counters;
+    this.#table = parts.table;
+    this.#sockets = parts.sockets;
+    this.#upstreams = parts.upstreams;
+    this.#splice = parts.splice;
+    this.#relay = parts.relay;
   }
 
   /** Joins both ends of the order; nothing waits any more of what the host has written. */

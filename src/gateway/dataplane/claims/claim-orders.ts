@@ -35,6 +35,15 @@ const CREDIT_MAX = 2 ** 31;
 /** How long a socket without a client, of which nobody wants more, waits for the far side's FIN. */
 const LINGER_MS = 10_000;
 
+export interface ClaimOrdersParts {
+  readonly stack: Stack;
+  readonly counters: Counters;
+  readonly guard: LoopGuard;
+  readonly table: ClaimTable;
+  readonly sockets: ClaimSockets;
+  readonly channel: ConnChannel;
+}
+
 export class ClaimOrders {
   readonly #stack: Stack;
   readonly #counters: Counters;
@@ -45,21 +54,13 @@ export class ClaimOrders {
   readonly #wakeAt: (deadline: Instant) => void;
 
   /** @param wakeAt  has the claims looked at when a deadline has come */
-  constructor(
-    stack: Stack,
-    counters: Counters,
-    guard: LoopGuard,
-    table: ClaimTable,
-    sockets: ClaimSockets,
-    channel: ConnChannel,
-    wakeAt: (deadline: Instant) => void,
-  ) {
-    this.#stack = stack;
-    this.#counters = counters;
-    this.#guard = guard;
-    this.#table = table;
-    this.#sockets = sockets;
-    this.#channel = channel;
+  constructor(parts: ClaimOrdersParts, wakeAt: (deadline: Instant) => void) {
+    this.#stack = parts.stack;
+    this.#counters = parts.counters;
+    this.#guard = parts.guard;
+    this.#table = parts.table;
+    this.#sockets = parts.sockets;
+    this.#channel = parts.channel;
     this.#wakeAt = wakeAt;
   }
 

@@ -53,13 +53,21 @@ interface Slot {
   readonly via: ViaDial | undefined;
 }
 
+export interface ClaimSocketsParts {
+  readonly epoll: Epoll;
+  readonly counters: Counters;
+  readonly guard: LoopGuard;
+  readonly vias: Upstreams;
+  /** Address of the arena's first byte, for the kernel. */
+  readonly base: number;
+}
+
 export class ClaimSockets {
   readonly #epoll: Epoll;
   readonly #counters: Counters;
   readonly #guard: LoopGuard;
-  /** Address of the arena's first byte, for the kernel. */
+  readonly #vias: Upstreams;
   readonly #base: number;
-  readonly #upstreams: Upstreams;
   readonly #slots: (Slot | undefined)[];
   /** Free slots; the last is taken first. */
   readonly #free: number[];
@@ -70,18 +78,11 @@ export class ClaimSockets {
   #connectMs = 0;
 
   /** @param limit  sockets that there may be at a time */
-  constructor(
-    epoll: Epoll,
-    counters: Counters,
-    guard: LoopGuard,
-    base: number,
-    limit: number,
-    upstreams: Upstreams,
-  ) {
-    this.#upstreams = upstreams;
+  constructor({ epoll, counters, guard, vias, base }: ClaimSocketsParts, limit: number) {
     this.#epoll = epoll;
     this.#counters = counters;
     this.#guard = guard;
+    this.#vias = vias;
     this.#base = base;
     const count = Math.min(limit, SLOTS_MAX);
     this.#slots = Array.from({ length: count });
@@ -111,7 +112,7 @@ export class ClaimSockets {
     clientHash: number,
     now: Instant,
   ): void {
-    const upstream = this.#upstreams.choose(viaOf(message, view));
+    const upstream = this.#vias.choose(viaOf(message, view));
     if (upstream === undefined) this.#dialDirect(end, message, view, now);
     else if (upstream === 'unknown') withoutDial(end, DialResult.FAILED);
     else this.#dialVia(end, upstream, message, view, clientHash, now);
@@ -226,18 +227,16 @@ export class ClaimSockets {
   ): void {
     const { mark, localAt, localFamily, timeoutMs } = message;
     const { fwmark, interface: device } = this.#egress;
-    const via = new ViaDial(
-      this.#upstreams,
-      upstream,
-      copyOf(message, view),
-      {
+    const via = new ViaDial(this.#vias, upstream, {
+      target: copyOf(message, view),
+      wish: {
         mark: mark < 0 ? undefined : mark,
         bind: localFamily === 0 ? '' : formatAddress(view, localAt, localFamily === 4 ? 4 : 16),
         connectTimeoutMs: timeoutMs,
       },
-      { fwmark, interface: device, connectMs: this.#connectMs },
+      defaults: { fwmark, interface: device, connectMs: this.#connectMs },
       clientHash,
-    );
+    });
     this.#tryNext(end, via, DialResult.FAILED, now);
   }
 
@@ -327,7 +326,7 @@ export class ClaimSockets {
 
   #release(end: ClaimEnd, port: FdPort): void {
     if (end.dialed === undefined) this.#slots[port.slot]?.via?.abandoned();
-    if (port.upstreamSlot !== NO_SLOT) this.#upstreams.leave(port.upstreamSlot);
+    if (port.upstreamSlot !== NO_SLOT) this.#vias.leave(port.upstreamSlot);
     end.port = undefined;
     this.#slots[port.slot] = undefined;
     this.#free.push(port.slot);

@@ -4,7 +4,6 @@
  */
 import { Counter, type Counters } from '../../../stack/counters.ts';
 import type { Stack } from '../../../stack/stack.ts';
-import { NEVER } from '../../../stack/time.ts';
 import { FIRST_OWN_CONN } from '../../messages/conn.ts';
 import { SlabQueue } from '../forward/slab-queue.ts';
 import { RowPort } from '../row-port.ts';
@@ -65,7 +64,7 @@ export class ClaimTable {
   add(row: number, epoch: number, requestId: number): Claim {
     this.#turns[row] = (this.#turns[row]! + 1) % TURNS;
     const conn = ((this.#turns[row]! << ROW_BITS) | row) >>> 0;
-    const claim = new Claim(row, conn, epoch, requestId, this.newQueue(), NEVER);
+    const claim = new Claim({ row, conn, epoch, requestId }, this.newQueue());
     const port = new RowPort(claim.client, row, this.#stack);
     claim.client.port = port;
     this.#byRow[row] = port;
@@ -76,7 +75,7 @@ export class ClaimTable {
 
   /** What a script dials without a client, under a number of the host's choosing. */
   addOwn(conn: number, epoch: number): Claim {
-    const claim = new Claim(NO_CLIENT, conn, epoch, 0, this.newQueue(), NEVER);
+    const claim = new Claim({ row: NO_CLIENT, conn, epoch, requestId: 0 }, this.newQueue());
     claim.phase = ClaimPhase.OPEN;
     claim.isOpenTold = true;
     this.#own.set(conn, claim);

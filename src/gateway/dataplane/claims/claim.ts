@@ -3,7 +3,7 @@
  * a script dials without a client is a claim too, which has no flow.
  */
 import { CloseReason } from '../../../stack/close-reason.ts';
-import type { Instant } from '../../../stack/time.ts';
+import { type Instant, NEVER } from '../../../stack/time.ts';
 import { CLIENT_END, DialResult } from '../../messages/conn.ts';
 import type { SocketEnds } from '../../messages/conn-encode.ts';
 import type { SlabQueue } from '../forward/slab-queue.ts';
@@ -141,12 +141,20 @@ export interface SpliceOrder {
 /** `row` of a claim without a client. */
 export const NO_CLIENT = -1;
 
-export class Claim {
+/** What tells a claim from all others. */
+export interface ClaimName {
   /** NO_CLIENT, or where its flow is. */
   readonly row: number;
   readonly conn: number;
   readonly epoch: number;
-  /** Of the decision. */
+  /** Of the decision; 0 without a client. */
+  readonly requestId: number;
+}
+
+export class Claim implements ClaimName {
+  readonly row: number;
+  readonly conn: number;
+  readonly epoch: number;
   readonly requestId: number;
   phase: ClaimPhase = ClaimPhase.HANDSHAKE;
   readonly client: ClaimEnd;
@@ -163,19 +171,13 @@ export class Claim {
   /** Position in the list of those that are not spliced; -1 for none. */
   position = -1;
 
-  constructor(
-    row: number,
-    conn: number,
-    epoch: number,
-    requestId: number,
-    queue: SlabQueue,
-    never: Instant,
-  ) {
+  /** @param queue  for what the host writes to the client */
+  constructor({ row, conn, epoch, requestId }: ClaimName, queue: SlabQueue) {
     this.row = row;
     this.conn = conn;
     this.epoch = epoch;
     this.requestId = requestId;
-    this.client = new ClaimEnd(this, CLIENT_END, queue, never);
+    this.client = new ClaimEnd(this, CLIENT_END, queue, NEVER);
   }
 
   get hasClient(): boolean {

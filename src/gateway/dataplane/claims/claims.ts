@@ -20,20 +20,16 @@ import type { DecisionAnswer } from '../../messages/decision.ts';
 import { FdPort } from '../fd-port.ts';
 import type { FlowService } from '../flow-service.ts';
 import { failedDial, resultOfReason } from '../forward/dial-result.ts';
-import type { Splice } from '../forward/splice.ts';
-import type { UpstreamTable } from '../forward/upstream-table.ts';
-import type { LoopGuard } from '../loop-guard.ts';
 import { STARVED_WAIT_MS } from '../next-turn.ts';
 import { RowPort } from '../row-port.ts';
 import { type Claim, type ClaimEnd, ClaimPhase, pushEnd } from './claim.ts';
-import { ClaimHandover } from './claim-handover.ts';
-import { ClaimOrders } from './claim-orders.ts';
+import { ClaimHandover, type ClaimHandoverParts } from './claim-handover.ts';
+import { ClaimOrders, type ClaimOrdersParts } from './claim-orders.ts';
 import type { ClaimSockets } from './claim-sockets.ts';
 import { ClaimTable } from './claim-table.ts';
 import { ClaimTeller, isForgotten } from './claim-teller.ts';
 import type { ConnChannel } from './conn-channel.ts';
 import { endsOfRow } from './device-dial.ts';
-import type { Relay } from './relay.ts';
 
 /** No host: no message is for us, and none is sent. */
 const NO_EPOCH = -1;
@@ -42,16 +38,7 @@ const LOOK_STEP_US = 4_000;
 /** Calls that throw away what a socket sends, before the others have their turn. */
 const DISCARD_SHARE = 16;
 
-export interface ClaimsParts {
-  readonly stack: Stack;
-  readonly counters: Counters;
-  readonly guard: LoopGuard;
-  readonly channel: ConnChannel;
-  readonly upstreams: UpstreamTable;
-  readonly splice: Splice;
-  readonly relay: Relay;
-  readonly sockets: ClaimSockets;
-}
+export type ClaimsParts = Omit<ClaimOrdersParts & ClaimHandoverParts, 'table'>;
 
 export class Claims implements FlowService {
   readonly #stack: Stack;
@@ -71,7 +58,7 @@ export class Claims implements FlowService {
 
   /** @param limit  claims that scripts may talk to at a time */
   constructor(parts: ClaimsParts, limit: number, boot: number) {
-    const { stack, counters, guard, channel, upstreams, splice, relay, sockets } = parts;
+    const { stack, counters, channel, sockets } = parts;
     this.#stack = stack;
     this.#counters = counters;
     this.#channel = channel;
@@ -79,10 +66,9 @@ export class Claims implements FlowService {
     this.#boot = boot;
     const table = new ClaimTable(stack, counters, limit);
     this.#table = table;
-    const wakeAt = (deadline: Instant) => this.#wakeAt(deadline);
-    this.#orders = new ClaimOrders(stack, counters, guard, table, sockets, channel, wakeAt);
+    this.#orders = new ClaimOrders({ ...parts, table }, (deadline) => this.#wakeAt(deadline));
     this.#teller = new ClaimTeller(channel, stack);
-    this.#handover = new ClaimHandover(stack, counters, table, sockets, upstreams, splice, relay);
+    this.#handover = new ClaimHandover({ ...parts, table });
   }
 
   configure(live: LiveConfig): void {

@@ -4,6 +4,7 @@
  * supervisor hands over another (device-swap.ts). What errors mean is in tun-errors.ts.
  */
 import { type Epoll, EpollEvent } from '../../../ffi/epoll.ts';
+import type { SharedMemory } from '../../../ffi/memory.ts';
 import type { TunDevice } from '../../../ffi/tun-device.ts';
 import { Counter, type Counters } from '../../../stack/counters.ts';
 import type { DeviceCapabilities, FrameSink } from '../../../stack/device.ts';
@@ -22,6 +23,15 @@ const READ_FAULTS_MAX = 16;
 /** What of a device is needed here; a test has one that fails as it likes. */
 export type TunHandle = Pick<TunDevice, 'fd' | 'read' | 'write' | 'probe'>;
 
+export interface TunPortParts {
+  readonly device: TunHandle;
+  readonly capabilities: DeviceCapabilities;
+  /** The arena's, in which frames lie. */
+  readonly memory: Pick<SharedMemory, 'buffer' | 'address'>;
+  readonly counters: Counters;
+  readonly reports: Reports;
+}
+
 export class TunPort implements FrameSink {
   /** Changed in place when the device is swapped or refuses something: the stack has it too. */
   readonly capabilities: DeviceCapabilities;
@@ -37,22 +47,11 @@ export class TunPort implements FrameSink {
   #probedAt = 0;
   #refusals = 0;
 
-  /**
-   * @param memory  the arena's, in which frames lie
-   * @param base    address of its first byte
-   */
-  constructor(
-    device: TunHandle,
-    capabilities: DeviceCapabilities,
-    memory: ArrayBuffer,
-    base: number,
-    counters: Counters,
-    reports: Reports,
-  ) {
+  constructor({ device, capabilities, memory, counters, reports }: TunPortParts) {
     this.#device = device;
     this.capabilities = capabilities;
-    this.#view = new DataView(memory);
-    this.#base = base;
+    this.#view = new DataView(memory.buffer);
+    this.#base = memory.address;
     this.#counters = counters;
     this.#reports = reports;
     this.#start();

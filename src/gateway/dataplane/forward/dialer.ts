@@ -61,6 +61,16 @@ const LOOP = 1;
 /** Of an upstream that has no address to try. */
 const DIAL_UNFIT = dialFailure(0);
 
+export interface DialerParts {
+  readonly stack: Stack;
+  readonly upstreams: UpstreamTable;
+  readonly vias: Upstreams;
+  readonly splice: Splice;
+  readonly epoll: Epoll;
+  readonly counters: Counters;
+  readonly guard: LoopGuard;
+}
+
 export class Dialer {
   readonly #stack: Stack;
   readonly #table: UpstreamTable;
@@ -76,22 +86,14 @@ export class Dialer {
   #defaults: DialDefaults = { fwmark: 0, interface: '', connectMs: 0 };
   #inFlight = 0;
 
-  constructor(
-    stack: Stack,
-    table: UpstreamTable,
-    upstreams: Upstreams,
-    splice: Splice,
-    epoll: Epoll,
-    counters: Counters,
-    guard: LoopGuard,
-  ) {
-    this.#stack = stack;
-    this.#table = table;
-    this.#upstreams = upstreams;
-    this.#splice = splice;
-    this.#epoll = epoll;
-    this.#counters = counters;
-    this.#guard = guard;
+  constructor(parts: DialerParts) {
+    this.#stack = parts.stack;
+    this.#table = parts.upstreams;
+    this.#upstreams = parts.vias;
+    this.#splice = parts.splice;
+    this.#epoll = parts.epoll;
+    this.#counters = parts.counters;
+    this.#guard = parts.guard;
     this.#count();
   }
 
@@ -187,14 +189,12 @@ export class Dialer {
     view.setUint16(at + FlowField.VIA, upstream.rule.id, true);
     const { bind, connectTimeoutMs } = plan;
     const mark = plan.mark === CONFIGURED_MARK ? undefined : plan.mark;
-    const dial = new ViaDial(
-      this.#upstreams,
-      upstream,
-      targetOf(view, at),
-      { mark, bind, connectTimeoutMs },
-      this.#defaults,
-      clientHash(view, at),
-    );
+    const dial = new ViaDial(this.#upstreams, upstream, {
+      target: targetOf(view, at),
+      wish: { mark, bind, connectTimeoutMs },
+      defaults: this.#defaults,
+      clientHash: clientHash(view, at),
+    });
     this.#vias.set(row, dial);
     this.#count();
     return this.#tryNext(row, dial, DIAL_UNFIT, now);

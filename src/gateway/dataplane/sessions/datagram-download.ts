@@ -8,9 +8,10 @@ import { DropReason } from '../../../stack/drop-reason.ts';
 import { FlowField } from '../../../stack/flow-row.ts';
 import type { Instant } from '../../../stack/time.ts';
 import type { UpstreamTable } from '../forward/upstream-table.ts';
-import type { DatagramLanding } from './datagram-landing.ts';
+import { DatagramLanding } from './datagram-landing.ts';
 import type { DnsQuestions } from './dns-questions.ts';
 import { echoReplyAt, NO_REPLY } from './echo-messages.ts';
+import type { SessionContext } from './session-context.ts';
 import type { SessionErrors } from './session-errors.ts';
 import type { SessionStack } from './session-stack.ts';
 import { SessionKind, type SessionTable } from './session-table.ts';
@@ -40,21 +41,14 @@ export class DatagramDownload {
   readonly #landing: DatagramLanding;
   readonly #counters: Counters;
 
-  constructor(
-    stack: SessionStack,
-    upstreams: UpstreamTable,
-    table: SessionTable,
-    questions: DnsQuestions,
-    errors: SessionErrors,
-    landing: DatagramLanding,
-    counters: Counters,
-  ) {
+  constructor(context: SessionContext, questions: DnsQuestions, errors: SessionErrors) {
+    const { stack, upstreams, table, counters, base } = context;
     this.#stack = stack;
     this.#upstreams = upstreams;
     this.#table = table;
     this.#questions = questions;
     this.#errors = errors;
-    this.#landing = landing;
+    this.#landing = new DatagramLanding(stack.slabs, base);
     this.#counters = counters;
   }
 

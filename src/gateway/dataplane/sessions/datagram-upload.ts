@@ -18,6 +18,7 @@ import type { Instant } from '../../../stack/time.ts';
 import { GATHERED_BYTES_MAX, Gather } from '../forward/gather.ts';
 import type { UpstreamTable } from '../forward/upstream-table.ts';
 import { NO_ROW } from '../row-queues.ts';
+import type { SessionContext } from './session-context.ts';
 import type { SessionErrors } from './session-errors.ts';
 import type { SessionStack } from './session-stack.ts';
 import { PathMode, type SessionTable } from './session-table.ts';
@@ -53,20 +54,13 @@ export class DatagramUpload {
   /** A row has its place by its low bits. */
   readonly #gathers = Array.from({ length: GATHERS }, () => new Gather());
 
-  constructor(
-    stack: SessionStack,
-    upstreams: UpstreamTable,
-    table: SessionTable,
-    errors: SessionErrors,
-    counters: Counters,
-    base: number,
-  ) {
-    this.#stack = stack;
-    this.#upstreams = upstreams;
-    this.#table = table;
+  constructor(context: SessionContext, errors: SessionErrors) {
+    this.#stack = context.stack;
+    this.#upstreams = context.upstreams;
+    this.#table = context.table;
     this.#errors = errors;
-    this.#counters = counters;
-    this.#base = base;
+    this.#counters = context.counters;
+    this.#base = context.base;
   }
 
   /**

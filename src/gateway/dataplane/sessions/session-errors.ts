@@ -22,6 +22,7 @@ import { IPV4_HEADER_BYTES } from '../../../stack/wire/ipv4.ts';
 import { IPV6_HEADER_BYTES } from '../../../stack/wire/ipv6.ts';
 import { dialFailure } from '../forward/dial.ts';
 import type { UpstreamTable } from '../forward/upstream-table.ts';
+import type { SessionContext } from './session-context.ts';
 import type { SessionStack } from './session-stack.ts';
 import { PathMode, SessionKind, type SessionTable } from './session-table.ts';
 
@@ -87,18 +88,12 @@ export class SessionErrors {
   readonly #queue = new ErrorQueue();
   #slabAt = NO_SLAB;
 
-  constructor(
-    stack: SessionStack,
-    upstreams: UpstreamTable,
-    table: SessionTable,
-    counters: Counters,
-    base: number,
-  ) {
-    this.#stack = stack;
-    this.#upstreams = upstreams;
-    this.#table = table;
-    this.#counters = counters;
-    this.#base = base;
+  constructor(context: SessionContext) {
+    this.#stack = context.stack;
+    this.#upstreams = context.upstreams;
+    this.#table = context.table;
+    this.#counters = context.counters;
+    this.#base = context.base;
   }
 
   /** Passes on what stands in the error queue of a session. @returns how many there were */

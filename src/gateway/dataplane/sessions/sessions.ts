@@ -38,12 +38,12 @@ import { NextTurn } from '../next-turn.ts';
 import { NO_ROW } from '../row-queues.ts';
 import { DIAL_FAILED, type Upstream } from '../upstream/upstream.ts';
 import { DatagramDownload, Left } from './datagram-download.ts';
-import { DatagramLanding } from './datagram-landing.ts';
 import { DatagramUpload } from './datagram-upload.ts';
 import { DnsQuestions } from './dns-questions.ts';
 import { EchoIdentifiers } from './echo-identifiers.ts';
 import { prepareRequest } from './echo-messages.ts';
 import { SessionBounds } from './session-bounds.ts';
+import type { SessionContext } from './session-context.ts';
 import { SessionErrors } from './session-errors.ts';
 import { openEcho, openUdp } from './session-socket.ts';
 import type { SessionStack } from './session-stack.ts';
@@ -53,6 +53,11 @@ import { ShortageNotice } from './shortage-notice.ts';
 /** Receiving calls that one session may make before the others have their turn. */
 const SHARE = 4;
 const DNS_PORT = 53;
+
+export interface SessionParts extends Omit<SessionContext, 'table'> {
+  readonly epoll: Epoll;
+  readonly guard: LoopGuard;
+}
 
 export interface SessionOptions {
   /** Sockets in all. */
@@ -87,16 +92,9 @@ export class Sessions {
   readonly #next: NextTurn;
   #egress: Pick<LiveConfig['egress'], 'fwmark' | 'interface'> = { fwmark: 0, interface: '' };
 
-  /** @param base  address of the arena's first byte, for the kernel */
-  constructor(
-    stack: SessionStack,
-    upstreams: UpstreamTable,
-    epoll: Epoll,
-    counters: Counters,
-    guard: LoopGuard,
-    base: number,
-    { limit, perSource, socketsMax, secrets, report }: SessionOptions,
-  ) {
+  constructor(parts: SessionParts, options: SessionOptions) {
+    const { stack, upstreams, epoll, counters, guard } = parts;
+    const { limit, perSource, socketsMax, secrets, report } = options;
     this.#socketsMax = socketsMax ?? limit;
     const rows = stack.flows.capacity;
     this.#shortage = new ShortageNotice(report);
@@ -110,17 +108,10 @@ export class Sessions {
     this.#bounds = new SessionBounds(stack.flows, stack.arena.view, limit, perSource, hash);
     this.#identifiers = new EchoIdentifiers(secrets[2]!);
     this.#questions = new DnsQuestions(rows);
-    this.#errors = new SessionErrors(stack, upstreams, this.#table, counters, base);
-    this.#upload = new DatagramUpload(stack, upstreams, this.#table, this.#errors, counters, base);
-    this.#download = new DatagramDownload(
-      stack,
-      upstreams,
-      this.#table,
-      this.#questions,
-      this.#errors,
-      new DatagramLanding(stack.slabs, base),
-      counters,
-    );
+    const context: SessionContext = { ...parts, table: this.#table };
+    this.#errors = new SessionErrors(context);
+    this.#upload = new DatagramUpload(context, this.#errors);
+    this.#download = new DatagramDownload(context, this.#questions, this.#errors);
     this.#next = new NextTurn(upstreams, UpstreamBit.SESSION_LISTED, rows);
   }
 

@@ -45,13 +45,21 @@ const OUR_OWN: readonly number[] = [
   Errno.EADDRNOTAVAIL,
 ];
 
+export interface ViaRequest {
+  /** Where the flow is to go, for which a proxy is asked. */
+  readonly target: ProxyTarget;
+  readonly wish: ViaWish;
+  readonly defaults: DialDefaults;
+  /** The same for all flows of a client. */
+  readonly clientHash: number;
+}
+
 export class ViaDial {
   readonly upstream: Upstream;
   /** Where the socket is to be connected to; valid after `next`. */
   to: ProxyTarget;
   readonly timeoutMs: number;
   readonly #upstreams: Upstreams;
-  /** Where the flow is to go, for which a proxy is asked. */
   readonly #target: ProxyTarget;
   readonly #wish: ViaWish;
   readonly #defaults: DialDefaults;
@@ -62,15 +70,8 @@ export class ViaDial {
   #address: UpstreamAddress | undefined;
   #conversation: ProxyConversation | undefined;
 
-  /** @param clientHash  the same for all flows of a client */
-  constructor(
-    upstreams: Upstreams,
-    upstream: Upstream,
-    target: ProxyTarget,
-    wish: ViaWish,
-    defaults: DialDefaults,
-    clientHash: number,
-  ) {
+  constructor(upstreams: Upstreams, upstream: Upstream, request: ViaRequest) {
+    const { target, wish, defaults, clientHash } = request;
     const { rule } = upstream;
     this.upstream = upstream;
     this.to = target;

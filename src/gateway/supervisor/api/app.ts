@@ -6,6 +6,7 @@ import { SETS_MAX_BYTES } from '../../config/sets.ts';
 import type { LogTap } from '../log/log-tap.ts';
 import type { Logger } from '../log/logger.ts';
 import { requireScope } from './access.ts';
+import { answerUnrouted } from './allowed-methods.ts';
 import type { ApiEnv } from './api-env.ts';
 import { auditWrites } from './audit.ts';
 import { guardBrowser } from './browser-guard.ts';
@@ -44,12 +45,10 @@ export interface ApiOptions {
 export function createApi(plane: ControlPlane, { log, logTap }: ApiOptions): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   app.onError((error, context) => answerError(error, context, log));
-  app.notFound(() => {
-    throw new ProblemError(404, 'there is nothing here; GET /v1/openapi.json lists what is');
-  });
+  app.notFound((context) => answerUnrouted(app, context));
   app.use(auditWrites(plane, log));
   app.use(
-    guardBrowser(() => plane.config.isClash),
+    guardBrowser(plane),
     requireScope(() => plane.config.access),
     endRevoked((listener) => plane.config.onAccess(listener)),
   );

@@ -1,5 +1,4 @@
 /** What the HTTP API needs of the gateway. The supervisor implements it; tests have their own. */
-
 import type { ReloadConfig } from '../../config/reload-schema.ts';
 import type { RecordedFlow } from '../../messages/script-control.ts';
 import type { ConfigChanges } from '../config-changes.ts';
@@ -8,8 +7,9 @@ import type { FlowControl } from '../flows/flow-control.ts';
 import type { LogLevel } from '../log/log-level.ts';
 import type { Notices } from '../notices.ts';
 import type { Explanation } from '../scripts/explain.ts';
+import type { Generation } from '../scripts/generation.ts';
 import type { Trial } from '../scripts/generation-parts.ts';
-import type { Change, ChangeOptions, Generation } from '../scripts/generations.ts';
+import type { Change, ChangeOptions } from '../scripts/generations.ts';
 import type { ReloadRecord } from '../scripts/reloads.ts';
 import type { NewBundle, NewScript } from '../scripts/script-changes.ts';
 import type { TrialReport } from '../scripts/trials.ts';
@@ -19,7 +19,7 @@ import type { DropCount, ReasonCount, Status } from './schemas.ts';
 
 export interface ControlPlane {
   /** What of the config the API itself goes by, as it is now. */
-  readonly config: Pick<ConfigState, 'access' | 'isClash' | 'onAccess'>;
+  readonly config: Pick<ConfigState, 'access' | 'hosts' | 'isClash' | 'onAccess'>;
   /** Bytes of clients so far, up and down. */
   traffic(): { readonly up: number; readonly down: number };
   readonly notices: Notices;

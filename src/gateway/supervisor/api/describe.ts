@@ -63,6 +63,7 @@ export const describeAccepted = (
 ) =>
   describeRoute({
     summary,
+    ...conditionsOf(problems),
     responses: {
       202: { description: 'Begun.', content: { 'application/json': { schema: resolver(schema) } } },
       ...problemResponses(problems),
@@ -88,6 +89,7 @@ const probeAnswer = (description: string) => ({
 export const describeEmpty = (summary: string, problems: readonly number[] = []) =>
   describeRoute({
     summary,
+    ...conditionsOf(problems),
     responses: { 204: { description: 'Done.' }, ...problemResponses(problems) },
   });
 
@@ -135,7 +137,7 @@ function problemResponses(statuses: readonly number[]) {
   );
 }
 
-/** What goes with an ETag: `If-Match` where 412 may come, `If-None-Match` where 304 may. */
+/** What goes with an ETag: `If-Match` where 412 or 428 may come, `If-None-Match` where 304 may. */
 function conditionsOf(statuses: readonly number[]) {
   const tag = (name: string, description: string) => ({
     in: 'header' as const,
@@ -147,6 +149,9 @@ function conditionsOf(statuses: readonly number[]) {
     parameters: [
       ...(statuses.includes(428)
         ? [tag('If-Match', 'The ETag that was read, or `*`. `force` and `dry_run` go without.')]
+        : []),
+      ...(statuses.includes(412) && !statuses.includes(428)
+        ? [tag('If-Match', 'Absent, `*`, or the ETag that was read.')]
         : []),
       ...(statuses.includes(304) ? [tag('If-None-Match', 'ETags that the client has.')] : []),
     ],

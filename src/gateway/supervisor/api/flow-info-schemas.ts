@@ -1,5 +1,6 @@
 /** Shapes of `?view=tcp`: see supervisor/flows/flow-info.ts. */
 import { z } from 'zod';
+import { query } from './query.ts';
 import { flow, flowsQuery } from './schemas.ts';
 
 const numbers = <const Names extends readonly string[]>(...names: Names) =>
@@ -32,7 +33,7 @@ const socket = z.object({
 
 const view = z.enum(['flow', 'tcp']).default('flow');
 export const flowsViewQuery = flowsQuery.extend({ view });
-export const flowViewQuery = z.object({ view });
+export const flowViewQuery = query({ view });
 /** `tcp` and `socket` where they were asked for, and are there. */
 export const flowInfo = flow.extend({ tcp: tcp.optional(), socket: socket.optional() });
 export const flowInfos = z.object({ flows: z.array(flowInfo), next: z.number().optional() });

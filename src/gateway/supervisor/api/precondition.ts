@@ -54,6 +54,22 @@ export function preconditionOf(
 }
 
 /**
+ * Checks the `If-Match` of a write that may go without one: who sends one means it.
+ *
+ * @param etag  of what is there; undefined for what has no versions
+ * @throws ProblemError  412 when it is another state (RFC 9110 §13.1.1), 400 when it cannot be read
+ */
+export function demandMatch(context: Context, what: string, etag?: string): void {
+  const ifMatch = parseIfMatch(context);
+  if (!Array.isArray(ifMatch)) return;
+  if (etag === undefined) {
+    throw new ProblemError(412, `${what} no versions: leave If-Match out, or send "*"`);
+  }
+  if (ifMatch.includes(etag)) return;
+  throw new ProblemError(412, `${what} ${etag}, not ${ifMatch.join(' or ')}`);
+}
+
+/**
  * The answer to who has the state already; undefined for others. Only for what is the same as long
  * as its tag is: counters beside it would stand still.
  */
@@ -85,7 +101,7 @@ function trialOf(query: ChangeQuery, defaults: ReloadConfig['canary']): TrialPla
  *
  * @throws ProblemError  400 when it is no list of tags
  */
-export const parseIfMatch = (context: Context): string[] | '*' | undefined =>
+const parseIfMatch = (context: Context): string[] | '*' | undefined =>
   parseTags(context, 'If-Match');
 
 function parseTags(

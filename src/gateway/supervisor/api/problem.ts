@@ -17,7 +17,7 @@ import {
   NoTrialError,
   ScriptHostError,
   StaleChangeError,
-} from '../scripts/generations.ts';
+} from '../scripts/change-errors.ts';
 import { NoSuchReloadError, TooManyReloadsError } from '../scripts/reloads.ts';
 import { NoSuchScriptError } from '../scripts/script-changes.ts';
 import type { Problem } from './schemas.ts';

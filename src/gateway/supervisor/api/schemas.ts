@@ -4,8 +4,9 @@ import { scriptName } from '../../config/script-schema.ts';
 import { duration } from '../../config/values.ts';
 import { FLOW_EVENT_NAMES } from '../flows/event-ring.ts';
 import { NOTICE_NAMES } from '../notices.ts';
-import { ORIGINS } from '../scripts/generations.ts';
+import { ORIGINS } from '../scripts/generation.ts';
 import { REVALIDATE_MODES } from '../scripts/revalidation.ts';
+import { query } from './query.ts';
 
 const PAGE_DEFAULT = 100;
 const PAGE_MAX = 10_000;
@@ -19,7 +20,7 @@ export const flag = z
 const PERCENT_MAX = 100;
 const CANARY_MS_MAX = 24 * 3_600_000;
 
-export const changeQuery = z.object({
+export const changeQuery = query({
   force: flag,
   dry_run: flag,
   /** Percent of new flows: `10`, `10%`, `0` for none whatever the config says. */
@@ -55,18 +56,18 @@ const filter = z
   .meta({ examples: ['src in 10.0.0.0/8 and dport = 443'] })
   .default('');
 
-export const flowsQuery = z.object({
+export const flowsQuery = query({
   filter,
   limit: z.coerce.number().int().min(1).max(PAGE_MAX).default(PAGE_DEFAULT),
   from: z.coerce.number().int().min(0).default(0),
 });
 /** What is meant must be said: an empty filter is no way to ask for all. */
-export const killQuery = z.object({
+export const killQuery = query({
   filter,
   all: flag,
   dry_run: flag,
 });
-export const filterQuery = z.object({ filter });
+export const filterQuery = query({ filter });
 export const eventsQuery = filterQuery.extend({
   /** `NEW,DESTROY` */
   type: z
@@ -77,7 +78,7 @@ export const eventsQuery = filterQuery.extend({
     .optional(),
 });
 export const eventsHeader = z.object({ 'last-event-id': z.string().optional() });
-export const dropsQuery = z.object({ all: flag });
+export const dropsQuery = query({ all: flag });
 export const scriptParam = z.object({ name: scriptName });
 export const flowParam = z.object({ id: z.string() });
 

@@ -2,7 +2,8 @@
 import { basename } from 'node:path';
 import type { z } from 'zod';
 import type { ScheduleEntry, ScriptSource } from '../../messages/script-control.ts';
-import type { Change, ChangeOptions, Generation } from '../scripts/generations.ts';
+import type { Generation } from '../scripts/generation.ts';
+import type { Change, ChangeOptions } from '../scripts/generations.ts';
 import type { ReloadRecord } from '../scripts/reloads.ts';
 import type { Revalidation } from '../scripts/revalidation.ts';
 import type { TrialState } from './control-plane.ts';

@@ -12,7 +12,7 @@ import { CrashPolicy } from '../backoff.ts';
 import type { Logger } from '../log/logger.ts';
 import { Mutex } from '../mutex.ts';
 import type { Notices } from '../notices.ts';
-import { StaleChangeError } from '../scripts/generations.ts';
+import { StaleChangeError } from '../scripts/change-errors.ts';
 import type { Device, NextDevice } from './device.ts';
 import { DeviceEvents } from './device-events.ts';
 import type { DeviceState } from './device-state.ts';
@@ -267,7 +267,7 @@ export class DeviceKeeper implements Disposable {
     const { log, plane } = this.#options;
     const device = this.#device;
     const before = this.state.name;
-    const next = refusing(() => device.prepare(name, this.state));
+    const next = this.#prepare(name);
     try {
       refusing(() => device.moveRoutes(next));
       const user = plane();
@@ -289,6 +289,18 @@ export class DeviceKeeper implements Disposable {
     this.events.add(event, this.state);
     log.info({ device: this.state.name, before }, `device-${event}`);
     this.#options.onBack();
+  }
+
+  #prepare(name: string): NextDevice {
+    try {
+      return this.#device.prepare(name, this.state);
+    } catch (cause) {
+      if (!(cause instanceof SystemError)) throw cause;
+      // The only queue of the interface is our own.
+      const isOurs = cause.code === 'EBUSY' && name === this.state.name;
+      const why = `${name} is persistent and has one queue, which is in use: name another device`;
+      throw new SwapError('DEVICE_REFUSED', isOurs ? why : cause.message, { cause });
+    }
   }
 
   #abandon(next: NextDevice): void {

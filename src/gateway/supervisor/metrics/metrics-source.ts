@@ -3,7 +3,7 @@ import type { CounterReader } from '../../../stack/counters.ts';
 import type { DeviceCounts } from '../device/device-metrics.ts';
 import type { FlowDurations } from '../flows/ended-flows.ts';
 import type { Census } from '../flows/live-flows.ts';
-import type { Generation } from '../scripts/generations.ts';
+import type { Generation } from '../scripts/generation.ts';
 import type { HostEnds } from '../scripts/host-ends.ts';
 import type { ScriptTotals } from '../scripts/script-totals.ts';
 import type { TrialOutcomes, TrialReport } from '../scripts/trials.ts';

@@ -15,7 +15,8 @@ import type {
 import { Child, selfCommand } from '../child.ts';
 import { parseFromScriptHost } from '../child-messages.ts';
 import { processCpuMs } from '../watchdog.ts';
-import { bundleIssue, type Generation, ScriptHostError } from './generations.ts';
+import { bundleIssue, ScriptHostError } from './change-errors.ts';
+import type { Generation } from './generation.ts';
 import { toBundle } from './script-bundle.ts';
 import {
   describeExit,

@@ -2,7 +2,7 @@
 import { createHmac } from 'node:crypto';
 import { basename } from 'node:path';
 import type { ScriptSet } from '../../messages/script-control.ts';
-import type { BundleContent } from './generations.ts';
+import type { BundleContent } from './generation.ts';
 
 type ScriptSets = Readonly<Record<string, ScriptSet>>;
 

@@ -13,8 +13,9 @@ import { type ListenerMismatch, Listeners } from '../../dataplane/listeners.ts';
 import type { ListenerRule, LiveConfig } from '../../messages/control.ts';
 import type { AskedVerdict, RecordedFlow, ScriptLog } from '../../messages/script-control.ts';
 import { Aside, type AsideOptions } from './aside.ts';
+import { BundleRejectedError, ScriptHostError } from './change-errors.ts';
+import type { Generation } from './generation.ts';
 import type { Trial } from './generation-parts.ts';
-import { BundleRejectedError, type Generation, ScriptHostError } from './generations.ts';
 import { describeFlow } from './replay.ts';
 import type { HostState } from './script-host.ts';
 

@@ -1,6 +1,6 @@
 /** What the history of generations works with, as types. */
 import type { CanaryPlan, ScriptIssue } from '../../messages/script-control.ts';
-import type { Generation } from './generations.ts';
+import type { Generation } from './generation.ts';
 import type { Replay } from './replay.ts';
 
 export interface Checked {

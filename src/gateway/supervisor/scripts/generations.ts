@@ -6,14 +6,17 @@
 import { randomBytes } from 'node:crypto';
 import { bundleFaults } from '../../config/scripts.ts';
 import { setFaults } from '../../config/sets.ts';
-import type {
-  ScriptIssue,
-  ScriptLimits,
-  ScriptSet,
-  ScriptSource,
-} from '../../messages/script-control.ts';
+import type { ScriptIssue, ScriptLimits } from '../../messages/script-control.ts';
 import { Mutex } from '../mutex.ts';
 import { HASH_KEY_BYTES, hashOf, shareSets } from './bundle-content.ts';
+import {
+  BundleRejectedError,
+  bundleIssue,
+  NoSuchGenerationError,
+  NoTrialError,
+  StaleChangeError,
+} from './change-errors.ts';
+import type { BundleContent, Generation, Origin } from './generation.ts';
 import type { Checked, HistoryStore, Trial, TrialPlan, TrialRunner } from './generation-parts.ts';
 import type { Replay } from './replay.ts';
 import type { RevalidateMode, Revalidation } from './revalidation.ts';
@@ -22,31 +25,6 @@ import type { RevalidateMode, Revalidation } from './revalidation.ts';
 export const HISTORY_LENGTH = 20;
 /** Generations whose names are kept, so that a flow that lives long can still be named. */
 const NAMES_LENGTH = 1000;
-
-/** All that decides how scripts behave. */
-export interface BundleContent {
-  readonly scripts: readonly ScriptSource[];
-  readonly vars: Readonly<Record<string, string>>;
-  readonly limits: ScriptLimits;
-  readonly sets?: Readonly<Record<string, ScriptSet>>;
-  /** Authorities that they trust besides the usual ones, in PEM. */
-  readonly ca?: string;
-}
-
-export const ORIGINS = ['start', 'reload', 'api', 'rollback'] as const;
-export type Origin = (typeof ORIGINS)[number];
-
-export interface Generation extends BundleContent {
-  /** 0 is the state before the first bundle. */
-  readonly number: number;
-  /** Of the content, hexadecimal. */
-  readonly hash: string;
-  readonly origin: Origin;
-  /** Of a rollback: where its content comes from. */
-  readonly copyOf?: number;
-  /** Milliseconds since 1970. */
-  readonly createdAt: number;
-}
 
 /**
  * Runs bundles. Both answer with what is wrong with the bundle; nothing wrong is an empty list.
@@ -90,42 +68,6 @@ export interface Change {
   readonly revalidation?: Revalidation;
   /** Settles when nothing is left of what was replaced; never rejects. */
   readonly drained?: Promise<void>;
-}
-
-/** The caller's ETag is not that of the active generation. */
-export class StaleChangeError extends Error {
-  override readonly name = 'StaleChangeError';
-  readonly code = 'STALE';
-}
-
-/** The scripts may be right, but no host could load them now; nothing was changed. */
-export class ScriptHostError extends Error {
-  override readonly name = 'ScriptHostError';
-  readonly code = 'SCRIPT_HOST';
-}
-
-/** A bundle does not load; nothing was changed. */
-export class BundleRejectedError extends Error {
-  override readonly name = 'BundleRejectedError';
-  readonly code = 'BUNDLE_REJECTED';
-  readonly issues: readonly ScriptIssue[];
-
-  constructor(issues: readonly ScriptIssue[]) {
-    super(issues.map(formatScriptIssue).join('\n'));
-    this.issues = issues;
-  }
-}
-
-/** The history does not hold what was asked for. */
-export class NoSuchGenerationError extends Error {
-  override readonly name = 'NoSuchGenerationError';
-  readonly code = 'NO_SUCH_GENERATION';
-}
-
-/** There is nothing to promote or to abort. */
-export class NoTrialError extends Error {
-  override readonly name = 'NoTrialError';
-  readonly code = 'NO_TRIAL';
 }
 
 export interface GenerationsParts {
@@ -380,20 +322,3 @@ const noTrial = (): NoTrialError => new NoTrialError('no bundle is on trial');
 /** The number alone would repeat after a restart of the gateway; the content, on a rollback. */
 const etagOf = ({ number, hash }: Generation, trial: Generation | undefined): string =>
   trial === undefined ? `"${number}-${hash}"` : `"${number}-${hash}-${trial.number}"`;
-
-/** An issue that cannot be laid on one line: it names the only script, or the bundle. */
-export function bundleIssue(
-  { scripts }: BundleContent,
-  kind: string,
-  message: string,
-): ScriptIssue {
-  const only = scripts.length === 1 ? scripts[0] : undefined;
-  const place = { script: only?.name ?? '', file: only?.file ?? 'bundle' };
-  return { ...place, line: 0, column: 0, kind, message };
-}
-
-/** `scripts/route.ts:3:5: message` */
-export function formatScriptIssue(issue: ScriptIssue): string {
-  const place = issue.line === 0 ? issue.file : `${issue.file}:${issue.line}:${issue.column}`;
-  return `${place}: ${issue.message}`;
-}

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../scripts-runtime/limits.ts';
 import type { Logger } from '../log/logger.ts';
-import { type Generation, ORIGINS } from './generations.ts';
+import { type Generation, ORIGINS } from './generation.ts';
 
 /** First word of a file; the number counts formats. */
 const MAGIC = 'culvert-generation-1';

@@ -16,7 +16,7 @@ import {
 import { Child, type ChildExit } from '../child.ts';
 import { parseFromScriptHost } from '../child-messages.ts';
 import { processCpuMs, WATCHDOG_PERIOD_MS, Watchdog } from '../watchdog.ts';
-import type { Generation } from './generations.ts';
+import type { Generation } from './generation.ts';
 import { type ConfigFacts, type HostFacts, toBundle } from './script-bundle.ts';
 import { describeExit } from './script-load.ts';
 

@@ -5,10 +5,9 @@
  * A host that a script has broken out of may tell anything. So the journal takes what the scripts
  * of the bundles in memory may have by their limits, and leaves out the rest.
  */
-
 import { type KvLimits, kvEntryBytes } from '../../../scripts-runtime/kv/kv.ts';
 import type { KvEntry } from '../../messages/script-control.ts';
-import type { Generation } from './generations.ts';
+import type { Generation } from './generation.ts';
 
 /**
  * Of `kvBytes`: what is deleted may be told after what came in its place, so that for a moment

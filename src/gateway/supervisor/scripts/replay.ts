@@ -1,8 +1,9 @@
 /** What a new bundle would decide otherwise: flows of late, asked of it and of the active one. */
 import type { AskedVerdict, DecidedFlow } from '../../messages/script-control.ts';
 import { Aside, type AsideOptions } from './aside.ts';
+import { ScriptHostError } from './change-errors.ts';
+import type { Generation } from './generation.ts';
 import type { Checked } from './generation-parts.ts';
-import { type Generation, ScriptHostError } from './generations.ts';
 
 /** Differences that are shown; all are counted. */
 const SHOWN_MAX = 50;

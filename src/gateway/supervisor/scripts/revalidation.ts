@@ -12,7 +12,7 @@ import type { LiveFlows, Page } from '../flows/live-flows.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Resolver } from '../resolver.ts';
 import { Aside, type AsideOptions } from './aside.ts';
-import type { Generation } from './generations.ts';
+import type { Generation } from './generation.ts';
 import { describeFlow, type VerdictDifference } from './replay.ts';
 
 export const REVALIDATE_MODES = ['keep', 'report', 'close'] as const;

@@ -1,6 +1,6 @@
 /** A generation as a script host gets it. */
 import type { ScriptBundle } from '../../messages/script-control.ts';
-import type { Generation } from './generations.ts';
+import type { Generation } from './generation.ts';
 
 export interface HostFacts {
   /** Name of the device, as scripts will see it. */

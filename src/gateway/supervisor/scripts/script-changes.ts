@@ -9,17 +9,15 @@ import { type DiskChange, DiskWatch } from '../disk-watch.ts';
 import type { Logger } from '../log/logger.ts';
 import { Mutex } from '../mutex.ts';
 import type { Notices } from '../notices.ts';
+import { BundleRejectedError, NoTrialError } from './change-errors.ts';
+import type { BundleContent, Generation } from './generation.ts';
 import type { HistoryStore, TrialRunner } from './generation-parts.ts';
 import {
   type Activator,
-  type BundleContent,
-  BundleRejectedError,
   type Change,
   type ChangeOptions,
-  type Generation,
   Generations,
   HISTORY_LENGTH,
-  NoTrialError,
 } from './generations.ts';
 import { readHashKey } from './hash-key.ts';
 import { HistoryFiles } from './history-files.ts';

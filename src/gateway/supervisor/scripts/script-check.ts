@@ -1,7 +1,7 @@
 /** Loads a bundle in a process that is thrown away, so that nothing it does can matter. */
 import type { ScriptIssue } from '../../messages/script-control.ts';
 import { Aside } from './aside.ts';
-import type { BundleContent, Generation } from './generations.ts';
+import type { BundleContent, Generation } from './generation.ts';
 
 /** A bundle that belongs to no gateway. */
 export const unnumbered = (content: BundleContent): Generation => ({

@@ -18,8 +18,10 @@ import { Mutex } from '../mutex.ts';
 import { Resolver } from '../resolver.ts';
 import type { AsideOptions } from './aside.ts';
 import { KillBreaker } from './breaker.ts';
+import { bundleIssue, ScriptHostError } from './change-errors.ts';
+import type { Generation } from './generation.ts';
 import type { CanaryTrial, Checked } from './generation-parts.ts';
-import { type Activator, bundleIssue, type Generation, ScriptHostError } from './generations.ts';
+import type { Activator } from './generations.ts';
 import { HostEnds } from './host-ends.ts';
 import { type HostEnd, HostProcess } from './host-process.ts';
 import { Drains, HostQuestions } from './host-questions.ts';
@@ -162,7 +164,6 @@ export class ScriptHost implements Activator {
         if (issues.length === 0) this.#commit(bundle);
         return issues;
       } finally {
-        // Unless it has taken over.
         this.#journal.retire('next');
         if (this.#active === undefined) await this.stop();
         else if (this.#host?.isUncertain) this.#restartAfter(0);

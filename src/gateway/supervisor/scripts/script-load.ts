@@ -2,7 +2,8 @@
 import { encodeJsonFrame, FrameTooLargeError } from '../../messages/framing.ts';
 import type { ScriptIssue, ToScriptHost } from '../../messages/script-control.ts';
 import type { ChildExit } from '../child.ts';
-import { type BundleContent, bundleIssue, type Generation } from './generations.ts';
+import { bundleIssue } from './change-errors.ts';
+import type { BundleContent, Generation } from './generation.ts';
 
 /** A process of a compiled binary is up in 50 ms; a busy machine needs more. */
 export const START_ALLOWANCE_MS = 5_000;

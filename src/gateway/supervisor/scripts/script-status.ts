@@ -1,6 +1,6 @@
 /** How the scripts of the active generation do, as the API shows it. */
 import type { Status } from '../api/schemas.ts';
-import type { Generation } from './generations.ts';
+import type { Generation } from './generation.ts';
 import type { ScriptTotals } from './script-totals.ts';
 
 /**

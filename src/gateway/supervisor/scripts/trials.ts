@@ -6,8 +6,8 @@
 import type { CanaryCounts, DecidedFlow, ScriptIssue } from '../../messages/script-control.ts';
 import type { Logger } from '../log/logger.ts';
 import { Aside, type AsideOptions } from './aside.ts';
+import type { Generation } from './generation.ts';
 import type { CanaryTrial, TrialPlan, TrialRunner } from './generation-parts.ts';
-import type { Generation } from './generations.ts';
 import { Shadow, type ShadowCounts } from './shadow.ts';
 
 /** What a script host does for trials. */

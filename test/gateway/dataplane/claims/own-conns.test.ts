@@ -1,11 +1,11 @@
 /** Sockets that a script host dials without a client: in conns that it has named itself. */
 import { expect, test } from 'bun:test';
-import type { Epoll } from '../../../../src/ffi/epoll.ts';
 import { ClaimPhase } from '../../../../src/gateway/dataplane/claims/claim.ts';
-import { ClaimSockets } from '../../../../src/gateway/dataplane/claims/claim-sockets.ts';
+import {
+  ClaimSockets,
+  type ClaimSocketsParts,
+} from '../../../../src/gateway/dataplane/claims/claim-sockets.ts';
 import { ClaimTable } from '../../../../src/gateway/dataplane/claims/claim-table.ts';
-import type { LoopGuard } from '../../../../src/gateway/dataplane/loop-guard.ts';
-import type { Upstreams } from '../../../../src/gateway/dataplane/upstream/upstreams.ts';
 import { FIRST_OWN_CONN } from '../../../../src/gateway/messages/conn.ts';
 import type { SocketDial } from '../../../../src/gateway/messages/conn-encode.ts';
 import { COUNTERS_BYTES, Counter, Counters } from '../../../../src/stack/counters.ts';
@@ -140,7 +140,7 @@ test('what the data plane before had of them is not counted any more', () => {
   const gauges = [Counter.CLAIMS_NOW, Counter.CLAIM_SOCKETS_NOW, Counter.OWN_SOCKETS_NOW];
   for (const gauge of gauges) counters.set(gauge, 7);
   new ClaimTable({ flows: { capacity: 1 } } as Stack, counters, 10);
-  new ClaimSockets({} as Epoll, counters, {} as LoopGuard, 0, 4, {} as Upstreams);
+  new ClaimSockets({ counters } as ClaimSocketsParts, 4);
   expect(gauges.map((gauge) => counters.get(gauge))).toEqual([0, 0, 0]);
 });
 

@@ -48,10 +48,12 @@ beforeEach(() => {
   tun = new FakeTun();
   counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
   told = [];
-  const memory = new ArrayBuffer(256);
-  new DataView(memory).setUint16(SUPERFRAME_AT + 4, 1448, true);
+  const buffer = new ArrayBuffer(256);
+  new DataView(buffer).setUint16(SUPERFRAME_AT + 4, 1448, true);
   const reports = { message: (message: FromDataPlane) => told.push(message) } as unknown as Reports;
-  port = new TunPort(tun, { ...FULL_OFFLOAD }, memory, 0, counters, reports);
+  const memory = { buffer, address: 0 };
+  const capabilities = { ...FULL_OFFLOAD };
+  port = new TunPort({ device: tun, capabilities, memory, counters, reports });
 });
 
 const states = () =>

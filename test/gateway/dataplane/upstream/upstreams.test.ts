@@ -31,7 +31,7 @@ function poolOf(...ports: readonly number[]) {
     const target = { view: new DataView(new ArrayBuffer(4)), at: 0, family: 4, port: 1 } as const;
     const wish = { mark: undefined, bind: '', connectTimeoutMs: 0 };
     const defaults = { fwmark: 0, interface: '', connectMs: 1000 };
-    return new ViaDial(upstreams, find(), target, wish, defaults, 7);
+    return new ViaDial(upstreams, find(), { target, wish, defaults, clientHash: 7 });
   };
   const active = () => find().addresses.map((address) => address.active);
   return { upstreams, configure, dial, active };

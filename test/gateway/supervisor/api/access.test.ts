@@ -132,6 +132,9 @@ describe('web pages', () => {
     expect(await status('Host', '127.0.0.1:9000')).toBe(200);
     expect(await status('Host', '[::1]:9000')).toBe(200);
     expect(await status('Host', 'localhost')).toBe(200);
+    plane.config.hosts.push('gw1.example');
+    expect(await status('Host', 'GW1.example:9000')).toBe(200);
+    expect(await status('Host', 'x.gw1.example')).toBe(403);
   });
 
   test('get no CORS headers', async () => {

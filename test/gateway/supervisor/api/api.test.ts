@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'bun:test';
 import type { Hono } from 'hono';
-import type { BundleContent } from '../../../../src/gateway/supervisor/scripts/generations.ts';
+import type { BundleContent } from '../../../../src/gateway/supervisor/scripts/generation.ts';
 import { apiOf, type FakePlane, fakePlane } from './fake-plane.ts';
 
 let plane: FakePlane;

@@ -56,13 +56,32 @@ test('one is ended, and all are', async () => {
 
 test('are off unless they are wanted', async () => {
   plane.config.isClash = false;
-  for (const path of ['/connections', '/traffic', '/logs']) {
+  for (const path of ['/connections', '/traffic', '/logs', '/configs', '/proxies']) {
     const answer = await api.request(path);
     expect(answer.status).toBe(404);
     expect(await answer.text()).toContain('admin.clash');
   }
   expect((await api.request('/connections', { method: 'DELETE' })).status).toBe(404);
   expect(plane.killed).toEqual([]);
+});
+
+test('what dashboards ask for before they show anything is there', async () => {
+  plane.logLevel.ask('warn', 0);
+  const read = async (path: string) => (await api.request(path)).json();
+  // yacd and metacubexd look at the status, zashboard at `mode`; then come these lists.
+  expect(await read('/configs')).toEqual({
+    mode: 'rule',
+    'log-level': 'warning',
+    'allow-lan': false,
+    tun: { enable: true, device: 'x0' },
+  });
+  expect(await read('/version?token=')).toMatchObject({ version: expect.any(String) });
+  expect(await read('/proxies')).toEqual({ proxies: {} });
+  expect(await read('/providers/proxies')).toEqual({ providers: {} });
+  expect(await read('/providers/rules')).toEqual({ providers: {} });
+  expect(await read('/rules')).toEqual({ rules: [] });
+  // Dashboards may change nothing here.
+  expect((await api.request('/configs', { method: 'PATCH' })).status).toBe(405);
 });
 
 test('a line of the log is one of Clash, from a level on', () => {

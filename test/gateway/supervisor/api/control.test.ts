@@ -96,7 +96,7 @@ describe('the end', () => {
   );
 
   test.each(['/v1/drain', '/v1/stop'])('a GET of %s ends nothing', async (path) => {
-    expect((await ask('GET', path)).status).toBe(404);
+    expect((await ask('GET', path)).status).toBe(405);
     expect(plane.ended).toEqual([]);
   });
 });

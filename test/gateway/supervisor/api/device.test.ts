@@ -39,6 +39,21 @@ describe('a swap', () => {
     expect((await swap({}, await tagNow())).status).toBe(200);
   });
 
+  test('with a body that is not said to be JSON is refused', async () => {
+    const send = (body?: string, type?: string) =>
+      api.request('/v1/device/swap', {
+        method: 'POST',
+        ...(body === undefined ? {} : { body: Buffer.from(body) }),
+        headers: { 'If-Match': '*', ...(type !== undefined && { 'Content-Type': type }) },
+      });
+    expect((await send('{"name":"other0"}', 'application/x-www-form-urlencoded')).status).toBe(415);
+    expect((await send('{"name":"other0"}')).status).toBe(415);
+    expect(plane.swapped).toEqual([]);
+    expect((await send()).status).toBe(200);
+    expect((await send('{"name":"other0"}', 'application/json; charset=utf-8')).status).toBe(200);
+    expect(plane.swapped).toEqual([undefined, 'other0']);
+  });
+
   test('without If-Match is refused with 428, and says where to find one', async () => {
     const answer = await swap({}, '');
     expect(answer.status).toBe(428);

@@ -1,20 +1,20 @@
 /** The event stream over a socket: what a fetch inside of the process would not show. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'bun:test';
 import { mkdtempSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { everyFlow } from '../../../../src/gateway/flow-filter/parse.ts';
 import { listen } from '../../../../src/gateway/supervisor/api/listen.ts';
 import type { ApiServer } from '../../../../src/gateway/supervisor/api/transport/server.ts';
 import { TooManyReadersError } from '../../../../src/gateway/supervisor/flows/flow-events.ts';
+import { RawClients } from '../../../support/raw-clients.ts';
 import { until } from '../support.ts';
 import { apiOf, type FakePlane, fakePlane } from './fake-plane.ts';
 
 const path = join(mkdtempSync(join(tmpdir(), 'culvert-')), 'admin.sock');
 let plane: FakePlane;
 let server: ApiServer;
-const sockets: Socket[] = [];
+const clients = new RawClients();
 
 beforeEach(() => {
   plane = fakePlane();
@@ -23,22 +23,14 @@ beforeAll(async () => {
   server = await listen({ kind: 'unix', path }, (request) => apiOf(plane).fetch(request));
 });
 afterEach(() => {
-  for (const socket of sockets.splice(0)) socket.destroy();
+  clients.destroy();
   plane.flows.close();
 });
 afterAll(() => server.stop());
 
-/** A client that asked for events; `text` grows with what it got. */
-function client(query = '', headers = '') {
-  const socket = connect(path);
-  sockets.push(socket);
-  const seen = { socket, text: '' };
-  socket.on('data', (bytes) => {
-    seen.text += bytes.toString();
-  });
-  socket.write(`GET /v1/events${query} HTTP/1.1\r\nHost: x\r\n${headers}\r\n`);
-  return seen;
-}
+/** A client that asked for events. */
+const client = (query = '', headers = '') =>
+  clients.open({ path }, `GET /v1/events${query} HTTP/1.1\r\nHost: x\r\n${headers}\r\n`);
 
 /** A row that ended, `count` times. */
 function end(count: number): void {

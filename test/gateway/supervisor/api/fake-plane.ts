@@ -1,5 +1,4 @@
 /** A gateway without a kernel: generations that are real, flows in memory of no data plane. */
-
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,13 +21,13 @@ import { LogTap } from '../../../../src/gateway/supervisor/log/log-tap.ts';
 import { createLogger } from '../../../../src/gateway/supervisor/log/logger.ts';
 import { Mutex } from '../../../../src/gateway/supervisor/mutex.ts';
 import { Notices } from '../../../../src/gateway/supervisor/notices.ts';
-import { explain } from '../../../../src/gateway/supervisor/scripts/explain.ts';
 import {
-  type BundleContent,
-  Generations,
   ScriptHostError,
   StaleChangeError,
-} from '../../../../src/gateway/supervisor/scripts/generations.ts';
+} from '../../../../src/gateway/supervisor/scripts/change-errors.ts';
+import { explain } from '../../../../src/gateway/supervisor/scripts/explain.ts';
+import type { BundleContent } from '../../../../src/gateway/supervisor/scripts/generation.ts';
+import { Generations } from '../../../../src/gateway/supervisor/scripts/generations.ts';
 import { Reloads } from '../../../../src/gateway/supervisor/scripts/reloads.ts';
 import { NoSuchScriptError } from '../../../../src/gateway/supervisor/scripts/script-changes.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
@@ -55,7 +54,11 @@ export interface FakePlane extends ControlPlane {
   /** Names that a swap was asked for with. */
   readonly swapped: (string | undefined)[];
   reasons: string[];
-  readonly config: ControlPlane['config'] & { access: AccessRules; isClash: boolean };
+  readonly config: ControlPlane['config'] & {
+    access: AccessRules;
+    hosts: string[];
+    isClash: boolean;
+  };
   /** As a reload does it. */
   readonly setAccess: (access: AccessRules) => void;
   readonly logTap: LogTap;
@@ -204,6 +207,7 @@ export function fakePlane(): FakePlane {
     reasons: [],
     config: {
       access: { tokens: [], peers: [] },
+      hosts: [],
       isClash: true,
       onAccess: (listener) => {
         accessListeners.add(listener);

@@ -56,7 +56,16 @@ test('every reference leads somewhere, and every schema is one', () => {
   }
 });
 
-test('a write that has a version says so, and one without has none', () => {
+test('every write says what its If-Match means; a question is no write', () => {
+  const writes = operationsOf(described).filter(({ method }) => method !== 'GET');
+  const deaf = writes.filter(
+    ({ operation: { responses, parameters = [] } }) =>
+      !('412' in responses && parameters.some(({ name }) => name === 'If-Match')),
+  );
+  expect(deaf.map(({ route }) => route)).toEqual(['POST /v1/explain']);
+});
+
+test('a write that demands a version says so', () => {
   const versioned = operationsOf(described)
     .filter(({ operation }) => '428' in operation.responses)
     .map(({ route, operation }) => {
@@ -75,6 +84,29 @@ test('a write that has a version says so, and one without has none', () => {
     'POST /v1/trial/abort': true,
     'POST /v1/device/swap': true,
   });
+});
+
+test('a parameter that a route does not know is refused, with what was meant', async () => {
+  const strict = operationsOf(described).filter(
+    ({ method, path, operation: { parameters = [] } }) =>
+      path.startsWith('/v1/') && (method !== 'GET' || parameters.some((one) => one.in === 'query')),
+  );
+  expect(strict.length).toBeGreaterThan(20);
+  const plane = fakePlane();
+  for (const { method, path, route } of strict) {
+    const place = path.replace(/\{\w+\}/g, 'a');
+    const headers = { 'If-Match': '*', 'Content-Type': 'application/json' };
+    const answer = await apiOf(plane).request(`${place}?nonsense=1`, { method, headers });
+    const { errors } = (await answer.json()) as { errors: object[] };
+    const fault = { path: '', message: 'unknown parameter "nonsense"' };
+    expect([route, answer.status, errors]).toEqual([route, 400, expect.arrayContaining([fault])]);
+  }
+  expect([plane.killed, plane.ended, plane.swapped]).toEqual([[], [], []]);
+  const answer = await apiOf(plane).request('/v1/flows?all=true&dryrun=true', { method: 'DELETE' });
+  expect(((await answer.json()) as { detail: string }).detail).toEndWith(
+    'unknown parameter "dryrun", did you mean "dry_run"?',
+  );
+  expect(plane.killed).toEqual([]);
 });
 
 test('examples are what their schemas say', () => {

@@ -299,6 +299,17 @@ describe.skipIf(!isRoot)('a device', () => {
       expect(ip('route') + ip('-6', 'route', 'show', 'proto', 'static')).not.toContain('cvstay0');
     });
 
+    test('of a persistent one for itself is refused, with what to do', async () => {
+      keep();
+      ip('tuntap', 'add', 'cvstay0', 'mode', 'tun');
+      await keeper.swap('cvstay0');
+      const error = await keeper.swap().catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ code: 'DEVICE_REFUSED' });
+      expect(String(error)).toEndWith('one queue, which is in use: name another device');
+      leadsTo('cvstay0');
+      await keeper.swap(NAME);
+    });
+
     test('for one that is in use: nothing has changed', async () => {
       keep();
       using _theirs = TunDevice.open({ name: 'cvkeep1', offload: true });

@@ -1,8 +1,6 @@
 /** Activates a generation in the history of a folder, and dies before it is told that it could. */
-import {
-  type Generation,
-  Generations,
-} from '../../../../src/gateway/supervisor/scripts/generations.ts';
+import type { Generation } from '../../../../src/gateway/supervisor/scripts/generation.ts';
+import { Generations } from '../../../../src/gateway/supervisor/scripts/generations.ts';
 import { HistoryFiles } from '../../../../src/gateway/supervisor/scripts/history-files.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
 import { rememberingLog } from '../support.ts';

@@ -1,13 +1,13 @@
 /** Scripts are asked in a real process aside. */
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import type { AsideOptions } from '../../../../src/gateway/supervisor/scripts/aside.ts';
+import { BundleRejectedError } from '../../../../src/gateway/supervisor/scripts/change-errors.ts';
 import {
   type ExplainParts,
   type Explanation,
   explain,
   explainNotes,
 } from '../../../../src/gateway/supervisor/scripts/explain.ts';
-import { BundleRejectedError } from '../../../../src/gateway/supervisor/scripts/generations.ts';
 import { toRecordedFlow } from '../../../../src/gateway/supervisor/scripts/recorded-flow.ts';
 import { unnumbered } from '../../../../src/gateway/supervisor/scripts/script-check.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';

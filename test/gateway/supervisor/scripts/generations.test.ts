@@ -1,18 +1,22 @@
 import { describe, expect, test } from 'bun:test';
 import type { ScriptIssue, ScriptSource } from '../../../../src/gateway/messages/script-control.ts';
+import {
+  BundleRejectedError,
+  NoSuchGenerationError,
+  ScriptHostError,
+  StaleChangeError,
+} from '../../../../src/gateway/supervisor/scripts/change-errors.ts';
+import type {
+  BundleContent,
+  Generation,
+} from '../../../../src/gateway/supervisor/scripts/generation.ts';
 import type {
   Checked,
   TrialRunner,
 } from '../../../../src/gateway/supervisor/scripts/generation-parts.ts';
 import {
   type Activator,
-  type BundleContent,
-  BundleRejectedError,
-  type Generation,
   Generations,
-  NoSuchGenerationError,
-  ScriptHostError,
-  StaleChangeError,
 } from '../../../../src/gateway/supervisor/scripts/generations.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
 

@@ -10,9 +10,9 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Generation } from '../../../../src/gateway/supervisor/scripts/generation.ts';
 import {
   type Activator,
-  type Generation,
   Generations,
 } from '../../../../src/gateway/supervisor/scripts/generations.ts';
 import { readHashKey } from '../../../../src/gateway/supervisor/scripts/hash-key.ts';

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import type { Change, Generation } from '../../../../src/gateway/supervisor/scripts/generations.ts';
+import type { Generation } from '../../../../src/gateway/supervisor/scripts/generation.ts';
+import type { Change } from '../../../../src/gateway/supervisor/scripts/generations.ts';
 import {
   NoSuchReloadError,
   Reloads,

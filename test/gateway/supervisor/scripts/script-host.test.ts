@@ -5,10 +5,8 @@ import {
   HEARTBEAT_BYTES,
   HeartbeatField,
 } from '../../../../src/gateway/messages/script-control.ts';
-import {
-  type Generation,
-  ScriptHostError,
-} from '../../../../src/gateway/supervisor/scripts/generations.ts';
+import { ScriptHostError } from '../../../../src/gateway/supervisor/scripts/change-errors.ts';
+import type { Generation } from '../../../../src/gateway/supervisor/scripts/generation.ts';
 import { checkScripts } from '../../../../src/gateway/supervisor/scripts/script-check.ts';
 import { ScriptHost } from '../../../../src/gateway/supervisor/scripts/script-host.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';

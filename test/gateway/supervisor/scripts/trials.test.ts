@@ -1,10 +1,8 @@
 /** Trials whose host is busy or lost: what is on trial is what the host has on trial. */
 import { expect, test } from 'bun:test';
+import { ScriptHostError } from '../../../../src/gateway/supervisor/scripts/change-errors.ts';
+import type { Generation } from '../../../../src/gateway/supervisor/scripts/generation.ts';
 import type { CanaryTrial } from '../../../../src/gateway/supervisor/scripts/generation-parts.ts';
-import {
-  type Generation,
-  ScriptHostError,
-} from '../../../../src/gateway/supervisor/scripts/generations.ts';
 import { type TrialHost, Trials } from '../../../../src/gateway/supervisor/scripts/trials.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
 import { rememberingLog } from '../support.ts';

@@ -6,6 +6,7 @@ import type { Capture } from '../../capture/capture.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeText } from '../describe.ts';
 import { ProblemError } from '../problem.ts';
+import { query } from '../query.ts';
 import { validate } from '../validate.ts';
 
 const TYPE = 'application/x-pcapng';
@@ -17,7 +18,7 @@ const SNAP_LENGTH_MIN = 20;
 const HOURS_24_MS = 86_400_000;
 const REASONS = DROP_REASON_NAMES.filter((_, index) => index !== DropReason.NONE);
 
-const captureQuery = z.object({
+const captureQuery = query({
   filter: z.string().default(''),
   /** Id of one flow, which need not live any more. */
   flow: z

@@ -20,8 +20,10 @@ import {
 import type { ControlPlane } from '../control-plane.ts';
 import { describeEmpty, describeJson, describeLines } from '../describe.ts';
 import { answerLines, everyPeriod, type LineSource } from '../lines.ts';
+import { demandMatch } from '../precondition.ts';
 import { ProblemError } from '../problem.ts';
 import { validate } from '../validate.ts';
+import { clashStartRoutes } from './clash-start.ts';
 
 const SHOWN_MAX = 10_000;
 const SECOND_MS = 1000;
@@ -61,17 +63,20 @@ export function clashRoutes(plane: ControlPlane, logTap: LogTap): Hono {
       return answerLines(everyPeriod(interval, () => viewAll(plane)));
     },
   );
-  app.delete('/connections', describeEmpty('Resets all flows.', [404]), guard, async (context) => {
+  const killAll = describeEmpty('Resets all flows.', [404, 412]);
+  app.delete('/connections', killAll, guard, async (context) => {
+    demandMatch(context, 'all flows together have');
     await plane.flows.killAll(everyFlow);
     return context.body(null, 204);
   });
   app.delete(
     '/connections/:id',
-    describeEmpty('Resets a flow.', [404]),
+    describeEmpty('Resets a flow.', [404, 412]),
     guard,
     validate('param', connectionParam),
     async (context) => {
       const { id } = context.req.valid('param');
+      demandMatch(context, 'the flow is', `"${id}"`);
       const serial = parseFlowId(id);
       const isKilled = serial !== undefined && (await plane.flows.kill(serial));
       if (!isKilled) throw new ProblemError(404, `no flow "${id}" lives`);
@@ -92,6 +97,7 @@ export function clashRoutes(plane: ControlPlane, logTap: LogTap): Hono {
     validate('query', logsQuery),
     (context) => lines(context, logLines(logTap, levelOf(context.req.valid('query').level))),
   );
+  app.route('/', clashStartRoutes(plane, guard));
   return app;
 }
 

@@ -15,11 +15,12 @@ import {
 import type { ControlPlane } from '../control-plane.ts';
 import { CHANGE_PROBLEMS, describeJson } from '../describe.ts';
 import { preconditionOf, unchanged } from '../precondition.ts';
+import { query } from '../query.ts';
 import { flag, generation } from '../schemas.ts';
 import { validate } from '../validate.ts';
 import { viewGeneration } from '../views.ts';
 
-const configQuery = z.object({
+const configQuery = query({
   dry_run: flag,
   /** Apply also what is identical. */
   force: flag,

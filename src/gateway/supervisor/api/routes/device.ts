@@ -4,6 +4,7 @@ import type { ControlPlane } from '../control-plane.ts';
 import { describeJson } from '../describe.ts';
 import { deviceView, swapBody } from '../device-schemas.ts';
 import { preconditionOf } from '../precondition.ts';
+import { noQuery } from '../query.ts';
 import { validate } from '../validate.ts';
 
 export function deviceRoutes(plane: Pick<ControlPlane, 'device'>): Hono {
@@ -24,6 +25,7 @@ export function deviceRoutes(plane: Pick<ControlPlane, 'device'>): Hono {
       deviceView,
       [400, 412, 415, 422, 428, 503],
     ),
+    validate('query', noQuery),
     validate('json', swapBody),
     async (context) => {
       const { ifMatch } = preconditionOf(context, 'GET /v1/device');

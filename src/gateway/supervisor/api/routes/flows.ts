@@ -5,8 +5,9 @@ import { everyFlow, parseFilter } from '../../../flow-filter/parse.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { describeEmpty, describeJson } from '../describe.ts';
 import { flowInfo, flowInfos, flowsViewQuery, flowViewQuery } from '../flow-info-schemas.ts';
-import { parseIfMatch } from '../precondition.ts';
+import { demandMatch } from '../precondition.ts';
 import { ProblemError } from '../problem.ts';
+import { noQuery } from '../query.ts';
 import { flowParam, killed, killQuery } from '../schemas.ts';
 import { validate } from '../validate.ts';
 
@@ -36,7 +37,7 @@ export function flowRoutes(plane: ControlPlane): Hono {
     describeJson(
       'Resets the flows that `filter` names, or `all`. Flows have no versions: no ETag is needed.',
       killed,
-      [400],
+      [400, 412],
     ),
     validate('query', killQuery),
     async (context) => {
@@ -45,6 +46,7 @@ export function flowRoutes(plane: ControlPlane): Hono {
       if (filter === everyFlow && !all) {
         throw new ProblemError(400, 'which flows? say so with "filter", or "all=true"');
       }
+      demandMatch(context, 'the flows that a filter names have');
       if (!isDryRun)
         return context.json({ dry_run: false, ...(await plane.flows.killAll(filter)) });
       const { items } = plane.flows.list({ filter, from: 0, limit: SHOWN_MAX });
@@ -74,14 +76,15 @@ export function flowRoutes(plane: ControlPlane): Hono {
   // No If-Match is demanded here: an id is never used twice, so no one else's flow can be meant.
   app.delete(
     '/v1/flows/:id',
-    describeEmpty('Resets a flow. Its id is never used again, so no ETag is needed.', [404, 412]),
+    describeEmpty(
+      'Resets a flow. Its id is never used again, so no ETag is needed.',
+      [400, 404, 412],
+    ),
     validate('param', flowParam),
+    validate('query', noQuery),
     async (context) => {
       const { id } = context.req.valid('param');
-      const ifMatch = parseIfMatch(context);
-      if (Array.isArray(ifMatch) && !ifMatch.includes(`"${id}"`)) {
-        throw new ProblemError(412, `the flow is "${id}", not ${ifMatch.join(' or ')}`);
-      }
+      demandMatch(context, 'the flow is', `"${id}"`);
       if (!(await plane.flows.kill(serialOf(id)))) throw gone(id);
       return context.body(null, 204);
     },

@@ -9,10 +9,13 @@ import {
 import type { ControlPlane } from '../control-plane.ts';
 import { describeProbe, describeText } from '../describe.ts';
 
+/** Without it an answer of text alone has no type on the wire. */
+const PLAIN = { 'Content-Type': 'text/plain; charset=UTF-8' };
+
 export function healthRoutes(plane: ControlPlane): Hono {
   const app = new Hono();
   app.get('/healthz', describeText('The supervisor lives.'), (context) =>
-    wantsJson(context) ? context.json({ live: true }) : context.text('ok\n'),
+    wantsJson(context) ? context.json({ live: true }) : context.text('ok\n', 200, PLAIN),
   );
   // As Envoy, Traefik and Kubernetes call it.
   for (const path of ['/readyz', '/ready', '/ping']) {

@@ -10,9 +10,11 @@ const DESCRIPTION = `Control of the gateway.
 Every operation says in \`x-scope\` which scope its caller needs: on a unix socket that of its uid,
 on TCP that of its token. A refusal says all that is known: \`application/problem+json\`, RFC 9457.
 
-Config and scripts have versions. A change of them names the one that it starts from by
-\`If-Match\`; \`*\`, \`?force=true\` and \`?dry_run=true\` stand for whatever is there. Other writes
-have no version to name.`;
+Config, scripts and the device have versions. A change of them names the one that it starts from
+by \`If-Match\`; \`*\`, \`?force=true\` and \`?dry_run=true\` stand for whatever is there. Other
+writes may go without; an \`If-Match\` that they have is looked at, too: of the log level, of a
+flow, and of the gateway (\`GET /v1/status\`) for its drain and stop. All flows together have no
+version: 412.`;
 
 const METHODS = ['get', 'put', 'post', 'patch', 'delete'] as const;
 

@@ -1,7 +1,6 @@
 /** The server over real sockets: who is at the other end, and clients that do not behave. */
 import { afterEach, describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { mkdtempSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Peer } from '../../../../../src/gateway/supervisor/api/callers.ts';
@@ -9,6 +8,7 @@ import { listen } from '../../../../../src/gateway/supervisor/api/listen.ts';
 import type { Handler } from '../../../../../src/gateway/supervisor/api/transport/answer-of.ts';
 import { DEFAULT_LIMITS } from '../../../../../src/gateway/supervisor/api/transport/connections.ts';
 import type { ApiServer } from '../../../../../src/gateway/supervisor/api/transport/server.ts';
+import { RawClients } from '../../../../support/raw-clients.ts';
 import { PATIENT_TEST_MS, until } from '../../support.ts';
 
 setDefaultTimeout(PATIENT_TEST_MS);
@@ -18,9 +18,9 @@ const path = join(mkdtempSync(join(tmpdir(), 'culvert-')), 'api.sock');
 const FAST = { ...DEFAULT_LIMITS, headMs: 150, keepAliveMs: 150, requestMs: 150, answerMs: 150 };
 
 let server: ApiServer | undefined;
-const sockets: Socket[] = [];
+const clients = new RawClients();
 afterEach(async () => {
-  for (const socket of sockets.splice(0)) socket.destroy();
+  clients.destroy();
   await server?.stop();
 });
 
@@ -30,21 +30,7 @@ const serve = async (handler: Handler, limits = DEFAULT_LIMITS) => {
 const hello: Handler = () => new Response('hello');
 const GET = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
 
-/** A client that sends this much; `text` grows with what it gets. */
-function client(text: string) {
-  const socket = connect(path);
-  sockets.push(socket);
-  const seen = { socket, text: '', isClosed: false };
-  socket.on('data', (bytes) => {
-    seen.text += bytes.toString('latin1');
-  });
-  socket.on('close', () => {
-    seen.isClosed = true;
-  });
-  socket.on('error', () => undefined);
-  socket.write(text);
-  return seen;
-}
+const client = (text: string) => clients.open({ path }, text);
 
 /** What a client that sends this gets until it is closed, or an answer is whole. */
 async function answerTo(text: string): Promise<string> {
@@ -327,18 +313,7 @@ test('strangers have so many connections, and cannot keep out the owner', async 
   const port = 20_001 + (process.pid % 10_000);
   const limits = { ...DEFAULT_LIMITS, connectionsPerPeer: 2 };
   server = await listen({ kind: 'tcp', ip: '127.0.0.1', port }, hello, { limits });
-  const open = () => {
-    const socket = connect(port, '127.0.0.1');
-    sockets.push(socket);
-    const seen = { text: '', isClosed: false };
-    socket.on('data', (bytes) => {
-      seen.text += bytes.toString();
-    });
-    socket.on('close', () => {
-      seen.isClosed = true;
-    });
-    return seen;
-  };
+  const open = () => clients.open({ port, host: '127.0.0.1' }, '');
   const [first, second] = [open(), open()];
   await Bun.sleep(20);
   const third = open();

@@ -1,13 +1,13 @@
 /** WebSocket clients that do not behave. */
 import { afterEach, expect, test } from 'bun:test';
 import { mkdtempSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { answerLines } from '../../../../../src/gateway/supervisor/api/lines.ts';
 import { listen } from '../../../../../src/gateway/supervisor/api/listen.ts';
 import type { Handler } from '../../../../../src/gateway/supervisor/api/transport/answer-of.ts';
 import type { ApiServer } from '../../../../../src/gateway/supervisor/api/transport/server.ts';
+import { RawClients } from '../../../../support/raw-clients.ts';
 import { until } from '../../support.ts';
 
 const path = join(mkdtempSync(join(tmpdir(), 'culvert-')), 'api.sock');
@@ -18,25 +18,15 @@ const PING_BYTES = 125;
 const PINGS = 65_536;
 
 let server: ApiServer | undefined;
-const sockets: Socket[] = [];
+const clients = new RawClients();
 afterEach(async () => {
-  for (const socket of sockets.splice(0)) socket.destroy();
+  clients.destroy();
   await server?.stop();
 });
 
 async function client(handler: Handler, version: string, upgrade = UPGRADE) {
   server = await listen({ kind: 'unix', path }, handler);
-  const socket = connect({ path, allowHalfOpen: true });
-  sockets.push(socket);
-  const seen = { socket, text: '', isClosed: false };
-  socket.on('data', (bytes) => {
-    seen.text += bytes.toString('latin1');
-  });
-  socket.on('close', () => {
-    seen.isClosed = true;
-  });
-  socket.on('error', () => undefined);
-  socket.write(`${upgrade}${version}\r\n\r\n`);
+  const seen = clients.open({ path, allowHalfOpen: true }, `${upgrade}${version}\r\n\r\n`);
   await until(() => seen.text.includes('\r\n\r\n'), 'an answer');
   return seen;
 }

@@ -1,15 +1,19 @@
 import { afterEach, beforeEach, describe, expect, spyOn, test } from 'bun:test';
-import { Errno } from '../../../src/ffi/errno.ts';
-import { SystemError } from '../../../src/ffi/errors.ts';
-import { Netlink } from '../../../src/ffi/netlink.ts';
-import { ConfigError, type LoadedConfig, parseConfig } from '../../../src/gateway/config/load.ts';
-import { applyRoutes } from '../../../src/gateway/routes/apply.ts';
-import { HostRoutes } from '../../../src/gateway/routes/host-routes.ts';
-import { planRoutes } from '../../../src/gateway/routes/plan.ts';
-import { RouteRecord } from '../../../src/gateway/routes/record.ts';
-import { ip, isRoot, NetworkNamespace } from '../../ffi/support/namespace.ts';
-import { scratchFolder } from '../../support/scratch.ts';
-import { rememberingLog } from '../supervisor/support.ts';
+import { Errno } from '../../../../src/ffi/errno.ts';
+import { SystemError } from '../../../../src/ffi/errors.ts';
+import { Netlink } from '../../../../src/ffi/netlink.ts';
+import {
+  ConfigError,
+  type LoadedConfig,
+  parseConfig,
+} from '../../../../src/gateway/config/load.ts';
+import { applyRoutes } from '../../../../src/gateway/supervisor/host-routes/apply.ts';
+import { HostRoutes } from '../../../../src/gateway/supervisor/host-routes/host-routes.ts';
+import { planRoutes } from '../../../../src/gateway/supervisor/host-routes/plan.ts';
+import { RouteRecord } from '../../../../src/gateway/supervisor/host-routes/record.ts';
+import { ip, isRoot, NetworkNamespace } from '../../../ffi/support/namespace.ts';
+import { scratchFolder } from '../../../support/scratch.ts';
+import { rememberingLog } from '../support.ts';
 
 const DEVICE = 'cvhost0';
 const loadedOf = (routes: string): LoadedConfig => ({

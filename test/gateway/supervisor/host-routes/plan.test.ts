@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import { parseConfig } from '../../../src/gateway/config/load.ts';
-import { ipCommand, planRoutes } from '../../../src/gateway/routes/plan.ts';
+import { parseConfig } from '../../../../src/gateway/config/load.ts';
+import { ipCommand, planRoutes } from '../../../../src/gateway/supervisor/host-routes/plan.ts';
 
 const commands = (routes: string, more = '', families?: (4 | 6)[]) => {
   const config = parseConfig(`device: {name: c0}\nroutes: ${routes}\n${more}`, 'c');

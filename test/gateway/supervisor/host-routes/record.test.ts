@@ -11,12 +11,12 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { parseConfig } from '../../../src/gateway/config/load.ts';
-import { planRoutes } from '../../../src/gateway/routes/plan.ts';
-import { RouteRecord } from '../../../src/gateway/routes/record.ts';
-import { lockRecord } from '../../../src/gateway/routes/record-lock.ts';
-import { isRoot } from '../../ffi/support/namespace.ts';
-import { scratchFolder } from '../../support/scratch.ts';
+import { parseConfig } from '../../../../src/gateway/config/load.ts';
+import { planRoutes } from '../../../../src/gateway/supervisor/host-routes/plan.ts';
+import { RouteRecord } from '../../../../src/gateway/supervisor/host-routes/record.ts';
+import { lockRecord } from '../../../../src/gateway/supervisor/host-routes/record-lock.ts';
+import { isRoot } from '../../../ffi/support/namespace.ts';
+import { scratchFolder } from '../../../support/scratch.ts';
 
 const { steps } = planRoutes(
   parseConfig('routes: {auto: true, exclude: [10.1.0.0/16, fd00::/8]}', 'c'),

@@ -1,11 +1,11 @@
 /** The routes of a gateway that runs: applied with its config, taken back at its end, watched. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { SystemError } from '../../ffi/errors.ts';
-import { ConfigError, type LoadedConfig } from '../config/load.ts';
-import type { Config } from '../config/schema.ts';
-import type { Logger } from '../supervisor/log/logger.ts';
-import { StartError } from '../supervisor/start-error.ts';
+import { SystemError } from '../../../ffi/errors.ts';
+import { ConfigError, type LoadedConfig } from '../../config/load.ts';
+import type { Config } from '../../config/schema.ts';
+import type { Logger } from '../log/logger.ts';
+import { StartError } from '../start-error.ts';
 import { applyLocked, type RouteOutcome } from './apply.ts';
 import { hostFamilies } from './families.ts';
 import { checkLoops } from './loop-check.ts';

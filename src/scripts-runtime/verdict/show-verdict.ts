@@ -1,13 +1,23 @@
 /** Decisions as authors read them. */
-import type { Endpoint } from '../../stack/verdict.ts';
+import type { Endpoint, Verdict } from '../../stack/verdict.ts';
 import type { Decision } from '../decide.ts';
-import type { OfflineVerdict } from './report.ts';
+import type { FailureKind } from '../errors.ts';
+
+/** A verdict with its upstream as text, `10.0.0.1:80` or `example.com:80`. A plain value. */
+export interface ShownVerdict {
+  readonly kind: Verdict['kind'] | 'failed';
+  readonly to?: string;
+  /** Of `failed`. */
+  readonly failure?: FailureKind;
+  /** The options of the verdict, by their names in the script API. */
+  readonly [option: string]: unknown;
+}
 
 /** @param showEndpoint  an upstream as text */
-export function toOfflineVerdict(
+export function showVerdict(
   decision: Decision,
   showEndpoint: (endpoint: Endpoint) => string,
-): OfflineVerdict {
+): ShownVerdict {
   if (decision.kind === 'failed') return { kind: 'failed', failure: decision.failure };
   const { verdict } = decision;
   if (verdict.kind !== 'forward' && verdict.kind !== 'nat') return { ...verdict };
@@ -26,7 +36,7 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
 };
 
 /** `forward 10.0.0.1:80 idleTimeoutMs=1000`, `reject`, `failed cpu` */
-export function verdictText({ kind, to, failure, listener, ...options }: OfflineVerdict): string {
+export function verdictText({ kind, to, failure, listener, ...options }: ShownVerdict): string {
   const words = [kind, to, failure, listener].filter((word) => word !== undefined);
   const shown = Object.entries(options)
     .filter(([name, value]) => value !== undefined && value !== DEFAULTS[name])

@@ -1,12 +1,16 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { existsSync, readFileSync, statSync } from 'node:fs';
-import { parseConfig } from '../../../src/gateway/config/load.ts';
-import { applyRoutes, compareRoutes, undoRoutes } from '../../../src/gateway/routes/apply.ts';
-import { checkLoops } from '../../../src/gateway/routes/loop-check.ts';
-import { ipCommand, planRoutes } from '../../../src/gateway/routes/plan.ts';
-import { RouteRecord } from '../../../src/gateway/routes/record.ts';
-import { ip, isRoot, NetworkNamespace } from '../../ffi/support/namespace.ts';
-import { scratchFolder } from '../../support/scratch.ts';
+import { parseConfig } from '../../../../src/gateway/config/load.ts';
+import {
+  applyRoutes,
+  compareRoutes,
+  undoRoutes,
+} from '../../../../src/gateway/supervisor/host-routes/apply.ts';
+import { checkLoops } from '../../../../src/gateway/supervisor/host-routes/loop-check.ts';
+import { ipCommand, planRoutes } from '../../../../src/gateway/supervisor/host-routes/plan.ts';
+import { RouteRecord } from '../../../../src/gateway/supervisor/host-routes/record.ts';
+import { ip, isRoot, NetworkNamespace } from '../../../ffi/support/namespace.ts';
+import { scratchFolder } from '../../../support/scratch.ts';
 
 const DEVICE = 'cvroute0';
 const TABLE = '7100';

@@ -1,6 +1,6 @@
 /** Which families the host has: not every kernel has IPv6, and not every operator wants it. */
 import { existsSync, readFileSync } from 'node:fs';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../../config/schema.ts';
 
 /**
  * The families to plan for. Where everything is routed and nobody has named IPv6, a host without it

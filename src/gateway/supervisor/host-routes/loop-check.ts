@@ -3,12 +3,12 @@
  * finds out: there, each is refused by `dataplane/loop-guard.ts`.
  */
 import { readFileSync } from 'node:fs';
-import { SystemError } from '../../ffi/errors.ts';
-import { Netlink } from '../../ffi/netlink.ts';
-import { parseAddress } from '../../stack/wire/ip-address.ts';
-import type { Config } from '../config/schema.ts';
-import { allUpstreams } from '../config/upstream-schema.ts';
-import { parseTarget } from '../config/value-texts.ts';
+import { SystemError } from '../../../ffi/errors.ts';
+import { Netlink } from '../../../ffi/netlink.ts';
+import { parseAddress } from '../../../stack/wire/ip-address.ts';
+import type { Config } from '../../config/schema.ts';
+import { allUpstreams } from '../../config/upstream-schema.ts';
+import { parseTarget } from '../../config/value-texts.ts';
 
 export interface RouteWarning {
   /** What it is about: an address, an interface. */

@@ -1,8 +1,8 @@
 /** One process at a time changes routes and their record: the gateway, or `culvert route`. */
 import { closeSync, constants, existsSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { tryLock } from '../../ffi/file-lock.ts';
-import { explained, StartError } from '../supervisor/start-error.ts';
+import { tryLock } from '../../../ffi/file-lock.ts';
+import { explained, StartError } from '../start-error.ts';
 import { giveToOwnerOf } from './folder-owner.ts';
 import type { RouteRecord } from './record.ts';
 

@@ -17,8 +17,8 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import { parseCidr } from '../config/value-texts.ts';
-import { explained, StartError } from '../supervisor/start-error.ts';
+import { parseCidr } from '../../config/value-texts.ts';
+import { explained, StartError } from '../start-error.ts';
 import { giveToOwnerOf } from './folder-owner.ts';
 import { addressText, bytesOf, type Step } from './plan.ts';
 

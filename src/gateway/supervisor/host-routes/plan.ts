@@ -13,12 +13,12 @@
  * which go on as if there were no rules. Dials that are bound to an interface need no mark: a route
  * by another interface does not count for them.
  */
-import type { TableRoute } from '../../ffi/policy-routes.ts';
-import type { PolicyRule } from '../../ffi/rule-message.ts';
-import { formatAddress, parseAddress } from '../../stack/wire/ip-address.ts';
-import type { Config } from '../config/schema.ts';
-import type { Cidr } from '../config/value-texts.ts';
-import { maskHostBits } from '../supervisor/device/device-setup.ts';
+import type { TableRoute } from '../../../ffi/policy-routes.ts';
+import type { PolicyRule } from '../../../ffi/rule-message.ts';
+import { formatAddress, parseAddress } from '../../../stack/wire/ip-address.ts';
+import type { Config } from '../../config/schema.ts';
+import type { Cidr } from '../../config/value-texts.ts';
+import { maskHostBits } from '../device/device-setup.ts';
 
 export const MAIN_TABLE = 254;
 

@@ -1,6 +1,6 @@
 /** Makes routes and rules be as planned, or leaves them as they were; knows what it has made. */
-import { SystemError } from '../../ffi/errors.ts';
-import { Netlink } from '../../ffi/netlink.ts';
+import { SystemError } from '../../../ffi/errors.ts';
+import { Netlink } from '../../../ffi/netlink.ts';
 import {
   addRule,
   addTableRoute,
@@ -8,9 +8,9 @@ import {
   deleteTableRoute,
   listRules,
   listTableRoutes,
-} from '../../ffi/policy-routes.ts';
-import type { ListedRule } from '../../ffi/rule-message.ts';
-import { StartError } from '../supervisor/start-error.ts';
+} from '../../../ffi/policy-routes.ts';
+import type { ListedRule } from '../../../ffi/rule-message.ts';
+import { StartError } from '../start-error.ts';
 import { keyOf, MAIN_TABLE, ruleCommand, type Step } from './plan.ts';
 import type { RouteRecord } from './record.ts';
 import { lockRecord } from './record-lock.ts';

@@ -1,0 +1,67 @@
+/** What becomes of the values that a script gives to its log. */
+import { expect, test } from 'bun:test';
+import { ScriptWorld, syncScriptOf } from '../script-world.ts';
+
+/** The log of a script whose `flow` has this body; its first line is line 3. */
+async function logsOf(body: string): Promise<ScriptWorld['logs']> {
+  const world = new ScriptWorld();
+  await world.load({ a: syncScriptOf(`${body}\nreturn forward();`) });
+  expect(world.outcome()).toBe('forward');
+  return world.logs;
+}
+
+test('an error in a field has its type, its text and a stack in the source', async () => {
+  const [line] = await logsOf(`const fail = () => { throw new RangeError('no'); };
+    try { fail(); } catch (err) { ctx.log.warn({ err, port: 80 }, 'failed'); }`);
+  expect(line).toMatchObject({
+    message: 'failed',
+    fields: { port: 80, err: { type: 'RangeError', message: 'no' } },
+  });
+  const { stack } = (line?.fields?.['err'] ?? {}) as { stack: string };
+  expect(stack.trimEnd().split('\n')).toEqual([
+    expect.stringMatching(/^ {4}at fail \(a\.ts:3:\d+\)$/),
+    expect.stringMatching(/^ {4}at flow \(a\.ts:4:\d+\)$/),
+  ]);
+});
+
+test('what else an error has comes with it, and what caused it', async () => {
+  const [line] = await logsOf(`const cause = new TypeError('inner');
+    ctx.log.warn({ err: Object.assign(new Error('outer', { cause }), { code: 'x' }) });`);
+  expect(line?.fields).toMatchObject({
+    err: { type: 'Error', code: 'x', cause: { type: 'TypeError', message: 'inner' } },
+  });
+});
+
+test('an error alone, or behind a text, is shown with its stack in the source', async () => {
+  const logs = await logsOf(`const error = new Error('no');
+    ctx.log.error(error); ctx.log.error('failed', error as any); console.error('failed', error);`);
+  const shown = expect.stringMatching(/^(failed )?Error: no\n {4}at flow \(a\.ts:3:\d+\)\s*$/);
+  expect(logs.map(({ message }) => message)).toEqual([shown, shown, shown]);
+});
+
+test('maps, sets, bytes and bigints are shown as what they are', async () => {
+  const logs = await logsOf(`const m = new Map([['a', 1]]); const b = new Uint8Array([1, 255]);
+    ctx.log.info({ m, s: new Set([2]), b, n: 5n, long: new ArrayBuffer(40) });
+    console.log(m, b, new DataView(b.buffer, 1));`);
+  expect(logs[0]?.fields).toEqual({
+    m: [['a', 1]],
+    s: [2],
+    b: '2 bytes: 01 ff',
+    n: '5',
+    long: `40 bytes: ${'00 '.repeat(32)}…`,
+  });
+  expect(logs[1]?.message).toBe('[["a",1]] "2 bytes: 01 ff" "1 bytes: ff"');
+});
+
+test('fields behind the message, as other loggers have it, are shown', async () => {
+  const [line] = await logsOf("ctx.log.info('new flow', { port: 80 } as any);");
+  expect(line?.message).toBe('new flow {"port":80}');
+});
+
+test('a script that breaks what the log uses hurts itself alone', async () => {
+  const logs = await logsOf(`const err = new Error('no');
+    (globalThis as any).Error = 5; (globalThis as any).Map = undefined;
+    Array.prototype.map = () => { throw 1 };
+    ctx.log.info({ err }, 'x');`);
+  expect(logs[0]).toMatchObject({ message: 'x', fields: { err: { message: 'no' } } });
+});
