@@ -57,7 +57,7 @@ test('a reload takes bounds that are only compared with, and they outlive a cras
       body: JSON.stringify({ limits: value }),
       headers: { 'If-Match': '*', 'Content-Type': 'application/merge-patch+json' },
     });
-  const held = () => world.gateway.metric('culvert_tcp_syn_in_flight_limit');
+  const held = () => world.gateway.metric('culvert_tcp_syn_in_flight_limit{scope="global"}');
   const before = await held();
   const lower = { heldSyns: 64, timeWait: 10, sessions: 20, slabBytesPerFlow: '1MiB' };
   expect((await limits(lower)).status).toBe(200);

@@ -26,6 +26,7 @@ import { replaceHostSockets } from './host-sockets.ts';
 import { dataPlaneFds, scriptHostFds } from './kernel.ts';
 import { LogLevel } from './log/log-level.ts';
 import { CounterSum } from './metrics/counter-sum.ts';
+import { flowTraffic } from './metrics/flow-samples.ts';
 import { renderMetrics } from './metrics/metrics.ts';
 import { countReasons } from './metrics/reason-counts.ts';
 import { Mutex } from './mutex.ts';
@@ -162,7 +163,7 @@ export class Supervisor implements ControlPlane {
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
     await this.#dataPlane?.untilReady();
-    this.configChanges.save();
+    void this.configChanges.save();
     const { name, vnetHeader } = kernel.device.tun;
     const offloads = offloadNames(kernel.device.tun.offloads).join();
     log.info(
@@ -196,7 +197,7 @@ export class Supervisor implements ControlPlane {
     this.device[Symbol.dispose]();
     this.flows.close();
     this.#changes.close();
-    await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop()]);
+    await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop(), this.configChanges.saved]);
   }
 
   get upstreams() {
@@ -204,8 +205,7 @@ export class Supervisor implements ControlPlane {
   }
 
   traffic() {
-    const counters = this.#counters;
-    return { up: counters.get(Counter.BYTES_UP), down: counters.get(Counter.BYTES_DOWN) };
+    return flowTraffic(this.#counters);
   }
 
   get activeGeneration() {
