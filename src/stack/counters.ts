@@ -159,6 +159,9 @@ export const Counter = {
   ORPHAN_BYTES_LOST: 118,
   /** Packets that a prefix rule translated. */
   PREFIX_PACKETS: 119,
+  /** Answers of DNS servers that the script host was shown, and those that it had no room for. */
+  DNS_ANSWERS_SEEN: 120,
+  DNS_ANSWERS_LOST: 121,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

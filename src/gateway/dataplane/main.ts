@@ -37,6 +37,7 @@ import { Loop, Token } from './loop.ts';
 import { LoopGuard } from './loop-guard.ts';
 import { PeerSockets } from './peer-sockets.ts';
 import { Reports } from './reports.ts';
+import { SeenAnswers } from './seen-answers.ts';
 import { type SessionOptions, Sessions } from './sessions/sessions.ts';
 import { trackSettings } from './tracking.ts';
 import { Upstreams } from './upstream/upstreams.ts';
@@ -86,6 +87,7 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   const ring = SharedMemory.map(DataPlaneFd.CAPTURE, CAPTURE_RING_BYTES);
   const capture = new CaptureTap(ring.buffer, counters);
   const flows = new Flows(live, scripts);
+  const answers = new SeenAnswers(counters);
   const peers = start.queue && new PeerSockets(start.queue.count - 1, start.limits, memory.address);
   const stack = new Stack({
     ...stackSettings(message),
@@ -95,10 +97,12 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
     sink: device,
     owner: flows,
     tap: capture,
+    answers,
     onLeftover: (rowAt) => reports.flow(new Uint8Array(memory.buffer), rowAt),
     ...(start.queue && peers && { queue: queueOptions(start.queue, peers) }),
   });
   capture.attach(stack);
+  answers.attach(stack);
   const epoll = new Epoll();
   const guard = new LoopGuard(start.device.name);
   const upstreams = new UpstreamTable(stack);
@@ -114,7 +118,7 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   conns.onDeaf = () => hostSockets.over('conns');
   const relay = new Relay(stack);
   const bounds = sessionOptions(start.sessions, fileLimit, reports);
-  const sessions = new Sessions(parts, bounds);
+  const sessions = new Sessions({ ...parts, answers }, bounds);
   const socketsMax = Math.min(start.claims * CONN_SOCKETS_MAX, Math.floor(fileLimit / 4));
   const claims = new Claims(
     {
@@ -129,7 +133,7 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   const welcome = new Welcome(stack, counters);
   const carriers = { splice, orphans, dialer, vias, sessions, claims, relay };
   const shared = { stack, upstreams, decisions, ...carriers };
-  flows.attach({ ...shared, welcome, reports, counters });
+  flows.attach({ ...shared, welcome, reports, counters, answers });
   claims.setHost(scripts, monotonicNow());
   reports.message({ kind: 'ready' });
   const input = new TunInput(stack, counters);
