@@ -2,7 +2,6 @@
 import { forgetUnsettled } from './accounting.ts';
 import { type AnswerTap, NO_ANSWER_TAP } from './answer-tap.ts';
 import { Arena } from './arena.ts';
-import { CloseReason } from './close-reason.ts';
 import { Conntrack } from './conntrack/conntrack.ts';
 import type { TrackSettings } from './conntrack/context.ts';
 import { Counter, type Counters } from './counters.ts';
@@ -12,6 +11,7 @@ import { Datagrams } from './datagrams.ts';
 import type { DeviceCapabilities, FrameSink } from './device.ts';
 import { Egress } from './egress.ts';
 import { FlowTable, type SerialNumbers } from './flow-table.ts';
+import { countEnd } from './flow-tally.ts';
 import { Forwarder } from './forwarder.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { Icmp } from './icmp.ts';
@@ -220,7 +220,7 @@ function takeOver(
     egress,
     (row) => conntrack.adopt(row, now),
     (rowAt) => {
-      counters.close(CloseReason.RESTART);
+      countEnd(counters, arena.view, rowAt);
       onLeftover(rowAt);
     },
   );
