@@ -161,6 +161,7 @@ export class DataPlaneRig {
       BOOT,
     );
     this.#flows.attach({
+      answers: { setHost: () => {} },
       claims: this.#claims,
       relay: this.#relay,
       sessions,
