@@ -83,9 +83,11 @@ declare module 'culvert' {
   export interface RejectOptions {
     /**
      * `rst` (default): connection refused; UDP hears "port unreachable" and a ping "unreachable".
-     * `icmp`: administratively prohibited. `drop`: silence.
+     * `icmp`: administratively prohibited. `drop`: silence. `tarpit`, for TCP only: the client is
+     * answered, may send nothing, and hears nothing; it is held until it goes, or for as long as
+     * `timeouts.tarpit` says, at no cost of memory. Where `limits.tarpit` are held, it is `rst`.
      */
-    with?: 'rst' | 'icmp' | 'drop';
+    with?: 'rst' | 'icmp' | 'drop' | 'tarpit';
     /** Shown in the log; at most 200 bytes, the rest is cut off. */
     reason?: string;
   }

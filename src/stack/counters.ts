@@ -159,6 +159,10 @@ export const Counter = {
   ORPHAN_BYTES_LOST: 118,
   /** Packets that a prefix rule translated. */
   PREFIX_PACKETS: 119,
+  /** Connections in the tarpit: of now, all, and those that it had no room for. */
+  TARPIT_NOW: 120,
+  TARPIT_TOTAL: 121,
+  TARPIT_REFUSED: 122,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

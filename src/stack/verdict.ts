@@ -56,8 +56,10 @@ export interface ConnectionRequest {
 }
 
 /** How a refused flow is answered; in messages by position. */
-export const REJECT_WITHS = ['rst', 'icmp', 'drop'] as const;
+export const REJECT_WITHS = ['rst', 'icmp', 'drop', 'tarpit'] as const;
 export type RejectWith = (typeof REJECT_WITHS)[number];
+/** Those that end the flow; a tarpit keeps it, for its owner. */
+export type EndingReject = Exclude<RejectWith, 'tarpit'>;
 
 /** What the client's SYN waits for: the upstream connection, or nothing. */
 export type Handshake = 'dial-first' | 'accept-first';

@@ -99,7 +99,7 @@ test.each([
   ['return forward("10.0.0.1:1", { mark: -1 })', 'failed error'],
   ['return forward("10.0.0.1:1", { mark: 2 ** 40 })', 'failed bad-verdict'],
   ['return forward("10.0.0.1:1", { bind: "eth0" })', 'failed bad-verdict'],
-  ['return reject({ with: "tarpit" })', 'failed error'],
+  ['return reject({ with: "silence" })', 'failed error'],
   ['return redirect("nowhere")', 'failed error'],
   ['return claim()', 'failed error'],
   ['return nat(80)', 'failed error'],

@@ -27,6 +27,7 @@ export function toLiveConfig(config: Config, generation: number): LiveConfig {
       keepaliveMs: timeouts.keepalive,
       userMs: timeouts.user,
     },
+    tarpit: { limit: config.limits.tarpit, holdMs: timeouts.tarpit },
     nat: config.nat,
     conntrack: {
       timeouts: conntrack.timeouts,

@@ -250,6 +250,11 @@ export class Verdicts {
 
   #reject(row: number, how: RejectWith, by: ClosedBy, now: Instant): void {
     this.#noteVerdict(row, how === 'drop' ? VerdictCode.DROP : VerdictCode.REJECT);
+    if (how === 'tarpit') {
+      if (this.#isTcp(row)) this.#parts.tarpit.hold(row, now);
+      else this.#refuseUnfit(row, now);
+      return;
+    }
     const reason = how === 'drop' ? CloseReason.DROPPED : CloseReason.REJECTED;
     this.#parts.stack.reject(row, how, IcmpErrorKind.PROHIBITED, reason, by, now);
   }

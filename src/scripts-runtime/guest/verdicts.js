@@ -38,7 +38,7 @@ export const oneOf =
   (value) =>
     values.includes(value);
 
-const REJECT_OPTIONS = { with: oneOf('rst', 'icmp', 'drop'), reason: text };
+const REJECT_OPTIONS = { with: oneOf('rst', 'icmp', 'drop', 'tarpit'), reason: text };
 const REDIRECT_OPTIONS = { note: text };
 const FORWARD_OPTIONS = {
   via: shortText,

@@ -210,7 +210,7 @@ function numbers<Name extends string>(
 function rejectWith(value: unknown): RejectWith {
   if (value === undefined) return 'rst';
   const how = REJECT_WITHS.find((one) => one === value);
-  if (how === undefined) throw new Refusal('reject(): with is "rst", "icmp" or "drop"');
+  if (how === undefined) throw new Refusal(`reject(): with is one of ${REJECT_WITHS.join(', ')}`);
   return how;
 }
 

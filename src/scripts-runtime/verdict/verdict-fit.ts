@@ -26,8 +26,10 @@ export function misfitOf(
   const { protocol, destination } = request;
   switch (verdict.kind) {
     case 'decline':
-    case 'reject':
       return undefined;
+    case 'reject':
+      if (verdict.with !== 'tarpit' || protocol === 'tcp') return undefined;
+      return `reject(): with "tarpit" is for TCP, and the flow is ${protocol}`;
     case 'redirect':
       if (protocol === 'tcp') return undefined;
       return `redirect(): ${verdict.listener} speaks TCP, and the flow is ${protocol}`;

@@ -38,6 +38,12 @@ test.each([
     'forward(undefined, { proxyProtocol: 2 })',
     'forward(): proxyProtocol is for TCP, and the flow is icmp',
   ],
+  ['udp', 'reject({ with: "tarpit" })', 'reject(): with "tarpit" is for TCP, and the flow is udp'],
+  [
+    'icmp',
+    'reject({ with: "tarpit" })',
+    'reject(): with "tarpit" is for TCP, and the flow is icmp',
+  ],
   ['udp', 'nat("[fd00::1]:53")', 'nat(): fd00::1 is IPv6, and the flow is IPv4'],
   ['tcp', 'nat("[fd00::1]:53")', 'nat(): fd00::1 is IPv6, and the flow is IPv4'],
 ] as const)('%s: %s fails closed, and the log says why', async (protocol, verdict, message) => {

@@ -150,7 +150,8 @@ function mismatchText(rule: ListenerRule, why: ListenerMismatch): string {
 /** As verdicts of scripts are written. */
 function actionText(action: ListenerRule['action'], destination: Endpoint): string {
   if (action.kind === 'drop') return 'drop';
-  if (action.kind === 'reject') return `reject${action.with === 'rst' ? '' : ' with=icmp'}`;
+  if (action.kind === 'reject')
+    return `reject${action.with === 'rst' ? '' : ` with=${action.with}`}`;
   if (action.kind === 'prefix') return `prefix ${action.inside} to ${action.outside}`;
   const { kind, to, idleTimeoutMs } = action;
   const port = to?.port ?? destination.port;
