@@ -104,7 +104,7 @@ export type Verdict =
   | { readonly kind: 'reject'; readonly with: RejectWith; readonly reason: string }
   | ForwardVerdict
   | NatVerdict
-  /** A service inside the gateway answers; `note` is shown by it. */
+  /** As a listener of the configuration does; or a page of the gateway, which shows `note`. */
   | { readonly kind: 'redirect'; readonly listener: string; readonly note: string }
   /**
    * The handshake is answered at once, and the script talks to the client. `sniff`: it wants to see

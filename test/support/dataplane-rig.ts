@@ -253,6 +253,15 @@ export class DataPlaneRig {
     return upstream.report();
   }
 
+  /** Sends the SYN and lets the script answer: redirect, to the listener that `via` names. */
+  redirect(peer = this.peer): number {
+    peer.sends(SYN);
+    const answer = new DecisionAnswer();
+    answer.verdict = VerdictCode.REDIRECT;
+    this.#flows.onAnswer(this.#row, answer, monotonicNow());
+    return this.#row;
+  }
+
   /** Sends the SYN and lets the script answer: reject, with `how`. @returns the row of the flow */
   reject(how: RejectWith, peer = this.peer): number {
     peer.sends(SYN);

@@ -25,6 +25,10 @@ export const listener = z
   .superRefine((rule, context) => {
     for (const fault of prefixFaults(rule)) context.addIssue({ code: 'custom', ...fault });
   })
+  .refine((rule) => rule.name !== 'welcome', {
+    path: ['name'],
+    message: 'is the name of a page of the gateway, for redirect() of scripts',
+  })
   .refine((rule) => rule.to === undefined || CARRIED.includes(rule.action), {
     path: ['to'],
     message: 'is for the actions "forward" and "nat" only',

@@ -80,6 +80,7 @@ export class Flows implements FlowOwner {
     const { dialer, vias, sessions, claims, tarpit, stack } = this.#use;
     this.#live = live;
     this.#listeners = new Listeners(live.listeners);
+    this.#decide.configure(this.#listeners);
     vias.configure(live);
     dialer.configure(live);
     sessions.configure(live);

@@ -100,10 +100,7 @@ export function nat(to, options) {
 }
 
 export function redirect(listener, options) {
-  if (!settings.services.includes(listener)) {
-    const known = settings.services.join(', ');
-    throw new TypeError(`redirect(): no listener ${show(listener)}; there is: ${known}`);
-  }
+  if (!shortText(listener)) throw new TypeError(`redirect(): no listener ${show(listener)}`);
   if (options !== undefined) checkOptions('redirect()', options, REDIRECT_OPTIONS);
   const note = cutVerdictText(options?.note);
   return new Verdict(VERDICT, { kind: 'redirect', listener, note });

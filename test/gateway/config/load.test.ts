@@ -88,6 +88,11 @@ describe('a config that is wrong names place and reason', () => {
       'listeners[0].with: "tarpit" is for the protocol "tcp" only',
     ],
     [
+      'a listener with the name of a page',
+      'listeners: [{name: welcome, action: drop}]\n',
+      'listeners[0].name: is the name of a page of the gateway, for redirect() of scripts',
+    ],
+    [
       'a tarpit for UDP',
       'listeners: [{name: a, protocol: udp, action: reject, with: tarpit}]\n',
       'listeners[0].with: "tarpit" is for the protocol "tcp" only',

@@ -92,7 +92,15 @@ export async function explain(flow: RecordedFlow, parts: ExplainParts): Promise<
   }
   const verdict = await askScripts(flow, parts);
   const { notes, ...rest } = ofScripts(verdict, steps, parts);
-  return { ...head, ...rest, notes: [...notes, ...viaNotes(rest.verdict, parts)] };
+  const redirected = redirectNotes(rest.verdict, flow, parts);
+  return { ...head, ...rest, notes: [...notes, ...viaNotes(rest.verdict, parts), ...redirected] };
+}
+
+/** What the listener does that a script names. */
+function redirectNotes(verdict: string, { destination }: RecordedFlow, parts: ExplainParts) {
+  const [kind, name] = verdict.split(' ');
+  const rule = kind === 'redirect' && parts.live.listeners.find((one) => one.name === name);
+  return rule ? [`listener "${rule.name}" does: ${actionText(rule.action, destination)}`] : [];
 }
 
 /** A verdict does not show the upstream that it has by default. */
