@@ -11,6 +11,8 @@ export interface FlowNote {
   readonly dnsName?: string;
   /** The listener to which the script gave it. */
   readonly rule?: string;
+  /** By which the client knows the destination, from a DNS answer. */
+  readonly seenName?: string;
 }
 
 export interface FlowSniff {

@@ -25,6 +25,7 @@ import type { Script } from './script/script.ts';
 import { callNumbers } from './script/script-calls.ts';
 import { ScriptMemory } from './script/script-memory.ts';
 import type { ScriptPorts } from './script/script-ports.ts';
+import { SeenNames } from './seen-names.ts';
 import type { KnownListeners, KnownUpstreams } from './verdict/verdict-fit.ts';
 
 /** How much of the journal a kill can cost, in microseconds. */
@@ -34,6 +35,8 @@ const US_PER_MS = 1000;
 const NEVER = Number.POSITIVE_INFINITY;
 
 export class ScriptHost {
+  /** What clients know addresses by. */
+  readonly seenNames = new SeenNames();
   readonly #ports: HostPorts;
   readonly #services: readonly string[];
   readonly #scriptPorts: ScriptPorts;
@@ -52,9 +55,8 @@ export class ScriptHost {
   readonly #recent = new RecentFlows();
   readonly #rollout: Rollout;
   readonly #spare = new SpareEngine(() => this.#scriptWithoutEngine());
-  /** What `via` may name, in all generations; undefined where nobody knows. */
+  /** What `via` and `redirect` may name, in all generations; undefined where nobody knows. */
   upstreams: KnownUpstreams | undefined;
-  /** The same of `redirect`. */
   listeners: KnownListeners | undefined;
   #journalAt = NEVER;
   #statsAt = NEVER;
@@ -178,9 +180,12 @@ export class ScriptHost {
    */
   request(
     requestId: number,
-    request: ConnectionRequest,
+    asked: ConnectionRequest,
     arrivedAt: number = this.#ports.now(),
   ): void {
+    const request = this.seenNames.named(asked, this.#ports.now());
+    const { dnsName: seenName } = request;
+    if (seenName !== undefined) this.#ports.noted?.(request.flow, { seenName });
     const generation = this.#rollout.pick(request);
     if (generation === undefined) throw new Error('a request came before the first bundle');
     const { sniffs } = generation;

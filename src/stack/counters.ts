@@ -159,10 +159,13 @@ export const Counter = {
   PREFIX_PACKETS: 119,
   /** How many flows of one source may be held. */
   HELD_SYNS_SOURCE_LIMIT_NOW: 120,
+  /** Answers of DNS servers that the script host was shown, and those that it had no room for. */
+  DNS_ANSWERS_SEEN: 121,
+  DNS_ANSWERS_LOST: 122,
   /** Connections in the tarpit: of now, all, and those that it had no room for. */
-  TARPIT_NOW: 121,
-  TARPIT_TOTAL: 122,
-  TARPIT_REFUSED: 123,
+  TARPIT_NOW: 123,
+  TARPIT_TOTAL: 124,
+  TARPIT_REFUSED: 125,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

@@ -165,6 +165,7 @@ export class DataPlaneRig {
       BOOT,
     );
     this.#flows.attach({
+      answers: { setHost: () => {} },
       claims: this.#claims,
       relay: this.#relay,
       tarpit: this.tarpit,

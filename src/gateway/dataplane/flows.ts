@@ -28,6 +28,7 @@ import type { Splice } from './forward/splice.ts';
 import { UpstreamBit, type UpstreamTable } from './forward/upstream-table.ts';
 import { Listeners, NO_LISTENER } from './listeners.ts';
 import type { Reports } from './reports.ts';
+import type { SeenAnswers } from './seen-answers.ts';
 import type { Sessions } from './sessions/sessions.ts';
 import type { Tarpit } from './tarpit.ts';
 import { poolOf, prefixesOf, trackSettings } from './tracking.ts';
@@ -51,6 +52,7 @@ export interface FlowParts {
   readonly tarpit: Tarpit;
   readonly reports: Reports;
   readonly counters: Counters;
+  readonly answers: Pick<SeenAnswers, 'setHost'>;
 }
 
 export class Flows implements FlowOwner {
@@ -74,6 +76,7 @@ export class Flows implements FlowOwner {
     const { welcome, claims, relay, tarpit } = parts;
     this.#services = servicesOf({ welcome, script: claims, relay, tarpit });
     this.configure(this.#live);
+    parts.answers.setHost(this.#scripts);
   }
 
   configure(live: LiveConfig): void {
@@ -100,6 +103,7 @@ export class Flows implements FlowOwner {
   setScripts(scripts: ScriptsState, now: Instant): void {
     const before = this.#scripts;
     this.#scripts = scripts;
+    this.#use.answers.setHost(scripts);
     // A host that is lost is told of by the epoch of its successor, as the successor is then.
     const wasUp = before.state === 'up' && scripts.state === 'up';
     if (wasUp && scripts.epoch === before.epoch) return;

@@ -20,6 +20,7 @@ export interface FlowFacts {
   readonly dnsName?: string;
   /** The listener to which a script gave it. */
   readonly rule?: string;
+  readonly seenName?: string;
 }
 
 export interface FlowContext {

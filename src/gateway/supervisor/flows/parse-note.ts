@@ -14,6 +14,7 @@ const flowNote: z.ZodType<FlowNote> = z.object({
     .exactOptional(),
   dnsName: name.exactOptional(),
   rule: name.exactOptional(),
+  seenName: name.exactOptional(),
 });
 
 /** @returns undefined for what is no note */
