@@ -11,7 +11,12 @@ import { RenewedMap } from './renewed-map.ts';
 import type { Script, ScriptAnswer } from './script/script.ts';
 import type { MissedLimit } from './script/script-reports.ts';
 import { isNamed, type NamedTarget, type TargetedVerdict } from './verdict/parse-verdict.ts';
-import { completePort, type KnownUpstreams, misfitOf } from './verdict/verdict-fit.ts';
+import {
+  completePort,
+  type KnownListeners,
+  type KnownUpstreams,
+  misfitOf,
+} from './verdict/verdict-fit.ts';
 
 /** `DecidedBy.script` when no script claimed the flow. */
 export const NO_SCRIPT = 0xffff_ffff;
@@ -44,6 +49,7 @@ export interface DecisionPorts {
   ): boolean;
   /** By name; undefined where nobody knows them. */
   upstreams?(): KnownUpstreams | undefined;
+  listeners?(): KnownListeners | undefined;
   /** A limit of calls was hit by one of `script`. @param name  that is being resolved meanwhile */
   limitHit(script: Script, limit: MissedLimit, flow: number, name?: string): void;
   /** A name that a script gave does not resolve; `verdict` is its kind. */
@@ -237,7 +243,9 @@ export class Decisions {
     }
     const { verdict } = answer;
     if (verdict.kind === 'decline') return false;
-    const misfit = misfitOf(verdict, decision.request, this.#ports.upstreams?.());
+    const { request } = decision;
+    const { upstreams, listeners } = this.#ports;
+    const misfit = misfitOf(verdict, request, upstreams?.(), listeners?.());
     if (misfit !== undefined) {
       scriptOf(decision)?.reports.misfit(misfit, decision.request.flow);
       this.#fail(decision, 'bad-verdict');

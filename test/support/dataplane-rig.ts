@@ -31,6 +31,7 @@ import { Token } from '../../src/gateway/dataplane/loop.ts';
 import { LoopGuard } from '../../src/gateway/dataplane/loop-guard.ts';
 import type { Reports } from '../../src/gateway/dataplane/reports.ts';
 import { Sessions } from '../../src/gateway/dataplane/sessions/sessions.ts';
+import { Tarpit } from '../../src/gateway/dataplane/tarpit.ts';
 import { Upstreams } from '../../src/gateway/dataplane/upstream/upstreams.ts';
 import { Welcome } from '../../src/gateway/dataplane/welcome.ts';
 import type { FromDataPlane, LiveConfig } from '../../src/gateway/messages/control.ts';
@@ -41,6 +42,7 @@ import { type FlowSnapshot, readFlowRow, VerdictCode } from '../../src/stack/flo
 import { stateBytes } from '../../src/stack/layout.ts';
 import { Stack } from '../../src/stack/stack.ts';
 import { millis } from '../../src/stack/time.ts';
+import { REJECT_WITHS, type RejectWith } from '../../src/stack/verdict.ts';
 import { writeAddress } from '../../src/stack/wire/ip-address.ts';
 import { ConnHost } from './conn-host.ts';
 import { FULL_OFFLOAD, MemoryDevice, type OutgoingFrame } from './memory-device.ts';
@@ -107,6 +109,7 @@ export class DataPlaneRig {
   readonly #flows: Flows;
   readonly #claims: Claims;
   readonly #relay: Relay;
+  readonly tarpit: Tarpit;
   readonly #connFds: readonly [number, number];
   readonly #options: DataPlaneOptions;
   #row = -1;
@@ -148,6 +151,7 @@ export class DataPlaneRig {
     const bounds = { limit: 32, perSource: 16, secrets: Uint32Array.of(1, 2, 3) };
     const sessions = new Sessions(parts, { ...bounds, report: () => {} });
     this.#relay = new Relay(this.stack);
+    this.tarpit = new Tarpit(this.stack, counters);
     this.#connFds = socketPair('seqpacket');
     this.host = new ConnHost(this.#connFds[1]);
     this.#claims = new Claims(
@@ -164,6 +168,7 @@ export class DataPlaneRig {
       answers: { setHost: () => {} },
       claims: this.#claims,
       relay: this.#relay,
+      tarpit: this.tarpit,
       sessions,
       stack: this.stack,
       upstreams,
@@ -251,6 +256,25 @@ export class DataPlaneRig {
     const upstream = this.#vias.find(name);
     if (upstream === undefined) throw new Error(`there is no upstream ${name}`);
     return upstream.report();
+  }
+
+  /** Sends the SYN and lets the script answer: redirect, to the listener that `via` names. */
+  redirect(peer = this.peer): number {
+    peer.sends(SYN);
+    const answer = new DecisionAnswer();
+    answer.verdict = VerdictCode.REDIRECT;
+    this.#flows.onAnswer(this.#row, answer, monotonicNow());
+    return this.#row;
+  }
+
+  /** Sends the SYN and lets the script answer: reject, with `how`. @returns the row of the flow */
+  reject(how: RejectWith, peer = this.peer): number {
+    peer.sends(SYN);
+    const answer = new DecisionAnswer();
+    answer.verdict = VerdictCode.REJECT;
+    answer.detail = REJECT_WITHS.indexOf(how);
+    this.#flows.onAnswer(this.#row, answer, monotonicNow());
+    return this.#row;
   }
 
   /** Sends the SYN and lets the script answer: forward. @returns the row of the flow */

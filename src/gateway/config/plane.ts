@@ -34,6 +34,7 @@ export function toLiveConfig(config: Config, generation: number): LiveConfig {
       keepaliveMs: timeouts.keepalive,
       userMs: timeouts.user,
     },
+    tarpit: { limit: config.limits.tarpit, holdMs: timeouts.tarpit },
     tcp: config.tcp,
     nat: config.nat,
     conntrack: {

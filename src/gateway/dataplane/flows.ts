@@ -30,6 +30,7 @@ import { Listeners, NO_LISTENER } from './listeners.ts';
 import type { Reports } from './reports.ts';
 import type { SeenAnswers } from './seen-answers.ts';
 import type { Sessions } from './sessions/sessions.ts';
+import type { Tarpit } from './tarpit.ts';
 import { poolOf, prefixesOf, trackSettings } from './tracking.ts';
 import type { Upstreams } from './upstream/upstreams.ts';
 import { Verdicts } from './verdicts.ts';
@@ -48,6 +49,7 @@ export interface FlowParts {
   readonly welcome: Welcome;
   readonly claims: Claims;
   readonly relay: Relay;
+  readonly tarpit: Tarpit;
   readonly reports: Reports;
   readonly counters: Counters;
   readonly answers: Pick<SeenAnswers, 'setHost'>;
@@ -71,20 +73,22 @@ export class Flows implements FlowOwner {
   attach(parts: FlowParts): void {
     this.#parts = parts;
     this.#verdicts = new Verdicts(parts);
-    const { welcome, claims, relay } = parts;
-    this.#services = servicesOf({ welcome, script: claims, relay });
+    const { welcome, claims, relay, tarpit } = parts;
+    this.#services = servicesOf({ welcome, script: claims, relay, tarpit });
     this.configure(this.#live);
     parts.answers.setHost(this.#scripts);
   }
 
   configure(live: LiveConfig): void {
-    const { dialer, vias, sessions, claims, stack } = this.#use;
+    const { dialer, vias, sessions, claims, tarpit, stack } = this.#use;
     this.#live = live;
     this.#listeners = new Listeners(live.listeners);
+    this.#decide.configure(this.#listeners);
     vias.configure(live);
     dialer.configure(live);
     sessions.configure(live);
     claims.configure(live);
+    tarpit.configure(live.tarpit);
     stack.setLocalAddresses(live.localAddresses);
     stack.setKeepalive(live.timeouts.keepaliveMs * 1000);
     stack.setUserTimeout(live.timeouts.userMs * 1000);
@@ -283,12 +287,13 @@ export class Flows implements FlowOwner {
 
 /** By value of `Service`; a splice to a socket of the kernel is none of them. */
 function servicesOf(
-  services: Readonly<Record<'welcome' | 'script' | 'relay', FlowService>>,
+  services: Readonly<Record<'welcome' | 'script' | 'relay' | 'tarpit', FlowService>>,
 ): readonly (FlowService | undefined)[] {
-  const { welcome, script, relay } = services;
+  const { welcome, script, relay, tarpit } = services;
   const byValue: FlowService[] = [];
   byValue[Service.WELCOME] = welcome;
   byValue[Service.SCRIPT] = script;
   byValue[Service.RELAY] = relay;
+  byValue[Service.TARPIT] = tarpit;
   return byValue;
 }

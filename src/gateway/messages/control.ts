@@ -70,6 +70,7 @@ export interface LiveConfig {
     /** How long sent data may stay unacknowledged; 0 leaves it to the number of timeouts. */
     readonly userMs: number;
   };
+  readonly tarpit: TarpitBounds;
   /** Of the TCP towards clients: for connections that are still to begin. */
   readonly tcp: {
     readonly congestion: CongestionName;
@@ -93,6 +94,14 @@ export interface LiveConfig {
     /** Flows that one source may have. */
     readonly perSource: number;
   };
+}
+
+/** Of `reject` with `tarpit`. */
+export interface TarpitBounds {
+  /** Clients that are held at a time; one more is reset. */
+  readonly limit: number;
+  /** How long one is held. */
+  readonly holdMs: number;
 }
 
 /** What a data plane must know of the device whose descriptor it gets. */

@@ -6,7 +6,7 @@
 import type { Decision } from '../../scripts-runtime/decide.ts';
 import { FAILURE_KINDS } from '../../scripts-runtime/errors.ts';
 import { VERDICT_TEXT_BYTES } from '../../scripts-runtime/limits.ts';
-import { PROTOCOL_NAMES, SERVICE_NAMES, VerdictCode } from '../../stack/flow-row.ts';
+import { PROTOCOL_NAMES, SERVICE_NAMES, Service, VerdictCode } from '../../stack/flow-row.ts';
 import {
   CONGESTION_NAMES,
   type ConnectionRequest,
@@ -59,7 +59,7 @@ const AnswerField = {
   KIND: 0,
   /** VerdictCode, or FAILED. */
   VERDICT: 1,
-  /** By the verdict: position in REJECT_WITHS or SERVICE_NAMES, HandshakeCode, failure code. */
+  /** By the verdict: position in REJECT_WITHS, Service, HandshakeCode, failure code. */
   DETAIL: 2,
   /** PROXY protocol version; 0 for none. */
   PROXY_PROTOCOL: 3,
@@ -85,7 +85,7 @@ const AnswerField = {
   HALF_CLOSE_TIMEOUT_MS: 72,
   /** float64 */
   MAX_BYTES: 80,
-  /** UTF-8: the reason of a rejection, the note of a redirection, the upstream of a forward. */
+  /** UTF-8: reason of a rejection, note or listener of a redirection, upstream of a forward. */
   TEXT: 88,
 } as const;
 const ANSWER_FIXED_BYTES = 88;
@@ -98,6 +98,8 @@ export const HandshakeCode = { 'dial-first': 0, 'accept-first': 1 } as const;
 export const failureName = (code: number): string => FAILURE_KINDS[code] ?? 'unknown';
 
 const ADDRESS_BYTES = 16;
+/** The redirection to the gateway's own page; the others name listeners. */
+const WELCOME = SERVICE_NAMES[Service.WELCOME];
 
 const utf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder();
@@ -234,7 +236,8 @@ export function encodeDecisionAnswer(
       return writeText(view, at, verdict.reason);
     case 'redirect':
       view.setUint8(at + AnswerField.VERDICT, VerdictCode.REDIRECT);
-      view.setUint8(at + AnswerField.DETAIL, SERVICE_NAMES.indexOf(verdict.listener));
+      if (verdict.listener !== WELCOME) return writeText(view, at, verdict.listener);
+      view.setUint8(at + AnswerField.DETAIL, Service.WELCOME);
       return writeText(view, at, verdict.note);
     case 'forward':
       view.setUint8(at + AnswerField.VERDICT, VerdictCode.FORWARD);
@@ -362,6 +365,6 @@ export function decodeDecisionAnswer(
   return true;
 }
 
-/** The reason of a rejection, the note of a redirection, the upstream of a forward. Allocates. */
+/** Reason of a rejection, note or listener of a redirection, upstream of a forward. Allocates. */
 export const answerText = (view: DataView, answer: DecisionAnswer): string =>
   fromUtf8.decode(new Uint8Array(view.buffer, view.byteOffset + answer.textAt, answer.textLength));

@@ -57,8 +57,12 @@ export type ToScriptHost =
       /** How long connections of the bundle that is replaced may go on. */
       readonly drainMs?: number | undefined;
     }
-  /** What `via` may name from now on, in all bundles. */
-  | { readonly kind: 'upstreams'; readonly upstreams: NonNullable<ScriptBundle['upstreams']> }
+  /** What `via` and `redirect` may name from now on, in all bundles. */
+  | {
+      readonly kind: 'names';
+      readonly upstreams: NonNullable<ScriptBundle['upstreams']>;
+      readonly listeners: NonNullable<ScriptBundle['listeners']>;
+    }
   /** The canary of that generation takes over; answered by `promoted`. */
   | { readonly kind: 'promote'; readonly generation: number }
   | { readonly kind: 'drop-canary' }

@@ -2,7 +2,7 @@
 
 import type { ConnectionRequest } from '../../stack/verdict.ts';
 import type { ScriptLimits } from '../limits.ts';
-import type { KnownUpstreams } from '../verdict/verdict-fit.ts';
+import type { KnownListeners, KnownUpstreams } from '../verdict/verdict-fit.ts';
 
 /** Texts by path from the folder of the script, with `/`: `lib/names.ts`, `../a.json`. */
 export type TextFiles = Readonly<Record<string, string>>;
@@ -78,6 +78,8 @@ export interface ScriptBundle {
   readonly closed?: readonly string[];
   /** What `via` may name; absent where nobody knows the configuration. */
   readonly upstreams?: KnownUpstreams | undefined;
+  /** The same of `redirect`. */
+  readonly listeners?: KnownListeners | undefined;
   /** Name of the TUN device, for `FlowInfo.iface`. */
   readonly iface: string;
   /** What ran in a host that is gone, and could hand nothing over. */

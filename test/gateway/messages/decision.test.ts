@@ -158,6 +158,15 @@ test('decline, reject and redirect arrive with their text', () => {
   expect(answerText(view, answer)).toBe('ö'.repeat(100));
 });
 
+test('a redirect to a listener arrives with its name, also where a service has that name', () => {
+  for (const listener of ['web', 'script']) {
+    const verdict = { kind: 'redirect', listener, note: '' } as const;
+    const { view, answer } = roundTrip({ kind: 'verdict', verdict, by: BY });
+    expect([answer.verdict, answer.detail]).toEqual([VerdictCode.REDIRECT, Service.NONE]);
+    expect(answerText(view, answer)).toBe(listener);
+  }
+});
+
 test('a claim arrives as such', () => {
   const { answer } = roundTrip({
     kind: 'verdict',

@@ -46,6 +46,8 @@ export interface AsideOptions {
   readonly disabled?: readonly string[];
   /** What `via` may name. */
   readonly upstreams?: ScriptBundle['upstreams'];
+  /** What `redirect` may name. */
+  readonly listeners?: ScriptBundle['listeners'];
   readonly command?: readonly string[] | undefined;
   /** How long one `ask` may take, in milliseconds. */
   readonly askMs?: number;
@@ -91,12 +93,14 @@ export class Aside {
       kv = [],
       disabled = [],
       upstreams,
+      listeners,
       askMs = ASK_MS,
       command = selfCommand('__script-check'),
     }: AsideOptions,
   ): Promise<Aside | readonly ScriptIssue[]> {
     if (generation.scripts.length === 0) return [];
-    const bundle = toBundle(generation, { iface, disabled, ...(upstreams && { upstreams }) });
+    const names = { ...(upstreams && { upstreams }), ...(listeners && { listeners }) };
+    const bundle = toBundle(generation, { iface, disabled, ...names });
     const message: ToScriptHost = { kind: 'load', bundle, epoch: 0 };
     const tooLong = frameFault(message);
     if (tooLong !== undefined) return [bundleIssue(generation, 'limit', tooLong)];

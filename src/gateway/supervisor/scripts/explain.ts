@@ -92,7 +92,15 @@ export async function explain(flow: RecordedFlow, parts: ExplainParts): Promise<
   }
   const verdict = await askScripts(flow, parts);
   const { notes, ...rest } = ofScripts(verdict, steps, parts);
-  return { ...head, ...rest, notes: [...notes, ...viaNotes(rest.verdict, parts)] };
+  const redirected = redirectNotes(rest.verdict, flow, parts);
+  return { ...head, ...rest, notes: [...notes, ...viaNotes(rest.verdict, parts), ...redirected] };
+}
+
+/** What the listener does that a script names. */
+function redirectNotes(verdict: string, { destination }: RecordedFlow, parts: ExplainParts) {
+  const [kind, name] = verdict.split(' ');
+  const rule = kind === 'redirect' && parts.live.listeners.find((one) => one.name === name);
+  return rule ? [`listener "${rule.name}" does: ${actionText(rule.action, destination)}`] : [];
 }
 
 /** A verdict does not show the upstream that it has by default. */
@@ -150,7 +158,8 @@ function mismatchText(rule: ListenerRule, why: ListenerMismatch): string {
 /** As verdicts of scripts are written. */
 function actionText(action: ListenerRule['action'], destination: Endpoint): string {
   if (action.kind === 'drop') return 'drop';
-  if (action.kind === 'reject') return `reject${action.with === 'rst' ? '' : ' with=icmp'}`;
+  if (action.kind === 'reject')
+    return `reject${action.with === 'rst' ? '' : ` with=${action.with}`}`;
   if (action.kind === 'prefix') return `prefix ${action.inside} to ${action.outside}`;
   const { kind, to, idleTimeoutMs } = action;
   const port = to?.port ?? destination.port;

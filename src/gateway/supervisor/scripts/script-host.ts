@@ -81,8 +81,9 @@ export class ScriptHost implements Activator {
 
   /** The configuration has changed. */
   tellFacts(): void {
-    const { upstreams = {} } = this.#options.facts?.() ?? {};
-    for (const host of [this.#host, this.#next]) host?.send({ kind: 'upstreams', upstreams });
+    const { upstreams = {}, listeners = {} } = this.#options.facts?.() ?? {};
+    const names = { kind: 'names', upstreams, listeners } as const;
+    for (const host of [this.#host, this.#next]) host?.send(names);
   }
 
   check(bundle: Generation, active: Generation): Promise<Checked> {
@@ -91,8 +92,7 @@ export class ScriptHost implements Activator {
 
   asideOptions(): AsideOptions {
     const { iface, checkCommand: command, facts } = this.#options;
-    const { upstreams } = facts?.() ?? {};
-    return { iface: iface(), command, kv: this.#journal.entries(Date.now()), upstreams };
+    return { iface: iface(), command, kv: this.#journal.entries(Date.now()), ...facts?.() };
   }
 
   /** Loads it beside the active bundle, into the same process. @throws ScriptHostError */
