@@ -476,7 +476,8 @@ declare module 'culvert' {
     /**
      * Decides about a new flow, before its handshake is answered: about a SYN, about the first
      * datagram between two ends of UDP, or about a ping. If this throws, takes too long, or returns
-     * no verdict or one that does not fit the flow, the flow is rejected.
+     * no verdict or one that does not fit the flow, the flow is rejected; or what `scripts.onError`
+     * of the configuration says: the next script is asked, or the flow is forwarded.
      */
     flow(flow: FlowInfo, env: E, ctx: Ctx): Verdict | Promise<Verdict>;
 

@@ -3,11 +3,12 @@
  * answers and messages go out through `HostPorts`. Everything but `load` is synchronous. Whoever
  * runs it calls `expire` when `nextDeadline` has come.
  */
-import type { ConnectionRequest } from '../stack/verdict.ts';
+import type { ConnectionRequest, OnError } from '../stack/verdict.ts';
 import type { EndedFlow, ScriptBundle, ScriptIssue } from './bundle/bundle.ts';
 import { Conns } from './conns/conns.ts';
 import type { ConnEvents } from './conns/ports.ts';
-import { type Decision, Decisions } from './decide.ts';
+import { Decisions } from './decide.ts';
+import type { Decision } from './decision.ts';
 import { closersOf, EndedFlowQueue } from './ended-flow-queue.ts';
 import { SpareEngine } from './engine/spare-engine.ts';
 import { sniffNote } from './flow-note.ts';
@@ -54,6 +55,8 @@ export class ScriptHost {
   readonly #spare = new SpareEngine(() => this.#scriptWithoutEngine());
   /** What `via` may name, in all generations; undefined where nobody knows. */
   upstreams: KnownUpstreams | undefined;
+  /** What becomes of flows whose decision fails, in all generations. */
+  onError: OnError = 'reject';
   #journalAt = NEVER;
   #statsAt = NEVER;
   /** Position in the list of all scripts of all generations. */
@@ -97,6 +100,7 @@ export class ScriptHost {
       claim: (requestId, request, generation, script) =>
         this.#conns.claim(requestId, request, generation, script),
       upstreams,
+      onError: () => this.onError,
       limitHit: (script, ...what) => script.reports.missedVerdict(...what),
       unresolved: (script, flow, verdict, name, error) =>
         script.reports.unresolved(`${verdict}(): "${name}"`, error, flow),
@@ -149,6 +153,7 @@ export class ScriptHost {
    */
   async load(bundle: ScriptBundle, options: LoadOptions = {}): Promise<readonly ScriptIssue[]> {
     if (bundle.upstreams !== undefined) this.upstreams = bundle.upstreams;
+    if (bundle.onError !== undefined) this.onError = bundle.onError;
     const isCanary = options.canary !== undefined;
     const memory = this.#memory.open(bundle);
     const old = (name: string): string => lastWord(this.#registry, name, bundle, isCanary);
@@ -324,6 +329,7 @@ export class ScriptHost {
       enter: (script, aheadUs) => ports.enter(script.generation, script.position, aheadUs),
       leave: () => ports.leave(),
       log: (line) => ports.log(line),
+      onError: () => this.onError,
       settled: (script, call, answer) => this.#decisions.settled(script, call, answer),
       lost: (script) => {
         this.#decisions.lost(script);

@@ -163,6 +163,9 @@ export class HostLoop {
       case 'upstreams':
         this.#host.upstreams = message.upstreams;
         break;
+      case 'on-error':
+        this.#host.onError = message.onError;
+        break;
       case 'closed':
         this.#host.closed(message.flows);
         break;

@@ -46,7 +46,8 @@ export class ConfigNames {
 
   facts(config: Config): ConfigFacts {
     const kinds = this.#upstreamsOf(config).map(({ name, kind }) => [name, kind] as const);
-    return { closed: closedAddresses(config), upstreams: Object.fromEntries(kinds) };
+    const { onError } = config.scripts;
+    return { closed: closedAddresses(config), upstreams: Object.fromEntries(kinds), onError };
   }
 
   /**

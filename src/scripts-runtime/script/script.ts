@@ -268,7 +268,8 @@ export class Script {
     const failure = breakage === 'crash' ? 'killed' : breakage;
     counters.hit(failure);
     const text = breakageText(breakage, settings.limits.cpuHardMs, settings.limits);
-    this.#logger.complain(new ScriptError(failure, text), flow);
+    const instead = flow === 0 ? {} : this.#logger.instead;
+    this.#logger.complain(new ScriptError(failure, text), flow, instead);
     if (this.#breaker.hit(this.#ports.now() / US_PER_MS)) {
       this.#disable(
         `${settings.limits.breakerHits} hard limits hit in ${settings.limits.breakerWindowMs} ms`,
@@ -301,7 +302,7 @@ export class Script {
       case Reply.THREW:
         return this.#threw(text, flow);
       default:
-        this.#logger.complain(new ScriptError('bad-verdict', text), flow);
+        this.reports.badVerdict(text, flow);
         return this.#failed('bad-verdict');
     }
   }
@@ -311,14 +312,14 @@ export class Script {
     // The script had enough memory left to catch it, but what it left undone is unknown.
     if (message.endsWith('InternalError: out of memory')) return this.#breakDown('memory', flow);
     if (message.endsWith('InternalError: stack overflow')) this.#parts.counters.hit('stack');
-    this.reports.threw('', text, flow);
+    this.reports.threw('', text, flow, true);
     return this.#failed('error');
   }
 
   #parsedVerdict(text: string, flow: number): ScriptAnswer {
     const verdict = this.#verdicts.read(text);
     if (typeof verdict === 'string') {
-      this.#logger.complain(new ScriptError('bad-verdict', verdict), flow);
+      this.reports.badVerdict(verdict, flow);
       return this.#failed('bad-verdict');
     }
     return { kind: 'verdict', verdict };

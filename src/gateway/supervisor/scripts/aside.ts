@@ -46,6 +46,8 @@ export interface AsideOptions {
   readonly disabled?: readonly string[];
   /** What `via` may name. */
   readonly upstreams?: ScriptBundle['upstreams'];
+  /** What becomes of flows whose decision fails; absent: they are rejected. */
+  readonly onError?: NonNullable<ScriptBundle['onError']>;
   readonly command?: readonly string[] | undefined;
   /** How long one `ask` may take, in milliseconds. */
   readonly askMs?: number;
@@ -91,12 +93,14 @@ export class Aside {
       kv = [],
       disabled = [],
       upstreams,
+      onError,
       askMs = ASK_MS,
       command = selfCommand('__script-check'),
     }: AsideOptions,
   ): Promise<Aside | readonly ScriptIssue[]> {
     if (generation.scripts.length === 0) return [];
-    const bundle = toBundle(generation, { iface, disabled, ...(upstreams && { upstreams }) });
+    const facts = { ...(upstreams && { upstreams }), ...(onError && { onError }) };
+    const bundle = toBundle(generation, { iface, disabled, ...facts });
     const message: ToScriptHost = { kind: 'load', bundle, epoch: 0 };
     const tooLong = frameFault(message);
     if (tooLong !== undefined) return [bundleIssue(generation, 'limit', tooLong)];

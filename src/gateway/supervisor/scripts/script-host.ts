@@ -81,8 +81,11 @@ export class ScriptHost implements Activator {
 
   /** The configuration has changed. */
   tellFacts(): void {
-    const { upstreams = {} } = this.#options.facts?.() ?? {};
-    for (const host of [this.#host, this.#next]) host?.send({ kind: 'upstreams', upstreams });
+    const { upstreams = {}, onError = 'reject' } = this.#options.facts?.() ?? {};
+    for (const host of [this.#host, this.#next]) {
+      host?.send({ kind: 'upstreams', upstreams });
+      host?.send({ kind: 'on-error', onError });
+    }
   }
 
   check(bundle: Generation, active: Generation): Promise<Checked> {
@@ -91,8 +94,9 @@ export class ScriptHost implements Activator {
 
   asideOptions(): AsideOptions {
     const { iface, checkCommand: command, facts } = this.#options;
-    const { upstreams } = facts?.() ?? {};
-    return { iface: iface(), command, kv: this.#journal.entries(Date.now()), upstreams };
+    const { upstreams, onError } = facts?.() ?? {};
+    const kv = this.#journal.entries(Date.now());
+    return { iface: iface(), command, kv, upstreams, ...(onError && { onError }) };
   }
 
   /** Loads it beside the active bundle, into the same process. @throws ScriptHostError */
