@@ -4,6 +4,7 @@
  */
 import { CLOSE_REASON_COUNT } from './close-reason.ts';
 import { DROP_REASON_COUNT, DropReason } from './drop-reason.ts';
+import { cellOfFlow, FLOW_COUNT_CELLS, type FlowCount, flowCountCell } from './flow-counts.ts';
 import {
   bucketOf,
   HISTOGRAM_CELLS,
@@ -32,8 +33,6 @@ export const Counter = {
   TIME_WAIT_NOW: 14,
   SLAB_BYTES_NOW: 15,
   SLAB_BYTES_LIMIT_NOW: 16,
-  BYTES_UP: 17,
-  BYTES_DOWN: 18,
   TCP_RETRANSMITS: 19,
   TCP_FAST_RETRANSMITS: 20,
   TCP_TIMEOUTS: 21,
@@ -78,7 +77,6 @@ export const Counter = {
   NAT_PACKETS: 54,
   NAT_SUPERPACKETS: 55,
   FLOWS_REAPED: 56,
-  FLOWS_EARLY_DROPPED: 57,
   /** Datagrams from clients to upstreams and back, and system calls that moved them. */
   DATAGRAMS_UP: 58,
   DATAGRAMS_DOWN: 59,
@@ -159,6 +157,8 @@ export const Counter = {
   ORPHAN_BYTES_LOST: 118,
   /** Packets that a prefix rule translated. */
   PREFIX_PACKETS: 119,
+  /** How many flows of one source may be held. */
+  HELD_SYNS_SOURCE_LIMIT_NOW: 120,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 
@@ -166,15 +166,18 @@ const NAMED_CELLS = 128;
 const REASON_CELLS = 64;
 
 const HISTOGRAMS_AT = NAMED_CELLS + 2 * REASON_CELLS;
+const FLOW_COUNTS_AT = HISTOGRAMS_AT + HISTOGRAM_COUNT * HISTOGRAM_CELLS;
 
 /** Size of the memory that holds all cells. */
-export const COUNTERS_BYTES = (HISTOGRAMS_AT + HISTOGRAM_COUNT * HISTOGRAM_CELLS) * 8;
+export const COUNTERS_BYTES = (FLOW_COUNTS_AT + FLOW_COUNT_CELLS) * 8;
 
 /** What can be asked of the counters of one data plane, or of all. */
 export interface CounterReader {
   get(counter: Counter): number;
   dropped(reason: number): number;
   closed(reason: number): number;
+  /** Of one verdict and one of COUNTED_PROTOS, by their numbers. */
+  flows(count: FlowCount, verdict: number, proto: number): number;
   /** Values in one bucket alone, and the sum of all. */
   bucket(histogram: Histogram, bucket: number): number;
   sum(histogram: Histogram): number;
@@ -224,6 +227,15 @@ export class Counters implements CounterReader {
 
   closed(reason: number): number {
     return this.#cells[NAMED_CELLS + REASON_CELLS + reason] ?? 0;
+  }
+
+  /** Counts for the verdict and the protocol of the flow whose row lies at `at`. */
+  countFlow(count: FlowCount, view: DataView, at: number, by = 1): void {
+    this.#cells[FLOW_COUNTS_AT + cellOfFlow(count, view, at)]! += by;
+  }
+
+  flows(count: FlowCount, verdict: number, proto: number): number {
+    return this.#cells[FLOW_COUNTS_AT + flowCountCell(count, verdict, proto)] ?? 0;
   }
 
   /** Counts a value in its bucket. */

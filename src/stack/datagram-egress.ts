@@ -5,6 +5,7 @@
 import type { Conntrack } from './conntrack/conntrack.ts';
 import { Counter } from './counters.ts';
 import { DropReason } from './drop-reason.ts';
+import { FlowCount } from './flow-counts.ts';
 import { FlowField } from './flow-row.ts';
 import type { FrameWriter } from './frame-writer.ts';
 import type { IcmpErrorKind } from './icmp-error-kind.ts';
@@ -244,7 +245,7 @@ export class DatagramEgress {
     view.setFloat64(bytesAt, view.getFloat64(bytesAt, true) + bytes, true);
     view.setFloat64(packetsAt, view.getFloat64(packetsAt, true) + packets, true);
     counters.add(Counter.DATAGRAMS_DOWN, packets);
-    counters.add(Counter.BYTES_DOWN, bytes);
+    counters.countFlow(FlowCount.BYTES_DOWN, view, at, bytes);
     this.#conntrack.touch(row, true, now);
   }
 }

@@ -10,6 +10,7 @@ import type { Conntrack } from './conntrack/conntrack.ts';
 import { TcpEvent, tcpEvent } from './conntrack/tcp-states.ts';
 import { Counter } from './counters.ts';
 import { DropReason } from './drop-reason.ts';
+import { FlowCount } from './flow-counts.ts';
 import { Carrier, ClosedBy, FlowField, FlowPhase } from './flow-row.ts';
 import { NO_FLOW } from './flow-table.ts';
 import { IcmpErrorKind } from './icmp-error-kind.ts';
@@ -250,7 +251,7 @@ export class Datagrams {
     addTo(view, at + FlowField.BYTES_UP, length);
     counters.add(Counter.IN_SESSION);
     counters.add(Counter.DATAGRAMS_UP, count);
-    counters.add(Counter.BYTES_UP, length);
+    counters.countFlow(FlowCount.BYTES_UP, view, at, length);
     this.#conntrack.touch(row, false, now);
     // A whole packet that is longer than the device carries came in fragments, of IPv6 too.
     const cameCut = gsoSize === 0 && end - packet.ipAt > this.#shared.egress.capabilities.mtu;

@@ -35,6 +35,8 @@ export class FlowTable {
   readonly #bucketsAt: number;
   readonly #mask: number;
   readonly #hash: HalfSipHash;
+  /** Flows that there may be, at most `capacity`; those beyond it live on. */
+  limit: number;
   #free = NO_FLOW;
   #used = 0;
   /** Rows never used since the start: the free list is made as it is needed. */
@@ -66,6 +68,7 @@ export class FlowTable {
   ) {
     const place = placeFlowTable(arena, capacity, wantedBuckets);
     this.capacity = capacity;
+    this.limit = capacity;
     this.#view = arena.view;
     this.#rowsAt = place.rowsAt;
     this.#bucketsAt = place.bucketsAt;
@@ -88,6 +91,11 @@ export class FlowTable {
 
   get used(): number {
     return this.#used;
+  }
+
+  /** Another flow is refused. */
+  get isFull(): boolean {
+    return this.#used >= this.limit;
   }
 
   /** One past the highest row that may hold a flow: what a walk over all flows has to look at. */
@@ -290,6 +298,7 @@ export class FlowTable {
 
   /** A free row; those that were taken over before any was used are passed by. */
   #takeRow(): number {
+    if (this.isFull) return NO_FLOW;
     const row = this.#free;
     if (row !== NO_FLOW) {
       this.#free = this.#view.getInt32(this.rowAt(row) + FlowField.NEXT, true);

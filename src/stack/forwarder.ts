@@ -22,7 +22,7 @@ import { RateLimit } from './rate-limit.ts';
 import type { HalfSipHash } from './sip-hash.ts';
 import { countFlows, endFlow, makeRoom, type Reclaimer } from './tcp/close.ts';
 import type { TcpContext } from './tcp/context.ts';
-import { isEcnSetup, noteRepeatedSyn } from './tcp/ecn.ts';
+import { canHaveEcn, noteRepeatedSyn } from './tcp/ecn.ts';
 import { initialSequence } from './tcp/initial-sequence.ts';
 import { sendRefusal, sendReset, sendSynAck } from './tcp/output.ts';
 import { DEFAULT_MSS, readSyn } from './tcp/peer-syn.ts';
@@ -109,7 +109,7 @@ export class Forwarder {
       return DropReason.NONE;
     }
     if (segment.has(TcpFlag.SYN) && !segment.has(TcpFlag.ACK)) {
-      if (segment.seq !== tcb.irs) readSyn(this.#tcp, segment.seq, isEcnSetup(segment));
+      if (segment.seq !== tcb.irs) readSyn(this.#tcp, segment.seq, canHaveEcn(this.#tcp));
       else noteRepeatedSyn(this.#tcp);
       return DropReason.HELD_SYN_REPEATED;
     }
@@ -177,7 +177,7 @@ export class Forwarder {
     if (leastIss !== undefined && seqLt(tcb.iss, leastIss)) tcb.iss = leastIss;
     tcb.sndUna = tcb.sndNxt = tcb.recover = tcb.rtxNxt = tcb.iss;
     tcb.count(FlowField.PACKETS_UP, 1);
-    readSyn(this.#tcp, segment.seq, isEcnSetup(segment));
+    readSyn(this.#tcp, segment.seq, canHaveEcn(this.#tcp));
     // Should the verdict be to rewrite it; without, the client's next SYN will do.
     const kept = this.#tcp.parked.add(row, packet);
     if (kept !== DropReason.NONE) counters.add(Counter.IN_TCP);
@@ -246,7 +246,7 @@ export class Forwarder {
     const cookies = this.#cookies;
     const { mss } = segment.options;
     const peerMss = mss === 0 ? DEFAULT_MSS[packet.addressLength === 4 ? 4 : 6] : mss;
-    cookies.make(packet, segment, peerMss, now);
+    cookies.make(packet, segment, peerMss, canHaveEcn(tcp), now);
     flows.writeTuple(
       flows.scratchRow,
       packet.sourceAt,

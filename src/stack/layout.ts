@@ -37,15 +37,17 @@ export interface StateLimits {
   readonly slabBytesPerFlow: number;
 }
 
-/** Those of them that are only compared with, and so may change while flows live. */
-export type StateBounds = Omit<StateLimits, 'flows' | 'flowBuckets' | 'slabBytes'>;
+/** What of them may change while flows live, but not beyond what memory is laid out for. */
+export type StateBounds = Omit<StateLimits, 'flowBuckets'>;
 
 export const boundsOf = (limits: StateBounds): StateBounds => ({
+  flows: limits.flows,
   flowsPerSource: limits.flowsPerSource,
   heldSyns: limits.heldSyns,
   heldSynsPerSource: limits.heldSynsPerSource,
   synCookiesFrom: limits.synCookiesFrom,
   timeWait: limits.timeWait,
+  slabBytes: limits.slabBytes,
   slabBytesPerFlow: limits.slabBytesPerFlow,
 });
 

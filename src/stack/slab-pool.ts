@@ -81,6 +81,8 @@ export class SlabPool {
   readonly #previous: Int32Array;
   /** Per class: first chunk with a free slab. */
   readonly #partial: Int32Array;
+  /** Chunks that may be in use. */
+  #limit: number;
   #freeChunk = NO_CHUNK;
   #fresh = 0;
   #bytesUsed = 0;
@@ -95,6 +97,7 @@ export class SlabPool {
   /** @param budget  bytes; rounded down to whole chunks, at least 2 */
   constructor(arena: Arena, budget: number) {
     this.#chunks = chunkCount(budget);
+    this.#limit = this.#chunks;
     const words = (count: number) => new Int32Array(arena.buffer, arena.take(count * 4), count);
     this.#class = new Uint8Array(arena.buffer, arena.take(this.#chunks), this.#chunks);
     this.#freeMask = words(this.#chunks);
@@ -104,6 +107,11 @@ export class SlabPool {
     this.#at = arena.take(this.#chunks * CHUNK_BYTES, 4096);
   }
 
+  /** As many bytes at the most, and no more than there are; what is in use beyond it stays so. */
+  setLimit(budget: number): void {
+    this.#limit = Math.min(chunkCount(budget), this.#chunks);
+  }
+
   /** Bytes of the slabs in use. */
   get bytesUsed(): number {
     return this.#bytesUsed;
@@ -111,11 +119,11 @@ export class SlabPool {
 
   /** Less than a quarter of the chunks is free: what can wait should. */
   get isLean(): boolean {
-    return this.#chunksUsed * 4 > this.#chunks * 3;
+    return this.#chunksUsed * 4 > this.#limit * 3;
   }
 
   get bytesLimit(): number {
-    return this.#chunks * CHUNK_BYTES;
+    return this.#limit * CHUNK_BYTES;
   }
 
   /**
@@ -172,6 +180,7 @@ export class SlabPool {
   }
 
   #takeChunk(): number {
+    if (this.#chunksUsed >= this.#limit) return NO_CHUNK;
     const chunk = this.#freeChunk;
     if (chunk !== NO_CHUNK) {
       this.#freeChunk = this.#next[chunk]!;

@@ -1,7 +1,6 @@
 /** What a stack is made of, and in which order: each part takes its share of the arena. */
 import { forgetUnsettled } from './accounting.ts';
 import { Arena } from './arena.ts';
-import { CloseReason } from './close-reason.ts';
 import { Conntrack } from './conntrack/conntrack.ts';
 import type { TrackSettings } from './conntrack/context.ts';
 import { Counter, type Counters } from './counters.ts';
@@ -11,6 +10,7 @@ import { Datagrams } from './datagrams.ts';
 import type { DeviceCapabilities, FrameSink } from './device.ts';
 import { Egress } from './egress.ts';
 import { FlowTable, type SerialNumbers } from './flow-table.ts';
+import { countEnd } from './flow-tally.ts';
 import { Forwarder } from './forwarder.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { Icmp } from './icmp.ts';
@@ -216,7 +216,7 @@ function takeOver(
     egress,
     (row) => conntrack.adopt(row, now),
     (rowAt) => {
-      counters.close(CloseReason.RESTART);
+      countEnd(counters, arena.view, rowAt);
       onLeftover(rowAt);
     },
   );

@@ -23,7 +23,7 @@ import type { SlabPool } from './slab-pool.ts';
 import { assemble, type StackOptions } from './stack-parts.ts';
 import type { ActiveOpen } from './tcp/active-open.ts';
 import { flushAcks } from './tcp/answers.ts';
-import type { TcpContext } from './tcp/context.ts';
+import type { TcpContext, TcpSettings } from './tcp/context.ts';
 import { fitDeviceMtu } from './tcp/device-mtu.ts';
 import { superpacketBytes } from './tcp/output.ts';
 import { TcpState } from './tcp/states.ts';
@@ -157,9 +157,13 @@ export class Stack {
     this.#conntrack.reap(now);
   }
 
-  /** For what comes from now on; memory stays as it was laid out. */
+  /** For what comes from now on; what is there stays, and memory as it was laid out. */
   setBounds(bounds: StateBounds): void {
-    const { heldSyns, quota, timeWait, settings, slabs } = this.#tcp;
+    const { heldSyns, quota, timeWait, settings, slabs, flows, counters } = this.#tcp;
+    flows.limit = Math.min(bounds.flows, flows.capacity);
+    slabs.setLimit(bounds.slabBytes);
+    counters.set(Counter.FLOWS_LIMIT_NOW, flows.limit);
+    counters.set(Counter.SLAB_BYTES_LIMIT_NOW, slabs.bytesLimit);
     heldSyns.setLimits(bounds.heldSyns, bounds.heldSynsPerSource, bounds.synCookiesFrom);
     quota.limit = bounds.flowsPerSource;
     timeWait.limit = bounds.timeWait;
@@ -174,6 +178,12 @@ export class Stack {
   /** Microseconds that sent data may stay unacknowledged; 0 leaves it to the number of timeouts. */
   setUserTimeout(userTimeoutUs: number): void {
     this.#tcp.settings.userTimeoutUs = userTimeoutUs;
+  }
+
+  /** For connections that are still to begin; those that live keep what they have. */
+  setTcpDefaults({ congestion, ecn }: Required<Pick<TcpSettings, 'congestion' | 'ecn'>>): void {
+    this.#tcp.settings.congestion = congestion;
+    this.#tcp.settings.ecn = ecn;
   }
 
   /**

@@ -57,7 +57,7 @@ test('a reload takes bounds that are only compared with, and they outlive a cras
       body: JSON.stringify({ limits: value }),
       headers: { 'If-Match': '*', 'Content-Type': 'application/merge-patch+json' },
     });
-  const held = () => world.gateway.metric('culvert_tcp_syn_in_flight_limit');
+  const held = () => world.gateway.metric('culvert_tcp_syn_in_flight_limit{scope="global"}');
   const before = await held();
   const lower = { heldSyns: 64, timeWait: 10, sessions: 20, slabBytesPerFlow: '1MiB' };
   expect((await limits(lower)).status).toBe(200);
@@ -72,10 +72,10 @@ test('a reload takes bounds that are only compared with, and they outlive a cras
   const none = { heldSyns: null, timeWait: null, sessions: null, slabBytesPerFlow: null };
   expect((await limits(none)).status).toBe(200);
   await waitFor('the bound before', async () => (await held()) === before || undefined);
-  const refused = await limits({ claims: 5, flows: 4096, heldSyns: 64 });
+  const refused = await limits({ flows: 70_000, slabBytes: '300MiB', heldSyns: 64 });
   expect(refused.status).toBe(409);
   expect(await refused.json()).toMatchObject({
-    errors: [{ path: 'limits.flows' }, { path: 'limits.claims' }],
+    errors: [{ path: 'limits.flows' }, { path: 'limits.slabBytes' }],
   });
   expect(await held()).toBe(before);
 });

@@ -178,6 +178,16 @@ describe('during transfers', () => {
     expect(await world.gateway.metric('culvert_tun_events_total{event="mtu"}')).toBe(2);
   }, 60_000);
 
+  test('reloads turn offload off and on', async () => {
+    await during(async () => {
+      for (const offload of [false, true]) {
+        expect(await reload({ offload })).toMatchObject({ code: 0 });
+        expect((await device()).offload).toBe(offload);
+      }
+    }, LONG);
+    expect(await world.gateway.metric('culvert_data_plane_restarts_total')).toBe(0);
+  }, 60_000);
+
   test('the MTU becomes smaller and larger', async () => {
     await during(async () => {
       for (const mtu of [1280, 1400, 9000, 1500]) {

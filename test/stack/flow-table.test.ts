@@ -131,6 +131,22 @@ test('a full table is an answer', () => {
   expect(table.flows.used).toBe(2);
 });
 
+test('a table may hold fewer flows than it has rows, and those beyond the limit live on', () => {
+  const table = new Table(3);
+  const rows = [1, 2].map((sourcePort) => table.insert({ ...V4, sourcePort }));
+  table.flows.limit = 1;
+  expect(table.flows.isFull).toBe(true);
+  expect(table.insert(V6)).toBe(NO_FLOW);
+  table.flows.remove(rows[0]!);
+  expect(table.insert(V6)).toBe(NO_FLOW);
+  expect(table.find({ ...V4, sourcePort: 2 })).toBe(rows[1]!);
+  table.flows.limit = 2;
+  expect(table.insert(V6)).not.toBe(NO_FLOW);
+  table.flows.limit = 3;
+  expect(table.insert(V4)).not.toBe(NO_FLOW);
+  expect(table.insert({ ...V4, sourcePort: 9 })).toBe(NO_FLOW);
+});
+
 test('a removed row is free at once, and comes clean to its next flow', () => {
   const table = new Table(1);
   const row = table.insert(V6);

@@ -2,6 +2,8 @@
 
 import { expect, setDefaultTimeout, test } from 'bun:test';
 import { COUNTERS_BYTES, Counter, Counters } from '../../src/stack/counters.ts';
+import { FlowCount } from '../../src/stack/flow-counts.ts';
+import { flowTotal } from '../../src/stack/flow-tally.ts';
 import { stateBytes } from '../../src/stack/layout.ts';
 import { SLAB_PAYLOAD_AT } from '../../src/stack/slab-pool.ts';
 import { Stack } from '../../src/stack/stack.ts';
@@ -236,7 +238,7 @@ for (const family of [4, 6] as const) {
       circuit.turn(50);
     });
     expect(allocated).toEqual([]);
-    expect(circuit.counters.get(Counter.BYTES_DOWN)).toBe(22_000 * 10_000);
+    expect(flowTotal(circuit.counters, FlowCount.BYTES_DOWN)).toBe(22_000 * 10_000);
     expect(circuit.stack.slabs.bytesUsed).toBe(0);
   });
 }
@@ -298,7 +300,7 @@ for (const congestion of ['cubic', 'bbr'] as const) {
     });
     expect(allocated).toEqual([]);
     expect(wasPaced).toBeGreaterThan(20_000);
-    expect(circuit.counters.get(Counter.BYTES_DOWN)).toBeGreaterThan(22_000 * 10_000);
+    expect(flowTotal(circuit.counters, FlowCount.BYTES_DOWN)).toBeGreaterThan(22_000 * 10_000);
   });
 }
 

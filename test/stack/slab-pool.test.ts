@@ -76,6 +76,23 @@ describe('the budget', () => {
     }
   });
 
+  test('may be made smaller and larger again; what is in use beyond it stays so', () => {
+    const slabs = pool(4);
+    const taken = [slabs.take(60_000), slabs.take(60_000), slabs.take(60_000)];
+    slabs.setLimit(2 * CHUNK);
+    expect(slabs.bytesLimit).toBe(2 * CHUNK);
+    expect(slabs.isLean).toBe(true);
+    expect(slabs.take(60_000)).toBe(NO_SLAB);
+    slabs.release(taken.pop()!);
+    expect(slabs.take(60_000)).toBe(NO_SLAB);
+    slabs.release(taken.pop()!);
+    expect(slabs.take(60_000)).not.toBe(NO_SLAB);
+    slabs.setLimit(9 * CHUNK);
+    expect(slabs.bytesLimit).toBe(4 * CHUNK);
+    expect([slabs.take(60_000), slabs.take(60_000)]).not.toContain(NO_SLAB);
+    expect(slabs.take(60_000)).toBe(NO_SLAB);
+  });
+
   test('smaller than two chunks is two chunks, in the memory that was asked for', () => {
     const slabs = new SlabPool(new Arena(new ArrayBuffer(SlabPool.bytes(1000))), 1000);
     expect(slabs.bytesLimit).toBe(2 * CHUNK);

@@ -2,9 +2,16 @@
 import { describe, expect, test } from 'bun:test';
 import { CloseReason } from '../../src/stack/close-reason.ts';
 import { Counter } from '../../src/stack/counters.ts';
+import { DropReason } from '../../src/stack/drop-reason.ts';
 import { ClosedBy } from '../../src/stack/flow-row.ts';
 import { NO_FLOW } from '../../src/stack/flow-table.ts';
-import { FlowReader, FRAME_BYTES, OWNER_ROW_BYTES, stateBytes } from '../../src/stack/layout.ts';
+import {
+  boundsOf,
+  FlowReader,
+  FRAME_BYTES,
+  OWNER_ROW_BYTES,
+  stateBytes,
+} from '../../src/stack/layout.ts';
 import { NEVER } from '../../src/stack/time.ts';
 import { NO_OFFLOAD } from '../support/memory-device.ts';
 import { LIMITS, TcpRig } from '../support/tcp-rig.ts';
@@ -98,6 +105,25 @@ describe('gauges', () => {
     expect(counters.get(Counter.FLOWS_NOW)).toBe(0);
     expect(counters.get(Counter.SLAB_BYTES_NOW)).toBe(0);
   });
+});
+
+test('bounds change while flows live, and not beyond what memory is laid out for', () => {
+  const rig = inState('ESTABLISHED');
+  const { counters, stack } = rig;
+  const laidOut = stack.slabs.bytesLimit;
+  stack.setBounds({ ...boundsOf(LIMITS), flows: 1, slabBytes: 1 });
+  expect(counters.get(Counter.FLOWS_LIMIT_NOW)).toBe(1);
+  expect(counters.get(Counter.SLAB_BYTES_LIMIT_NOW)).toBeLessThan(laidOut);
+  const next = rig.newPeer({ port: 4001 });
+  next.sends('S 0:0(0) win 65535 <mss 1460>');
+  expect(counters.dropped(DropReason.FLOW_TABLE_FULL)).toBe(1);
+  rig.send(100);
+  expect(rig.state).toBe('ESTABLISHED');
+  stack.setBounds({ ...boundsOf(LIMITS), flows: 1e9, slabBytes: 1e12 });
+  expect(counters.get(Counter.FLOWS_LIMIT_NOW)).toBe(LIMITS.flows);
+  expect(counters.get(Counter.SLAB_BYTES_LIMIT_NOW)).toBe(laidOut);
+  next.sends('S 0:0(0) win 65535 <mss 1460>');
+  expect(counters.get(Counter.FLOWS_NOW)).toBe(2);
 });
 
 describe('many flows', () => {

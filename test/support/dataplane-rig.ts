@@ -181,6 +181,10 @@ export class DataPlaneRig {
     this.peer = this.newPeer();
   }
 
+  setClaimsLimit(claims: number): void {
+    this.#claims.setLimit(claims);
+  }
+
   /** Rows in use. */
   get flows(): number {
     return this.stack.flows.used;

@@ -39,13 +39,25 @@ and not sent.
 All times are histograms, so that they can be added up and a percentile be taken of the sum:
 \`histogram_quantile(0.99, sum by (le) (rate(culvert_upstream_connect_seconds_bucket[5m])))\`.
 
-Labels that one might look for: \`culvert_flows_total\` and \`culvert_flow_bytes_total\` have no
-\`verdict\`, as a flow begins, and bytes move, before there is one or where nobody looks at it;
-\`culvert_flow_duration_seconds_count\` has flows by \`proto\` and \`verdict\` once they have
-ended. \`culvert_conntrack_entries_limit\` has no \`proto\`: the table is one for all.
-\`culvert_script_decision_seconds\` is measured in the data plane, from the question to the
-answer, which knows no scripts: what each of them costs is
-\`culvert_script_cpu_seconds_total\` by \`culvert_script_decisions_total\`.
+\`culvert_flows_total\` counts a flow when its verdict falls, or under \`none\` when it ends
+without one; those that still wait are \`culvert_flows_active{verdict="none"}\`. Bytes that move
+before the verdict, as they may behind a SYN cookie, are those of \`none\`.
+
+Labels that one might look for:
+
+* \`culvert_conntrack_entries_limit\` has no \`proto\`: the table is one for all.
+* \`culvert_tcp_syn_in_flight\` is there for \`scope="global"\` alone: those of one source would
+  name it.
+* \`culvert_upstream_connect_seconds\` has no \`result\`: only dials that succeeded are timed, for
+  one that fails mostly takes its time-out.
+* \`culvert_script_decision_seconds\` has no \`script\`: it is measured in the data plane, from the
+  question to the answer, which knows no scripts. What each of them costs is
+  \`culvert_script_cpu_seconds_total\` by \`culvert_script_decisions_total\`.
+* \`culvert_script_errors_total\` has no \`kind\`: an error is a decision that came to nothing, and
+  those by a limit are in \`culvert_script_limit_hits_total\` by the name of the limit, as are
+  limits that cost a script something else: a line of its log, a timer, a write to its KV.
+* \`culvert_script_restarts_total\` has the script that the host was in when it ended. It is
+  \`unknown\` where it was in none, or in one that was only tried, and for those that are no more.
 
 | name | type | labels | what it says |
 |---|---|---|---|

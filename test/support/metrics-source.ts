@@ -6,9 +6,19 @@ import { DEFAULT_SCRIPT_LIMITS } from '../../src/scripts-runtime/limits.ts';
 import { CloseReason } from '../../src/stack/close-reason.ts';
 import { COUNTERS_BYTES, Counter, Counters } from '../../src/stack/counters.ts';
 import { DropReason } from '../../src/stack/drop-reason.ts';
+import { FlowCount } from '../../src/stack/flow-counts.ts';
+import { FLOW_ROW_BYTES, FlowField, VerdictCode } from '../../src/stack/flow-row.ts';
 import { Histogram as Cells } from '../../src/stack/histograms.ts';
+import { Protocol } from '../../src/stack/wire/protocol.ts';
 
-const TOTALS = { decisions: 9, errors: 2, limitHits: { cpu: 5 }, cpuUs: 7, disabled: true };
+const LIMITS = ['cpu', 'cpu-soft', 'memory', 'wall', 'pending', 'claims', 'stack', 'kv', 'log'];
+const limitHits = Object.fromEntries([...LIMITS, 'timers', 'waits'].map((limit) => [limit, 5]));
+const TOTALS = { decisions: 9, errors: 2, limitHits, cpuUs: 7, disabled: true };
+
+/** A row of UDP that is rewritten. */
+const FLOW = new DataView(new ArrayBuffer(FLOW_ROW_BYTES));
+FLOW.setUint8(FlowField.PROTOCOL, Protocol.UDP);
+FLOW.setUint8(FlowField.VERDICT, VerdictCode.NAT);
 
 export function sampleMetrics(): MetricsSource {
   const counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
@@ -19,13 +29,14 @@ export function sampleMetrics(): MetricsSource {
   counters.add(Counter.NAT_PACKETS, 9);
   counters.add(Counter.NAT_SUPERPACKETS, 2);
   counters.add(Counter.DATAGRAMS_DOWN, 5);
-  counters.add(Counter.FLOWS_EARLY_DROPPED, 1);
   counters.add(Counter.ICMP_ERRORS_RELAYED, 3);
   counters.add(Counter.IN_TCP, 9);
   counters.add(Counter.DIALS, 9);
   counters.add(Counter.DIALS_FAILED, 2);
   counters.set(Counter.DIALS_NOW, 1);
   counters.set(Counter.VIA_DIALS_NOW, 4);
+  counters.set(Counter.HELD_SYNS_SOURCE_LIMIT_NOW, 6);
+  for (const count of Object.values(FlowCount)) counters.countFlow(count, FLOW, 0, 1 + count);
   for (const frames of [1, 2, 64]) counters.observe(Cells.BATCH_FRAMES, frames);
   counters.observe(Cells.DIAL_US, 2500);
   const histogram = new Histogram([0.1, 1]);
@@ -52,7 +63,7 @@ export function sampleMetrics(): MetricsSource {
       protocols: new Map([['udp', 2]]),
     },
     scriptHost: {
-      restarts: { cpu: 1, wall: 0, crash: 0, socket: 0 },
+      ends: { all: new Map([['route', { cpu: 1, wall: 0, crash: 0, socket: 0 }]]) },
       drains: { inMemory: [3, 4] },
     },
     dataPlaneRestarts: 2,

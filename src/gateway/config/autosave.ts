@@ -21,15 +21,19 @@ const saved = z.object({
 export const autosaveFile = (stateFolder: string): string | undefined =>
   existsSync(stateFolder) ? join(stateFolder, AUTOSAVE_NAME) : undefined;
 
-/** @throws ConfigFileError */
-export function writeAutosave(path: string, { file, folder, value }: LoadedConfig): void {
+/** @throws ConfigFileError  what was saved before is still there */
+export async function writeAutosave(
+  path: string,
+  { file, folder, value }: LoadedConfig,
+): Promise<void> {
   const content: z.input<typeof saved> = {
     ...(file === undefined ? {} : { file }),
     folder,
     saved_at: new Date().toISOString(),
     config: value,
   };
-  stageFile(path, `${JSON.stringify(content, undefined, 2)}\n`).commit();
+  const staged = await stageFile(path, `${JSON.stringify(content, undefined, 2)}\n`);
+  await staged.commit();
 }
 
 /**

@@ -1,14 +1,5 @@
 /** Writes a config that was changed at run time: beside its file, and then over it. */
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmod, chown, open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { type Document, stringify } from 'yaml';
 import { differencesOf } from './config-value.ts';
 import { parseYaml } from './parse-yaml.ts';
@@ -63,56 +54,65 @@ function rewritten(file: string, document: Document, read: unknown, wanted: unkn
 /** A new content of a file, which is on disk and not yet in its place. */
 export interface StagedFile {
   /** @throws ConfigFileError  the old content is still there, and nothing else */
-  readonly commit: () => void;
-  readonly discard: () => void;
+  readonly commit: () => Promise<void>;
+  readonly discard: () => Promise<void>;
 }
 
 /**
  * Writes the new content of a file beside it: what can fail, mostly fails here. Mode and owner
- * stay, and so does a link, whose target is written.
+ * stay, and so does a link, whose target is written. One at a time for each file.
  *
  * @param before  what is to be replaced: where an editor has saved another text by the time of
  *                `commit`, that stays
  * @throws ConfigFileError
  */
-export function stageFile(file: string, text: string, before?: string): StagedFile {
-  const explain = (work: () => void) => {
+export async function stageFile(file: string, text: string, before?: string): Promise<StagedFile> {
+  const target = await realpath(file).catch(() => file);
+  const temporary = `${target}.${process.pid}.new`;
+  // When that fails it is somebody else's folder; writing there says so.
+  const discard = () => rm(temporary, { force: true }).catch(() => undefined);
+  const explain = async (work: () => Promise<void>) => {
     try {
-      work();
+      await work();
     } catch (cause) {
-      discard();
+      await discard();
       if (cause instanceof ConfigFileError) throw cause;
       const { code } = cause as NodeJS.ErrnoException;
       throw new ConfigFileError(`${file} cannot be written: ${code ?? cause}`, { cause });
     }
   };
-  const target = existsSync(file) ? realpathSync(file) : file;
-  const temporary = `${target}.${process.pid}.new`;
-  const discard = () => {
-    try {
-      rmSync(temporary, { force: true });
-    } catch {
-      // It is somebody else's folder; writing there says so.
-    }
-  };
-  explain(() => {
-    discard();
-    const old = statSync(target, { throwIfNoEntry: false });
-    // A new file and nothing else: whatever has the name since may be a link to somewhere.
-    writeFileSync(temporary, text, { mode: OWNER_ONLY, flag: 'wx', flush: true });
+  await explain(async () => {
+    await discard();
+    const old = await stat(target).catch(ignoreMissing);
+    await writeNew(temporary, text);
     if (old === undefined) return;
-    chownSync(temporary, old.uid, old.gid);
+    await chown(temporary, old.uid, old.gid);
     // Not when it is made, where the umask would take from it.
-    chmodSync(temporary, old.mode & PERMISSIONS);
+    await chmod(temporary, old.mode & PERMISSIONS);
   });
   const commit = () =>
-    explain(() => {
+    explain(async () => {
       if (before !== undefined && readConfigText(target) !== before) {
         throw new ConfigFileError(`${file} was changed by somebody else meanwhile, and stays so`);
       }
-      renameSync(temporary, target);
+      await rename(temporary, target);
     });
   return { commit, discard };
+}
+
+function ignoreMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error;
+}
+
+/** A new file and nothing else: whatever has the name since may be a link to somewhere. */
+async function writeNew(path: string, text: string): Promise<void> {
+  const file = await open(path, 'wx', OWNER_ONLY);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 const isScalarValue = (value: unknown): boolean => typeof value !== 'object' || value === null;

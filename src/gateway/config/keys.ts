@@ -7,25 +7,40 @@ import { type SchemaNode, walkSchema } from './schema-tree.ts';
 
 export interface ConfigKey {
   readonly about: string;
-  /** `false`: a config that changes it is refused by a gateway that runs. */
-  readonly reloads: boolean;
+  /** Why a gateway that runs refuses a config that changes it; absent: it takes it. */
+  readonly fixed?: string;
+  /** It takes any value up to that of its start. */
+  readonly isCapacity?: boolean;
 }
 
-const live = (about: string): ConfigKey => ({ about, reloads: true });
+const live = (about: string): ConfigKey => ({ about });
 /** Memory, children and the device are made once, from these. */
-const fixed = (about: string): ConfigKey => ({ about, reloads: false });
+const fixed = (about: string, why: string): ConfigKey => ({ about, fixed: why });
+const capacity = (about: string, why: string): ConfigKey => ({
+  about,
+  fixed: why,
+  isCapacity: true,
+});
+
+const LAID_OUT = 'memory is laid out for the value of the start, and flows cannot move in it';
 
 /** By path, as `walkSchema` writes it, in the order of a canonical config. */
 export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   device: live('The TUN device.'),
-  'device.name': fixed('Name of the interface; fd://N, systemd://NAME for one handed over.'),
+  'device.name': fixed(
+    'Name of the interface; fd://N, systemd://NAME for one handed over.',
+    'history and routes are kept by it; POST /v1/device/swap goes on with another interface',
+  ),
   'device.mtu': live('Largest packet of the link, in bytes.'),
   'device.addresses': live('Addresses of the interface, with prefix length.'),
   'device.routes': live('Networks that the main table routes into the device.'),
   'device.txQueueLength': live('Packets that may wait for the gateway to read them.'),
-  'device.queues': fixed('Queues of the device, each with a data plane of its own.'),
+  'device.queues': fixed(
+    'Queues of the device, each with a data plane of its own.',
+    'each has a process with its part of memory and ports, and flows cannot move to another',
+  ),
   'device.recreate': live('Make an interface anew that somebody deletes.'),
-  'device.offload': fixed('Exchange superpackets with the kernel (TSO, USO, checksums).'),
+  'device.offload': live('Exchange superpackets with the kernel (TSO, USO, checksums).'),
 
   local: live('Addresses besides those of the device that the gateway answers for.'),
   'local.addresses': live('Addresses, without prefix length.'),
@@ -98,7 +113,10 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'conntrack.tcpLiberal': live('Let segments outside of the windows pass.'),
   'conntrack.tcpLoose': live('Track connections that are seen first in their middle.'),
   'conntrack.perSource': live('Rewritten flows of one source; 2/3 of `limits.flows` by default.'),
-  'conntrack.buckets': fixed('Buckets of the hash; two per flow by default.'),
+  'conntrack.buckets': fixed(
+    'Buckets of the hash; two per flow by default.',
+    'every flow would be hashed anew, and no packet could pass meanwhile',
+  ),
 
   scripts: live('Scripts, and what they may use.'),
   'scripts.load': live('Scripts in the order of asking: a file, or a file with settings.'),
@@ -165,7 +183,7 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'timeouts.user': live('How long sent data may stay unacknowledged; 0s: retries decide.'),
 
   limits: live('Capacities; memory is laid out at the start for some of them.'),
-  'limits.flows': fixed('Flows of all kinds.'),
+  'limits.flows': capacity('Flows of all kinds.', LAID_OUT),
   'limits.flowsPerSource': live('Terminated connections of one source; 2/3 of `flows` by default.'),
   'limits.heldSyns': live('Flows that are not open yet.'),
   'limits.heldSynsPerSource': live('The same of one source; 2/3 of `heldSyns` by default.'),
@@ -173,16 +191,19 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'limits.timeWait': live('Connections in TIME-WAIT.'),
   'limits.sessions': live('Sockets of forwarded UDP flows and pings.'),
   'limits.sessionsPerSource': live('The same of one source; 1/4 of `sessions` by default.'),
-  'limits.claims': fixed('Flows that scripts have claimed and not handed over.'),
-  'limits.slabBytes': fixed('Memory for bytes in flight.'),
+  'limits.claims': live('Flows that scripts have claimed and not handed over.'),
+  'limits.slabBytes': capacity('Memory for bytes in flight.', LAID_OUT),
   'limits.slabBytesPerFlow': live('The same of one flow.'),
 
   tcp: live('TCP towards clients.'),
-  'tcp.congestion': fixed('Congestion control.'),
-  'tcp.ecn': fixed('Agree on ECN with clients that ask for it (RFC 3168).'),
+  'tcp.congestion': live('Congestion control of new connections.'),
+  'tcp.ecn': live('Agree on ECN with clients that ask for it (RFC 3168).'),
 
   admin: live('The HTTP API.'),
-  'admin.listen': fixed('unix:///PATH, or IP:PORT, which needs a token.'),
+  'admin.listen': fixed(
+    'unix:///PATH, or IP:PORT, which needs a token.',
+    'who asks for the reload, and whoever watches, would lose the gateway by it',
+  ),
   'admin.token': live('Bearer token with all scopes; better in a file, see `tokenFile`.'),
   'admin.tokenFile': live('File with the bearer token.'),
   'admin.tokens': live('Tokens with a name and scopes.'),
@@ -204,12 +225,15 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
 
   log: live('Logs, on standard error.'),
   'log.level': live('Least level that is written.'),
-  'log.format': fixed('JSON lines, logfmt, or text for eyes.'),
-  'log.time': fixed('RFC 3339 with nanoseconds, or milliseconds since 1970.'),
+  'log.format': live('JSON lines, logfmt, or text for eyes.'),
+  'log.time': live('RFC 3339 with nanoseconds, or milliseconds since 1970.'),
   'log.flows': live('Write a line for each flow that ends.'),
 
   state: live('What outlives the process.'),
-  'state.folder': fixed('Folder of the history of scripts; the working folder by default.'),
+  'state.folder': fixed(
+    'Folder of the history of scripts; the working folder by default.',
+    'numbers and hashes of generations go on from what was read there at the start',
+  ),
 
   drain: live('How long live flows may take to end after SIGTERM.'),
 };

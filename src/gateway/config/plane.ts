@@ -1,5 +1,12 @@
 /** What the data plane gets of a config. */
-import type { DeviceFacts, ListenerRule, LiveConfig, StartConfig } from '../messages/control.ts';
+import { boundsOf } from '../../stack/layout.ts';
+import type {
+  DeviceFacts,
+  ListenerRule,
+  LiveConfig,
+  PlaneBounds,
+  StartConfig,
+} from '../messages/control.ts';
 import type { UpstreamRule } from '../messages/upstreams.ts';
 import { destinationsOf, type ListenerConfig } from './listener-schema.ts';
 import { queueLimits } from './queues.ts';
@@ -28,6 +35,7 @@ export function toLiveConfig(config: Config, generation: number): LiveConfig {
       keepaliveMs: timeouts.keepalive,
       userMs: timeouts.user,
     },
+    tcp: config.tcp,
     nat: config.nat,
     conntrack: {
       timeouts: conntrack.timeouts,
@@ -44,15 +52,15 @@ export const toUpstreamRules = (config: Config): UpstreamRule[] =>
 
 /** The part that is fixed at start; `device` is what the kernel made of the request. */
 export function toStartConfig(config: Config, device: DeviceFacts): StartConfig {
-  return {
-    device,
-    limits: queueLimits(config),
-    claims: config.limits.claims,
-    sessions: { limit: config.limits.sessions, perSource: config.limits.sessionsPerSource },
-    congestion: config.tcp.congestion,
-    ecn: config.tcp.ecn,
-  };
+  return { device, limits: queueLimits(config) };
 }
+
+/** The part that is only compared with: of all queues, but for `limits`, which are of each. */
+export const toPlaneBounds = (config: Config): PlaneBounds => ({
+  limits: boundsOf(queueLimits(config)),
+  sessions: { limit: config.limits.sessions, perSource: config.limits.sessionsPerSource },
+  claims: config.limits.claims,
+});
 
 /** Empty where there is none. */
 const textOf = (block: Cidr | undefined): string =>

@@ -1,6 +1,6 @@
 /** The share of one data plane where the device has several queues: each serves its own flows. */
 import type { StateLimits } from '../../stack/layout.ts';
-import type { LiveConfig, QueuePlace, StartConfig } from '../messages/control.ts';
+import type { LiveConfig, PlaneBounds, QueuePlace, StartConfig } from '../messages/control.ts';
 import { type Config, stateLimits } from './schema.ts';
 
 type Share = Pick<Config, 'device' | 'limits' | 'conntrack'>;
@@ -25,23 +25,17 @@ export function queueLimits(config: Share): StateLimits {
 }
 
 /** The part of a queue of what is fixed when data planes start. */
-export function startOfQueue(start: StartConfig, queue: QueuePlace): StartConfig {
-  if (queue.count === 1) return start;
-  return {
-    ...start,
-    claims: Math.ceil(start.claims / queue.count),
-    sessions: sessionsOfQueue(start.sessions, queue.count),
-    queue,
-  };
-}
+export const startOfQueue = (start: StartConfig, queue: QueuePlace): StartConfig =>
+  queue.count === 1 ? start : { ...start, queue };
 
-/** Its part of the sockets for UDP and pings. */
-export const sessionsOfQueue = (
-  { limit, perSource }: StartConfig['sessions'],
+/** The part of a queue of the bounds, whose `limits` are those of each already. */
+export const boundsOfQueue = (
+  { limits, sessions: { limit, perSource }, claims }: PlaneBounds,
   count: number,
-): StartConfig['sessions'] => ({
-  limit: Math.ceil(limit / count),
-  perSource: Math.ceil(perSource / count),
+): PlaneBounds => ({
+  limits,
+  sessions: { limit: Math.ceil(limit / count), perSource: Math.ceil(perSource / count) },
+  claims: Math.ceil(claims / count),
 });
 
 /**

@@ -6,26 +6,31 @@ import type { LoadedConfig } from './load.ts';
 import { RestartRequiredError } from './restart-required.ts';
 import type { Config } from './schema.ts';
 
-const FIXED = Object.entries(CONFIG_KEYS).flatMap(([path, { reloads }]) => (reloads ? [] : [path]));
-
-/** Places that differ and are taken at the start only, as `device.mtu`. */
-export const restartRequired = (running: Config, wanted: Config): string[] =>
-  FIXED.filter((path) => !Bun.deepEquals(valueAt(running, path), valueAt(wanted, path)));
+/** Places of a wanted config that a gateway takes at its start only, as `device.queues`. */
+export const restartRequired = (started: Config, wanted: Config): string[] =>
+  Object.entries(CONFIG_KEYS).flatMap(([path, { fixed, isCapacity }]) => {
+    if (fixed === undefined) return [];
+    const [before, after] = [valueAt(started, path), valueAt(wanted, path)];
+    if (isCapacity) return Number(after) > Number(before) ? [path] : [];
+    return Bun.deepEquals(before, after) ? [] : [path];
+  });
 
 /**
  * Refuses a config that would need a restart, as a whole: what runs is always one config, and not
  * the half of another.
  *
- * @throws RestartRequiredError  with every such place
+ * @param started  what the gateway was started with
+ * @throws RestartRequiredError  with every such place, and why it is one
  */
-export function assertReloadable(running: Config, wanted: LoadedConfig): void {
-  const paths = restartRequired(running, wanted.config);
+export function assertReloadable(started: Config, wanted: LoadedConfig): void {
+  const paths = restartRequired(started, wanted.config);
   if (paths.length === 0) return;
   const issues = paths.map((path) => {
     const keys = path.split('.');
-    const runs = JSON.stringify(maskSecrets(valueAt(running, path), keys.at(-1)));
-    const message = `needs a restart (runs with ${runs ?? 'none'})`;
-    return { path, message, ...wanted.placeOf?.(keys) };
+    const value = JSON.stringify(maskSecrets(valueAt(started, path), keys.at(-1))) ?? 'none';
+    const { fixed, isCapacity } = CONFIG_KEYS[path]!;
+    const until = isCapacity ? `beyond ${value}` : `(runs with ${value})`;
+    return { path, message: `needs a restart ${until}: ${fixed}`, ...wanted.placeOf?.(keys) };
   });
   throw new RestartRequiredError(wanted.file ?? 'embedded default', issues);
 }

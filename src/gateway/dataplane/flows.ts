@@ -86,6 +86,7 @@ export class Flows implements FlowOwner {
     stack.setLocalAddresses(live.localAddresses);
     stack.setKeepalive(live.timeouts.keepaliveMs * 1000);
     stack.setUserTimeout(live.timeouts.userMs * 1000);
+    stack.setTcpDefaults(live.tcp);
     stack.setTracking(trackSettings(live));
     stack.setPool(poolOf(live));
     stack.setPrefixes(prefixesOf(live));

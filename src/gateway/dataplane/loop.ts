@@ -190,7 +190,7 @@ export class Loop {
   }
 
   onMessage(message: ToDataPlane, now: Instant): void {
-    const { flows, stack, upstreams, sessions, reports, capture, swap } = this.#parts;
+    const { flows, stack, upstreams, sessions, claims, reports, capture, swap } = this.#parts;
     const { hostSockets, conns } = this.#parts;
     switch (message.kind) {
       case 'start':
@@ -201,6 +201,7 @@ export class Loop {
       case 'bounds':
         stack.setBounds(message.limits);
         sessions.setBounds(message.sessions);
+        claims.setLimit(message.claims);
         break;
       case 'scripts':
         flows.setScripts(message.scripts, now);

@@ -10,11 +10,10 @@ import { COUNTERS_BYTES, Counters } from '../../stack/counters.ts';
 import { stateBytes } from '../../stack/layout.ts';
 import { Stack } from '../../stack/stack.ts';
 import { CAPTURE_RING_BYTES } from '../messages/capture-ring.ts';
-import { CONN_SOCKETS_MAX } from '../messages/conn.ts';
 import {
   DataPlaneFd,
+  type PlaneBounds,
   type QueuePlace,
-  type StartConfig,
   type ToDataPlane,
 } from '../messages/control.ts';
 import { CaptureTap } from './capture/capture-tap.ts';
@@ -76,7 +75,7 @@ function awaitStart(control: ControlInput): ToDataPlane[] {
 }
 
 function assemble(message: Start, control: ControlInput, fileLimit: number): Loop {
-  const { start, live, scripts } = message;
+  const { start, bounds, live, scripts } = message;
   const memory = SharedMemory.map(DataPlaneFd.STATE, stateBytes(start.limits));
   const counters = new Counters(SharedMemory.map(DataPlaneFd.COUNTERS, COUNTERS_BYTES).buffer);
   const reports = new Reports(counters);
@@ -98,6 +97,7 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
     onLeftover: (rowAt) => reports.flow(new Uint8Array(memory.buffer), rowAt),
     ...(start.queue && peers && { queue: queueOptions(start.queue, peers) }),
   });
+  stack.setBounds(bounds.limits);
   capture.attach(stack);
   const epoll = new Epoll();
   const guard = new LoopGuard(start.device.name);
@@ -113,17 +113,17 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   const conns = new ConnChannel(DataPlaneFd.CONNS, epoll, Token.CONNS, counters);
   conns.onDeaf = () => hostSockets.over('conns');
   const relay = new Relay(stack);
-  const bounds = sessionOptions(start.sessions, fileLimit, reports);
-  const sessions = new Sessions(parts, bounds);
-  const socketsMax = Math.min(start.claims * CONN_SOCKETS_MAX, Math.floor(fileLimit / 4));
+  const sockets = sessionOptions(bounds.sessions, fileLimit, reports);
+  const sessions = new Sessions(parts, sockets);
+  const claimSocketsMax = Math.floor(fileLimit / 4);
   const claims = new Claims(
     {
       ...parts,
       relay,
       channel: conns,
-      sockets: new ClaimSockets(parts, socketsMax),
+      sockets: new ClaimSockets(parts, claimSocketsMax),
     },
-    start.claims,
+    bounds.claims,
     crypto.getRandomValues(new Uint16Array(1))[0]!,
   );
   const welcome = new Welcome(stack, counters);
@@ -144,8 +144,7 @@ const stackSettings = ({ start, live }: Start) => ({
   limits: start.limits,
   settings: {
     slabBytesPerFlow: start.limits.slabBytesPerFlow,
-    congestion: start.congestion,
-    ecn: start.ecn,
+    ...live.tcp,
     keepaliveUs: live.timeouts.keepaliveMs * 1000,
     userTimeoutUs: live.timeouts.userMs * 1000,
   },
@@ -167,7 +166,7 @@ const queueOptions = ({ index, count, hashSecret }: QueuePlace, peers: PeerSocke
 
 /** As configured, but half of all descriptors is left for connections. */
 function sessionOptions(
-  wanted: StartConfig['sessions'],
+  wanted: PlaneBounds['sessions'],
   fileLimit: number,
   reports: Reports,
 ): SessionOptions {

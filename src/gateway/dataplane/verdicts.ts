@@ -15,6 +15,7 @@ import {
   Service,
   VerdictCode,
 } from '../../stack/flow-row.ts';
+import { noteVerdict } from '../../stack/flow-tally.ts';
 import { IcmpErrorKind } from '../../stack/icmp-error-kind.ts';
 import { type Instant, NEVER } from '../../stack/time.ts';
 import {
@@ -295,8 +296,8 @@ export class Verdicts {
   }
 
   #noteVerdict(row: number, verdict: VerdictCode): void {
-    const { stack } = this.#parts;
-    stack.arena.view.setUint8(stack.rowAt(row) + FlowField.VERDICT, verdict);
+    const { stack, counters } = this.#parts;
+    noteVerdict(counters, stack.arena.view, stack.rowAt(row), verdict);
   }
 
   #noteDecider(row: number, decider: Decider, index: number, generation: number): void {

@@ -72,6 +72,12 @@ export interface LiveConfig {
     /** How long sent data may stay unacknowledged; 0 leaves it to the number of timeouts. */
     readonly userMs: number;
   };
+  /** Of the TCP towards clients: for connections that are still to begin. */
+  readonly tcp: {
+    readonly congestion: CongestionName;
+    /** Where a client asks for it. */
+    readonly ecn: boolean;
+  };
   readonly nat: {
     /** The pool: what an upstream may see as source. */
     readonly addresses: readonly string[];
@@ -103,23 +109,19 @@ export interface DeviceFacts {
 /** What is fixed when the data plane starts. */
 export interface StartConfig {
   readonly device: DeviceFacts;
+  /** What memory is laid out for; what is in force stands in PlaneBounds. */
   readonly limits: StateLimits;
-  /** Sockets for UDP and pings. */
-  readonly sessions: { readonly limit: number; readonly perSource: number };
-  /** Flows that scripts may talk to at a time. */
-  readonly claims: number;
-  /** Congestion control of the TCP towards clients. */
-  readonly congestion: CongestionName;
-  /** ECN where a client asks for it. */
-  readonly ecn: boolean;
   /** Of a device with several queues: which of them this data plane has. */
   readonly queue?: QueuePlace;
 }
 
-/** What of a `StartConfig` can change while flows live: it is only compared with. */
+/** Bounds that can change while flows live, within what memory is laid out for. */
 export interface PlaneBounds {
   readonly limits: StateBounds;
-  readonly sessions: StartConfig['sessions'];
+  /** Sockets for UDP and pings. */
+  readonly sessions: { readonly limit: number; readonly perSource: number };
+  /** Flows that scripts may talk to at a time. */
+  readonly claims: number;
 }
 
 export interface QueuePlace {
@@ -153,12 +155,13 @@ export type ToDataPlane =
   | {
       readonly kind: 'start';
       readonly start: StartConfig;
+      readonly bounds: PlaneBounds;
       readonly live: LiveConfig;
       readonly scripts: ScriptsState;
     }
   | { readonly kind: 'configure'; readonly live: LiveConfig }
   | { readonly kind: 'scripts'; readonly scripts: ScriptsState }
-  /** Other bounds than those of `start`. */
+  /** Other bounds than before. */
   | ({ readonly kind: 'bounds' } & PlaneBounds)
   /** Ends flows, each in its row while the serial number is still its; answered by `killed`. */
   | {

@@ -3,7 +3,7 @@
  * client. A config is taken together with the scripts that it names, or nothing is.
  */
 import { createHmac, randomBytes } from 'node:crypto';
-import { autosaveFile, writeAutosave } from '../config/autosave.ts';
+import { autosaveFile } from '../config/autosave.ts';
 import {
   type ConfigDifference,
   maskSecrets,
@@ -14,6 +14,7 @@ import {
   ConfigFileError,
   type Rewrite,
   rewriteConfig,
+  type StagedFile,
   stageFile,
 } from '../config/config-writer.ts';
 import { formatPath } from '../config/documents.ts';
@@ -26,6 +27,7 @@ import {
 import { assertReloadable } from '../config/reloadable.ts';
 import type { Config } from '../config/schema.ts';
 import type { LiveConfig } from '../messages/control.ts';
+import { AutosaveWriter } from './autosave-writer.ts';
 import { type ConfigState, checkConfig, nameOf } from './config-state.ts';
 import type { DiskChange } from './disk-watch.ts';
 import { KernelChange, type KernelPorts } from './kernel-change.ts';
@@ -83,12 +85,18 @@ export class ConfigChanges {
   readonly #options: ConfigChangesOptions;
   /** Secrets are in what is hashed, and who may only look must not try guesses of them with it. */
   readonly #tagKey = randomBytes(32);
+  readonly #autosave: AutosaveWriter;
   /** What the file says, as it was read last. */
   #read: unknown;
 
   constructor(options: ConfigChangesOptions) {
     this.#options = options;
     this.#read = options.started.value;
+    const { stateFolder, log } = options;
+    this.#autosave = new AutosaveWriter({
+      path: () => (stateFolder === undefined ? undefined : autosaveFile(stateFolder)),
+      onFailed: ({ message }) => log.warn({ why: message }, 'config-not-saved'),
+    });
   }
 
   /** Of the config that runs; changes with every change of it. */
@@ -166,11 +174,13 @@ export class ConfigChanges {
   }
 
   /** The config that runs outlives the process, where there is a folder for it. */
-  save(): void {
-    const { stateFolder, state } = this.#options;
-    const path = stateFolder === undefined ? undefined : autosaveFile(stateFolder);
-    if (path === undefined) return;
-    this.#isSaved(() => writeAutosave(path, state.loaded));
+  save(): Promise<void> {
+    return this.#autosave.save(this.#options.state.loaded);
+  }
+
+  /** Settles when no config is left to be saved. */
+  get saved(): Promise<void> {
+    return this.#autosave.settled;
   }
 
   async #change(
@@ -183,7 +193,9 @@ export class ConfigChanges {
     }
     const { loaded: current } = state;
     const value = unmasked(make(current.value ?? {}), current);
-    const loaded = { ...current, value, config: validate(value, nameOf(current)) };
+    // Where the old text said what, the new one need not.
+    const { placeOf: _, ...origin } = current;
+    const loaded = { ...origin, value, config: validate(value, nameOf(current)) };
     assertReloadable(started.config, loaded);
     const rewrite = options.persist ? rewriteConfig(current.file, this.#read, value) : undefined;
     const differences = viewDifferences(current.value ?? {}, value);
@@ -223,33 +235,37 @@ export class ConfigChanges {
     const kernelChange = new KernelChange(kernel, log, state.loaded, loaded);
     // Before the kernel follows: a disk that is full must not leave it to a config that is refused.
     const staged =
-      rewrite && file !== undefined ? stageFile(file, rewrite.text, rewrite.before) : undefined;
+      rewrite && file !== undefined
+        ? await stageFile(file, rewrite.text, rewrite.before)
+        : undefined;
     let change: Change;
     try {
       change = await this.#withUpstreams(loaded, () => apply(kernelChange), dryRun);
       // Scripts that are the same were not applied.
       if (!dryRun) await kernelChange.begin();
     } catch (error) {
-      staged?.discard();
+      await staged?.discard();
       await kernelChange.undo();
       throw error;
     }
     if (dryRun) return { ...change, isPersisted: false };
-    const isPersisted = staged !== undefined && this.#isSaved(staged.commit);
+    const isPersisted = staged !== undefined && (await this.#isWritten(staged));
     const isSame = Bun.deepEquals(state.config, loaded.config);
     state.accept(checked);
     onTaken(loaded, isSame && !force ? undefined : state.nextLive());
     await kernelChange.finish();
-    this.save();
+    const saved = this.save();
     log.info({ config_generation: state.generation }, 'config-reloaded');
     notices.tell('RELOAD', { result: 'ok', config_generation: state.generation });
+    // Whoever is told that it is in force may rely on it after a crash.
+    await saved;
     return { ...change, isPersisted };
   }
 
   /** A config that runs is not undone because a file cannot be written; the log says why. */
-  #isSaved(write: () => void): boolean {
+  async #isWritten({ commit }: StagedFile): Promise<boolean> {
     try {
-      write();
+      await commit();
       return true;
     } catch (error) {
       if (!(error instanceof ConfigFileError)) throw error;

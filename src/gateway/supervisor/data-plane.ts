@@ -2,7 +2,6 @@
  * Keeps one data plane running. Its device and its memory belong to the supervisor, so that a
  * process that died is replaced by one on the same state: its flows are reset, no client hangs.
  */
-import { boundsOf } from '../../stack/layout.ts';
 import {
   type CaptureOrder,
   DataPlaneFd,
@@ -11,6 +10,7 @@ import {
   type FromDataPlane,
   type HostSocket,
   type LiveConfig,
+  type PlaneBounds,
   type ScriptsState,
   type StartConfig,
   type ToDataPlane,
@@ -54,6 +54,7 @@ export type Sockets = Extract<FromDataPlane, { kind: 'inspected' }>['sockets'];
 export interface DataPlaneOptions {
   readonly log: Logger;
   readonly start: StartConfig;
+  readonly bounds: PlaneBounds;
   readonly live: LiveConfig;
   readonly scripts: ScriptsState;
   /** As DataPlaneFd orders them, that of the device first. */
@@ -87,6 +88,7 @@ export class DataPlane {
   /** Why it is to end: no crash then. */
   #replacedFor: string | undefined;
   #start: StartConfig;
+  #bounds: PlaneBounds;
   #fds: readonly number[];
   readonly #crashes = new CrashPolicy(CRASHES_MAX);
   readonly #kills = new PendingAnswers<number | undefined>();
@@ -113,6 +115,7 @@ export class DataPlane {
   constructor(options: DataPlaneOptions) {
     this.#options = options;
     this.#start = options.start;
+    this.#bounds = options.bounds;
     this.#fds = options.fds;
     this.#handover = new DeviceHandover(
       options.handover,
@@ -154,11 +157,9 @@ export class DataPlane {
   }
 
   /** Bounds of another config; memory stays as it was laid out. */
-  setBounds({ limits, sessions }: Pick<StartConfig, 'limits' | 'sessions'>): void {
-    const bounds = { limits: boundsOf(limits), sessions };
-    const { limits: laidOut, sessions: before } = this.#start;
-    if (Bun.deepEquals(bounds, { limits: boundsOf(laidOut), sessions: before })) return;
-    this.#start = { ...this.#start, limits: { ...laidOut, ...bounds.limits }, sessions };
+  setBounds(bounds: PlaneBounds): void {
+    if (Bun.deepEquals(bounds, this.#bounds)) return;
+    this.#bounds = bounds;
     this.#send({ kind: 'bounds', ...bounds });
   }
 
@@ -274,7 +275,8 @@ export class DataPlane {
     this.#hostSockets.started();
     this.#looks = 0;
     this.#watch = setInterval(() => this.#look(), this.#options.lookPeriodMs ?? LOOK_PERIOD_MS);
-    this.#send({ kind: 'start', start: this.#start, live: this.#live, scripts: this.#scripts });
+    const [start, bounds] = [this.#start, this.#bounds];
+    this.#send({ kind: 'start', start, bounds, live: this.#live, scripts: this.#scripts });
     if (this.#captures.length > 0) this.setCaptures(this.#captures);
     if (this.#drainEndsAt !== undefined) {
       const deadlineMs = Math.max(0, this.#drainEndsAt - Date.now());

@@ -2,12 +2,13 @@
  * The data planes of the gateway, one for each queue of the device, as if they were one: each is
  * told its share of the configuration, and each is replaced by itself when it dies.
  */
-import { liveOfQueue, sessionsOfQueue, startOfQueue } from '../config/queues.ts';
+import { boundsOfQueue, liveOfQueue, startOfQueue } from '../config/queues.ts';
 import type {
   CaptureOrder,
   DeviceFacts,
   FlowRef,
   LiveConfig,
+  PlaneBounds,
   ScriptsState,
   StartConfig,
 } from '../messages/control.ts';
@@ -18,8 +19,9 @@ import type { HostSocketFds } from './host-sockets.ts';
 
 export interface DataPlanesOptions
   extends Pick<DataPlaneOptions, 'log' | 'onDeviceState' | 'onFlowRows' | 'onGivenUp' | 'command'> {
-  /** Of all queues together, but for `limits`, which are of each. */
   readonly start: StartConfig;
+  /** Of all queues together, but for `limits`, which are of each. */
+  readonly bounds: PlaneBounds;
   readonly live: LiveConfig;
   readonly scripts: ScriptsState;
   readonly onUpstreams?: (queue: number, upstreams: readonly UpstreamReport[]) => void;
@@ -34,7 +36,7 @@ export class DataPlanes implements DevicePlane {
   readonly #rowsEach: number;
 
   constructor(all: DataPlanesOptions) {
-    const { queues, start, live, onUpstreams, replaceHostSockets, ...options } = all;
+    const { queues, start, bounds, live, onUpstreams, replaceHostSockets, ...options } = all;
     const count = queues.length;
     const [low, high] = crypto.getRandomValues(new Uint32Array(2));
     const hashSecret = [low!, high!] as const;
@@ -50,6 +52,7 @@ export class DataPlanes implements DevicePlane {
             this.#setHostSockets(replaceHostSockets());
           },
           start: startOfQueue(start, { index, count, hashSecret }),
+          bounds: boundsOfQueue(bounds, count),
           live: liveOfQueue(live, index, count),
         }),
     );
@@ -84,12 +87,10 @@ export class DataPlanes implements DevicePlane {
     }
   }
 
-  /** @param start  of all queues together, but for `limits`, which are of each */
-  setBounds({ limits, sessions }: Pick<StartConfig, 'limits' | 'sessions'>): void {
-    const { length } = this.#planes;
-    for (const plane of this.#planes) {
-      plane.setBounds({ limits, sessions: sessionsOfQueue(sessions, length) });
-    }
+  /** @param bounds  of all queues together, but for `limits`, which are of each */
+  setBounds(bounds: PlaneBounds): void {
+    const share = boundsOfQueue(bounds, this.#planes.length);
+    for (const plane of this.#planes) plane.setBounds(share);
   }
 
   setScripts(scripts: ScriptsState): void {

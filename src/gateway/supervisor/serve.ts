@@ -19,6 +19,7 @@ import { watchExitFd } from './exit-fd.ts';
 import { HostRoutes, recordOf } from './host-routes/host-routes.ts';
 import { openKernel, routePoolOf } from './kernel.ts';
 import { LogSink } from './log/log-sink.ts';
+import { LogStyle } from './log/log-style.ts';
 import { LogTap } from './log/log-tap.ts';
 import { createLogger, type Logger } from './log/logger.ts';
 import { checkPidfile, keepPidfile } from './pidfile.ts';
@@ -59,7 +60,8 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   const socketFile = await claimAddress(address);
   cleanup.use(socketFile);
   const logTap = new LogTap();
-  const log = createLogger(loaded.config.log, new LogSink(), logTap);
+  const logStyle = new LogStyle(loaded.config.log);
+  const log = createLogger(loaded.config.log, new LogSink(), logTap, logStyle);
 
   const onNoIpv6 = (error: Error) => log.warn({ why: error.message }, 'no-ipv6');
   const kernel = cleanup.use(openKernel(loaded.config, isDefault ? { onNoIpv6 } : {}));
@@ -69,9 +71,7 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   const routes = cleanup.use(new HostRoutes(loaded, () => kernel.device.name(), record, log));
   const manager = cleanup.use(new ServiceManager(process.env, log));
   const supervisor = new Supervisor({
-    log,
-    kernel,
-    loaded,
+    ...{ log, logStyle, kernel, loaded },
     followers: [
       // Addresses of the pool stay routed: see `DeviceSetup.routePool`.
       (wanted) => void routePoolOf(wanted, kernel),

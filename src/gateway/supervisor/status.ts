@@ -19,7 +19,7 @@ export interface StatusSource {
   readonly device: Pick<DeviceView, 'name' | 'mtu' | 'up' | 'offload'>;
   readonly counters: CounterReader;
   readonly dataPlanes: DataPlanes | undefined;
-  readonly scriptHost: Pick<ScriptHost, 'state' | 'pid' | 'restarts'>;
+  readonly scriptHost: Pick<ScriptHost, 'state' | 'pid' | 'ends'>;
   readonly generation: Pick<Generation, 'number' | 'hash'>;
   readonly scripts: Status['scripts'];
   readonly upstreams: readonly UpstreamState[];
@@ -41,7 +41,7 @@ export function gatewayStatus(source: StatusSource): Status {
     script_host: {
       state: scriptHost.state,
       ...(scriptHost.pid === undefined ? {} : { pid: scriptHost.pid }),
-      restarts: { ...scriptHost.restarts },
+      restarts: { ...scriptHost.ends.sums },
     },
     generation: { number: generation.number, hash: generation.hash },
     scripts: source.scripts,

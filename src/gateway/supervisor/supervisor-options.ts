@@ -3,11 +3,13 @@ import type { LoadedConfig } from '../config/load.ts';
 import type { ConfigOrigin } from './config-changes.ts';
 import type { Kernel } from './kernel.ts';
 import type { Follower } from './kernel-change.ts';
+import type { LogStyle } from './log/log-style.ts';
 import type { Logger } from './log/logger.ts';
 import type { ReloadRecord } from './scripts/reloads.ts';
 
 export interface SupervisorOptions {
   readonly log: Logger;
+  readonly logStyle: LogStyle;
   readonly kernel: Kernel;
   readonly loaded: LoadedConfig;
   readonly configSource: ConfigOrigin;

@@ -7,7 +7,7 @@ import { monotonicNow } from '../../ffi/clock.ts';
 import { Counter, Counters } from '../../stack/counters.ts';
 import { FlowReader } from '../../stack/layout.ts';
 import type { LoadedConfig } from '../config/load.ts';
-import { toStartConfig } from '../config/plane.ts';
+import { toPlaneBounds, toStartConfig } from '../config/plane.ts';
 import { queueLimits } from '../config/queues.ts';
 import { watchedFiles } from '../config/watched-files.ts';
 import type { FlowContext, FlowNames } from '../flow-filter/flow-context.ts';
@@ -26,6 +26,7 @@ import { replaceHostSockets } from './host-sockets.ts';
 import { dataPlaneFds, scriptHostFds } from './kernel.ts';
 import { LogLevel } from './log/log-level.ts';
 import { CounterSum } from './metrics/counter-sum.ts';
+import { flowTraffic } from './metrics/flow-samples.ts';
 import { renderMetrics } from './metrics/metrics.ts';
 import { countReasons } from './metrics/reason-counts.ts';
 import { Mutex } from './mutex.ts';
@@ -83,11 +84,11 @@ export class Supervisor implements ControlPlane {
     this.#counters = new CounterSum(this.#queues);
     const states = kernel.queues.map(({ state }) => state.buffer);
     this.flows = new FlowControl({
-      log,
+      ...{ log, notices: this.notices },
       reader: new FlowReader(states, queueLimits(loaded.config)),
-      context: () => this.#flowContext(),
+      limit: () => this.#counters.get(Counter.FLOWS_LIMIT_NOW),
       lostReports: () => this.#counters.get(Counter.REPORTS_LOST),
-      ...{ notices: this.notices, mtu: () => this.device.state.mtu },
+      ...{ context: () => this.#flowContext(), mtu: () => this.device.state.mtu },
       kill: async (flows) => (await this.#dataPlane?.kill(flows)) ?? 0,
       inspect: async (flows) => (await this.#dataPlane?.inspect(flows)) ?? [],
       rings: kernel.queues.map(({ capture }) => capture.buffer),
@@ -162,7 +163,7 @@ export class Supervisor implements ControlPlane {
     // Last, so that the first SYN meets the scripts; until then the device keeps what comes.
     this.#startDataPlane();
     await this.#dataPlane?.untilReady();
-    this.configChanges.save();
+    void this.configChanges.save();
     const { name, vnetHeader } = kernel.device.tun;
     const offloads = offloadNames(kernel.device.tun.offloads).join();
     log.info(
@@ -196,7 +197,7 @@ export class Supervisor implements ControlPlane {
     this.device[Symbol.dispose]();
     this.flows.close();
     this.#changes.close();
-    await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop()]);
+    await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop(), this.configChanges.saved]);
   }
 
   get upstreams() {
@@ -204,8 +205,7 @@ export class Supervisor implements ControlPlane {
   }
 
   traffic() {
-    const counters = this.#counters;
-    return { up: counters.get(Counter.BYTES_UP), down: counters.get(Counter.BYTES_DOWN) };
+    return flowTraffic(this.#counters);
   }
 
   get activeGeneration() {
@@ -345,10 +345,9 @@ export class Supervisor implements ControlPlane {
   #startDataPlane(): void {
     const { log, kernel, loaded, onFatal } = this.#options;
     this.#dataPlane = new DataPlanes({
-      log,
       start: toStartConfig(loaded.config, kernel.device.facts()),
-      live: this.config.nextLive(),
-      scripts: this.#scriptsState,
+      ...{ log, bounds: toPlaneBounds(loaded.config) },
+      ...{ live: this.config.nextLive(), scripts: this.#scriptsState },
       queues: this.#queues.map((counters, index) => ({
         fds: dataPlaneFds(kernel, index),
         handover: kernel.queues[index]!.handover[0],
@@ -377,9 +376,10 @@ export class Supervisor implements ControlPlane {
 
   #taken(next: LoadedConfig, live: LiveConfig | undefined): void {
     this.#watchDisk(next);
-    this.#dataPlane?.setBounds(toStartConfig(next.config, this.#options.kernel.device.facts()));
+    this.#dataPlane?.setBounds(toPlaneBounds(next.config));
     this.#tellConfig(live);
     this.logLevel.configure(next.config.log.level);
+    this.#options.logStyle.configure(next.config.log);
   }
 
   #tellConfig(live: LiveConfig | undefined): void {

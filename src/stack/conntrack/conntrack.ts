@@ -13,8 +13,10 @@
 import { CloseReason } from '../close-reason.ts';
 import { Counter } from '../counters.ts';
 import { DropReason } from '../drop-reason.ts';
+import { FlowCount } from '../flow-counts.ts';
 import { Carrier, ClosedBy, FlowField, FlowPhase, TrackBit, TrackState } from '../flow-row.ts';
 import { NO_FLOW } from '../flow-table.ts';
+import { countEnd } from '../flow-tally.ts';
 import { clampMss, decrementHopLimit } from '../nat/rewrite.ts';
 import { readQuote, translateError } from '../nat/translate-error.ts';
 import { rewritePacket, Translation } from '../nat/translation.ts';
@@ -229,7 +231,7 @@ export class Conntrack {
       view.setUint8(at + FlowField.CLOSE_REASON, reason);
       view.setUint8(at + FlowField.CLOSED_BY, by);
     }
-    counters.close(view.getUint8(at + FlowField.CLOSE_REASON));
+    countEnd(counters, view, at);
     owner.onClosed(row, now);
     const carrier = view.getUint8(at + FlowField.CARRIER);
     if (carrier === Carrier.NAT) {
@@ -260,7 +262,8 @@ export class Conntrack {
   earlyDrop(now: Instant): boolean {
     const row = this.#reaper.findVictim(now);
     if (row === NO_FLOW) return false;
-    this.#context.counters.add(Counter.FLOWS_EARLY_DROPPED);
+    const { counters, flows } = this.#context;
+    counters.countFlow(FlowCount.EARLY_DROPPED, this.#view, flows.rowAt(row));
     this.end(row, CloseReason.EARLY_DROP, ClosedBy.LIMIT, now);
     return true;
   }
@@ -335,7 +338,7 @@ export class Conntrack {
     view.setFloat64(bytesAt, view.getFloat64(bytesAt, true) + payload, true);
     view.setFloat64(packetsAt, view.getFloat64(packetsAt, true) + packets, true);
     view.setFloat64(at + FlowField.LAST_USED_AT, now, true);
-    counters.add(isReply ? Counter.BYTES_DOWN : Counter.BYTES_UP, payload);
+    counters.countFlow(isReply ? FlowCount.BYTES_DOWN : FlowCount.BYTES_UP, view, at, payload);
     counters.add(Counter.IN_NAT);
     counters.add(Counter.NAT_PACKETS);
     if (gsoSize !== 0) counters.add(Counter.NAT_SUPERPACKETS);

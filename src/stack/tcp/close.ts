@@ -4,6 +4,7 @@ import { CloseReason as Reason } from '../close-reason.ts';
 import { Counter } from '../counters.ts';
 import { DropReason } from '../drop-reason.ts';
 import { ClosedBy, FlowField, FlowPhase } from '../flow-row.ts';
+import { countEnd } from '../flow-tally.ts';
 import { NO_SLAB } from '../slab-pool.ts';
 import { after, type Instant, NEVER, seconds } from '../time.ts';
 import type { TcpContext } from './context.ts';
@@ -29,7 +30,7 @@ function reportEnd(tcp: TcpContext, reason: CloseReason, by: ClosedBy, now: Inst
   tcb.lower(TcbFlag.SEND_WANTED);
   const view = tcp.arena.view;
   view.setFloat64(tcb.flowAt + FlowField.LAST_USED_AT, now, true);
-  tcp.counters.close(view.getUint8(tcb.flowAt + FlowField.CLOSE_REASON));
+  countEnd(tcp.counters, view, tcb.flowAt);
   tcp.owner.onClosed(tcb.row, now);
 }
 
@@ -88,7 +89,7 @@ export interface Reclaimer {
  * TIME-WAIT gives way, or a flow that has least to lose of those that are not terminated here.
  */
 export function makeRoom(tcp: TcpContext, tracked: Reclaimer, now: Instant): void {
-  if (tcp.flows.used < tcp.flows.capacity) return;
+  if (!tcp.flows.isFull) return;
   if (tcp.timeWait.count === 0) {
     tracked.earlyDrop(now);
     return;

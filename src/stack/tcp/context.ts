@@ -66,7 +66,7 @@ export interface TcpSettings {
    */
   userTimeoutUs?: number;
   /** Congestion control of new connections; `cubic` when absent. */
-  readonly congestion?: CongestionName;
-  /** ECN where a client asks for it; true when absent. */
-  readonly ecn?: boolean;
+  congestion?: CongestionName;
+  /** ECN for new connections whose client asks for it; true when absent. */
+  ecn?: boolean;
 }

@@ -27,14 +27,12 @@ const SETUP_SYN_ACKS = 2;
 const QUICK_ACKS = 2;
 
 /** §6.1.1: an ECN-setup SYN. */
-export const isEcnSetup = (segment: Segment): boolean =>
+const isEcnSetup = (segment: Segment): boolean =>
   segment.has(TcpFlag.ECE) && segment.has(TcpFlag.CWR);
 
-/** The SYN asked for ECN, or the cookie that it was answered with says so. */
-export function allowEcn(tcp: TcpContext): void {
-  tcp.tcb.raise(TcbFlag.ECN_SETUP);
-  if (tcp.settings.ecn !== false) tcp.tcb.raise(TcbFlag.ECN);
-}
+/** The SYN in `segment` asks for ECN, and such connections have it now. */
+export const canHaveEcn = ({ settings, segment }: TcpContext): boolean =>
+  settings.ecn !== false && isEcnSetup(segment);
 
 /** The SYN in `segment` comes again; without the flags, because they do not get through. */
 export function noteRepeatedSyn({ tcb, segment }: TcpContext): void {

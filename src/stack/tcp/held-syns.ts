@@ -50,6 +50,7 @@ export class HeldSyns {
     this.#limitPerSource = limitPerSource;
     this.#cookiesFrom = cookiesFrom;
     this.#counters.set(Counter.HELD_SYNS_LIMIT_NOW, limit);
+    this.#counters.set(Counter.HELD_SYNS_SOURCE_LIMIT_NOW, limitPerSource);
   }
 
   bucketOf(sourceAt: number, addressLength: number): number {

@@ -8,6 +8,7 @@
  */
 import { Counter } from '../counters.ts';
 import type { SegmentOptions, SynOptions } from '../egress.ts';
+import { FlowCount } from '../flow-counts.ts';
 import { FlowField } from '../flow-row.ts';
 import { NO_SLAB, SLAB_PAYLOAD_AT, SlabField } from '../slab-pool.ts';
 import { type Instant, NEVER } from '../time.ts';
@@ -265,7 +266,7 @@ export function transmitSlab(
     timeSegment(tcp, tcb.sndNxt, now);
   }
   tcb.count(FlowField.BYTES_DOWN, length);
-  tcp.counters.add(Counter.BYTES_DOWN, length);
+  tcp.counters.countFlow(FlowCount.BYTES_DOWN, view, tcb.flowAt, length);
   tcb.touch(now);
 }
 

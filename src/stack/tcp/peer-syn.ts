@@ -2,7 +2,6 @@ import { FlowField } from '../flow-row.ts';
 import { type Seq, seqAdd } from '../wire/seq.ts';
 import { TIMESTAMPS_BYTES } from '../wire/tcp-options.ts';
 import type { TcpContext } from './context.ts';
-import { allowEcn } from './ecn.ts';
 import { startWindow } from './receive-window.ts';
 import { TcbFlag } from './tcb.ts';
 
@@ -13,6 +12,8 @@ const MIN_MSS = 64;
 /**
  * Takes IRS and the options of the peer's SYN in `tcp.segment`. Data on a SYN is not kept: the
  * client sends it again.
+ *
+ * @param hasEcn  it asked for ECN and is to have it, which holds as long as the connection
  */
 export function readSyn(tcp: TcpContext, irs: Seq, hasEcn: boolean): void {
   const { tcb, segment, arena, egress } = tcp;
@@ -39,7 +40,7 @@ export function readSyn(tcp: TcpContext, irs: Seq, hasEcn: boolean): void {
     tcb.sndScale = 0;
   }
   if (options.sackPermitted) tcb.raise(TcbFlag.SACK);
-  if (hasEcn) allowEcn(tcp);
+  if (hasEcn) tcb.raise(TcbFlag.ECN_SETUP | TcbFlag.ECN);
   tcb.synMss = options.mss === 0 ? DEFAULT_MSS[family] : options.mss;
   tcb.mss = mss;
   tcb.rcvMss = DEFAULT_MSS[4];

@@ -7,6 +7,7 @@
  */
 import { Counter } from '../counters.ts';
 import { DropReason } from '../drop-reason.ts';
+import { FlowCount } from '../flow-counts.ts';
 import { FlowField, FlowPhase } from '../flow-row.ts';
 import {
   LARGE_SLAB_PAYLOAD_BYTES,
@@ -39,7 +40,7 @@ export function acceptText(tcp: TcpContext, now: Instant): DropReason {
   tcb.unackedBytes += taken;
   tcb.count(FlowField.BYTES_UP, taken);
   tcb.touch(now);
-  tcp.counters.add(Counter.BYTES_UP, taken);
+  tcp.counters.countFlow(FlowCount.BYTES_UP, tcp.arena.view, tcb.flowAt, taken);
   if (taken < segment.payloadLength) {
     oweAckNow(tcp);
     return DropReason.SLAB_BUDGET;
@@ -278,7 +279,7 @@ function drainAssembly(tcp: TcpContext, now: Instant): void {
     }
     tcb.rcvNxt = seqAdd(tcb.rcvNxt, fresh);
     tcb.count(FlowField.BYTES_UP, fresh);
-    tcp.counters.add(Counter.BYTES_UP, fresh);
+    tcp.counters.countFlow(FlowCount.BYTES_UP, tcp.arena.view, tcb.flowAt, fresh);
     if (taken === fresh || mergeIntoTail(tcp, freshAt + taken, fresh - taken)) {
       tcp.slabs.release(slabAt);
     } else {

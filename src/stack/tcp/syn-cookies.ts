@@ -18,7 +18,6 @@ import { HalfSipHash } from '../sip-hash.ts';
 import type { Instant } from '../time.ts';
 import { seconds } from '../time.ts';
 import { asSeq, type Seq, seqAdd } from '../wire/seq.ts';
-import { TcpFlag } from '../wire/tcp.ts';
 import { type Segment, timestampClock } from './segment.ts';
 import { hashEnds, type SynPacket } from './syn-packet.ts';
 
@@ -65,7 +64,7 @@ export class SynCookies {
   tsValue = 0;
   /** Start of the connection's timestamp clock, found by `check`. */
   tsOffset = 0;
-  /** The client asked for ECN, by its SYN or by its cookie. */
+  /** The client has ECN, as its SYN was answered, or by its cookie. */
   hasEcn = false;
 
   /** @param refill  fills the array with secret bits of the system's random source */
@@ -79,15 +78,23 @@ export class SynCookies {
   /**
    * Prepares the answer to the SYN in `segment`: `iss`, `tsValue` and `hasEcn`. Options that the
    * cookie cannot keep are taken out of the segment, so that they are not negotiated.
+   *
+   * @param canHaveEcn  it asks for ECN, and such clients have it now; the cookie keeps the answer
    */
-  make(packet: SynPacket, segment: Segment, peerMss: number, now: Instant): void {
+  make(
+    packet: SynPacket,
+    segment: Segment,
+    peerMss: number,
+    canHaveEcn: boolean,
+    now: Instant,
+  ): void {
     this.#rotate(now);
     this.#lastMadeAt = now;
     let mssClass = CLASS_MASK;
     while (mssClass > 0 && MSS_CLASSES[mssClass]! > peerMss) mssClass -= 1;
     this.iss = this.#cookie(this.#current, packet, segment, segment.seq, mssClass);
     const { options } = segment;
-    this.hasEcn = options.hasTimestamps && segment.has(TcpFlag.ECE) && segment.has(TcpFlag.CWR);
+    this.hasEcn = options.hasTimestamps && canHaveEcn;
     if (!options.hasTimestamps) {
       options.windowScale = -1;
       options.sackPermitted = false;

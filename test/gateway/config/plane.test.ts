@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
-import { toLiveConfig, toStartConfig } from '../../../src/gateway/config/plane.ts';
+import { toLiveConfig, toPlaneBounds, toStartConfig } from '../../../src/gateway/config/plane.ts';
 
 const CONFIG = `
 device: {name: x0, addresses: [10.0.0.1/24]}
@@ -62,8 +62,17 @@ test('the start names the device as the kernel does', () => {
   const start = toStartConfig(parseConfig(CONFIG, 'c'), device);
   expect(start.device).toEqual(device);
   expect(start.limits.flows).toBe(65_536);
-  expect(start.claims).toBe(1024);
-  expect(start.sessions).toEqual({ limit: 16_384, perSource: 4096 });
-  expect(start.congestion).toBe('cubic');
-  expect(start.ecn).toBe(true);
+});
+
+test('the bounds are those of the config, also those that memory is laid out for', () => {
+  const bounds = toPlaneBounds(parseConfig('limits: {flows: 2048}', 'c'));
+  expect(bounds.claims).toBe(1024);
+  expect(bounds.sessions).toEqual({ limit: 16_384, perSource: 4096 });
+  expect(bounds.limits).toMatchObject({ flows: 2048, slabBytes: 256 * 1024 * 1024 });
+});
+
+test('how connections begin may change while others live', () => {
+  expect(toLiveConfig(parseConfig(CONFIG, 'c'), 1).tcp).toEqual({ congestion: 'cubic', ecn: true });
+  const other = parseConfig('tcp: {congestion: bbr, ecn: false}', 'c');
+  expect(toLiveConfig(other, 1).tcp).toEqual({ congestion: 'bbr', ecn: false });
 });

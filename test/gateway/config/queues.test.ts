@@ -1,7 +1,12 @@
 import { expect, test } from 'bun:test';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
-import { toLiveConfig, toStartConfig } from '../../../src/gateway/config/plane.ts';
-import { liveOfQueue, queueLimits, startOfQueue } from '../../../src/gateway/config/queues.ts';
+import { toLiveConfig, toPlaneBounds, toStartConfig } from '../../../src/gateway/config/plane.ts';
+import {
+  boundsOfQueue,
+  liveOfQueue,
+  queueLimits,
+  startOfQueue,
+} from '../../../src/gateway/config/queues.ts';
 import { stateLimits } from '../../../src/gateway/config/schema.ts';
 
 const DEVICE = { name: 'x0', mtu: 1500, vnetHeader: true, offloads: 0 };
@@ -18,6 +23,8 @@ test('one data plane has all that the configuration allows', () => {
   expect(queueLimits(config)).toEqual(stateLimits(config));
   expect(liveOfQueue(live, 0, 1)).toEqual(live);
   expect(startOfQueue(start, { index: 0, count: 1, hashSecret: [1, 2] })).toEqual(start);
+  const bounds = toPlaneBounds(config);
+  expect(boundsOfQueue(bounds, 1)).toEqual(bounds);
 });
 
 test('several share it, and together have no less', () => {
@@ -30,8 +37,9 @@ test('several share it, and together have no less', () => {
   });
   const queue = { index: 1, count: 3, hashSecret: [1, 2] } as const;
   const start = startOfQueue(toStartConfig(config, DEVICE), queue);
-  expect(start).toMatchObject({ queue, claims: 4, sessions: { limit: 30 } });
-  expect(start.limits.flows).toBe(334);
+  expect(start).toMatchObject({ queue, limits: { flows: 334 } });
+  const bounds = boundsOfQueue(toPlaneBounds(config), 3);
+  expect(bounds).toMatchObject({ claims: 4, sessions: { limit: 30 }, limits: { flows: 334 } });
 });
 
 test('the slabs of a queue are enough for one flow', () => {

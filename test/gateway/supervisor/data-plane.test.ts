@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from 'bun:test';
 import { createEventFd } from '../../../src/ffi/eventfd.ts';
 import { socketPair } from '../../../src/ffi/sockets.ts';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
-import { toLiveConfig, toStartConfig } from '../../../src/gateway/config/plane.ts';
+import { toLiveConfig, toPlaneBounds, toStartConfig } from '../../../src/gateway/config/plane.ts';
 import { DataPlane } from '../../../src/gateway/supervisor/data-plane.ts';
 import { fakeCommand, rememberingLog, told, until } from './support.ts';
 
@@ -21,6 +21,7 @@ function setUp(mode = 'plain') {
   const plane = new DataPlane({
     log,
     start: toStartConfig(config, factsOf('x0')),
+    bounds: toPlaneBounds(config),
     live: toLiveConfig(config, 1),
     scripts: { state: 'up', epoch: 4 },
     fds: [createEventFd()],

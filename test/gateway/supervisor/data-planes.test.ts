@@ -2,7 +2,7 @@ import { expect, setDefaultTimeout, test } from 'bun:test';
 import { createEventFd } from '../../../src/ffi/eventfd.ts';
 import { socketPair } from '../../../src/ffi/sockets.ts';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
-import { toLiveConfig, toStartConfig } from '../../../src/gateway/config/plane.ts';
+import { toLiveConfig, toPlaneBounds, toStartConfig } from '../../../src/gateway/config/plane.ts';
 import { DataPlanes } from '../../../src/gateway/supervisor/data-planes.ts';
 import type { HostSocketFds } from '../../../src/gateway/supervisor/host-sockets.ts';
 import { fakeCommand, PATIENT_TEST_MS, rememberingLog, told, until } from './support.ts';
@@ -27,6 +27,7 @@ function setUp(mode = 'plain') {
   const planes = new DataPlanes({
     log,
     start: toStartConfig(config, factsOf('x0')),
+    bounds: toPlaneBounds(config),
     live: toLiveConfig(config, 1),
     scripts: { state: 'none', epoch: 0 },
     queues: [1, 2].map(() => ({
@@ -94,24 +95,31 @@ test('upstream sockets are asked for where their rows are, and captures everywhe
 test('bounds of another config are shared as those of the start, and outlive a crash', async () => {
   const { planes, lines } = setUp();
   await planes.untilReady();
-  planes.setBounds(toStartConfig(config, factsOf('x0')));
-  const text =
-    'device: { queues: 2 }\nlimits: { flows: 100, heldSyns: 20, slabBytesPerFlow: 8MiB }';
-  const wanted = parseConfig(`${text}\nconntrack: { buckets: 64 }`, 'c');
-  planes.setBounds(toStartConfig(wanted, factsOf('x0')));
+  planes.setBounds(toPlaneBounds(config));
+  const wanted = parseConfig(
+    'device: { queues: 2 }\nconntrack: { buckets: 64 }\n' +
+      'limits: { flows: 80, heldSyns: 20, claims: 9, slabBytes: 64MiB, slabBytesPerFlow: 8MiB }',
+    'c',
+  );
+  planes.setBounds(toPlaneBounds(wanted));
   await until(() => told(lines, 'bounds').length === 2, 'two orders');
-  // What is as it was is not told.
-  expect(told(lines, 'bounds')[0]).toMatchObject({
-    limits: { heldSyns: 10, slabBytesPerFlow: 8 * 1024 * 1024 },
+  const MiB = 1024 * 1024;
+  const share = {
+    limits: { flows: 40, heldSyns: 10, slabBytes: 32 * MiB, slabBytesPerFlow: 8 * MiB },
     sessions: { limit: 8192 },
-  });
+    claims: 5,
+  };
+  // What is as it was is not told.
+  expect(told(lines, 'bounds')[0]).toMatchObject(share);
   planes.setScripts({ state: 'down', epoch: 5 });
   await until(() => told(lines, 'start').length === 4, 'other processes');
-  const [{ limits } = { limits: {} }] = told(lines, 'start')
-    .slice(2)
-    .map(({ start }) => start) as [{ limits: Record<string, number> }];
-  expect(limits).toMatchObject({ flows: 50, heldSyns: 10, slabBytes: 128 * 1024 * 1024 });
-  expect(limits['flowBuckets']).toBeUndefined();
+  const again = told(lines, 'start').slice(2) as { start: { limits: object }; bounds: object }[];
+  for (const { start, bounds } of again) {
+    // Memory is laid out as before, or the rows of those who died would not be found.
+    expect(start.limits).toMatchObject({ flows: 50, slabBytes: 128 * MiB });
+    expect(start.limits).not.toHaveProperty('flowBuckets');
+    expect(bounds).toMatchObject(share);
+  }
   await planes.stop();
 });
 

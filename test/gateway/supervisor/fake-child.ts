@@ -2,8 +2,9 @@
  * Stands in for a child of the supervisor. Run with a mode; it answers loads by what their source
  * says: `refuse` fails, `die` ends the process, `hang` stays silent, `burn` does so and works hard;
  * `late` and `sly` are answered late where another bundle was loaded before, and else `sly` fails.
- * A canary takes over so late that nobody waits for it any more. A data plane of the mode `shut` is
- * one to which the first script host has shut a socket.
+ * A canary takes over so late that nobody waits for it any more. Of a bundle that `drains` the one
+ * before, script `a` writes to its KV while it is in memory, and once more. A data plane of the
+ * mode `shut` is one to which the first script host has shut a socket.
  */
 import {
   encodeFrame,
@@ -53,11 +54,22 @@ async function load({ bundle, epoch }: Load): Promise<void> {
   if (source === 'fds') tell({ kind: 'fds', queues: process.argv.at(-1) });
   if (source === 'env') tell({ kind: 'env', names: Object.keys(process.env) });
   if (source === 'kv') send({ kind: 'kv', entries: [{ script: 'a', key: 'k', value: 1 }] });
+  if (source === 'drains') send({ kind: 'generations', numbers: [1, bundle.generation] });
   if (source === 'ask') send({ kind: 'resolve', id: 7, name: 'localhost' });
   const issue = { script: 'a', file: 'a.ts', line: 1, column: 2, kind: 'load', message: 'refused' };
   if (source === 'refuse' || (source === 'sly' && isFirst))
     send({ kind: 'load-failed', generation: bundle.generation, issues: [issue] });
   else send({ kind: 'loaded', generation: bundle.generation, closers: [] });
+  if (source === 'drains') await drain(bundle.generation);
+}
+
+async function drain(generation: number): Promise<void> {
+  const write = (key: string) => send({ kind: 'kv', entries: [{ script: 'a', key, value: 1 }] });
+  await Bun.sleep(LATE_MS);
+  write('in time');
+  send({ kind: 'generations', numbers: [generation] });
+  write('too late');
+  tell({ kind: 'drained' });
 }
 
 if (mode === 'crash') process.exit(4);

@@ -55,6 +55,6 @@ await host.activate({
 });
 pages[0].view.setFloat64(HeartbeatField.BUSY_SINCE, performance.now() * 1000, true);
 for (let n = 0; n < LINES; n++) log.info({ n, filler: 'x'.repeat(1024) }, 'busy');
-await until(() => host.restarts.wall + host.restarts.cpu === 1, 'the watchdog');
+await until(() => host.ends.sums.wall + host.ends.sums.cpu === 1, 'the watchdog');
 writeSync(STDOUT, 'killed\n');
 setInterval(() => log.info('still here'), 10);

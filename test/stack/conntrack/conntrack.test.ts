@@ -1,8 +1,11 @@
 /** Packets of rewritten flows: TCP is in tcp-track.test.ts, addresses in test/stack/nat. */
+
 import { expect, test } from 'bun:test';
 import { CloseReason } from '../../../src/stack/close-reason.ts';
 import { Counter } from '../../../src/stack/counters.ts';
+import { FlowCount } from '../../../src/stack/flow-counts.ts';
 import { Carrier, ClosedBy, FlowField } from '../../../src/stack/flow-row.ts';
+import { flowTotal } from '../../../src/stack/flow-tally.ts';
 import { NEVER } from '../../../src/stack/time.ts';
 import { tcpPacket, udpPacket } from '../../support/packet-builder.ts';
 import { encodeOptions } from '../../support/segment-text.ts';
@@ -79,7 +82,9 @@ test('bytes and packets are counted by direction, those of a superpacket one by 
   });
   expect(rig.counters.get(Counter.NAT_PACKETS)).toBe(3);
   expect(rig.counters.get(Counter.NAT_SUPERPACKETS)).toBe(1);
-  expect([Counter.BYTES_UP, Counter.BYTES_DOWN].map((c) => rig.counters.get(c))).toEqual([1100, 7]);
+  expect([FlowCount.BYTES_UP, FlowCount.BYTES_DOWN].map((c) => flowTotal(rig.counters, c))).toEqual(
+    [1100, 7],
+  );
 });
 
 test('a packet goes one hop, or not at all', () => {
@@ -175,7 +180,7 @@ test('a full table makes room at the cost of a flow that was never answered', ()
   expect(rig.clientUdp({ sourcePort: 3 })).toBe('flow-table-full');
   expect(rig.conntrack.earlyDrop(rig.now)).toBe(true);
   expect(rig.closed).toEqual(['early-drop by limit']);
-  expect(rig.counters.get(Counter.FLOWS_EARLY_DROPPED)).toBe(1);
+  expect(flowTotal(rig.counters, FlowCount.EARLY_DROPPED)).toBe(1);
   expect(rig.clientUdp({ sourcePort: 3 })).toBe('none');
   expect(rig.flow(0).source.port).toBe(1);
 });

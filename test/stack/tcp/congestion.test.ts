@@ -211,6 +211,19 @@ describe('CUBIC, NewReno or BBR', () => {
     expect(controlOf({ sack: true, settings: { congestion: 'bbr' } })).toBe(BBR);
   });
 
+  test('another one that is configured is for connections that begin later', () => {
+    const rig = inState('ESTABLISHED', { sack: true });
+    rig.stack.setTcpDefaults({ congestion: 'bbr', ecn: true });
+    rig.send(1000);
+    expect(rig.tcb.congestion).toBe(CUBIC);
+    const held = inState('LISTEN', { sack: true });
+    held.stack.setTcpDefaults({ congestion: 'bbr', ecn: true });
+    held.accept();
+    held.peer.expects('S. 0:0(0) ack 1');
+    held.peer.sends('. 1:1(0) ack 1 win 512');
+    expect(held.tcb.congestion).toBe(BBR);
+  });
+
   test('a peer without SACK is served by NewReno', () => {
     expect(controlOf({ sack: false })).toBe(NEW_RENO);
     expect(controlOf({ sack: false, settings: { congestion: 'bbr' } })).toBe(NEW_RENO);

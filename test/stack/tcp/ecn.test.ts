@@ -84,6 +84,29 @@ describe('the handshake (§6.1.1)', () => {
     });
   }
 
+  for (const [before, after] of [
+    [true, false],
+    [false, true],
+  ] as const) {
+    test(`switched from ${before} to ${after}, it stays as a SYN or a cookie was answered`, () => {
+      for (const synCookiesFrom of [0, 16]) {
+        const rig = acceptingRig({
+          timestamps: true,
+          limits: { synCookiesFrom },
+          settings: { ecn: before },
+        });
+        rig.peer.sends('SEW 0:0(0) win 65535 <mss 1460,sackOK,TS val 1 ecr 0,nop,wscale 7>');
+        rig.peer.expects(`${before ? 'SE.' : 'S.'} 0:0(0) ack 1`);
+        rig.stack.setTcpDefaults({ congestion: 'cubic', ecn: after });
+        rig.peer.sends('. 1:1(0) ack 1 win 512');
+        expect(sendsEct(rig)).toBe(before);
+        const next = rig.newPeer({ port: 40_001 });
+        next.sends('SEW 0:0(0) win 65535 <mss 1460,sackOK,TS val 1 ecr 0,nop,wscale 7>');
+        next.expects(`${after ? 'SE.' : 'S.'} 0:0(0) ack 1`);
+      }
+    });
+  }
+
   test('a SYN with AE, of a client that knows more (RFC 9768), is a SYN with ECE and CWR', () => {
     const rig = acceptingRig();
     const packet = rig.peer.packet(parseSegment(ECN_SYN));

@@ -1,6 +1,9 @@
 /** What may be sent, how it is cut, and the window that is offered. */
+
 import { describe, expect, test } from 'bun:test';
 import { Counter } from '../../../src/stack/counters.ts';
+import { FlowCount } from '../../../src/stack/flow-counts.ts';
+import { flowTotal } from '../../../src/stack/flow-tally.ts';
 import { FULL_OFFLOAD, NO_OFFLOAD } from '../../support/memory-device.ts';
 import { TcpRig } from '../../support/tcp-rig.ts';
 import { inState } from '../../support/tcp-states.ts';
@@ -14,7 +17,7 @@ describe('new data', () => {
     const segment = rig.peer.expects('P. 1:14001(14000) ack 1');
     expect(segment.gsoSize).toBe(MSS);
     expect(rig.counters.get(Counter.DEVICE_SUPERFRAMES_OUT)).toBe(1);
-    expect(rig.counters.get(Counter.BYTES_DOWN)).toBe(14_000);
+    expect(flowTotal(rig.counters, FlowCount.BYTES_DOWN)).toBe(14_000);
   });
 
   test('of one MSS at most needs no cutting', () => {

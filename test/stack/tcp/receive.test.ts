@@ -1,6 +1,9 @@
 /** Segment text: in order, kept for a slow owner, early, overlapping. */
+
 import { describe, expect, test } from 'bun:test';
 import { Counter } from '../../../src/stack/counters.ts';
+import { FlowCount } from '../../../src/stack/flow-counts.ts';
+import { flowTotal } from '../../../src/stack/flow-tally.ts';
 import { permutations } from '../../support/permutations.ts';
 import { TcpRig } from '../../support/tcp-rig.ts';
 import { inState } from '../../support/tcp-states.ts';
@@ -26,7 +29,7 @@ describe('in order', () => {
         rig.peer.sends(piece(0));
         rig.peer.sends(piece(1, 10));
         expect(rig.flow.calls.slice(2)).toEqual(['data 100', 'data 1000']);
-        expect(rig.counters.get(Counter.BYTES_UP)).toBe(1100);
+        expect(flowTotal(rig.counters, FlowCount.BYTES_UP)).toBe(1100);
         expect(rig.stack.slabs.bytesUsed).toBe(0);
       });
     }

@@ -24,20 +24,21 @@ export function addFormat(program: Command, finish: Finish): void {
     .argument('<file...>', 'YAML or JSON')
     .option('-w, --write', 'write them back, and print the names of those that changed')
     .option('--check', 'change nothing, and end with 1 if one would change')
-    .action((files: readonly string[], flags: FormatFlags) => {
-      const differing = files.filter((file) => format(file, flags));
-      finish(flags.check && differing.length > 0 ? ExitCode.FAILED : ExitCode.OK);
+    .action(async (files: readonly string[], flags: FormatFlags) => {
+      let differing = 0;
+      for (const file of files) if (await format(file, flags)) differing++;
+      finish(flags.check && differing > 0 ? ExitCode.FAILED : ExitCode.OK);
     });
 }
 
 /** Whether the file is not in its canonical form. @throws ConfigError, CommandError */
-function format(file: string, flags: FormatFlags): boolean {
+async function format(file: string, flags: FormatFlags): Promise<boolean> {
   const text = read(file);
   const formatted = canonical(text, file);
   const differs = formatted !== text;
   if (!flags.write && !flags.check) print(formatted.trimEnd());
   if (!differs) return false;
-  if (flags.write) replace(file, formatted, text);
+  if (flags.write) await replace(file, formatted, text);
   if (flags.write || flags.check) print(file);
   return true;
 }
@@ -61,9 +62,10 @@ function canonical(text: string, file: string): string {
 }
 
 /** As a whole or not at all, with the mode and the owner that it had. */
-function replace(file: string, text: string, before: string): void {
+async function replace(file: string, text: string, before: string): Promise<void> {
   try {
-    stageFile(file, text, before).commit();
+    const staged = await stageFile(file, text, before);
+    await staged.commit();
   } catch (cause) {
     if (!(cause instanceof ConfigFileError)) throw cause;
     throw new CommandError(ExitCode.FAILED, cause.message, { cause });

@@ -1,5 +1,5 @@
 /** The man page, culvert(1), in the macros of man(7). */
-import { CONFIG_KEYS } from '../../config/keys.ts';
+import { CONFIG_KEYS, type ConfigKey } from '../../config/keys.ts';
 import { type CommandInfo, flatten, type OptionInfo } from './command-tree.ts';
 
 const FILES: readonly (readonly [string, string])[] = [
@@ -53,14 +53,10 @@ export function manPage(tree: CommandInfo, version: string): string {
     ...commands.flatMap(commandLines),
     '.SH CONFIGURATION',
     text(
-      'Keys of a config file, YAML or JSON. A gateway that runs refuses to change those with *.',
+      'Keys of a config file, YAML or JSON. A gateway that runs refuses to change those with *, ' +
+        'and to make those with + larger than they were at its start.',
     ),
-    ...table(
-      Object.entries(CONFIG_KEYS).map(([key, { about, reloads }]) => [
-        reloads ? key : `${key} *`,
-        about,
-      ]),
-    ),
+    ...table(Object.entries(CONFIG_KEYS).map(([key, { about, ...of }]) => [key + mark(of), about])),
     '.SH ENVIRONMENT',
     text('A flag of culvert run can be a variable. An empty one is none.'),
     ...table(variables(tree)),
@@ -76,6 +72,9 @@ export function manPage(tree: CommandInfo, version: string): string {
     '',
   ].join('\n');
 }
+
+const mark = ({ fixed, isCapacity }: Omit<ConfigKey, 'about'>): string =>
+  fixed === undefined ? '' : isCapacity ? ' +' : ' *';
 
 function commandLines({ path, usage, about, options, aliases }: CommandInfo): string[] {
   const others = aliases.length === 0 ? '' : ` Also: ${aliases.join(', ')}.`;

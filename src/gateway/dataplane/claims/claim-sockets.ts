@@ -68,31 +68,37 @@ export class ClaimSockets {
   readonly #guard: LoopGuard;
   readonly #vias: Upstreams;
   readonly #base: number;
-  readonly #slots: (Slot | undefined)[];
-  /** Free slots; the last is taken first. */
-  readonly #free: number[];
+  readonly #slots: (Slot | undefined)[] = [];
+  /** Of these slots, those that are free; the last is taken first. */
+  readonly #free: number[] = [];
+  readonly #most: number;
+  #limit: number;
   /** Of claims without a client. */
   #ownSockets = 0;
   #turn = 0;
   #egress: Pick<LiveConfig['egress'], 'fwmark' | 'interface'> = { fwmark: 0, interface: '' };
   #connectMs = 0;
 
-  /** @param limit  sockets that there may be at a time */
-  constructor({ epoll, counters, guard, vias, base }: ClaimSocketsParts, limit: number) {
+  /** @param most  sockets that there may ever be at a time */
+  constructor({ epoll, counters, guard, vias, base }: ClaimSocketsParts, most: number) {
     this.#epoll = epoll;
     this.#counters = counters;
     this.#guard = guard;
     this.#vias = vias;
     this.#base = base;
-    const count = Math.min(limit, SLOTS_MAX);
-    this.#slots = Array.from({ length: count });
-    this.#free = Array.from({ length: count }, (_, i) => count - 1 - i);
+    this.#most = Math.min(most, SLOTS_MAX);
+    this.#limit = this.#most;
     this.#report();
   }
 
   configure(live: LiveConfig): void {
     this.#egress = live.egress;
     this.#connectMs = live.timeouts.connectMs;
+  }
+
+  /** Sockets that there may be at a time; those beyond it stay open. */
+  setLimit(sockets: number): void {
+    this.#limit = Math.min(sockets, this.#most);
   }
 
   /** When a dial that begins now and has its own time-out, or 0, is given up. */
@@ -127,7 +133,7 @@ export class ClaimSockets {
       failedDial(end, DialResult.LOOP, this.#counters);
       return;
     }
-    const index = this.#free.at(-1);
+    const index = this.#freeSlot();
     if (index === undefined) {
       failedDial(end, DialResult.LIMIT, this.#counters);
       return;
@@ -217,6 +223,16 @@ export class ClaimSockets {
     return result;
   }
 
+  get #used(): number {
+    return this.#slots.length - this.#free.length;
+  }
+
+  /** Where another socket has its place; undefined when there are as many as may be. */
+  #freeSlot(): number | undefined {
+    if (this.#used >= this.#limit) return undefined;
+    return this.#free.at(-1) ?? this.#slots.length;
+  }
+
   #dialVia(
     end: ClaimEnd,
     upstream: Upstream,
@@ -263,7 +279,7 @@ export class ClaimSockets {
     const { to, options } = via;
     const { mark, interface: device } = options;
     if (this.#guard.isLoopFrom(to.view, to.at, to.family, mark, device, now)) return LOOP;
-    const index = this.#free.at(-1);
+    const index = this.#freeSlot();
     if (index === undefined) return -Errno.EMFILE;
     const fd = openSocket(to.family, options);
     return fd < 0 ? fd : Math.min(0, this.#connect(end, fd, index, to, via, now));
@@ -339,9 +355,8 @@ export class ClaimSockets {
   }
 
   #report(): void {
-    const all = this.#slots.length - this.#free.length;
     this.#counters.set(Counter.OWN_SOCKETS_NOW, this.#ownSockets);
-    this.#counters.set(Counter.CLAIM_SOCKETS_NOW, all - this.#ownSockets);
+    this.#counters.set(Counter.CLAIM_SOCKETS_NOW, this.#used - this.#ownSockets);
   }
 }
 

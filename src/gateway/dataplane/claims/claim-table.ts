@@ -16,9 +16,10 @@ const ROW_MASK = (1 << ROW_BITS) - 1;
 const TURNS = FIRST_OWN_CONN >>> ROW_BITS;
 
 export class ClaimTable {
+  /** Claims that scripts may talk to at a time. */
+  limit = 0;
   readonly #stack: Stack;
   readonly #counters: Counters;
-  readonly #limit: number;
   /** Rows of clients, and of sockets that were dialled into the device. */
   readonly #byRow: (RowPort | undefined)[];
   readonly #turns: Uint8Array;
@@ -27,11 +28,9 @@ export class ClaimTable {
   #listed: Claim[] = [];
   #current: Claim[] = [];
 
-  /** @param limit  claims that scripts may talk to at a time */
-  constructor(stack: Stack, counters: Counters, limit: number) {
+  constructor(stack: Stack, counters: Counters) {
     this.#stack = stack;
     this.#counters = counters;
-    this.#limit = limit;
     this.#byRow = Array.from({ length: stack.flows.capacity });
     this.#turns = new Uint8Array(stack.flows.capacity);
     counters.set(Counter.CLAIMS_NOW, 0);
@@ -48,7 +47,7 @@ export class ClaimTable {
   }
 
   get isFull(): boolean {
-    return this.#active.length >= this.#limit;
+    return this.#active.length >= this.limit;
   }
 
   /** Some wait for `takeListed`. */

@@ -14,7 +14,7 @@ import { ClosedBy, FlowField, Handshake, noteHandshake, Service } from '../../..
 import { IcmpErrorKind } from '../../../stack/icmp-error-kind.ts';
 import type { Stack } from '../../../stack/stack.ts';
 import { type Instant, NEVER } from '../../../stack/time.ts';
-import { connEpoch, DialResult } from '../../messages/conn.ts';
+import { CONN_SOCKETS_MAX, connEpoch, DialResult } from '../../messages/conn.ts';
 import type { LiveConfig, ScriptsState } from '../../messages/control.ts';
 import type { DecisionAnswer } from '../../messages/decision.ts';
 import { FdPort } from '../fd-port.ts';
@@ -64,15 +64,22 @@ export class Claims implements FlowService {
     this.#channel = channel;
     this.#sockets = sockets;
     this.#boot = boot;
-    const table = new ClaimTable(stack, counters, limit);
+    const table = new ClaimTable(stack, counters);
     this.#table = table;
     this.#orders = new ClaimOrders({ ...parts, table }, (deadline) => this.#wakeAt(deadline));
     this.#teller = new ClaimTeller(channel, stack);
     this.#handover = new ClaimHandover({ ...parts, table });
+    this.setLimit(limit);
   }
 
   configure(live: LiveConfig): void {
     this.#sockets.configure(live);
+  }
+
+  /** Claims that scripts may talk to at a time; those beyond it go on. */
+  setLimit(claims: number): void {
+    this.#table.limit = claims;
+    this.#sockets.setLimit(claims * CONN_SOCKETS_MAX);
   }
 
   /** When `run` wants to be called, though nothing happens. */

@@ -1,6 +1,7 @@
 /** Dials of scripts into the device: by our TCP, to whoever is behind it. */
 import type { Counters } from '../../../stack/counters.ts';
 import { Decider, FlowField, Service, VerdictCode } from '../../../stack/flow-row.ts';
+import { noteVerdict } from '../../../stack/flow-tally.ts';
 import { NO_SLAB, SLAB_PAYLOAD_AT } from '../../../stack/slab-pool.ts';
 import type { Stack } from '../../../stack/stack.ts';
 import { NotOpened } from '../../../stack/tcp/active-open.ts';
@@ -58,14 +59,15 @@ export function dialIntoDevice(
   if (row < 0) {
     return fail(row === NotOpened.BAD_ADDRESS ? DialResult.UNREACHABLE : DialResult.LIMIT);
   }
-  adopt(arena, stack.rowAt(row), claimAt);
+  const at = stack.rowAt(row);
+  adopt(arena, at, claimAt);
+  noteVerdict(counters, arena, at, VerdictCode.CLAIM);
   return row;
 }
 
 /** The row shows whose dial it is, and lives by the time-outs of the flow that it is for. */
 function adopt(view: DataView, at: number, claimAt: number): void {
   view.setUint8(at + FlowField.SERVICE, Service.SCRIPT);
-  view.setUint8(at + FlowField.VERDICT, VerdictCode.CLAIM);
   view.setUint8(at + FlowField.DECIDER, Decider.SCRIPT);
   for (const field of [
     FlowField.DECIDER_INDEX,

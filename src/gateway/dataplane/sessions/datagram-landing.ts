@@ -13,14 +13,13 @@ import {
 } from '../../../stack/slab-pool.ts';
 
 const DATAGRAMS = 32;
-/** At most this part of all slabs is held here for ever. */
+/** At most this part of all slabs is held here. */
 const BUDGET_PART = 16;
 
 export class DatagramLanding {
   readonly batch = new DatagramBatch(DATAGRAMS, true);
   readonly #slabs: SlabPool;
   readonly #base: number;
-  readonly #wanted: number;
   readonly #slabsAt = new Int32Array(DATAGRAMS).fill(NO_SLAB);
   #count = 0;
 
@@ -28,13 +27,21 @@ export class DatagramLanding {
   constructor(slabs: SlabPool, base: number) {
     this.#slabs = slabs;
     this.#base = base;
-    const part = Math.floor(slabs.bytesLimit / BUDGET_PART / LARGE_SLAB_PAYLOAD_BYTES);
-    this.#wanted = Math.max(1, Math.min(part, DATAGRAMS));
+  }
+
+  /** Datagrams that one call may receive; the budget may change. */
+  get #wanted(): number {
+    const part = Math.floor(this.#slabs.bytesLimit / BUDGET_PART / LARGE_SLAB_PAYLOAD_BYTES);
+    return Math.max(1, Math.min(part, DATAGRAMS));
   }
 
   /** How many datagrams a call may receive; 0 when the budget of slabs is used up. */
   prepare(): number {
-    while (this.#count < this.#wanted) {
+    const wanted = this.#wanted;
+    while (this.#count > wanted) {
+      this.#slabs.release(this.#slabsAt[--this.#count]! - SLAB_PAYLOAD_AT);
+    }
+    while (this.#count < wanted) {
       const slabAt = this.#slabs.take(LARGE_SLAB_PAYLOAD_BYTES);
       if (slabAt === NO_SLAB) break;
       const at = slabAt + SLAB_PAYLOAD_AT;

@@ -20,7 +20,7 @@ import { IcmpErrorKind } from '../../../stack/icmp-error-kind.ts';
 import { HalfSipHash } from '../../../stack/sip-hash.ts';
 import type { Instant } from '../../../stack/time.ts';
 import { Protocol } from '../../../stack/wire/protocol.ts';
-import type { FromDataPlane, LiveConfig, StartConfig } from '../../messages/control.ts';
+import type { FromDataPlane, LiveConfig, PlaneBounds } from '../../messages/control.ts';
 import { isOverByteLimit } from '../byte-limit.ts';
 import {
   DIAL_LOOP,
@@ -120,7 +120,7 @@ export class Sessions {
   }
 
   /** For sessions that begin from now on. */
-  setBounds({ limit, perSource }: StartConfig['sessions']): void {
+  setBounds({ limit, perSource }: PlaneBounds['sessions']): void {
     this.#bounds.setLimits(Math.min(limit, this.#socketsMax), perSource);
   }
 

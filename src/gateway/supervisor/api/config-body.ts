@@ -5,6 +5,7 @@ import { FILE_MAX_BYTES } from '../../config/documents.ts';
 import { ConfigError, type ConfigIssue } from '../../config/load.ts';
 import { NESTING_MAX, tooDeep } from '../../config/nesting.ts';
 import { parseYaml } from '../../config/parse-yaml.ts';
+import { RestartRequiredError } from '../../config/restart-required.ts';
 import { ProblemError } from './problem.ts';
 
 /** Parts of a body that errors name. */
@@ -65,12 +66,11 @@ export async function readConfigBody(
     }
     return {};
   };
-  const placed = ({ issues, cause }: ConfigError) =>
-    new ConfigError(
-      'the body',
-      issues.map((issue) => ({ ...issue, ...locate(keysOf(issue.path)) })),
-      { cause },
-    );
+  const placed = (error: ConfigError) => {
+    const Kind = error instanceof RestartRequiredError ? RestartRequiredError : ConfigError;
+    const issues = error.issues.map((issue) => ({ ...issue, ...locate(keysOf(issue.path)) }));
+    return new Kind('the body', issues, { cause: error.cause });
+  };
   // Who sent nothing by mistake would get a gateway of defaults.
   if (document.contents === null) throw new ProblemError(400, 'the body is empty');
   const value = toValue(document);

@@ -27,7 +27,7 @@ export class DeviceChangeError extends Error {
   /** Of the value, as `['device', 'routes', 1]`. */
   readonly path: readonly PropertyKey[];
 
-  constructor(path: readonly PropertyKey[], cause: SystemError) {
+  constructor(path: readonly PropertyKey[], cause: Error) {
     super(cause.message, { cause });
     this.path = path;
   }
@@ -43,7 +43,7 @@ export interface ChangedDevice {
 const KERNEL_KEYS = ['mtu', 'txQueueLength', 'addresses', 'routes'] as const;
 
 /** Bytes, and packets. */
-type LinkValues = Partial<Record<'mtu' | 'txQueueLength', number>>;
+export type LinkValues = Partial<Record<'mtu' | 'txQueueLength', number>>;
 
 type Prefix = Pick<Cidr, 'ip' | 'prefixLength'>;
 type Step = (netlink: Netlink, index: number) => void;
@@ -52,12 +52,20 @@ export class DeviceChange {
   readonly before: DeviceConfig;
   readonly #wanted: DeviceConfig;
   readonly #device: () => ChangedDevice;
+  readonly #begunOn: TunDevice;
+  #linkBefore: LinkValues = {};
   #undo: Step[] = [];
 
   constructor(before: DeviceConfig, wanted: DeviceConfig, device: () => ChangedDevice) {
     this.before = before;
     this.#wanted = wanted;
     this.#device = device;
+    this.#begunOn = device().tun;
+  }
+
+  /** What it changes of MTU and queue, as that was before. */
+  get linkBefore(): LinkValues {
+    return this.#linkBefore;
   }
 
   /**
@@ -90,6 +98,26 @@ export class DeviceChange {
   }
 
   /**
+   * In the place of `begin`, when the device is gone: should one be made with the wanted config
+   * before that is refused, `undo` takes off it what it would not have had.
+   *
+   * @param link  MTU and queue that it would have; 0 where they are not known
+   */
+  beginWithout(link: LinkValues): void {
+    const { setup } = this.#device();
+    const { addresses, routes } = missing(this.#wanted, this.before);
+    for (const key of ['mtu', 'txQueueLength'] as const) {
+      const isChanged = linkChanges(this.before, this.#wanted)[key] !== undefined;
+      if (isChanged && link[key]) this.#noteLink(key, link[key]);
+    }
+    for (const address of addresses) this.#undo.push(takingOff(address));
+    for (const { ip, prefixLength } of routes.filter((route) => !setup.isPooled(route))) {
+      const prefix = maskHostBits(bytesOf(ip), prefixLength);
+      this.#undo.push((netlink, now) => netlink.removeRoute(now, prefix, prefixLength));
+    }
+  }
+
+  /**
    * Takes off what the config has no more.
    *
    * @param onNoIpv6      see `DeviceSetup.configure`
@@ -115,26 +143,48 @@ export class DeviceChange {
     });
   }
 
-  /** Makes the device what it was. @throws SystemError  the first refusal; the rest was done */
-  undo(): void {
-    const { addresses, routes } = missing(this.before, this.#wanted);
-    // One that was made meanwhile has never had what was not taken off yet.
-    for (const { ip, prefixLength } of addresses) {
-      this.#undo.push((link, now) => link.addAddress(now, bytesOf(ip), prefixLength));
-    }
-    for (const { ip, prefixLength } of routes) {
-      const prefix = maskHostBits(bytesOf(ip), prefixLength);
-      this.#undo.push((link, now) => addRouteOnce(link, now, prefix, prefixLength));
-    }
+  /**
+   * Makes the device what it was.
+   *
+   * @param onNoIpv6      see `DeviceSetup.configure`
+   * @throws SystemError  the first refusal; the rest was done
+   */
+  undo(onNoIpv6: OnNoIpv6 | undefined): void {
+    const { tun } = this.#device();
+    const gone = missing(this.before, this.#wanted);
+    const isOther = tun !== this.#begunOn;
+    // One that was made meanwhile has never had what was not taken off yet; and with an address of
+    // the refused config, the kernel may take off one of the same network.
+    const addresses = isOther ? this.before.addresses : gone.addresses;
+    // The first to stand here is the last to be done.
+    this.#undo.unshift(
+      ...gone.routes.map(({ ip, prefixLength }): Step => {
+        const prefix = maskHostBits(bytesOf(ip), prefixLength);
+        return (netlink, now) => addRouteOnce(netlink, now, prefix, prefixLength);
+      }),
+      ...addresses.toReversed().map(
+        (address): Step =>
+          (netlink, now) => {
+            const add = ({ ip, prefixLength }: Cidr) =>
+              netlink.addAddress(now, bytesOf(ip), prefixLength);
+            addAddresses([address], add, onNoIpv6);
+          },
+      ),
+    );
     if (this.#undo.length === 0) return;
-    onLink(this.#device().tun, (netlink, index) => throwRefusal(this.#takeBack(netlink, index)));
+    onLink(tun, (netlink, index) => throwRefusal(this.#takeBack(netlink, index)));
   }
 
   #setLink(netlink: Netlink, index: number, key: keyof LinkValues, present: number): void {
     const wanted = linkChanges(this.before, this.#wanted)[key];
     if (wanted === undefined) return;
     at(['device', key], () => netlink.configureLink(index, { [key]: wanted }));
-    this.#undo.push((link, now) => link.configureLink(now, { [key]: present }));
+    this.#noteLink(key, present);
+  }
+
+  #noteLink(key: keyof LinkValues, before: number): void {
+    this.#linkBefore = { ...this.#linkBefore, [key]: before };
+    this.#undo.push((netlink, now) => netlink.configureLink(now, { [key]: before }));
   }
 
   #addAddresses(netlink: Netlink, index: number, onNoIpv6: OnNoIpv6 | undefined): void {
@@ -146,9 +196,7 @@ export class DeviceChange {
       const add = (): void => netlink.addAddress(index, bytesOf(ip), prefixLength);
       at(['device', 'addresses', position], () => addAddresses([address], add, onNoIpv6));
       if (includes(known, address, addressKey)) continue;
-      this.#undo.push((link, now) =>
-        keepingRoutes(link, now, () => link.removeAddress(now, bytesOf(ip), prefixLength)),
-      );
+      this.#undo.push(takingOff(address));
     }
   }
 
@@ -195,6 +243,12 @@ export class DeviceChange {
     return attemptAll(steps.map((step) => (): void => step(netlink, index)));
   }
 }
+
+/** The routes of the device stay, though the kernel would take them off with the address. */
+const takingOff =
+  ({ ip, prefixLength }: Prefix): Step =>
+  (netlink, index) =>
+    keepingRoutes(netlink, index, () => netlink.removeAddress(index, bytesOf(ip), prefixLength));
 
 /** MTU and queue, where `wanted` has others; what it does not name stays as it is. */
 export function linkChanges(before: DeviceConfig, wanted: DeviceConfig): LinkValues {

@@ -14,6 +14,7 @@ import { Mutex } from '../mutex.ts';
 import type { Notices } from '../notices.ts';
 import { StaleChangeError } from '../scripts/change-errors.ts';
 import type { Device, NextDevice } from './device.ts';
+import { DeviceChangeError } from './device-change.ts';
 import { DeviceEvents } from './device-events.ts';
 import type { DeviceState } from './device-state.ts';
 import { viewDevice, viewState } from './device-view.ts';
@@ -142,7 +143,14 @@ export class DeviceKeeper implements Disposable {
   change(wanted: DeviceConfig): Promise<PendingDeviceChange> {
     const device = this.#device;
     return this.#swaps.run(async () => {
-      const change = device.change(wanted);
+      const change = device.change(wanted, this.state);
+      try {
+        await this.#reopen();
+      } catch (cause) {
+        if (!(cause instanceof SwapError)) throw cause;
+        await this.#attempt(() => device.undoChange(change));
+        throw new DeviceChangeError(['device', 'offload'], cause);
+      }
       // The data plane is to know before the kernel's own message is here.
       this.look();
       return {
@@ -249,18 +257,32 @@ export class DeviceKeeper implements Disposable {
     }
   }
 
+  /** Offloads are asked for where a device is opened. @throws SwapError */
+  async #reopen(): Promise<void> {
+    if (!this.#device.isToBeReopened) return;
+    if (!this.#device.isOwn) {
+      throw new SwapError('DEVICE_REFUSED', 'a descriptor that was handed over stays as it is');
+    }
+    await this.#replace(this.state.name, 'swapped');
+  }
+
   /** What is left of a change; it is in force, or taken back, whatever the kernel refuses of it. */
   #settle(work: () => void): Promise<void> {
     return this.#swaps.run(async () => {
-      try {
-        work();
-      } catch (error) {
-        if (!(error instanceof SystemError)) throw error;
-        const { name } = this.state;
-        this.#options.log.warn({ device: name, why: error.message }, 'device-not-settled');
-      }
+      await this.#attempt(work);
+      await this.#attempt(() => this.#reopen());
       this.look();
     });
+  }
+
+  async #attempt(work: () => void | Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof SystemError || error instanceof SwapError)) throw error;
+      const { name } = this.state;
+      this.#options.log.warn({ device: name, why: error.message }, 'device-not-settled');
+    }
   }
 
   async #replace(name: string, event: string): Promise<void> {

@@ -4,7 +4,7 @@ import type { GivenAddress } from '../../../ffi/netlink-addresses.ts';
 import type { TunDevice } from '../../../ffi/tun-device.ts';
 import { type DeviceConfig, parseDeviceSource } from '../../config/device-schema.ts';
 import type { DeviceFacts } from '../../messages/control.ts';
-import { DeviceChange, linkChanges } from './device-change.ts';
+import { DeviceChange, type LinkValues, linkChanges } from './device-change.ts';
 import { DeviceSetup, type OnNoIpv6 } from './device-setup.ts';
 import { openDevice, openQueues, type Queues } from './device-source.ts';
 import { type DeviceState, lookAtDevice } from './device-state.ts';
@@ -22,13 +22,15 @@ export class Device implements Disposable {
   #setup: DeviceSetup;
   #isOwn: boolean;
   #lastName: string;
-  /** What the interface was set by; one that is gone knows nothing of later reloads. */
-  #applied: DeviceConfig;
+  /** `device.offload` as the present one was opened with. */
+  #offload: boolean;
+  /** MTU and queue that the next interface is to have, where the one that is gone had others. */
+  #owed: LinkValues = {};
 
   private constructor(tuns: Queues, config: DeviceConfig, onNoIpv6: OnNoIpv6 | undefined) {
     this.#tuns = tuns;
     this.#config = config;
-    this.#applied = config;
+    this.#offload = config.offload;
     this.#onNoIpv6 = onNoIpv6;
     this.#setup = new DeviceSetup(tuns[0], config);
     this.#isOwn = parseDeviceSource(config.name).kind === 'interface';
@@ -78,6 +80,11 @@ export class Device implements Disposable {
     return this.#isOwn;
   }
 
+  /** It is there, and was opened with another `device.offload` than is configured now. */
+  get isToBeReopened(): boolean {
+    return this.#offload !== this.#config.offload && !this.#isGone;
+  }
+
   /** As it is now, also after a swap or a rename; of one that is gone, as it was last. */
   name(): string {
     try {
@@ -113,16 +120,20 @@ export class Device implements Disposable {
    * Goes on with another section of the config: first half, see `DeviceChange`. A device that was
    * deleted is made with it.
    *
+   * @param last  what was seen of the device last, should it be gone
    * @throws DeviceChangeError  nothing has changed
    */
-  change(wanted: DeviceConfig): DeviceChange {
+  change(wanted: DeviceConfig, last: DeviceState): DeviceChange {
     const change = new DeviceChange(this.#config, wanted, () => ({
       tun: this.tun,
       setup: this.#setup,
     }));
-    if (!this.#isGone) {
+    if (this.#isGone) {
+      const { mtu, txQueueLength } = last;
+      change.beginWithout({ mtu, txQueueLength, ...this.#owed });
+      this.#owed = { ...this.#owed, ...linkChanges(this.#config, wanted) };
+    } else {
       change.begin(this.#onNoIpv6);
-      this.#applied = wanted;
     }
     this.#follow(wanted);
     return change;
@@ -136,9 +147,8 @@ export class Device implements Disposable {
   /** In the place of the second half. @throws SystemError  the first refusal; the rest was done */
   undoChange(change: DeviceChange): void {
     this.#follow(change.before);
-    if (this.#isGone) return;
-    this.#applied = change.before;
-    change.undo();
+    if (this.#isGone) this.#owed = { ...this.#owed, ...change.linkBefore };
+    else change.undo(this.#onNoIpv6);
   }
 
   /** Sets again what an interface loses that goes down. @throws SystemError */
@@ -158,6 +168,7 @@ export class Device implements Disposable {
   prepare(name: string, last?: DeviceState): NextDevice {
     const present = lookAtDevice(this.tun);
     const isSame = name === present?.name && !this.tun.isPersistent();
+    const { offload } = this.#config;
     const tuns = openQueues(isSame ? TEMPORARY_NAME : name, this.#config);
     const [tun] = tuns;
     const setup = new DeviceSetup(tun, this.#config);
@@ -167,11 +178,10 @@ export class Device implements Disposable {
     try {
       // Where we may not look at it, its MTU is 0.
       const seen = [present, last].find((state) => state !== undefined && state.mtu > 0);
-      const changed = linkChanges(this.#applied, this.#config);
-      setup.configure(this.#onNoIpv6, seen && { ...seen, ...changed });
+      setup.configure(this.#onNoIpv6, seen && { ...seen, ...this.#owed });
       const given = present?.isHere && !isShared ? setup.takeAddresses(this.#setup) : [];
       const facts = factsOf(tun, lookAtDevice(tun));
-      return { tuns, setup, name, isGone, isShared, given, facts };
+      return { tuns, setup, name, offload, isGone, isShared, given, facts };
     } catch (error) {
       if (!isShared) tidyUp(tun, setup);
       closeAll(tuns);
@@ -197,12 +207,13 @@ export class Device implements Disposable {
   }
 
   /** Goes on with the next one. Its name is still to be given, see `DeviceKeeper`. */
-  commit({ tuns, setup, isShared, given }: NextDevice): void {
+  commit({ tuns, setup, offload, isShared, given }: NextDevice): void {
     if (!isShared) tidyUp(this.tun, this.#setup, given);
     closeAll(this.#tuns);
     this.#tuns = tuns;
     this.#setup = setup;
-    this.#applied = this.#config;
+    this.#owed = {};
+    this.#offload = offload;
     this.#isOwn = true;
   }
 
@@ -250,6 +261,8 @@ export interface NextDevice {
   readonly setup: DeviceSetup;
   /** That it shall have. */
   readonly name: string;
+  /** Superpackets were asked for. */
+  readonly offload: boolean;
   /** The one before was deleted. */
   readonly isGone: boolean;
   /** It is the same interface, by other queues. */

@@ -39,6 +39,8 @@ export interface FlowControlOptions {
   /** Packets that the data planes copy for captures, and how many they had no room for. */
   readonly rings: readonly ArrayBuffer[];
   readonly lostCaptured: () => number;
+  /** Flows that there may be; the table may have more rows. */
+  readonly limit: () => number;
   /** What script hosts and we share: notes about flows lie there. */
   readonly notes: readonly ArrayBuffer[];
   /** Tells the data planes what to copy. */
@@ -83,9 +85,9 @@ export class FlowControl {
     return this.#notes.lost;
   }
 
-  /** Rows that the table has. */
-  get capacity(): number {
-    return this.live.capacity;
+  /** Flows that there may be. */
+  get limit(): number {
+    return this.#options.limit();
   }
 
   list(request: PageRequest): Page<LiveFlowView> {

@@ -1,5 +1,6 @@
 /** The counters of all data planes as those of one. */
 import { Counter, type CounterReader } from '../../../stack/counters.ts';
+import type { FlowCount } from '../../../stack/flow-counts.ts';
 import type { Histogram } from '../../../stack/histograms.ts';
 
 /** What is true of the gateway when it is true of all queues. */
@@ -28,6 +29,10 @@ export class CounterSum implements CounterReader {
 
   closed(reason: number): number {
     return this.#sum((part) => part.closed(reason));
+  }
+
+  flows(count: FlowCount, verdict: number, proto: number): number {
+    return this.#sum((part) => part.flows(count, verdict, proto));
   }
 
   bucket(histogram: Histogram, bucket: number): number {

@@ -4,6 +4,7 @@ import type { DeviceCounts } from '../device/device-metrics.ts';
 import type { FlowDurations } from '../flows/ended-flows.ts';
 import type { Census } from '../flows/live-flows.ts';
 import type { Generation } from '../scripts/generation.ts';
+import type { HostEnds } from '../scripts/host-ends.ts';
 import type { ScriptTotals } from '../scripts/script-totals.ts';
 import type { TrialOutcomes, TrialReport } from '../scripts/trials.ts';
 import type { UpstreamState, UpstreamStates } from '../upstream-states.ts';
@@ -33,8 +34,7 @@ export interface MetricsSource {
   };
   readonly census: Census;
   readonly scriptHost: {
-    /** Ends of its processes, by cause. */
-    readonly restarts: Readonly<Record<string, number>>;
+    readonly ends: Pick<HostEnds, 'all'>;
     readonly drains: { readonly inMemory: readonly number[] };
   };
   readonly dataPlaneRestarts: number;

@@ -3,9 +3,11 @@
 import { CLOSE_REASON_NAMES, CloseReason } from '../../../stack/close-reason.ts';
 import { Counter, type CounterReader } from '../../../stack/counters.ts';
 import { DropReason } from '../../../stack/drop-reason.ts';
+import { FlowCount } from '../../../stack/flow-counts.ts';
 import { Histogram as Cells } from '../../../stack/histograms.ts';
 import { buildInfo } from '../build-info.ts';
 import { writeDeviceHealth } from '../device/device-metrics.ts';
+import { flowSamples, protoSamples } from './flow-samples.ts';
 import type { MetricsSource } from './metrics-source.ts';
 import { MetricsText, type Sample } from './metrics-text.ts';
 import { writePackets } from './packet-metrics.ts';
@@ -56,10 +58,15 @@ function writeFlows(text: MetricsText, { counters, durations, census }: MetricsS
     'Flows that live, by protocol and verdict.',
     census.flows.map(({ proto, verdict, count }) => [count, { proto, verdict }]),
   );
-  text.counter('culvert_flows_total', 'Flows that began.', [[get(Counter.FLOWS_TOTAL)]]);
+  const counted = (count: FlowCount, labels = {}) => flowSamples(counters, count, labels);
+  text.counter(
+    'culvert_flows_total',
+    'Flows that got a verdict, or ended without one.',
+    counted(FlowCount.FLOWS),
+  );
   text.counter('culvert_flow_bytes_total', 'Payload bytes of flows.', [
-    [get(Counter.BYTES_UP), { direction: 'up' }],
-    [get(Counter.BYTES_DOWN), { direction: 'down' }],
+    ...counted(FlowCount.BYTES_UP, { direction: 'up' }),
+    ...counted(FlowCount.BYTES_DOWN, { direction: 'down' }),
   ]);
   text.histograms(
     'culvert_flow_duration_seconds',
@@ -100,15 +107,17 @@ function writeTracking(text: MetricsText, { counters, census }: MetricsSource): 
     'Rows of the flow table in use.',
     [...census.protocols].map(([proto, count]) => [count, { proto }]),
   );
-  text.gauge('culvert_conntrack_entries_limit', 'Rows of the flow table.', [
+  text.gauge('culvert_conntrack_entries_limit', 'Flows that there may be: `limits.flows`.', [
     [get(Counter.FLOWS_LIMIT_NOW)],
   ]);
   text.counter('culvert_conntrack_reaped_total', 'Flows taken out as their time was over.', [
     [get(Counter.FLOWS_REAPED)],
   ]);
-  text.counter('culvert_conntrack_early_drop_total', 'Flows that gave way in a full table.', [
-    [get(Counter.FLOWS_EARLY_DROPPED)],
-  ]);
+  text.counter(
+    'culvert_conntrack_early_drop_total',
+    'Flows that gave way in a full table.',
+    protoSamples(counters, FlowCount.EARLY_DROPPED),
+  );
   text.gauge('culvert_nat_flows', 'Flows that are rewritten.', [[get(Counter.NAT_FLOWS_NOW)]]);
   text.gauge('culvert_nat_mappings', 'Mappings to addresses of the pool.', [
     [get(Counter.NAT_MAPPINGS_NOW)],
@@ -197,10 +206,11 @@ const TCP_COUNTERS: readonly (readonly [Counter, string, string])[] = [
 function writeTcp(text: MetricsText, counters: CounterReader): void {
   const get = (counter: Counter) => counters.get(counter);
   text.gauge('culvert_tcp_syn_in_flight', 'Flows that are not open yet.', [
-    [get(Counter.HELD_SYNS_NOW)],
+    [get(Counter.HELD_SYNS_NOW), { scope: 'global' }],
   ]);
   text.gauge('culvert_tcp_syn_in_flight_limit', 'Flows that may be not open yet.', [
-    [get(Counter.HELD_SYNS_LIMIT_NOW)],
+    [get(Counter.HELD_SYNS_LIMIT_NOW), { scope: 'global' }],
+    [get(Counter.HELD_SYNS_SOURCE_LIMIT_NOW), { scope: 'source' }],
   ]);
   text.counter('culvert_tcp_syn_cookies_total', 'SYN cookies, by what became of them.', [
     [get(Counter.SYN_COOKIES_SENT), { result: 'sent' }],

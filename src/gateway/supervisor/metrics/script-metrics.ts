@@ -161,7 +161,9 @@ function writeHosts(text: MetricsText, source: MetricsSource): void {
   ]);
   text.counter(
     'culvert_script_restarts_total',
-    'Script hosts that ended, by cause.',
-    Object.entries(scriptHost.restarts).map(([kind, count]) => [count, { kind }]),
+    'Script hosts that ended, by the script that they were in, and by cause.',
+    [...scriptHost.ends.all].flatMap(([script, counts]) =>
+      Object.entries(counts).map(([kind, count]): Sample => [count, { script, kind }]),
+    ),
   );
 }

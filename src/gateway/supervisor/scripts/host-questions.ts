@@ -1,5 +1,6 @@
 /** What a script host is asked while it serves, and what is known of the generations in it. */
 import type { DecidedFlow, ToScriptHost } from '../../messages/script-control.ts';
+import type { KvJournal } from './kv-journal.ts';
 
 /** A host that does not answer in that time has other things to do. */
 const ANSWER_MS = 2_000;
@@ -58,12 +59,17 @@ export class HostQuestions {
 /** Waits until no generation is in memory that was replaced. */
 export class Drains {
   readonly #active: () => number;
+  readonly #journal: Pick<KvJournal, 'retain'>;
   readonly #waiting = new Set<() => void>();
   #inMemory: readonly number[] = [];
 
-  /** @param active  number of the active generation */
-  constructor(active: () => number) {
+  /**
+   * @param active  number of the active generation
+   * @param journal  is told what is in memory, each time that somebody says it
+   */
+  constructor(active: () => number, journal: Pick<KvJournal, 'retain'>) {
     this.#active = active;
+    this.#journal = journal;
   }
 
   /** Generations that the host has in memory: active, on trial, or not drained yet. */
@@ -80,6 +86,7 @@ export class Drains {
 
   set(inMemory: readonly number[]): void {
     this.#inMemory = inMemory;
+    this.#journal.retain(inMemory);
     this.#settle();
   }
 

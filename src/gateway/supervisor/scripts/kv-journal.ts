@@ -7,7 +7,7 @@
  */
 import { type KvLimits, kvEntryBytes } from '../../../scripts-runtime/kv/kv.ts';
 import type { KvEntry } from '../../messages/script-control.ts';
-import type { BundleContent } from './generation.ts';
+import type { Generation } from './generation.ts';
 
 /**
  * Of `kvBytes`: what is deleted may be told after what came in its place, so that for a moment
@@ -20,14 +20,31 @@ interface Store {
   bytes: number;
 }
 
-type Writers = Pick<BundleContent, 'scripts' | 'limits'>;
+type Bundle = Pick<Generation, 'number' | 'scripts' | 'limits'>;
 
-/** Whose scripts may write: of the bundle that decides, and of those that are loaded beside it. */
-type JournalRole = 'active' | 'next' | 'canary';
+/** Whose scripts may write: a generation in memory. */
+interface Writers {
+  readonly number: number;
+  readonly names: ReadonlySet<string>;
+  readonly limits: KvLimits;
+}
+
+/** Of what is loaded beside the bundle that decides. */
+type JournalRole = 'next' | 'canary';
+
+/**
+ * Generations that were replaced and drain yet. More come of a host that lies about what it has in
+ * memory, or of a reload each second.
+ */
+const DRAINING_MAX = 16;
 
 export class KvJournal {
   readonly #onRefused: (script: string) => void;
-  readonly #writers = new Map<JournalRole, Writers>();
+  readonly #beside = new Map<JournalRole, Writers>();
+  #active: Writers | undefined;
+  /** Oldest first. */
+  #draining: readonly Writers[] = [];
+  #inMemory: ReadonlySet<number> = new Set();
   readonly #stores = new Map<string, Store>();
 
   /** @param onRefused  told of each entry that no script can have written */
@@ -35,9 +52,36 @@ export class KvJournal {
     this.#onRefused = onRefused;
   }
 
-  /** The scripts of this bundle may write now, and no more those of the one before in its role. */
-  admit(role: JournalRole, bundle: Writers): void {
-    this.#writers.set(role, bundle);
+  /** Scripts of this bundle may write now, beside those of the one that decides. */
+  admit(role: JournalRole, bundle: Bundle): void {
+    this.retire(role);
+    this.#beside.set(role, writersOf(bundle));
+  }
+
+  /** It gets no new flow any more, or none ever; those that it has may go on. */
+  retire(role: JournalRole): void {
+    const writers = this.#beside.get(role);
+    if (writers === undefined) return;
+    this.#beside.delete(role);
+    this.#drain(writers);
+  }
+
+  /** The bundle decides, and the one before drains; forgets what expired by `nowMs`. */
+  commit(bundle: Bundle, nowMs: number): void {
+    const before = this.#active;
+    this.#active = writersOf(bundle);
+    for (const [role, { number }] of this.#beside) {
+      if (number === bundle.number) this.#beside.delete(role);
+      else this.retire(role);
+    }
+    if (before !== undefined) this.#drain(before);
+    this.#forgetExpired(nowMs);
+  }
+
+  /** The host has these generations: forgets others that drained, and scripts that were theirs. */
+  retain(inMemory: readonly number[]): void {
+    this.#inMemory = new Set(inMemory);
+    this.#sweep();
   }
 
   /** Takes writes in their order. */
@@ -57,13 +101,25 @@ export class KvJournal {
     return [...this.#stores.values()].flatMap(({ entries }) => [...entries.values()]);
   }
 
-  /** From now on there is this bundle and no other: forgets its others, and what expired. */
-  prune(bundle: Writers, nowMs: number): void {
-    this.#writers.clear();
-    this.admit('active', bundle);
-    const names = new Set(bundle.scripts.map(({ name }) => name));
-    for (const script of this.#stores.keys()) if (!names.has(script)) this.#stores.delete(script);
-    this.#forgetExpired(nowMs);
+  get #writers(): readonly Writers[] {
+    const all = [this.#active, ...this.#beside.values(), ...this.#draining];
+    return all.filter((writers) => writers !== undefined);
+  }
+
+  #drain(writers: Writers): void {
+    this.#draining = [...this.#draining, writers];
+    this.#sweep();
+  }
+
+  #sweep(): void {
+    const known = this.#draining;
+    const left = known.filter(({ number }) => this.#inMemory.has(number)).slice(-DRAINING_MAX);
+    if (left.length === known.length) return;
+    this.#draining = left;
+    const writers = this.#writers;
+    for (const script of this.#stores.keys()) {
+      if (!writers.some(({ names }) => names.has(script))) this.#stores.delete(script);
+    }
   }
 
   #forgetExpired(nowMs: number): void {
@@ -97,12 +153,18 @@ export class KvJournal {
 
   /** Of bundles in memory together, the larger of each; undefined for no script of theirs. */
   #limitsOf(script: string): KvLimits | undefined {
-    return [...this.#writers.values()]
-      .filter(({ scripts }) => scripts.some(({ name }) => name === script))
-      .map(({ limits }): KvLimits => limits)
+    return this.#writers
+      .filter(({ names }) => names.has(script))
+      .map(({ limits }) => limits)
       .reduce<KvLimits | undefined>(largerOf, undefined);
   }
 }
+
+const writersOf = ({ number, scripts, limits }: Bundle): Writers => {
+  const { kvBytes, kvKeyBytes, kvValueBytes } = limits;
+  const names = new Set(scripts.map(({ name }) => name));
+  return { number, names, limits: { kvBytes, kvKeyBytes, kvValueBytes } };
+};
 
 const largerOf = (a: KvLimits | undefined, b: KvLimits): KvLimits => ({
   kvBytes: Math.max(a?.kvBytes ?? 0, b.kvBytes),

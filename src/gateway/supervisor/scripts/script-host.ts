@@ -22,6 +22,7 @@ import { bundleIssue, ScriptHostError } from './change-errors.ts';
 import type { Generation } from './generation.ts';
 import type { CanaryTrial, Checked } from './generation-parts.ts';
 import type { Activator } from './generations.ts';
+import { HostEnds } from './host-ends.ts';
 import { type HostEnd, HostProcess } from './host-process.ts';
 import { Drains, HostQuestions } from './host-questions.ts';
 import { KvJournal } from './kv-journal.ts';
@@ -39,8 +40,7 @@ export type HostState = 'idle' | 'running' | 'waiting';
 
 export class ScriptHost implements Activator {
   readonly accounts = new ScriptAccounts((flows) => this.#host?.send({ kind: 'closed', flows }));
-  /** Ends of host processes, by cause. */
-  readonly restarts = { cpu: 0, wall: 0, crash: 0, socket: 0 };
+  readonly ends = new HostEnds();
   readonly #options: ScriptHostOptions;
   readonly #journal = new KvJournal((script) =>
     this.#options.log.warn({ script }, 'kv-journal-refused'),
@@ -59,7 +59,7 @@ export class ScriptHost implements Activator {
   #epoch = 0;
   #isWatched = false;
   readonly #questions = new HostQuestions();
-  readonly drains = new Drains(() => this.#active?.number ?? 0);
+  readonly drains = new Drains(() => this.#active?.number ?? 0, this.#journal);
 
   constructor(options: ScriptHostOptions) {
     this.#options = options;
@@ -113,6 +113,7 @@ export class ScriptHost implements Activator {
       const outcome = await host.load(bundle, NO_MEMORY, loadTimeMs(bundle) + busyAllowanceMs, how);
       this.accounts.closed.watch(host.closers);
       if (outcome.kind === 'loaded') return [];
+      this.#journal.retire('canary');
       if (outcome.kind === 'refused') return nonEmpty(outcome.issues, bundle);
       if (host.isUncertain) this.#restartAfter(0);
       throw new ScriptHostError(`the script host did not take the canary (${outcome.kind})`);
@@ -131,6 +132,7 @@ export class ScriptHost implements Activator {
 
   dropCanary(): void {
     this.#host?.send({ kind: 'drop-canary' });
+    this.#journal.retire('canary');
   }
 
   watch(isOn: boolean): void {
@@ -157,7 +159,7 @@ export class ScriptHost implements Activator {
     return this.#lock.run(async () => {
       if (bundle.scripts.length === 0) {
         await this.stop();
-        this.#pruneJournal(bundle);
+        this.#forgetScripts(bundle);
         return [];
       }
       this.#journal.admit('next', bundle);
@@ -166,6 +168,7 @@ export class ScriptHost implements Activator {
         if (issues.length === 0) this.#commit(bundle);
         return issues;
       } finally {
+        this.#journal.retire('next');
         if (this.#active === undefined) await this.stop();
         else if (this.#host?.isUncertain) this.#restartAfter(0);
       }
@@ -179,8 +182,7 @@ export class ScriptHost implements Activator {
     const processes = [this.#host, this.#next].filter((process) => process !== undefined);
     this.#host = undefined;
     this.#next = undefined;
-    this.accounts.hostEnded();
-    this.drains.set([]);
+    this.#forgetHost();
     this.#options.onState({ state: 'none', epoch: this.#epoch });
     for (const process of processes) process.kill();
     await Promise.all(processes.map((process) => process.exited));
@@ -256,25 +258,33 @@ export class ScriptHost implements Activator {
   #takeOver(next: HostProcess, { number }: Generation): void {
     const old = this.#host;
     this.#host = next;
-    this.drains.set([number]);
+    this.#forgetHost([number]);
     if (this.#isWatched) next.send({ kind: 'watch', isOn: true });
     if (old === undefined) return;
-    this.accounts.hostEnded();
     old.kill();
     this.#options.onLost?.('the script host was replaced');
   }
 
+  /** A canary and all that drained go with it. @param inMemory  what the next host has */
+  #forgetHost(inMemory: readonly number[] = []): void {
+    this.accounts.hostEnded();
+    this.#journal.retire('canary');
+    this.drains.set(inMemory);
+  }
+
   #commit(bundle: Generation): void {
     this.#active = bundle;
-    this.#pruneJournal(bundle);
+    this.#forgetScripts(bundle);
     this.#breaker.reset();
     this.#tellUp();
   }
 
-  /** Forgets what scripts kept that are no more; only once their bundle has left for good. */
-  #pruneJournal(bundle: Generation): void {
-    this.#journal.prune(bundle, Date.now());
-    this.accounts.prune(new Set(bundle.scripts.map((script) => script.name)));
+  /** What was counted of others than those of the bundle; what they kept goes when they drained. */
+  #forgetScripts(bundle: Generation): void {
+    this.#journal.commit(bundle, Date.now());
+    const names = new Set(bundle.scripts.map((script) => script.name));
+    this.accounts.prune(names);
+    this.ends.prune(names);
   }
 
   #tellUp(): void {
@@ -296,7 +306,9 @@ export class ScriptHost implements Activator {
         this.#journal.record(message.entries);
         break;
       case 'canary':
-        if (process === this.#host) this.#options.onCanary?.(message);
+        if (process !== this.#host) break;
+        if (message.stopped !== undefined) this.#journal.retire('canary');
+        this.#options.onCanary?.(message);
         break;
       case 'generations':
         if (process === this.#host) this.drains.set(message.numbers);
@@ -326,7 +338,7 @@ export class ScriptHost implements Activator {
     const active = this.#active;
     // Undefined while a bundle is only being tried: its refusal says enough.
     const script = active?.number === generation ? active.scripts[index]?.name : undefined;
-    this.restarts[end.cause]++;
+    this.ends.note(end.cause, script);
     logHostEnd(log, { script, pid: process.pid }, end);
     if (active !== undefined && script !== undefined) {
       const isDisabled = this.#breaker.killed(script, Date.now(), active.limits);
@@ -341,8 +353,7 @@ export class ScriptHost implements Activator {
     if (process !== this.#host) return;
     this.#host = undefined;
     process.kill();
-    this.accounts.hostEnded();
-    this.drains.set([]);
+    this.#forgetHost();
     this.#questions.lost();
     this.#options.onState({ state: 'down', epoch: this.#epoch + 1 });
     this.#options.onLost?.('the script host was lost');

@@ -71,6 +71,25 @@ describe('a verdict claim', () => {
     expect(rig.host.take().filter((text) => text === 'OPENED')).toHaveLength(3);
   });
 
+  test('may be fewer, or more, from one moment to the next; those that are there go on', () => {
+    using rig = new DataPlaneRig({ port: 1, claims: 2 });
+    const [one, two, three] = [1, 2, 3].map((port) => rig.newPeer({ port }));
+    rig.open(one!, 1);
+    rig.open(two!, 2);
+    rig.setClaimsLimit(1);
+    rig.claim(three!, 3);
+    expect(rig.refusedClaims).toEqual([3]);
+    one!.sends('R 1:1(0)');
+    rig.turn();
+    rig.claim(rig.newPeer({ port: 4 }), 4);
+    expect(rig.refusedClaims).toEqual([3, 4]);
+    expect(rig.counters.get(Counter.CLAIMS_NOW)).toBe(1);
+    rig.setClaimsLimit(3);
+    rig.open(rig.newPeer({ port: 5 }), 5);
+    rig.open(rig.newPeer({ port: 6 }), 6);
+    expect(rig.counters.get(Counter.CLAIMS_NOW)).toBe(3);
+  });
+
   test('of the same row again is another conn', () => {
     using rig = opened();
     const first = rig.host.conn;

@@ -139,7 +139,7 @@ test('what the data plane before had of them is not counted any more', () => {
   const counters = new Counters(new ArrayBuffer(COUNTERS_BYTES));
   const gauges = [Counter.CLAIMS_NOW, Counter.CLAIM_SOCKETS_NOW, Counter.OWN_SOCKETS_NOW];
   for (const gauge of gauges) counters.set(gauge, 7);
-  new ClaimTable({ flows: { capacity: 1 } } as Stack, counters, 10);
+  new ClaimTable({ flows: { capacity: 1 } } as Stack, counters);
   new ClaimSockets({ counters } as ClaimSocketsParts, 4);
   expect(gauges.map((gauge) => counters.get(gauge))).toEqual([0, 0, 0]);
 });
@@ -147,7 +147,7 @@ test('what the data plane before had of them is not counted any more', () => {
 test('claims are never given its numbers', () => {
   const flows = { capacity: 1 };
   const stack = { flows } as Stack;
-  const table = new ClaimTable(stack, new Counters(new ArrayBuffer(COUNTERS_BYTES)), 10);
+  const table = new ClaimTable(stack, new Counters(new ArrayBuffer(COUNTERS_BYTES)));
   const conns = Array.from({ length: 600 }, (_, i) => {
     const claim = table.add(0, 1, i);
     table.retire(claim, ClaimPhase.OVER);

@@ -211,6 +211,33 @@ describe('a config that is wrong', () => {
     expect(plane.configHooks.device).toEqual([]);
   });
 
+  test('for want of a restart says where in the body, and not where in the file', async () => {
+    const answer = await put('# Two\n# lines\nlog: {level: warn}\ndevice:\n  queues: 2\n');
+    expect(answer.status).toBe(409);
+    const { detail, errors } = (await answer.json()) as { detail: string; errors: object[] };
+    expect(errors).toMatchObject([
+      { path: 'device.name', line: 5, column: 3 },
+      { path: 'device.queues', line: 5, column: 11 },
+    ]);
+    expect(detail).toContain('the body:5:11: device.queues: needs a restart');
+  });
+
+  test('for what the body does not have has no place, also after another text', async () => {
+    const refuse = () => {
+      plane.configHooks.follow = () => {
+        throw new ConfigError('c', [{ path: 'routes', message: 'EPERM' }]);
+      };
+      const cause = new SystemError(Errno.ENOMEM, 'netlink(RTM_NEWLINK)', { device: 'x0' });
+      plane.configHooks.refusal = new DeviceChangeError(['device', 'mtu'], cause);
+    };
+    expect((await put('\n\n\nlog: {level: warn}\ndevice: {name: x0}\n')).status).toBe(200);
+    refuse();
+    const answer = await patch('{"log":{"level":"error"}}');
+    const { detail, errors } = (await answer.json()) as { detail: string; errors: object[] };
+    expect(errors).toEqual([{ path: 'device.mtu', message: expect.stringContaining('ENOMEM') }]);
+    expect(detail).toStartWith('the body: device.mtu: ');
+  });
+
   test('changes the device when all else is known to be right, and not in a dry run', async () => {
     const body = '{"device":{"mtu":9000}}';
     expect((await patch(body, ANY, '?dry_run=true')).status).toBe(200);

@@ -318,6 +318,7 @@ export function fakePlane(): FakePlane {
       reader: memory.reader,
       context: flowContext,
       lostReports: () => 0,
+      limit: () => 6,
       notices,
       kill: async (refs) => {
         killed.push(...refs.map(({ serial }) => serial));

@@ -5,7 +5,10 @@ import { parseConfig } from '../../../../src/gateway/config/load.ts';
 import type { DeviceFacts } from '../../../../src/gateway/messages/control.ts';
 import { Device } from '../../../../src/gateway/supervisor/device/device.ts';
 import { DeviceChangeError } from '../../../../src/gateway/supervisor/device/device-change.ts';
-import { DeviceKeeper } from '../../../../src/gateway/supervisor/device/device-keeper.ts';
+import {
+  DeviceKeeper,
+  SwapError,
+} from '../../../../src/gateway/supervisor/device/device-keeper.ts';
 import { Notices } from '../../../../src/gateway/supervisor/notices.ts';
 import { COUNTERS_BYTES, Counters } from '../../../../src/stack/counters.ts';
 import { ip, isRoot, NetworkNamespace } from '../../../ffi/support/namespace.ts';
@@ -21,6 +24,7 @@ describe.skipIf(!isRoot)('the device of another config', () => {
   let device: Device;
   let keeper: DeviceKeeper;
   let told: DeviceFacts[];
+  let planeRefuses: boolean;
   let lines: ReturnType<typeof rememberingLog>['lines'];
 
   beforeEach(() => {
@@ -28,6 +32,7 @@ describe.skipIf(!isRoot)('the device of another config', () => {
     device = Device.open(sectionOf(START), {});
     device.routePool(['203.0.113.7']);
     told = [];
+    planeRefuses = false;
     const remembered = rememberingLog();
     lines = remembered.lines;
     keeper = new DeviceKeeper({
@@ -36,7 +41,9 @@ describe.skipIf(!isRoot)('the device of another config', () => {
       counters: new Counters(new ArrayBuffer(COUNTERS_BYTES)),
       notices: new Notices(),
       plane: () => ({
-        swapDevice: async () => {},
+        swapDevice: async () => {
+          if (planeRefuses) throw new SwapError('DATA_PLANE_NOT_READY', 'it does not run');
+        },
         releaseDevice: async () => {},
         deviceChanged: (facts) => void told.push(facts),
       }),
@@ -215,16 +222,18 @@ describe.skipIf(!isRoot)('the device of another config', () => {
     const left: string[] = [];
     device = Device.open(sectionOf('addresses: [fd09::1/64]'), {}, ({ code }) => left.push(code));
     disableIpv6();
-    const change = device.change(sectionOf('addresses: [fd09::1/48]'));
+    const change = device.change(sectionOf('addresses: [fd09::1/48]'), keeper.state);
     device.finishChange(change);
     expect(left).toEqual(['EACCES', 'EACCES']);
   });
 
   describe('while it is deleted', () => {
-    /** MTU and queue of the next one, and of the one before as it was seen last. */
+    /** The one before, as it was seen last. */
+    const last = () => ({ ...keeper.state, mtu: 1333, txQueueLength: 5 });
+    const change = (text: string) => device.change(sectionOf(text), last());
+    /** MTU and queue of the next one. */
     const next = () => {
-      const last = { ...keeper.state, mtu: 1333, txQueueLength: 5 };
-      device.commit(device.prepare(NAME, last));
+      device.commit(device.prepare(NAME, last()));
       const { mtu, txQueueLength } = device.state();
       return { mtu, txQueueLength };
     };
@@ -234,23 +243,99 @@ describe.skipIf(!isRoot)('the device of another config', () => {
     });
 
     test('has the next one made as the last, where it says as before', () => {
-      device.change(sectionOf('addresses: [10.10.0.1/16]'));
+      change('addresses: [10.10.0.1/16]');
       expect(next()).toEqual({ mtu: 1333, txQueueLength: 5 });
     });
 
     test('has the next one made with its MTU and queue, and the one after as that was seen', () => {
-      device.change(sectionOf('mtu: 1400'));
-      device.change(sectionOf('mtu: 1400, txQueueLength: 77'));
+      change('mtu: 1400');
+      change('mtu: 1400, txQueueLength: 77');
       expect(next()).toEqual({ mtu: 1400, txQueueLength: 77 });
       ip('link', 'del', NAME);
       expect(next()).toEqual({ mtu: 1333, txQueueLength: 5 });
     });
 
     test('leaves no trace when it is taken back', () => {
-      const change = device.change(sectionOf('mtu: 1400, txQueueLength: 77'));
-      device.undoChange(change);
+      device.undoChange(change('mtu: 1400, txQueueLength: 77'));
       expect(next()).toEqual({ mtu: 1333, txQueueLength: 5 });
     });
+  });
+
+  test('with another offload is another device, and comes back with the one before', async () => {
+    const { fd } = device.tun;
+    expect(device.tun.vnetHeader).toBe(true);
+    const { undo } = await keeper.change(sectionOf(`${START}, mtu: 1400, offload: false`));
+    expect(device.tun.vnetHeader).toBe(false);
+    expect(device.tun.fd).not.toBe(fd);
+    expect(shown()).toEqual({ ...STARTED, mtu: 1400 });
+    await undo();
+    expect(device.tun.vnetHeader).toBe(true);
+    expect(shown()).toEqual(STARTED);
+    await take(`${START}, offload: false`);
+    await take(`${START}, offload: false, mtu: 1400`);
+    expect(keeper.events.counts.get('swapped')).toBe(3);
+    expect(told.at(-1)).toMatchObject({ vnetHeader: false, mtu: 1400 });
+    expect(shown()).toEqual({ ...STARTED, mtu: 1400 });
+  });
+
+  test('with another offload is refused whole when there can be no other device', async () => {
+    planeRefuses = true;
+    const text = `${START}, mtu: 1400, offload: false`;
+    const error = await keeper.change(sectionOf(text)).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(DeviceChangeError);
+    expect(error).toMatchObject({ path: ['device', 'offload'] });
+    expect(shown()).toEqual(STARTED);
+    planeRefuses = false;
+    await take(`${START}, mtu: 1300`);
+    expect(device.tun.vnetHeader).toBe(true);
+    expect(shown()).toEqual({ ...STARTED, mtu: 1300 });
+  });
+
+  const REFUSED =
+    'mtu: 1400, txQueueLength: 77, ' +
+    'addresses: [10.9.0.1/24, fd09::1/64, 10.10.0.1/16, fd0a::1/64], ' +
+    'routes: [198.51.100.0/24, 2001:db8:5::/48, 192.0.2.0/24, 2001:db8:6::/48]';
+  const madeAgain = () => until(() => keeper.events.counts.has('recreated'), 'made again');
+
+  test('leaves nothing on a device that was made with it, when it is taken back', async () => {
+    ip('link', 'set', NAME, 'mtu', '1333');
+    await until(() => keeper.state.mtu === 1333, 'the MTU is seen');
+    ip('link', 'del', NAME);
+    const { undo } = await keeper.change(sectionOf(REFUSED));
+    await madeAgain();
+    expect(shown()).toMatchObject({ mtu: 1400, txqlen: 77 });
+    expect(shown().routes).toContain('192.0.2.0/24');
+    await undo();
+    expect(shown()).toEqual({ ...STARTED, mtu: 1333 });
+  });
+
+  test('leaves the addresses of before, though those that go share their networks', async () => {
+    ip('link', 'del', NAME);
+    const text = 'addresses: [10.9.0.2/24, 10.9.0.1/24, fd09::1/48]';
+    const { undo } = await keeper.change(sectionOf(text));
+    await madeAgain();
+    expect(shown().addresses).toEqual(['10.9.0.1/24', '10.9.0.2/24', 'fd09::1/48']);
+    await undo();
+    expect(shown()).toEqual(STARTED);
+    expect(notSettled()).toEqual([]);
+  });
+
+  test('leaves nothing on one that was deleted in between, when it is taken back', async () => {
+    const { undo } = await keeper.change(sectionOf(REFUSED));
+    ip('link', 'del', NAME);
+    await madeAgain();
+    expect(shown()).toMatchObject({ mtu: 1400, txqlen: 77 });
+    await undo();
+    expect(shown()).toEqual(STARTED);
+  });
+
+  test('leaves nothing for one that is made after it was taken back', async () => {
+    ip('link', 'set', NAME, 'mtu', '1333');
+    const { undo } = await keeper.change(sectionOf(REFUSED));
+    ip('link', 'del', NAME);
+    await undo();
+    await madeAgain();
+    expect(shown()).toEqual({ ...STARTED, mtu: 1333 });
   });
 
   test('is what a device gets that was deleted meanwhile', async () => {

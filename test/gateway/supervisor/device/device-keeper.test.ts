@@ -62,8 +62,11 @@ describe.skipIf(!isRoot)('a device', () => {
     namespace[Symbol.dispose]();
   });
 
+  const sectionOf = (more: string, name: string) =>
+    parseConfig(`device: {name: '${name}', ${ADDRESSES}, ${more}}`, 'c').device;
+
   function keep(more = '', name = NAME): void {
-    const config = parseConfig(`device: {name: '${name}', ${ADDRESSES}, ${more}}`, 'c').device;
+    const config = sectionOf(more, name);
     device = Device.open(config, {});
     device.routePool(['203.0.113.7']);
     plane = new FakePlane();
@@ -218,6 +221,16 @@ describe.skipIf(!isRoot)('a device', () => {
     ip('link', 'del', NAME);
     await until(() => fatal === 1, 'the end');
     expect(String(logged('device-lost')?.['why'])).toContain('a descriptor that was handed over');
+  });
+
+  test('that was handed over keeps the offload that it was opened with', async () => {
+    const theirs = TunDevice.open({ name: NAME, offload: true });
+    keep('', `fd://${theirs.fd}`);
+    const wanted = sectionOf('offload: false', `fd://${theirs.fd}`);
+    await expect(keeper.change(wanted)).rejects.toMatchObject({
+      path: ['device', 'offload'],
+      message: 'a descriptor that was handed over stays as it is',
+    });
   });
 
   describe('is swapped', () => {

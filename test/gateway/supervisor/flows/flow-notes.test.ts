@@ -30,6 +30,7 @@ function setUp() {
   const control = new FlowControl({
     ...{ log, reader: memory.reader, context: flowContext, notes },
     ...{ rings: [], lostReports: () => 0, lostCaptured: () => 0, mtu: () => 1500 },
+    limit: () => 9,
     kill: async () => 0,
     inspect: async () => [],
     capture: () => {},

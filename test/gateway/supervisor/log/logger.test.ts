@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { renderLogfmt, renderText } from '../../../../src/gateway/supervisor/log/line-formats.ts';
 import { LogSink } from '../../../../src/gateway/supervisor/log/log-sink.ts';
+import { LogStyle } from '../../../../src/gateway/supervisor/log/log-style.ts';
 import { createLogger } from '../../../../src/gateway/supervisor/log/logger.ts';
 import { RepeatLimit } from '../../../../src/gateway/supervisor/log/repeat-limit.ts';
 import { logScript } from '../../../../src/gateway/supervisor/scripts/script-log.ts';
@@ -23,6 +24,19 @@ test('a JSON line has level, time, msg and the fields', () => {
   expect(String(line['time'])).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$/);
   expect(Math.abs(Date.parse(String(line['time'])) - Date.now())).toBeLessThan(5000);
   expect(line).not.toHaveProperty('pid');
+});
+
+test('a reload may change how lines look, from one line to the next', () => {
+  const { sink, text } = fileSink();
+  const style = new LogStyle({ format: 'json' });
+  const log = createLogger({ level: 'info', format: 'json' }, sink, undefined, style);
+  log.info({ device: 'x0' }, 'one');
+  style.configure({ format: 'logfmt', time: 'epoch' });
+  log.info({ device: 'x0' }, 'two');
+  sink.flush();
+  const [first, second] = text().split('\n');
+  expect(JSON.parse(first!)).toMatchObject({ msg: 'one', time: expect.stringContaining('T') });
+  expect(second).toMatch(/^time=\d{13} level=info msg=two device=x0$/);
 });
 
 test('an error keeps its message, code and stack', () => {

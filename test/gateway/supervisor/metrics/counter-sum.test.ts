@@ -3,6 +3,9 @@ import { CounterSum } from '../../../../src/gateway/supervisor/metrics/counter-s
 import { CloseReason } from '../../../../src/stack/close-reason.ts';
 import { COUNTERS_BYTES, Counter, Counters } from '../../../../src/stack/counters.ts';
 import { DropReason } from '../../../../src/stack/drop-reason.ts';
+import { FlowCount } from '../../../../src/stack/flow-counts.ts';
+import { FLOW_ROW_BYTES } from '../../../../src/stack/flow-row.ts';
+import { flowTotal } from '../../../../src/stack/flow-tally.ts';
 import { Histogram } from '../../../../src/stack/histograms.ts';
 
 test('counts are added, and what holds of the gateway holds of every queue', () => {
@@ -15,7 +18,11 @@ test('counts are added, and what holds of the gateway holds of every queue', () 
   first.set(Counter.DEVICE_UP_NOW, 1);
   first.observe(Histogram.BATCH_FRAMES, 3);
   second.observe(Histogram.BATCH_FRAMES, 4);
+  const row = new DataView(new ArrayBuffer(FLOW_ROW_BYTES));
+  first.countFlow(FlowCount.BYTES_UP, row, 0, 20);
+  second.countFlow(FlowCount.BYTES_UP, row, 0, 30);
   const sum = new CounterSum(parts);
+  expect(flowTotal(sum, FlowCount.BYTES_UP)).toBe(50);
   expect(sum.get(Counter.FLOWS_TOTAL)).toBe(7);
   expect(sum.bucket(Histogram.BATCH_FRAMES, 2)).toBe(2);
   expect(sum.sum(Histogram.BATCH_FRAMES)).toBe(7);

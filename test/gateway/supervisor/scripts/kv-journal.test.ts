@@ -1,12 +1,11 @@
 import { beforeEach, describe, expect, test } from 'bun:test';
-import type { BundleContent } from '../../../../src/gateway/supervisor/scripts/generation.ts';
 import { KvJournal } from '../../../../src/gateway/supervisor/scripts/kv-journal.ts';
 import { kvEntryBytes } from '../../../../src/scripts-runtime/kv/kv.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../../src/scripts-runtime/limits.ts';
 
-const bundle = (names: readonly string[], limits = {}): BundleContent => ({
+const bundle = (names: readonly string[], limits = {}, number = 1) => ({
+  number,
   scripts: names.map((name) => ({ name, file: `${name}.ts`, source: '' })),
-  vars: {},
   limits: { ...DEFAULT_SCRIPT_LIMITS, ...limits },
 });
 
@@ -15,7 +14,7 @@ let journal: KvJournal;
 beforeEach(() => {
   refused = [];
   journal = new KvJournal((script) => void refused.push(script));
-  journal.admit('active', bundle(['a', 'b']));
+  journal.commit(bundle(['a', 'b']), 0);
 });
 
 test('has the last write of each key, and no deleted or expired one', () => {
@@ -33,15 +32,95 @@ test('has the last write of each key, and no deleted or expired one', () => {
   ]);
 });
 
-test('forgets scripts that are gone', () => {
-  journal.record([
-    { script: 'a', key: 'x', value: 1 },
-    { script: 'b', key: 'x', value: 1 },
-  ]);
-  journal.prune(bundle(['b']), 0);
-  expect(journal.entries(0).map((entry) => entry.script)).toEqual(['b']);
-  journal.record([{ script: 'a', key: 'x', value: 1 }]);
-  expect(refused).toEqual(['a']);
+describe('a script that is no more', () => {
+  const write = (script: string) => journal.record([{ script, key: 'x', value: 1 }]);
+  const scripts = () => journal.entries(0).map(({ script }) => script);
+
+  test('is forgotten with the generation that had it', () => {
+    write('a');
+    write('b');
+    journal.commit(bundle(['b'], {}, 2), 0);
+    expect(scripts()).toEqual(['b']);
+    write('a');
+    expect(refused).toEqual(['a']);
+  });
+
+  test('may write while its generation drains', () => {
+    journal.retain([1, 2]);
+    journal.commit(bundle(['b'], {}, 2), 0);
+    write('a');
+    expect([scripts(), refused]).toEqual([['a'], []]);
+    journal.retain([2]);
+    expect(scripts()).toEqual([]);
+    write('a');
+    expect(refused).toEqual(['a']);
+  });
+
+  test('may write for each of the generations that drain', () => {
+    for (const number of [2, 3, 4]) {
+      journal.retain([1, 2, 3, 4]);
+      journal.commit(bundle([`s${number}`], {}, number), 0);
+    }
+    for (const script of ['a', 's2', 's3', 's4']) write(script);
+    expect(refused).toEqual([]);
+    journal.retain([3, 4]);
+    expect(scripts()).toEqual(['s3', 's4']);
+  });
+
+  test('has no room for ever where a host says that it drains for ever', () => {
+    const all = Array.from({ length: 100 }, (_, i) => i + 1);
+    for (const number of all.slice(1)) {
+      journal.retain(all);
+      journal.commit(bundle([`s${number}`], {}, number), 0);
+      write(`s${number}`);
+    }
+    expect(scripts()).toHaveLength(17);
+    expect(scripts().at(0)).toBe('s84');
+  });
+});
+
+describe('a bundle beside the one that decides', () => {
+  const write = (script: string) => journal.record([{ script, key: 'x', value: 1 }]);
+
+  test.each(['next', 'canary'] as const)('is %s no more, and its scripts are forgotten', (role) => {
+    journal.admit(role, bundle(['c'], {}, 2));
+    write('c');
+    expect(journal.entries(0)).toHaveLength(1);
+    journal.retire(role);
+    expect(journal.entries(0)).toEqual([]);
+    write('c');
+    expect(refused).toEqual(['c']);
+  });
+
+  test('is a canary that was dropped, and has calls in flight', () => {
+    journal.admit('canary', bundle(['c'], {}, 2));
+    journal.retain([1, 2]);
+    journal.retire('canary');
+    write('c');
+    expect(refused).toEqual([]);
+    journal.retain([1]);
+    write('c');
+    expect(refused).toEqual(['c']);
+  });
+
+  test('is there before the host says so', () => {
+    journal.admit('canary', bundle(['c'], {}, 2));
+    journal.retain([1]);
+    write('c');
+    expect(refused).toEqual([]);
+  });
+
+  test('that decides from now on goes on with what it has', () => {
+    journal.admit('canary', bundle(['b', 'c'], {}, 2));
+    journal.retain([1, 2]);
+    write('c');
+    journal.commit(bundle(['b', 'c'], {}, 2), 0);
+    journal.retain([2]);
+    write('c');
+    expect([journal.entries(0).length, refused]).toEqual([1, []]);
+    write('a');
+    expect(refused).toEqual(['a']);
+  });
 });
 
 describe('of a host that lies, it leaves out', () => {
@@ -54,7 +133,7 @@ describe('of a host that lies, it leaves out', () => {
   });
 
   test('keys and values that are too long for the limits', () => {
-    journal.admit('active', bundle(['a'], { kvKeyBytes: 4, kvValueBytes: 8 }));
+    journal.commit(bundle(['a'], { kvKeyBytes: 4, kvValueBytes: 8 }), 0);
     journal.record([
       { script: 'a', key: 'éé', value: 'x'.repeat(8) },
       { script: 'a', key: 'ééx', value: 1 },
@@ -65,7 +144,7 @@ describe('of a host that lies, it leaves out', () => {
 
   test('what is more than a store can have, and what it had before', () => {
     const one = kvEntryBytes('0000', 'x');
-    journal.admit('active', bundle(['a', 'b'], { kvBytes: 10 * one }));
+    journal.commit(bundle(['a', 'b'], { kvBytes: 10 * one }), 0);
     for (let i = 0; i < 1000; i++) {
       journal.record([{ script: 'a', key: String(i).padStart(4, '0'), value: 'x' }]);
     }
@@ -84,20 +163,20 @@ describe('of a host that lies, it leaves out', () => {
 
 test('what expired makes room when scripts change', () => {
   const room = { kvBytes: kvEntryBytes('x', 1) };
-  journal.prune(bundle(['a'], room), 0);
+  journal.commit(bundle(['a'], room), 0);
   const write = (key: string, expiresAt?: number) =>
     journal.record([{ script: 'a', key, value: 1, ...(expiresAt && { expiresAt }) }]);
   write('x', 100);
   write('y', 100);
   write('z');
   expect(refused).toEqual(['a']);
-  journal.prune(bundle(['a'], room), 100);
+  journal.commit(bundle(['a'], room), 100);
   write('z');
   expect(journal.entries(100).map(({ key }) => key)).toEqual(['z']);
 });
 
 test('what expired before a host started makes room for that host, which never knew it', () => {
-  journal.admit('active', bundle(['a'], { kvBytes: kvEntryBytes('x', 1) }));
+  journal.commit(bundle(['a'], { kvBytes: kvEntryBytes('x', 1) }), 0);
   const write = (key: string, expiresAt?: number) =>
     journal.record([{ script: 'a', key, value: 1, ...(expiresAt && { expiresAt }) }]);
   write('x', 100);
@@ -109,7 +188,7 @@ test('what expired before a host started makes room for that host, which never k
 });
 
 test('of bundles in memory together, each limit is the larger one', () => {
-  journal.admit('active', bundle(['a'], { kvBytes: 500, kvKeyBytes: 8, kvValueBytes: 4 }));
+  journal.commit(bundle(['a'], { kvBytes: 500, kvKeyBytes: 8, kvValueBytes: 4 }), 0);
   journal.admit('next', bundle(['a'], { kvBytes: 1000, kvKeyBytes: 2, kvValueBytes: 100 }));
   journal.record([{ script: 'a', key: '12345678', value: 'x'.repeat(100) }]);
   journal.admit('next', bundle(['a'], { kvBytes: 1, kvKeyBytes: 2, kvValueBytes: 100 }));

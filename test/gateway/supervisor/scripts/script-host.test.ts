@@ -125,7 +125,7 @@ describe('a bundle', () => {
       [1, 2],
       [2, 2],
     ]);
-    expect(host.restarts.crash).toBe(0);
+    expect(host.ends.sums.crash).toBe(0);
   });
 
   test('that is refused by the new host never becomes active in the busy one', async () => {
@@ -199,7 +199,18 @@ describe('a host', () => {
     await until(() => states.at(-1)?.epoch === 2 && states.at(-1)?.state === 'up', 'the next host');
     expect(host.pid).not.toBe(pid);
     expect(loads().map((line) => line['kv'])).toEqual([0, 1]);
-    expect(host.restarts).toEqual({ cpu: 0, wall: 0, crash: 1, socket: 0 });
+    expect(host.ends.sums).toEqual({ cpu: 0, wall: 0, crash: 1, socket: 0 });
+  });
+
+  test('may tell what scripts write that are no more, until they have drained', async () => {
+    const { host, lines } = setUp();
+    await host.activate(bundle(1, 'fine'));
+    const next = bundle(2, 'drains');
+    const renamed = next.scripts.map((script) => ({ ...script, name: 'b' }));
+    expect(await host.activate({ ...next, scripts: renamed })).toEqual([]);
+    await until(() => told(lines, 'drained').length > 0, 'the end of the drain');
+    const refused = lines.filter(({ msg }) => msg === 'kv-journal-refused');
+    expect(refused).toMatchObject([{ script: 'a' }]);
   });
 
   test('that stays inside a script is killed, and the data plane is told at once', async () => {
@@ -212,7 +223,8 @@ describe('a host', () => {
     clock.us += 2_500_000;
     await until(() => states.at(-1)?.state === 'down', 'the kill');
     await until(() => states.at(-1)?.state === 'up', 'the next host');
-    expect(host.restarts.wall).toBe(1);
+    expect(host.ends.sums.wall).toBe(1);
+    expect(host.ends.all.get('a')?.wall).toBe(1);
     expect(lines.find((line) => line.msg === 'script-host-killed')).toMatchObject({
       script: 'a',
       kind: 'wall',
@@ -258,7 +270,7 @@ describe('a host', () => {
     await until(() => states.at(-1)?.state === 'up', 'the next host');
     expect(host.pid).not.toBe(pid);
     await until(() => !isAlive(pid), 'the end of the old host');
-    expect(host.restarts).toEqual({ cpu: 0, wall: 0, crash: 0, socket: 1 });
+    expect(host.ends.sums).toEqual({ cpu: 0, wall: 0, crash: 0, socket: 1 });
     const kills = lines.filter((line) => line.msg === 'script-host-killed');
     expect(kills).toMatchObject([{ script: 'a', kind: 'socket', pid }]);
     expect(host.disabled).toEqual(['a']);
@@ -273,7 +285,7 @@ describe('a host', () => {
     await expect(change).rejects.toThrow(ScriptHostError);
     await until(() => states.at(-1)?.state === 'up' && states.length > 1, 'the first bundle');
     expect(loads().at(-1)).toMatchObject({ generation: 1 });
-    expect(host.restarts.socket).toBe(2);
+    expect(host.ends.sums.socket).toBe(2);
   });
 
   test('that is not there when a socket is shut comes when there is a bundle', async () => {
@@ -281,7 +293,7 @@ describe('a host', () => {
     host.socketShut();
     expect([states, host.state]).toEqual([[], 'idle']);
     expect(await host.activate(bundle(1, 'fine'))).toEqual([]);
-    expect(host.restarts.socket).toBe(0);
+    expect(host.ends.sums.socket).toBe(0);
   });
 
   test('gets other sockets than the one before where they are others', async () => {

@@ -4,7 +4,6 @@ import { stringify } from 'yaml';
 import { z } from 'zod';
 import { mergePatch } from '../../../config/config-value.ts';
 import { ConfigError } from '../../../config/load.ts';
-import { RestartRequiredError } from '../../../config/restart-required.ts';
 import type { ConfigChange } from '../../config-changes.ts';
 import {
   CONFIG_TYPES,
@@ -56,8 +55,7 @@ export function configRoutes(plane: ControlPlane): Hono {
     const precondition = preconditionOf(context, 'GET /v1/config', isFree);
     const options = { ...precondition, ...query, dryRun: query.dry_run };
     const done = await plane.configChanges.change(make, options).catch((error: unknown) => {
-      const isPlaceless = !(error instanceof ConfigError) || error instanceof RestartRequiredError;
-      throw isPlaceless ? error : placed(error);
+      throw error instanceof ConfigError ? placed(error) : error;
     });
     context.header('ETag', plane.configChanges.etag);
     return context.json(view(done, plane, query.dry_run === true));

@@ -24,7 +24,7 @@ export function conntrackRoutes(plane: ControlPlane): Hono {
     validate('query', filterQuery),
     (context) => {
       const count = plane.flows.count(parseFilter(context.req.valid('query').filter));
-      return context.json({ count, limit: plane.flows.capacity });
+      return context.json({ count, limit: plane.flows.limit });
     },
   );
   return app;
