@@ -471,7 +471,11 @@ declare module 'culvert' {
     readonly reason: string;
   }
 
-  /** What a script exports: `export default { … } satisfies GatewayScript`. */
+  /**
+   * What a script exports: `export default { … } satisfies GatewayScript`. A method that is none of
+   * these is an error when the script loads, for it may be one that is misspelt; helpers are
+   * functions of the module, or methods of a class. Other values beside the hooks are left alone.
+   */
   export interface GatewayScript<E extends BaseEnv = BaseEnv> {
     /**
      * Decides about a new flow, before its handshake is answered: about a SYN, about the first

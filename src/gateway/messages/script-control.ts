@@ -58,10 +58,12 @@ export type ToScriptHost =
       /** How long connections of the bundle that is replaced may go on. */
       readonly drainMs?: number | undefined;
     }
-  /** What `via` may name from now on, in all bundles. */
-  | { readonly kind: 'upstreams'; readonly upstreams: NonNullable<ScriptBundle['upstreams']> }
-  /** What becomes of flows whose decision fails from now on, in all bundles. */
-  | { readonly kind: 'on-error'; readonly onError: OnError }
+  /** What `via` may name, and what becomes of flows whose decision fails; now, in all bundles. */
+  | {
+      readonly kind: 'facts';
+      readonly upstreams: NonNullable<ScriptBundle['upstreams']>;
+      readonly onError: OnError;
+    }
   /** The canary of that generation takes over; answered by `promoted`. */
   | { readonly kind: 'promote'; readonly generation: number }
   | { readonly kind: 'drop-canary' }

@@ -160,10 +160,8 @@ export class HostLoop {
         this.#loads = this.#loads.then(() => this.#load(bundle, { canary, drainMs }));
         break;
       }
-      case 'upstreams':
+      case 'facts':
         this.#host.upstreams = message.upstreams;
-        break;
-      case 'on-error':
         this.#host.onError = message.onError;
         break;
       case 'closed':

@@ -129,7 +129,10 @@ export class Script {
         breakageText(guest.breakage, loadMs, settings.limits),
       );
     }
-    if (typeof problem === 'string') return this.#diagnostics.issue('shape', problem);
+    if (typeof problem === 'string') {
+      const { message, position } = this.#diagnostics.read(problem);
+      return this.#diagnostics.issue('shape', message, position);
+    }
     if (problem !== undefined) return this.#diagnostics.issueOf(problem);
     this.sniffs = guest.sniffs;
     this.#guest = guest;

@@ -47,7 +47,7 @@ export interface AsideOptions {
   /** What `via` may name. */
   readonly upstreams?: ScriptBundle['upstreams'];
   /** What becomes of flows whose decision fails; absent: they are rejected. */
-  readonly onError?: NonNullable<ScriptBundle['onError']>;
+  readonly onError?: ScriptBundle['onError'] | undefined;
   readonly command?: readonly string[] | undefined;
   /** How long one `ask` may take, in milliseconds. */
   readonly askMs?: number;

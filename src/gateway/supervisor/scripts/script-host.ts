@@ -82,10 +82,7 @@ export class ScriptHost implements Activator {
   /** The configuration has changed. */
   tellFacts(): void {
     const { upstreams = {}, onError = 'reject' } = this.#options.facts?.() ?? {};
-    for (const host of [this.#host, this.#next]) {
-      host?.send({ kind: 'upstreams', upstreams });
-      host?.send({ kind: 'on-error', onError });
-    }
+    for (const host of [this.#host, this.#next]) host?.send({ kind: 'facts', upstreams, onError });
   }
 
   check(bundle: Generation, active: Generation): Promise<Checked> {
@@ -95,8 +92,7 @@ export class ScriptHost implements Activator {
   asideOptions(): AsideOptions {
     const { iface, checkCommand: command, facts } = this.#options;
     const { upstreams, onError } = facts?.() ?? {};
-    const kv = this.#journal.entries(Date.now());
-    return { iface: iface(), command, kv, upstreams, ...(onError && { onError }) };
+    return { iface: iface(), command, kv: this.#journal.entries(Date.now()), upstreams, onError };
   }
 
   /** Loads it beside the active bundle, into the same process. @throws ScriptHostError */
