@@ -203,7 +203,10 @@ export const shutdownWrite = (fd: number): number =>
  */
 export const takeError = (fd: number): number => getOption(fd, SOL_SOCKET, SO_ERROR);
 
-/** Bytes that the peer has not acknowledged, a FIN counting for one; or a negative errno. */
+/**
+ * Bytes that the peer has not acknowledged, a FIN counting for one; of a socket pair, those that it
+ * has not read, with what the kernel needs for them. Or a negative errno.
+ */
 export const unacknowledged = (fd: number): number =>
   libc.ioctl(fd, SIOCOUTQ, option.address) < 0 ? -lastErrno() : option.view.getInt32(0, HOST_ORDER);
 

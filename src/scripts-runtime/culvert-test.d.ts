@@ -93,6 +93,8 @@ declare module 'culvert:test' {
     dst: string;
     /** Of TCP. What is left out is as usual: mss 1460, wscale 7, ttl 64, no ECN. */
     syn?: { mss?: number; wscale?: number; ttl?: number; ecn?: boolean };
+    /** What a DNS answer to the client called `dst`: `flow.dnsName`. */
+    dnsName?: string;
   }
 
   const made: unique symbol;

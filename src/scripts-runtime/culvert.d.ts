@@ -30,6 +30,13 @@ declare module 'culvert' {
     readonly dst: Endpoint;
     /** Where the client wanted to go: `dst`, as long as nothing rewrites it before the script. */
     readonly originalDst: Endpoint;
+    /**
+     * The name that the client asked DNS for and got `dst` as an address of, where that was seen:
+     * in answers over UDP that the gateway carried to this client, for an hour at most. A hint, not
+     * proof: an address may have several names (the last one counts), and answers over TCP, TLS,
+     * HTTPS or QUIC are not seen.
+     */
+    readonly dnsName?: string;
     /** Name of the TUN device. */
     readonly iface: string;
     /** Of `tcp` only. */

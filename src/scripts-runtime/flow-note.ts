@@ -8,6 +8,8 @@ export interface FlowNote {
   readonly sniff?: FlowSniff;
   /** Empty when the address was given. */
   readonly dnsName?: string;
+  /** By which the client knows the destination, from a DNS answer. */
+  readonly seenName?: string;
 }
 
 export interface FlowSniff {

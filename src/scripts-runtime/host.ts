@@ -26,6 +26,7 @@ import type { Script } from './script/script.ts';
 import { callNumbers } from './script/script-calls.ts';
 import { ScriptMemory } from './script/script-memory.ts';
 import type { ScriptPorts } from './script/script-ports.ts';
+import { SeenNames } from './seen-names.ts';
 import type { KnownUpstreams } from './verdict/verdict-fit.ts';
 
 /** How much of the journal a kill can cost, in microseconds. */
@@ -35,6 +36,8 @@ const US_PER_MS = 1000;
 const NEVER = Number.POSITIVE_INFINITY;
 
 export class ScriptHost {
+  /** What clients know addresses by. */
+  readonly seenNames = new SeenNames();
   readonly #ports: HostPorts;
   readonly #services: readonly string[];
   readonly #scriptPorts: ScriptPorts;
@@ -99,8 +102,7 @@ export class ScriptHost {
         ),
       claim: (requestId, request, generation, script) =>
         this.#conns.claim(requestId, request, generation, script),
-      upstreams,
-      onError: () => this.onError,
+      ...{ upstreams, onError: () => this.onError },
       limitHit: (script, ...what) => script.reports.missedVerdict(...what),
       unresolved: (script, flow, verdict, name, error) =>
         script.reports.unresolved(`${verdict}(): "${name}"`, error, flow),
@@ -179,9 +181,12 @@ export class ScriptHost {
    */
   request(
     requestId: number,
-    request: ConnectionRequest,
+    asked: ConnectionRequest,
     arrivedAt: number = this.#ports.now(),
   ): void {
+    const request = this.seenNames.named(asked, this.#ports.now());
+    const { dnsName: seenName } = request;
+    if (seenName !== undefined) this.#ports.noted?.(request.flow, { seenName });
     const generation = this.#rollout.pick(request);
     if (generation === undefined) throw new Error('a request came before the first bundle');
     const { sniffs } = generation;
@@ -323,12 +328,10 @@ export class ScriptHost {
   #makeScriptPorts(): ScriptPorts {
     const ports = this.#ports;
     return {
-      now: () => ports.now(),
-      cpuTime: () => ports.cpuTime(),
+      ...{ now: () => ports.now(), cpuTime: () => ports.cpuTime() },
       extension: ports.extension,
       enter: (script, aheadUs) => ports.enter(script.generation, script.position, aheadUs),
-      leave: () => ports.leave(),
-      log: (line) => ports.log(line),
+      ...{ leave: () => ports.leave(), log: (line) => ports.log(line) },
       onError: () => this.onError,
       settled: (script, call, answer) => this.#decisions.settled(script, call, answer),
       lost: (script) => {

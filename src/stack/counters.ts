@@ -159,6 +159,9 @@ export const Counter = {
   PREFIX_PACKETS: 119,
   /** How many flows of one source may be held. */
   HELD_SYNS_SOURCE_LIMIT_NOW: 120,
+  /** Answers of DNS servers that the script host was shown, and those that it had no room for. */
+  DNS_ANSWERS_SEEN: 121,
+  DNS_ANSWERS_LOST: 122,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

@@ -1,5 +1,6 @@
 /** What a stack is made of, and in which order: each part takes its share of the arena. */
 import { forgetUnsettled } from './accounting.ts';
+import { type AnswerTap, NO_ANSWER_TAP } from './answer-tap.ts';
 import { Arena } from './arena.ts';
 import { Conntrack } from './conntrack/conntrack.ts';
 import type { TrackSettings } from './conntrack/context.ts';
@@ -56,6 +57,8 @@ export interface StackOptions {
   readonly owner: FlowOwner;
   /** Who looks on; absent: nobody. */
   readonly tap?: PacketTap;
+  /** Who sees what DNS servers answer; absent: nobody. */
+  readonly answers?: AnswerTap;
   readonly settings: TcpSettings;
   /** Of flows that are not terminated here; may change while they live. */
   readonly tracking: TrackSettings;
@@ -119,7 +122,8 @@ export function assemble(options: StackOptions): StackParts {
   const frameAt = arena.take(FRAME_BYTES);
   const ownerAt = arena.take(limits.flows * OWNER_ROW_BYTES);
   const icmp = new IcmpSender(arena.view, egress, counters, secret(1));
-  const tracked = { arena, flows, counters, egress, owner: options.owner };
+  const { owner, answers = NO_ANSWER_TAP } = options;
+  const tracked = { arena, flows, counters, egress, owner, answers };
   const conntrack = new Conntrack(tracked, options.tracking, secret(5));
   takeOver(options, tcp, conntrack);
   const prefixes = new PrefixNat(

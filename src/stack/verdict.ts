@@ -51,6 +51,8 @@ export interface ConnectionRequest {
     /** The SYN asks for ECN (ECE and CWR set, RFC 3168 §6.1.1). */
     readonly ecn: boolean;
   };
+  /** The name that the client got the destination for, where a DNS answer to it was seen. */
+  readonly dnsName?: string;
   /** Of UDP, where a script asked for it: what the first datagrams are, as JSON for it. */
   readonly sniffed?: string;
 }

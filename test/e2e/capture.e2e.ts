@@ -180,7 +180,9 @@ test('a client that goes away ends its capture', async () => {
   const stop = new AbortController();
   const response = await world.gateway.api('/v1/capture', { signal: stop.signal });
   await response.body?.getReader().read();
-  expect(await world.gateway.metric('culvert_captures_active')).toBe(1);
+  // The head of the file is there before the data plane has begun.
+  const active = () => world.gateway.metric('culvert_captures_active');
+  await waitFor('the capture to run', async () => (await active()) === 1);
   stop.abort();
   await waitFor('the capture to end', async () => {
     return (await world.gateway.metric('culvert_captures_active')) === 0;

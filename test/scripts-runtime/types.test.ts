@@ -67,5 +67,7 @@ test('every member of FlowInfo, Ctx and the environment in the types exists', as
     a: syncScriptOf(`const missing = [${expressions}].filter(([, has]) => !has);
       return reject({ reason: String(missing) })`),
   });
-  expect(world.outcome()).toBe('reject rst');
+  const [from, to] = ['10.0.0.5', '192.0.2.1'];
+  world.host.seenNames.learn(from, 'a.example', [{ ip: to, ttlS: 60 }], world.now);
+  expect(world.outcome(to, 80, { source: from })).toBe('reject rst');
 });

@@ -163,6 +163,7 @@ export class DataPlaneRig {
       BOOT,
     );
     this.#flows.attach({
+      answers: { setHost: () => {} },
       claims: this.#claims,
       relay: this.#relay,
       sessions,

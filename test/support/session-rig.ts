@@ -12,6 +12,7 @@ import { LoopGuard } from '../../src/gateway/dataplane/loop-guard.ts';
 import type { SessionStack } from '../../src/gateway/dataplane/sessions/session-stack.ts';
 import { type SessionOptions, Sessions } from '../../src/gateway/dataplane/sessions/sessions.ts';
 import type { Upstream } from '../../src/gateway/dataplane/upstream/upstream.ts';
+import { type AnswerTap, NO_ANSWER_TAP } from '../../src/stack/answer-tap.ts';
 import { Arena } from '../../src/stack/arena.ts';
 import { CLOSE_REASON_NAMES } from '../../src/stack/close-reason.ts';
 import { COUNTERS_BYTES, Counters } from '../../src/stack/counters.ts';
@@ -86,7 +87,11 @@ export class SessionRig {
   readonly #hoard: number[] = [];
   #rows = 0;
 
-  constructor(options: Partial<SessionOptions> = {}, slabBytes = SLAB_BYTES) {
+  constructor(
+    options: Partial<SessionOptions> = {},
+    slabBytes = SLAB_BYTES,
+    answers: AnswerTap = NO_ANSWER_TAP,
+  ) {
     const rowBytes = FLOW_ROW_BYTES + OWNER_ROW_BYTES;
     const bytes = ROWS * rowBytes + FRAME_BYTES + SlabPool.bytes(slabBytes) + SLACK_BYTES;
     this.#memory = SharedMemory.create('sessions', Math.ceil(bytes / 4096) * 4096);
@@ -106,6 +111,7 @@ export class SessionRig {
         counters: this.counters,
         guard: new LoopGuard('cvt-none0'),
         base: this.#memory.address,
+        answers,
       },
       { limit: 32, perSource: 16, secrets: Uint32Array.of(1, 2, 3), report: () => {}, ...options },
     );

@@ -3,6 +3,7 @@
  * bytes where they would go on. What is not there is the rest of the stack: a packet that matches
  * no flow gets a row and the rig's verdict at once.
  */
+import { type AnswerTap, NO_ANSWER_TAP } from '../../src/stack/answer-tap.ts';
 import { Arena } from '../../src/stack/arena.ts';
 import { CLOSE_REASON_NAMES, CloseReason } from '../../src/stack/close-reason.ts';
 import { Conntrack } from '../../src/stack/conntrack/conntrack.ts';
@@ -38,6 +39,7 @@ export interface RigOptions {
   readonly flows?: number;
   readonly pool?: readonly string[];
   readonly settings?: Partial<TrackSettings>;
+  readonly answers?: AnswerTap;
   /** Memory and counters of a rig whose flows are taken over. */
   readonly after?: TrackRig;
   /** Writes nothing down: what it would make of packets hides what the tracker makes. */
@@ -82,6 +84,7 @@ export class TrackRig {
         arena: this.arena,
         flows: this.flows,
         counters: this.counters,
+        answers: options.answers ?? NO_ANSWER_TAP,
         egress: {
           forward: (packet) => this.#onForward(packet),
           mssFor: (family) => (family === 4 ? 1460 : 1440),

@@ -24,6 +24,7 @@ const listedFlow = z.object({
   src_port: port,
   dst: z.union([z.ipv4(), z.ipv6()]),
   dst_port: port,
+  seen_name: z.string().optional(),
   start: z.iso.datetime({ offset: true }).optional(),
 });
 const flowList = z.union([
@@ -75,8 +76,13 @@ function readList(file: string, text: string): RecordedFlow[] {
   );
 }
 
-const toRecorded = ({ id, start, ...addresses }: z.output<typeof listedFlow>): RecordedFlow => ({
+const toRecorded = ({
+  id,
+  start,
+  seen_name,
+  ...addresses
+}: z.output<typeof listedFlow>): RecordedFlow => ({
   ...(id === undefined ? {} : { id }),
   ...(start === undefined ? {} : { atMs: Date.parse(start) }),
-  ...toRecordedFlow(addresses),
+  ...toRecordedFlow({ ...addresses, dns_name: seen_name }),
 });

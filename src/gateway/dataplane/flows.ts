@@ -28,6 +28,7 @@ import type { Splice } from './forward/splice.ts';
 import { UpstreamBit, type UpstreamTable } from './forward/upstream-table.ts';
 import { Listeners, NO_LISTENER } from './listeners.ts';
 import type { Reports } from './reports.ts';
+import type { SeenAnswers } from './seen-answers.ts';
 import type { Sessions } from './sessions/sessions.ts';
 import { poolOf, prefixesOf, trackSettings } from './tracking.ts';
 import type { Upstreams } from './upstream/upstreams.ts';
@@ -49,6 +50,7 @@ export interface FlowParts {
   readonly relay: Relay;
   readonly reports: Reports;
   readonly counters: Counters;
+  readonly answers: Pick<SeenAnswers, 'setHost'>;
 }
 
 export class Flows implements FlowOwner {
@@ -72,6 +74,7 @@ export class Flows implements FlowOwner {
     const { welcome, claims, relay } = parts;
     this.#services = servicesOf({ welcome, script: claims, relay });
     this.configure(this.#live);
+    parts.answers.setHost(this.#scripts);
   }
 
   configure(live: LiveConfig): void {
@@ -97,6 +100,7 @@ export class Flows implements FlowOwner {
   setScripts(scripts: ScriptsState, now: Instant): void {
     const before = this.#scripts;
     this.#scripts = scripts;
+    this.#use.answers.setHost(scripts);
     // A host that is lost is told of by the epoch of its successor, as the successor is then.
     const wasUp = before.state === 'up' && scripts.state === 'up';
     if (wasUp && scripts.epoch === before.epoch) return;

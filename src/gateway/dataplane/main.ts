@@ -36,6 +36,7 @@ import { Loop, Token } from './loop.ts';
 import { LoopGuard } from './loop-guard.ts';
 import { PeerSockets } from './peer-sockets.ts';
 import { Reports } from './reports.ts';
+import { SeenAnswers } from './seen-answers.ts';
 import { type SessionOptions, Sessions } from './sessions/sessions.ts';
 import { trackSettings } from './tracking.ts';
 import { Upstreams } from './upstream/upstreams.ts';
@@ -85,6 +86,7 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   const ring = SharedMemory.map(DataPlaneFd.CAPTURE, CAPTURE_RING_BYTES);
   const capture = new CaptureTap(ring.buffer, counters);
   const flows = new Flows(live, scripts);
+  const answers = new SeenAnswers(counters);
   const peers = start.queue && new PeerSockets(start.queue.count - 1, start.limits, memory.address);
   const stack = new Stack({
     ...stackSettings(message),
@@ -94,11 +96,13 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
     sink: device,
     owner: flows,
     tap: capture,
+    answers,
     onLeftover: (rowAt) => reports.flow(new Uint8Array(memory.buffer), rowAt),
     ...(start.queue && peers && { queue: queueOptions(start.queue, peers) }),
   });
   stack.setBounds(bounds.limits);
   capture.attach(stack);
+  answers.attach(stack);
   const epoll = new Epoll();
   const guard = new LoopGuard(start.device.name);
   const upstreams = new UpstreamTable(stack);
@@ -114,7 +118,7 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   conns.onDeaf = () => hostSockets.over('conns');
   const relay = new Relay(stack);
   const sockets = sessionOptions(bounds.sessions, fileLimit, reports);
-  const sessions = new Sessions(parts, sockets);
+  const sessions = new Sessions({ ...parts, answers }, sockets);
   const claimSocketsMax = Math.floor(fileLimit / 4);
   const claims = new Claims(
     {
@@ -129,7 +133,7 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
   const welcome = new Welcome(stack, counters);
   const carriers = { splice, orphans, dialer, vias, sessions, claims, relay };
   const shared = { stack, upstreams, decisions, ...carriers };
-  flows.attach({ ...shared, welcome, reports, counters });
+  flows.attach({ ...shared, welcome, reports, counters, answers });
   claims.setHost(scripts, monotonicNow());
   reports.message({ kind: 'ready' });
   const input = new TunInput(stack, counters);

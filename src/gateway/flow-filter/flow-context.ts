@@ -18,6 +18,7 @@ export interface FlowFacts {
   };
   /** By which its upstream was dialled; empty of an address. */
   readonly dnsName?: string;
+  readonly seenName?: string;
 }
 
 export interface FlowContext {

@@ -33,7 +33,7 @@ export const parseFilter = (text: string): Filter => new Parser(tokenize(text)).
 /** Fields whose value is not in the row alone. */
 const NOT_IN_ROW = new Set([
   ...['script', 'rule', 'via', 'age', 'idle', 'expires'],
-  ...['sniff', 'sni', 'host', 'dns_name'],
+  ...['sniff', 'sni', 'host', 'dns_name', 'seen_name'],
 ]);
 
 /**

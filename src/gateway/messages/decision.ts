@@ -25,6 +25,8 @@ export const DatagramKind = {
   /** See shown-datagrams.ts. */
   SHOW: 4,
   SHOWN: 5,
+  /** See seen-answers.ts. */
+  DNS_ANSWER: 6,
 } as const;
 
 /** Longest datagram in bytes: one that shows what an Ethernet carries. */

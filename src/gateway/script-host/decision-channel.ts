@@ -19,6 +19,7 @@ import {
   epochOf,
   requestIdOf,
 } from '../messages/decision.ts';
+import { decodeSeenAnswer, type SeenAnswer } from '../messages/seen-answers.ts';
 import { decodeShown, encodeShow } from '../messages/shown-datagrams.ts';
 import type { QueueIds } from './queue-ids.ts';
 
@@ -48,6 +49,8 @@ export interface DecisionHandlers {
 }
 
 export class DecisionChannel {
+  /** Told of answers at once: they are known before the requests that came behind them. */
+  onDnsAnswer: (answer: SeenAnswer) => void = () => {};
   /** Of the data plane's requests to this host; others are not for us. */
   epoch = 0;
   readonly #fd: number;
@@ -153,6 +156,11 @@ export class DecisionChannel {
     const { view } = this.#in;
     const kind = datagramKind(view, from, length);
     if (kind === 0 || epochOf(view, from) !== this.epoch) return;
+    if (kind === DatagramKind.DNS_ANSWER) {
+      const answer = decodeSeenAnswer(view, from, length);
+      if (answer !== undefined) this.onDnsAnswer(answer);
+      return;
+    }
     const requestId = this.#ids.fromQueue(requestIdOf(view, from));
     if (kind === DatagramKind.CANCEL) {
       // What was not asked yet needs nothing else.

@@ -28,6 +28,7 @@ import {
 } from '../messages/script-control.ts';
 import { processClock } from './clock.ts';
 import { ControlChannel, STDIN } from './control-channel.ts';
+import { readDnsAnswer } from './dns-answer.ts';
 import { PlaneLinks } from './plane-links.ts';
 import { TlsCarrier } from './tls-carrier.ts';
 
@@ -85,6 +86,11 @@ export class HostLoop {
       SERVICES,
     );
     this.#tls.events = this.#host.conns;
+    this.#planes.onDnsAnswer = ({ client, message }) => {
+      const { name, addresses } = readDnsAnswer(message) ?? {};
+      if (name === undefined || addresses === undefined) return;
+      this.#host.seenNames.learn(client, name, addresses, processClock.now());
+    };
   }
 
   /** Ends when the supervisor does. */

@@ -8,6 +8,7 @@ import type {
   SpliceOptions,
 } from '../../scripts-runtime/conns/ports.ts';
 import type { Decision } from '../../scripts-runtime/decision.ts';
+import type { SeenAnswer } from '../messages/seen-answers.ts';
 import type { ConnChannel } from './conn-channel.ts';
 import type { DecisionHandlers } from './decision-channel.ts';
 import { type LinkSocket, PlaneLink } from './plane-link.ts';
@@ -32,6 +33,11 @@ export class PlaneLinks implements PlainConnPorts {
 
   set epoch(epoch: number) {
     for (const link of this.#links) link.epoch = epoch;
+  }
+
+  /** Gets what DNS servers answered; valid during the call. */
+  set onDnsAnswer(onDnsAnswer: (answer: SeenAnswer) => void) {
+    for (const { decisions } of this.#links) decisions.onDnsAnswer = onDnsAnswer;
   }
 
   /** `work` would find something to do. */

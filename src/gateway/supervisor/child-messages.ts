@@ -135,6 +135,7 @@ const recordedFlow = z.object({
   source: endpoint,
   destination: endpoint,
   syn: z.object({ mss: count, windowScale: count, ttl: count, ecn: z.boolean() }).exactOptional(),
+  dnsName: z.string().exactOptional(),
   atMs: z.number().exactOptional(),
 });
 const decidedFlow = z.object({

@@ -363,7 +363,7 @@ export class Supervisor implements ControlPlane {
 
   #takeEnded(rows: Uint8Array): void {
     this.flows.takeEnded(rows, this.config.config.log.flows);
-    this.#scriptHost.accounts.closed.take(rows, this.#flowNames());
+    this.#scriptHost.accounts.closed.take(rows, this.#flowNames(), this.flows.noteOf);
   }
 
   #watchDisk(loaded: LoadedConfig): void {

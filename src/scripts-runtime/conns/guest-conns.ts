@@ -6,7 +6,7 @@
 import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
 import type { ConnectionRequest } from '../../stack/verdict.ts';
 import type { Engine, SharedPage } from '../engine/engine.ts';
-import { writeRequest } from '../engine/request-page.ts';
+import { optionalText, writeRequest } from '../engine/request-page.ts';
 import { type HostFunction, readNumber, readText } from '../host-functions/arguments.ts';
 import { STREAM_PROTOCOLS, sniff, sniffLast } from '../sniff/sniff.ts';
 import type { Sniffed, SniffedNothing, SniffProtocol } from '../sniff/sniffed.ts';
@@ -113,7 +113,8 @@ export class GuestConns {
       view.setUint32(ConnField.CONN, conn, true);
       using from = context.newString(request.source.ip);
       using to = context.newString(request.destination.ip);
-      this.#call('connOpen', from, to)?.dispose();
+      using name = optionalText(context, request.dnsName);
+      this.#call('connOpen', from, to, name)?.dispose();
     });
   }
 

@@ -1,4 +1,5 @@
 /** A request in the page of a sandbox: numbers cross there, and addresses as text beside it. */
+import type { QuickJSContext, QuickJSHandle } from 'quickjs-emscripten-core';
 import type { ConnectionRequest, FlowProtocol } from '../../stack/verdict.ts';
 
 /** Offsets in bytes of the page. All uint32, but FLOW, a float64. The same as in guest/page.js. */
@@ -37,3 +38,7 @@ export function writeRequest(page: DataView, call: number, request: ConnectionRe
   page.setUint32(PageField.TTL, syn.ttl, true);
   page.setUint32(PageField.ECN, syn.ecn ? 1 : 0, true);
 }
+
+/** Text of a request that may be absent, as an argument. The caller disposes of it. */
+export const optionalText = (context: QuickJSContext, text: string | undefined): QuickJSHandle =>
+  text === undefined ? context.undefined : context.newString(text);

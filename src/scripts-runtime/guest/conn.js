@@ -136,9 +136,9 @@ async function join(client, up) {
 }
 
 /** Runs the hook. Whatever becomes of it, the connection ends with it, unless it was spliced. */
-export async function openConn(script, env, makeCtx, sourceIp, destinationIp) {
+export async function openConn(script, env, makeCtx, sourceIp, destinationIp, dnsName) {
   const conn = words[CONN];
-  const flow = new FlowInfo(sourceIp, destinationIp);
+  const flow = new FlowInfo(sourceIp, destinationIp, dnsName);
   const end = addConn(conn);
   end.flow = flow;
   setConn(flow, conn);

@@ -119,10 +119,10 @@ host.connect({
     return undefined;
   },
 
-  decide(sourceIp, destinationIp, sniffed) {
+  decide(sourceIp, destinationIp, dnsName, sniffed) {
     const call = words[CALL];
     try {
-      const flow = new FlowInfo(sourceIp, destinationIp, sniffed);
+      const flow = new FlowInfo(sourceIp, destinationIp, dnsName, sniffed);
       const value = script.flow(flow, env, new Ctx(serialOf(flow)));
       if (isVerdict(value) || typeof value?.then !== 'function') return answer(value);
       waiting.set(call, flow);
@@ -147,19 +147,19 @@ host.connect({
   hooks: () => join(hooks, ','),
 
   /** Calls a hook by its name; `json` is what it is told, if that is anything. */
-  hook(name, json, sourceIp, destinationIp) {
+  hook(name, json, sourceIp, destinationIp, dnsName) {
     const call = words[CALL];
     if (name === 'unload') return handOver(() => script.unload(env, new Ctx(0)));
     const told = json === '' ? null : parse(json);
     if (name !== 'closed') return runHook(call, () => script[name](told, env, new Ctx(0)));
-    const flow = new FlowInfo(sourceIp, destinationIp);
+    const flow = new FlowInfo(sourceIp, destinationIp, dnsName);
     // Nothing of the first packet is known any more.
     delete flow.syn;
     return runHook(call, () => script.closed(flow, told, env, new Ctx(serialOf(flow))));
   },
 
-  connOpen(sourceIp, destinationIp) {
-    openConn(script, env, (flow) => new Ctx(serialOf(flow)), sourceIp, destinationIp);
+  connOpen(...ends) {
+    openConn(script, env, (flow) => new Ctx(serialOf(flow)), ...ends);
   },
 
   connEvent,

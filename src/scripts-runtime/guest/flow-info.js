@@ -38,13 +38,14 @@ export class FlowInfo {
   #serial;
   #conn = 0;
   #signal;
-  constructor(sourceIp, destinationIp, sniffed) {
+  constructor(sourceIp, destinationIp, dnsName, sniffed) {
     const family = words[FAMILY];
     this.#serial = doubles[FLOW];
     this.proto = PROTOCOLS[words[PROTOCOL]];
     this.src = new Endpoint(sourceIp, words[SOURCE_PORT], family);
     this.dst = new Endpoint(destinationIp, words[DESTINATION_PORT], family);
     this.originalDst = this.dst;
+    if (dnsName !== undefined) this.dnsName = dnsName;
     this.sniffed = sniffed === undefined ? undefined : parse(sniffed);
     if (this.proto === 'tcp') {
       this.syn = {

@@ -110,10 +110,10 @@ const PROTOCOLS = ['tcp', 'udp', 'icmp'] as const;
 
 /** Of the fields that `flow` of culvert:test has. @throws RunError */
 export function parseFlow(fields: Readonly<Record<string, unknown>>): RecordedFlow {
-  const { proto = 'tcp', src, dst, syn, ...rest } = fields;
+  const { proto = 'tcp', src, dst, syn, dnsName, ...rest } = fields;
   const [unknown] = Object.keys(rest);
   if (unknown !== undefined)
-    throw new RunError(`flow has proto, src, dst and syn, not "${unknown}"`);
+    throw new RunError(`flow has proto, src, dst, syn and dnsName, not "${unknown}"`);
   const protocol = PROTOCOLS.find((name) => name === proto);
   if (protocol === undefined)
     throw new RunError(`proto is ${PROTOCOLS.join(', ')}, not "${proto}"`);
@@ -121,15 +121,16 @@ export function parseFlow(fields: Readonly<Record<string, unknown>>): RecordedFl
   const destination = asEndpoint('dst', dst);
   if (source.family !== destination.family) throw new RunError('src and dst are of two families');
   if (protocol !== 'tcp' && syn !== undefined) throw new RunError(`${protocol} has no syn`);
+  const named = dnsName === undefined ? {} : { dnsName: asText('dnsName', dnsName) };
   if (protocol === 'icmp') {
     if (destination.port !== 0) throw new RunError(`dst of a ping has no port, as "${dst}" has`);
-    return { protocol, source, destination };
+    return { protocol, source, destination, ...named };
   }
   // A script would see port 0, which no client has.
   if (source.port === 0) throw new RunError(`src "${src}" has no port, as in "${src}:40000"`);
   if (destination.port === 0) throw new RunError(`dst "${dst}" has no port, as in "${dst}:443"`);
-  if (protocol === 'udp') return { protocol, source, destination };
-  return { protocol, source, destination, syn: asSyn(syn) };
+  if (protocol === 'udp') return { protocol, source, destination, ...named };
+  return { protocol, source, destination, ...named, syn: asSyn(syn) };
 }
 
 const SYN_DEFAULT = { mss: 1460, wscale: 7, ttl: 64, ecn: false };

@@ -21,7 +21,7 @@ import {
   modulesWantedBy,
 } from '../engine/guest-modules.ts';
 import { hasText, PAGE_BYTES, Reply } from '../engine/guest-page.ts';
-import { CALL_AT, REPLY_AT, writeRequest } from '../engine/request-page.ts';
+import { CALL_AT, optionalText, REPLY_AT, writeRequest } from '../engine/request-page.ts';
 import { type HostFunctions, readText } from '../host-functions/arguments.ts';
 import { callFunctions, type GuestCallPorts } from '../host-functions/calls.ts';
 import { type GuestHookPorts, hookFunctions } from '../host-functions/hooks.ts';
@@ -180,11 +180,12 @@ export class Guest {
       this.conns.setTurnOf(call);
       const source = context.newString(request.source.ip);
       const destination = context.newString(request.destination.ip);
-      const { sniffed } = request;
-      const more = sniffed === undefined ? context.undefined : context.newString(sniffed);
-      const returned = this.#call('decide', source, destination, more);
+      const name = optionalText(context, request.dnsName);
+      const more = optionalText(context, request.sniffed);
+      const returned = this.#call('decide', source, destination, name, more);
       source.dispose();
       destination.dispose();
+      name.dispose();
       more.dispose();
       this.#readResult(returned);
     });
@@ -230,7 +231,9 @@ export class Guest {
       if (flow !== undefined) writeRequest(this.#page.view, call, flow);
       const { source, destination } = flow ?? {};
       const texts = [name, argument, source?.ip ?? '', destination?.ip ?? ''];
-      const handles = texts.map((text) => this.#engine.context.newString(text));
+      const { context } = this.#engine;
+      const handles = texts.map((text) => context.newString(text));
+      handles.push(optionalText(context, flow?.dnsName));
       this.#readResult(this.#call('hook', ...handles));
       for (const handle of handles) handle.dispose();
     });

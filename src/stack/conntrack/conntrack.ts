@@ -10,6 +10,7 @@
  * The rows of sessions, whose datagrams go over a socket, expire here too; `touch` says of them
  * what `carry` sees for itself.
  */
+import { DNS_PORT } from '../answer-tap.ts';
 import { CloseReason } from '../close-reason.ts';
 import { Counter } from '../counters.ts';
 import { DropReason } from '../drop-reason.ts';
@@ -160,7 +161,10 @@ export class Conntrack {
       if (segment.has(TcpFlag.SYN)) this.#clamp(packet);
     } else {
       this.#trackDatagram(at, isReply, now);
-      if (packet.protocol === Protocol.UDP) payload -= UDP_HEADER_BYTES;
+      if (packet.protocol === Protocol.UDP) {
+        payload -= UDP_HEADER_BYTES;
+        if (isReply && this.#context.answers.isOn) this.#showAnswer(row, packet);
+      }
     }
     decrementHopLimit(view, packet);
     rewritePacket(view, at, isReply, packet);
@@ -316,6 +320,13 @@ export class Conntrack {
     const { timeouts } = this.#settings;
     const timeout = idleMs > 0 ? millis(idleMs) : datagramTimeout(timeouts, protocol, port, state);
     view.setFloat64(at + FlowField.EXPIRES_AT, now + timeout, true);
+  }
+
+  #showAnswer(row: number, packet: Packet): void {
+    const at = this.#context.flows.rowAt(row);
+    if (this.#view.getUint16(at + FlowField.DESTINATION_PORT, true) !== DNS_PORT) return;
+    const payloadAt = packet.transportAt + UDP_HEADER_BYTES;
+    this.#context.answers.answers(row, payloadAt, packet.end - payloadAt, packet.gsoSize);
   }
 
   #clamp(packet: Packet): void {

@@ -1,3 +1,4 @@
+import type { AnswerTap } from '../answer-tap.ts';
 import type { Arena } from '../arena.ts';
 import type { Counters } from '../counters.ts';
 import type { DropReason } from '../drop-reason.ts';
@@ -14,6 +15,7 @@ export interface TrackContext {
   readonly counters: Counters;
   readonly egress: TrackEgress;
   readonly owner: TrackOwner;
+  readonly answers: AnswerTap;
 }
 
 /** The part of the egress that rewritten packets leave by. */

@@ -137,6 +137,14 @@ describe('script replay', () => {
     expect(await texts('reject')).toEqual(['failed error', 'forward']);
   });
 
+  test('asks with the names that flows were seen with', async () => {
+    const flows = [{ ...listed(22), seen_name: 'a.example', dns_name: 'up.example' }, listed(80)];
+    write('named.json', JSON.stringify({ flows }));
+    write('named.ts', script(`f.dnsName === 'a.example' ? reject() : decline()`));
+    const { out } = await culvert('script', 'replay', '--json', 'named.json', 'named.ts');
+    expect(JSON.parse(out)).toMatchObject([{ text: 'reject' }, { text: 'decline' }]);
+  });
+
   test('asks with the sets of a config', async () => {
     write('blocked.txt', '192.0.2.0/24\n');
     write('set.ts', script(`env.sets.has('blocked', f.dst.ip) ? reject() : decline()`));

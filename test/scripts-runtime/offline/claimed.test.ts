@@ -33,6 +33,13 @@ ${body}
   expect(report.passed).toBe(1);
 }
 
+test('the flow of a connection has the name that its flow had', () =>
+  expectPass(
+    claiming('ctx.log.info(conn.flow.dnsName);'),
+    `const named = flow({ src: '10.0.0.5:4', dst: '203.0.113.7:443', dnsName: 'a.example' });
+     expect((await run(script, named)).logs[0].message).toBe('a.example');`,
+  ));
+
 const SNI_ROUTER = claiming(`
     const s = await conn.sniff({ protocols: ['tls'], timeoutMs: 300 });
     const name = s.proto === 'tls' ? s.sni : undefined;

@@ -65,6 +65,17 @@ test('a script is asked about a flow, in its own sandbox and with what env is gi
     ),
   ));
 
+test('a flow has the name that it is given, and else none', () =>
+  expectPass(
+    `const of = async (more) =>
+       (await run(script, flow({ src: '[fd00::5]:1', dst: '[fd00::1]:80', ...more }))).text;
+     expect(await of({ dnsName: 'a.example' })).toContain('a.example');
+     expect(await of({ proto: 'udp', dnsName: 'b.example' })).toContain('b.example');
+     expect(await of({})).toContain('none');
+     await expect(of({ dnsName: 7 })).rejects.toThrow('dnsName is text, not 7');`,
+    syncScriptOf("return reject({ reason: 'dnsName' in flow ? flow.dnsName : 'none' });"),
+  ));
+
 test('the original destination is what is dialled when a script names no other', () =>
   expectPass(
     `expect((await run(script, ${FLOW})).dialed).toEqual(['203.0.113.7:443']);`,

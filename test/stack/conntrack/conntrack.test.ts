@@ -50,6 +50,31 @@ test('a DNS query does not keep its row for long', () => {
   expect(rig.timeLeft()).toBe(10);
 });
 
+test.each([
+  [53, ['0: 5 in 0', '0: 10 in 5']],
+  [5353, []],
+])('of a flow to port %i answers are shown, and no questions', (port, expected) => {
+  const seen: string[] = [];
+  const answers = {
+    isOn: true,
+    answers: (row: number, at: number, length: number, segmentBytes: number) => {
+      const text = new TextDecoder().decode(rig.arena.bytes.subarray(at, at + 5));
+      expect(text).toBe('first');
+      seen.push(`${row}: ${length} in ${segmentBytes}`);
+    },
+  };
+  const rig = new TrackRig({ answers });
+  const payload = new TextEncoder().encode('first');
+  rig.clientUdp({ destinationPort: port, payload });
+  rig.upstreamUdp({ payload });
+  const two = new TextEncoder().encode('firstother');
+  rig.offer(udpPacket({ ...rig.replyEnds(), payload: two }), 5);
+  expect(seen).toEqual(expected);
+  answers.isOn = false;
+  rig.upstreamUdp({ payload });
+  expect(seen).toEqual(expected);
+});
+
 test('a verdict says how long datagrams may fail to come', () => {
   const rig = new TrackRig();
   rig.idleTimeoutMs = 5000;

@@ -18,6 +18,7 @@ import { scriptLogLine } from '../script-log-line.ts';
 
 interface ExplainFlags extends ClientFlags {
   readonly config?: string;
+  readonly dnsName?: string;
 }
 
 const EXAMPLES = `
@@ -30,12 +31,13 @@ export function addExplain(program: Command): void {
   withClient(program.command('explain <src> <dst[/proto]>'))
     .description('say which listener or script decides about a flow, and why')
     .option('-c, --config <file>', 'of this config, and not of a gateway that runs')
+    .option('--dns-name <name>', 'what the client got dst for from DNS: flow.dnsName')
     .addHelpText('after', EXAMPLES)
     .action(explainFlow);
 }
 
 async function explainFlow(src: string, dst: string, flags: ExplainFlags): Promise<void> {
-  const body = parseFlow(src, dst);
+  const body = parseFlow(src, dst, flags.dnsName);
   const found =
     flags.config === undefined ? await ask(body, flags) : await offline(body, flags.config);
   if (flags.json) printJson(found);
@@ -63,7 +65,7 @@ function offline(body: FlowBody, file: string): Promise<Explanation> {
 type FlowBody = z.output<typeof explainBody>;
 
 /** @throws CommandError  usage */
-function parseFlow(src: string, dst: string): FlowBody {
+function parseFlow(src: string, dst: string, dnsName?: string): FlowBody {
   const [, address = '', proto = 'tcp'] = /^(.*?)(?:\/([a-z]+))?$/.exec(dst) ?? [];
   const from = endpoint(src);
   const to = endpoint(address);
@@ -73,6 +75,7 @@ function parseFlow(src: string, dst: string): FlowBody {
     ...(from.port === undefined ? {} : { src_port: from.port }),
     dst: to.ip,
     ...(to.port === undefined ? {} : { dst_port: to.port }),
+    ...(dnsName === undefined ? {} : { dns_name: dnsName }),
   });
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;

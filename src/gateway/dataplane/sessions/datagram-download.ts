@@ -3,6 +3,7 @@
  * equal size, which leave as one superpacket.
  */
 import { Errno } from '../../../ffi/errno.ts';
+import { type AnswerTap, DNS_PORT, NO_ANSWER_TAP } from '../../../stack/answer-tap.ts';
 import { Counter, type Counters } from '../../../stack/counters.ts';
 import { DropReason } from '../../../stack/drop-reason.ts';
 import { FlowField } from '../../../stack/flow-row.ts';
@@ -40,6 +41,7 @@ export class DatagramDownload {
   readonly #errors: SessionErrors;
   readonly #landing: DatagramLanding;
   readonly #counters: Counters;
+  readonly #answers: AnswerTap;
 
   constructor(context: SessionContext, questions: DnsQuestions, errors: SessionErrors) {
     const { stack, upstreams, table, counters, base } = context;
@@ -50,6 +52,7 @@ export class DatagramDownload {
     this.#errors = errors;
     this.#landing = new DatagramLanding(stack.slabs, base);
     this.#counters = counters;
+    this.#answers = context.answers ?? NO_ANSWER_TAP;
   }
 
   /** Receives once from the upstream of a session, and sends on what came. */
@@ -67,6 +70,7 @@ export class DatagramDownload {
     for (let i = 0; i < got; i++) {
       this.#counters.add(Counter.UPSTREAM_BYTES_RECEIVED, this.#landing.batch.length(i));
     }
+    if (this.#answers.isOn) this.#showAnswers(row, got);
     const left = got < room ? Left.NOTHING : Left.MORE;
     if (this.#table.kind[row] !== SessionKind.UDP) this.#deliverEchoes(row, got, now);
     else if (this.#questions.isWatched(row)) return this.#deliverAnswers(row, got, left, now);
@@ -84,6 +88,19 @@ export class DatagramDownload {
       this.#deliver(row, i, i + 1, now);
     }
     return isAnswered ? Left.ANSWERED : left;
+  }
+
+  /** Of a flow to a DNS server, as its client sees it. Sending them on writes over them. */
+  #showAnswers(row: number, got: number): void {
+    const rowAt = this.#stack.flows.rowAt(row);
+    const port = this.#stack.arena.view.getUint16(rowAt + FlowField.DESTINATION_PORT, true);
+    if (this.#table.kind[row] !== SessionKind.UDP || port !== DNS_PORT) return;
+    const { batch } = this.#landing;
+    for (let i = 0; i < got; i++) {
+      if (batch.isTruncated(i)) continue;
+      batch.readControl(i);
+      this.#answers.answers(row, this.#landing.at(i), batch.length(i), batch.segmentBytes);
+    }
   }
 
   #deliverEchoes(row: number, got: number, now: Instant): void {

@@ -1,3 +1,4 @@
+import type { AnswerTap } from '../../../stack/answer-tap.ts';
 import type { Counters } from '../../../stack/counters.ts';
 import type { UpstreamTable } from '../forward/upstream-table.ts';
 import type { SessionStack } from './session-stack.ts';
@@ -9,6 +10,8 @@ export interface SessionContext {
   readonly upstreams: UpstreamTable;
   readonly table: SessionTable;
   readonly counters: Counters;
+  /** Who sees what DNS servers answer; absent: nobody. */
+  readonly answers?: AnswerTap;
   /** Address of the arena's first byte, for the kernel. */
   readonly base: number;
 }

@@ -6,6 +6,9 @@ const PORT_MAX = 65_535;
 /** Any port that a client could have. */
 const SRC_PORT_DEFAULT = 40_000;
 
+/** RFC 1035 §2.3.4, as text. */
+const DNS_NAME_MAX = 253;
+
 /** In the one spelling that the gateway compares. */
 const address = z.string().transform((text, context) => {
   const found = parseTarget(text);
@@ -25,6 +28,8 @@ export const explainBody = z
     dst: address,
     /** Of a ping: 0, as it has none. */
     dst_port: port.default(0),
+    /** What a DNS answer to the client called `dst`: `flow.dnsName`. */
+    dns_name: z.string().max(DNS_NAME_MAX).optional(),
   })
   .refine(({ src, dst }) => src.includes(':') === dst.includes(':'), {
     path: ['dst'],

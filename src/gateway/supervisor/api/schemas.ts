@@ -215,8 +215,10 @@ export const flow = z.object({
       alpn: z.array(z.string()).readonly().optional(),
     })
     .optional(),
-  /** The name that the script gave for the upstream. */
+  /** The name that the script gave for the upstream, else the one that the client asked DNS for. */
   dns_name: z.string().optional(),
+  /** The name that the client asked DNS for, where that was seen. */
+  seen_name: z.string().optional(),
   phase: z.string(),
   state: z.string(),
   carrier: z.string(),

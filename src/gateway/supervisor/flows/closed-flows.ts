@@ -4,7 +4,7 @@
  */
 import { FLOW_ROW_BYTES, type FlowSnapshot, readFlowRow } from '../../../stack/flow-row.ts';
 import type { FlowProtocol } from '../../../stack/verdict.ts';
-import type { FlowNames } from '../../flow-filter/flow-context.ts';
+import type { FlowContext, FlowNames } from '../../flow-filter/flow-context.ts';
 import type { EndedFlow } from '../../messages/script-control.ts';
 
 /** Of one message. */
@@ -47,7 +47,7 @@ export class ClosedFlows {
   }
 
   /** Rows of flows that ended. */
-  take(rows: Uint8Array, names: FlowNames): void {
+  take(rows: Uint8Array, names: FlowNames, noteOf?: FlowContext['noteOf']): void {
     if (this.#closers.size === 0) return;
     const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
     for (let at = 0; at + FLOW_ROW_BYTES <= rows.byteLength; at += FLOW_ROW_BYTES) {
@@ -55,7 +55,7 @@ export class ClosedFlows {
       const script = flow && scriptOf(flow, names);
       if (flow === undefined || script === undefined || !this.#closers.has(script)) continue;
       if (this.#queue.length >= QUEUE_MAX) this.dropped++;
-      else this.#queue.push(endedFlow(flow, script));
+      else this.#queue.push(endedFlow(flow, script, noteOf?.(flow.serial)?.seenName));
     }
     this.#sendSome();
   }
@@ -80,7 +80,7 @@ function scriptOf(flow: FlowSnapshot, names: FlowNames): string | undefined {
   return names.scriptName(flow.generation, flow.deciderIndex);
 }
 
-const endedFlow = (flow: FlowSnapshot, script: string): EndedFlow => ({
+const endedFlow = (flow: FlowSnapshot, script: string, dnsName?: string): EndedFlow => ({
   script,
   generation: flow.generation,
   flow: {
@@ -88,6 +88,7 @@ const endedFlow = (flow: FlowSnapshot, script: string): EndedFlow => ({
     protocol: flow.protocol as FlowProtocol,
     source: flow.source,
     destination: flow.destination,
+    ...(dnsName === undefined ? {} : { dnsName }),
   },
   result: {
     bytesUp: flow.bytesUp,

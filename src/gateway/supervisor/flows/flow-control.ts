@@ -1,4 +1,5 @@
 /** All that an operator can ask of flows: look, count, filter, end, listen, capture. */
+import type { FlowNote } from '../../../scripts-runtime/flow-note.ts';
 import { FLOW_ROW_BYTES, FlowField } from '../../../stack/flow-row.ts';
 import type { FlowReader } from '../../../stack/layout.ts';
 import type { Filter } from '../../flow-filter/fields.ts';
@@ -146,6 +147,9 @@ export class FlowControl {
   capture(request: CaptureRequest): Capture {
     return this.#captures.start(request);
   }
+
+  /** What is known of a flow beside its row; of one that ended, for a while. */
+  readonly noteOf = (serial: number): FlowNote | undefined => this.#notes.of(serial);
 
   /** Takes rows of flows that ended. @param logged  write a line for each */
   takeEnded(rows: Uint8Array, logged: boolean): void {

@@ -13,8 +13,10 @@ export interface FlowView {
   readonly iface: string;
   /** What the client speaks, where a script has looked. */
   readonly sniff?: FlowFacts['sniff'] | undefined;
-  /** The name that the script gave for the upstream. */
+  /** The name that the script gave for the upstream, else the one that the client asked DNS for. */
   readonly dns_name?: string | undefined;
+  /** The name that the client asked DNS for, where that was seen. */
+  readonly seen_name?: string | undefined;
   readonly phase: string;
   /** Of RFC 9293 where our TCP ends the flow, of nf_conntrack where it is only watched. */
   readonly state: string;
@@ -57,7 +59,7 @@ export interface EndedFlowView extends FlowView {
 export function viewFlow(flow: FlowSnapshot, untilUs: number, context: FlowContext): FlowView {
   const { names, iface, nowMs, nowUs } = context;
   const isScript = flow.decider === 'script';
-  const { sniff, dnsName } = context.noteOf?.(flow.serial) ?? {};
+  const { sniff, dnsName, seenName } = context.noteOf?.(flow.serial) ?? {};
   return {
     proto: flow.protocol,
     src: flow.source.ip,
@@ -66,7 +68,8 @@ export function viewFlow(flow: FlowSnapshot, untilUs: number, context: FlowConte
     dst_port: flow.destination.port,
     iface,
     sniff,
-    dns_name: dnsName === '' ? undefined : dnsName,
+    dns_name: dnsName || seenName,
+    seen_name: seenName,
     phase: flow.phase,
     state: flowState(flow),
     carrier: flow.carrier,

@@ -45,9 +45,9 @@ export class NoteStore {
   }
 }
 
-function bytesOf({ sniff, dnsName = '' }: FlowNote): number {
+function bytesOf({ sniff, dnsName = '', seenName = '' }: FlowNote): number {
   const { sni = '', host = '', alpn = [] } = sniff ?? {};
   const characters = alpn.reduce((sum, { length }) => sum + length, 0);
-  const names = dnsName.length + sni.length + host.length + characters;
+  const names = dnsName.length + seenName.length + sni.length + host.length + characters;
   return NOTE_BYTES + names * BYTES_PER_CHARACTER;
 }

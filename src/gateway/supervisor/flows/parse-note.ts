@@ -13,6 +13,7 @@ const flowNote: z.ZodType<FlowNote> = z.object({
     })
     .exactOptional(),
   dnsName: name.exactOptional(),
+  seenName: name.exactOptional(),
 });
 
 /** @returns undefined for what is no note */

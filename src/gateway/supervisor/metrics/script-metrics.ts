@@ -51,6 +51,14 @@ function writeDecisions(text: MetricsText, counters: CounterReader): void {
   text.counter('culvert_script_decisions_late_total', 'Answers that nobody waited for.', [
     [counters.get(Counter.DECISIONS_LATE)],
   ]);
+  text.counter(
+    'culvert_dns_answers_total',
+    'DNS answers to clients that scripts learn names from.',
+    [
+      [counters.get(Counter.DNS_ANSWERS_SEEN), { result: 'seen' }],
+      [counters.get(Counter.DNS_ANSWERS_LOST), { result: 'lost' }],
+    ],
+  );
 }
 
 /** Connections that scripts talk on: what they claimed, and what they dialled. */

@@ -9,6 +9,7 @@ export interface FlowAddresses {
   readonly src_port: number;
   readonly dst: string;
   readonly dst_port: number;
+  readonly dns_name?: string | undefined;
 }
 
 /** Addresses do not say how the SYN was; this is how most are. */
@@ -19,4 +20,5 @@ export const toRecordedFlow = (flow: FlowAddresses): RecordedFlow => ({
   source: { ip: flow.src, port: flow.src_port, family: familyOf(flow.src) },
   destination: { ip: flow.dst, port: flow.dst_port, family: familyOf(flow.dst) },
   ...(flow.proto === 'tcp' ? { syn: USUAL_SYN } : {}),
+  ...(flow.dns_name === undefined ? {} : { dnsName: flow.dns_name }),
 });

@@ -25,6 +25,8 @@ const SHOWN_MAX = 50;
 
 interface LiveRow {
   readonly flow: FlowSnapshot;
+  /** By which its client knows the destination. */
+  readonly seenName: string | undefined;
   readonly row: number;
 }
 
@@ -86,7 +88,7 @@ export class Revalidation {
     while (from !== undefined) {
       const page: Page<LiveRow> = live.page(
         { filter: ofScripts, from, limit: BATCH },
-        (flow, _, row) => ({ flow, row }),
+        (flow, { noteOf }, row) => ({ flow, row, seenName: noteOf?.(flow.serial)?.seenName }),
       );
       const old = page.items.filter(({ flow }) => flow.generation < this.#generation.number);
       if (old.length > 0 && !(await this.#ask(aside, old))) return;
@@ -96,7 +98,7 @@ export class Revalidation {
   }
 
   async #ask(aside: Aside, rows: readonly LiveRow[]): Promise<boolean> {
-    const recorded = rows.map(({ flow }) => toRecorded(flow));
+    const recorded = rows.map(toRecorded);
     const verdicts = await aside.ask(recorded);
     if (verdicts === undefined) {
       this.problem = 'the scripts did not answer in time';
@@ -149,8 +151,13 @@ const describe = ({ verdict, upstream }: FlowSnapshot): string =>
   upstream === undefined ? verdict : `${verdict} ${formatEndpoint(upstream)}`;
 
 /** A row keeps no options of the SYN: it looks as if it had none. */
-function toRecorded({ protocol, source, destination }: FlowSnapshot): RecordedFlow {
+function toRecorded({ flow, seenName }: LiveRow): RecordedFlow {
+  const { protocol, source, destination } = flow;
   const known = protocol === 'udp' || protocol === 'icmp' ? protocol : 'tcp';
   const syn = { mss: destination.family === 6 ? 1220 : 536, windowScale: 0, ttl: 64, ecn: false };
-  return { protocol: known, source, destination, ...(known === 'tcp' ? { syn } : {}) };
+  return {
+    ...{ protocol: known, source, destination },
+    ...(known === 'tcp' ? { syn } : {}),
+    ...(seenName === undefined ? {} : { dnsName: seenName }),
+  };
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { DnsQuestions } from '../../../../src/gateway/dataplane/sessions/dns-questions.ts';
+import type { AnswerTap } from '../../../../src/stack/answer-tap.ts';
 import { SessionRig, UdpUpstream } from '../../../support/session-rig.ts';
 
 const ROW = 3;
@@ -64,6 +65,23 @@ describe('a session with port 53', () => {
     await rig.until(() => rig.ended.length === 1);
     expect(rig.ended).toEqual(['0 eof']);
     expect(rig.sent.map(({ bytes }) => bytes.length)).toEqual([120]);
+  });
+
+  test('shows what is answered, where it came from the server', async () => {
+    using server = await openDns();
+    const seen: number[][] = [];
+    const answers = {
+      isOn: true,
+      answers: (...[row, , length, segmentBytes]: Parameters<AnswerTap['answers']>) =>
+        seen.push([row, length, segmentBytes]),
+    };
+    using rig = new SessionRig({}, undefined, answers);
+    const row = rig.start({ ip: '127.0.53.53', port: 53 });
+    rig.send(row, message(77, QUESTION));
+    await rig.until(() => server.lengths.length === 1);
+    server.reply(message(77, ANSWER, 120));
+    await rig.until(() => rig.sent.length === 1);
+    expect(seen).toEqual([[row, 120, 0]]);
   });
 
   test('waits for the second of two answers', async () => {

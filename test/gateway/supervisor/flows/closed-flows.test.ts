@@ -40,6 +40,13 @@ test('scripts hear of flows that they let through, and of no others', () => {
   });
 });
 
+test('they are told the name that was seen, and no other', () => {
+  const { sent, closed } = setUp();
+  const notes = [{ seenName: 'a.example' }, { dnsName: 'up.example' }];
+  closed.take(rowsOf({}, {}), names, (serial) => notes[serial - 1]);
+  expect(sent[0]?.map(({ flow }) => flow.dnsName)).toEqual(['a.example', undefined]);
+});
+
 test('the next flows are sent when the host has told of the last ones', () => {
   const { sent, closed } = setUp();
   closed.take(rowsOf({}), names);

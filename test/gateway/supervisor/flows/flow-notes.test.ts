@@ -85,6 +85,22 @@ describe('a flow that lives', () => {
     expect(control.find(100)?.sniff).toEqual(TLS.sniff);
   });
 
+  test('has the name that its client asked for where no script gave one', () => {
+    const { control, note, found } = setUp();
+    note(100, { seenName: 'a.example' });
+    expect(control.find(100)).toMatchObject({ dns_name: 'a.example', seen_name: 'a.example' });
+    note(100, { dnsName: '' });
+    expect(control.find(100)?.dns_name).toBe('a.example');
+    note(100, { dnsName: 'up.example' });
+    expect(control.find(100)).toMatchObject({ dns_name: 'up.example', seen_name: 'a.example' });
+    expect(found('dns_name = up.example')).toEqual(['2s']);
+    expect(found('dns_name = a.example')).toEqual([]);
+    for (const field of ['seen_name', 'host']) {
+      expect(found(`${field} = a.example`)).toEqual(['2s']);
+    }
+    expect(control.noteOf(100)?.seenName).toBe('a.example');
+  });
+
   test('loses a name that no longer holds', () => {
     const { control, note } = setUp();
     note(100, { dnsName: 'up.example' });

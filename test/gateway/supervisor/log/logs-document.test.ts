@@ -81,6 +81,7 @@ function keysOf(text: string): string[] {
 const NOTE = {
   sniff: { proto: 'tls', sni: 'a.example', host: 'a.example', alpn: ['h2'] },
   dnsName: 'b.example',
+  seenName: 'c.example',
 } as const;
 
 /** They have sections of their own. */

@@ -107,6 +107,18 @@ describe('explain', () => {
     });
   });
 
+  test('asks scripts with the name that it is given', async () => {
+    const named = toRecordedFlow({
+      ...{ proto: 'tcp', src: '10.0.0.5', src_port: 40_000 },
+      ...{ dst: '203.0.113.7', dst_port: 443, dns_name: 'a.example' },
+    });
+    const scripts = [script('a', 'return f.dnsName === "a.example" ? forward() : decline();')];
+    const generation = unnumbered({ scripts, vars: {}, limits: DEFAULT_SCRIPT_LIMITS });
+    const parts = { live, generation, aside: { iface: 'x0' } };
+    expect(await explain(named, parts)).toMatchObject({ decided_by: 'script' });
+    expect(await explain(flow, parts)).toMatchObject({ decided_by: 'nobody' });
+  });
+
   test('knows the upstreams that there are', async () => {
     const scripts = [script('a', `return forward(undefined, { via: 'web' });`)];
     expect(await explained(scripts, { upstreams: { web: 'pool' } })).toMatchObject({
