@@ -484,12 +484,17 @@ declare module 'culvert' {
     readonly reason: string;
   }
 
-  /** What a script exports: `export default { … } satisfies GatewayScript`. */
+  /**
+   * What a script exports: `export default { … } satisfies GatewayScript`. A method that is none of
+   * these is an error when the script loads, for it may be one that is misspelt; helpers are
+   * functions of the module, or methods of a class. Other values beside the hooks are left alone.
+   */
   export interface GatewayScript<E extends BaseEnv = BaseEnv> {
     /**
      * Decides about a new flow, before its handshake is answered: about a SYN, about the first
      * datagram between two ends of UDP, or about a ping. If this throws, takes too long, or returns
-     * no verdict or one that does not fit the flow, the flow is rejected.
+     * no verdict or one that does not fit the flow, the flow is rejected; or what `scripts.onError`
+     * of the configuration says: the next script is asked, or the flow is forwarded.
      */
     flow(flow: FlowInfo, env: E, ctx: Ctx): Verdict | Promise<Verdict>;
 

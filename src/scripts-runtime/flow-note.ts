@@ -2,7 +2,7 @@
  * What is known of a flow beyond its row, for logs and whoever looks at flows: what its client
  * speaks, the name that its upstream was dialled by, and the listener to which a script gave it.
  */
-import type { Decision } from './decide.ts';
+import type { Decision } from './decision.ts';
 import type { Sniffed } from './sniff/sniffed.ts';
 
 export interface FlowNote {

@@ -3,11 +3,12 @@
  * answers and messages go out through `HostPorts`. Everything but `load` is synchronous. Whoever
  * runs it calls `expire` when `nextDeadline` has come.
  */
-import type { ConnectionRequest } from '../stack/verdict.ts';
+import type { ConnectionRequest, OnError } from '../stack/verdict.ts';
 import type { EndedFlow, ScriptBundle, ScriptIssue } from './bundle/bundle.ts';
 import { Conns } from './conns/conns.ts';
 import type { ConnEvents } from './conns/ports.ts';
-import { type Decision, Decisions } from './decide.ts';
+import { Decisions } from './decide.ts';
+import type { Decision } from './decision.ts';
 import { closersOf, EndedFlowQueue } from './ended-flow-queue.ts';
 import { SpareEngine } from './engine/spare-engine.ts';
 import { decisionNote, sniffNote } from './flow-note.ts';
@@ -58,6 +59,8 @@ export class ScriptHost {
   /** What `via` and `redirect` may name, in all generations; undefined where nobody knows. */
   upstreams: KnownUpstreams | undefined;
   listeners: KnownListeners | undefined;
+  /** What becomes of flows whose decision fails, in all generations. */
+  onError: OnError = 'reject';
   #journalAt = NEVER;
   #statsAt = NEVER;
   /** Position in the list of all scripts of all generations. */
@@ -102,6 +105,7 @@ export class ScriptHost {
         this.#conns.claim(requestId, request, generation, script),
       upstreams,
       listeners: () => this.listeners,
+      onError: () => this.onError,
       limitHit: (script, ...what) => script.reports.missedVerdict(...what),
       unresolved: (script, flow, verdict, name, error) =>
         script.reports.unresolved(`${verdict}(): "${name}"`, error, flow),
@@ -155,6 +159,7 @@ export class ScriptHost {
   async load(bundle: ScriptBundle, options: LoadOptions = {}): Promise<readonly ScriptIssue[]> {
     if (bundle.upstreams !== undefined) this.upstreams = bundle.upstreams;
     if (bundle.listeners !== undefined) this.listeners = bundle.listeners;
+    if (bundle.onError !== undefined) this.onError = bundle.onError;
     const isCanary = options.canary !== undefined;
     const memory = this.#memory.open(bundle);
     const old = (name: string): string => lastWord(this.#registry, name, bundle, isCanary);
@@ -327,12 +332,11 @@ export class ScriptHost {
   #makeScriptPorts(): ScriptPorts {
     const ports = this.#ports;
     return {
-      now: () => ports.now(),
-      cpuTime: () => ports.cpuTime(),
+      ...{ now: () => ports.now(), cpuTime: () => ports.cpuTime() },
       extension: ports.extension,
       enter: (script, aheadUs) => ports.enter(script.generation, script.position, aheadUs),
-      leave: () => ports.leave(),
-      log: (line) => ports.log(line),
+      ...{ leave: () => ports.leave(), log: (line) => ports.log(line) },
+      onError: () => this.onError,
       settled: (script, call, answer) => this.#decisions.settled(script, call, answer),
       lost: (script) => {
         this.#decisions.lost(script);

@@ -47,7 +47,7 @@ export const Counter = {
   DECISIONS_ANSWERED: 31,
   /** Answers for a flow that no longer waits. */
   DECISIONS_LATE: 32,
-  /** Flows that got the fallback verdict. */
+  /** Flows about which scripts failed to decide, or one of them, before another did. */
   DECISIONS_FAILED: 33,
   DIALS: 35,
   DIALS_NOW: 36,

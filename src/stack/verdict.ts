@@ -114,6 +114,10 @@ export type Verdict =
    */
   | { readonly kind: 'claim'; readonly sniff: boolean };
 
+/** What becomes of a flow whose decision fails. */
+export const ON_ERROR_ACTIONS = ['reject', 'decline', 'forward'] as const;
+export type OnError = (typeof ON_ERROR_ACTIONS)[number];
+
 /** Who decided, for logs and the API. */
 export interface DecidedBy {
   /** Generation of the scripts. */

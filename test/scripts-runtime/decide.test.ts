@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test';
 import { flowId } from '../../src/gateway/flow-filter/flow-id.ts';
-import { type Decision, Decisions } from '../../src/scripts-runtime/decide.ts';
+import { Decisions } from '../../src/scripts-runtime/decide.ts';
+import type { Decision } from '../../src/scripts-runtime/decision.ts';
 import { Generation } from '../../src/scripts-runtime/generations/registry.ts';
 import type { Script } from '../../src/scripts-runtime/script/script.ts';
 import { describe, makeRequest, ScriptWorld, scriptOf, syncScriptOf } from './script-world.ts';

@@ -77,6 +77,8 @@ export interface DataPlaneOptions {
   readonly sockets?: number;
   /** Bytes of slabs. */
   readonly slabBytes?: number;
+  /** Name of the gateway's device, as the loop guard knows it; absent: there is none. */
+  readonly device?: string;
 }
 
 /** Of the first script host. */
@@ -140,7 +142,7 @@ export class DataPlaneRig {
     this.#splice = new Splice(this.stack, upstreams, this.#memory.address, this.counters);
     const address = this.#memory.address;
     this.orphans = new Orphans(this.stack, upstreams, this.#epoll, counters, address);
-    const guard = new LoopGuard('cvt-none0');
+    const guard = new LoopGuard(options.device ?? 'cvt-none0');
     const vias = new Upstreams(this.#reports());
     this.#vias = vias;
     const parts = {
@@ -199,11 +201,25 @@ export class DataPlaneRig {
     return this.stack.tcb(this.#row).congestion;
   }
 
+  /** Sends the SYN and lets the host answer so, without options. */
+  answers(verdict: number): void {
+    this.peer.sends(SYN);
+    const answer = new DecisionAnswer();
+    answer.verdict = verdict;
+    this.#flows.onAnswer(this.#row, answer, monotonicNow());
+  }
+
+  /** The time for the verdict about the flow that was asked about last is over. */
+  expireDecision(): void {
+    this.#flows.onDeadline(this.#row, monotonicNow());
+  }
+
   /** Sends the SYN of a client and lets the script answer: claim. @returns its row */
-  claim(peer = this.peer, requestId = 1): number {
+  claim(peer = this.peer, requestId = 1, afterFailure = false): number {
     peer.sends(SYN);
     const answer = new DecisionAnswer();
     answer.verdict = VerdictCode.CLAIM;
+    answer.afterFailure = afterFailure;
     answer.requestId = requestId;
     answer.generation = 7;
     answer.script = 2;

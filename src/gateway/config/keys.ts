@@ -134,6 +134,7 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'scripts.sets.*.file': live('File with one entry a line.'),
   'scripts.tls': live('TLS of the connections that scripts open.'),
   'scripts.tls.ca': live('File of certificates that are trusted besides those of the system.'),
+  'scripts.onError': live('What becomes of a new flow when scripts fail to give a verdict.'),
   'scripts.limits': live('What each script may use; absent: the default of the runtime.'),
   'scripts.limits.cpuSoftMs': live('Processor time of a call after which a warning is logged.'),
   'scripts.limits.cpuHardMs': live('Processor time after which a call is stopped.'),

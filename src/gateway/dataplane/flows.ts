@@ -89,6 +89,7 @@ export class Flows implements FlowOwner {
     sessions.configure(live);
     claims.configure(live);
     tarpit.configure(live.tarpit);
+    this.#decide.onError = live.onError;
     stack.setLocalAddresses(live.localAddresses);
     stack.setKeepalive(live.timeouts.keepaliveMs * 1000);
     stack.setUserTimeout(live.timeouts.userMs * 1000);
@@ -99,7 +100,7 @@ export class Flows implements FlowOwner {
     stack.forgetRefusals();
   }
 
-  /** The script host came, went, or is not wanted; what waits for one that is gone fails closed. */
+  /** The script host came, went, or is not wanted; what waits for one that is gone fails. */
   setScripts(scripts: ScriptsState, now: Instant): void {
     const before = this.#scripts;
     this.#scripts = scripts;
@@ -163,7 +164,7 @@ export class Flows implements FlowOwner {
       const { action } = this.#listeners.rule(listener);
       this.#decide.ofListener(row, listener, this.#live.generation, action, now);
     } else if (this.#scripts.state === 'none') {
-      this.#decide.refuse(row, CloseReason.UNCLAIMED, now);
+      this.#decide.unclaimed(row, now);
     } else if (this.#scripts.state === 'up' && decisions.ask(row, this.#scripts.epoch)) {
       stack.setDeadline(row, after(now, millis(this.#live.timeouts.decisionMs)));
     } else {

@@ -1,7 +1,8 @@
 /**
  * What a verdict does to a flow that waits: it is dialled for, given a socket for its datagrams,
  * rewritten, answered by a service, or refused with a reason. The verdict is a listener's or a
- * script's; where it does not fit the flow, or there is none, the flow is refused.
+ * script's; where it does not fit the flow, or nobody decides, the flow is refused. Of scripts that
+ * fail to decide, `scripts.onError` says what becomes of the flow.
  */
 import { CloseReason } from '../../stack/close-reason.ts';
 import { Counter } from '../../stack/counters.ts';
@@ -20,6 +21,7 @@ import { IcmpErrorKind } from '../../stack/icmp-error-kind.ts';
 import { type Instant, NEVER } from '../../stack/time.ts';
 import {
   CONGESTION_NAMES,
+  type OnError,
   REJECT_WITHS,
   type RejectWith,
   type UpstreamKind,
@@ -33,6 +35,8 @@ import { CONFIGURED_MARK, type DialPlan } from './forward/dialer.ts';
 import { Listeners } from './listeners.ts';
 
 export class Verdicts {
+  /** What becomes of a flow about which scripts give no verdict. */
+  onError: OnError = 'reject';
   readonly #parts: FlowParts;
   readonly #plan: DialPlan = {
     mark: CONFIGURED_MARK,
@@ -86,11 +90,7 @@ export class Verdicts {
       case 'forward':
         this.#setUpstream(row, action.to);
         if (action.idleTimeoutMs !== undefined) this.#setIdleTimeout(row, action.idleTimeoutMs);
-        this.#plan.mark = CONFIGURED_MARK;
-        this.#plan.bind = '';
-        this.#plan.acceptFirst = false;
-        this.#plan.proxyProtocol = 0;
-        this.#plan.connectTimeoutMs = 0;
+        this.#usePlanOfConfig();
         this.#forward(row, action.via ?? '', action.to !== undefined, now);
         break;
     }
@@ -98,12 +98,11 @@ export class Verdicts {
 
   /** A script decides. */
   ofScript(row: number, answer: DecisionAnswer, now: Instant): void {
-    const { stack } = this.#parts;
+    if (answer.afterFailure) this.#parts.counters.add(Counter.DECISIONS_FAILED);
     this.#noteDecider(row, Decider.SCRIPT, answer.script, answer.generation);
     switch (answer.verdict) {
       case VerdictCode.DECLINE:
-        this.#noteVerdict(row, VerdictCode.DECLINE);
-        stack.reject(row, 'rst', IcmpErrorKind.PORT, CloseReason.UNCLAIMED, ClosedBy.GATEWAY, now);
+        this.#refuse(row, VerdictCode.DECLINE, CloseReason.UNCLAIMED, now);
         break;
       case VerdictCode.REJECT:
         this.#rejectAsScriptSays(row, REJECT_WITHS[answer.detail] ?? 'rst', now);
@@ -128,17 +127,44 @@ export class Verdicts {
     }
   }
 
-  /** The fallback verdict: fail closed, visibly. */
+  /** Scripts failed to decide: what the configuration says of that, and visibly. */
   fail(row: number, now: Instant): void {
     this.#parts.counters.add(Counter.DECISIONS_FAILED);
-    this.refuse(row, CloseReason.SCRIPT_FAILED, now);
+    this.#noteDecider(row, Decider.FALLBACK, 0, 0);
+    switch (this.onError) {
+      case 'reject':
+        this.#refuse(row, VerdictCode.REJECT, CloseReason.SCRIPT_FAILED, now);
+        break;
+      case 'decline':
+        this.#refuse(row, VerdictCode.DECLINE, CloseReason.UNCLAIMED, now);
+        break;
+      case 'forward':
+        this.#copyDestination(row);
+        this.#usePlanOfConfig();
+        this.#forward(row, '', false, now);
+        break;
+    }
   }
 
-  /** Nobody decides about the flow, or nobody can. */
-  refuse(row: number, reason: CloseReason, now: Instant): void {
+  /** There are no scripts that could decide. */
+  unclaimed(row: number, now: Instant): void {
     this.#noteDecider(row, Decider.FALLBACK, 0, 0);
-    this.#noteVerdict(row, VerdictCode.REJECT);
+    this.#refuse(row, VerdictCode.REJECT, CloseReason.UNCLAIMED, now);
+  }
+
+  #refuse(row: number, verdict: VerdictCode, reason: CloseReason, now: Instant): void {
+    this.#noteVerdict(row, verdict);
     this.#parts.stack.reject(row, 'rst', IcmpErrorKind.PORT, reason, ClosedBy.GATEWAY, now);
+  }
+
+  /** No option of a verdict is set. */
+  #usePlanOfConfig(): void {
+    const plan = this.#plan;
+    plan.mark = CONFIGURED_MARK;
+    plan.bind = '';
+    plan.acceptFirst = false;
+    plan.proxyProtocol = 0;
+    plan.connectTimeoutMs = 0;
   }
 
   /** Writes a target into the row: the original destination, or parts of another. */

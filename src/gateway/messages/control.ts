@@ -2,7 +2,7 @@
 import type { SocketInfo } from '../../ffi/tcp-info.ts';
 import type { TrackTimeouts } from '../../stack/conntrack/timeouts.ts';
 import type { StateBounds, StateLimits } from '../../stack/layout.ts';
-import type { CongestionName, FlowProtocol, RejectWith } from '../../stack/verdict.ts';
+import type { CongestionName, FlowProtocol, OnError, RejectWith } from '../../stack/verdict.ts';
 import type { UpstreamReport, UpstreamRule } from './upstreams.ts';
 
 /** A static listener, ready to match: addresses parsed, defaults filled in. */
@@ -61,6 +61,8 @@ export interface LiveConfig {
     readonly via: string;
   };
   readonly upstreams: readonly UpstreamRule[];
+  /** What becomes of a flow about which scripts give no verdict. */
+  readonly onError: OnError;
   readonly timeouts: {
     readonly decisionMs: number;
     readonly connectMs: number;
@@ -203,8 +205,8 @@ export type ToDataPlane =
 
 /**
  * `none`: no script is loaded, an unmatched SYN is refused at once. `down`: the script host is
- * gone and comes back; what waits and what comes gets the fallback. `epoch` counts script hosts:
- * an answer of an older one is late.
+ * gone and comes back; `onError` says what becomes of what waits and of what comes. `epoch` counts
+ * script hosts: an answer of an older one is late.
  */
 export interface ScriptsState {
   readonly state: 'none' | 'up' | 'down';

@@ -3,7 +3,7 @@
  * decided. Fixed layouts, little-endian, one datagram a message. The data plane encodes and decodes
  * on its hot path, straight from its rows and without an object; the script host takes values.
  */
-import type { Decision } from '../../scripts-runtime/decide.ts';
+import type { Decision } from '../../scripts-runtime/decision.ts';
 import { FAILURE_KINDS } from '../../scripts-runtime/errors.ts';
 import { VERDICT_TEXT_BYTES } from '../../scripts-runtime/limits.ts';
 import { PROTOCOL_NAMES, SERVICE_NAMES, Service, VerdictCode } from '../../stack/flow-row.ts';
@@ -80,6 +80,8 @@ const AnswerField = {
   CONGESTION: 62,
   /** 1 when the source is rewritten too. */
   MASQUERADE: 63,
+  /** 1 when scripts before the one that decided have failed. */
+  AFTER_FAILURE: 76,
   CONNECT_TIMEOUT_MS: 64,
   IDLE_TIMEOUT_MS: 68,
   HALF_CLOSE_TIMEOUT_MS: 72,
@@ -226,6 +228,7 @@ export function encodeDecisionAnswer(
     return ANSWER_FIXED_BYTES;
   }
   const { verdict } = decision;
+  view.setUint8(at + AnswerField.AFTER_FAILURE, decision.failures === undefined ? 0 : 1);
   switch (verdict.kind) {
     case 'decline':
       view.setUint8(at + AnswerField.VERDICT, VerdictCode.DECLINE);
@@ -326,6 +329,8 @@ export class DecisionAnswer {
   congestion = 0;
   /** Of a NAT: the upstream sees an address of the pool as source. */
   masquerade = false;
+  /** Scripts before the one that decided have failed, and were passed over. */
+  afterFailure = false;
   textAt = 0;
   textLength = 0;
 }
@@ -360,6 +365,7 @@ export function decodeDecisionAnswer(
   into.maxBytes = view.getFloat64(at + AnswerField.MAX_BYTES, true);
   into.congestion = view.getUint8(at + AnswerField.CONGESTION);
   into.masquerade = view.getUint8(at + AnswerField.MASQUERADE) !== 0;
+  into.afterFailure = view.getUint8(at + AnswerField.AFTER_FAILURE) !== 0;
   into.textAt = at + AnswerField.TEXT;
   into.textLength = textLength;
   return true;

@@ -166,9 +166,10 @@ export class HostLoop {
         this.#loads = this.#loads.then(() => this.#load(bundle, { canary, drainMs }));
         break;
       }
-      case 'names':
+      case 'facts':
         this.#host.upstreams = message.upstreams;
         this.#host.listeners = message.listeners;
+        this.#host.onError = message.onError;
         break;
       case 'closed':
         this.#host.closed(message.flows);

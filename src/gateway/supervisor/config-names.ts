@@ -50,6 +50,7 @@ export class ConfigNames {
       closed: closedAddresses(config),
       upstreams: Object.fromEntries(kinds),
       listeners: { ...redirectable(this.#coming), ...redirectable(config) },
+      onError: config.scripts.onError,
     };
   }
 

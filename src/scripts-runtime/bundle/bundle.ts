@@ -1,6 +1,6 @@
 /** What a script host is given and what it tells. Plain values; they cross a process boundary. */
 
-import type { ConnectionRequest } from '../../stack/verdict.ts';
+import type { ConnectionRequest, OnError } from '../../stack/verdict.ts';
 import type { ScriptLimits } from '../limits.ts';
 import type { KnownListeners, KnownUpstreams } from '../verdict/verdict-fit.ts';
 
@@ -80,6 +80,8 @@ export interface ScriptBundle {
   readonly upstreams?: KnownUpstreams | undefined;
   /** The same of `redirect`. */
   readonly listeners?: KnownListeners | undefined;
+  /** What becomes of flows whose decision fails; absent: what it was before, `reject` at first. */
+  readonly onError?: OnError;
   /** Name of the TUN device, for `FlowInfo.iface`. */
   readonly iface: string;
   /** What ran in a host that is gone, and could hand nothing over. */

@@ -17,7 +17,7 @@ import {
   requestIdOf,
   VERDICT_FAILED,
 } from '../../../src/gateway/messages/decision.ts';
-import type { Decision } from '../../../src/scripts-runtime/decide.ts';
+import type { Decision } from '../../../src/scripts-runtime/decision.ts';
 import { FAILURE_KINDS } from '../../../src/scripts-runtime/errors.ts';
 import { Service, VerdictCode } from '../../../src/stack/flow-row.ts';
 import { CONGESTION_NAMES, type NatVerdict, REJECT_WITHS } from '../../../src/stack/verdict.ts';
@@ -138,6 +138,13 @@ test('every kind of failure keeps its name', () => {
     const { answer } = roundTrip({ kind: 'failed', failure, by: BY });
     expect([answer.verdict, failureName(answer.detail)]).toEqual([VERDICT_FAILED, failure]);
   }
+});
+
+test('a verdict says whether scripts before it have failed', () => {
+  const verdict = { kind: 'verdict', verdict: { kind: 'decline' }, by: BY } as const;
+  expect(roundTrip(verdict).answer.afterFailure).toBe(false);
+  const failures = [{ script: 0, failure: 'cpu' }] as const;
+  expect(roundTrip({ ...verdict, failures }).answer.afterFailure).toBe(true);
 });
 
 test('decline, reject and redirect arrive with their text', () => {

@@ -48,6 +48,8 @@ export interface AsideOptions {
   readonly upstreams?: ScriptBundle['upstreams'];
   /** What `redirect` may name. */
   readonly listeners?: ScriptBundle['listeners'];
+  /** What becomes of flows whose decision fails; absent: they are rejected. */
+  readonly onError?: ScriptBundle['onError'] | undefined;
   readonly command?: readonly string[] | undefined;
   /** How long one `ask` may take, in milliseconds. */
   readonly askMs?: number;
@@ -94,13 +96,18 @@ export class Aside {
       disabled = [],
       upstreams,
       listeners,
+      onError,
       askMs = ASK_MS,
       command = selfCommand('__script-check'),
     }: AsideOptions,
   ): Promise<Aside | readonly ScriptIssue[]> {
     if (generation.scripts.length === 0) return [];
-    const names = { ...(upstreams && { upstreams }), ...(listeners && { listeners }) };
-    const bundle = toBundle(generation, { iface, disabled, ...names });
+    const facts = {
+      ...(upstreams && { upstreams }),
+      ...(listeners && { listeners }),
+      ...(onError && { onError }),
+    };
+    const bundle = toBundle(generation, { iface, disabled, ...facts });
     const message: ToScriptHost = { kind: 'load', bundle, epoch: 0 };
     const tooLong = frameFault(message);
     if (tooLong !== undefined) return [bundleIssue(generation, 'limit', tooLong)];

@@ -81,9 +81,9 @@ export class ScriptHost implements Activator {
 
   /** The configuration has changed. */
   tellFacts(): void {
-    const { upstreams = {}, listeners = {} } = this.#options.facts?.() ?? {};
-    const names = { kind: 'names', upstreams, listeners } as const;
-    for (const host of [this.#host, this.#next]) host?.send(names);
+    const { upstreams = {}, listeners = {}, onError = 'reject' } = this.#options.facts?.() ?? {};
+    const facts = { kind: 'facts', upstreams, listeners, onError } as const;
+    for (const host of [this.#host, this.#next]) host?.send(facts);
   }
 
   check(bundle: Generation, active: Generation): Promise<Checked> {
