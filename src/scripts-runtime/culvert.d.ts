@@ -485,9 +485,9 @@ declare module 'culvert' {
   }
 
   /**
-   * What a script exports: `export default { … } satisfies GatewayScript`. A method that is none of
-   * these is an error when the script loads, for it may be one that is misspelt; helpers are
-   * functions of the module, or methods of a class. Other values beside the hooks are left alone.
+   * What a script exports: `export default { … } satisfies GatewayScript`. A method whose name is
+   * nearly one of these is an error when the script loads, for it may be misspelt. Other methods
+   * and values beside the hooks are left alone.
    */
   export interface GatewayScript<E extends BaseEnv = BaseEnv> {
     /**
