@@ -65,3 +65,42 @@ test('a script that breaks what the log uses hurts itself alone', async () => {
     ctx.log.info({ err }, 'x');`);
   expect(logs[0]).toMatchObject({ message: 'x', fields: { err: { message: 'no' } } });
 });
+
+test('an error, a map or a set that holds itself is shown once', async () => {
+  const logs = await logsOf(`const err: any = new Error('no'); err.cause = err; err.at = { err };
+    const m = new Map(); m.set('m', m); const s = new Set(); s.add([s]); const o: any = {}; o.o = o;
+    ctx.log.info({ err, m, s, o }); console.log(m, s);`);
+  expect(logs[0]?.fields).toMatchObject({
+    err: { message: 'no', cause: '[circular]', at: { err: '[circular]' } },
+    m: [['m', '[circular]']],
+    s: [['[circular]']],
+    o: { o: '[circular]' },
+  });
+  expect(logs[1]?.message).toBe('[["m","[circular]"]] [["[circular]"]]');
+});
+
+test('an error that stands in two fields, or behind what is deeper, is no circle', async () => {
+  const [line] = await logsOf(`const cause = new Error('inner');
+    const err = Object.assign(new Error('outer', { cause }), { at: { deep: [[1]] } });
+    ctx.log.info({ err, cause, both: [cause, cause] });`);
+  const inner = { message: 'inner' };
+  expect(line?.fields).toMatchObject({ err: { cause: inner }, cause: inner, both: [inner, inner] });
+});
+
+test('errors without an end cost a line its rest, not the script its sandbox', async () => {
+  const logs = await logsOf(`class Deep extends Error { get cause() { return new Deep('no'); } }
+    const all = Array.from({ length: 30 }, () => new Set());
+    for (const s of all) for (const other of all) s.add(other);
+    ctx.log.info({ all }, 'wide'); ctx.log.info({ err: new Deep('no') }, 'deep');
+    console.log(new Map([[1, new Map([[2, new Map([[3, new Map([[4, new Set([5])]])]])]])]]));`);
+  expect(logs.slice(0, 2).map(({ message }) => message)).toEqual(['wide', 'deep']);
+  expect(logs[2]?.message).toBe('[[1,[[2,[[3,[[4,"[too much]"]]]]]]]]');
+});
+
+test('the errors of an AggregateError are shown', async () => {
+  const [line] = await logsOf(`const errors = [new TypeError('a'), 5];
+    ctx.log.warn({ err: new AggregateError(errors, 'all') });`);
+  expect(line?.fields).toMatchObject({
+    err: { type: 'AggregateError', message: 'all', errors: [{ type: 'TypeError' }, 5] },
+  });
+});
