@@ -1,5 +1,7 @@
 /** What becomes of the values that a script gives to its log. */
 import { expect, test } from 'bun:test';
+import { Diagnostics } from '../../../src/scripts-runtime/bundle/diagnostics.ts';
+import { transpile } from '../../../src/scripts-runtime/bundle/transpile.ts';
 import { ScriptWorld, syncScriptOf } from '../script-world.ts';
 
 /** The log of a script whose `flow` has this body; its first line is line 3. */
@@ -103,4 +105,38 @@ test('the errors of an AggregateError are shown', async () => {
   expect(line?.fields).toMatchObject({
     err: { type: 'AggregateError', message: 'all', errors: [{ type: 'TypeError' }, 5] },
   });
+});
+
+test('fields that are too long say so, also where frames of ours are in them', async () => {
+  const [line] = await logsOf(`const stack = 'E\\n' + '    at x (culvert/x.js:1:2)\\n'.repeat(200);
+    ctx.log.info({ stack, last: 1 });`);
+  expect(Object.keys(line?.fields ?? {})).toEqual(['truncated']);
+});
+
+test('frames of ours go from the texts of fields, and nothing else does', async () => {
+  const [line] = await logsOf(`const text = 'E\\n    at x (culvert/x.js:1:2)\\nrest';
+    const open = 'E\\n    at x (culvert/x.js:1:2'; const after = 'kept) (culvert/x.js:1:2)';
+    const first = '    at x (culvert/x.js:1:2)\\n    at y (other.ts:1:2)\\n';
+    ctx.log.info({ text, nested: JSON.stringify({ text }), open, after, first, list: [first] });`);
+  const text = 'E\n    at x (culvert/x.js:1:2)\nrest';
+  const first = '    at y (other.ts:1:2)\n';
+  expect(line?.fields).toEqual({
+    text: 'E\nrest',
+    nested: JSON.stringify({ text }),
+    open: 'E\n    at x (culvert/x.js:1:2',
+    after: 'kept) (culvert/x.js:1:2)',
+    first,
+    list: [first],
+  });
+});
+
+test('text of a peer that looks like frames is read in the time of its length', async () => {
+  const script = { name: 'a', file: 'a.ts', source: 'export default {};' };
+  const code = await transpile(script);
+  if (!('map' in code)) throw new Error('it has no fault');
+  const diagnostics = new Diagnostics(script, code);
+  const text = `E\n    at ${'(culvert/'.repeat(20_000)}`;
+  const from = performance.now();
+  expect(diagnostics.withPlaces(text)).toBe(text);
+  expect(performance.now() - from).toBeLessThan(500);
 });
