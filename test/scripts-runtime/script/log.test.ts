@@ -133,7 +133,7 @@ test('frames of ours go from the texts of fields, and nothing else does', async 
 test('text of a peer that looks like frames is read in the time of its length', async () => {
   const script = { name: 'a', file: 'a.ts', source: 'export default {};' };
   const code = await transpile(script);
-  if (!('map' in code)) throw new Error('it has no fault');
+  if (!('sources' in code)) throw new Error('it has no fault');
   const diagnostics = new Diagnostics(script, code);
   const text = `E\n    at ${'(culvert/'.repeat(20_000)}`;
   const from = performance.now();
