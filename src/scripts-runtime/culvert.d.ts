@@ -430,7 +430,8 @@ declare module 'culvert' {
     /**
      * Of networks: whether the address `value` lies in one. Of names: whether `value` is one of
      * them (`example.com`), or lies below one (`*.example.com`), or either (`.example.com`).
-     * A set that does not exist is an error, and so is a value with a port (`String(flow.src)`).
+     * A set that does not exist is an error, and so is a value with a port (`String(flow.src)`);
+     * an IPv6 address may stand in brackets, as in `sniffed.host`.
      */
     has(set: string, value: string): boolean;
   }
