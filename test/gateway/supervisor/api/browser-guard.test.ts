@@ -50,13 +50,13 @@ test.each([
   expect(await ask('GET /logs', header, ...UPGRADE)).toBe(403);
 });
 
-test.each([
-  ['https://dash.example.net'],
-  ['http://dash.example.net'],
-])('the page of the proxy is let through a unix socket: %s', async (origin) => {
-  expect(await ask('GET /connections', `Origin: ${origin}`)).toBe(200);
-  expect(await ask('GET /connections', `Origin: ${origin}`, ...UPGRADE)).toBe(101);
-});
+test.each([['https://dash.example.net'], ['http://dash.example.net']])(
+  'the page of the proxy is let through a unix socket: %s',
+  async (origin) => {
+    expect(await ask('GET /connections', `Origin: ${origin}`)).toBe(200);
+    expect(await ask('GET /connections', `Origin: ${origin}`, ...UPGRADE)).toBe(101);
+  },
+);
 
 test('who is no page needs no origin on a unix socket', async () => {
   expect(await ask('GET /v1/status')).toBe(200);
