@@ -219,6 +219,22 @@ export function deep(n: number): unknown {
     expect(failuresOf(report)).toEqual(failuresOf(await plain(files)));
   });
 
+  test('what runs, but not for Babel, is told, and is left to the sandbox', async () => {
+    const files: Files = {
+      script: `import { decline } from 'culvert';
+import { Foo } from './t.ts';
+const Foo = 1;
+export default { flow: () => decline({ note: String(Foo) }) };`,
+      modules: { 't.ts': 'export type Foo = number; export const one = () => 1;' },
+      test: `test('a', async () => { await ask(1); });`,
+    };
+    const run = await covered(files);
+    expect(failuresOf(run.report)).toEqual(failuresOf(await plain(files)));
+    expect(failuresOf(run.report)).toEqual([undefined, undefined]);
+    expect(run.unread).toEqual(['scripts/route.ts is not counted: Duplicate declaration "Foo"']);
+    expect(Object.keys(told(run))).toEqual(['scripts/t.ts']);
+  });
+
   test('the limits: a script that fits in them fits in them while it counts', async () => {
     const { report } = await covered({
       script: `import { decline } from 'culvert';
