@@ -8,6 +8,7 @@ import { type BabelFileResult, type PluginObj, transformSync, type types } from 
 import type { FileCoverageData } from 'istanbul-lib-coverage';
 import { programVisitor } from 'istanbul-lib-instrument';
 import type { OriginalText, ScriptSource } from '../../scripts-runtime/bundle/bundle.ts';
+import { keepInferredNames } from './inferred-names.ts';
 
 export interface InstrumentedScripts {
   readonly scripts: readonly ScriptSource[];
@@ -112,6 +113,7 @@ function countersOf(babelTypes: typeof types, path: string, found: FileCoverageD
   });
   return {
     visitor: {
+      ...keepInferredNames(babelTypes),
       Program: {
         enter: (program) => enter(program),
         exit: (program) => {

@@ -235,6 +235,55 @@ export default { flow: () => decline({ note: String(Foo) }) };`,
     expect(Object.keys(told(run))).toEqual(['scripts/t.ts']);
   });
 
+  test('names that functions and classes take from their place', async () => {
+    const files: Files = {
+      script: `import { decline } from 'culvert';
+type Fn = () => number;
+const key = 'computed';
+class Fields {
+  field = () => 1;
+  #hidden = function () { return 2; };
+  static still = class {};
+  'a text' = (() => 3) as Fn;
+  [key] = async () => 4;
+  7 = (1, () => 5);
+  get hidden() { return this.#hidden; }
+}
+function given(f = () => 1, { g = class {}, ...h } = {} as any, __proto__ = (() => 2)!) {
+  return [f, g, __proto__];
+}
+let assigned: Fn | undefined;
+assigned ??= () => 1;
+let other: unknown;
+other ||= class {};
+const cast = (() => 1) satisfies Fn;
+const all = [...given(), assigned, other, cast];
+for (let looped = () => 1, n = 0; n < 1; n++) all.push(looped);
+switch (key) {
+  case 'computed':
+    const cased = () => 1;
+    all.push(cased);
+}
+const plain = (0, () => 1), own = class Own {}, either = key ? () => 1 : cast;
+const fields = new Fields() as any;
+all.push(plain, own, either, fields.field, fields.hidden, Fields.still);
+all.push(fields['a text'], fields[key], fields[7]);
+export default {
+  flow() {
+    console.log(all.map((one: any) => one.name).join() + all[2]());
+    return decline();
+  },
+};`,
+      test: `test('a', async () => expect((await ask(1)).logs[0].message).toBe('none'));`,
+    };
+    const run = await covered(files);
+    const expected = failuresOf(await plain(files));
+    const names = 'f,g,__proto__,assigned,other,cast,looped,cased,,Own,,field,#hidden,still,a text';
+    expect(expected[1]?.message).toContain(`${names},computed,2`);
+    expect(failuresOf(run.report)).toEqual(expected);
+    expect(run.unread).toEqual([]);
+  });
+
   test('the limits: a script that fits in them fits in them while it counts', async () => {
     const { report } = await covered({
       script: `import { decline } from 'culvert';
