@@ -18,6 +18,9 @@ export interface InstrumentedScripts {
   readonly unread: readonly string[];
 }
 
+/** What is no standard yet, and is understood where scripts run. */
+const SYNTAX = ['decorators', 'decoratorAutoAccessors'] as const;
+
 /** Tests stay as they are, and so does what only they import. */
 export function instrumentScripts(scripts: readonly ScriptSource[]): InstrumentedScripts {
   const files = new Map<string, FileCoverageData>();
@@ -85,7 +88,7 @@ function transform(path: string, text: string, found: FileCoverageData[]): Babel
       inputSourceMap: false,
       parserOpts: {
         sourceType: 'module',
-        plugins: path.endsWith('.ts') ? ['typescript', 'decorators'] : ['decorators'],
+        plugins: [...SYNTAX, ...(path.endsWith('.ts') ? (['typescript'] as const) : [])],
       },
       plugins: [(babel: { types: typeof types }) => countersOf(babel.types, path, found)],
     });

@@ -235,6 +235,27 @@ export default { flow: () => decline({ note: String(Foo) }) };`,
     expect(Object.keys(told(run))).toEqual(['scripts/t.ts']);
   });
 
+  test('decorators and accessors are counted; decorators of parameters are told', async () => {
+    const files: Files = {
+      script: `import { decline } from 'culvert';
+const seen: string[] = [];
+const see = (_: unknown, { kind, name }: { kind: string; name: PropertyKey }): void => {
+  seen.push(kind + String(name));
+};
+class Ports { @see accessor least = 1; accessor most = 2; @see any() { return this.most; } }
+export default { flow() { console.log(seen.join(), new Ports().any()); return decline(); } };`,
+      test: `test('a', async () => {
+  expect((await ask(1)).logs[0].message).toBe('accessorleast,methodany 2');
+});`,
+    };
+    const run = await covered(files);
+    expect(run.unread).toEqual([]);
+    expect(failuresOf(run.report)).toEqual([undefined, undefined]);
+    expect(failuresOf(run.report)).toEqual(failuresOf(await plain(files)));
+    const parameter = await covered({ ...files, script: 'class A { m(@see one) {} }' });
+    expect(parameter.unread).toEqual([expect.stringContaining('is not counted: Decorators')]);
+  });
+
   test('names that functions and classes take from their place', async () => {
     const files: Files = {
       script: `import { decline } from 'culvert';
