@@ -3,14 +3,15 @@
  * answers and messages go out through `HostPorts`. Everything but `load` is synchronous. Whoever
  * runs it calls `expire` when `nextDeadline` has come.
  */
-import type { ConnectionRequest } from '../stack/verdict.ts';
+import type { ConnectionRequest, OnError } from '../stack/verdict.ts';
 import type { EndedFlow, ScriptBundle, ScriptIssue } from './bundle/bundle.ts';
 import { Conns } from './conns/conns.ts';
 import type { ConnEvents } from './conns/ports.ts';
-import { type Decision, Decisions } from './decide.ts';
+import { Decisions } from './decide.ts';
+import type { Decision } from './decision.ts';
 import { closersOf, EndedFlowQueue } from './ended-flow-queue.ts';
 import { SpareEngine } from './engine/spare-engine.ts';
-import { sniffNote } from './flow-note.ts';
+import { decisionNote, sniffNote } from './flow-note.ts';
 import { FlowSniffing } from './flow-sniffing.ts';
 import { lastWord } from './generations/last-word.ts';
 import { loadBundle } from './generations/loader.ts';
@@ -26,7 +27,7 @@ import { callNumbers } from './script/script-calls.ts';
 import { ScriptMemory } from './script/script-memory.ts';
 import type { ScriptPorts } from './script/script-ports.ts';
 import { SeenNames } from './seen-names.ts';
-import type { KnownUpstreams } from './verdict/verdict-fit.ts';
+import type { KnownListeners, KnownUpstreams } from './verdict/verdict-fit.ts';
 
 /** How much of the journal a kill can cost, in microseconds. */
 const JOURNAL_PERIOD_US = 100_000;
@@ -55,14 +56,17 @@ export class ScriptHost {
   readonly #recent = new RecentFlows();
   readonly #rollout: Rollout;
   readonly #spare = new SpareEngine(() => this.#scriptWithoutEngine());
-  /** What `via` may name, in all generations; undefined where nobody knows. */
+  /** What `via` and `redirect` may name, in all generations; undefined where nobody knows. */
   upstreams: KnownUpstreams | undefined;
+  listeners: KnownListeners | undefined;
+  /** What becomes of flows whose decision fails, in all generations. */
+  onError: OnError = 'reject';
   #journalAt = NEVER;
   #statsAt = NEVER;
   /** Position in the list of all scripts of all generations. */
   #firstToFire = 0;
 
-  /** @param services  names of in-process listeners, for `redirect` */
+  /** @param services  of the gateway, for `redirect` */
   constructor(ports: HostPorts, services: readonly string[]) {
     this.#ports = ports;
     this.#services = services;
@@ -88,8 +92,8 @@ export class ScriptHost {
       now: () => ports.now(),
       nextCall: this.#scriptPorts.nextCall,
       answer: (requestId, decision, request) => {
-        const dnsName = decision.kind === 'verdict' ? decision.name : undefined;
-        if (dnsName !== undefined) ports.noted?.(request.flow, { dnsName });
+        const note = decisionNote(decision, services);
+        if (note !== undefined) ports.noted?.(request.flow, note);
         ports.answer(requestId, decision);
         this.#answered(decision, request);
       },
@@ -100,6 +104,8 @@ export class ScriptHost {
       claim: (requestId, request, generation, script) =>
         this.#conns.claim(requestId, request, generation, script),
       upstreams,
+      listeners: () => this.listeners,
+      onError: () => this.onError,
       limitHit: (script, ...what) => script.reports.missedVerdict(...what),
       unresolved: (script, flow, verdict, name, error) =>
         script.reports.unresolved(`${verdict}(): "${name}"`, error, flow),
@@ -152,6 +158,8 @@ export class ScriptHost {
    */
   async load(bundle: ScriptBundle, options: LoadOptions = {}): Promise<readonly ScriptIssue[]> {
     if (bundle.upstreams !== undefined) this.upstreams = bundle.upstreams;
+    if (bundle.listeners !== undefined) this.listeners = bundle.listeners;
+    if (bundle.onError !== undefined) this.onError = bundle.onError;
     const isCanary = options.canary !== undefined;
     const memory = this.#memory.open(bundle);
     const old = (name: string): string => lastWord(this.#registry, name, bundle, isCanary);
@@ -324,12 +332,11 @@ export class ScriptHost {
   #makeScriptPorts(): ScriptPorts {
     const ports = this.#ports;
     return {
-      now: () => ports.now(),
-      cpuTime: () => ports.cpuTime(),
+      ...{ now: () => ports.now(), cpuTime: () => ports.cpuTime() },
       extension: ports.extension,
       enter: (script, aheadUs) => ports.enter(script.generation, script.position, aheadUs),
-      leave: () => ports.leave(),
-      log: (line) => ports.log(line),
+      ...{ leave: () => ports.leave(), log: (line) => ports.log(line) },
+      onError: () => this.onError,
       settled: (script, call, answer) => this.#decisions.settled(script, call, answer),
       lost: (script) => {
         this.#decisions.lost(script);

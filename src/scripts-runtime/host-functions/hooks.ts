@@ -1,5 +1,6 @@
 /** The functions behind hooks and `ctx.waitUntil`. */
 import type { QuickJSContext } from 'quickjs-emscripten-core';
+import { nearest } from '../suggest.ts';
 import { type HostFunctions, readNumber, readText } from './arguments.ts';
 
 /** What hooks tell while a turn runs. None of it may enter the engine again. */
@@ -24,5 +25,13 @@ export const hookFunctions = (context: QuickJSContext, ports: GuestHookPorts): H
   endWait: (id, error) => {
     ports.endWait(readNumber(context, id), readText(context, error) ?? '');
     return undefined;
+  },
+  unknownHook: (name, known) => {
+    const meant = nearest(
+      readText(context, name) ?? '',
+      readText(context, known)?.split(',') ?? [],
+    );
+    const text = `the default export has a method "${readText(context, name)}" that nothing calls`;
+    return context.newString(meant === undefined ? text : `${text}, did you mean "${meant}"?`);
   },
 });

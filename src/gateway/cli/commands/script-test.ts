@@ -45,7 +45,7 @@ export function addScriptTest(script: Command, finish: Finish): void {
   withTimeout(script.command('test [file...]'))
     .description('run the tests of scripts: NAME.test.ts beside NAME.ts; needs no gateway')
     .option('-t, --test-name-pattern <text>', 'only tests that have this in their names')
-    .option('-c, --config <file>', 'take vars, limits and sets from a config')
+    .option('-c, --config <file>', 'take vars, limits, sets and onError from a config')
     .option('--root <folder>', 'also import files below this folder')
     .option('--coverage', 'show which statements, branches, functions and lines ran')
     .option('--coverage-lcov <file>', 'write what ran to a file, in the format of lcov')
