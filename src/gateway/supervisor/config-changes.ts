@@ -78,6 +78,8 @@ export interface ConfigChange extends Change {
   readonly isPersisted: boolean;
 }
 
+/** How long the end of the gateway waits for a disk. */
+const SAVE_TIMEOUT_MS = 5_000;
 /** Of the hash in an ETag: 64 bits of it. */
 const TAG_DIGITS = 16;
 
@@ -182,9 +184,10 @@ export class ConfigChanges {
     return this.#autosave.save(this.#options.state.loaded);
   }
 
-  /** Settles when no config is left to be saved. */
-  get saved(): Promise<void> {
-    return this.#autosave.settled;
+  /** Settles when no config is left to be saved, or the disk takes too long. */
+  async saved(forced?: Promise<unknown>): Promise<void> {
+    if (await this.#autosave.settled(SAVE_TIMEOUT_MS, forced)) return;
+    this.#options.log.warn({ why: 'the gateway ends before it is written' }, 'config-not-saved');
   }
 
   async #change(
