@@ -164,6 +164,8 @@ declare module 'culvert:test' {
     readonly to?: string;
     /** Of `failed`: `error`, `cpu`, `memory`, `wall`, `bad-verdict` … */
     readonly failure?: string;
+    /** Of `failed`: what becomes of the flow by `scripts.onError`, unless it is rejected. */
+    readonly onError?: 'decline' | 'forward';
     readonly [option: string]: unknown;
   }
 

@@ -90,9 +90,11 @@ declare module 'culvert' {
   export interface RejectOptions {
     /**
      * `rst` (default): connection refused; UDP hears "port unreachable" and a ping "unreachable".
-     * `icmp`: administratively prohibited. `drop`: silence.
+     * `icmp`: administratively prohibited. `drop`: silence. `tarpit`, for TCP only: the client is
+     * answered, may send nothing, and hears nothing; it is held until it goes, or for as long as
+     * `timeouts.tarpit` says, at no cost of memory. Where `limits.tarpit` are held, it is `rst`.
      */
-    with?: 'rst' | 'icmp' | 'drop';
+    with?: 'rst' | 'icmp' | 'drop' | 'tarpit';
     /** Shown in the log; at most 200 bytes, the rest is cut off. */
     reason?: string;
   }
@@ -150,9 +152,13 @@ declare module 'culvert' {
   export function nat(to?: Addr | Host, options?: NatOptions): Verdict;
 
   /**
-   * Let a service inside the gateway answer. `welcome` is a page that shows `note`; it is for TCP.
+   * Treat the flow as a listener of the configuration does, as if it had matched: by its action,
+   * target, upstream and times, whatever its destinations and ports. It must take the protocol of
+   * the flow, and there must be one of that name, which is known when the flow comes.
+   *
+   * `welcome` is a page of the gateway itself, for TCP; only that has a `note`, which it shows.
    */
-  export function redirect(listener: 'welcome', options?: { note?: string }): Verdict;
+  export function redirect(listener: string, options?: { note?: string }): Verdict;
 
   export interface ClaimOptions {
     /** You will look at what the client says first, before anything else. */
@@ -424,7 +430,8 @@ declare module 'culvert' {
     /**
      * Of networks: whether the address `value` lies in one. Of names: whether `value` is one of
      * them (`example.com`), or lies below one (`*.example.com`), or either (`.example.com`).
-     * A set that does not exist is an error, and so is a value with a port (`String(flow.src)`).
+     * A set that does not exist is an error, and so is a value with a port (`String(flow.src)`);
+     * an IPv6 address may stand in brackets, as in `sniffed.host`.
      */
     has(set: string, value: string): boolean;
   }
@@ -478,12 +485,17 @@ declare module 'culvert' {
     readonly reason: string;
   }
 
-  /** What a script exports: `export default { … } satisfies GatewayScript`. */
+  /**
+   * What a script exports: `export default { … } satisfies GatewayScript`. A method whose name is
+   * nearly one of these is an error when the script loads, for it may be misspelt. Other methods
+   * and values beside the hooks are left alone.
+   */
   export interface GatewayScript<E extends BaseEnv = BaseEnv> {
     /**
      * Decides about a new flow, before its handshake is answered: about a SYN, about the first
      * datagram between two ends of UDP, or about a ping. If this throws, takes too long, or returns
-     * no verdict or one that does not fit the flow, the flow is rejected.
+     * no verdict or one that does not fit the flow, the flow is rejected; or what `scripts.onError`
+     * of the configuration says: the next script is asked, or the flow is forwarded.
      */
     flow(flow: FlowInfo, env: E, ctx: Ctx): Verdict | Promise<Verdict>;
 

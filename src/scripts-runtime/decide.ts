@@ -1,54 +1,20 @@
 /**
  * The path of a decision: the scripts are asked in order, the first that does not decline decides.
  * A script may answer later; meanwhile the decision waits in a bounded table, and whatever happens
- * to it there, it is answered exactly once or cancelled.
+ * to it there, it is answered exactly once or cancelled. A script that fails ends the decision, or
+ * has declined, as `onError` says; what else that means for the flow is for the data plane to do.
  */
-import type { ConnectionRequest, DecidedBy, Endpoint, Verdict } from '../stack/verdict.ts';
+import type { ConnectionRequest, DecidedBy, Endpoint, OnError, Verdict } from '../stack/verdict.ts';
+import { type Decision, NO_SCRIPT, type ScriptFailure } from './decision.ts';
+import type { DecisionPorts } from './decision-ports.ts';
 import type { FailureKind } from './errors.ts';
 import type { Generation } from './generations/registry.ts';
 import { SLICE_US } from './limits.ts';
 import { RenewedMap } from './renewed-map.ts';
 import type { Script, ScriptAnswer } from './script/script.ts';
-import type { MissedLimit } from './script/script-reports.ts';
+import { NameWaits } from './verdict/name-waits.ts';
 import { isNamed, type NamedTarget, type TargetedVerdict } from './verdict/parse-verdict.ts';
-import { completePort, type KnownUpstreams, misfitOf } from './verdict/verdict-fit.ts';
-
-/** `DecidedBy.script` when no script claimed the flow. */
-export const NO_SCRIPT = 0xffff_ffff;
-
-/** How a decision ended. */
-export type Decision =
-  | {
-      readonly kind: 'verdict';
-      readonly verdict: Verdict;
-      readonly by: DecidedBy;
-      /** What the script called the upstream, when it gave no address. */
-      readonly name?: string;
-    }
-  | { readonly kind: 'failed'; readonly failure: FailureKind; readonly by: DecidedBy };
-
-export interface DecisionPorts {
-  /** Microseconds. */
-  now(): number;
-  answer(requestId: number, decision: Decision, request: ConnectionRequest): void;
-  /** Number of a new call into a script. */
-  nextCall(): number;
-  /** Starts to resolve a name; `resolved` answers. */
-  resolve(id: number, name: string): void;
-  /** `script` takes the flow; false when it has as many as it may have. */
-  claim(
-    requestId: number,
-    request: ConnectionRequest,
-    generation: Generation,
-    script: Script,
-  ): boolean;
-  /** By name; undefined where nobody knows them. */
-  upstreams?(): KnownUpstreams | undefined;
-  /** A limit of calls was hit by one of `script`. @param name  that is being resolved meanwhile */
-  limitHit(script: Script, limit: MissedLimit, flow: number, name?: string): void;
-  /** A name that a script gave does not resolve; `verdict` is its kind. */
-  unresolved(script: Script, flow: number, verdict: string, name: string, error: string): void;
-}
+import { completePort, misfitOf } from './verdict/verdict-fit.ts';
 
 interface Waiting {
   readonly requestId: number;
@@ -62,12 +28,14 @@ interface Waiting {
   call: number;
   /** The verdict that waits for the name of its upstream. */
   targeted: TargetedVerdict | undefined;
+  /** Its time is over: scripts that are still to be asked must answer at once. */
+  isOverdue: boolean;
+  /** Scripts that failed so far. */
+  failures: readonly ScriptFailure[];
 }
 
-interface Lookup {
-  readonly name: string;
-  readonly waiting: Set<number>;
-}
+/** Why a decision cannot wait for its script. */
+type NoWait = 'wall' | 'pending';
 
 export class Decisions {
   readonly #ports: DecisionPorts;
@@ -77,11 +45,9 @@ export class Decisions {
   readonly #calls = new RenewedMap<number, number>();
   /** How many wait under each wall limit, in microseconds. */
   readonly #wallLimits = new RenewedMap<number, number>();
-  readonly #lookups = new RenewedMap<number, Lookup>();
-  readonly #lookupIds = new RenewedMap<string, number>();
+  readonly #names = new NameWaits();
   /** What came up during turns and may take turns of its own, in its order. */
   readonly #backlog: (() => void)[] = [];
-  #lastLookup = 0;
 
   constructor(ports: DecisionPorts) {
     this.#ports = ports;
@@ -123,7 +89,7 @@ export class Decisions {
     const deadline = arrivedAt + generation.wallUs;
     if (deadline <= this.#ports.now()) {
       const by = { generation: generation.number, script: NO_SCRIPT };
-      this.#ports.answer(requestId, { kind: 'failed', failure: 'wall', by }, request);
+      this.#ports.answer(requestId, this.#failed('wall', by, []), request);
       return;
     }
     const decision: Waiting = {
@@ -134,8 +100,10 @@ export class Decisions {
       position: 0,
       call: 0,
       targeted: undefined,
+      isOverdue: false,
+      failures: [],
     };
-    this.#ask(decision, false);
+    this.#ask(decision);
     this.afterTurn();
   }
 
@@ -163,18 +131,14 @@ export class Decisions {
       for (const { decision, call } of calls) {
         const isWaiting = this.#waiting.get(decision.requestId) === decision;
         const isSameCall = decision.call === call && decision.targeted === undefined;
-        if (isWaiting && isSameCall) this.#fail(decision, 'killed');
+        if (isWaiting && isSameCall) this.#failLater(decision, 'killed');
       }
     });
   }
 
   /** The answer of `ports.resolve`. No address is an error. */
   resolved(id: number, addresses: readonly string[], error: string): void {
-    const lookup = this.#lookups.get(id);
-    if (lookup === undefined) return;
-    this.#lookups.delete(id);
-    this.#lookupIds.delete(lookup.name);
-    for (const requestId of lookup.waiting) {
+    for (const requestId of this.#names.take(id)) {
       const decision = this.#waiting.get(requestId);
       if (decision?.targeted !== undefined) this.#completeTarget(decision, addresses, error);
     }
@@ -188,13 +152,20 @@ export class Decisions {
         if (this.#hasOneLimit) break;
         continue;
       }
+      if (decision.isOverdue) continue;
+      decision.isOverdue = true;
+      const { call } = decision;
       const script = scriptOf(decision);
       const { to } = decision.targeted ?? {};
       const name = to !== undefined && isNamed(to) ? to.name : undefined;
       if (script !== undefined) this.#ports.limitHit(script, 'wall', decision.request.flow, name);
-      this.#fail(decision, 'wall');
-      const { call } = decision;
-      this.#backlog.push(() => script?.abort(call, 'the time for a verdict is over'));
+      const isOver = this.#fail(decision, 'wall');
+      if (!isOver) this.#calls.delete(call);
+      this.#backlog.push(() => {
+        script?.abort(call, 'the time for a verdict is over');
+        const isWaiting = this.#waiting.get(decision.requestId) === decision;
+        if (!isOver && isWaiting && decision.call === call) this.#askNext(decision);
+      });
     }
     this.afterTurn();
   }
@@ -211,78 +182,93 @@ export class Decisions {
     }
   }
 
-  #ask(decision: Waiting, wasWaiting: boolean): void {
-    const { generation } = decision;
+  #ask(decision: Waiting): void {
+    const { generation, request } = decision;
     for (; decision.position < generation.scripts.length; decision.position++) {
       const script = generation.scripts[decision.position] as Script;
       decision.call = this.#ports.nextCall();
-      const answer = script.decide(decision.call, decision.request);
-      if (answer.kind === 'pending') {
-        this.#wait(decision, script);
-        return;
+      const answer = script.decide(decision.call, request);
+      if (answer.kind !== 'pending') {
+        if (this.#conclude(decision, answer)) return;
+        continue;
       }
-      if (this.#conclude(decision, answer)) return;
+      const noWait = this.#wait(decision, script);
+      if (noWait === undefined || this.#fail(decision, noWait)) return;
     }
-    if (wasWaiting || this.#waiting.has(decision.requestId)) this.#forget(decision);
-    const by = { generation: generation.number, script: NO_SCRIPT };
-    const declined: Decision = { kind: 'verdict', verdict: { kind: 'decline' }, by };
-    this.#ports.answer(decision.requestId, declined, decision.request);
+    this.#forget(decision);
+    const [first] = decision.failures;
+    const by = { generation: generation.number, script: first?.script ?? NO_SCRIPT };
+    const answer: Decision =
+      first === undefined
+        ? { kind: 'verdict', verdict: { kind: 'decline' }, by }
+        : this.#failed(first.failure, by, decision.failures);
+    this.#ports.answer(decision.requestId, answer, request);
+  }
+
+  /** The script that was asked has declined, or failed and is passed over. */
+  #askNext(decision: Waiting): void {
+    this.#calls.delete(decision.call);
+    if (decision.targeted !== undefined) this.#leaveLookup(decision);
+    decision.targeted = undefined;
+    decision.position++;
+    this.#ask(decision);
   }
 
   /** Acts on an answer; false when the next script has to be asked. */
   #conclude(decision: Waiting, answer: Exclude<ScriptAnswer, { kind: 'pending' }>): boolean {
-    if (answer.kind === 'failed') {
-      this.#fail(decision, answer.failure);
-      return true;
-    }
+    if (answer.kind === 'failed') return this.#fail(decision, answer.failure);
     const { verdict } = answer;
     if (verdict.kind === 'decline') return false;
-    const misfit = misfitOf(verdict, decision.request, this.#ports.upstreams?.());
+    const { request } = decision;
+    const { upstreams, listeners } = this.#ports;
+    const misfit = misfitOf(verdict, request, upstreams?.(), listeners?.());
     if (misfit !== undefined) {
       scriptOf(decision)?.reports.misfit(misfit, decision.request.flow);
-      this.#fail(decision, 'bad-verdict');
-    } else if (verdict.kind === 'claim') {
-      this.#claim(decision, verdict);
-    } else if (verdict.kind !== 'forward' && verdict.kind !== 'nat') {
+      return this.#fail(decision, 'bad-verdict');
+    }
+    if (verdict.kind === 'claim') return this.#claim(decision, verdict);
+    if (verdict.kind !== 'forward' && verdict.kind !== 'nat') {
       this.#finish(decision, verdict);
     } else if (verdict.to !== undefined && isNamed(verdict.to)) {
-      this.#resolve(decision, verdict, verdict.to);
+      return this.#resolve(decision, verdict, verdict.to);
     } else {
       this.#finishWith(decision, verdict, verdict.to);
     }
     return true;
   }
 
-  /** Keeps the decision until its script answers; false when there is no room. */
-  #wait(decision: Waiting, script: Script): boolean {
-    if (!this.#waiting.has(decision.requestId)) {
-      if (this.#waiting.size >= decision.generation.pendingMax) {
-        this.#ports.limitHit(script, 'pending', decision.request.flow);
-        this.#fail(decision, 'pending');
-        script.abort(decision.call, 'too many decisions wait');
-        return false;
-      }
-      const { wallUs } = decision.generation;
-      this.#waiting.set(decision.requestId, decision);
-      this.#wallLimits.set(wallUs, (this.#wallLimits.get(wallUs) ?? 0) + 1);
-      decision.generation.acquire();
+  /** Keeps the decision until its script answers. @returns why that cannot be */
+  #wait(decision: Waiting, script: Script): NoWait | undefined {
+    const { requestId, request, generation, call } = decision;
+    const isKept = this.#waiting.has(requestId);
+    const isFull = !isKept && this.#waiting.size >= generation.pendingMax;
+    if (isFull || decision.isOverdue) {
+      const limit = isFull ? 'pending' : 'wall';
+      this.#ports.limitHit(script, limit, request.flow);
+      const why = isFull ? 'too many decisions wait' : 'the time for a verdict is over';
+      this.#backlog.push(() => script.abort(call, why));
+      return limit;
     }
-    this.#calls.set(decision.call, decision.requestId);
-    return true;
+    if (!isKept) {
+      const { wallUs } = generation;
+      this.#waiting.set(requestId, decision);
+      this.#wallLimits.set(wallUs, (this.#wallLimits.get(wallUs) ?? 0) + 1);
+      generation.acquire();
+    }
+    this.#calls.set(call, requestId);
+    return undefined;
   }
 
-  #resolve(decision: Waiting, verdict: TargetedVerdict, { name }: NamedTarget): void {
+  /** False when the next script has to be asked. */
+  #resolve(decision: Waiting, verdict: TargetedVerdict, { name }: NamedTarget): boolean {
     const script = scriptOf(decision);
-    if (script === undefined || !this.#wait(decision, script)) return;
+    if (script === undefined) return true;
+    const noWait = this.#wait(decision, script);
+    if (noWait !== undefined) return this.#fail(decision, noWait);
     decision.targeted = verdict;
-    const known = this.#lookupIds.get(name);
-    const id = known ?? ++this.#lastLookup;
-    const lookup = this.#lookups.get(id) ?? { name, waiting: new Set<number>() };
-    lookup.waiting.add(decision.requestId);
-    if (known !== undefined) return;
-    this.#lookups.set(id, lookup);
-    this.#lookupIds.set(name, id);
-    this.#ports.resolve(id, name);
+    const id = this.#names.wait(name, decision.requestId);
+    if (id !== undefined) this.#ports.resolve(id, name);
+    return true;
   }
 
   #completeTarget(decision: Waiting, addresses: readonly string[], error: string): void {
@@ -305,7 +291,7 @@ export class Decisions {
     const why = endpoints.length > 0 ? `no IPv${family} address` : error;
     const { flow } = decision.request;
     if (script !== undefined) this.#ports.unresolved(script, flow, targeted.kind, name, why);
-    this.#fail(decision, 'error');
+    this.#failLater(decision, 'error');
   }
 
   #finishWith(
@@ -319,31 +305,58 @@ export class Decisions {
     else this.#finish(decision, { ...rest, to: completePort(to, decision.request) }, name);
   }
 
-  #claim(decision: Waiting, verdict: Verdict): void {
+  /** False when the next script has to be asked. */
+  #claim(decision: Waiting, verdict: Verdict): boolean {
     const script = scriptOf(decision);
     const { requestId, request, generation } = decision;
     if (script === undefined || this.#ports.claim(requestId, request, generation, script)) {
       this.#finish(decision, verdict);
-      return;
+      return true;
     }
     this.#ports.limitHit(script, 'claims', request.flow);
-    this.#fail(decision, 'claims');
+    return this.#fail(decision, 'claims');
   }
 
   #finish(decision: Waiting, verdict: Verdict, name?: string): void {
     this.#forget(decision);
-    const by = byOf(decision);
-    const made: Decision =
-      name === undefined
-        ? { kind: 'verdict', verdict, by }
-        : { kind: 'verdict', verdict, by, name };
-    this.#ports.answer(decision.requestId, made, decision.request);
+    const { requestId, request, failures } = decision;
+    const made: Decision = {
+      ...{ kind: 'verdict', verdict, by: byOf(decision) },
+      ...(name === undefined ? {} : { name }),
+      ...(failures.length === 0 ? {} : { failures }),
+    };
+    this.#ports.answer(requestId, made, request);
   }
 
-  #fail(decision: Waiting, failure: FailureKind): void {
+  /** The script that was asked has failed. @returns false when the next one has to be asked */
+  #fail(decision: Waiting, failure: FailureKind): boolean {
+    if (this.#onError === 'decline') {
+      const { position: script, failures } = decision;
+      decision.failures = [...failures, { script, failure }];
+      return false;
+    }
     this.#forget(decision);
-    const failed: Decision = { kind: 'failed', failure, by: byOf(decision) };
+    const failed = this.#failed(failure, byOf(decision), decision.failures);
     this.#ports.answer(decision.requestId, failed, decision.request);
+    return true;
+  }
+
+  /** As `#fail` of a decision that waits; the next one is asked, if it has to be. */
+  #failLater(decision: Waiting, failure: FailureKind): void {
+    if (!this.#fail(decision, failure)) this.#askNext(decision);
+  }
+
+  #failed(failure: FailureKind, by: DecidedBy, failures: readonly ScriptFailure[]): Decision {
+    const onError = this.#onError;
+    return {
+      ...{ kind: 'failed', failure, by },
+      ...(onError === 'reject' ? {} : { onError }),
+      ...(failures.length === 0 ? {} : { failures }),
+    };
+  }
+
+  get #onError(): OnError {
+    return this.#ports.onError?.() ?? 'reject';
   }
 
   #forget(decision: Waiting): void {
@@ -357,16 +370,9 @@ export class Decisions {
     decision.generation.release();
   }
 
-  #leaveLookup(decision: Waiting): void {
-    const { targeted } = decision;
+  #leaveLookup({ targeted, requestId }: Waiting): void {
     if (targeted?.to === undefined || !isNamed(targeted.to)) return;
-    const id = this.#lookupIds.get(targeted.to.name);
-    const lookup = id === undefined ? undefined : this.#lookups.get(id);
-    if (id === undefined || lookup === undefined) return;
-    lookup.waiting.delete(decision.requestId);
-    if (lookup.waiting.size > 0) return;
-    this.#lookups.delete(id);
-    this.#lookupIds.delete(targeted.to.name);
+    this.#names.leave(targeted.to.name, requestId);
   }
 
   #settle(script: Script, call: number, answerOf: (flow: number) => ScriptAnswer): void {
@@ -375,9 +381,7 @@ export class Decisions {
     if (decision === undefined || scriptOf(decision) !== script) return;
     this.#calls.delete(call);
     const answer = answerOf(decision.request.flow);
-    if (answer.kind === 'pending' || this.#conclude(decision, answer)) return;
-    decision.position++;
-    this.#ask(decision, true);
+    if (answer.kind !== 'pending' && !this.#conclude(decision, answer)) this.#askNext(decision);
   }
 }
 

@@ -1,13 +1,16 @@
 /**
  * What is known of a flow beyond its row, for logs and whoever looks at flows: what its client
- * speaks, and the name that its upstream was dialled by.
+ * speaks, the name that its upstream was dialled by, and the listener to which a script gave it.
  */
+import type { Decision } from './decision.ts';
 import type { Sniffed } from './sniff/sniffed.ts';
 
 export interface FlowNote {
   readonly sniff?: FlowSniff;
   /** Empty when the address was given. */
   readonly dnsName?: string;
+  /** The listener to which the script gave it. */
+  readonly rule?: string;
   /** By which the client knows the destination, from a DNS answer. */
   readonly seenName?: string;
 }
@@ -52,4 +55,16 @@ export function sniffNote(sniffed: Sniffed): FlowSniff {
     case 'unknown':
       return { proto };
   }
+}
+
+/** @param services  of the gateway, which are no listeners */
+export function decisionNote(
+  decision: Decision,
+  services: readonly string[],
+): FlowNote | undefined {
+  if (decision.kind === 'failed') return undefined;
+  const { verdict, name } = decision;
+  if (name !== undefined) return { dnsName: name };
+  if (verdict.kind !== 'redirect' || services.includes(verdict.listener)) return undefined;
+  return { rule: verdict.listener };
 }

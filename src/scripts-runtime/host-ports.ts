@@ -1,7 +1,7 @@
 /** What a script host needs of the process around it, and how it is told to load. */
 import type { KvEntry, MetricDelta, ScriptLog, ScriptStats } from './bundle/bundle.ts';
 import type { ConnPorts } from './conns/ports.ts';
-import type { Decision } from './decide.ts';
+import type { Decision } from './decision.ts';
 import type { EngineClock } from './engine/engine.ts';
 import type { GuestExtension } from './engine/guest-extension.ts';
 import type { OnNoted } from './flow-note.ts';

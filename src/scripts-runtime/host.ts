@@ -3,14 +3,15 @@
  * answers and messages go out through `HostPorts`. Everything but `load` is synchronous. Whoever
  * runs it calls `expire` when `nextDeadline` has come.
  */
-import type { ConnectionRequest } from '../stack/verdict.ts';
+import type { ConnectionRequest, OnError } from '../stack/verdict.ts';
 import type { EndedFlow, ScriptBundle, ScriptIssue } from './bundle/bundle.ts';
 import { Conns } from './conns/conns.ts';
 import type { ConnEvents } from './conns/ports.ts';
-import { type Decision, Decisions } from './decide.ts';
+import { Decisions } from './decide.ts';
+import type { Decision } from './decision.ts';
 import { closersOf, EndedFlowQueue } from './ended-flow-queue.ts';
 import { SpareEngine } from './engine/spare-engine.ts';
-import { sniffNote } from './flow-note.ts';
+import { decisionNote, sniffNote } from './flow-note.ts';
 import { FlowSniffing } from './flow-sniffing.ts';
 import { lastWord } from './generations/last-word.ts';
 import { loadBundle } from './generations/loader.ts';
@@ -26,7 +27,7 @@ import { callNumbers } from './script/script-calls.ts';
 import { ScriptMemory } from './script/script-memory.ts';
 import type { ScriptPorts } from './script/script-ports.ts';
 import { SeenNames } from './seen-names.ts';
-import type { KnownUpstreams } from './verdict/verdict-fit.ts';
+import type { KnownListeners, KnownUpstreams } from './verdict/verdict-fit.ts';
 
 /** How much of the journal a kill can cost, in microseconds. */
 const JOURNAL_PERIOD_US = 100_000;
@@ -55,14 +56,17 @@ export class ScriptHost {
   readonly #recent = new RecentFlows();
   readonly #rollout: Rollout;
   readonly #spare = new SpareEngine(() => this.#scriptWithoutEngine());
-  /** What `via` may name, in all generations; undefined where nobody knows. */
+  /** What `via` and `redirect` may name, in all generations; undefined where nobody knows. */
   upstreams: KnownUpstreams | undefined;
+  listeners: KnownListeners | undefined;
+  /** What becomes of flows whose decision fails, in all generations. */
+  onError: OnError = 'reject';
   #journalAt = NEVER;
   #statsAt = NEVER;
   /** Position in the list of all scripts of all generations. */
   #firstToFire = 0;
 
-  /** @param services  names of in-process listeners, for `redirect` */
+  /** @param services  of the gateway, for `redirect` */
   constructor(ports: HostPorts, services: readonly string[]) {
     this.#ports = ports;
     this.#services = services;
@@ -88,18 +92,18 @@ export class ScriptHost {
       now: () => ports.now(),
       nextCall: this.#scriptPorts.nextCall,
       answer: (requestId, decision, request) => {
-        const dnsName = decision.kind === 'verdict' ? decision.name : undefined;
-        if (dnsName !== undefined) ports.noted?.(request.flow, { dnsName });
+        const note = decisionNote(decision, services);
+        if (note !== undefined) ports.noted?.(request.flow, note);
         ports.answer(requestId, decision);
         this.#answered(decision, request);
       },
       resolve: (id, name) =>
-        this.#lookups.resolve(name, (addresses, error) =>
-          this.#decisions.resolved(id, addresses, error),
-        ),
+        this.#lookups.resolve(name, (...found) => this.#decisions.resolved(id, ...found)),
       claim: (requestId, request, generation, script) =>
         this.#conns.claim(requestId, request, generation, script),
       upstreams,
+      listeners: () => this.listeners,
+      onError: () => this.onError,
       limitHit: (script, ...what) => script.reports.missedVerdict(...what),
       unresolved: (script, flow, verdict, name, error) =>
         script.reports.unresolved(`${verdict}(): "${name}"`, error, flow),
@@ -152,11 +156,12 @@ export class ScriptHost {
    */
   async load(bundle: ScriptBundle, options: LoadOptions = {}): Promise<readonly ScriptIssue[]> {
     if (bundle.upstreams !== undefined) this.upstreams = bundle.upstreams;
+    if (bundle.listeners !== undefined) this.listeners = bundle.listeners;
+    if (bundle.onError !== undefined) this.onError = bundle.onError;
     const isCanary = options.canary !== undefined;
     const memory = this.#memory.open(bundle);
     const old = (name: string): string => lastWord(this.#registry, name, bundle, isCanary);
-    const stores = { ...memory, old };
-    const loaded = await loadBundle(bundle, this.#services, stores, this.#scriptPorts);
+    const loaded = await loadBundle(bundle, this.#services, { ...memory, old }, this.#scriptPorts);
     this.#loading.clear();
     if (!('scripts' in loaded)) {
       // They may have handed over what they know; the next ones get it anew.
@@ -181,7 +186,7 @@ export class ScriptHost {
     arrivedAt: number = this.#ports.now(),
   ): void {
     const request = this.seenNames.named(asked, this.#ports.now());
-    const { dnsName: seenName } = request;
+    const seenName = request.dnsName;
     if (seenName !== undefined) this.#ports.noted?.(request.flow, { seenName });
     const generation = this.#rollout.pick(request);
     if (generation === undefined) throw new Error('a request came before the first bundle');
@@ -324,12 +329,11 @@ export class ScriptHost {
   #makeScriptPorts(): ScriptPorts {
     const ports = this.#ports;
     return {
-      now: () => ports.now(),
-      cpuTime: () => ports.cpuTime(),
+      ...{ now: () => ports.now(), cpuTime: () => ports.cpuTime() },
       extension: ports.extension,
       enter: (script, aheadUs) => ports.enter(script.generation, script.position, aheadUs),
-      leave: () => ports.leave(),
-      log: (line) => ports.log(line),
+      ...{ leave: () => ports.leave(), log: (line) => ports.log(line) },
+      onError: () => this.onError,
       settled: (script, call, answer) => this.#decisions.settled(script, call, answer),
       lost: (script) => {
         this.#decisions.lost(script);
@@ -374,8 +378,8 @@ export class ScriptHost {
 
   #generationsChanged(): void {
     const { generations } = this.#registry;
-    const scripts = generations.flatMap((generation) => generation.scripts);
-    this.#memory.forgetUnused(new Set(scripts.map(({ name }) => name)));
+    const names = generations.flatMap(({ scripts }) => scripts.map(({ name }) => name));
+    this.#memory.forgetUnused(new Set(names));
     this.#ports.generations?.(this.generations);
   }
 
@@ -390,8 +394,7 @@ export class ScriptHost {
       script.reportDropped();
     }
     for (const changes of this.#memory.takeMetricChanges()) this.#ports.metrics?.(changes);
-    const { counts } = this.#rollout;
-    if (counts !== undefined) this.#ports.canary?.(counts);
+    if (this.#rollout.counts !== undefined) this.#ports.canary?.(this.#rollout.counts);
     this.#ports.stats(this.#memory.stats());
   }
 }

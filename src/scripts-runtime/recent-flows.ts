@@ -1,6 +1,6 @@
 /** The flows that were decided last: another bundle may be asked about them too. */
 import type { ConnectionRequest, Endpoint } from '../stack/verdict.ts';
-import type { Decision } from './decide.ts';
+import type { Decision } from './decision.ts';
 import type { RecordedFlow } from './recorded-flow.ts';
 import { showVerdict, verdictText } from './verdict/show-verdict.ts';
 

@@ -62,6 +62,8 @@ export const CloseReason = {
   DIAL_SHORTAGE: 32,
   /** Other scripts were loaded: they would decide otherwise, or the time of its own is over. */
   RELOADED: 33,
+  /** Refused, and held in the tarpit for as long as it lasted. */
+  TARPIT: 34,
 } as const;
 
 export type CloseReason = (typeof CloseReason)[keyof typeof CloseReason];

@@ -47,7 +47,7 @@ export const Counter = {
   DECISIONS_ANSWERED: 31,
   /** Answers for a flow that no longer waits. */
   DECISIONS_LATE: 32,
-  /** Flows that got the fallback verdict. */
+  /** Flows about which scripts failed to decide, or one of them, before another did. */
   DECISIONS_FAILED: 33,
   DIALS: 35,
   DIALS_NOW: 36,
@@ -162,6 +162,10 @@ export const Counter = {
   /** Answers of DNS servers that the script host was shown, and those that it had no room for. */
   DNS_ANSWERS_SEEN: 121,
   DNS_ANSWERS_LOST: 122,
+  /** Connections in the tarpit: of now, all, and those that it had no room for. */
+  TARPIT_NOW: 123,
+  TARPIT_TOTAL: 124,
+  TARPIT_REFUSED: 125,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 

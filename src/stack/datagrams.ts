@@ -22,7 +22,7 @@ import { NOT_REFUSED, type Refusals, SILENT } from './refusals.ts';
 import { countFlows, makeRoom } from './tcp/close.ts';
 import type { TcpContext } from './tcp/context.ts';
 import type { Instant } from './time.ts';
-import type { RejectWith } from './verdict.ts';
+import type { EndingReject } from './verdict.ts';
 import { isBroadcast } from './wire/ip-address.ts';
 import { ipv4End, isAtomic, version } from './wire/ipv4.ts';
 import { Ipv6Field, ipv6End } from './wire/ipv6.ts';
@@ -139,7 +139,7 @@ export class Datagrams {
   /** The verdict is a refusal: tells the client, or does not, frees the row, and remembers it. */
   reject(
     row: number,
-    how: RejectWith,
+    how: EndingReject,
     kind: IcmpErrorKind,
     reason: CloseReason,
     by: ClosedBy,
@@ -193,7 +193,7 @@ export class Datagrams {
   }
 
   /** For a datagram there is no reset: a port that is closed says so by ICMP. */
-  #kindFor(row: number, how: RejectWith, kind: IcmpErrorKind): IcmpErrorKind {
+  #kindFor(row: number, how: EndingReject, kind: IcmpErrorKind): IcmpErrorKind {
     const at = this.#shared.flows.rowAt(row);
     const isUdp = this.#shared.arena.view.getUint8(at + FlowField.PROTOCOL) === Protocol.UDP;
     if (isUdp) return how === 'rst' ? IcmpErrorKind.PORT : kind;

@@ -238,6 +238,8 @@ export const Service = {
   SCRIPT: 2,
   /** A splice to a connection that was dialled into the device. */
   RELAY: 3,
+  /** Nobody: the client is refused, and held. */
+  TARPIT: 4,
 } as const;
 export type Service = (typeof Service)[keyof typeof Service];
 /** By value of `Service`: `welcome`. */
@@ -299,11 +301,9 @@ export const PROTOCOL_NAMES: Readonly<Record<number, FlowProtocol>> = {
   [Protocol.ICMPV6]: 'icmp',
 };
 
-const serviceName = (service: number): string | undefined =>
-  service === Service.NONE ? undefined : SERVICE_NAMES[service];
-
-const handshakeName = (handshake: number): string | undefined =>
-  handshake === Handshake.NONE ? undefined : HANDSHAKE_NAMES[handshake];
+/** Of services and handshakes, where NONE has no name. */
+const nameOf = (names: readonly string[], code: number): string | undefined =>
+  code === 0 ? undefined : names[code];
 
 function endpoint(view: DataView, addressAt: number, family: number, port: number): Endpoint {
   return {
@@ -376,7 +376,7 @@ export function readFlowRow(view: DataView, at: number): FlowSnapshot | undefine
         ? undefined
         : endpoint(view, at + FlowField.UPSTREAM, upstreamFamily, u16(FlowField.UPSTREAM_PORT)),
     via: flowVia(view, at),
-    service: serviceName(u8(FlowField.SERVICE)),
+    service: nameOf(SERVICE_NAMES, u8(FlowField.SERVICE)),
     verdict: flowVerdict(view, at),
     decider: DECIDER_NAMES[u8(FlowField.DECIDER)] ?? 'unknown',
     deciderIndex: u32(FlowField.DECIDER_INDEX),
@@ -390,7 +390,7 @@ export function readFlowRow(view: DataView, at: number): FlowSnapshot | undefine
     connectUs: u32(FlowField.CONNECT_US),
     decisionUs: u32(FlowField.DECISION_US),
     firstByteUs: u8(FlowField.CARRIER) === Carrier.NAT ? 0 : u32(FlowField.FIRST_BYTE_US),
-    handshake: handshakeName(flowHandshake(view, at)),
+    handshake: nameOf(HANDSHAKE_NAMES, flowHandshake(view, at)),
     startedAt: f64(FlowField.STARTED_AT) as Instant,
     lastUsedAt: f64(FlowField.LAST_USED_AT) as Instant,
     closeReason: CLOSE_REASON_NAMES[u8(FlowField.CLOSE_REASON) as CloseReason] ?? 'unknown',

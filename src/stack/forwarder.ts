@@ -32,7 +32,7 @@ import { segmentArrives } from './tcp/segment-arrives.ts';
 import { TcpState } from './tcp/states.ts';
 import { CookieMatch, type SynCookies } from './tcp/syn-cookies.ts';
 import type { Instant } from './time.ts';
-import type { RejectWith } from './verdict.ts';
+import type { EndingReject } from './verdict.ts';
 import { asSeq, type Seq, seqAdd, seqLt } from './wire/seq.ts';
 import { TCP_HEADER_BYTES, TcpFlag } from './wire/tcp.ts';
 
@@ -123,7 +123,7 @@ export class Forwarder {
    */
   reject(
     row: number,
-    how: RejectWith,
+    how: EndingReject,
     kind: IcmpErrorKind,
     reason: CloseReason,
     by: ClosedBy,

@@ -26,13 +26,14 @@ import { flushAcks } from './tcp/answers.ts';
 import type { TcpContext, TcpSettings } from './tcp/context.ts';
 import { fitDeviceMtu } from './tcp/device-mtu.ts';
 import { superpacketBytes } from './tcp/output.ts';
+import { shutWindow } from './tcp/receive-window.ts';
 import { TcpState } from './tcp/states.ts';
 import type { Tcb } from './tcp/tcb.ts';
 import { expireRow, onPaceTimer } from './tcp/timers.ts';
 import * as calls from './tcp/user-calls.ts';
 import { copyWaiting, hasAllText, takeWaiting } from './tcp/waiting.ts';
 import type { Instant } from './time.ts';
-import type { CongestionName, RejectWith } from './verdict.ts';
+import type { CongestionName, EndingReject } from './verdict.ts';
 import { Protocol } from './wire/protocol.ts';
 import { VNET_HEADER_BYTES } from './wire/virtio-net.ts';
 
@@ -281,6 +282,11 @@ export class Stack {
     );
   }
 
+  /** As `shutWindow` of tcp/receive-window.ts. */
+  shutWindow(row: number): void {
+    shutWindow(this.#tcp.tcb.moveTo(row));
+  }
+
   accept(row: number, now: Instant): void {
     calls.accept(this.#tcp, row, now);
   }
@@ -356,7 +362,7 @@ export class Stack {
   /** Refuses the flow in `row`, which waits for a verdict; see forwarder.ts and datagrams.ts. */
   reject(
     row: number,
-    how: RejectWith,
+    how: EndingReject,
     kind: IcmpErrorKind,
     reason: CloseReason,
     by: ClosedBy,

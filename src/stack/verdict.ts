@@ -58,8 +58,10 @@ export interface ConnectionRequest {
 }
 
 /** How a refused flow is answered; in messages by position. */
-export const REJECT_WITHS = ['rst', 'icmp', 'drop'] as const;
+export const REJECT_WITHS = ['rst', 'icmp', 'drop', 'tarpit'] as const;
 export type RejectWith = (typeof REJECT_WITHS)[number];
+/** Those that end the flow; a tarpit keeps it, for its owner. */
+export type EndingReject = Exclude<RejectWith, 'tarpit'>;
 
 /** What the client's SYN waits for: the upstream connection, or nothing. */
 export type Handshake = 'dial-first' | 'accept-first';
@@ -104,13 +106,17 @@ export type Verdict =
   | { readonly kind: 'reject'; readonly with: RejectWith; readonly reason: string }
   | ForwardVerdict
   | NatVerdict
-  /** A service inside the gateway answers; `note` is shown by it. */
+  /** As a listener of the configuration does; or a page of the gateway, which shows `note`. */
   | { readonly kind: 'redirect'; readonly listener: string; readonly note: string }
   /**
    * The handshake is answered at once, and the script talks to the client. `sniff`: it wants to see
    * first what the client speaks.
    */
   | { readonly kind: 'claim'; readonly sniff: boolean };
+
+/** What becomes of a flow whose decision fails. */
+export const ON_ERROR_ACTIONS = ['reject', 'decline', 'forward'] as const;
+export type OnError = (typeof ON_ERROR_ACTIONS)[number];
 
 /** Who decided, for logs and the API. */
 export interface DecidedBy {

@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test';
 import { flowId } from '../../src/gateway/flow-filter/flow-id.ts';
-import { type Decision, Decisions } from '../../src/scripts-runtime/decide.ts';
+import { Decisions } from '../../src/scripts-runtime/decide.ts';
+import type { Decision } from '../../src/scripts-runtime/decision.ts';
 import { Generation } from '../../src/scripts-runtime/generations/registry.ts';
 import type { Script } from '../../src/scripts-runtime/script/script.ts';
 import { describe, makeRequest, ScriptWorld, scriptOf, syncScriptOf } from './script-world.ts';
@@ -99,8 +100,10 @@ test.each([
   ['return forward("10.0.0.1:1", { mark: -1 })', 'failed error'],
   ['return forward("10.0.0.1:1", { mark: 2 ** 40 })', 'failed bad-verdict'],
   ['return forward("10.0.0.1:1", { bind: "eth0" })', 'failed bad-verdict'],
-  ['return reject({ with: "tarpit" })', 'failed error'],
-  ['return redirect("nowhere")', 'failed error'],
+  ['return reject({ with: "silence" })', 'failed error'],
+  ['return redirect("no where")', 'failed bad-verdict'],
+  ['return redirect(5)', 'failed error'],
+  ['return redirect("web", { note: "x" })', 'failed bad-verdict'],
   ['return claim()', 'failed error'],
   ['return nat(80)', 'failed error'],
   ['return nat("10.0.0.1", { masquerade: "no" })', 'failed error'],

@@ -13,6 +13,9 @@ async function issueOf(source: string, file = 'a'): Promise<string> {
 
 const SCRIPT = "import { forward } from 'culvert';\nexport default { flow: () => forward() };\n";
 
+const uncalled = (method: string): string =>
+  `shape: the default export has a method "${method}" that nothing calls`;
+
 test.each([
   ['let a = 1;\n\nlet b = ;', 'a.ts:3:9 syntax: Unexpected ;'],
   [
@@ -50,6 +53,15 @@ test.each([
   ['export default { flow: 1 };', 'a.ts:0:0 shape: the default export has no method flow()'],
   ['export default { flow() {}, connect: 1 };', 'a.ts:0:0 shape: connect is no method'],
   [
+    'interface A { x: 1 }\n\nexport default {\n  flow() {},\n  async conect(conn: A) {},\n};',
+    `a.ts:5:9 ${uncalled('conect')}, did you mean "connect"?`,
+  ],
+  [
+    'const schedule = () => {};\nexport default { flow() {}, schedule };',
+    `a.ts:1:18 ${uncalled('schedule')}, did you mean "scheduled"?`,
+  ],
+  ['export default { Flow() {} };', `a.ts:1:18 ${uncalled('Flow')}, did you mean "flow"?`],
+  [
     `${SCRIPT}await new Promise(() => {});`,
     'a.ts:0:0 shape: the script waits at its top level for a promise that does not settle',
   ],
@@ -57,6 +69,15 @@ test.each([
   [`${SCRIPT}for (;;) {}`, 'a.ts:0:0 limit: more than 100 ms of processor time'],
 ])('case %#: a script that does not load is refused with its place', async (source, expected) => {
   expect(await issueOf(source)).toBe(expected);
+});
+
+test('values and helpers beside hooks, and methods of a class, are its own affair', async () => {
+  expect(await issueOf('export default { flow() {}, pickUpstream: parseInt };')).toBe('none');
+  expect(await issueOf('export default { flow() {}, name: "a", ports: [1], nested: {} };')).toBe(
+    'none',
+  );
+  const ofClass = 'class A { flow() { return this.pick(); } pick() {} }';
+  expect(await issueOf(`${ofClass}\nexport default new A();`)).toBe('none');
 });
 
 test('types, attributes in a comment, and a settled top-level await are fine', async () => {

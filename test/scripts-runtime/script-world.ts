@@ -13,7 +13,7 @@ import type {
 } from '../../src/scripts-runtime/bundle/bundle.ts';
 import { NO_CONNS } from '../../src/scripts-runtime/conns/no-conns.ts';
 import type { ConnPorts } from '../../src/scripts-runtime/conns/ports.ts';
-import type { Decision } from '../../src/scripts-runtime/decide.ts';
+import type { Decision } from '../../src/scripts-runtime/decision.ts';
 import type { FlowNote } from '../../src/scripts-runtime/flow-note.ts';
 import type { CanaryCounts } from '../../src/scripts-runtime/generations/canary.ts';
 import { ScriptHost } from '../../src/scripts-runtime/host.ts';

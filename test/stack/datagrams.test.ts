@@ -5,7 +5,7 @@ import { Counter } from '../../src/stack/counters.ts';
 import { ClosedBy, flowDurationUs } from '../../src/stack/flow-row.ts';
 import { IcmpErrorKind } from '../../src/stack/icmp-error-kind.ts';
 import { SLAB_PAYLOAD_AT } from '../../src/stack/slab-pool.ts';
-import type { RejectWith } from '../../src/stack/verdict.ts';
+import type { EndingReject } from '../../src/stack/verdict.ts';
 import { parseIcmpError } from '../support/icmp-error.ts';
 import { FULL_OFFLOAD, NO_OFFLOAD } from '../support/memory-device.ts';
 import { hex, icmpPacket, ipPacket, pattern, udpPacket } from '../support/packet-builder.ts';
@@ -35,7 +35,7 @@ const asHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 const admit = (rig: TcpRig) => {
   rig.stack.admit(rig.row, rig.now);
 };
-const reject = (rig: TcpRig, how: RejectWith) => {
+const reject = (rig: TcpRig, how: EndingReject) => {
   const { PROHIBITED } = IcmpErrorKind;
   rig.stack.reject(rig.row, how, PROHIBITED, CloseReason.REJECTED, ClosedBy.SCRIPT, rig.now);
 };

@@ -4,7 +4,7 @@ import { CloseReason } from '../../src/stack/close-reason.ts';
 import { Counter } from '../../src/stack/counters.ts';
 import { ClosedBy, FlowField, readFlowRow } from '../../src/stack/flow-row.ts';
 import { IcmpErrorKind } from '../../src/stack/icmp-error-kind.ts';
-import type { RejectWith } from '../../src/stack/verdict.ts';
+import type { EndingReject } from '../../src/stack/verdict.ts';
 import { parseIcmpError } from '../support/icmp-error.ts';
 import { tcpPacket } from '../support/packet-builder.ts';
 import { TcpRig } from '../support/tcp-rig.ts';
@@ -13,7 +13,7 @@ import { inState } from '../support/tcp-states.ts';
 const FAMILIES = [4, 6] as const;
 const SYN = 0x02;
 
-function reject(rig: TcpRig, how: RejectWith, code: IcmpErrorKind = IcmpErrorKind.PORT): void {
+function reject(rig: TcpRig, how: EndingReject, code: IcmpErrorKind = IcmpErrorKind.PORT): void {
   rig.stack.reject(rig.row, how, code, CloseReason.REJECTED, ClosedBy.SCRIPT, rig.now);
 }
 

@@ -31,6 +31,7 @@ import { Token } from '../../src/gateway/dataplane/loop.ts';
 import { LoopGuard } from '../../src/gateway/dataplane/loop-guard.ts';
 import type { Reports } from '../../src/gateway/dataplane/reports.ts';
 import { Sessions } from '../../src/gateway/dataplane/sessions/sessions.ts';
+import { Tarpit } from '../../src/gateway/dataplane/tarpit.ts';
 import { Upstreams } from '../../src/gateway/dataplane/upstream/upstreams.ts';
 import { Welcome } from '../../src/gateway/dataplane/welcome.ts';
 import type { FromDataPlane, LiveConfig } from '../../src/gateway/messages/control.ts';
@@ -41,6 +42,7 @@ import { type FlowSnapshot, readFlowRow, VerdictCode } from '../../src/stack/flo
 import { stateBytes } from '../../src/stack/layout.ts';
 import { Stack } from '../../src/stack/stack.ts';
 import { millis } from '../../src/stack/time.ts';
+import { REJECT_WITHS, type RejectWith } from '../../src/stack/verdict.ts';
 import { writeAddress } from '../../src/stack/wire/ip-address.ts';
 import { ConnHost } from './conn-host.ts';
 import { FULL_OFFLOAD, MemoryDevice, type OutgoingFrame } from './memory-device.ts';
@@ -75,6 +77,8 @@ export interface DataPlaneOptions {
   readonly sockets?: number;
   /** Bytes of slabs. */
   readonly slabBytes?: number;
+  /** Name of the gateway's device, as the loop guard knows it; absent: there is none. */
+  readonly device?: string;
 }
 
 /** Of the first script host. */
@@ -107,6 +111,7 @@ export class DataPlaneRig {
   readonly #flows: Flows;
   readonly #claims: Claims;
   readonly #relay: Relay;
+  readonly tarpit: Tarpit;
   readonly #connFds: readonly [number, number];
   readonly #options: DataPlaneOptions;
   #row = -1;
@@ -137,7 +142,7 @@ export class DataPlaneRig {
     this.#splice = new Splice(this.stack, upstreams, this.#memory.address, this.counters);
     const address = this.#memory.address;
     this.orphans = new Orphans(this.stack, upstreams, this.#epoll, counters, address);
-    const guard = new LoopGuard('cvt-none0');
+    const guard = new LoopGuard(options.device ?? 'cvt-none0');
     const vias = new Upstreams(this.#reports());
     this.#vias = vias;
     const parts = {
@@ -148,6 +153,7 @@ export class DataPlaneRig {
     const bounds = { limit: 32, perSource: 16, secrets: Uint32Array.of(1, 2, 3) };
     const sessions = new Sessions(parts, { ...bounds, report: () => {} });
     this.#relay = new Relay(this.stack);
+    this.tarpit = new Tarpit(this.stack, counters);
     this.#connFds = socketPair('seqpacket');
     this.host = new ConnHost(this.#connFds[1]);
     this.#claims = new Claims(
@@ -164,6 +170,7 @@ export class DataPlaneRig {
       answers: { setHost: () => {} },
       claims: this.#claims,
       relay: this.#relay,
+      tarpit: this.tarpit,
       sessions,
       stack: this.stack,
       upstreams,
@@ -194,11 +201,25 @@ export class DataPlaneRig {
     return this.stack.tcb(this.#row).congestion;
   }
 
+  /** Sends the SYN and lets the host answer so, without options. */
+  answers(verdict: number): void {
+    this.peer.sends(SYN);
+    const answer = new DecisionAnswer();
+    answer.verdict = verdict;
+    this.#flows.onAnswer(this.#row, answer, monotonicNow());
+  }
+
+  /** The time for the verdict about the flow that was asked about last is over. */
+  expireDecision(): void {
+    this.#flows.onDeadline(this.#row, monotonicNow());
+  }
+
   /** Sends the SYN of a client and lets the script answer: claim. @returns its row */
-  claim(peer = this.peer, requestId = 1): number {
+  claim(peer = this.peer, requestId = 1, afterFailure = false): number {
     peer.sends(SYN);
     const answer = new DecisionAnswer();
     answer.verdict = VerdictCode.CLAIM;
+    answer.afterFailure = afterFailure;
     answer.requestId = requestId;
     answer.generation = 7;
     answer.script = 2;
@@ -251,6 +272,25 @@ export class DataPlaneRig {
     const upstream = this.#vias.find(name);
     if (upstream === undefined) throw new Error(`there is no upstream ${name}`);
     return upstream.report();
+  }
+
+  /** Sends the SYN and lets the script answer: redirect, to the listener that `via` names. */
+  redirect(peer = this.peer): number {
+    peer.sends(SYN);
+    const answer = new DecisionAnswer();
+    answer.verdict = VerdictCode.REDIRECT;
+    this.#flows.onAnswer(this.#row, answer, monotonicNow());
+    return this.#row;
+  }
+
+  /** Sends the SYN and lets the script answer: reject, with `how`. @returns the row of the flow */
+  reject(how: RejectWith, peer = this.peer): number {
+    peer.sends(SYN);
+    const answer = new DecisionAnswer();
+    answer.verdict = VerdictCode.REJECT;
+    answer.detail = REJECT_WITHS.indexOf(how);
+    this.#flows.onAnswer(this.#row, answer, monotonicNow());
+    return this.#row;
   }
 
   /** Sends the SYN and lets the script answer: forward. @returns the row of the flow */

@@ -4,18 +4,22 @@
  * source map keeps. Only texts that go to the tests are changed.
  */
 import { posix } from 'node:path';
-import { type PluginObj, transformSync, type types } from '@babel/core';
+import { type BabelFileResult, type PluginObj, transformSync, type types } from '@babel/core';
 import type { FileCoverageData } from 'istanbul-lib-coverage';
 import { programVisitor } from 'istanbul-lib-instrument';
 import type { OriginalText, ScriptSource } from '../../scripts-runtime/bundle/bundle.ts';
+import { keepInferredNames } from './inferred-names.ts';
 
 export interface InstrumentedScripts {
   readonly scripts: readonly ScriptSource[];
   /** What is counted in each file that is not a test; all counters are 0. */
   readonly files: readonly FileCoverageData[];
-  /** Files that could not be parsed, and why: they are loaded as they are. */
+  /** Files that get no counters, and why: they are loaded as they are. */
   readonly unread: readonly string[];
 }
+
+/** What is no standard yet, and is understood where scripts run. */
+const SYNTAX = ['decorators', 'decoratorAutoAccessors'] as const;
 
 /** Tests stay as they are, and so does what only they import. */
 export function instrumentScripts(scripts: readonly ScriptSource[]): InstrumentedScripts {
@@ -59,6 +63,21 @@ interface Instrumented {
 /** @returns in words, why it cannot be done */
 function instrument(path: string, text: string): Instrumented | string {
   const found: FileCoverageData[] = [];
+  const output = transform(path, text, found);
+  if (output instanceof Error) {
+    // The text may run all the same: an imported type and a value of one name collide for Babel.
+    return `${path} is not counted: ${firstLine(output.message, path)}`;
+  }
+  const { code, map } = output;
+  const [coverage] = found;
+  if (code == null || map == null || coverage === undefined) {
+    throw new Error(`${path} came without counters`);
+  }
+  return { code, mappings: map.mappings, coverage };
+}
+
+/** @returns the error of Babel, which is of any class */
+function transform(path: string, text: string, found: FileCoverageData[]): BabelFileResult | Error {
   try {
     const output = transformSync(text, {
       filename: path,
@@ -69,22 +88,22 @@ function instrument(path: string, text: string): Instrumented | string {
       inputSourceMap: false,
       parserOpts: {
         sourceType: 'module',
-        plugins: path.endsWith('.ts') ? ['typescript', 'decorators'] : ['decorators'],
+        plugins: [...SYNTAX, ...(path.endsWith('.ts') ? (['typescript'] as const) : [])],
       },
       plugins: [(babel: { types: typeof types }) => countersOf(babel.types, path, found)],
     });
-    const { code, map } = output ?? {};
-    const [coverage] = found;
-    if (code == null || map == null || coverage === undefined) {
-      throw new Error(`${path} came without counters`);
-    }
-    return { code, mappings: map.mappings, coverage };
+    return output ?? {};
   } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    // It goes on with the absolute path before, and some lines of the source after.
-    const [, message = error.message] = /: (.*)/.exec(error.message) ?? [];
-    return `${path} is not counted: ${message}`;
+    if (error instanceof Error) return error;
+    throw error;
   }
+}
+
+/** Before it stands the absolute path, and some lines of the source may follow. */
+function firstLine(message: string, path: string): string {
+  const [line = message] = message.split('\n');
+  const [, text = line] = line.split(`${path}: `);
+  return text;
 }
 
 /** A plugin of Babel. @param found  gets what is counted */
@@ -97,6 +116,7 @@ function countersOf(babelTypes: typeof types, path: string, found: FileCoverageD
   });
   return {
     visitor: {
+      ...keepInferredNames(babelTypes),
       Program: {
         enter: (program) => enter(program),
         exit: (program) => {

@@ -34,7 +34,8 @@ export const bundleOf = (scripts: readonly ScriptSource[]): ScriptBundle => ({
 });
 
 /**
- * A bundle of the scripts of a config, with its vars, limits and sets; or of scripts alone.
+ * A bundle of the scripts of a config, with its vars, limits, sets and `onError`; or of scripts
+ * alone.
  *
  * @param files  either one config, or scripts in the order of asking
  * @throws ConfigError, ScriptFileError
@@ -51,6 +52,7 @@ export function readBundle(files: readonly string[], root?: string): ScriptBundl
     limits: scriptLimits(loaded.config),
     vars: scripts.vars,
     sets: readSets(loaded),
+    onError: scripts.onError,
     iface: device.name,
   };
 }

@@ -82,7 +82,9 @@ export async function replayAside(
   flows: readonly RecordedFlow[],
   silenceMs = SILENCE_MS,
 ): Promise<readonly ReplayedVerdict[]> {
-  const aside = await Aside.load(unnumbered(bundle), { iface: bundle.iface, askMs: silenceMs });
+  const { iface, onError } = bundle;
+  const options = { iface, askMs: silenceMs, ...(onError && { onError }) };
+  const aside = await Aside.load(unnumbered(bundle), options);
   if (!(aside instanceof Aside)) throw new BundleRejectedError(aside);
   const startMs = flows.find(({ atMs }) => atMs !== undefined)?.atMs ?? Date.now();
   const verdicts: ReplayedVerdict[] = [];

@@ -134,6 +134,7 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'scripts.sets.*.file': live('File with one entry a line.'),
   'scripts.tls': live('TLS of the connections that scripts open.'),
   'scripts.tls.ca': live('File of certificates that are trusted besides those of the system.'),
+  'scripts.onError': live('What becomes of a new flow when scripts fail to give a verdict.'),
   'scripts.limits': live('What each script may use; absent: the default of the runtime.'),
   'scripts.limits.cpuSoftMs': live('Processor time of a call after which a warning is logged.'),
   'scripts.limits.cpuHardMs': live('Processor time after which a call is stopped.'),
@@ -180,6 +181,7 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'timeouts.halfClose': live('The same once one side has sent FIN.'),
   'timeouts.keepalive': live('Silence after which a client is asked whether it lives; 0s: never.'),
   'timeouts.user': live('How long sent data may stay unacknowledged; 0s: retries decide.'),
+  'timeouts.tarpit': live('How long a client is held that is refused with `tarpit`.'),
 
   limits: live('Capacities; memory is laid out at the start for some of them.'),
   'limits.flows': capacity('Flows of all kinds.', LAID_OUT),
@@ -191,6 +193,7 @@ export const CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'limits.sessions': live('Sockets of forwarded UDP flows and pings.'),
   'limits.sessionsPerSource': live('The same of one source; 1/4 of `sessions` by default.'),
   'limits.claims': live('Flows that scripts have claimed and not handed over.'),
+  'limits.tarpit': live('Clients that the tarpit holds at a time; one more is reset.'),
   'limits.slabBytes': capacity('Memory for bytes in flight.', LAID_OUT),
   'limits.slabBytesPerFlow': live('The same of one flow.'),
 

@@ -17,13 +17,17 @@ export const listener = z
     to: target.optional(),
     masquerade: z.boolean().optional(),
     idle: duration(1000, IDLE_MS_MAX).optional(),
-    with: z.enum(['rst', 'icmp']).optional(),
+    with: z.enum(['rst', 'icmp', 'tarpit']).optional(),
     via: objectName.optional(),
     inside: cidr.optional(),
     outside: cidr.optional(),
   })
   .superRefine((rule, context) => {
     for (const fault of prefixFaults(rule)) context.addIssue({ code: 'custom', ...fault });
+  })
+  .refine((rule) => rule.name !== 'welcome', {
+    path: ['name'],
+    message: 'is the name of a page of the gateway, for redirect() of scripts',
   })
   .refine((rule) => rule.to === undefined || CARRIED.includes(rule.action), {
     path: ['to'],
@@ -44,6 +48,10 @@ export const listener = z
   .refine((rule) => rule.with === undefined || rule.action === 'reject', {
     path: ['with'],
     message: 'is for the action "reject" only',
+  })
+  .refine((rule) => rule.with !== 'tarpit' || rule.protocol === 'tcp', {
+    path: ['with'],
+    message: '"tarpit" is for the protocol "tcp" only',
   })
   .refine((rule) => rule.ports === undefined || rule.protocol !== 'icmp', {
     path: ['ports'],

@@ -1,6 +1,7 @@
 /** Reads a config: files to YAML to schema, every error with its place. */
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
+import { nearest } from '../../scripts-runtime/suggest.ts';
 import {
   type ConfigDocument,
   type ConfigIssue,
@@ -15,7 +16,6 @@ import {
 import { applyOverrides, type Overrides, originOf } from './overrides.ts';
 import { type Config, configJsonSchema, configSchema } from './schema.ts';
 import { keysAt, type SchemaNode, walkSchema } from './schema-tree.ts';
-import { nearest } from './suggest.ts';
 
 export type { ConfigIssue };
 

@@ -26,6 +26,7 @@ export function toLiveConfig(config: Config, generation: number): LiveConfig {
     ],
     egress: { fwmark: egress.fwmark, interface: egress.interface, via: defaultVia(egress) },
     upstreams: toUpstreamRules(config),
+    onError: config.scripts.onError,
     timeouts: {
       decisionMs: timeouts.decision,
       connectMs: timeouts.connect,
@@ -34,6 +35,7 @@ export function toLiveConfig(config: Config, generation: number): LiveConfig {
       keepaliveMs: timeouts.keepalive,
       userMs: timeouts.user,
     },
+    tarpit: { limit: config.limits.tarpit, holdMs: timeouts.tarpit },
     tcp: config.tcp,
     nat: config.nat,
     conntrack: {

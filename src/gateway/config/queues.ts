@@ -50,6 +50,7 @@ export function liveOfQueue(live: LiveConfig, index: number, count: number): Liv
   const to = first + Math.floor((span * (index + 1)) / count) - 1;
   return {
     ...live,
+    tarpit: { ...live.tarpit, limit: Math.ceil(live.tarpit.limit / count) },
     nat: {
       ...live.nat,
       ports: [from, Math.max(from, to)],

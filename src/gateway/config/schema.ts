@@ -26,6 +26,7 @@ const timeouts = z.strictObject({
   halfClose: duration(0, IDLE_MS_MAX).prefault('5m'),
   keepalive: duration(0, IDLE_MS_MAX).prefault('2m'),
   user: duration(0, IDLE_MS_MAX).prefault('0s'),
+  tarpit: duration(1000, IDLE_MS_MAX).prefault('1h'),
 });
 
 /** A few dozen superpackets; and half of what one mapping can hold. */
@@ -47,6 +48,7 @@ const limits = z
     sessions: z.int().min(1).max(1_048_576).default(16_384),
     sessionsPerSource: positive.optional(),
     claims: z.int().min(1).max(16_384).default(1024),
+    tarpit: z.int().min(0).max(1_048_576).default(1024),
     slabBytes: size.prefault('256MiB'),
     slabBytesPerFlow: size.prefault('4MiB'),
   })

@@ -2,6 +2,7 @@
 import { basename, extname } from 'node:path';
 import { z } from 'zod';
 import { cronFault } from '../../scripts-runtime/schedule/cron.ts';
+import { ON_ERROR_ACTIONS } from '../../stack/verdict.ts';
 import type { ScheduleEntry } from '../messages/script-control.ts';
 import { reload } from './reload-schema.ts';
 import { duration, objectName, sizeBetween } from './values.ts';
@@ -123,6 +124,7 @@ export const scripts = z
       .record(objectName, z.strictObject({ type: setType, file: z.string().min(1) }))
       .prefault({}),
     limits: limits.prefault({}),
+    onError: z.enum(ON_ERROR_ACTIONS).default('reject'),
     /** Of TLS that scripts speak: a file of authorities in PEM, besides the usual ones. */
     tls: z.strictObject({ ca: z.string().min(1).optional() }).prefault({}),
     reload: reload.prefault({}),

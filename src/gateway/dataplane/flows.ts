@@ -30,6 +30,7 @@ import { Listeners, NO_LISTENER } from './listeners.ts';
 import type { Reports } from './reports.ts';
 import type { SeenAnswers } from './seen-answers.ts';
 import type { Sessions } from './sessions/sessions.ts';
+import type { Tarpit } from './tarpit.ts';
 import { poolOf, prefixesOf, trackSettings } from './tracking.ts';
 import type { Upstreams } from './upstream/upstreams.ts';
 import { Verdicts } from './verdicts.ts';
@@ -48,6 +49,7 @@ export interface FlowParts {
   readonly welcome: Welcome;
   readonly claims: Claims;
   readonly relay: Relay;
+  readonly tarpit: Tarpit;
   readonly reports: Reports;
   readonly counters: Counters;
   readonly answers: Pick<SeenAnswers, 'setHost'>;
@@ -71,20 +73,23 @@ export class Flows implements FlowOwner {
   attach(parts: FlowParts): void {
     this.#parts = parts;
     this.#verdicts = new Verdicts(parts);
-    const { welcome, claims, relay } = parts;
-    this.#services = servicesOf({ welcome, script: claims, relay });
+    const { welcome, claims, relay, tarpit } = parts;
+    this.#services = servicesOf({ welcome, script: claims, relay, tarpit });
     this.configure(this.#live);
     parts.answers.setHost(this.#scripts);
   }
 
   configure(live: LiveConfig): void {
-    const { dialer, vias, sessions, claims, stack } = this.#use;
+    const { dialer, vias, sessions, claims, tarpit, stack } = this.#use;
     this.#live = live;
     this.#listeners = new Listeners(live.listeners);
+    this.#decide.configure(this.#listeners);
     vias.configure(live);
     dialer.configure(live);
     sessions.configure(live);
     claims.configure(live);
+    tarpit.configure(live.tarpit);
+    this.#decide.onError = live.onError;
     stack.setLocalAddresses(live.localAddresses);
     stack.setKeepalive(live.timeouts.keepaliveMs * 1000);
     stack.setUserTimeout(live.timeouts.userMs * 1000);
@@ -95,7 +100,7 @@ export class Flows implements FlowOwner {
     stack.forgetRefusals();
   }
 
-  /** The script host came, went, or is not wanted; what waits for one that is gone fails closed. */
+  /** The script host came, went, or is not wanted; what waits for one that is gone fails. */
   setScripts(scripts: ScriptsState, now: Instant): void {
     const before = this.#scripts;
     this.#scripts = scripts;
@@ -159,7 +164,7 @@ export class Flows implements FlowOwner {
       const { action } = this.#listeners.rule(listener);
       this.#decide.ofListener(row, listener, this.#live.generation, action, now);
     } else if (this.#scripts.state === 'none') {
-      this.#decide.refuse(row, CloseReason.UNCLAIMED, now);
+      this.#decide.unclaimed(row, now);
     } else if (this.#scripts.state === 'up' && decisions.ask(row, this.#scripts.epoch)) {
       stack.setDeadline(row, after(now, millis(this.#live.timeouts.decisionMs)));
     } else {
@@ -283,12 +288,13 @@ export class Flows implements FlowOwner {
 
 /** By value of `Service`; a splice to a socket of the kernel is none of them. */
 function servicesOf(
-  services: Readonly<Record<'welcome' | 'script' | 'relay', FlowService>>,
+  services: Readonly<Record<'welcome' | 'script' | 'relay' | 'tarpit', FlowService>>,
 ): readonly (FlowService | undefined)[] {
-  const { welcome, script, relay } = services;
+  const { welcome, script, relay, tarpit } = services;
   const byValue: FlowService[] = [];
   byValue[Service.WELCOME] = welcome;
   byValue[Service.SCRIPT] = script;
   byValue[Service.RELAY] = relay;
+  byValue[Service.TARPIT] = tarpit;
   return byValue;
 }

@@ -65,6 +65,12 @@ export class Listeners {
     );
   }
 
+  /** The rule of that name, if flows can be given to it. */
+  named(name: string): ListenerRule | undefined {
+    const rule = this.#compiled.find((one) => one.rule.name === name)?.rule;
+    return rule?.action.kind === 'prefix' ? undefined : rule;
+  }
+
   rule(index: number): ListenerRule {
     return this.#compiled[index]!.rule;
   }

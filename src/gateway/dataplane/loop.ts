@@ -40,6 +40,7 @@ import { killFlows } from './kill-flows.ts';
 import type { PeerSockets } from './peer-sockets.ts';
 import type { Reports } from './reports.ts';
 import type { Sessions } from './sessions/sessions.ts';
+import type { Tarpit } from './tarpit.ts';
 import type { Upstreams } from './upstream/upstreams.ts';
 
 /** What the loop itself waits for; flows and sockets of claims have greater ones. */
@@ -70,6 +71,7 @@ export interface LoopParts {
   readonly sessions: Sessions;
   readonly claims: Claims;
   readonly relay: Relay;
+  readonly tarpit: Tarpit;
   readonly upstreams: UpstreamTable;
   readonly decisions: Decisions;
   readonly conns: ConnChannel;
@@ -238,6 +240,7 @@ export class Loop {
         flows.renewHost(now);
         break;
       case 'drain':
+        this.#parts.tarpit.drain(now);
         this.#drain.begin(message.deadlineMs, now);
         this.#isRunningDrained = message.stays;
         break;

@@ -38,6 +38,7 @@ import { PeerSockets } from './peer-sockets.ts';
 import { Reports } from './reports.ts';
 import { SeenAnswers } from './seen-answers.ts';
 import { type SessionOptions, Sessions } from './sessions/sessions.ts';
+import { Tarpit } from './tarpit.ts';
 import { trackSettings } from './tracking.ts';
 import { Upstreams } from './upstream/upstreams.ts';
 import { Welcome } from './welcome.ts';
@@ -131,7 +132,8 @@ function assemble(message: Start, control: ControlInput, fileLimit: number): Loo
     crypto.getRandomValues(new Uint16Array(1))[0]!,
   );
   const welcome = new Welcome(stack, counters);
-  const carriers = { splice, orphans, dialer, vias, sessions, claims, relay };
+  const tarpit = new Tarpit(stack, counters);
+  const carriers = { splice, orphans, dialer, vias, sessions, claims, relay, tarpit };
   const shared = { stack, upstreams, decisions, ...carriers };
   flows.attach({ ...shared, welcome, reports, counters, answers });
   claims.setHost(scripts, monotonicNow());

@@ -1,7 +1,8 @@
 /**
  * What a verdict does to a flow that waits: it is dialled for, given a socket for its datagrams,
  * rewritten, answered by a service, or refused with a reason. The verdict is a listener's or a
- * script's; where it does not fit the flow, or there is none, the flow is refused.
+ * script's; where it does not fit the flow, or nobody decides, the flow is refused. Of scripts that
+ * fail to decide, `scripts.onError` says what becomes of the flow.
  */
 import { CloseReason } from '../../stack/close-reason.ts';
 import { Counter } from '../../stack/counters.ts';
@@ -11,6 +12,7 @@ import {
   FlowField,
   Handshake,
   noteHandshake,
+  PROTOCOL_NAMES,
   Service,
   VerdictCode,
 } from '../../stack/flow-row.ts';
@@ -19,6 +21,7 @@ import { IcmpErrorKind } from '../../stack/icmp-error-kind.ts';
 import { type Instant, NEVER } from '../../stack/time.ts';
 import {
   CONGESTION_NAMES,
+  type OnError,
   REJECT_WITHS,
   type RejectWith,
   type UpstreamKind,
@@ -29,8 +32,11 @@ import type { ListenerRule } from '../messages/control.ts';
 import { type DecisionAnswer, HandshakeCode } from '../messages/decision.ts';
 import type { FlowParts } from './flows.ts';
 import { CONFIGURED_MARK, type DialPlan } from './forward/dialer.ts';
+import { Listeners } from './listeners.ts';
 
 export class Verdicts {
+  /** What becomes of a flow about which scripts give no verdict. */
+  onError: OnError = 'reject';
   readonly #parts: FlowParts;
   readonly #plan: DialPlan = {
     mark: CONFIGURED_MARK,
@@ -41,8 +47,15 @@ export class Verdicts {
     via: undefined,
   };
 
+  /** Of the configuration in force, for `redirect`. */
+  #listeners = new Listeners([]);
+
   constructor(parts: FlowParts) {
     this.#parts = parts;
+  }
+
+  configure(listeners: Listeners): void {
+    this.#listeners = listeners;
   }
 
   /** A listener decides: the one at `index` of `generation` of the configuration. */
@@ -54,14 +67,20 @@ export class Verdicts {
     now: Instant,
   ): void {
     this.#noteDecider(row, Decider.LISTENER, index, generation);
+    this.#noteVerdict(row, verdictOf(action));
+    this.#act(row, action, ClosedBy.GATEWAY, now);
+  }
+
+  /** Does what a listener says, and notes no verdict. */
+  #act(row: number, action: ListenerRule['action'], by: ClosedBy, now: Instant): void {
     switch (action.kind) {
       case 'drop':
-        this.#reject(row, 'drop', ClosedBy.GATEWAY, now);
+        this.#reject(row, 'drop', by, now);
         break;
       case 'prefix':
         throw new Error('a prefix rule matches no flow');
       case 'reject':
-        this.#reject(row, action.with, ClosedBy.GATEWAY, now);
+        this.#reject(row, action.with, by, now);
         break;
       case 'nat':
         this.#setUpstream(row, action.to);
@@ -71,11 +90,7 @@ export class Verdicts {
       case 'forward':
         this.#setUpstream(row, action.to);
         if (action.idleTimeoutMs !== undefined) this.#setIdleTimeout(row, action.idleTimeoutMs);
-        this.#plan.mark = CONFIGURED_MARK;
-        this.#plan.bind = '';
-        this.#plan.acceptFirst = false;
-        this.#plan.proxyProtocol = 0;
-        this.#plan.connectTimeoutMs = 0;
+        this.#usePlanOfConfig();
         this.#forward(row, action.via ?? '', action.to !== undefined, now);
         break;
     }
@@ -83,15 +98,14 @@ export class Verdicts {
 
   /** A script decides. */
   ofScript(row: number, answer: DecisionAnswer, now: Instant): void {
-    const { stack } = this.#parts;
+    if (answer.afterFailure) this.#parts.counters.add(Counter.DECISIONS_FAILED);
     this.#noteDecider(row, Decider.SCRIPT, answer.script, answer.generation);
     switch (answer.verdict) {
       case VerdictCode.DECLINE:
-        this.#noteVerdict(row, VerdictCode.DECLINE);
-        stack.reject(row, 'rst', IcmpErrorKind.PORT, CloseReason.UNCLAIMED, ClosedBy.GATEWAY, now);
+        this.#refuse(row, VerdictCode.DECLINE, CloseReason.UNCLAIMED, now);
         break;
       case VerdictCode.REJECT:
-        this.#reject(row, REJECT_WITHS[answer.detail] ?? 'rst', ClosedBy.SCRIPT, now);
+        this.#rejectAsScriptSays(row, REJECT_WITHS[answer.detail] ?? 'rst', now);
         break;
       case VerdictCode.REDIRECT:
         this.#redirect(row, answer, now);
@@ -102,6 +116,7 @@ export class Verdicts {
       case VerdictCode.NAT:
         this.#setTarget(row, answer);
         this.#setIdleTimeout(row, answer.idleTimeoutMs);
+        this.#noteVerdict(row, VerdictCode.NAT);
         this.#nat(row, answer.masquerade, now);
         break;
       case VerdictCode.FORWARD:
@@ -112,17 +127,45 @@ export class Verdicts {
     }
   }
 
-  /** The fallback verdict: fail closed, visibly. */
+  /** Scripts failed to decide: what the configuration says of that, and visibly. */
   fail(row: number, now: Instant): void {
     this.#parts.counters.add(Counter.DECISIONS_FAILED);
-    this.refuse(row, CloseReason.SCRIPT_FAILED, now);
+    this.#noteDecider(row, Decider.FALLBACK, 0, 0);
+    switch (this.onError) {
+      case 'reject':
+        this.#refuse(row, VerdictCode.REJECT, CloseReason.SCRIPT_FAILED, now);
+        break;
+      case 'decline':
+        this.#refuse(row, VerdictCode.DECLINE, CloseReason.UNCLAIMED, now);
+        break;
+      case 'forward':
+        this.#copyDestination(row);
+        this.#usePlanOfConfig();
+        this.#noteVerdict(row, VerdictCode.FORWARD);
+        this.#forward(row, '', false, now);
+        break;
+    }
   }
 
-  /** Nobody decides about the flow, or nobody can. */
-  refuse(row: number, reason: CloseReason, now: Instant): void {
+  /** There are no scripts that could decide. */
+  unclaimed(row: number, now: Instant): void {
     this.#noteDecider(row, Decider.FALLBACK, 0, 0);
-    this.#noteVerdict(row, VerdictCode.REJECT);
+    this.#refuse(row, VerdictCode.REJECT, CloseReason.UNCLAIMED, now);
+  }
+
+  #refuse(row: number, verdict: VerdictCode, reason: CloseReason, now: Instant): void {
+    this.#noteVerdict(row, verdict);
     this.#parts.stack.reject(row, 'rst', IcmpErrorKind.PORT, reason, ClosedBy.GATEWAY, now);
+  }
+
+  /** No option of a verdict is set. */
+  #usePlanOfConfig(): void {
+    const plan = this.#plan;
+    plan.mark = CONFIGURED_MARK;
+    plan.bind = '';
+    plan.acceptFirst = false;
+    plan.proxyProtocol = 0;
+    plan.connectTimeoutMs = 0;
   }
 
   /** Writes a target into the row: the original destination, or parts of another. */
@@ -186,13 +229,13 @@ export class Verdicts {
     plan.proxyProtocol = answer.proxyProtocol;
     plan.connectTimeoutMs = answer.connectTimeoutMs;
     const via = answer.textLength === 0 ? '' : decisions.text(answer);
+    this.#noteVerdict(row, VerdictCode.FORWARD);
     this.#forward(row, via, answer.toFamily !== 0, now);
   }
 
   /** @param via  name of an upstream, or DIRECT; empty for the one of the configuration */
   #forward(row: number, via: string, hasTarget: boolean, now: Instant): void {
     const { dialer, sessions, vias } = this.#parts;
-    this.#noteVerdict(row, VerdictCode.FORWARD);
     const upstream = vias.choose(via);
     if (upstream === 'unknown' || !this.#fits(row, upstream?.kind, hasTarget)) {
       this.#refuseUnfit(row, now);
@@ -217,7 +260,6 @@ export class Verdicts {
 
   #nat(row: number, masquerade: boolean, now: Instant): void {
     const { stack } = this.#parts;
-    this.#noteVerdict(row, VerdictCode.NAT);
     const reason = stack.nat(row, masquerade, now);
     if (reason === CloseReason.NONE) return;
     stack.reject(row, 'icmp', IcmpErrorKind.PROHIBITED, reason, ClosedBy.GATEWAY, now);
@@ -225,7 +267,11 @@ export class Verdicts {
 
   #redirect(row: number, answer: DecisionAnswer, now: Instant): void {
     const { stack, decisions, welcome } = this.#parts;
-    if (answer.detail !== Service.WELCOME || !this.#isTcp(row)) {
+    if (answer.detail !== Service.WELCOME) {
+      this.#redirectTo(row, decisions.text(answer), now);
+      return;
+    }
+    if (!this.#isTcp(row)) {
       this.fail(row, now);
       return;
     }
@@ -236,6 +282,25 @@ export class Verdicts {
     welcome.open(row, decisions.text(answer));
     stack.setDeadline(row, NEVER);
     stack.accept(row, now);
+  }
+
+  /**
+   * The script host knows the names too, and has refused unknown ones with a line in the log; a
+   * name that is gone since, or still to come, is one that failed.
+   */
+  #redirectTo(row: number, name: string, now: Instant): void {
+    const rule = this.#listeners.named(name);
+    if (rule === undefined) {
+      this.fail(row, now);
+      return;
+    }
+    this.#noteVerdict(row, VerdictCode.REDIRECT);
+    const protocol = PROTOCOL_NAMES[this.#protocol(row)];
+    if (rule.protocol === 'any' || rule.protocol === protocol) {
+      this.#act(row, rule.action, ClosedBy.SCRIPT, now);
+    } else {
+      this.#refuseUnfit(row, now);
+    }
   }
 
   #claim(row: number, answer: DecisionAnswer, now: Instant): void {
@@ -249,8 +314,17 @@ export class Verdicts {
     if (!claims.claim(row, answer, now)) decisions.refuseClaim(answer);
   }
 
-  #reject(row: number, how: RejectWith, by: ClosedBy, now: Instant): void {
+  #rejectAsScriptSays(row: number, how: RejectWith, now: Instant): void {
     this.#noteVerdict(row, how === 'drop' ? VerdictCode.DROP : VerdictCode.REJECT);
+    this.#reject(row, how, ClosedBy.SCRIPT, now);
+  }
+
+  #reject(row: number, how: RejectWith, by: ClosedBy, now: Instant): void {
+    if (how === 'tarpit') {
+      if (this.#isTcp(row)) this.#parts.tarpit.hold(row, now);
+      else this.#refuseUnfit(row, now);
+      return;
+    }
     const reason = how === 'drop' ? CloseReason.DROPPED : CloseReason.REJECTED;
     this.#parts.stack.reject(row, how, IcmpErrorKind.PROHIBITED, reason, by, now);
   }
@@ -281,5 +355,21 @@ export class Verdicts {
     view.setUint8(at + FlowField.DECIDER, decider);
     view.setUint32(at + FlowField.DECIDER_INDEX, index, true);
     view.setUint32(at + FlowField.GENERATION, generation, true);
+  }
+}
+
+/** What stands in the row of a flow that a listener decided. */
+function verdictOf({ kind }: ListenerRule['action']): VerdictCode {
+  switch (kind) {
+    case 'drop':
+      return VerdictCode.DROP;
+    case 'reject':
+      return VerdictCode.REJECT;
+    case 'nat':
+      return VerdictCode.NAT;
+    case 'forward':
+      return VerdictCode.FORWARD;
+    case 'prefix':
+      return VerdictCode.NONE;
   }
 }

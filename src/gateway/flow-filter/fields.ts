@@ -77,8 +77,11 @@ export const FIELDS: Readonly<Record<string, Field>> = {
   script: deciderName(Decider.SCRIPT, (names, generation, index) =>
     names.scriptName(generation, index),
   ),
-  rule: deciderName(Decider.LISTENER, (names, generation, index) =>
-    names.listenerName(generation, index),
+  rule: either(
+    deciderName(Decider.LISTENER, (names, generation, index) =>
+      names.listenerName(generation, index),
+    ),
+    noted(({ rule }) => [rule]),
   ),
   via: upstreamName,
   handshake: codes(wordsOf('handshake', HANDSHAKE_NAMES), flowHandshake),
@@ -213,6 +216,17 @@ function deciderName(
         known.set(key, isWanted);
         return isWanted;
       };
+    };
+  };
+}
+
+/** A flow that passes one of two. */
+function either(one: Field, other: Field): Field {
+  return (...asked) => {
+    const [first, second] = [one(...asked), other(...asked)];
+    return (context) => {
+      const [isFirst, isSecond] = [first(context), second(context)];
+      return (view, at) => isFirst(view, at) || isSecond(view, at);
     };
   };
 }

@@ -18,6 +18,8 @@ export interface FlowFacts {
   };
   /** By which its upstream was dialled; empty of an address. */
   readonly dnsName?: string;
+  /** The listener to which a script gave it. */
+  readonly rule?: string;
   readonly seenName?: string;
 }
 

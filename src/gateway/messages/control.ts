@@ -2,7 +2,7 @@
 import type { SocketInfo } from '../../ffi/tcp-info.ts';
 import type { TrackTimeouts } from '../../stack/conntrack/timeouts.ts';
 import type { StateBounds, StateLimits } from '../../stack/layout.ts';
-import type { CongestionName, FlowProtocol, RejectWith } from '../../stack/verdict.ts';
+import type { CongestionName, FlowProtocol, OnError, RejectWith } from '../../stack/verdict.ts';
 import type { UpstreamReport, UpstreamRule } from './upstreams.ts';
 
 /** A static listener, ready to match: addresses parsed, defaults filled in. */
@@ -61,6 +61,8 @@ export interface LiveConfig {
     readonly via: string;
   };
   readonly upstreams: readonly UpstreamRule[];
+  /** What becomes of a flow about which scripts give no verdict. */
+  readonly onError: OnError;
   readonly timeouts: {
     readonly decisionMs: number;
     readonly connectMs: number;
@@ -70,6 +72,7 @@ export interface LiveConfig {
     /** How long sent data may stay unacknowledged; 0 leaves it to the number of timeouts. */
     readonly userMs: number;
   };
+  readonly tarpit: TarpitBounds;
   /** Of the TCP towards clients: for connections that are still to begin. */
   readonly tcp: {
     readonly congestion: CongestionName;
@@ -93,6 +96,14 @@ export interface LiveConfig {
     /** Flows that one source may have. */
     readonly perSource: number;
   };
+}
+
+/** Of `reject` with `tarpit`. */
+export interface TarpitBounds {
+  /** Clients that are held at a time; one more is reset. */
+  readonly limit: number;
+  /** How long one is held. */
+  readonly holdMs: number;
 }
 
 /** What a data plane must know of the device whose descriptor it gets. */
@@ -194,8 +205,8 @@ export type ToDataPlane =
 
 /**
  * `none`: no script is loaded, an unmatched SYN is refused at once. `down`: the script host is
- * gone and comes back; what waits and what comes gets the fallback. `epoch` counts script hosts:
- * an answer of an older one is late.
+ * gone and comes back; `onError` says what becomes of what waits and of what comes. `epoch` counts
+ * script hosts: an answer of an older one is late.
  */
 export interface ScriptsState {
   readonly state: 'none' | 'up' | 'down';

@@ -3,10 +3,10 @@
  * decided. Fixed layouts, little-endian, one datagram a message. The data plane encodes and decodes
  * on its hot path, straight from its rows and without an object; the script host takes values.
  */
-import type { Decision } from '../../scripts-runtime/decide.ts';
+import type { Decision } from '../../scripts-runtime/decision.ts';
 import { FAILURE_KINDS } from '../../scripts-runtime/errors.ts';
 import { VERDICT_TEXT_BYTES } from '../../scripts-runtime/limits.ts';
-import { PROTOCOL_NAMES, SERVICE_NAMES, VerdictCode } from '../../stack/flow-row.ts';
+import { PROTOCOL_NAMES, SERVICE_NAMES, Service, VerdictCode } from '../../stack/flow-row.ts';
 import {
   CONGESTION_NAMES,
   type ConnectionRequest,
@@ -59,7 +59,7 @@ const AnswerField = {
   KIND: 0,
   /** VerdictCode, or FAILED. */
   VERDICT: 1,
-  /** By the verdict: position in REJECT_WITHS or SERVICE_NAMES, HandshakeCode, failure code. */
+  /** By the verdict: position in REJECT_WITHS, Service, HandshakeCode, failure code. */
   DETAIL: 2,
   /** PROXY protocol version; 0 for none. */
   PROXY_PROTOCOL: 3,
@@ -80,12 +80,14 @@ const AnswerField = {
   CONGESTION: 62,
   /** 1 when the source is rewritten too. */
   MASQUERADE: 63,
+  /** 1 when scripts before the one that decided have failed. */
+  AFTER_FAILURE: 76,
   CONNECT_TIMEOUT_MS: 64,
   IDLE_TIMEOUT_MS: 68,
   HALF_CLOSE_TIMEOUT_MS: 72,
   /** float64 */
   MAX_BYTES: 80,
-  /** UTF-8: the reason of a rejection, the note of a redirection, the upstream of a forward. */
+  /** UTF-8: reason of a rejection, note or listener of a redirection, upstream of a forward. */
   TEXT: 88,
 } as const;
 const ANSWER_FIXED_BYTES = 88;
@@ -98,6 +100,8 @@ export const HandshakeCode = { 'dial-first': 0, 'accept-first': 1 } as const;
 export const failureName = (code: number): string => FAILURE_KINDS[code] ?? 'unknown';
 
 const ADDRESS_BYTES = 16;
+/** The redirection to the gateway's own page; the others name listeners. */
+const WELCOME = SERVICE_NAMES[Service.WELCOME];
 
 const utf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder();
@@ -224,6 +228,7 @@ export function encodeDecisionAnswer(
     return ANSWER_FIXED_BYTES;
   }
   const { verdict } = decision;
+  view.setUint8(at + AnswerField.AFTER_FAILURE, decision.failures === undefined ? 0 : 1);
   switch (verdict.kind) {
     case 'decline':
       view.setUint8(at + AnswerField.VERDICT, VerdictCode.DECLINE);
@@ -234,7 +239,8 @@ export function encodeDecisionAnswer(
       return writeText(view, at, verdict.reason);
     case 'redirect':
       view.setUint8(at + AnswerField.VERDICT, VerdictCode.REDIRECT);
-      view.setUint8(at + AnswerField.DETAIL, SERVICE_NAMES.indexOf(verdict.listener));
+      if (verdict.listener !== WELCOME) return writeText(view, at, verdict.listener);
+      view.setUint8(at + AnswerField.DETAIL, Service.WELCOME);
       return writeText(view, at, verdict.note);
     case 'forward':
       view.setUint8(at + AnswerField.VERDICT, VerdictCode.FORWARD);
@@ -323,6 +329,8 @@ export class DecisionAnswer {
   congestion = 0;
   /** Of a NAT: the upstream sees an address of the pool as source. */
   masquerade = false;
+  /** Scripts before the one that decided have failed, and were passed over. */
+  afterFailure = false;
   textAt = 0;
   textLength = 0;
 }
@@ -357,11 +365,12 @@ export function decodeDecisionAnswer(
   into.maxBytes = view.getFloat64(at + AnswerField.MAX_BYTES, true);
   into.congestion = view.getUint8(at + AnswerField.CONGESTION);
   into.masquerade = view.getUint8(at + AnswerField.MASQUERADE) !== 0;
+  into.afterFailure = view.getUint8(at + AnswerField.AFTER_FAILURE) !== 0;
   into.textAt = at + AnswerField.TEXT;
   into.textLength = textLength;
   return true;
 }
 
-/** The reason of a rejection, the note of a redirection, the upstream of a forward. Allocates. */
+/** Reason of a rejection, note or listener of a redirection, upstream of a forward. Allocates. */
 export const answerText = (view: DataView, answer: DecisionAnswer): string =>
   fromUtf8.decode(new Uint8Array(view.buffer, view.byteOffset + answer.textAt, answer.textLength));

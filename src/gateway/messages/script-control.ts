@@ -18,6 +18,7 @@ import type { DecisionStep, TestReport } from '../../scripts-runtime/offline/rep
 import type { DecidedFlow } from '../../scripts-runtime/recent-flows.ts';
 import type { RecordedFlow } from '../../scripts-runtime/recorded-flow.ts';
 import type { ShownVerdict } from '../../scripts-runtime/verdict/show-verdict.ts';
+import type { OnError } from '../../stack/verdict.ts';
 
 export type {
   CanaryCounts,
@@ -57,8 +58,16 @@ export type ToScriptHost =
       /** How long connections of the bundle that is replaced may go on. */
       readonly drainMs?: number | undefined;
     }
-  /** What `via` may name from now on, in all bundles. */
-  | { readonly kind: 'upstreams'; readonly upstreams: NonNullable<ScriptBundle['upstreams']> }
+  /**
+   * What `via` and `redirect` may name, and what becomes of flows whose decision fails: from now
+   * on, in all bundles.
+   */
+  | {
+      readonly kind: 'facts';
+      readonly upstreams: NonNullable<ScriptBundle['upstreams']>;
+      readonly listeners: NonNullable<ScriptBundle['listeners']>;
+      readonly onError: OnError;
+    }
   /** The canary of that generation takes over; answered by `promoted`. */
   | { readonly kind: 'promote'; readonly generation: number }
   | { readonly kind: 'drop-canary' }

@@ -8,7 +8,7 @@ import { Errno } from '../../ffi/errno.ts';
 import { raise } from '../../ffi/errors.ts';
 import { allocateStruct } from '../../ffi/memory.ts';
 import { send } from '../../ffi/sockets.ts';
-import type { Decision } from '../../scripts-runtime/decide.ts';
+import type { Decision } from '../../scripts-runtime/decision.ts';
 import type { ConnectionRequest } from '../../stack/verdict.ts';
 import {
   DatagramKind,

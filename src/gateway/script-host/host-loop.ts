@@ -36,7 +36,7 @@ const Token = { CONTROL: 1, FIRST_LINK: 2 } as const;
 
 const US_PER_MS = 1000;
 
-/** Names that `redirect` knows. */
+/** Names that `redirect` knows besides listeners. */
 export const SERVICES = SERVICE_NAMES.filter((_, service) => service === Service.WELCOME);
 
 export class HostLoop {
@@ -166,8 +166,10 @@ export class HostLoop {
         this.#loads = this.#loads.then(() => this.#load(bundle, { canary, drainMs }));
         break;
       }
-      case 'upstreams':
+      case 'facts':
         this.#host.upstreams = message.upstreams;
+        this.#host.listeners = message.listeners;
+        this.#host.onError = message.onError;
         break;
       case 'closed':
         this.#host.closed(message.flows);

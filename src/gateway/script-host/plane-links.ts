@@ -7,7 +7,7 @@ import type {
   PlainConnPorts,
   SpliceOptions,
 } from '../../scripts-runtime/conns/ports.ts';
-import type { Decision } from '../../scripts-runtime/decide.ts';
+import type { Decision } from '../../scripts-runtime/decision.ts';
 import type { SeenAnswer } from '../messages/seen-answers.ts';
 import type { ConnChannel } from './conn-channel.ts';
 import type { DecisionHandlers } from './decision-channel.ts';

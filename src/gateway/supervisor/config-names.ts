@@ -46,7 +46,12 @@ export class ConfigNames {
 
   facts(config: Config): ConfigFacts {
     const kinds = this.#upstreamsOf(config).map(({ name, kind }) => [name, kind] as const);
-    return { closed: closedAddresses(config), upstreams: Object.fromEntries(kinds) };
+    return {
+      closed: closedAddresses(config),
+      upstreams: Object.fromEntries(kinds),
+      listeners: { ...redirectable(this.#coming), ...redirectable(config) },
+      onError: config.scripts.onError,
+    };
   }
 
   /**
@@ -111,3 +116,11 @@ export class ConfigNames {
     return id;
   }
 }
+
+/** What listeners take, by name: those that flows can be given to. */
+const redirectable = (config: Config | undefined): NonNullable<ConfigFacts['listeners']> =>
+  Object.fromEntries(
+    (config?.listeners ?? [])
+      .filter(({ action }) => action !== 'prefix')
+      .map(({ name, protocol }) => [name, protocol]),
+  );

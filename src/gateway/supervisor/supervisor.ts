@@ -280,7 +280,7 @@ export class Supervisor implements ControlPlane {
         live: this.config.live,
         generation: this.#generations.active,
         aside: { ...this.#scriptHost.asideOptions(), disabled: this.#scriptHost.disabled },
-        notes: explainNotes(this.#scriptHost.state, this.#generations.trial),
+        notes: explainNotes(this.#scriptHost.state, this.#generations.trial, this.config.live),
       }),
     );
   }

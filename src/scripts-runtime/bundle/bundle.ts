@@ -1,8 +1,8 @@
 /** What a script host is given and what it tells. Plain values; they cross a process boundary. */
 
-import type { ConnectionRequest } from '../../stack/verdict.ts';
+import type { ConnectionRequest, OnError } from '../../stack/verdict.ts';
 import type { ScriptLimits } from '../limits.ts';
-import type { KnownUpstreams } from '../verdict/verdict-fit.ts';
+import type { KnownListeners, KnownUpstreams } from '../verdict/verdict-fit.ts';
 
 /** Texts by path from the folder of the script, with `/`: `lib/names.ts`, `../a.json`. */
 export type TextFiles = Readonly<Record<string, string>>;
@@ -78,6 +78,10 @@ export interface ScriptBundle {
   readonly closed?: readonly string[];
   /** What `via` may name; absent where nobody knows the configuration. */
   readonly upstreams?: KnownUpstreams | undefined;
+  /** The same of `redirect`. */
+  readonly listeners?: KnownListeners | undefined;
+  /** What becomes of flows whose decision fails; absent: what it was before, `reject` at first. */
+  readonly onError?: OnError;
   /** Name of the TUN device, for `FlowInfo.iface`. */
   readonly iface: string;
   /** What ran in a host that is gone, and could hand nothing over. */

@@ -1,6 +1,6 @@
 /** `connect(to, { via })`: whether the upstream is there, and takes the address. */
 import { DIRECT, type Endpoint } from '../../stack/verdict.ts';
-import { isUpstreamName } from '../verdict/parse-verdict.ts';
+import { isObjectName } from '../verdict/parse-verdict.ts';
 import { type KnownUpstreams, unknownUpstream } from '../verdict/verdict-fit.ts';
 import type { DialRefusal } from './guest-conns.ts';
 
@@ -21,7 +21,7 @@ export function viaOf(
 ): { readonly target?: string; readonly refusal?: DialRefusal } | undefined {
   if (via === undefined) return undefined;
   const usage = (message: string) => ({ refusal: { code: 'usage', message } });
-  if (!isUpstreamName(via)) return usage('via is the name of an upstream');
+  if (!isObjectName(via)) return usage('via is the name of an upstream');
   if (into === 'tun') return usage('via is of a socket, and not of "tun"');
   if (via === DIRECT) return {};
   if (upstreams === undefined) return { target: OF_THE_POOL };

@@ -3,7 +3,7 @@
  * decisions fail. Which flows is a matter of their number alone, so that who asks twice hears the
  * same generation twice.
  */
-import { type Decision, NO_SCRIPT } from '../decide.ts';
+import { type Decision, NO_SCRIPT } from '../decision.ts';
 import type { Generation } from './registry.ts';
 
 export interface CanaryPlan {
@@ -75,7 +75,9 @@ export class Canary {
     const at = this.#part % PARTS;
     this.#total++;
     this.#decisions[at]! += 1;
-    if (decision.kind !== 'failed') return;
+    // A script that was passed over has failed all the same.
+    const failure = decision.kind === 'failed' ? decision.failure : decision.failures?.[0]?.failure;
+    if (failure === undefined) return;
     this.#failed++;
     this.#failures[at]! += 1;
     const failures = sum(this.#failures);
@@ -83,7 +85,7 @@ export class Canary {
     if (failures < FAILURES_MIN || failures <= decisions * this.#plan.errors) return;
     const { windowMs } = this.#plan;
     const share = `${failures} of ${decisions} decisions failed within ${windowMs} ms`;
-    this.#stopped ??= `${share}, the last by "${decision.failure}"`;
+    this.#stopped ??= `${share}, the last by "${failure}"`;
   }
 
   #moveTo(part: number): void {

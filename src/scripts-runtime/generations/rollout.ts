@@ -1,6 +1,6 @@
 /** How generations take over from each other: at once, or as a canary first. */
 import type { ConnectionRequest } from '../../stack/verdict.ts';
-import type { Decision } from '../decide.ts';
+import type { Decision } from '../decision.ts';
 import type { LoadOptions } from '../host-ports.ts';
 import { Canary, type CanaryCounts } from './canary.ts';
 import { drainDeadline, type Generation, type Registry } from './registry.ts';

@@ -3,15 +3,18 @@ import { connEvent, openConn } from './conn.js';
 import { Ctx, retireScript } from './ctx.js';
 import { env } from './env.js';
 import { abortFlow, FlowInfo, serialOf } from './flow-info.js';
-import { host, join, onSettled, parse, stringify } from './host.js';
+import { host, includes, join, onSettled, parse, slice, stringify } from './host.js';
 import { CALL, DONE, NO_VERDICT, PENDING, REPLY, THREW, words } from './page.js';
-import { describe, show } from './show.js';
+import { cut, describe, show } from './show.js';
 import { adoptSniffs } from './sniffs.js';
 import { fire } from './timers.js';
 import { bodyOf, isVerdict, replyOf, setClaiming } from './verdicts.js';
 
 /** Besides `flow`. */
 const HOOKS = ['load', 'unload', 'scheduled', 'closed'];
+const { keys } = Object;
+const KNOWN = ['flow', 'connect', ...HOOKS];
+const ASYNC = 'async ';
 
 let script;
 /** Those of HOOKS that the script has. */
@@ -74,12 +77,34 @@ function handOver(work) {
   }
 }
 
+/**
+ * What is wrong with a method whose name is nearly that of a hook, with its place below as in a
+ * stack. Only keys of the object itself: a class may have methods of its own.
+ */
+function misspeltHook(exported) {
+  const own = keys(exported);
+  for (let i = 0; i < own.length; i++) {
+    const method = exported[own[i]];
+    if (typeof method !== 'function' || includes(KNOWN, own[i])) continue;
+    const fault = host.unknownHook(cut(own[i]), join(KNOWN, ','));
+    if (fault === undefined) continue;
+    const { fileName, lineNumber, columnNumber } = method;
+    // A source map knows names, and no "async" in front of them.
+    const isAsync = slice(`${method}`, 0, ASYNC.length) === ASYNC;
+    const place = `${fileName}:${lineNumber}:${columnNumber + (isAsync ? ASYNC.length : 0)}`;
+    return `${fault}\n    at ${cut(place)}`;
+  }
+  return undefined;
+}
+
 host.connect({
   /** Takes the script. Returns what is wrong with it, or undefined. */
   adopt(exported) {
     if (typeof exported !== 'object' || exported === null) {
       return 'the script must export default an object with a method flow()';
     }
+    const unknown = misspeltHook(exported);
+    if (unknown !== undefined) return unknown;
     if (typeof exported.flow !== 'function') return 'the default export has no method flow()';
     for (const hook of HOOKS) {
       const method = exported[hook];

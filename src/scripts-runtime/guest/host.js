@@ -25,10 +25,12 @@ export const slice = uncurry(String.prototype.slice);
 export const replaceAll = uncurry(String.prototype.replaceAll);
 export const onSettled = uncurry(Promise.prototype.then);
 export const join = uncurry(Array.prototype.join);
-const includes = uncurry(String.prototype.includes);
+/** Of an array. */
+export const includes = uncurry(Array.prototype.includes);
+const hasText = uncurry(String.prototype.includes);
 const isWellFormed = uncurry(String.prototype.isWellFormed);
 /** Text that crosses as it is: the border ends it at its first NUL, and replaces half pairs. */
-export const isPlainText = (text) => isWellFormed(text) && !includes(text, '\0');
+export const isPlainText = (text) => isWellFormed(text) && !hasText(text, '\0');
 export const settings = parse(host.settings);
 export const { lengths } = settings;
 export const limits = Object.freeze(settings.limits);

@@ -38,7 +38,7 @@ export const oneOf =
   (value) =>
     values.includes(value);
 
-const REJECT_OPTIONS = { with: oneOf('rst', 'icmp', 'drop'), reason: text };
+const REJECT_OPTIONS = { with: oneOf('rst', 'icmp', 'drop', 'tarpit'), reason: text };
 const REDIRECT_OPTIONS = { note: text };
 const FORWARD_OPTIONS = {
   via: shortText,
@@ -100,10 +100,7 @@ export function nat(to, options) {
 }
 
 export function redirect(listener, options) {
-  if (!settings.services.includes(listener)) {
-    const known = settings.services.join(', ');
-    throw new TypeError(`redirect(): no listener ${show(listener)}; there is: ${known}`);
-  }
+  if (!shortText(listener)) throw new TypeError(`redirect(): no listener ${show(listener)}`);
   if (options !== undefined) checkOptions('redirect()', options, REDIRECT_OPTIONS);
   const note = cutVerdictText(options?.note);
   return new Verdict(VERDICT, { kind: 'redirect', listener, note });

@@ -1,5 +1,6 @@
 /** The functions behind hooks and `ctx.waitUntil`. */
 import type { QuickJSContext } from 'quickjs-emscripten-core';
+import { nearest } from '../suggest.ts';
 import { type HostFunctions, readNumber, readText } from './arguments.ts';
 
 /** What hooks tell while a turn runs. None of it may enter the engine again. */
@@ -24,5 +25,12 @@ export const hookFunctions = (context: QuickJSContext, ports: GuestHookPorts): H
   endWait: (id, error) => {
     ports.endWait(readNumber(context, id), readText(context, error) ?? '');
     return undefined;
+  },
+  unknownHook: (name, known) => {
+    const method = readText(context, name) ?? '';
+    const meant = nearest(method, readText(context, known)?.split(',') ?? []);
+    if (meant === undefined) return undefined;
+    const what = `the default export has a method "${method}" that nothing calls`;
+    return context.newString(`${what}, did you mean "${meant}"?`);
   },
 });

@@ -5,7 +5,7 @@
 import type { ConnectionRequest, Endpoint } from '../../stack/verdict.ts';
 import type { FlowResult, ScriptBundle, ScriptIssue, ScriptLog } from '../bundle/bundle.ts';
 import { CLIENT_END } from '../conns/ports.ts';
-import type { Decision } from '../decide.ts';
+import type { Decision } from '../decision.ts';
 import { type GuestExtension, joinExtensions, NO_EXTENSION } from '../engine/guest-extension.ts';
 import { ScriptHost } from '../host.ts';
 import type { ScheduledEvent } from '../schedule/schedule.ts';
@@ -259,14 +259,22 @@ export class OfflineHost {
     const verdict = showVerdict(decision, this.#options.show);
     const text = verdictText(verdict);
     const by = decision.by.script;
-    const asked = this.#names.slice(0, by + 1);
+    const failed = new Map(decision.failures?.map(({ script, failure }) => [script, failure]));
+    // Of a decision that failed and was passed over, the last one was asked, too.
+    const isPassedOver = decision.kind === 'failed' && failed.size > 0;
+    const asked = isPassedOver ? this.#names : this.#names.slice(0, by + 1);
+    const outcomeOf = (position: number): string => {
+      const failure = failed.get(position);
+      if (failure !== undefined) return `failed ${failure}`;
+      return position === by ? text : 'declined';
+    };
     return {
       verdict,
       text,
       script: this.#names[by],
       steps: asked.map((script, position) => ({
         script,
-        outcome: position === by ? text : 'declined',
+        outcome: outcomeOf(position),
         cpuUs: Math.round(this.#cpuUs.get(position) ?? 0),
       })),
       cpuUs: this.#spentUs,

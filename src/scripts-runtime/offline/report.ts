@@ -7,7 +7,7 @@ import type { ShownVerdict } from '../verdict/show-verdict.ts';
 /** One script that was asked about a flow. */
 export interface DecisionStep {
   readonly script: string;
-  /** `declined`, or the verdict in words. */
+  /** `declined`, or the verdict in words; `failed cpu` where the next one was asked, too. */
   readonly outcome: string;
   /** Processor time inside its sandbox, in microseconds. */
   readonly cpuUs: number;

@@ -1,4 +1,5 @@
 /** What one script of one generation writes to the log, and what is written about it. */
+import type { OnError } from '../../stack/verdict.ts';
 import type { LogLevel, ScriptLog } from '../bundle/bundle.ts';
 import { cutText } from '../cut-text.ts';
 import type { ScriptError } from '../errors.ts';
@@ -8,7 +9,11 @@ export interface LogPorts {
   /** Microseconds. */
   now(): number;
   log(line: ScriptLog): void;
+  /** What becomes of flows that get no verdict. */
+  onError(): OnError;
 }
+
+type LogFields = Readonly<Record<string, unknown>>;
 
 export class ScriptLogger {
   readonly #script: string;
@@ -36,13 +41,19 @@ export class ScriptLogger {
   }
 
   /** Says what went wrong, if it may. */
-  complain(error: ScriptError, flow: number): void {
+  complain(error: ScriptError, flow: number, fields: LogFields = {}): void {
     if (!this.admitsComplaint()) return;
-    this.write('warn', flow, error.message, { error: error.kind, ...error.position });
+    this.write('warn', flow, error.message, { error: error.kind, ...error.position, ...fields });
+  }
+
+  /** What a line says besides of a flow that gets no verdict: what is done instead of a refusal. */
+  get instead(): LogFields {
+    const onError = this.#ports.onError();
+    return onError === 'reject' ? {} : { onError };
   }
 
   /** @param flow  serial; 0 for none */
-  write(level: LogLevel, flow: number, message: string, fields?: Record<string, unknown>): void {
+  write(level: LogLevel, flow: number, message: string, fields?: LogFields): void {
     this.#ports.log({
       level,
       script: this.#script,

@@ -1,4 +1,5 @@
 /** What a script is made of, and what it needs of its host. */
+import type { OnError } from '../../stack/verdict.ts';
 import type { ScriptLog, ScriptSource } from '../bundle/bundle.ts';
 import type { Transpiled } from '../bundle/transpile.ts';
 import type { Egress } from '../conns/egress.ts';
@@ -22,6 +23,8 @@ export interface ScriptPorts extends EngineClock {
   enter(script: Script, aheadUs: number): void;
   leave(): void;
   log(line: ScriptLog): void;
+  /** What becomes of flows that get no verdict. */
+  onError(): OnError;
   /** A promise was settled while the turn of `script` goes on; `answer` reads what for its flow. */
   settled(script: Script, call: number, answer: (flow: number) => ScriptAnswer): void;
   /** The sandbox broke: every call that waits in it is lost. */

@@ -44,32 +44,34 @@ export class ScriptReports {
   }
 
   /** As `failed`, but only logged. @returns whether a connection has failed */
-  threw(what: string, description: string, flow: number): boolean {
+  threw(what: string, description: string, flow: number, isDecision = false): boolean {
     const { message, position, socket } = this.#diagnostics.read(description);
     const text = what === '' ? message : `${what}: ${message}`;
+    const instead = isDecision ? this.#logger.instead : {};
     if (socket === undefined) {
-      this.#logger.complain(new ScriptError('error', text, position), flow);
+      this.#logger.complain(new ScriptError('error', text, position), flow, instead);
       return false;
     }
     if (this.#logger.admitsComplaint()) {
       // Clients and servers go away all the time, and the line of the flow says so.
       const level = socket.code === 'aborted' ? 'debug' : 'warn';
-      this.#logger.write(level, flow, text, { ...socket, ...position });
+      this.#logger.write(level, flow, text, { ...socket, ...position, ...instead });
     }
     return true;
   }
 
   /** A limit that ends a connection, or what was asked for. */
-  hitLimit(limit: string, message: string, flow: number): void {
+  hitLimit(limit: string, message: string, flow: number, instead = {}): void {
     this.#counters.hit(limit);
-    if (this.#logger.admitsComplaint()) this.#logger.write('warn', flow, message, { limit });
+    if (!this.#logger.admitsComplaint()) return;
+    this.#logger.write('warn', flow, message, { limit, ...instead });
   }
 
   /** A limit was hit that leaves a flow without a verdict. @param name  that did not resolve yet */
   missedVerdict(limit: MissedLimit, flow: number, name?: string): void {
     const text = MISSED[limit](this.#limits);
     const what = name === undefined ? text : `${text}: "${name}" is still being resolved`;
-    this.hitLimit(limit, what, flow);
+    this.hitLimit(limit, what, flow, this.#logger.instead);
     this.#counters.errors++;
   }
 
@@ -80,14 +82,19 @@ export class ScriptReports {
 
   /** A verdict of it cannot be carried out for the flow that it is about. */
   misfit(message: string, flow: number): void {
-    this.#logger.complain(new ScriptError('bad-verdict', message), flow);
+    this.badVerdict(message, flow);
     this.#counters.errors++;
+  }
+
+  /** What it answered is no verdict; only logged. */
+  badVerdict(message: string, flow: number): void {
+    this.#logger.complain(new ScriptError('bad-verdict', message), flow, this.#logger.instead);
   }
 
   /** A name that it gave for an upstream has no address. @param what  the verdict and the name */
   unresolved(what: string, error: string, flow: number): void {
     const message = `${what} does not resolve: ${error || 'no address'}`;
-    this.#logger.complain(new ScriptError('error', message), flow);
+    this.#logger.complain(new ScriptError('error', message), flow, this.#logger.instead);
     this.#counters.errors++;
   }
 }

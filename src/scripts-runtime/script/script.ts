@@ -129,7 +129,10 @@ export class Script {
         breakageText(guest.breakage, loadMs, settings.limits),
       );
     }
-    if (typeof problem === 'string') return this.#diagnostics.issue('shape', problem);
+    if (typeof problem === 'string') {
+      const { message, position } = this.#diagnostics.read(problem);
+      return this.#diagnostics.issue('shape', message, position);
+    }
     if (problem !== undefined) return this.#diagnostics.issueOf(problem);
     this.sniffs = guest.sniffs;
     this.#guest = guest;
@@ -268,7 +271,8 @@ export class Script {
     const failure = breakage === 'crash' ? 'killed' : breakage;
     counters.hit(failure);
     const text = breakageText(breakage, settings.limits.cpuHardMs, settings.limits);
-    this.#logger.complain(new ScriptError(failure, text), flow);
+    const instead = flow === 0 ? {} : this.#logger.instead;
+    this.#logger.complain(new ScriptError(failure, text), flow, instead);
     if (this.#breaker.hit(this.#ports.now() / US_PER_MS)) {
       this.#disable(
         `${settings.limits.breakerHits} hard limits hit in ${settings.limits.breakerWindowMs} ms`,
@@ -301,7 +305,7 @@ export class Script {
       case Reply.THREW:
         return this.#threw(text, flow);
       default:
-        this.#logger.complain(new ScriptError('bad-verdict', text), flow);
+        this.reports.badVerdict(text, flow);
         return this.#failed('bad-verdict');
     }
   }
@@ -311,14 +315,14 @@ export class Script {
     // The script had enough memory left to catch it, but what it left undone is unknown.
     if (message.endsWith('InternalError: out of memory')) return this.#breakDown('memory', flow);
     if (message.endsWith('InternalError: stack overflow')) this.#parts.counters.hit('stack');
-    this.reports.threw('', text, flow);
+    this.reports.threw('', text, flow, true);
     return this.#failed('error');
   }
 
   #parsedVerdict(text: string, flow: number): ScriptAnswer {
     const verdict = this.#verdicts.read(text);
     if (typeof verdict === 'string') {
-      this.#logger.complain(new ScriptError('bad-verdict', verdict), flow);
+      this.reports.badVerdict(verdict, flow);
       return this.#failed('bad-verdict');
     }
     return { kind: 'verdict', verdict };
@@ -360,8 +364,7 @@ export class Script {
       log: (level, flow, message, fields) => {
         if (this.#logger.admitsLine()) {
           const places = (text: string) => this.#diagnostics.withPlaces(text);
-          const told = parseLogFields(fields === undefined ? undefined : places(fields));
-          this.#logger.write(level, flow, places(message), told);
+          this.#logger.write(level, flow, places(message), parseLogFields(fields, places));
         } else {
           counters.hit('log');
         }

@@ -38,7 +38,7 @@ const NAME_LENGTH_MAX = 253;
 class Refusal extends Error {}
 
 /**
- * @param services  names that `redirect` knows
+ * @param services  names that are of the gateway, where `redirect` may name listeners besides
  * @returns         the verdict, or in words why it is none
  */
 export function parseVerdict(value: unknown, services: readonly string[]): ScriptVerdict | string {
@@ -98,10 +98,14 @@ function parse(fields: Record<string, unknown>, services: readonly string[]): Sc
       };
     case 'redirect': {
       const listener = fields['listener'];
-      if (typeof listener !== 'string' || !services.includes(listener)) {
+      if (!isObjectName(listener)) {
         throw new Refusal(`redirect(): no listener ${quote(listener)}`);
       }
-      return { kind: 'redirect', listener, note: shortText(fields, 'note') };
+      const note = shortText(fields, 'note');
+      if (note !== '' && !services.includes(listener)) {
+        throw new Refusal(`redirect(): listener ${quote(listener)} shows no note`);
+      }
+      return { kind: 'redirect', listener, note };
     }
     case 'forward':
       return parseForward(fields);
@@ -129,7 +133,7 @@ function parseForward(fields: Record<string, unknown>): ScriptVerdict {
   if (bind !== undefined && (typeof bind !== 'string' || !isBindAddress(bind))) {
     throw new Refusal('forward(): bind is an address without a port');
   }
-  if (via !== undefined && !isUpstreamName(via)) {
+  if (via !== undefined && !isObjectName(via)) {
     throw new Refusal('forward(): via is the name of an upstream');
   }
   const control = CONGESTION_NAMES.find((name) => name === congestion);
@@ -175,8 +179,8 @@ const quote = (value: unknown): string =>
 
 const isBindAddress = (text: string) => isIPv4(text) || (isIPv6(text) && !text.includes('%'));
 
-/** As a configuration has them. */
-export const isUpstreamName = (value: unknown): value is string =>
+/** Of an upstream or a listener, as a configuration has them. */
+export const isObjectName = (value: unknown): value is string =>
   typeof value === 'string' && /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(value);
 
 /** Options that are whole numbers, and their largest value. */
@@ -210,7 +214,7 @@ function numbers<Name extends string>(
 function rejectWith(value: unknown): RejectWith {
   if (value === undefined) return 'rst';
   const how = REJECT_WITHS.find((one) => one === value);
-  if (how === undefined) throw new Refusal('reject(): with is "rst", "icmp" or "drop"');
+  if (how === undefined) throw new Refusal(`reject(): with is one of ${REJECT_WITHS.join(', ')}`);
   return how;
 }
 

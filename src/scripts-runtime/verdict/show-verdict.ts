@@ -1,6 +1,6 @@
 /** Decisions as authors read them. */
-import type { Endpoint, Verdict } from '../../stack/verdict.ts';
-import type { Decision } from '../decide.ts';
+import type { Endpoint, OnError, Verdict } from '../../stack/verdict.ts';
+import type { Decision } from '../decision.ts';
 import type { FailureKind } from '../errors.ts';
 
 /** A verdict with its upstream as text, `10.0.0.1:80` or `example.com:80`. A plain value. */
@@ -9,6 +9,8 @@ export interface ShownVerdict {
   readonly to?: string;
   /** Of `failed`. */
   readonly failure?: FailureKind;
+  /** Of `failed`: what becomes of the flow, unless it is rejected. */
+  readonly onError?: Exclude<OnError, 'reject'>;
   /** The options of the verdict, by their names in the script API. */
   readonly [option: string]: unknown;
 }
@@ -18,7 +20,10 @@ export function showVerdict(
   decision: Decision,
   showEndpoint: (endpoint: Endpoint) => string,
 ): ShownVerdict {
-  if (decision.kind === 'failed') return { kind: 'failed', failure: decision.failure };
+  if (decision.kind === 'failed') {
+    const { failure, onError } = decision;
+    return { kind: 'failed', failure, ...(onError === undefined ? {} : { onError }) };
+  }
   const { verdict } = decision;
   if (verdict.kind !== 'forward' && verdict.kind !== 'nat') return { ...verdict };
   const { to, ...rest } = verdict;
@@ -35,7 +40,7 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
   sniff: false,
 };
 
-/** `forward 10.0.0.1:80 idleTimeoutMs=1000`, `reject`, `failed cpu` */
+/** `forward 10.0.0.1:80 idleTimeoutMs=1000`, `reject`, `failed cpu onError=forward` */
 export function verdictText({ kind, to, failure, listener, ...options }: ShownVerdict): string {
   const words = [kind, to, failure, listener].filter((word) => word !== undefined);
   const shown = Object.entries(options)

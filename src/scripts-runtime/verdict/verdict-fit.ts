@@ -6,6 +6,7 @@ import {
   type ConnectionRequest,
   DIRECT,
   type Endpoint,
+  type FlowProtocol,
   type ForwardVerdict,
   type UpstreamKind,
 } from '../../stack/verdict.ts';
@@ -13,24 +14,31 @@ import { isNamed, type NamedTarget, type ScriptVerdict } from './parse-verdict.t
 
 /** Upstreams by name, as the configuration has them. */
 export type KnownUpstreams = Readonly<Record<string, UpstreamKind>>;
+/** What listeners take, by name, as the configuration has them. */
+export type KnownListeners = Readonly<Record<string, FlowProtocol | 'any'>>;
+
+/** The page of the gateway, which is no listener of the configuration. */
+const WELCOME = 'welcome';
 
 /**
- * @param upstreams  undefined where nobody knows the configuration: any name may be one
+ * @param upstreams, listeners  undefined where nobody knows the configuration: any name may be one
  * @returns          in words why it does not fit; undefined when it does
  */
 export function misfitOf(
   verdict: ScriptVerdict,
   request: ConnectionRequest,
   upstreams?: KnownUpstreams,
+  listeners?: KnownListeners,
 ): string | undefined {
   const { protocol, destination } = request;
   switch (verdict.kind) {
     case 'decline':
-    case 'reject':
       return undefined;
+    case 'reject':
+      if (verdict.with !== 'tarpit' || protocol === 'tcp') return undefined;
+      return `reject(): with "tarpit" is for TCP, and the flow is ${protocol}`;
     case 'redirect':
-      if (protocol === 'tcp') return undefined;
-      return `redirect(): ${verdict.listener} speaks TCP, and the flow is ${protocol}`;
+      return misfitOfRedirect(verdict.listener, protocol, listeners);
     case 'claim':
       return protocol === 'tcp' ? undefined : `claim(): is for TCP, and the flow is ${protocol}`;
     case 'forward': {
@@ -48,6 +56,26 @@ export function misfitOf(
       return `nat(): ${to.ip} is IPv${to.family}, and the flow is IPv${destination.family}`;
     }
   }
+}
+
+function misfitOfRedirect(
+  name: string,
+  protocol: FlowProtocol,
+  listeners: KnownListeners | undefined,
+): string | undefined {
+  if (name === WELCOME) {
+    return protocol === 'tcp'
+      ? undefined
+      : `redirect(): ${name} speaks TCP, and the flow is ${protocol}`;
+  }
+  if (listeners === undefined) return undefined;
+  const takes = Object.hasOwn(listeners, name) ? listeners[name] : undefined;
+  if (takes === undefined) {
+    const names = [WELCOME, ...Object.keys(listeners)].join(', ');
+    return `redirect(): there is no listener "${name}"; there is: ${names}`;
+  }
+  if (takes === 'any' || takes === protocol) return undefined;
+  return `redirect(): listener "${name}" takes ${takes}, and the flow is ${protocol}`;
 }
 
 function misfitOfVia(

@@ -10,7 +10,7 @@ export class VerdictReader {
   readonly #services: readonly string[];
   readonly #kept = new Map<string, ScriptVerdict>();
 
-  /** @param services  names that `redirect` knows */
+  /** @param services  as `parseVerdict` has them */
   constructor(services: readonly string[]) {
     this.#services = services;
   }

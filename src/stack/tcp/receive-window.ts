@@ -30,10 +30,18 @@ export function startWindow(tcb: Tcb): void {
   tcb.rcvBuffer = RECEIVE_BUFFER_BYTES;
 }
 
+/**
+ * The window of a connection that is still to be accepted, and will never read: zero, for good. A
+ * client behind a SYN cookie has been promised one already, and that is kept.
+ */
+export function shutWindow(tcb: Tcb): void {
+  tcb.rcvBuffer = 0;
+}
+
 /** Text arrived and the owner has been asked to take it. */
 export function tuneWindow(tcp: TcpContext, now: Instant): void {
   const tcb = tcp.tcb;
-  if (tcb.rcvBuffer >= RECEIVE_BUFFER_MAX_BYTES) return;
+  if (tcb.rcvBuffer === 0 || tcb.rcvBuffer >= RECEIVE_BUFFER_MAX_BYTES) return;
   const roundTripUs = tcb.srttUs === 0 ? ROUND_TRIP_UNKNOWN_US : tcb.srttUs;
   if (tcb.tuneAt !== 0 && now - tcb.tuneAt < roundTripUs) return;
   const takenUpTo = seqAdd(tcb.rcvNxt, -tcb.backlogBytes);

@@ -219,6 +219,92 @@ export function deep(n: number): unknown {
     expect(failuresOf(report)).toEqual(failuresOf(await plain(files)));
   });
 
+  test('what runs, but not for Babel, is told, and is left to the sandbox', async () => {
+    const files: Files = {
+      script: `import { decline } from 'culvert';
+import { Foo } from './t.ts';
+const Foo = 1;
+export default { flow: () => decline({ note: String(Foo) }) };`,
+      modules: { 't.ts': 'export type Foo = number; export const one = () => 1;' },
+      test: `test('a', async () => { await ask(1); });`,
+    };
+    const run = await covered(files);
+    expect(failuresOf(run.report)).toEqual(failuresOf(await plain(files)));
+    expect(failuresOf(run.report)).toEqual([undefined, undefined]);
+    expect(run.unread).toEqual(['scripts/route.ts is not counted: Duplicate declaration "Foo"']);
+    expect(Object.keys(told(run))).toEqual(['scripts/t.ts']);
+  });
+
+  test('decorators and accessors are counted; decorators of parameters are told', async () => {
+    const files: Files = {
+      script: `import { decline } from 'culvert';
+const seen: string[] = [];
+const see = (_: unknown, { kind, name }: { kind: string; name: PropertyKey }): void => {
+  seen.push(kind + String(name));
+};
+class Ports { @see accessor least = 1; accessor most = 2; @see any() { return this.most; } }
+export default { flow() { console.log(seen.join(), new Ports().any()); return decline(); } };`,
+      test: `test('a', async () => {
+  expect((await ask(1)).logs[0].message).toBe('accessorleast,methodany 2');
+});`,
+    };
+    const run = await covered(files);
+    expect(run.unread).toEqual([]);
+    expect(failuresOf(run.report)).toEqual([undefined, undefined]);
+    expect(failuresOf(run.report)).toEqual(failuresOf(await plain(files)));
+    const parameter = await covered({ ...files, script: 'class A { m(@see one) {} }' });
+    expect(parameter.unread).toEqual([expect.stringContaining('is not counted: Decorators')]);
+  });
+
+  test('names that functions and classes take from their place', async () => {
+    const files: Files = {
+      script: `import { decline } from 'culvert';
+type Fn = () => number;
+const key = 'computed';
+class Fields {
+  field = () => 1;
+  #hidden = function () { return 2; };
+  static still = class {};
+  'a text' = (() => 3) as Fn;
+  [key] = async () => 4;
+  7 = (1, () => 5);
+  get hidden() { return this.#hidden; }
+}
+function given(f = () => 1, { g = class {}, ...h } = {} as any, __proto__ = (() => 2)!) {
+  return [f, g, __proto__];
+}
+let assigned: Fn | undefined;
+assigned ??= () => 1;
+let other: unknown;
+other ||= class {};
+const cast = (() => 1) satisfies Fn;
+const all = [...given(), assigned, other, cast];
+for (let looped = () => 1, n = 0; n < 1; n++) all.push(looped);
+switch (key) {
+  case 'computed':
+    const cased = () => 1;
+    all.push(cased);
+}
+const plain = (0, () => 1), own = class Own {}, either = key ? () => 1 : cast;
+const fields = new Fields() as any;
+all.push(plain, own, either, fields.field, fields.hidden, Fields.still);
+all.push(fields['a text'], fields[key], fields[7]);
+export default {
+  flow() {
+    console.log(all.map((one: any) => one.name).join() + all[2]());
+    return decline();
+  },
+};`,
+      test: `test('a', async () => expect((await ask(1)).logs[0].message).toBe('none'));`,
+    };
+    const run = await covered(files);
+    const expected = failuresOf(await plain(files));
+    const names = 'f,g,__proto__,assigned,other,cast,looped,cased,,Own,,field,#hidden,still,a text';
+    expect(expected[1]?.message).toContain(`${names},computed,2`);
+    expect(failuresOf(run.report)).toEqual(expected);
+    expect(run.unread).toEqual([]);
+  });
+
   test('the limits: a script that fits in them fits in them while it counts', async () => {
     const { report } = await covered({
       script: `import { decline } from 'culvert';

@@ -143,7 +143,7 @@ describe('a gateway that answers', () => {
     expect((await culvert(['conntrack', 'count', 'carrier', '=', 'nat'])).out).toBe('1\n');
     expect(JSON.parse((await culvert(['conntrack', 'count', '-o', 'json'])).out)).toEqual({
       count: 3,
-      limit: 8,
+      limit: 6,
     });
   });
 

@@ -45,6 +45,12 @@ beforeAll(() => {
   );
   write('bad/route.ts', ROUTE);
   write('bad/route.test.ts', testOf(22, 'reject'));
+  mkdirSync(join(folder, 'dark/lib'), { recursive: true });
+  write('dark/lib/ports.ts', 'export type Port = number; export const isClosed = () => true;');
+  // The type and the value are of one name, which runs, and which Babel refuses.
+  const collision = `import { Port } from './lib/ports.ts';\nconst Port = 1;\n`;
+  write('dark/route.ts', `${collision}${ROUTE.replace('isClosed(', 'Port && isClosed(')}`);
+  write('dark/route.test.ts', testOf(22, 'reject'));
   // Settings of other tools that lie where the command is started.
   write('babel.config.js', 'throw new Error("read");');
   write('.browserslistrc', '[');
@@ -96,6 +102,14 @@ describe('script test --coverage', () => {
       const wrong = await culvert('script', 'test', `--coverage-min=${percent}`, 'good');
       expect(wrong).toMatchObject({ code: 2, err: expect.stringContaining('from 0 to 100') });
     }
+  });
+
+  test('--coverage-min ends with 1 where a file cannot be counted, and names it', async () => {
+    const err = 'culvert: dark/route.ts is not counted: Duplicate declaration "Port"\n';
+    const shown = await culvert('script', 'test', '--coverage', 'dark');
+    expect(shown).toMatchObject({ code: 0, err });
+    const demanded = await culvert('script', 'test', '--coverage-min', '0', 'dark');
+    expect(demanded).toMatchObject({ code: 1, err, out: expect.stringContaining(' 1 pass\n') });
   });
 
   test('--json has the numbers, and the lines that did not run', async () => {

@@ -1,6 +1,6 @@
 /** The tools of script authors, as commands: no gateway runs here. */
 import { beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { culvertIn } from './run-cli.ts';
@@ -49,6 +49,17 @@ describe('script test', () => {
     expect(out).toMatch(/^good\/route\.test\.ts:\n\(pass\) port 22 is closed \[.*ms\]\n/);
     expect(out).toContain('\n 1 pass\n 0 fail\nRan 1 tests across 1 files. [');
     expect(code).toBe(0);
+  });
+
+  test('tells what becomes of a flow when its script fails, as a config has it', async () => {
+    mkdirSync(join(folder, 'falls'), { recursive: true });
+    write('falls/over.ts', script('f.none.at'));
+    write('falls/over.test.ts', testOf('over', 'failed error onError=forward'));
+    write('forward.yaml', 'scripts: {onError: forward}');
+    expect((await culvert('script', 'test', 'falls', '-c', 'forward.yaml')).code).toBe(0);
+    write('falls/over.test.ts', testOf('over', 'failed error'));
+    expect((await culvert('script', 'test', 'falls')).code).toBe(0);
+    rmSync(join(folder, 'falls'), { recursive: true });
   });
 
   test('finds the tests of a folder, and ends with 1 and the place of what failed', async () => {
@@ -111,6 +122,19 @@ describe('script replay', () => {
       { text: 'reject', script: 'r' },
       { text: 'forward 10.9.0.1:1' },
     ]);
+  });
+
+  test('tells what becomes of a flow when scripts fail, as a config has it', async () => {
+    write('fails.ts', script(`f.dst.port === 22 ? f.none.at : decline()`));
+    const load = 'load: [fails.ts, good/route.ts]';
+    const texts = async (onError: string) => {
+      write('fails.yaml', `scripts: {onError: ${onError}, ${load}}`);
+      const { out } = await culvert('script', 'replay', '--json', 'flows.json', 'fails.yaml');
+      return JSON.parse(out).map(({ text }: { text: string }) => text);
+    };
+    expect(await texts('forward')).toEqual(['failed error onError=forward', 'forward']);
+    expect(await texts('decline')).toEqual(['reject', 'forward']);
+    expect(await texts('reject')).toEqual(['failed error', 'forward']);
   });
 
   test('asks with the names that flows were seen with', async () => {

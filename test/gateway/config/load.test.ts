@@ -83,6 +83,21 @@ describe('a config that is wrong names place and reason', () => {
       'listeners[0].with: is for the action "reject" only',
     ],
     [
+      'a tarpit for all protocols',
+      'listeners: [{name: a, protocol: any, action: reject, with: tarpit}]\n',
+      'listeners[0].with: "tarpit" is for the protocol "tcp" only',
+    ],
+    [
+      'a listener with the name of a page',
+      'listeners: [{name: welcome, action: drop}]\n',
+      'listeners[0].name: is the name of a page of the gateway, for redirect() of scripts',
+    ],
+    [
+      'a tarpit for UDP',
+      'listeners: [{name: a, protocol: udp, action: reject, with: tarpit}]\n',
+      'listeners[0].with: "tarpit" is for the protocol "tcp" only',
+    ],
+    [
       'two of a name',
       'listeners: [{name: a, action: drop}, {name: a, action: drop}]\n',
       'listeners: two listeners have the same name',

@@ -1,17 +1,5 @@
 import { expect, test } from 'bun:test';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
-import { nearest } from '../../../src/gateway/config/suggest.ts';
-
-test.each([
-  ['devcie', 'device'],
-  ['limit', 'limits'],
-  ['LISTENERS', 'listeners'],
-  ['tx_queue_length', 'txQueueLength'],
-  ['xyz', undefined],
-  ['', undefined],
-])('"%s" is near %p', (word, meant) =>
-  expect(nearest(word, ['device', 'limits', 'listeners', 'txQueueLength'])).toBe(meant),
-);
 
 test.each([
   ['devise: {mtu: 1400}', 'unknown key, did you mean "device"?'],

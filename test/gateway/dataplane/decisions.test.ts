@@ -20,7 +20,7 @@ import {
   encodeDecisionAnswer,
   requestIdOf,
 } from '../../../src/gateway/messages/decision.ts';
-import type { Decision } from '../../../src/scripts-runtime/decide.ts';
+import type { Decision } from '../../../src/scripts-runtime/decision.ts';
 import { Counter } from '../../../src/stack/counters.ts';
 import type { Verdict } from '../../../src/stack/verdict.ts';
 import { descriptorCount } from '../../ffi/support/descriptors.ts';

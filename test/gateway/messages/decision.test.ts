@@ -17,7 +17,7 @@ import {
   requestIdOf,
   VERDICT_FAILED,
 } from '../../../src/gateway/messages/decision.ts';
-import type { Decision } from '../../../src/scripts-runtime/decide.ts';
+import type { Decision } from '../../../src/scripts-runtime/decision.ts';
 import { FAILURE_KINDS } from '../../../src/scripts-runtime/errors.ts';
 import { Service, VerdictCode } from '../../../src/stack/flow-row.ts';
 import { CONGESTION_NAMES, type NatVerdict, REJECT_WITHS } from '../../../src/stack/verdict.ts';
@@ -140,6 +140,13 @@ test('every kind of failure keeps its name', () => {
   }
 });
 
+test('a verdict says whether scripts before it have failed', () => {
+  const verdict = { kind: 'verdict', verdict: { kind: 'decline' }, by: BY } as const;
+  expect(roundTrip(verdict).answer.afterFailure).toBe(false);
+  const failures = [{ script: 0, failure: 'cpu' }] as const;
+  expect(roundTrip({ ...verdict, failures }).answer.afterFailure).toBe(true);
+});
+
 test('decline, reject and redirect arrive with their text', () => {
   const verdict = (v: Extract<Decision, { kind: 'verdict' }>['verdict']) =>
     roundTrip({ kind: 'verdict', verdict: v, by: BY });
@@ -156,6 +163,15 @@ test('decline, reject and redirect arrive with their text', () => {
   });
   expect([answer.verdict, answer.detail]).toEqual([VerdictCode.REDIRECT, Service.WELCOME]);
   expect(answerText(view, answer)).toBe('ö'.repeat(100));
+});
+
+test('a redirect to a listener arrives with its name, also where a service has that name', () => {
+  for (const listener of ['web', 'script']) {
+    const verdict = { kind: 'redirect', listener, note: '' } as const;
+    const { view, answer } = roundTrip({ kind: 'verdict', verdict, by: BY });
+    expect([answer.verdict, answer.detail]).toEqual([VerdictCode.REDIRECT, Service.NONE]);
+    expect(answerText(view, answer)).toBe(listener);
+  }
 });
 
 test('a claim arrives as such', () => {

@@ -1,4 +1,5 @@
 import { expect, setDefaultTimeout, test } from 'bun:test';
+import { flowId } from '../../../src/gateway/flow-filter/flow-id.ts';
 import {
   encodeJsonFrame,
   FrameReader,
@@ -26,7 +27,7 @@ test('a burst of requests is answered once each', async () => {
   for (const id of ids) {
     expect(await host.outcome(id)).toMatchObject({
       verdict: VerdictCode.REJECT,
-      text: String(id + 1000),
+      text: flowId(id + 1000),
     });
   }
 });

@@ -1,5 +1,6 @@
 /** A script that is slow but within its limits: the host does its bidding, and still hears us. */
 import { expect, test } from 'bun:test';
+import { flowId } from '../../../src/gateway/flow-filter/flow-id.ts';
 import { VerdictCode } from '../../../src/stack/flow-row.ts';
 import { HostProcess, makeBundle } from './host-process.ts';
 
@@ -89,7 +90,7 @@ test(
     for (const id of ids.slice(10)) host.cancel(id);
     const last = await host.decide();
     expect(last).toMatchObject({ verdict: VerdictCode.FORWARD });
-    await host.message((m) => m.kind === 'log' && m.message === 'asked 1021');
+    await host.message((m) => m.kind === 'log' && m.message === `asked ${flowId(1021)}`);
     const asked = host.messages.filter(({ kind }) => kind === 'log').length;
     expect(asked).toBeLessThan(20);
     expect(ids.slice(19).some((id) => host.poll(id))).toBe(false);

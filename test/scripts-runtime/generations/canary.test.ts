@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import type { Decision } from '../../../src/scripts-runtime/decide.ts';
+import type { Decision } from '../../../src/scripts-runtime/decision.ts';
 import { Canary } from '../../../src/scripts-runtime/generations/canary.ts';
 import { Generation } from '../../../src/scripts-runtime/generations/registry.ts';
 import { DEFAULT_SCRIPT_LIMITS } from '../../../src/scripts-runtime/limits.ts';
@@ -46,6 +46,13 @@ describe('a canary', () => {
     const late: Decision = { ...BAD, by: { generation: 2, script: 0xffff_ffff } };
     for (let i = 0; i < 9; i++) canary.record(late, 1_000_000);
     expect(canary.counts).toMatchObject({ decisions: 0, failures: 0 });
+  });
+
+  test('is blamed for scripts that failed and were passed over', () => {
+    const canary = canaryOf();
+    const passedOver: Decision = { ...GOOD, failures: [{ script: 0, failure: 'cpu' }] };
+    for (let i = 0; i < 3; i++) canary.record(passedOver, 1_000_000);
+    expect(canary.counts.stopped).toEndWith('the last by "cpu"');
   });
 
   test('is not stopped by failures that are few among many, or long ago', () => {

@@ -5,7 +5,7 @@ import {
   parseTarget,
   parseVerdict,
 } from '../../../src/scripts-runtime/verdict/parse-verdict.ts';
-import { CONGESTION_NAMES } from '../../../src/stack/verdict.ts';
+import { CONGESTION_NAMES, REJECT_WITHS } from '../../../src/stack/verdict.ts';
 
 const SERVICES = ['welcome'];
 
@@ -59,9 +59,9 @@ test('any value is a verdict or a reason, never an exception', () => {
       }
       const given = (value as { kind: string }).kind;
       expect(verdict.kind).toBe(given as typeof verdict.kind);
-      if (verdict.kind === 'reject') expect(['rst', 'icmp', 'drop']).toContain(verdict.with);
+      if (verdict.kind === 'reject') expect(REJECT_WITHS).toContain(verdict.with);
       if (verdict.kind === 'claim') expect(typeof verdict.sniff).toBe('boolean');
-      if (verdict.kind === 'redirect') expect(SERVICES).toContain(verdict.listener);
+      if (verdict.kind === 'redirect') expect(verdict.listener).toMatch(/^[A-Za-z0-9][\w.-]*$/);
       if (verdict.kind !== 'forward' && verdict.kind !== 'nat') return;
       if (verdict.to !== undefined) {
         expect(verdict.to.port).toBeGreaterThanOrEqual(isNamed(verdict.to) ? 1 : 0);

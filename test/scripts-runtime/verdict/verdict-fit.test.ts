@@ -38,6 +38,12 @@ test.each([
     'forward(undefined, { proxyProtocol: 2 })',
     'forward(): proxyProtocol is for TCP, and the flow is icmp',
   ],
+  ['udp', 'reject({ with: "tarpit" })', 'reject(): with "tarpit" is for TCP, and the flow is udp'],
+  [
+    'icmp',
+    'reject({ with: "tarpit" })',
+    'reject(): with "tarpit" is for TCP, and the flow is icmp',
+  ],
   ['udp', 'nat("[fd00::1]:53")', 'nat(): fd00::1 is IPv6, and the flow is IPv4'],
   ['tcp', 'nat("[fd00::1]:53")', 'nat(): fd00::1 is IPv6, and the flow is IPv4'],
 ] as const)('%s: %s fails closed, and the log says why', async (protocol, verdict, message) => {
@@ -154,4 +160,44 @@ describeVia('via', () => {
     const world = await worldOf(`return forward(undefined, { via: ${via} })`);
     expect(world.outcome('192.0.2.1', 80)).toStartWith('failed');
   });
+});
+
+describeVia('redirect to a listener', () => {
+  const anyEnd = { ip: '10.0.0.1', port: 1, family: 4 } as const;
+  const listeners = { web: 'tcp', dns: 'udp', all: 'any' } as const;
+  const misfit = (listener: string, protocol: 'tcp' | 'udp' | 'icmp', known = true) =>
+    misfitOf(
+      { kind: 'redirect', listener, note: '' },
+      { flow: 1, protocol, source: anyEnd, destination: anyEnd },
+      undefined,
+      known ? listeners : undefined,
+    );
+
+  test('fits the protocol that it takes, and all where it takes any', () => {
+    expect(misfit('web', 'tcp')).toBeUndefined();
+    expect(misfit('dns', 'udp')).toBeUndefined();
+    expect(misfit('all', 'icmp')).toBeUndefined();
+    expect(misfit('web', 'udp')).toBe('redirect(): listener "web" takes tcp, and the flow is udp');
+  });
+
+  test('names those that there are, where the name is none of them', () => {
+    const known = 'there is: welcome, web, dns, all';
+    for (const name of ['wep', 'toString']) {
+      expect(misfit(name, 'tcp')).toBe(`redirect(): there is no listener "${name}"; ${known}`);
+    }
+    expect(misfit('wep', 'tcp', false)).toBeUndefined();
+  });
+});
+
+test('redirect to an unknown name fails closed, and the log names both', async () => {
+  const world = await worldOf('return redirect(flow.dst.port === 1 ? "web" : "nowhere")');
+  world.host.listeners = { web: 'tcp' };
+  expect(world.outcome('192.0.2.1', 1)).toBe('redirect web');
+  expect(world.outcome('192.0.2.1', 2)).toBe('failed bad-verdict');
+  expect(world.logs).toEqual([
+    expect.objectContaining({
+      ...{ level: 'warn', script: 'route' },
+      message: 'redirect(): there is no listener "nowhere"; there is: welcome, web',
+    }),
+  ]);
 });

@@ -1,9 +1,9 @@
 /** `culvert environ`: every setting, and who said it. */
 import type { Command } from 'commander';
+import { nearest } from '../../../scripts-runtime/suggest.ts';
 import { loadConfig } from '../../config/default-config.ts';
 import { settingsOf } from '../../config/environ.ts';
 import { CONFIG_FLAGS, variableOf } from '../../config/overrides.ts';
-import { nearest } from '../../config/suggest.ts';
 import { type ConfigFlags, configSource, withConfig } from '../options.ts';
 import { formatTable, print, printError, printJson } from '../output.ts';
 

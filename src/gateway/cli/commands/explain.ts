@@ -53,10 +53,12 @@ async function ask(body: FlowBody, flags: ClientFlags): Promise<Explanation> {
 /** @throws ConfigError, ScriptFileError, BundleRejectedError, ScriptHostError */
 function offline(body: FlowBody, file: string): Promise<Explanation> {
   const loaded = loadConfig({ file, stateFolder: '.', overrides: [] });
+  const { config } = loaded;
+  const { onError } = config.scripts;
   return explain(toRecordedFlow(body), {
-    live: toLiveConfig(loaded.config, 1),
+    live: toLiveConfig(config, 1),
     generation: unnumbered(readBundle(loaded)),
-    aside: { iface: loaded.config.device.name, upstreams: upstreamKinds(loaded.config) },
+    aside: { iface: config.device.name, upstreams: upstreamKinds(config), onError },
   });
 }
 

@@ -13,7 +13,7 @@ import {
 import { CloseReason } from '../../../stack/close-reason.ts';
 import { FlowField } from '../../../stack/flow-row.ts';
 import { IcmpErrorKind } from '../../../stack/icmp-error-kind.ts';
-import type { RejectWith } from '../../../stack/verdict.ts';
+import type { EndingReject } from '../../../stack/verdict.ts';
 import { isMapped, writeAddress } from '../../../stack/wire/ip-address.ts';
 
 export interface DialOptions {
@@ -90,7 +90,7 @@ export const isShortage = (errno: number): boolean => SHORTAGES.includes(errno);
 /** What a failed dial means: how the client is told, and what the log says. */
 export interface DialFailure {
   readonly reason: CloseReason;
-  readonly how: RejectWith;
+  readonly how: EndingReject;
   readonly code: IcmpErrorKind;
 }
 

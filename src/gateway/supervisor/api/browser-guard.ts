@@ -8,20 +8,24 @@ import { ProblemError } from './problem.ts';
 /**
  * A request that has an `Origin` is one of a page, and a `Host` that is a foreign name is DNS
  * rebinding; `admin.hosts` has those that are not foreign. There are no CORS headers, and so no
- * page of another origin can read an answer. Where dashboards are wanted, a page of this very
- * origin is let through, as a proxy in front of both has it; it needs its token like everybody.
+ * page of another origin can read an answer; WebSockets know no CORS, and are refused here. Where
+ * dashboards are wanted, a page of this very origin is let through, as a proxy in front of both
+ * has it; it needs its token like everybody.
  *
- * No page reaches a unix socket, and the clients of that make up a host name.
+ * A page reaches a unix socket by such a proxy, which may know its user by a password that the
+ * browser sends along for any page: foreign origins are refused there too. But `Host` is a name
+ * that the clients of a socket make up.
  */
 export function guardBrowser({ config }: Pick<ControlPlane, 'config'>): MiddlewareHandler<ApiEnv> {
   return async (context, next) => {
-    if (context.env.peer.kind === 'unix') return next();
+    const isUnix = context.env.peer.kind === 'unix';
     const origin = context.req.header('Origin');
-    const isOwn = config.isClash && origin === `http://${context.req.header('Host')}`;
+    const host = context.req.header('Host') ?? '';
+    const isOwn = (isUnix || config.isClash) && isOriginOf(host, origin);
     if (origin !== undefined && !isOwn) {
       throw new ProblemError(403, 'requests of web pages are refused');
     }
-    const host = context.req.header('Host') ?? '';
+    if (isUnix) return next();
     if (!isHost(host, config.hosts)) {
       throw new ProblemError(
         403,
@@ -31,6 +35,10 @@ export function guardBrowser({ config }: Pick<ControlPlane, 'config'>): Middlewa
     await next();
   };
 }
+
+/** The proxy speaks TLS or not, which is not seen from here. */
+const isOriginOf = (host: string, origin: string | undefined): boolean =>
+  ['http', 'https'].some((scheme) => origin?.toLowerCase() === `${scheme}://${host}`.toLowerCase());
 
 /**
  * An address, `localhost` or one of the names, with or without a port; empty as HTTP/1.0 has it.

@@ -1,6 +1,6 @@
 /** The parameters of a query. */
 import { z } from 'zod';
-import { nearest } from '../../config/suggest.ts';
+import { nearest } from '../../../scripts-runtime/suggest.ts';
 
 /**
  * A query of these parameters and no others: a mistyped `dry_run` that is passed over would be no

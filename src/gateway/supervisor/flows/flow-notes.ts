@@ -61,7 +61,7 @@ export class FlowNotes {
     clearInterval(this.#timer);
   }
 
-  #keep(flow: number, { sniff, dnsName, seenName }: FlowNote): void {
+  #keep(flow: number, { sniff, dnsName, seenName, rule }: FlowNote): void {
     const known = this.of(flow);
     // Who looks a second time, for something else, takes nothing back.
     const isNews = sniff !== undefined && (sniff.proto !== 'unknown' || known?.sniff === undefined);
@@ -69,6 +69,7 @@ export class FlowNotes {
       ...known,
       ...(isNews ? { sniff } : {}),
       ...(dnsName === undefined ? {} : { dnsName }),
+      ...(rule === undefined ? {} : { rule }),
       ...(seenName === undefined ? {} : { seenName }),
     };
     const hasEnded = this.#ended.get(flow) !== undefined;

@@ -25,7 +25,7 @@ export interface FlowView {
   readonly decider: string;
   readonly script?: string | undefined;
   readonly script_version?: number | undefined;
-  /** Name of the listener that decided. */
+  /** Name of the listener that decided, or to which the script gave it. */
   readonly rule?: string | undefined;
   /** Name of the upstream; `direct` for none, or a service inside the gateway. */
   readonly upstream?: string | undefined;
@@ -59,7 +59,7 @@ export interface EndedFlowView extends FlowView {
 export function viewFlow(flow: FlowSnapshot, untilUs: number, context: FlowContext): FlowView {
   const { names, iface, nowMs, nowUs } = context;
   const isScript = flow.decider === 'script';
-  const { sniff, dnsName, seenName } = context.noteOf?.(flow.serial) ?? {};
+  const { sniff, dnsName, seenName, rule } = context.noteOf?.(flow.serial) ?? {};
   return {
     proto: flow.protocol,
     src: flow.source.ip,
@@ -78,9 +78,7 @@ export function viewFlow(flow: FlowSnapshot, untilUs: number, context: FlowConte
     script: isScript ? names.scriptName(flow.generation, flow.deciderIndex) : undefined,
     script_version: isScript ? flow.generation : undefined,
     rule:
-      flow.decider === 'listener'
-        ? names.listenerName(flow.generation, flow.deciderIndex)
-        : undefined,
+      flow.decider === 'listener' ? names.listenerName(flow.generation, flow.deciderIndex) : rule,
     upstream: flow.service ?? upstreamOf(flow, names),
     upstream_addr: flow.upstream === undefined ? undefined : formatEndpoint(flow.upstream),
     nat_addr: flow.natSource === undefined ? undefined : formatEndpoint(flow.natSource),

@@ -45,9 +45,10 @@ export class NoteStore {
   }
 }
 
-function bytesOf({ sniff, dnsName = '', seenName = '' }: FlowNote): number {
+function bytesOf({ sniff, dnsName = '', seenName = '', rule = '' }: FlowNote): number {
   const { sni = '', host = '', alpn = [] } = sniff ?? {};
   const characters = alpn.reduce((sum, { length }) => sum + length, 0);
-  const names = dnsName.length + seenName.length + sni.length + host.length + characters;
+  const known = dnsName.length + seenName.length + rule.length;
+  const names = known + sni.length + host.length + characters;
   return NOTE_BYTES + names * BYTES_PER_CHARACTER;
 }

@@ -13,6 +13,7 @@ const flowNote: z.ZodType<FlowNote> = z.object({
     })
     .exactOptional(),
   dnsName: name.exactOptional(),
+  rule: name.exactOptional(),
   seenName: name.exactOptional(),
 });
 

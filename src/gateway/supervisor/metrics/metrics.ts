@@ -222,6 +222,13 @@ function writeTcp(text: MetricsText, counters: CounterReader): void {
     [counters.dropped(DropReason.HELD_SYN_SOURCE_LIMIT), { scope: 'source' }],
     [counters.dropped(DropReason.FLOW_SOURCE_LIMIT), { scope: 'source-flows' }],
   ]);
+  text.gauge('culvert_tarpit_active', 'Clients that the tarpit holds.', [
+    [get(Counter.TARPIT_NOW)],
+  ]);
+  text.counter('culvert_tarpit_total', 'Clients refused with `tarpit`.', [
+    [get(Counter.TARPIT_TOTAL), { result: 'held' }],
+    [get(Counter.TARPIT_REFUSED), { result: 'reset' }],
+  ]);
   text.gauge('culvert_tcp_time_wait', 'Flows in TIME-WAIT.', [[get(Counter.TIME_WAIT_NOW)]]);
   for (const [counter, name, help] of TCP_COUNTERS) {
     text.counter(`culvert_tcp_${name}_total`, help, [[get(counter)]]);

@@ -43,9 +43,11 @@ function writeDecisions(text: MetricsText, counters: CounterReader): void {
     Cells.DECISION_US,
     US_PER_S,
   );
-  text.counter('culvert_script_decisions_failed_total', 'Flows that got the fallback verdict.', [
-    [counters.get(Counter.DECISIONS_FAILED)],
-  ]);
+  text.counter(
+    'culvert_script_decisions_failed_total',
+    'Flows about which scripts failed to decide.',
+    [[counters.get(Counter.DECISIONS_FAILED)]],
+  );
   text.counter('culvert_script_decisions_late_total', 'Answers that nobody waited for.', [
     [counters.get(Counter.DECISIONS_LATE)],
   ]);

@@ -46,6 +46,10 @@ export interface AsideOptions {
   readonly disabled?: readonly string[];
   /** What `via` may name. */
   readonly upstreams?: ScriptBundle['upstreams'];
+  /** What `redirect` may name. */
+  readonly listeners?: ScriptBundle['listeners'];
+  /** What becomes of flows whose decision fails; absent: they are rejected. */
+  readonly onError?: ScriptBundle['onError'] | undefined;
   readonly command?: readonly string[] | undefined;
   /** How long one `ask` may take, in milliseconds. */
   readonly askMs?: number;
@@ -91,12 +95,19 @@ export class Aside {
       kv = [],
       disabled = [],
       upstreams,
+      listeners,
+      onError,
       askMs = ASK_MS,
       command = selfCommand('__script-check'),
     }: AsideOptions,
   ): Promise<Aside | readonly ScriptIssue[]> {
     if (generation.scripts.length === 0) return [];
-    const bundle = toBundle(generation, { iface, disabled, ...(upstreams && { upstreams }) });
+    const facts = {
+      ...(upstreams && { upstreams }),
+      ...(listeners && { listeners }),
+      ...(onError && { onError }),
+    };
+    const bundle = toBundle(generation, { iface, disabled, ...facts });
     const message: ToScriptHost = { kind: 'load', bundle, epoch: 0 };
     const tooLong = frameFault(message);
     if (tooLong !== undefined) return [bundleIssue(generation, 'limit', tooLong)];

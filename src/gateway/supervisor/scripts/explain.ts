@@ -92,7 +92,15 @@ export async function explain(flow: RecordedFlow, parts: ExplainParts): Promise<
   }
   const verdict = await askScripts(flow, parts);
   const { notes, ...rest } = ofScripts(verdict, steps, parts);
-  return { ...head, ...rest, notes: [...notes, ...viaNotes(rest.verdict, parts)] };
+  const redirected = redirectNotes(rest.verdict, flow, parts);
+  return { ...head, ...rest, notes: [...notes, ...viaNotes(rest.verdict, parts), ...redirected] };
+}
+
+/** What the listener does that a script names. */
+function redirectNotes(verdict: string, { destination }: RecordedFlow, parts: ExplainParts) {
+  const [kind, name] = verdict.split(' ');
+  const rule = kind === 'redirect' && parts.live.listeners.find((one) => one.name === name);
+  return rule ? [`listener "${rule.name}" does: ${actionText(rule.action, destination)}`] : [];
 }
 
 /** A verdict does not show the upstream that it has by default. */
@@ -150,7 +158,8 @@ function mismatchText(rule: ListenerRule, why: ListenerMismatch): string {
 /** As verdicts of scripts are written. */
 function actionText(action: ListenerRule['action'], destination: Endpoint): string {
   if (action.kind === 'drop') return 'drop';
-  if (action.kind === 'reject') return `reject${action.with === 'rst' ? '' : ' with=icmp'}`;
+  if (action.kind === 'reject')
+    return `reject${action.with === 'rst' ? '' : ` with=${action.with}`}`;
   if (action.kind === 'prefix') return `prefix ${action.inside} to ${action.outside}`;
   const { kind, to, idleTimeoutMs } = action;
   const port = to?.port ?? destination.port;
@@ -200,20 +209,35 @@ function ofScripts(
     return { decided_by: 'nobody', verdict: 'reject', steps, notes: all };
   }
   const index = generation.scripts.findIndex(({ name }) => name === script);
-  const failed = kind === 'failed' ? ['a decision that fails refuses the flow'] : [];
-  const all = [...notes, ...failed];
-  return { decided_by: 'script', name: script, index, verdict: text, steps, notes: all };
+  const by = { decided_by: 'script', name: script, index, verdict: text, steps } as const;
+  if (kind !== 'failed') return { ...by, notes };
+  const all = [...notes, FAILED_NOTES[explained?.verdict.onError ?? 'reject']];
+  return { ...by, notes: all };
 }
+
+/** What becomes of a flow when its decision fails. */
+const FAILED_NOTES = {
+  reject: 'a decision that fails refuses the flow',
+  decline: 'a script that fails has declined, as scripts.onError says: refused as "unclaimed"',
+  forward: 'a decision that fails lets the flow through, as scripts.onError says',
+} as const;
+
+const NO_HOST_NOTES = {
+  reject: 'such a flow is refused as "script-failed"',
+  decline: 'such a flow is refused as "unclaimed"',
+  forward: 'such a flow is forwarded to its destination',
+} as const;
 
 /** What is special about the scripts of a gateway now. */
 export function explainNotes(
   host: HostState,
   trial: Pick<Trial, 'generation' | 'plan'> | undefined,
+  { onError }: Pick<LiveConfig, 'onError'>,
 ): string[] {
   const canary = trial?.plan.mode === 'canary' ? trial : undefined;
   return [
     ...(host === 'waiting'
-      ? ['no script host runs now: until one does, such a flow is refused as "script-failed"']
+      ? [`no script host runs now: until one does, ${NO_HOST_NOTES[onError]}`]
       : []),
     ...(canary === undefined
       ? []

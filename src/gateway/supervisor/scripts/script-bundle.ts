@@ -13,10 +13,14 @@ export interface HostFacts {
   readonly closed?: readonly string[];
   /** What `via` may name. */
   readonly upstreams?: ScriptBundle['upstreams'];
+  /** What `redirect` may name. */
+  readonly listeners?: ScriptBundle['listeners'];
+  /** What becomes of flows whose decision fails. */
+  readonly onError?: NonNullable<ScriptBundle['onError']>;
 }
 
 /** What the configuration says beside the scripts, now. */
-export type ConfigFacts = Pick<HostFacts, 'closed' | 'upstreams'>;
+export type ConfigFacts = Pick<HostFacts, 'closed' | 'upstreams' | 'listeners' | 'onError'>;
 
 export const toBundle = (generation: Generation, facts: HostFacts): ScriptBundle => ({
   generation: generation.number,

@@ -81,8 +81,9 @@ export class ScriptHost implements Activator {
 
   /** The configuration has changed. */
   tellFacts(): void {
-    const { upstreams = {} } = this.#options.facts?.() ?? {};
-    for (const host of [this.#host, this.#next]) host?.send({ kind: 'upstreams', upstreams });
+    const { upstreams = {}, listeners = {}, onError = 'reject' } = this.#options.facts?.() ?? {};
+    const facts = { kind: 'facts', upstreams, listeners, onError } as const;
+    for (const host of [this.#host, this.#next]) host?.send(facts);
   }
 
   check(bundle: Generation, active: Generation): Promise<Checked> {
@@ -91,8 +92,7 @@ export class ScriptHost implements Activator {
 
   asideOptions(): AsideOptions {
     const { iface, checkCommand: command, facts } = this.#options;
-    const { upstreams } = facts?.() ?? {};
-    return { iface: iface(), command, kv: this.#journal.entries(Date.now()), upstreams };
+    return { iface: iface(), command, kv: this.#journal.entries(Date.now()), ...facts?.() };
   }
 
   /** Loads it beside the active bundle, into the same process. @throws ScriptHostError */

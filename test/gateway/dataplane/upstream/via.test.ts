@@ -92,7 +92,7 @@ describe('a pool', () => {
   test('an address that fails is left out, told of, and tried again later', async () => {
     using server = greeting();
     const dead = closedPort();
-    const health = ', policy: failover, health: { after: 2, for: 100ms }';
+    const health = ', policy: failover, health: { after: 2, for: 800ms }';
     using rig = new DataPlaneRig({
       port: 0,
       via: 'web',
@@ -116,12 +116,12 @@ describe('a pool', () => {
         upstream: 'web',
         address: `127.0.0.1:${dead}`,
         why: 'ECONNREFUSED',
-        for_ms: 100,
+        for_ms: 800,
       },
     });
     await flow(41_003);
     expect(failuresOfFirst()).toBe(2);
-    await Bun.sleep(110);
+    await Bun.sleep(810);
     using back = greeting('127.0.0.1', dead);
     await flow(41_004);
     expect(back.port).toBe(dead);

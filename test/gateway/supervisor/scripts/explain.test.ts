@@ -179,6 +179,24 @@ describe('explain', () => {
     expect(JSON.stringify(found.steps)).toContain('oh dear');
   });
 
+  test('a script that fails has declined, where the configuration says so', async () => {
+    const scripts = [script('bad', `throw new Error('oh');`), script('good', 'return forward();')];
+    const found = await explained(scripts, { onError: 'decline' });
+    expect(found).toMatchObject({ decided_by: 'script', name: 'good', verdict: 'forward' });
+    expect(found.steps.slice(1)).toMatchObject([{ outcome: 'failed error' }, { name: 'good' }]);
+    const [bad, shy] = [scripts.slice(0, 1), script('shy', 'return decline();')];
+    const nobody = await explained([...bad, shy], { onError: 'decline' });
+    expect(nobody).toMatchObject({ name: 'bad', verdict: 'failed error onError=decline' });
+    expect(nobody.steps.slice(1)).toMatchObject([{ outcome: 'failed error' }, { name: 'shy' }]);
+    expect(nobody.notes.join()).toContain('unclaimed');
+  });
+
+  test('a decision that fails lets the flow through, where it says so', async () => {
+    const found = await explained([script('bad', 'return 7;')], { onError: 'forward' });
+    expect(found.verdict).toBe('failed bad-verdict onError=forward');
+    expect(found.notes.join()).toContain('lets the flow through');
+  });
+
   test('does not ask a script that is disabled', async () => {
     const found = await explained([script('off', `return reject();`)], { disabled: ['off'] });
     expect(found.verdict).toStartWith('failed');
@@ -191,11 +209,13 @@ describe('explain', () => {
 });
 
 test('notes tell of a host that is gone, and of a canary', () => {
-  expect(explainNotes('running', undefined)).toEqual([]);
-  expect(explainNotes('waiting', undefined).join()).toContain('no script host runs');
+  const [reject, forward] = [{ onError: 'reject' }, { onError: 'forward' }] as const;
+  expect(explainNotes('running', undefined, reject)).toEqual([]);
+  expect(explainNotes('waiting', undefined, reject).join()).toContain('"script-failed"');
+  expect(explainNotes('waiting', undefined, forward).join()).toContain('is forwarded');
   const generation = { ...unnumbered({ scripts: [], vars: {}, limits: DEFAULT_SCRIPT_LIMITS }) };
   const plan = { mode: 'canary', share: 0.1, errors: 1, windowMs: 1, forMs: 1 } as const;
-  expect(explainNotes('running', { generation, plan }).join()).toContain(
+  expect(explainNotes('running', { generation, plan }, reject).join()).toContain(
     'generation 1 is a canary',
   );
 });
