@@ -130,8 +130,7 @@ test.each([
   async (socket, half, port) => {
     const { client, gateway } = world;
     gateway.logs.length = 0;
-    const restarts = () =>
-      gateway.metric('culvert_script_restarts_total{script="",kind="socket"}');
+    const restarts = () => gateway.metric('culvert_script_restarts_total{script="",kind="socket"}');
     const before = await restarts();
     const ids = await holdOthers();
     const [pid = 0] = gateway.children('__script-host');
