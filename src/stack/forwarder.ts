@@ -22,7 +22,7 @@ import { RateLimit } from './rate-limit.ts';
 import type { HalfSipHash } from './sip-hash.ts';
 import { countFlows, endFlow, makeRoom, type Reclaimer } from './tcp/close.ts';
 import type { TcpContext } from './tcp/context.ts';
-import { canHaveEcn, noteRepeatedSyn } from './tcp/ecn.ts';
+import { canHaveEcn, isEcnSetup, noteRepeatedSyn } from './tcp/ecn.ts';
 import { initialSequence } from './tcp/initial-sequence.ts';
 import { sendRefusal, sendReset, sendSynAck } from './tcp/output.ts';
 import { DEFAULT_MSS, readSyn } from './tcp/peer-syn.ts';
@@ -109,7 +109,7 @@ export class Forwarder {
       return DropReason.NONE;
     }
     if (segment.has(TcpFlag.SYN) && !segment.has(TcpFlag.ACK)) {
-      if (segment.seq !== tcb.irs) readSyn(this.#tcp, segment.seq, canHaveEcn(this.#tcp));
+      if (segment.seq !== tcb.irs) this.#readSyn();
       else noteRepeatedSyn(this.#tcp);
       return DropReason.HELD_SYN_REPEATED;
     }
@@ -177,7 +177,7 @@ export class Forwarder {
     if (leastIss !== undefined && seqLt(tcb.iss, leastIss)) tcb.iss = leastIss;
     tcb.sndUna = tcb.sndNxt = tcb.recover = tcb.rtxNxt = tcb.iss;
     tcb.count(FlowField.PACKETS_UP, 1);
-    readSyn(this.#tcp, segment.seq, canHaveEcn(this.#tcp));
+    this.#readSyn();
     // Should the verdict be to rewrite it; without, the client's next SYN will do.
     const kept = this.#tcp.parked.add(row, packet);
     if (kept !== DropReason.NONE) counters.add(Counter.IN_TCP);
@@ -219,10 +219,17 @@ export class Forwarder {
     tcb.iss = seqAdd(segment.ack, -1);
     tcb.sndUna = tcb.recover = tcb.rtxNxt = tcb.iss;
     tcb.sndNxt = segment.ack;
-    readSyn(this.#tcp, seqAdd(segment.seq, -1), this.#cookies.hasEcn);
+    const { hasEcn } = this.#cookies;
+    readSyn(this.#tcp, seqAdd(segment.seq, -1), hasEcn, hasEcn);
     tcb.rcvEdge = seqAdd(tcb.rcvNxt, COOKIE_WINDOW_BYTES);
     tcb.lastAckSent = tcb.rcvNxt;
     startRtt(this.#tcp);
+  }
+
+  /** Of a SYN that is held; scripts are told what it asks for, whatever the settings allow. */
+  #readSyn(): void {
+    const { segment } = this.#tcp;
+    readSyn(this.#tcp, segment.seq, isEcnSetup(segment), canHaveEcn(this.#tcp));
   }
 
   /** Makes the row that of a flow in LISTEN. */
@@ -259,7 +266,7 @@ export class Forwarder {
     tcb.clear();
     tcb.iss = cookies.iss;
     tcb.tsOffset = (cookies.tsValue - timestampClock(now)) >>> 0;
-    readSyn(this.#tcp, segment.seq, cookies.hasEcn);
+    readSyn(this.#tcp, segment.seq, cookies.hasEcn, cookies.hasEcn);
     tcp.counters.add(Counter.SYN_COOKIES_SENT);
     sendSynAck(tcp, now);
   }

@@ -7,6 +7,7 @@ import { FlowCount } from '../../src/stack/flow-counts.ts';
 import { ClosedBy } from '../../src/stack/flow-row.ts';
 import { flowTotal } from '../../src/stack/flow-tally.ts';
 import { IcmpErrorKind } from '../../src/stack/icmp-error-kind.ts';
+import { boundsOf } from '../../src/stack/layout.ts';
 import { parseAddress } from '../../src/stack/wire/ip-address.ts';
 import { parseIcmpError } from '../support/icmp-error.ts';
 import { icmpPacket, pattern, tcpPacket, udpPacket } from '../support/packet-builder.ts';
@@ -219,6 +220,23 @@ test('a table full of flows that were never answered lets a new connection in', 
   expect(rig.dial(rig.newPeer({ port: 41_000 }))).toBeGreaterThanOrEqual(0);
   expect(flowTotal(rig.counters, FlowCount.EARLY_DROPPED)).toBe(2);
   expect(rig.counters.get(Counter.FLOWS_NOW)).toBe(rig.limits.flows);
+});
+
+test('above a limit that was lowered no flow gives way for one that is refused all the same', () => {
+  const [ends] = FAMILIES;
+  const rig = natRig(ends);
+  const flow = { source: ends.client, destination: ends.server, destinationPort: 443 };
+  const send = (sourcePort: number) => rig.deliver(udpPacket({ ...flow, sourcePort }));
+  for (let i = 0; i < 20; i++) send(2000 + i);
+  rig.stack.setBounds({ ...boundsOf(rig.limits), flows: 10 });
+  for (let i = 0; i < 5; i++) send(3000 + i);
+  expect(flowTotal(rig.counters, FlowCount.EARLY_DROPPED)).toBe(0);
+  expect(rig.stack.flows.used).toBe(20);
+  expect(rig.drops).toEqual({ 'flow-table-full': 5 });
+  rig.stack.setBounds({ ...boundsOf(rig.limits), flows: 20 });
+  send(3000);
+  expect(flowTotal(rig.counters, FlowCount.EARLY_DROPPED)).toBe(1);
+  expect(rig.drops).toEqual({ 'flow-table-full': 5 });
 });
 
 test('what the kernel routes back into the device is refused, and its client is told', () => {

@@ -395,7 +395,7 @@ export class DataPlaneRig {
         this.ended.push(flow.closeReason);
         this.endedRows.push(flow);
       },
-      message: (message) => this.told.push(message),
+      message: (message) => this.told.push(message) > 0,
     };
     return double as Reports;
   }

@@ -57,7 +57,7 @@ Labels that one might look for:
   those by a limit are in \`culvert_script_limit_hits_total\` by the name of the limit, as are
   limits that cost a script something else: a line of its log, a timer, a write to its KV.
 * \`culvert_script_restarts_total\` has the script that the host was in when it ended. It is
-  \`unknown\` where it was in none, or in one that was only tried, and for those that are no more.
+  empty where it was in none, or in one that was only tried, and for those that are no more.
 
 | name | type | labels | what it says |
 |---|---|---|---|

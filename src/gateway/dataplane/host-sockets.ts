@@ -16,14 +16,17 @@ const OWN_FDS = { decisions: DataPlaneFd.SCRIPTS, conns: DataPlaneFd.CONNS };
 
 export class HostSockets {
   readonly #epoll: Epoll;
-  readonly #report: (message: FromDataPlane) => void;
+  readonly #report: (message: FromDataPlane) => boolean;
   readonly #fds: Readonly<Record<HostSocket, number>>;
   readonly #handover: number;
   readonly #isOver: Record<HostSocket, boolean> = { decisions: false, conns: false };
+  /** One that has ended, which the supervisor does not know yet. */
+  #untold: HostSocket | undefined;
 
+  /** @param report  tells the supervisor, unless it is too far behind: false then */
   constructor(
     epoll: Epoll,
-    report: (message: FromDataPlane) => void,
+    report: (message: FromDataPlane) => boolean,
     fds: Readonly<Record<HostSocket, number>> = OWN_FDS,
     handover: number = DataPlaneFd.HANDOVER,
   ) {
@@ -43,7 +46,15 @@ export class HostSockets {
     if (this.#isOver[socket]) return;
     this.#isOver[socket] = true;
     this.#epoll.remove(this.#fds[socket]);
-    this.#report({ kind: 'host-socket-shut', socket });
+    this.#untold = socket;
+    this.tell();
+  }
+
+  /** The supervisor has to know, or scripts never decide again: in each turn, until it is told. */
+  tell(): void {
+    const socket = this.#untold;
+    if (socket === undefined) return;
+    if (this.#report({ kind: 'host-socket-shut', socket })) this.#untold = undefined;
   }
 
   /**
@@ -60,6 +71,7 @@ export class HostSockets {
       this.#report({ kind: 'host-sockets', error: 'their descriptors did not come' });
       return false;
     }
+    this.#untold = undefined;
     this.#replace('decisions', decisions);
     this.#replace('conns', conns);
     this.#report({ kind: 'host-sockets' });

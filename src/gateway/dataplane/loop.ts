@@ -113,7 +113,7 @@ export class Loop {
 
   #turn(): void {
     const { epoll, stack, device, vias, splice, orphans, sessions, claims } = this.#parts;
-    const { relay, control, reports, counters } = this.#parts;
+    const { relay, control, reports, counters, hostSockets } = this.#parts;
     const count = epoll.wait(this.#waitMs());
     const now = monotonicNow();
     counters.add(Counter.LOOP_TURNS);
@@ -143,6 +143,7 @@ export class Loop {
     device.check(now);
     this.#checkDrain(now);
     vias.report(now);
+    hostSockets.tell();
     if (!reports.flush(now)) this.#isRunning = false;
   }
 

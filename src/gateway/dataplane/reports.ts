@@ -70,16 +70,18 @@ export class Reports {
     this.#filled += FLOW_ROW_BYTES;
   }
 
-  message(message: FromDataPlane): void {
+  /** @returns false when there is no room: it is lost, and counted */
+  message(message: FromDataPlane): boolean {
     this.#endRows();
     this.#hasMessage = true;
     const frame = encodeJsonFrame(message);
     if (!this.#hasRoom(frame.length)) {
       this.#counters.add(Counter.REPORTS_LOST);
-      return;
+      return false;
     }
     this.#bytes.set(frame, this.#filled);
     this.#filled += frame.length;
+    return true;
   }
 
   /** Writes what is due, as far as the pipe takes it. @returns false when nobody reads any more */

@@ -31,9 +31,23 @@ export class AutosaveWriter {
     return this.#work;
   }
 
-  /** Settles when nothing is left to be written. */
-  get settled(): Promise<void> {
-    return this.#work ?? Promise.resolve();
+  /**
+   * Settles when nothing is left to be written, or nobody waits any longer.
+   *
+   * @returns false when something is left: the file says what it said before
+   */
+  async settled(timeoutMs: number, forced?: Promise<unknown>): Promise<boolean> {
+    if (this.#work === undefined) return true;
+    const tooLate = Promise.withResolvers<false>();
+    const timer = setTimeout(() => tooLate.resolve(false), timeoutMs);
+    const written = this.#work.then(() => true);
+    const isWritten = await Promise.race([
+      written,
+      tooLate.promise,
+      ...(forced === undefined ? [] : [forced.then(() => false)]),
+    ]);
+    clearTimeout(timer);
+    return isWritten;
   }
 
   async #writeAll(): Promise<void> {

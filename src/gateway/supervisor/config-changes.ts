@@ -78,6 +78,8 @@ export interface ConfigChange extends Change {
   readonly isPersisted: boolean;
 }
 
+/** How long the end of the gateway waits for a disk. */
+const SAVE_TIMEOUT_MS = 5_000;
 /** Of the hash in an ETag: 64 bits of it. */
 const TAG_DIGITS = 16;
 
@@ -88,6 +90,8 @@ export class ConfigChanges {
   readonly #autosave: AutosaveWriter;
   /** What the file says, as it was read last. */
   #read: unknown;
+  /** What it is about to say: the disk may be slow, and its watch quick. */
+  #writing: { readonly value: unknown } | undefined;
 
   constructor(options: ConfigChangesOptions) {
     this.#options = options;
@@ -124,7 +128,9 @@ export class ConfigChanges {
 
   #saysOtherwise(): boolean {
     try {
-      return !Bun.deepEquals(this.#options.read().value, this.#read);
+      const { value } = this.#options.read();
+      const isWriting = this.#writing !== undefined && Bun.deepEquals(value, this.#writing.value);
+      return !isWriting && !Bun.deepEquals(value, this.#read);
     } catch (error) {
       if (error instanceof ConfigError) return true;
       throw error;
@@ -178,9 +184,10 @@ export class ConfigChanges {
     return this.#autosave.save(this.#options.state.loaded);
   }
 
-  /** Settles when no config is left to be saved. */
-  get saved(): Promise<void> {
-    return this.#autosave.settled;
+  /** Settles when no config is left to be saved, or the disk takes too long. */
+  async saved(forced?: Promise<unknown>): Promise<void> {
+    if (await this.#autosave.settled(SAVE_TIMEOUT_MS, forced)) return;
+    this.#options.log.warn({ why: 'the gateway ends before it is written' }, 'config-not-saved');
   }
 
   async #change(
@@ -207,7 +214,6 @@ export class ConfigChanges {
       scripts.generations.apply('api', bundle, { dryRun, onApplying: () => change.begin() });
     const written = dryRun ? undefined : rewrite;
     const change = await this.#take(loaded, apply, { dryRun, force }, written);
-    if (change.isPersisted) this.#read = value;
     return { ...change, changed: !dryRun && !isSame, differences };
   }
 
@@ -240,16 +246,19 @@ export class ConfigChanges {
         : undefined;
     let change: Change;
     try {
-      change = await this.#withUpstreams(loaded, () => apply(kernelChange), dryRun);
-      // Scripts that are the same were not applied.
-      if (!dryRun) await kernelChange.begin();
+      const applyAll = async () => {
+        const applied = await apply(kernelChange);
+        // Scripts that are the same were not applied.
+        if (!dryRun) await kernelChange.begin();
+        return applied;
+      };
+      change = await this.#withUpstreams(loaded, applyAll, dryRun);
     } catch (error) {
       await staged?.discard();
       await kernelChange.undo();
       throw error;
     }
     if (dryRun) return { ...change, isPersisted: false };
-    const isPersisted = staged !== undefined && (await this.#isWritten(staged));
     const isSame = Bun.deepEquals(state.config, loaded.config);
     state.accept(checked);
     onTaken(loaded, isSame && !force ? undefined : state.nextLive());
@@ -257,20 +266,25 @@ export class ConfigChanges {
     const saved = this.save();
     log.info({ config_generation: state.generation }, 'config-reloaded');
     notices.tell('RELOAD', { result: 'ok', config_generation: state.generation });
+    const isPersisted = staged !== undefined && (await this.#isWritten(staged, loaded.value));
     // Whoever is told that it is in force may rely on it after a crash.
     await saved;
     return { ...change, isPersisted };
   }
 
   /** A config that runs is not undone because a file cannot be written; the log says why. */
-  async #isWritten({ commit }: StagedFile): Promise<boolean> {
+  async #isWritten({ commit }: StagedFile, value: unknown): Promise<boolean> {
+    this.#writing = { value };
     try {
       await commit();
+      this.#read = value;
       return true;
     } catch (error) {
       if (!(error instanceof ConfigFileError)) throw error;
       this.#options.log.warn({ why: error.message }, 'config-not-saved');
       return false;
+    } finally {
+      this.#writing = undefined;
     }
   }
 }

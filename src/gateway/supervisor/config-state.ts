@@ -49,12 +49,12 @@ export class ConfigState {
     return this.#checked.access;
   }
 
-  /** Dashboards of Clash are wanted. */
   /** Names that a `Host` may have. */
   get hosts(): readonly string[] {
     return this.config.admin.hosts;
   }
 
+  /** Dashboards of Clash are wanted. */
   get isClash(): boolean {
     return this.config.admin.clash;
   }

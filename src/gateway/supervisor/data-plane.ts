@@ -73,7 +73,7 @@ export interface DataPlaneOptions {
   readonly onGivenUp: () => void;
   readonly command?: readonly string[];
   readonly lookPeriodMs?: number;
-  /** How long it may take to answer when a device is handed over. */
+  /** How long it may take to answer when a device, or sockets, are handed over. */
   readonly answerTimeoutMs?: number;
 }
 
@@ -127,6 +127,7 @@ export class DataPlane {
       send: (message) => this.#send(message),
       onShut: options.onHostSocketShut,
       onFailed: (why) => this.#replace(why),
+      answerTimeoutMs: options.answerTimeoutMs,
     });
     this.#live = options.live;
     this.#scripts = options.scripts;
@@ -376,6 +377,7 @@ export class DataPlane {
     this.#replacedFor = undefined;
     this.#isReady = this.#isRunning = this.#isAstray = false;
     this.#handover.lost();
+    this.#hostSockets.ended();
     clearInterval(this.#watch);
     if (this.#isStopping) return;
     const { log, onGivenUp } = this.#options;

@@ -15,6 +15,7 @@ import type {
 import type { UpstreamReport } from '../messages/upstreams.ts';
 import { DataPlane, type DataPlaneOptions, type Sockets } from './data-plane.ts';
 import { type DevicePlane, type DeviceQueues, SwapError } from './device/device-keeper.ts';
+import { HostSocketRenewal } from './host-socket-renewal.ts';
 import type { HostSocketFds } from './host-sockets.ts';
 
 export interface DataPlanesOptions
@@ -25,7 +26,7 @@ export interface DataPlanesOptions
   readonly live: LiveConfig;
   readonly scripts: ScriptsState;
   readonly onUpstreams?: (queue: number, upstreams: readonly UpstreamReport[]) => void;
-  /** A script host has shut one down: makes others. @returns those of the data planes, by queue */
+  /** A script host has shut one down: makes others. @returns those of the data planes */
   readonly replaceHostSockets: () => readonly HostSocketFds[];
   /** By queue. */
   readonly queues: readonly Pick<DataPlaneOptions, 'fds' | 'handover' | 'loopTurns'>[];
@@ -34,6 +35,7 @@ export interface DataPlanesOptions
 export class DataPlanes implements DevicePlane {
   readonly #planes: readonly DataPlane[];
   readonly #rowsEach: number;
+  readonly #renewal: HostSocketRenewal;
 
   constructor(all: DataPlanesOptions) {
     const { queues, start, bounds, live, onUpstreams, replaceHostSockets, ...options } = all;
@@ -41,6 +43,11 @@ export class DataPlanes implements DevicePlane {
     const [low, high] = crypto.getRandomValues(new Uint32Array(2));
     const hashSecret = [low!, high!] as const;
     this.#rowsEach = start.limits.flows;
+    this.#renewal = new HostSocketRenewal({
+      log: options.log,
+      make: replaceHostSockets,
+      pass: (sockets) => this.#setHostSockets(sockets),
+    });
     this.#planes = queues.map(
       (queue, index) =>
         new DataPlane({
@@ -49,7 +56,7 @@ export class DataPlanes implements DevicePlane {
           onUpstreams: (upstreams) => onUpstreams?.(index, upstreams),
           onHostSocketShut: (socket) => {
             options.log.error({ queue: index, socket }, 'script-socket-shut');
-            this.#setHostSockets(replaceHostSockets());
+            this.#renewal.run();
           },
           start: startOfQueue(start, { index, count, hashSecret }),
           bounds: boundsOfQueue(bounds, count),
@@ -163,6 +170,7 @@ export class DataPlanes implements DevicePlane {
   }
 
   async stop(): Promise<void> {
+    this.#renewal[Symbol.dispose]();
     await Promise.all(this.#planes.map((plane) => plane.stop()));
   }
 

@@ -9,6 +9,7 @@ export interface EndingOptions {
   readonly drainMs: () => number;
   /** The end has begun, and takes so long at most. */
   readonly onEnding: (ms: number) => void;
+  /** Called again when somebody asks while the end takes its time: FORCED then. */
   readonly end: (code: ExitCode) => void;
 }
 

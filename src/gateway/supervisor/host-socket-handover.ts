@@ -10,6 +10,8 @@ import type { HostSocketFds } from './host-sockets.ts';
 /** Devices go over the same socket, and their numbers count from 1. */
 const FIRST_NUMBER = 0x8000_0000;
 const NUMBERS = 0x1_0000_0000;
+/** The data plane answers in its next turn; an answer that is lost never comes. */
+const ANSWER_TIMEOUT_MS = 5_000;
 
 type Taken = Extract<FromDataPlane, { kind: 'host-sockets' }>;
 
@@ -21,6 +23,8 @@ export interface HostSocketHandoverOptions {
   readonly onShut: (socket: HostSocket) => void;
   /** The data plane does not get the others, and another one has to. */
   readonly onFailed: (why: string) => void;
+  /** How long it may take to answer. */
+  readonly answerTimeoutMs?: number | undefined;
 }
 
 export class HostSocketHandover {
@@ -30,6 +34,7 @@ export class HostSocketHandover {
   #isReady = false;
   /** Handovers that the process has not answered: until then it may speak of sockets before. */
   #unanswered = 0;
+  #timeout: ReturnType<typeof setTimeout> | undefined;
   #nextNumber = FIRST_NUMBER;
 
   constructor(options: HostSocketHandoverOptions) {
@@ -39,6 +44,12 @@ export class HostSocketHandover {
   /** A new process has inherited the sockets in use. */
   started(): void {
     this.#waiting = undefined;
+    this.ended();
+  }
+
+  /** Of a process that is no more nothing is awaited. */
+  ended(): void {
+    clearTimeout(this.#timeout);
     this.#isReady = false;
     this.#unanswered = 0;
   }
@@ -61,6 +72,7 @@ export class HostSocketHandover {
       const conns = this.#pass(sockets.conns);
       this.#unanswered += 1;
       send({ kind: 'host-sockets', decisions, conns });
+      this.#awaitAnswer();
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
       onFailed(error.message);
@@ -69,12 +81,20 @@ export class HostSocketHandover {
 
   answered({ error }: Taken): void {
     this.#unanswered -= 1;
+    if (this.#unanswered === 0) clearTimeout(this.#timeout);
     if (error !== undefined) this.#options.onFailed(error);
   }
 
   /** The data plane has seen the end of a socket; of one that is replaced already, if it waits. */
   shut(socket: HostSocket): void {
     if (this.#unanswered === 0 && this.#waiting === undefined) this.#options.onShut(socket);
+  }
+
+  #awaitAnswer(): void {
+    const { onFailed, answerTimeoutMs = ANSWER_TIMEOUT_MS } = this.#options;
+    clearTimeout(this.#timeout);
+    const why = 'it does not answer whether it has the sockets to the scripts';
+    this.#timeout = setTimeout(() => onFailed(why), answerTimeoutMs);
   }
 
   /** @throws SystemError */

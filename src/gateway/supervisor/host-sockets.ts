@@ -10,10 +10,20 @@ import type { ScriptHost } from './scripts/script-host.ts';
 /** The same end of both sockets of a queue. */
 export type HostSocketFds = Readonly<Record<HostSocket, number>>;
 
+type Pair = readonly [dataPlane: number, scriptHost: number];
+
 /** Of one queue: a socket for decisions, and one for what is said about claimed connections. */
 export class HostSockets implements Disposable {
-  #decisions = socketPair('seqpacket');
-  #conns = socketPair('seqpacket');
+  #decisions: Pair;
+  #conns: Pair;
+
+  /** @throws SystemError  `EMFILE`; none is open then */
+  constructor() {
+    using made = new DisposableStack();
+    this.#decisions = openPair(made);
+    this.#conns = openPair(made);
+    made.move();
+  }
 
   get dataPlane(): HostSocketFds {
     return { decisions: this.#decisions[0], conns: this.#conns[0] };
@@ -23,12 +33,10 @@ export class HostSockets implements Disposable {
     return { decisions: this.#decisions[1], conns: this.#conns[1] };
   }
 
-  /** Puts others in their place; children have those before until they are told, or end. */
-  renew(): void {
-    const before = [...this.#decisions, ...this.#conns];
-    this.#decisions = socketPair('seqpacket');
-    this.#conns = socketPair('seqpacket');
-    for (const fd of before) closeFd(fd);
+  /** Each has those of the other; children have those before until they are told, or end. */
+  exchange(other: HostSockets): void {
+    [this.#decisions, other.#decisions] = [other.#decisions, this.#decisions];
+    [this.#conns, other.#conns] = [other.#conns, this.#conns];
   }
 
   [Symbol.dispose](): void {
@@ -41,12 +49,26 @@ export class HostSockets implements Disposable {
  * notice nothing.
  *
  * @returns the ends of the data planes, by queue
+ * @throws SystemError  `EMFILE`; all is as it was
  */
 export function replaceHostSockets(
   queues: readonly { readonly hostSockets: HostSockets }[],
   host: Pick<ScriptHost, 'socketShut'>,
 ): readonly HostSocketFds[] {
+  using others = new DisposableStack();
+  const made = queues.map(() => others.use(new HostSockets()));
   host.socketShut();
-  for (const { hostSockets } of queues) hostSockets.renew();
-  return queues.map(({ hostSockets }) => hostSockets.dataPlane);
+  return queues.map(({ hostSockets }, index) => {
+    hostSockets.exchange(made[index]!);
+    return hostSockets.dataPlane;
+  });
+}
+
+/** Closed with `owner`. @throws SystemError */
+function openPair(owner: DisposableStack): Pair {
+  const pair = socketPair('seqpacket');
+  owner.defer(() => {
+    for (const fd of pair) closeFd(fd);
+  });
+  return pair;
 }

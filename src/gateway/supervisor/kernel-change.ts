@@ -45,7 +45,12 @@ export class KernelChange {
     this.#wanted = wanted;
   }
 
-  /** Once, however often it is called. @throws ConfigError  what the kernel refuses: `undo` then */
+  /**
+   * Once, however often it is called.
+   *
+   * @throws ConfigError  what the kernel refuses: `undo` then
+   * @throws SwapError    the data planes are not ready: the same may do later
+   */
   async begin(): Promise<void> {
     if (this.#hasBegun) return;
     this.#hasBegun = true;

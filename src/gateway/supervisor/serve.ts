@@ -66,6 +66,7 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
   const onNoIpv6 = (error: Error) => log.warn({ why: error.message }, 'no-ipv6');
   const kernel = cleanup.use(openKernel(loaded.config, isDefault ? { onNoIpv6 } : {}));
   const end = Promise.withResolvers<ExitCode>();
+  const forced = Promise.withResolvers<void>();
   let onFatal: ExitCode = ExitCode.FAILED;
   const record = recordOf(loaded, source.stateFolder, kernel.device.tun.name);
   const routes = cleanup.use(new HostRoutes(loaded, () => kernel.device.name(), record, log));
@@ -93,7 +94,10 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
     drain: (ms) => supervisor.drain(ms),
     drainMs: () => supervisor.config.config.drain,
     onEnding: (ms) => manager.stopping(ms),
-    end: end.resolve,
+    end: (code) => {
+      end.resolve(code);
+      if (code === ExitCode.FORCED) forced.resolve();
+    },
   });
   cleanup.defer(onSignals(supervisor, log, ending));
   const { exitFd } = options;
@@ -115,7 +119,7 @@ export async function serve(options: ServeOptions): Promise<ExitCode> {
     }
     return await end.promise;
   } finally {
-    await supervisor.stop();
+    await supervisor.stop(forced.promise);
   }
 }
 

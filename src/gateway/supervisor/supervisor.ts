@@ -191,13 +191,14 @@ export class Supervisor implements ControlPlane {
     return deadlineMs;
   }
 
-  /** Ends the children at once. */
-  async stop(): Promise<void> {
+  /** Ends the children at once. @param forced  the config that is being saved is not waited for */
+  async stop(forced?: Promise<unknown>): Promise<void> {
     this.#isDraining = true;
     this.device[Symbol.dispose]();
     this.flows.close();
     this.#changes.close();
-    await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop(), this.configChanges.saved]);
+    const saved = this.configChanges.saved(forced);
+    await Promise.all([this.#dataPlane?.stop(), this.#scriptHost.stop(), saved]);
   }
 
   get upstreams() {

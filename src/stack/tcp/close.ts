@@ -87,9 +87,10 @@ export interface Reclaimer {
 /**
  * Before a new flow, of whatever protocol: when the table is full, the oldest connection in
  * TIME-WAIT gives way, or a flow that has least to lose of those that are not terminated here.
+ * Above a limit that was lowered none does: its row would not be room yet.
  */
 export function makeRoom(tcp: TcpContext, tracked: Reclaimer, now: Instant): void {
-  if (!tcp.flows.isFull) return;
+  if (tcp.flows.used !== tcp.flows.limit) return;
   if (tcp.timeWait.count === 0) {
     tracked.earlyDrop(now);
     return;

@@ -3,7 +3,7 @@
  * packets instead of dropping them, the receiver of a mark says so, the sender slows down.
  *
  *   client                                   this side
- *   SYN, ECE, CWR   ──────────────────────→  ECN_SETUP and ECN: the client asked, and may have it
+ *   SYN, ECE, CWR   ──────────────────────→  ECN_SETUP: the client asked; ECN: it may have it
  *                   ←──────────────────────  SYN-ACK, ECE
  *   data in a packet with CE  ────────────→  ECE_OWED: ECE stands on all that is sent,
  *   data, CWR       ──────────────────────→  until here
@@ -27,7 +27,7 @@ const SETUP_SYN_ACKS = 2;
 const QUICK_ACKS = 2;
 
 /** §6.1.1: an ECN-setup SYN. */
-const isEcnSetup = (segment: Segment): boolean =>
+export const isEcnSetup = (segment: Segment): boolean =>
   segment.has(TcpFlag.ECE) && segment.has(TcpFlag.CWR);
 
 /** The SYN in `segment` asks for ECN, and such connections have it now. */

@@ -13,9 +13,10 @@ const MIN_MSS = 64;
  * Takes IRS and the options of the peer's SYN in `tcp.segment`. Data on a SYN is not kept: the
  * client sends it again.
  *
- * @param hasEcn  it asked for ECN and is to have it, which holds as long as the connection
+ * @param asksEcn  it asks for ECN, whether or not such clients have it
+ * @param hasEcn   it is to have it, which holds as long as the connection
  */
-export function readSyn(tcp: TcpContext, irs: Seq, hasEcn: boolean): void {
+export function readSyn(tcp: TcpContext, irs: Seq, asksEcn: boolean, hasEcn: boolean): void {
   const { tcb, segment, arena, egress } = tcp;
   const { options } = segment;
   const family = arena.view.getUint8(tcb.flowAt + FlowField.FAMILY) === 4 ? 4 : 6;
@@ -40,7 +41,8 @@ export function readSyn(tcp: TcpContext, irs: Seq, hasEcn: boolean): void {
     tcb.sndScale = 0;
   }
   if (options.sackPermitted) tcb.raise(TcbFlag.SACK);
-  if (hasEcn) tcb.raise(TcbFlag.ECN_SETUP | TcbFlag.ECN);
+  if (asksEcn) tcb.raise(TcbFlag.ECN_SETUP);
+  if (hasEcn) tcb.raise(TcbFlag.ECN);
   tcb.synMss = options.mss === 0 ? DEFAULT_MSS[family] : options.mss;
   tcb.mss = mss;
   tcb.rcvMss = DEFAULT_MSS[4];

@@ -57,7 +57,7 @@ function onSyn(tcp: TcpContext, now: Instant): DropReason {
   // What our SYN has promised stands, wherever the peer's numbers begin.
   const window = tcb.rcvWnd;
   tcb.lastReceivedAt = now;
-  readSyn(tcp, segment.seq, false);
+  readSyn(tcp, segment.seq, false, false);
   tcb.rcvEdge = seqAdd(tcb.rcvNxt, window);
   tcb.lastAckSent = tcb.rcvNxt;
   if (!segment.has(TcpFlag.ACK)) {

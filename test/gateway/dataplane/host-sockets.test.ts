@@ -16,12 +16,14 @@ type Pair = [mine: number, theirs: number];
 let [epoll, mine, theirs] = [new Epoll(), 0, 0];
 let [conns, handover]: Pair[] = [];
 let told: FromDataPlane[] = [];
+/** The supervisor is too far behind to be told more. */
+let isFull = false;
 
 beforeEach(() => {
   [mine, theirs] = socketPair('seqpacket');
   conns = socketPair('seqpacket');
   handover = socketPair('seqpacket');
-  [epoll, told] = [new Epoll(), []];
+  [epoll, told, isFull] = [new Epoll(), [], false];
 });
 afterEach(() => {
   for (const fd of [mine, theirs, ...conns!, ...handover!, epoll.fd]) closeFd(fd);
@@ -36,7 +38,7 @@ function turn(sockets: HostSockets): number {
 const watched = () =>
   new HostSockets(
     epoll,
-    (message) => told.push(message),
+    (message) => !isFull && told.push(message) > 0,
     { decisions: mine, conns: conns![0] },
     handover![0],
   );
@@ -52,6 +54,20 @@ test('a socket that a host shuts down is told of once, and wakes nobody any more
   expect(turn(sockets)).toBe(0);
   shutdownWrite(theirs);
   expect([turn(sockets), turn(sockets), turn(sockets)]).toEqual([1, 0, 0]);
+  expect(told).toEqual([SHUT]);
+});
+
+test('a supervisor that is too far behind is told again, and then once', () => {
+  epoll.add(mine, HOST_SOCKET_EVENTS, 1);
+  const sockets = watched();
+  isFull = true;
+  shutdownWrite(theirs);
+  expect([turn(sockets), turn(sockets)]).toEqual([1, 0]);
+  sockets.tell();
+  isFull = false;
+  expect(told).toEqual([]);
+  sockets.tell();
+  sockets.tell();
   expect(told).toEqual([SHUT]);
 });
 

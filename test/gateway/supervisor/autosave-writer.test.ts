@@ -53,19 +53,31 @@ describe('a config that is kept', () => {
     expect(writes).toHaveLength(2);
   });
 
+  test('is waited for so long only, and no longer by who is in a hurry', async () => {
+    const { writer, finish } = slowDisk();
+    const forced = Promise.withResolvers<void>();
+    void writer.save(configOf('warn'));
+    expect(await writer.settled(20)).toBe(false);
+    const waiting = writer.settled(60_000, forced.promise);
+    forced.resolve();
+    expect(await waiting).toBe(false);
+    await finish();
+    expect(await writer.settled(60_000)).toBe(true);
+  });
+
   test('is waited for by who ends the gateway, and by nobody when there is none', async () => {
     const { writer, finish } = slowDisk();
-    await writer.settled;
+    await writer.settled(5_000);
     let isOver = false;
     void writer.save(configOf('warn'));
-    void writer.settled.then(() => {
+    void writer.settled(5_000).then(() => {
       isOver = true;
     });
     await Bun.sleep(0);
     expect(isOver).toBe(false);
     await finish();
     expect(isOver).toBe(true);
-    await writer.settled;
+    await writer.settled(5_000);
   });
 
   test('although the one before could not be, whose failure is told', async () => {
@@ -105,6 +117,6 @@ describe('a config that is kept', () => {
   test('is not where nobody has asked for a folder', async () => {
     const writer = new AutosaveWriter({ path: () => undefined, onFailed: () => {} });
     await writer.save(configOf('warn'));
-    await writer.settled;
+    await writer.settled(5_000);
   });
 });

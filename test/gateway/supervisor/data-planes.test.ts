@@ -1,4 +1,6 @@
 import { expect, setDefaultTimeout, test } from 'bun:test';
+import { Errno } from '../../../src/ffi/errno.ts';
+import { SystemError } from '../../../src/ffi/errors.ts';
 import { createEventFd } from '../../../src/ffi/eventfd.ts';
 import { socketPair } from '../../../src/ffi/sockets.ts';
 import { parseConfig } from '../../../src/gateway/config/load.ts';
@@ -20,7 +22,8 @@ const queuesOf = (name: string) => ({
   facts: factsOf(name),
 });
 
-function setUp(mode = 'plain') {
+function setUp(mode = 'plain', refusals = 0) {
+  let refused = 0;
   const { lines, log } = rememberingLog();
   const replaced: HostSocketFds[] = [];
   let turns = 0;
@@ -36,6 +39,7 @@ function setUp(mode = 'plain') {
       loopTurns: () => ++turns,
     })),
     replaceHostSockets: () => {
+      if (refused++ < refusals) throw new SystemError(Errno.EMFILE, 'socketpair');
       const made = { decisions: createEventFd(), conns: createEventFd() };
       replaced.push(made);
       return [made, made];
@@ -165,5 +169,16 @@ test('when a script host shuts a socket of one down, all go on with others', asy
   await until(() => told(lines, 'start').length === 4, 'the next processes');
   await planes.untilReady();
   expect(orders()).toHaveLength(2);
+  await planes.stop();
+});
+
+test('others that cannot be made are made later, and meanwhile all goes on', async () => {
+  const { planes, lines, replaced } = setUp('shut', 2);
+  await planes.untilReady();
+  await until(() => told(lines, 'host-sockets').length === 2, 'the other sockets');
+  const refused = lines.filter(({ msg }) => msg === 'script-socket-not-made');
+  expect(refused.length).toBeGreaterThan(0);
+  expect(refused[0]).toMatchObject({ why: expect.stringContaining('EMFILE'), again_in_ms: 0 });
+  expect([replaced.length, planes.restarts]).toEqual([1, 0]);
   await planes.stop();
 });

@@ -37,6 +37,14 @@ test('who asks a second time does not wait for the drain', () => {
   expect(codes).toEqual([2]);
 });
 
+test('who asks again after the drain has what is left forced', async () => {
+  const { it, codes } = ending(() => Promise.resolve(0));
+  it.request({ signal: 'SIGTERM' });
+  await Bun.sleep(0);
+  it.request({ signal: 'SIGTERM' });
+  expect(codes).toEqual([0, 2]);
+});
+
 test('an immediate end does not drain', () => {
   const { it, codes, told } = ending(() => Promise.reject(new Error('drained')));
   it.now();

@@ -7,7 +7,7 @@ import { closeFd, receive, send, shutdownWrite, socketPair } from '../../../src/
 import type { HostSocket, ToDataPlane } from '../../../src/gateway/messages/control.ts';
 import { HostSocketHandover } from '../../../src/gateway/supervisor/host-socket-handover.ts';
 import { HostSockets, replaceHostSockets } from '../../../src/gateway/supervisor/host-sockets.ts';
-import { descriptorCount } from '../../ffi/support/descriptors.ts';
+import { descriptorCount, withoutDescriptors } from '../../ffi/support/descriptors.ts';
 
 const io = allocateStruct(8);
 
@@ -34,6 +34,24 @@ test('a host that has shut one down is ended, and all data planes get others', (
   expect(descriptorCount('socket:')).toBe(before - 8);
 });
 
+test('all are made before one is replaced, or none is', () => {
+  const queues = [{ hostSockets: new HostSockets() }, { hostSockets: new HostSockets() }];
+  const before = queues.map(({ hostSockets }) => hostSockets.dataPlane);
+  const count = descriptorCount('socket:');
+  let ends = 0;
+  // Enough for the first of them.
+  const [first, second] = [createEventFd(), createEventFd()];
+  withoutDescriptors(() => {
+    closeFd(first);
+    closeFd(second);
+    expect(() => replaceHostSockets(queues, { socketShut: () => void ends++ })).toThrow('EMFILE');
+  });
+  expect(ends).toBe(0);
+  expect(queues.map(({ hostSockets }) => hostSockets.dataPlane)).toEqual(before);
+  expect(descriptorCount('socket:')).toBe(count);
+  for (const { hostSockets } of queues) hostSockets[Symbol.dispose]();
+});
+
 describe('a data plane', () => {
   let [near, far]: number[] = [];
   let sent: ToDataPlane[] = [];
@@ -51,10 +69,12 @@ describe('a data plane', () => {
       send: (message) => sent.push(message),
       onShut: (socket) => shut.push(socket),
       onFailed: (why) => failures.push(why),
+      answerTimeoutMs: 40,
     });
     handover.started();
   });
   afterEach(() => {
+    handover.ended();
     for (const fd of [near!, far!]) closeFd(fd);
   });
 
@@ -100,6 +120,20 @@ describe('a data plane', () => {
     handover.answered({ kind: 'host-sockets' });
     handover.shut('conns');
     expect(shut).toEqual(['decisions', 'conns']);
+  });
+
+  test('that does not answer is to be replaced, one that has ended or answered is not', async () => {
+    handover.ready();
+    handover.pass(sockets);
+    handover.answered({ kind: 'host-sockets' });
+    handover.pass(sockets);
+    handover.ended();
+    await Bun.sleep(80);
+    expect(failures).toEqual([]);
+    handover.ready();
+    handover.pass(sockets);
+    await Bun.sleep(80);
+    expect(failures).toEqual([expect.stringContaining('does not answer')]);
   });
 
   test('that does not get them is to be replaced', () => {

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import { CloseReason } from '../../../src/stack/close-reason.ts';
 import { Counter } from '../../../src/stack/counters.ts';
 import { ClosedBy } from '../../../src/stack/flow-row.ts';
+import { TcbFlag } from '../../../src/stack/tcp/tcb.ts';
 import { fragmentOf, piecesOf } from '../../support/fragments.ts';
 import { FULL_OFFLOAD, NO_OFFLOAD } from '../../support/memory-device.ts';
 import { parseSegment } from '../../support/segment-text.ts';
@@ -53,6 +54,19 @@ describe('the handshake (§6.1.1)', () => {
       rig.wait(44);
       rig.peer.expects('. 101:101(0) ack 101');
       expect(rig.counters.get(Counter.ECN_MARKED)).toBe(0);
+    });
+  }
+
+  for (const ecn of [true, false]) {
+    test(`who decides sees what the SYN asks for, with ECN switched ${ecn ? 'on' : 'off'}`, () => {
+      const rig = new TcpRig({ settings: { ecn } });
+      const asks = (): boolean => rig.stack.tcb(0).has(TcbFlag.ECN_SETUP);
+      rig.peer.sends(ECN_SYN);
+      expect(asks()).toBe(true);
+      rig.peer.sends(SYN.replace('0:0', '5000:5000'));
+      expect(asks()).toBe(false);
+      rig.peer.sends(ECN_SYN.replace('0:0', '9000:9000'));
+      expect(asks()).toBe(true);
     });
   }
 

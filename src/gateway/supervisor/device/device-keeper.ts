@@ -138,7 +138,8 @@ export class DeviceKeeper implements Disposable {
   /**
    * Takes the section `device` of another config, as far as that can change.
    *
-   * @throws DeviceChangeError  nothing has changed
+   * @throws DeviceChangeError, SwapError  nothing has changed; the same may do later, when the
+   *         data planes are not ready
    */
   change(wanted: DeviceConfig): Promise<PendingDeviceChange> {
     const device = this.#device;
@@ -149,6 +150,7 @@ export class DeviceKeeper implements Disposable {
       } catch (cause) {
         if (!(cause instanceof SwapError)) throw cause;
         await this.#attempt(() => device.undoChange(change));
+        if (cause.code === 'DATA_PLANE_NOT_READY') throw cause;
         throw new DeviceChangeError(['device', 'offload'], cause);
       }
       // The data plane is to know before the kernel's own message is here.

@@ -4,12 +4,12 @@ import type { HostEnd } from './host-process.ts';
 type Cause = HostEnd['cause'];
 type Counts = Readonly<Record<Cause, number>>;
 
-/** Stands for no script, and for those that are no more. */
-const UNKNOWN = 'unknown';
+/** Stands for no script, and for those that are no more; the name of none. */
+const NO_SCRIPT = '';
 const NOTHING: Counts = { cpu: 0, wall: 0, crash: 0, socket: 0 };
 
 export class HostEnds {
-  #counts = new Map<string, Counts>([[UNKNOWN, NOTHING]]);
+  #counts = new Map<string, Counts>([[NO_SCRIPT, NOTHING]]);
 
   /** By script. */
   get all(): ReadonlyMap<string, Counts> {
@@ -21,7 +21,7 @@ export class HostEnds {
     return [...this.#counts.values()].reduce(add, NOTHING);
   }
 
-  note(cause: Cause, script = UNKNOWN): void {
+  note(cause: Cause, script = NO_SCRIPT): void {
     const before = this.#counts.get(script) ?? NOTHING;
     this.#counts.set(script, { ...before, [cause]: before[cause] + 1 });
   }
@@ -29,9 +29,9 @@ export class HostEnds {
   /** What was of scripts that are not in `names` is of no script: the sums never fall. */
   prune(names: ReadonlySet<string>): void {
     for (const [script, counts] of this.#counts) {
-      if (script === UNKNOWN || names.has(script)) continue;
+      if (script === NO_SCRIPT || names.has(script)) continue;
       this.#counts.delete(script);
-      this.#counts.set(UNKNOWN, add(this.#counts.get(UNKNOWN) ?? NOTHING, counts));
+      this.#counts.set(NO_SCRIPT, add(this.#counts.get(NO_SCRIPT) ?? NOTHING, counts));
     }
   }
 }

@@ -21,7 +21,7 @@ const web = (...ports: readonly number[]): UpstreamRule => ({
 
 /** A pool whose configuration may change. */
 function poolOf(...ports: readonly number[]) {
-  const reports: Pick<Reports, 'message' | 'isBehind'> = { message: () => {}, isBehind: false };
+  const reports: Pick<Reports, 'message' | 'isBehind'> = { message: () => true, isBehind: false };
   const upstreams = new Upstreams(reports as Reports);
   const configure = (...next: readonly number[]) =>
     upstreams.configure({ upstreams: [web(...next)], egress: EGRESS });

@@ -260,6 +260,15 @@ describe('a config that is wrong', () => {
     expect(followed).toBe(0);
   });
 
+  test('that the kernel refuses leaves none of its upstreams, though scripts stay', async () => {
+    plane.configHooks.follow = () => {
+      throw new ConfigError('c', [{ path: 'routes', message: 'EPERM' }]);
+    };
+    const answer = await patch('{"upstreams":{"b":{"fwmark":1}}}');
+    expect([answer.status, await answer.text()]).toEqual([422, expect.stringContaining('EPERM')]);
+    expect(plane.configHooks.announced).toEqual([['b'], []]);
+  });
+
   test('takes the device back when routes are refused after it', async () => {
     plane.configHooks.follow = () => {
       plane.configHooks.follow = () => {};
@@ -389,6 +398,30 @@ egress:
     expect(isNew()).toBe(true);
     appendFileSync(plane.configFile, 'nonsense: [\n');
     expect(isNew()).toBe(true);
+  });
+
+  test('is no news while the API still writes', async () => {
+    const news: boolean[] = [];
+    let isOver = false;
+    const writing = (async () => {
+      await patch('{"log":{"level":"warn"}}', ANY, '?persist=true');
+      isOver = true;
+    })();
+    for (const start = Date.now(); !isOver && Date.now() - start < 5_000; ) {
+      news.push(plane.configChanges.isNews({ isConfigOnly: true }));
+      await new Promise(setImmediate);
+    }
+    await writing;
+    expect(news).not.toContain(true);
+    expect(file()).toContain('level: warn');
+  });
+
+  test('is written when the config is in force: a slow disk delays only the answer', async () => {
+    const seen: string[] = [];
+    plane.configHooks.taken = () => void seen.push(level(), file());
+    await patch('{"log":{"level":"warn"}}', ANY, '?persist=true');
+    expect(seen).toEqual(['warn', expect.stringContaining('level: info')]);
+    expect(file()).toContain('level: warn');
   });
 
   test('that cannot be written refuses the change before routes follow it', async () => {

@@ -68,6 +68,10 @@ export interface FakePlane extends ControlPlane {
   readonly configHooks: {
     /** Is called when routes follow a config. */
     follow: () => void;
+    /** Is called when a config is in force. */
+    taken: () => void;
+    /** Names of the upstreams that there were said to be before one is, each time. */
+    readonly announced: string[][];
     /** What the device was told of configs. */
     readonly device: string[];
     /** What it answers. */
@@ -134,14 +138,17 @@ function fakeConfig(generations: Generations, notices: Notices) {
   const lock = new Mutex();
   const state = new ConfigState(started);
   state.nextLive();
-  const hooks: FakePlane['configHooks'] = { follow: () => {}, device: [], refusal: undefined };
+  const hooks: FakePlane['configHooks'] = {
+    ...{ follow: () => {}, taken: () => {} },
+    ...{ announced: [], device: [], refusal: undefined },
+  };
   const changes = new ConfigChanges({
     log: silent,
     notices,
     state,
     scripts: { generations, inTurn: (_, task) => lock.run(task) },
     started,
-    announce: () => {},
+    announce: ({ upstreams }) => hooks.announced.push(upstreams.map(({ name }) => name)),
     read,
     files: () => ({ file }),
     validate: (value, name) => validateConfig(value, name, []),
@@ -159,7 +166,7 @@ function fakeConfig(generations: Generations, notices: Notices) {
       },
       followers: [() => void hooks.follow()],
     },
-    onTaken: () => undefined,
+    onTaken: () => hooks.taken(),
   });
   return { changes, file, state, hooks };
 }

@@ -24,7 +24,7 @@ describe.skipIf(!isRoot)('the device of another config', () => {
   let device: Device;
   let keeper: DeviceKeeper;
   let told: DeviceFacts[];
-  let planeRefuses: boolean;
+  let refusal: SwapError['code'] | undefined;
   let lines: ReturnType<typeof rememberingLog>['lines'];
 
   beforeEach(() => {
@@ -32,7 +32,7 @@ describe.skipIf(!isRoot)('the device of another config', () => {
     device = Device.open(sectionOf(START), {});
     device.routePool(['203.0.113.7']);
     told = [];
-    planeRefuses = false;
+    refusal = undefined;
     const remembered = rememberingLog();
     lines = remembered.lines;
     keeper = new DeviceKeeper({
@@ -42,7 +42,7 @@ describe.skipIf(!isRoot)('the device of another config', () => {
       notices: new Notices(),
       plane: () => ({
         swapDevice: async () => {
-          if (planeRefuses) throw new SwapError('DATA_PLANE_NOT_READY', 'it does not run');
+          if (refusal !== undefined) throw new SwapError(refusal, 'not now');
         },
         releaseDevice: async () => {},
         deviceChanged: (facts) => void told.push(facts),
@@ -278,14 +278,18 @@ describe.skipIf(!isRoot)('the device of another config', () => {
     expect(shown()).toEqual({ ...STARTED, mtu: 1400 });
   });
 
-  test('with another offload is refused whole when there can be no other device', async () => {
-    planeRefuses = true;
+  test.each([
+    ['there can be no other device', 'DEVICE_REFUSED', DeviceChangeError],
+    ['data planes are not ready, which may do later', 'DATA_PLANE_NOT_READY', SwapError],
+  ] as const)('with another offload is refused whole when %s', async (_why, code, kind) => {
+    refusal = code;
     const text = `${START}, mtu: 1400, offload: false`;
     const error = await keeper.change(sectionOf(text)).catch((thrown: unknown) => thrown);
-    expect(error).toBeInstanceOf(DeviceChangeError);
-    expect(error).toMatchObject({ path: ['device', 'offload'] });
+    expect(error).toBeInstanceOf(kind);
+    const isOfConfig = error instanceof DeviceChangeError;
+    expect(error).toMatchObject(isOfConfig ? { path: ['device', 'offload'] } : { code });
     expect(shown()).toEqual(STARTED);
-    planeRefuses = false;
+    refusal = undefined;
     await take(`${START}, mtu: 1300`);
     expect(device.tun.vnetHeader).toBe(true);
     expect(shown()).toEqual({ ...STARTED, mtu: 1300 });
