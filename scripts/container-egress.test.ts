@@ -41,6 +41,15 @@ test('the same goes for HTTP', async () => {
   expect((await get('evil.example')).dialed).toEqual([]);
 });
 
+test('an address in place of a name is not on the list', async () => {
+  for (const host of ['[2001:db8::1]', '[2001:db8::1]:80', '203.0.113.7']) {
+    const clientSends = fixtures.httpRequest(host);
+    const r = await run(script, to('203.0.113.7:80'), { env, clientSends });
+    expect(r.dialed).toEqual([]);
+    expect(r.logs[0]).toMatchObject({ message: 'not on the list' });
+  }
+});
+
 test('what says nothing, or nothing that is known, gets nowhere', async () => {
   for (const clientSends of [[], fixtures.sshBanner(), 'CONNECT']) {
     const r = await run(script, to('203.0.113.7:443'), { env, clientSends });

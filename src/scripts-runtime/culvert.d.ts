@@ -430,7 +430,8 @@ declare module 'culvert' {
     /**
      * Of networks: whether the address `value` lies in one. Of names: whether `value` is one of
      * them (`example.com`), or lies below one (`*.example.com`), or either (`.example.com`).
-     * A set that does not exist is an error, and so is a value with a port (`String(flow.src)`).
+     * A set that does not exist is an error, and so is a value with a port (`String(flow.src)`);
+     * an IPv6 address may stand in brackets, as in `sniffed.host`.
      */
     has(set: string, value: string): boolean;
   }
@@ -485,9 +486,9 @@ declare module 'culvert' {
   }
 
   /**
-   * What a script exports: `export default { … } satisfies GatewayScript`. A method that is none of
-   * these is an error when the script loads, for it may be one that is misspelt; helpers are
-   * functions of the module, or methods of a class. Other values beside the hooks are left alone.
+   * What a script exports: `export default { … } satisfies GatewayScript`. A method whose name is
+   * nearly one of these is an error when the script loads, for it may be misspelt. Other methods
+   * and values beside the hooks are left alone.
    */
   export interface GatewayScript<E extends BaseEnv = BaseEnv> {
     /**

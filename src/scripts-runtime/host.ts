@@ -98,9 +98,7 @@ export class ScriptHost {
         this.#answered(decision, request);
       },
       resolve: (id, name) =>
-        this.#lookups.resolve(name, (addresses, error) =>
-          this.#decisions.resolved(id, addresses, error),
-        ),
+        this.#lookups.resolve(name, (...found) => this.#decisions.resolved(id, ...found)),
       claim: (requestId, request, generation, script) =>
         this.#conns.claim(requestId, request, generation, script),
       upstreams,
@@ -163,8 +161,7 @@ export class ScriptHost {
     const isCanary = options.canary !== undefined;
     const memory = this.#memory.open(bundle);
     const old = (name: string): string => lastWord(this.#registry, name, bundle, isCanary);
-    const stores = { ...memory, old };
-    const loaded = await loadBundle(bundle, this.#services, stores, this.#scriptPorts);
+    const loaded = await loadBundle(bundle, this.#services, { ...memory, old }, this.#scriptPorts);
     this.#loading.clear();
     if (!('scripts' in loaded)) {
       // They may have handed over what they know; the next ones get it anew.
@@ -189,7 +186,7 @@ export class ScriptHost {
     arrivedAt: number = this.#ports.now(),
   ): void {
     const request = this.seenNames.named(asked, this.#ports.now());
-    const { dnsName: seenName } = request;
+    const seenName = request.dnsName;
     if (seenName !== undefined) this.#ports.noted?.(request.flow, { seenName });
     const generation = this.#rollout.pick(request);
     if (generation === undefined) throw new Error('a request came before the first bundle');
@@ -381,8 +378,8 @@ export class ScriptHost {
 
   #generationsChanged(): void {
     const { generations } = this.#registry;
-    const scripts = generations.flatMap((generation) => generation.scripts);
-    this.#memory.forgetUnused(new Set(scripts.map(({ name }) => name)));
+    const names = generations.flatMap(({ scripts }) => scripts.map(({ name }) => name));
+    this.#memory.forgetUnused(new Set(names));
     this.#ports.generations?.(this.generations);
   }
 
@@ -397,8 +394,7 @@ export class ScriptHost {
       script.reportDropped();
     }
     for (const changes of this.#memory.takeMetricChanges()) this.#ports.metrics?.(changes);
-    const { counts } = this.#rollout;
-    if (counts !== undefined) this.#ports.canary?.(counts);
+    if (this.#rollout.counts !== undefined) this.#ports.canary?.(this.#rollout.counts);
     this.#ports.stats(this.#memory.stats());
   }
 }

@@ -141,6 +141,7 @@ export class Verdicts {
       case 'forward':
         this.#copyDestination(row);
         this.#usePlanOfConfig();
+        this.#noteVerdict(row, VerdictCode.FORWARD);
         this.#forward(row, '', false, now);
         break;
     }

@@ -17,8 +17,8 @@ export interface Description {
 /** As guest/show.js writes one. */
 const SOCKET_ERROR = /^SocketError\((?<code>\w+)(?: (?<peer>\S+))?\): (?<rest>.*)$/s;
 
-/** A frame of ours in a stack: in text, and in text that stands in JSON. */
-const OWN_FRAME = /(?:\n|\\n) {4}at [^\n\\]*\(culvert[/:][^)\n]*\)/g;
+/** A frame of ours, a line of a stack. Bounded, as the text may be of a peer. */
+const OWN_FRAME = /^ {4}at [^(\n]{0,200}\(culvert[/:][^)\n]{0,200}\)(?:\n|$)/gm;
 
 export class Diagnostics {
   readonly #source: ScriptSource;

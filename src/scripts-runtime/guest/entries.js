@@ -78,19 +78,21 @@ function handOver(work) {
 }
 
 /**
- * What is wrong with a method that nobody calls, with its place below as in a stack. Only keys of
- * the object itself: a class may have methods of its own.
+ * What is wrong with a method whose name is nearly that of a hook, with its place below as in a
+ * stack. Only keys of the object itself: a class may have methods of its own.
  */
-function unknownMethod(exported) {
+function misspeltHook(exported) {
   const own = keys(exported);
   for (let i = 0; i < own.length; i++) {
     const method = exported[own[i]];
     if (typeof method !== 'function' || includes(KNOWN, own[i])) continue;
+    const fault = host.unknownHook(cut(own[i]), join(KNOWN, ','));
+    if (fault === undefined) continue;
     const { fileName, lineNumber, columnNumber } = method;
     // A source map knows names, and no "async" in front of them.
     const isAsync = slice(`${method}`, 0, ASYNC.length) === ASYNC;
     const place = `${fileName}:${lineNumber}:${columnNumber + (isAsync ? ASYNC.length : 0)}`;
-    return `${host.unknownHook(cut(own[i]), join(KNOWN, ','))}\n    at ${cut(place)}`;
+    return `${fault}\n    at ${cut(place)}`;
   }
   return undefined;
 }
@@ -101,7 +103,7 @@ host.connect({
     if (typeof exported !== 'object' || exported === null) {
       return 'the script must export default an object with a method flow()';
     }
-    const unknown = unknownMethod(exported);
+    const unknown = misspeltHook(exported);
     if (unknown !== undefined) return unknown;
     if (typeof exported.flow !== 'function') return 'the default export has no method flow()';
     for (const hook of HOOKS) {

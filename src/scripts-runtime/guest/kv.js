@@ -43,8 +43,8 @@ const KEYS_OPTIONS = { prefix: (value) => typeof value === 'string', limit: atLe
 
 /** Each option once, as a getter may answer differently the second time. */
 function optionsOf(options, known) {
-  if (options === undefined) return {};
-  const own = typeof options === 'object' && options !== null ? { ...options } : options;
+  if (options === undefined || options === null) return {};
+  const own = typeof options === 'object' ? { ...options } : options;
   checkOptions('KV', own, known);
   return own;
 }

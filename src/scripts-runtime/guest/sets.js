@@ -1,14 +1,19 @@
 /** `env.sets`: networks and names that the gateway looks up. */
-import { host, isPlainText, lengths, settings, uncurry } from './host.js';
+import { host, isPlainText, lengths, settings, slice, uncurry } from './host.js';
 import { show } from './show.js';
 
 const indexOf = uncurry(String.prototype.indexOf);
 
 /** Neither an address nor a name, but one with a port: it would be in no set, whatever it has. */
 function hasPort(value) {
+  if (value[0] === '[') return indexOf(value, ']:') >= 0;
   const colon = indexOf(value, ':');
-  return colon >= 0 && (value[0] === '[' || indexOf(value, ':', colon + 1) < 0);
+  return colon >= 0 && indexOf(value, ':', colon + 1) < 0;
 }
+
+/** In brackets in a URL and in `Host`, and so in `sniffed.host`. */
+const isBracketed = (value) =>
+  value[0] === '[' && value[value.length - 1] === ']' && indexOf(value, ':') > 0;
 
 const positions = Object.create(null);
 for (let i = 0; i < settings.sets.length; i++) positions[settings.sets[i]] = i;
@@ -27,6 +32,6 @@ export const sets = Object.freeze({
       throw new TypeError(`sets.has(): an address or a name alone, not ${show(value)}`);
     }
     const canBeIn = value.length <= lengths.setValue && isPlainText(value);
-    return canBeIn && host.hasInSet(position, value);
+    return canBeIn && host.hasInSet(position, isBracketed(value) ? slice(value, 1, -1) : value);
   },
 });

@@ -27,11 +27,10 @@ export const hookFunctions = (context: QuickJSContext, ports: GuestHookPorts): H
     return undefined;
   },
   unknownHook: (name, known) => {
-    const meant = nearest(
-      readText(context, name) ?? '',
-      readText(context, known)?.split(',') ?? [],
-    );
-    const text = `the default export has a method "${readText(context, name)}" that nothing calls`;
-    return context.newString(meant === undefined ? text : `${text}, did you mean "${meant}"?`);
+    const method = readText(context, name) ?? '';
+    const meant = nearest(method, readText(context, known)?.split(',') ?? []);
+    if (meant === undefined) return undefined;
+    const what = `the default export has a method "${method}" that nothing calls`;
+    return context.newString(`${what}, did you mean "${meant}"?`);
   },
 });

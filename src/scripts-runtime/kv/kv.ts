@@ -14,6 +14,8 @@ const NUMBER_BYTES = 8;
 const KEYS_LIMIT_DEFAULT = 1000;
 /** A store that evicts is full all the time: too much to look through for each entry. */
 const SWEEP_MS = 1000;
+/** With fewer, the place of the next eviction is not looked for again. */
+const REMOVALS_LEAST = 64;
 
 interface Entry {
   readonly value: KvValue;
@@ -56,6 +58,16 @@ export class Kv {
   /** Keys that the journal has: what came and went between two looks at it is not told. */
   readonly #journalled = new Set<string>();
   #bytes = 0;
+  /**
+   * At what is evicted next. A new iterator walks all that a Map still has of removed entries, so
+   * one is kept; but each table that the Map outgrows lives as long as an iterator in it, so not
+   * for more removals than there are entries.
+   */
+  #oldest: MapIterator<string> | undefined;
+  /** Entries removed since `#oldest` was made. */
+  #removed = 0;
+  /** What `#oldest` has passed, as it was just being written: older than all behind. */
+  #spared: string | undefined;
   /** When what has expired was looked for, in milliseconds since 1970. */
   #sweptAt = Number.NEGATIVE_INFINITY;
 
@@ -210,6 +222,8 @@ export class Kv {
   #remove(key: string): void {
     this.#bytes -= this.#entries.get(key)?.bytes ?? 0;
     this.#entries.delete(key);
+    if (key === this.#spared) this.#spared = undefined;
+    if (++this.#removed > Math.max(this.#entries.size, REMOVALS_LEAST)) this.#oldest = undefined;
     if (this.#journalled.has(key)) this.#changed.add(key);
     else this.#changed.delete(key);
   }
@@ -220,14 +234,31 @@ export class Kv {
     for (const [key, { expiresAt }] of this.#entries) if (expiresAt <= now) this.#remove(key);
   }
 
-  /** Removes what was made first until `growth` fits; the entry of `key` itself stays. */
+  /**
+   * Removes what was made first until `growth` fits; the entry of `key` itself stays.
+   *
+   * @param growth  that fits once all others are gone
+   */
   #makeRoom(growth: number, key: string, onEvict: () => void): void {
-    for (const oldest of this.#entries.keys()) {
-      if (this.#bytes + growth <= this.limits.kvBytes) return;
-      if (oldest === key) continue;
-      this.#remove(oldest);
-      onEvict();
+    while (this.#bytes + growth > this.limits.kvBytes) {
+      const oldest = this.#nextOldest(key);
+      if (oldest === undefined) return;
+      if (oldest === key) {
+        this.#spared = key;
+      } else {
+        this.#remove(oldest);
+        onEvict();
+      }
     }
+  }
+
+  #nextOldest(key: string): string | undefined {
+    if (this.#spared !== undefined && this.#spared !== key) return this.#spared;
+    const next = this.#oldest?.next();
+    if (next?.done === false) return next.value;
+    this.#oldest = this.#entries.keys();
+    this.#removed = 0;
+    return this.#oldest.next().value;
   }
 
   #expiry(ttlMs: number | undefined): number {

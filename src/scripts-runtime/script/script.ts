@@ -364,8 +364,7 @@ export class Script {
       log: (level, flow, message, fields) => {
         if (this.#logger.admitsLine()) {
           const places = (text: string) => this.#diagnostics.withPlaces(text);
-          const told = parseLogFields(fields === undefined ? undefined : places(fields));
-          this.#logger.write(level, flow, places(message), told);
+          this.#logger.write(level, flow, places(message), parseLogFields(fields, places));
         } else {
           counters.hit('log');
         }

@@ -1,4 +1,5 @@
-import { expect, test } from 'bun:test';
+import { heapStats } from 'bun:jsc';
+import { expect, spyOn, test } from 'bun:test';
 import { Kv, KvError } from '../../../src/scripts-runtime/kv/kv.ts';
 import { ScriptWorld, syncScriptOf } from '../script-world.ts';
 
@@ -133,6 +134,54 @@ test('a full store that may evict loses what expired, and then what was made fir
   expect(kv.bytes).toBeLessThanOrEqual(LIMITS.kvBytes);
 });
 
+test('what stayed because it was being written is still what goes first', () => {
+  const { kv } = makeKv();
+  const set = (key: string, length = 100) => kv.set(key, 'x'.repeat(length), undefined, () => {});
+  set('a', 10);
+  for (const key of ['b', 'c', 'd', 'e', 'f']) set(key);
+  set('g', 30);
+  set('a');
+  expect(kv.keys()).toEqual(['a', 'c', 'd', 'e', 'f', 'g']);
+  set('h');
+  expect(kv.keys()).toEqual(['c', 'd', 'e', 'f', 'g', 'h']);
+  set('a');
+  set('i', 30);
+  expect(kv.keys()).toEqual(['e', 'f', 'g', 'h', 'a', 'i']);
+});
+
+test('an eviction does not look for its place anew, past all that was removed', () => {
+  const { kv } = makeKv({ kvBytes: 100_000 });
+  const set = (key: number) => kv.set(`${10_000 + key}`, 1, undefined, () => {});
+  for (let i = 0; i < 2000; i++) set(i);
+  const count = kv.keys('', 5000).length;
+  const keys = spyOn(Map.prototype, 'keys');
+  try {
+    for (let i = 2000; i < 10_000; i++) set(i);
+    expect(keys.mock.calls.length).toBeLessThan(10);
+  } finally {
+    keys.mockRestore();
+  }
+  const left = kv.keys('', 5000);
+  expect([left[0], left.at(-1)]).toEqual([`${20_000 - count}`, '19999']);
+});
+
+test('a store that has evicted once holds on to nothing that it had', () => {
+  const { kv } = makeKv({ kvBytes: 200_000 });
+  for (let i = 0; i < 4000; i++) kv.set(`${i}`, 1, undefined, () => {});
+  kv.takeChanges();
+  const heapBytes = () => {
+    Bun.gc(true);
+    return heapStats().heapSize;
+  };
+  for (const key of kv.keys('', 1000)) kv.delete(key);
+  const before = heapBytes();
+  for (let i = 4000; i < 300_000; i++) {
+    kv.delete(`${i - 1000}`);
+    kv.set(`${i}`, 1);
+  }
+  expect(heapBytes() - before).toBeLessThan(5e6);
+});
+
 test('what is larger than the store evicts nothing', () => {
   const { kv } = makeKv({ kvBytes: 150 });
   kv.set('a', 1);
@@ -264,6 +313,16 @@ test.each([
     { limits: { kvValueBytes: 100 } },
   );
   expect(world.outcome()).toBe(`reject rst ${expected}`);
+});
+
+test('options that are null are none', async () => {
+  const world = new ScriptWorld();
+  await world.load({
+    a: syncScriptOf(`const { KV } = env; const none = null as any;
+      KV.set('k', 1, none); KV.add('l', 1, none); KV.incr('k', 1, none);
+      return reject({ reason: KV.keys(none).join() + KV.get('k') })`),
+  });
+  expect(world.outcome()).toBe('reject rst k,l2');
 });
 
 test('scripts do not see each other’s store', async () => {

@@ -240,13 +240,23 @@ describe('env.sets', () => {
     expect(await outcomeOf(told)).toBe('reject rst true,false,true,true');
   });
 
+  test('takes an address in brackets, as a Host has it, for the address', async () => {
+    const told = `return reject({ reason: ['[fd00::1]', '[fd01::1]', '[fd00::1', '[]', '[::1:80',
+      '[a.corp.example]'].map((one) => ['six', 'corp'].map((set) => env.sets.has(set, one)))
+      .join() })`;
+    const world = new ScriptWorld();
+    const six = { type: 'cidr', text: 'fd00::/16' } as const;
+    await world.load({ a: syncScriptOf(told) }, { sets: { ...sets, six } });
+    expect(world.outcome()).toBe(`reject rst true,false${',false,false'.repeat(5)}`);
+  });
+
   test.each([
     ["env.sets.has('block', 'x')", 'no set "block"; there is: blocked, corp'],
     ["env.sets.has('toString', 'x')", 'no set "toString"'],
     ['env.sets.has({ toString() { return "blocked" } }, "x")', 'no set {}'],
     ["env.sets.has('blocked', flow.src)", 'the value must be text, not {"ip":"192.0.2.9"'],
     ["env.sets.has('blocked', String(flow.src))", 'alone, not "192.0.2.9:40000"'],
-    ["env.sets.has('blocked', '[fd00::1]')", 'an address or a name alone, not "[fd00::1]"'],
+    ["env.sets.has('blocked', '[fd00::1]:80')", 'an address or a name alone, not "[fd00::1]:80"'],
     ["env.sets.has('corp', 'a.corp.example:443')", 'alone, not "a.corp.example:443"'],
     ["env.sets.has('blocked')", 'the value must be text, not undefined'],
   ])('%s is an error', async (call, message) => {
