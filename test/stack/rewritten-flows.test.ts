@@ -222,7 +222,7 @@ test('a table full of flows that were never answered lets a new connection in', 
   expect(rig.counters.get(Counter.FLOWS_NOW)).toBe(rig.limits.flows);
 });
 
-test('above a limit that was lowered no flow gives way for one that is refused all the same', () => {
+test('above a lowered limit no flow gives way for one that is refused all the same', () => {
   const [ends] = FAMILIES;
   const rig = natRig(ends);
   const flow = { source: ends.client, destination: ends.server, destinationPort: 443 };

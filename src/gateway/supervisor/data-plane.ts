@@ -117,17 +117,13 @@ export class DataPlane {
     this.#start = options.start;
     this.#bounds = options.bounds;
     this.#fds = options.fds;
-    this.#handover = new DeviceHandover(
-      options.handover,
-      (message) => this.#send(message),
-      options.answerTimeoutMs,
-    );
+    const { handover: socket, answerTimeoutMs } = options;
+    const send = this.#send.bind(this);
+    this.#handover = new DeviceHandover(socket, send, answerTimeoutMs);
     this.#hostSockets = new HostSocketHandover({
-      socket: options.handover,
-      send: (message) => this.#send(message),
+      ...{ socket, send, answerTimeoutMs },
       onShut: options.onHostSocketShut,
       onFailed: (why) => this.#replace(why),
-      answerTimeoutMs: options.answerTimeoutMs,
     });
     this.#live = options.live;
     this.#scripts = options.scripts;

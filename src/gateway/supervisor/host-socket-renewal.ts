@@ -1,4 +1,4 @@
-/** Makes sockets anew after a script host has shut one down, and later when there are none to have. */
+/** Makes new sockets when a script host has shut one, and later when there are none to have. */
 import { SystemError } from '../../ffi/errors.ts';
 import { CrashPolicy } from './backoff.ts';
 import type { HostSocketFds } from './host-sockets.ts';

@@ -164,12 +164,9 @@ export class Supervisor implements ControlPlane {
     this.#startDataPlane();
     await this.#dataPlane?.untilReady();
     void this.configChanges.save();
-    const { name, vnetHeader } = kernel.device.tun;
+    const { name: device, vnetHeader: vnet_header } = kernel.device.tun;
     const offloads = offloadNames(kernel.device.tun.offloads).join();
-    log.info(
-      { device: name, vnet_header: vnetHeader, offloads, pid: process.pid, ...buildInfo },
-      'ready',
-    );
+    log.info({ device, vnet_header, offloads, pid: process.pid, ...buildInfo }, 'ready');
   }
 
   /** Takes no new flow, waits for the live ones; the number of flows that had to be cut. */

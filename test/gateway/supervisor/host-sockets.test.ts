@@ -122,7 +122,7 @@ describe('a data plane', () => {
     expect(shut).toEqual(['decisions', 'conns']);
   });
 
-  test('that does not answer is to be replaced, one that has ended or answered is not', async () => {
+  test('that does not answer is replaced, one that has ended or answered is not', async () => {
     handover.ready();
     handover.pass(sockets);
     handover.answered({ kind: 'host-sockets' });
