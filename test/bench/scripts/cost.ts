@@ -51,20 +51,9 @@ export async function handshakes(
   rate: number,
   seconds: number,
 ): Promise<Values> {
-  const target = ['-addr', `${SERVER_ADDRESS}:${port}`, '-ips', `${SERVER_ADDRESSES}`];
-  const load = ['-rate', `${rate}`, '-d', `${seconds}s`];
-  const command = [goProgram('lt'), 'syn', ...target, ...load];
-  const { output, gatewayCpu } = await underLoad(running, command, seconds);
-  const answer = JSON.parse(output);
-  if (answer.n === 0) throw new BenchError('no connection succeeded');
-  return {
-    perSecond: answer.per_second,
-    p50Us: answer.p50_us,
-    p99Us: answer.p99_us,
-    retransmitted: answer.retransmitted,
-    failed: answer.refused + answer.skipped + answer.unanswered,
-    gatewayCpuUs: (gatewayCpu * 1e6) / answer.n,
-  };
+  const { answer, values } = await newFlows('syn', running, port, rate, seconds);
+  const failed = answer.refused + answer.skipped + answer.unanswered;
+  return { ...values, retransmitted: answer.retransmitted, failed };
 }
 
 /** From a bare SYN to the reset that answers it, at a fixed rate. */
@@ -74,18 +63,34 @@ export async function refusals(
   rate: number,
   seconds: number,
 ): Promise<Values> {
+  const { answer, values } = await newFlows('ask', running, port, rate, seconds);
+  return { ...values, failed: answer.unanswered };
+}
+
+/** Flows without a figure; `ask` knows of the unanswered only. */
+type Failures = Readonly<Record<'unanswered' | 'refused' | 'skipped' | 'retransmitted', number>>;
+
+/** What a load that begins flows at a fixed rate says, and what all such loads say alike. */
+async function newFlows(
+  load: 'syn' | 'ask',
+  running: RunningPeer,
+  port: number,
+  rate: number,
+  seconds: number,
+): Promise<{ answer: Failures; values: Values }> {
   const target = ['-addr', `${SERVER_ADDRESS}:${port}`, '-ips', `${SERVER_ADDRESSES}`];
-  const load = ['-rate', `${rate}`, '-d', `${seconds}s`];
-  const command = [goProgram('lt'), 'ask', ...target, ...load];
+  const command = [goProgram('lt'), load, ...target, '-rate', `${rate}`, '-d', `${seconds}s`];
   const { output, gatewayCpu } = await underLoad(running, command, seconds);
   const answer = JSON.parse(output);
   if (answer.n === 0) throw new BenchError('no SYN was answered');
   return {
-    perSecond: answer.per_second,
-    p50Us: answer.p50_us,
-    p99Us: answer.p99_us,
-    failed: answer.unanswered,
-    gatewayCpuUs: (gatewayCpu * 1e6) / answer.n,
+    answer,
+    values: {
+      perSecond: answer.per_second,
+      p50Us: answer.p50_us,
+      p99Us: answer.p99_us,
+      gatewayCpuUs: (gatewayCpu * 1e6) / answer.n,
+    },
   };
 }
 

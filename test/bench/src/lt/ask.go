@@ -6,7 +6,6 @@ import (
 	"flag"
 	"log"
 	"net"
-	"runtime"
 	"sort"
 	"time"
 	"unsafe"
@@ -39,19 +38,8 @@ func ask(args []string) {
 	duration := flags.Duration("d", 4*time.Second, "how long")
 	flags.Parse(args)
 
-	runtime.LockOSThread()
-	// without this the kernel lets a timer be 50 µs late
-	unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	run := newAskRun(addressesOf(targets(*addr, *ips)))
-	interval := time.Second / time.Duration(*rate)
-	start := time.Now()
-	for next := start; time.Since(start) < *duration; {
-		for now := time.Now(); !next.After(now); next = next.Add(interval) {
-			run.send()
-		}
-		run.reap(time.Until(next))
-	}
-	began := time.Since(start)
+	began := atRate(*rate, *duration, func(time.Time) { run.send() }, run.reap)
 	for end := time.Now().Add(askPatience); len(run.open) > 0 && time.Now().Before(end); {
 		run.reap(10 * time.Millisecond)
 	}

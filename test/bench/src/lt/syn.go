@@ -4,7 +4,6 @@ import (
 	"flag"
 	"log"
 	"net"
-	"runtime"
 	"sort"
 	"strconv"
 	"time"
@@ -36,24 +35,8 @@ func syn(args []string) {
 	duration := flags.Duration("d", 4*time.Second, "how long")
 	flags.Parse(args)
 
-	runtime.LockOSThread()
-	// without this the kernel lets a timer be 50 µs late
-	unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	run := newSynRun(addressesOf(targets(*addr, *ips)))
-	interval := time.Second / time.Duration(*rate)
-	start := time.Now()
-	for next := start; ; {
-		now := time.Now()
-		if now.Sub(start) >= *duration {
-			break
-		}
-		for !next.After(now) {
-			run.begin(now)
-			next = next.Add(interval)
-		}
-		run.reap(time.Until(next))
-	}
-	began := time.Since(start)
+	began := atRate(*rate, *duration, run.begin, run.reap)
 	for end := time.Now().Add(synPatience); len(run.open) > 0 && time.Now().Before(end); {
 		run.reap(10 * time.Millisecond)
 	}
